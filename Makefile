@@ -1,0 +1,62 @@
+# Settings pass through as they are: `make serve PORT=9000 MARKET=recorded`. Everything is made below .venv/ and var/.
+PYTHON ?= python3
+MARKET_DATA ?= ../shared/market
+GOLDEN_DIR ?= ../shared/golden
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+export MARKET_DATA GOLDEN_DIR
+unexport PYTHONPATH
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test soak bench evaluate train import check clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+setup: $(DEV) ## everything for development: virtual environment, packages
+
+serve: $(RUNTIME) ## start the server: the demo market, unless MARKET or POLYGON_API_KEY is set
+	@if [ -z "$$MARKET$$POLYGON_API_KEY$$MASSIVE_API_KEY" ]; then export MARKET=demo; fi; exec $(BIN)/python -m app serve
+
+test: check ## style, types and all tests that CI runs
+	$(BIN)/python -m pytest -m "not soak" $(PYTEST_ARGS)
+
+check: $(DEV) ## style and types alone
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+soak: $(DEV) ## the tests that take longer
+	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
+
+bench: $(RUNTIME) ## start-up, memory and the time of one cold signal, on this machine
+	$(BIN)/python -m bench
+
+import: $(RUNTIME) ## bring the bars in MARKET_DATA into DATA_DIR
+	$(BIN)/python -m app import $(MARKET_DATA)
+
+evaluate: $(DEV) ## the models' out-of-sample table beside its baselines
+	@if [ -d "$(MARKET_DATA)" ]; then $(BIN)/python -m app import $(MARKET_DATA) >/dev/null; fi
+	@$(BIN)/python -m app evaluate
+
+train: $(DEV) ## fit the models on the imported bars and write app/model/artefacts
+	$(BIN)/python -m app import $(MARKET_DATA)
+	$(BIN)/python -m app train
+
+clean: ## remove the virtual environment and caches; var/ stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (PYTHON=... names another)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); \
+	  else echo "python3-venv is missing: sudo apt-get install python3-venv"; exit 1; fi; }
+
+$(RUNTIME): requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(DEV): requirements-dev.txt $(RUNTIME)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

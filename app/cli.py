@@ -1,0 +1,178 @@
+"""The command line: serve, demo, import, train, evaluate. One function each; every failure is one sentence."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from app import config
+from app.errors import BrokenData, PredictError
+from app.factory import POLICY
+from app.market.calendar import Calendar
+from app.market.recorded import RecordedBars, describe, series_of
+from app.model import building, report
+from app.model.artefact import load_models, save_models
+from app.model.evaluation import Cell, as_record, from_record
+from app.model.v6 import V6Model
+from app.signals.policy import SUPPORTED
+
+HOW_TO_GET_DATA = (
+    "The report above is the stored one. To make it anew, bring in five-minute and daily bars of SPY, QQQ and IWM that "
+    "reach from before 2022 to 2024-12-31 (files named like SPY_5min.parquet and SPY_1day.parquet, columns t o h l c v): "
+    "MARKET_DATA=FOLDER make evaluate"
+)
+
+
+def main() -> None:
+    """Run the command line; a foreseen failure ends it with its sentence and status 1."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(exc.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except PredictError as exc:
+        click.echo(f"Error: {exc.message}", err=True)
+        sys.exit(1)
+
+
+@click.group()
+def cli() -> None:
+    """The predict server."""
+
+
+@cli.command()
+def serve() -> None:
+    """Start the server (gunicorn) with the settings of the environment."""
+    config.load()
+    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"])
+
+
+@cli.command()
+def demo() -> None:
+    """Start the server on the synthetic demo market."""
+    os.environ["MARKET"] = "demo"
+    config.load()
+    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"])
+
+
+@cli.command("import")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), required=True)
+def import_bars(files: Sequence[Path]) -> None:
+    """Bring recorded bars in: files named {TICKER}_{span}.parquet or .csv, or folders of them. Again changes nothing."""
+    recorded = _recorded(config.load())
+    failed = 0
+    for file in _expanded(files):
+        try:
+            _import_one(recorded, file)
+        except PredictError as exc:
+            failed += 1
+            click.echo(f"{file.name}: not imported. {exc.message}", err=True)
+    if failed:
+        raise BrokenData(f"{failed} file{'s' if failed > 1 else ''} not imported, nothing of them was written")
+
+
+@cli.command()
+def train() -> None:
+    """Evaluate and fit the V6 models on the imported bars, and write the artefacts to MODELS_DIR."""
+    settings = config.load()
+    recorded, calendar = _recorded(settings), Calendar()
+    artefacts = {}
+    for ticker in SUPPORTED:
+        click.echo(f"{ticker}: evaluating and fitting", err=True)
+        found = building.study(recorded, ticker, calendar)
+        artefacts[ticker] = building.build(found, POLICY, _revision(), datetime.now(UTC))
+    save_models(settings.models_dir, artefacts)
+    for model in load_models(settings.models_dir, SUPPORTED, POLICY).models.values():
+        click.echo(f"{model.ticker}: {model.model_id}, trained on all days to {model.data_end}")
+
+
+@cli.command()
+def evaluate() -> None:
+    """Print the models' evaluation: from the imported bars where they are there, else the stored report."""
+    settings = config.load()
+    stored = load_models(settings.models_dir, SUPPORTED, POLICY)
+    recorded, calendar = _recorded(settings), Calendar()
+    try:
+        studies = [building.study(recorded, ticker, calendar) for ticker in SUPPORTED]
+    except BrokenData as exc:
+        _print_report([from_record(r) for m in stored.models.values() for r in m.metadata["evaluation"]["cells"]])
+        for ticker, why in stored.missing.items():
+            click.echo(f"{ticker}: no stored report. {why}")
+        for model in stored.models.values():
+            click.echo(f"{model.ticker}: report {model.metadata['evaluation']['report_sha256']}")
+        click.echo(f"\n{exc.message}.\n{HOW_TO_GET_DATA}")
+        return
+    _print_report([cell for found in studies for cell in found.cells])
+    for found in studies:
+        _compare(found, stored.models.get(found.ticker))
+
+
+def _compare(found: building.Study, shipped: V6Model | None) -> None:
+    """Whether the report just made is the one that the loaded model carries."""
+    made = building.report_hash([as_record(cell) for cell in found.cells])
+    told = shipped.metadata["evaluation"]["report_sha256"] if shipped else None
+    verdict = "the same as" if made == told else "NOT the same as"
+    click.echo(f"{found.ticker}: report {made}, {verdict} the loaded model's; left out: {_left_out(found)}")
+    if shipped is not None:
+        click.echo(f"{found.ticker}: days to {shipped.data_end} are in-sample for the shipped {shipped.model_id}")
+
+
+def _print_report(cells: Sequence[Cell]) -> None:
+    for line in (*report.lines(cells), "", *report.quarter_lines(cells)):
+        click.echo(line)
+
+
+def _left_out(found: building.Study) -> str:
+    return "; ".join(f"{len(days)} x {why}" for why, days in found.excluded.items()) or "nothing"
+
+
+def _recorded(settings: config.Settings) -> RecordedBars:
+    return RecordedBars(settings.data_dir / "recorded.sqlite3", Calendar())
+
+
+def _expanded(files: Sequence[Path]) -> list[Path]:
+    """Files as named; of folders, the files whose names are series."""
+    found: list[Path] = []
+    for file in files:
+        found += sorted(f for f in file.iterdir() if _is_series(f)) if file.is_dir() else [file]
+    return found
+
+
+def _is_series(file: Path) -> bool:
+    try:
+        series_of(file)
+    except BrokenData:
+        return False
+    return True
+
+
+def _import_one(recorded: RecordedBars, file: Path) -> None:
+    with click.progressbar(length=1, label=f"{file.name:32}", show_pos=True, file=sys.stderr) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.length = total
+            bar.update(done)
+
+        brought = recorded.import_file(file, progress)
+    if brought.known:
+        click.echo(f"{file.name}: already in, {brought.kept} bars")
+    else:
+        click.echo(
+            f"{file.name}: {brought.kept} bars in, {brought.rejected.total()} rejected ({describe(brought.rejected)})"
+        )
+
+
+def _revision() -> str:
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()

@@ -1,0 +1,142 @@
+"""Settings: every environment variable once, with its type, default and help. The only module that reads the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.errors import SettingsError
+
+VERSION = "0.1.0"
+ARTEFACTS = Path(__file__).parent / "model" / "artefacts"
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
+        raise ValueError("must be an http(s) address without a query or a user")
+    return value.rstrip("/")
+
+
+def _new_york_if_naive(value: datetime) -> datetime:
+    return value if value.tzinfo else value.replace(tzinfo=ZoneInfo("America/New_York"))
+
+
+def _stripped(value: SecretStr) -> SecretStr:
+    return SecretStr(value.get_secret_value().strip())
+
+
+class Settings(BaseSettings):
+    """The server's settings, frozen. Build them with `load()`; README.md lists them."""
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", populate_by_name=True)
+
+    market: Literal["polygon", "recorded", "demo"] = Field(
+        "polygon",
+        alias="MARKET",
+        description="where bars come from; `make serve` takes `demo` if neither this nor a key is set",
+    )
+    host: str = Field("127.0.0.1", alias="HOST", description="address to listen on; the Procfile sets `::`")
+    port: int = Field(8000, alias="PORT", ge=1, le=65535, description="port to listen on")
+    data_dir: Path = Field(
+        Path("var"), alias="DATA_DIR", description="folder of the track record, bars and open prices"
+    )
+    polygon_api_key: Annotated[SecretStr, AfterValidator(_stripped)] | None = Field(
+        None,
+        validation_alias=AliasChoices("POLYGON_API_KEY", "MASSIVE_API_KEY"),
+        description="market-data key; without it the server starts and says so",
+    )
+    polygon_base_url: Annotated[str, AfterValidator(_http_url)] = Field(
+        "https://api.massive.com", alias="POLYGON_BASE_URL", description="address of the market-data provider"
+    )
+    polygon_delay_minutes: int = Field(
+        0, alias="POLYGON_DELAY_MINUTES", ge=0, le=60, description="how late the plan's bars are (15 on delayed plans)"
+    )
+    redis_url: SecretStr | None = Field(
+        None, alias="REDIS_URL", description="shared state of several workers or replicas"
+    )
+    web_concurrency: int = Field(
+        1, alias="WEB_CONCURRENCY", ge=1, le=64, description="workers; several need `REDIS_URL`"
+    )
+    market_data: Path = Field(
+        Path("../shared/market"), alias="MARKET_DATA", description="folder of real bars for import, training and tests"
+    )
+    models_dir: Path = Field(ARTEFACTS, alias="MODELS_DIR", description="folder of the model artefacts")
+    clock: Annotated[datetime, AfterValidator(_new_york_if_naive)] | None = Field(
+        None,
+        alias="CLOCK",
+        description="moment at which the recorded market's clock starts (ISO 8601; New York if without offset); "
+        "default: 09:25 of the last session that has one-minute bars for all tickers",
+    )
+    clock_speed: float = Field(
+        1.0, alias="CLOCK_SPEED", gt=0, le=3600, description="recorded market: market seconds per real second"
+    )
+    clock_anchor: float | None = Field(
+        None, alias="CLOCK_ANCHOR", description="set by the server itself: when CLOCK began, Unix seconds"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", alias="LOG_LEVEL", description="what is logged"
+    )
+
+    railway_replica: str | None = Field(None, alias="RAILWAY_REPLICA_ID", description="set by Railway: this replica")
+    railway_volume: Path | None = Field(
+        None,
+        alias="RAILWAY_VOLUME_MOUNT_PATH",
+        description="set by Railway: where a volume is mounted, if there is one",
+    )
+
+    @model_validator(mode="after")
+    def _several_workers_need_redis(self) -> Settings:
+        if self.web_concurrency > 1 and self.redis_url is None:
+            raise ValueError("WEB_CONCURRENCY: more than one worker needs REDIS_URL")
+        return self
+
+    @property
+    def can_forget(self) -> bool:
+        """Whether `data_dir` is lost with the machine: Railway's disks are, but for volumes (ruling S7)."""
+        return self.railway_replica is not None and self.railway_volume is None and self.redis_url is None
+
+    @property
+    def has_key(self) -> bool:
+        return self.polygon_api_key is not None and bool(self.polygon_api_key.get_secret_value())
+
+
+def load(**overrides: Any) -> Settings:
+    """Settings from the environment, `overrides` by field name first.
+
+    Raises SettingsError: one sentence per wrong variable, naming it.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as exc:
+        raise SettingsError("; ".join(_sentence(error) for error in exc.errors())) from None
+
+
+def variables() -> Mapping[str, tuple[str, str]]:
+    """Every environment variable with its default as text and its help."""
+    table = {}
+    for field in Settings.model_fields.values():
+        alias = field.validation_alias
+        names = alias.choices if isinstance(alias, AliasChoices) else [field.alias]
+        default = "" if field.default is None else str(field.default)
+        if field.default is ARTEFACTS:
+            default = "app/model/artefacts"
+        table[" or ".join(str(name) for name in names)] = (default, field.description or "")
+    return table
+
+
+def _sentence(error: ErrorDetails) -> str:
+    reason = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return reason
+    name = str(error["loc"][0])
+    given = "" if "KEY" in name or "URL" in name else f" (it is {error['input']!r})"
+    return f"{name}: {reason[:1].lower()}{reason[1:]}{given}"

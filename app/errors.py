@@ -1,0 +1,83 @@
+"""Every error the core raises, named by what the caller may do. No status codes here: blueprints/errors.py knows those.
+
+PredictError
+  BadRequest          the caller must change the request (unknown ticker, bad date, ...)
+  TryLater            the same request may work later; carries retry_after
+    RateLimited       the caller asked too often
+    BudgetSpent       our own Polygon budget is spent, or Polygon says so (429)
+    Upstream          Polygon failed, timed out, or answered nonsense
+  NotEntitled         Polygon's plan has no such data; never retried
+  Unavailable         a part is missing (no model, no key, no data); names the part
+  BrokenData          bars, a file or an artefact are not what they must be; names the place
+  SettingsError       a setting is wrong; names the environment variable
+"""
+
+from __future__ import annotations
+
+
+class PredictError(Exception):
+    """Root of the tree. `code` is one of the contract's error codes (v1-contract.md 3.3)."""
+
+    code = "INTERNAL"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if code is not None:
+            self.code = code
+
+
+class BadRequest(PredictError):
+    """The caller must change the request."""
+
+    code = "MISSING_PARAMETER"
+
+
+class TryLater(PredictError):
+    """The same request may work after `retry_after` seconds."""
+
+    code = "DATA_FETCH_ERROR"
+
+    def __init__(self, message: str, *, code: str | None = None, retry_after: float = 60.0) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
+
+
+class RateLimited(TryLater):
+    """The caller asked too often."""
+
+    code = "TOO_MANY_REQUESTS"
+
+
+class BudgetSpent(TryLater):
+    """Our own Polygon budget is spent, or Polygon says that it is."""
+
+    code = "RATE_LIMITED"
+
+
+class Upstream(TryLater):
+    """Polygon failed, timed out, or answered nonsense."""
+
+
+class NotEntitled(PredictError):
+    """Polygon's plan has no such data. Permanent: asking again does not help."""
+
+    code = "DATA_FETCH_ERROR"
+
+
+class Unavailable(PredictError):
+    """A part of the server is missing. `part` names it: `models`, `api_key`, `data`, `store`."""
+
+    code = "PIPELINE_UNAVAILABLE"
+
+    def __init__(self, message: str, *, part: str, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.part = part
+
+
+class BrokenData(PredictError):
+    """Bars, a file or an artefact are not what they must be; the message names the place."""
+
+
+class SettingsError(PredictError):
+    """A setting is wrong; the message names the environment variable."""

@@ -1,0 +1,1 @@
+"""Bars known at a moment, wherever they come from: Polygon, recorded files, or the demo market."""

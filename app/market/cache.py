@@ -1,0 +1,87 @@
+"""Bars of days that are over, kept for ever in SQLite, so that no past day is ever fetched twice (polygon.md 7).
+
+What is kept is complete: days before the day of the fetch. Covered days without bars stay covered, so an empty day costs
+no second call. A cache that cannot be written is said once and done without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+
+import numpy as np
+
+from app.errors import Unavailable
+from app.market.bars import Bars, Span, no_bars, to_ms
+from app.market.calendar import ONE_DAY, midnight_ms
+from app.sqlite import Database
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS bars (
+    ticker TEXT, span TEXT, t INTEGER, end INTEGER, o REAL, h REAL, l REAL, c REAL, v REAL, fetched_at INTEGER,
+    PRIMARY KEY (ticker, span, t)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS covered (
+    ticker TEXT, span TEXT, first_day TEXT, last_day TEXT, fetched_at INTEGER,
+    PRIMARY KEY (ticker, span, first_day, last_day)
+) WITHOUT ROWID
+"""
+
+
+class BarCache:
+    """Completed days by (ticker, span). `notice(event, **fields)` hears of writes that failed."""
+
+    def __init__(self, path: Path, notice: Callable[..., None]) -> None:
+        self._notice = notice
+        self._db: Database | None = None
+        try:
+            self._db = Database(path, SCHEMA)
+        except Unavailable as exc:
+            notice("cache_unavailable", error=exc.message)
+
+    def get(self, ticker: str, span: Span, first: date, last: date) -> Bars | None:
+        """The bars of days first .. last, or None if not all of these days are covered."""
+        if self._db is None:
+            return None
+        try:
+            covered = self._db.rows(
+                "SELECT 1 FROM covered WHERE ticker = ? AND span = ? AND first_day <= ? AND last_day >= ? LIMIT 1",
+                (ticker, span.value, first.isoformat(), last.isoformat()),
+            )
+            return self._read(self._db, ticker, span, first, last) if covered else None
+        except Unavailable as exc:
+            self._notice("cache_unreadable", error=exc.message)
+            return None
+
+    def put(self, ticker: str, span: Span, first: date, last: date, bars: Bars, fetched: datetime) -> None:
+        """Keep the bars of days first .. last; all of these days must have been over when they were fetched."""
+        if self._db is None:
+            return
+        window = (ticker, span.value, midnight_ms(first), midnight_ms(last + ONE_DAY))
+        inside = bars[slice(*np.searchsorted(bars.t, window[2:]).tolist())]
+        stamp = to_ms(fetched)
+        try:
+            with self._db.transaction() as db:
+                db.write("DELETE FROM bars WHERE ticker = ? AND span = ? AND t >= ? AND t < ?", window)
+                columns = (getattr(inside, name).tolist() for name in ("t", "end", "o", "h", "l", "c", "v"))
+                rows = ((ticker, span.value, *row, stamp) for row in zip(*columns, strict=True))
+                db.write_many("INSERT INTO bars VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                db.write(
+                    "INSERT OR REPLACE INTO covered VALUES (?, ?, ?, ?, ?)",
+                    (ticker, span.value, first.isoformat(), last.isoformat(), stamp),
+                )
+        except Unavailable as exc:
+            self._notice("cache_unwritable", error=exc.message)
+
+    def close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+
+    @staticmethod
+    def _read(db: Database, ticker: str, span: Span, first: date, last: date) -> Bars:
+        rows = db.rows(
+            "SELECT t, end, o, h, l, c, v FROM bars WHERE ticker = ? AND span = ? AND t >= ? AND t < ? ORDER BY t",
+            (ticker, span.value, midnight_ms(first), midnight_ms(last + ONE_DAY)),
+        )
+        return Bars(*(np.array(column) for column in zip(*rows, strict=True))) if rows else no_bars()

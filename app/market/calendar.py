@@ -1,0 +1,140 @@
+"""The trading calendar of the US cash market: sessions, holidays, early closes (policy.md 1). All in New York time.
+
+The rules and the one-off closures come from the `holidays` package (NYSE); it agrees with every session of
+1993-2026 in the recorded data. A table of overrides takes what the provider announces. Pure: no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from holidays.constants import HALF_DAY, PUBLIC
+from holidays.financial.ny_stock_exchange import NewYorkStockExchange
+
+from app.market.bars import Ints, from_ms, to_ms
+
+NY = ZoneInfo("America/New_York")
+OPEN = time(9, 30)
+CLOSE = time(16, 0)
+EARLY_CLOSE = time(13, 0)
+ONE_DAY = timedelta(days=1)
+
+
+def ny(day: date, at: time) -> datetime:
+    """The moment of New York wall time `at` on `day`."""
+    return datetime.combine(day, at, NY)
+
+
+def midnight_ms(day: date) -> int:
+    """00:00 New York of `day`, ms since the epoch: the start of its daily bar."""
+    return to_ms(ny(day, time(0)))
+
+
+def ny_day(at: datetime) -> date:
+    """The New York calendar day of a moment."""
+    return at.astimezone(NY).date()
+
+
+def day_of_ms(ms: int) -> date:
+    """The New York calendar day of a moment in ms."""
+    return ny_day(from_ms(ms))
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One trading day: `open` inclusive, `close` exclusive."""
+
+    day: date
+    open: datetime
+    close: datetime
+
+    def is_open(self, at: datetime) -> bool:
+        return self.open <= at < self.close
+
+    def progress(self, at: datetime) -> float:
+        """Share of the session gone at `at`, clipped to [0, 1]."""
+        share = (at - self.open) / (self.close - self.open)
+        return min(1.0, max(0.0, share))
+
+    @property
+    def is_short(self) -> bool:
+        return self.close.astimezone(NY).time() < CLOSE
+
+
+Overrides = Mapping[date, time | None]
+"""What is known better than the rules, per day: its closing time, or None if the market is closed."""
+
+
+class Calendar:
+    """Sessions by day. `overrides` win over the rules (the provider's word for the future, policy.md 1)."""
+
+    def __init__(self, overrides: Overrides | None = None) -> None:
+        self._overrides = dict(overrides or {})
+
+    def session(self, day: date) -> Session | None:
+        """The session of `day`, or None if it is not a trading day."""
+        close = self._overrides[day] if day in self._overrides else _close_by_rule(day)
+        return None if close is None else Session(day, ny(day, OPEN), ny(day, close))
+
+    def session_at(self, at: datetime) -> Session | None:
+        """The session of the New York day of `at`, open or not."""
+        return self.session(ny_day(at))
+
+    def is_open(self, at: datetime) -> bool:
+        session = self.session_at(at)
+        return session is not None and session.is_open(at)
+
+    def next_trading_day(self, at: datetime) -> date:
+        """Today if it is a trading day and its close is still to come, else the next one by calendar."""
+        session = self.session_at(at)
+        if session is not None and at < session.close:
+            return session.day
+        return next(self.days_after(ny_day(at)))
+
+    def previous_trading_day(self, day: date) -> date:
+        """The last trading day before `day`."""
+        day -= ONE_DAY
+        while self.session(day) is None:
+            day -= ONE_DAY
+        return day
+
+    def days_after(self, day: date) -> Iterator[date]:
+        """The trading days after `day`, without end."""
+        while True:
+            day += ONE_DAY
+            if self.session(day) is not None:
+                yield day
+
+    def day_ends(self, t: Ints) -> Ints:
+        """Ends, ms, of daily bars that start at `t`: the session's close; 16:00 on a day the calendar does not trade."""
+        return np.array([self._day_end(int(ms)) for ms in t], dtype=np.int64)
+
+    def _day_end(self, ms: int) -> int:
+        try:
+            day = day_of_ms(ms)
+        except OverflowError:
+            return ms
+        session = self.session(day)
+        return to_ms(session.close if session else ny(day, CLOSE))
+
+
+@lru_cache(maxsize=32_768)
+def _close_by_rule(day: date) -> time | None:
+    if day.weekday() >= 5 or day in _closures(day.year):
+        return None
+    return EARLY_CLOSE if day in _half_days(day.year) else CLOSE
+
+
+@lru_cache(maxsize=256)
+def _closures(year: int) -> frozenset[date]:
+    return frozenset(NewYorkStockExchange(years=year, categories=PUBLIC))  # type: ignore[no-untyped-call]
+
+
+@lru_cache(maxsize=256)
+def _half_days(year: int) -> frozenset[date]:
+    return frozenset(NewYorkStockExchange(years=year, categories=HALF_DAY))  # type: ignore[no-untyped-call]

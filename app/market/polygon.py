@@ -1,0 +1,264 @@
+"""The market-data client (polygon.md): asks for bars and open prices, turns answers into Bars and failures into errors.
+
+The network is one callable, `Transport`: (path, params) -> Reply. Over HTTP it is `HttpTransport`; the recorded and
+the demo market are transports too, so every mode runs this client. It never caches, never retries and never lets a
+key or an address into a message.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+import numpy as np
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
+
+from app.errors import BudgetSpent, NotEntitled, Unavailable, Upstream
+from app.market.bars import Bars, Ints, Span, repaired
+from app.market.calendar import Calendar, midnight_ms
+
+MAX_PAGES = 100
+PAGE_LIMIT = 50_000
+MAX_REPLY_BYTES = 64 * 2**20
+HOSTS = frozenset({"api.massive.com", "api.polygon.io"})
+PATH_SPAN = {
+    Span.MINUTE: "1/minute",
+    Span.FIVE_MINUTES: "5/minute",
+    Span.HALF_HOUR: "30/minute",
+    Span.HOUR: "1/hour",
+    Span.DAY: "1/day",
+}
+FIELDS = ("o", "h", "l", "c", "v")
+
+
+class Reply(NamedTuple):
+    """What a transport brings back: HTTP status, decoded JSON (None if it was not JSON), seconds of Retry-After."""
+
+    status: int
+    body: Any
+    retry_after: float | None = None
+
+
+Transport = Callable[[str, Mapping[str, str]], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregates:
+    """Bars of one request. `delayed`: the plan's data is late. `rejected`: dropped rows by reason.
+
+    `starts`: the start, ms, of every row delivered, broken ones included: a bar that is there but unusable is
+    another thing than a bar that is missing (policy.md 3, gates 3 and 4).
+    """
+
+    bars: Bars
+    delayed: bool
+    rejected: Counter[str]
+    starts: frozenset[int]
+
+
+class Polygon:
+    """Polygon's REST interface as far as this server uses it (polygon.md 2).
+
+    Every method raises Upstream (failed, nonsense), BudgetSpent (429), NotEntitled (403) or Unavailable (no key).
+    """
+
+    def __init__(self, transport: Transport, calendar: Calendar, base_url: str = "https://api.massive.com") -> None:
+        self._transport = transport
+        self._calendar = calendar
+        self._origin = _origin(base_url)
+
+    def aggregates(self, ticker: str, span: Span, first: date, last: date) -> Aggregates:
+        """All bars that start on New York days `first` .. `last`, split-adjusted, repaired."""
+        path = f"/v2/aggs/ticker/{ticker}/range/{PATH_SPAN[span]}/{first}/{last}"
+        params = {"adjusted": "true", "sort": "asc", "limit": str(PAGE_LIMIT)}
+        rows: list[Any] = []
+        delayed = False
+        for page in self._pages(path, params):
+            if page.get("ticker", ticker) != ticker:
+                raise Upstream("the provider answered for another ticker")
+            results = page.get("results") or []
+            if not isinstance(results, list):
+                raise Upstream("the provider's answer holds no list of bars")
+            rows += results
+            delayed = delayed or page.get("status") == "DELAYED"
+        return self._aggregates(rows, span, delayed, (first, last))
+
+    def snapshot_open(self, ticker: str) -> float | None:
+        """Today's official open from the snapshot; None if it is not known yet (0 means unknown, polygon.md 3.14)."""
+        body = self._call(f"/v2/snapshot/locale/us/markets/stocks/tickers/{ticker}", {})
+        snapshot = body.get("ticker")
+        day = snapshot.get("day") if isinstance(snapshot, dict) else None
+        price = day.get("o") if isinstance(day, dict) else None
+        return float(price) if isinstance(price, int | float) and _is_number(price) and price > 0 else None
+
+    def _aggregates(self, rows: list[Any], span: Span, delayed: bool, days: tuple[date, date]) -> Aggregates:
+        t, columns, malformed = _columns(rows)
+        outside = (t < midnight_ms(days[0])) | (t >= midnight_ms(days[1]) + Span.DAY.ms * 25 // 24)
+        columns = {name: column[~outside] for name, column in columns.items()}
+        bars, rejected = repaired(t[~outside], columns, self._ends(span))
+        rejected += Counter({"not a bar": malformed, "outside the days asked for": int(outside.sum())})
+        return Aggregates(bars, delayed, +rejected, frozenset(t.tolist()))
+
+    def _ends(self, span: Span) -> Callable[[Ints], Ints]:
+        return self._calendar.day_ends if span is Span.DAY else lambda t: t + span.ms
+
+    def _pages(self, path: str, params: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """The answer and those its `next_url` leads to (polygon.md 3.4)."""
+        seen = set()
+        for _ in range(MAX_PAGES):
+            body = self._call(path, params)
+            yield body
+            following = body.get("next_url")
+            if not following:
+                return
+            path, params = self._follow(str(following))
+            if (path, *params.items()) in seen:
+                raise Upstream("the provider's pages lead in a circle")
+            seen.add((path, *params.items()))
+        raise Upstream(f"the provider's answer has more than {MAX_PAGES} pages")
+
+    def _follow(self, url: str) -> tuple[str, dict[str, str]]:
+        """Path and parameters of a `next_url`; it may only lead to the provider (polygon.md 1)."""
+        parts = urlsplit(url)
+        trusted = parts.scheme == "https" and parts.hostname in HOSTS and parts.port in (None, 443)
+        if not trusted and _origin(url) != self._origin:
+            raise Upstream("the provider's next page points to a foreign host")
+        return parts.path, {k: v for k, v in parse_qsl(parts.query) if k.lower() != "apikey"}
+
+    def _call(self, path: str, params: Mapping[str, str]) -> dict[str, Any]:
+        reply = self._transport(path, params)
+        raise_for_reply(reply)
+        if not isinstance(reply.body, dict):
+            raise Upstream("the provider's answer is not JSON of the agreed shape")
+        return reply.body
+
+
+def raise_for_reply(reply: Reply) -> None:
+    """Failures of polygon.md 6 as errors; a good answer (`OK`, `DELAYED`) passes."""
+    body = reply.body if isinstance(reply.body, dict) else {}
+    if reply.status == 200:
+        if body.get("status") in ("ERROR", "NOT_AUTHORIZED"):
+            raise Upstream(f"the provider refused the request: {_said(body)}")
+    elif reply.status == 401:
+        raise Unavailable("the provider does not know the API key", part="api_key", code="DATA_FETCH_ERROR")
+    elif reply.status == 403:
+        raise NotEntitled(f"the plan does not include this data: {_said(body)}")
+    elif reply.status == 429:
+        wait = 20.0 if reply.retry_after is None else reply.retry_after
+        raise BudgetSpent("the provider's call limit is reached", retry_after=wait)
+    else:
+        raise Upstream(f"the provider answered with status {reply.status}: {_said(body)}")
+
+
+def _said(body: Mapping[str, Any]) -> str:
+    """The provider's own words, cut short, without anything that looks like an address or a key parameter."""
+    text = str(body.get("error") or body.get("message") or "no reason given")
+    return re.sub(r"\S*(?:://|apikey)\S*", "...", text, flags=re.IGNORECASE)[:160]
+
+
+def _columns(rows: list[Any]) -> tuple[Ints, dict[str, Any], int]:
+    """Starts and columns o h l c v of the rows that are bars at all, and how many are not. Values may still be bad."""
+    good = [row for row in rows if isinstance(row, dict) and _is_number(row.get("t"))]
+    t = np.array([int(row["t"]) for row in good], dtype=np.int64)
+    columns = {
+        name: np.array([row[name] if _is_number(row.get(name)) else np.nan for row in good], dtype=np.float64)
+        for name in FIELDS
+    }
+    return t, columns, len(rows) - len(good)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and -9e15 < value < 9e15
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port
+
+
+class HttpTransport:
+    """Calls the provider over HTTP with a bearer key (polygon.md 1).
+
+    `connect_s` and `read_s` bound one socket operation each, `total_s` the whole call. Redirects are not followed:
+    the key goes to the configured host only.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: str,
+        *,
+        connect_s: float = 5.0,
+        read_s: float = 15.0,
+        total_s: float = 20.0,
+        pool: int = 10,
+    ) -> None:
+        self._base_url = base_url
+        self._timeouts = (connect_s, read_s)
+        self._total_s = total_s
+        self._session = requests.Session()
+        self._session.auth = _Bearer(key)
+        self._session.mount(base_url, HTTPAdapter(pool_maxsize=pool, pool_connections=1))
+
+    def __call__(self, path: str, params: Mapping[str, str]) -> Reply:
+        deadline = time.monotonic() + self._total_s
+        try:
+            response = self._session.get(
+                self._base_url + path, params=params, timeout=self._timeouts, stream=True, allow_redirects=False
+            )
+            with response:
+                body = _json_or_none(_read(response, deadline))
+                return Reply(response.status_code, body, _retry_after(response.headers.get("Retry-After")))
+        except requests.Timeout:
+            raise Upstream("the provider did not answer in time") from None
+        except (requests.RequestException, HTTPError, OSError) as exc:
+            raise Upstream(f"the connection to the provider failed ({type(exc).__name__})") from None
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Sets the key as a header; as an auth object it also keeps a machine's .netrc out of the request."""
+
+    def __init__(self, key: str) -> None:
+        self._header = f"Bearer {key}"
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = self._header
+        return request
+
+
+def _read(response: requests.Response, deadline: float) -> bytes:
+    """The whole body, read piece by piece so that a trickling one meets the deadline."""
+    body = bytearray()
+    while piece := response.raw.read1(65_536, decode_content=True):
+        body += piece
+        if len(body) > MAX_REPLY_BYTES:
+            raise Upstream("the provider's answer is too large")
+        if time.monotonic() > deadline:
+            raise Upstream("the provider did not finish its answer in time")
+    return bytes(body)
+
+
+def _json_or_none(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds of a Retry-After header; dates and nonsense count as absent."""
+    return min(float(value), 3600.0) if value and value.strip().isdigit() else None
+
+
+def no_key(path: str, params: Mapping[str, str]) -> Reply:
+    """The transport of a server without a key: every call says what is missing (ruling M1)."""
+    raise Unavailable("no market-data key is configured", part="api_key", code="DATA_FETCH_ERROR")

@@ -1,0 +1,59 @@
+"""The evaluation report as text: one row per ticker, target and hour, baselines beside the model, then by quarter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from app.model.evaluation import Cell
+
+HEAD = (
+    "ticker target hour     n  ties  base |   acc  brier  logloss   ece   auc  cover   hit |"
+    "  up acc  B0 logl |  B1 acc |  B2 acc  B2 brier  B2 logl |  B3 logl |  B4 acc (base)  logl (B0) |"
+    "  B2-model log-loss, 95 %        verdict"
+)
+NOTES = (
+    "out of sample, walk-forward by calendar quarter; n is days. acc, brier, logloss: the model.",
+    "B0 always up / base rate of the training days; B1 sign of P against the reference; B2 random walk;",
+    "B3 logistic regression on three inputs; B4 the model's inputs on `close > price at H`, the only move a trade can earn.",
+    "cover, hit: share of days beyond 0.75 / 0.25, and how often the model was right on them.",
+)
+
+
+def lines(cells: Sequence[Cell]) -> Iterator[str]:
+    """The table, one row per cell, with its notes."""
+    yield HEAD
+    yield from (_row(cell) for cell in cells)
+    yield ""
+    yield from NOTES
+
+
+def quarter_lines(cells: Sequence[Cell]) -> Iterator[str]:
+    """Per cell and quarter: n, accuracy, and log-loss against B2's (negative: the model was better)."""
+    names = sorted({name for cell in cells for name in cell.quarters})
+    for column, title in (("accuracy", "accuracy by quarter"), ("gap", "log-loss minus B2's by quarter")):
+        yield title
+        yield f"ticker target hour {' '.join(f'{name:>7}' for name in names)}"
+        for cell in cells:
+            values = (_quarter_value(cell, name, column) for name in names)
+            yield f"{cell.ticker:6} {cell.target:^6} {cell.hour:>4} {' '.join(f'{value:>7}' for value in values)}"
+        yield ""
+
+
+def _quarter_value(cell: Cell, name: str, column: str) -> str:
+    found = cell.quarters.get(name)
+    if found is None:
+        return "-"
+    return f"{found['accuracy']:.3f}" if column == "accuracy" else f"{found['log_loss'] - found['b2_log_loss']:+.3f}"
+
+
+def _row(c: Cell) -> str:
+    auc = "    -" if c.auc is None else f"{c.auc:.3f}"
+    hit = "    -" if c.covered_hit_rate is None else f"{c.covered_hit_rate:.3f}"
+    return (
+        f"{c.ticker:6} {c.target:^6} {c.hour:>4} {c.n:>5} {c.ties:>5} {c.base_rate:.3f} |"
+        f" {c.accuracy:.3f} {c.brier:.4f}   {c.log_loss:.4f} {c.ece:.3f} {auc}  {c.covered:.3f} {hit} |"
+        f"   {c.up_accuracy:.3f}   {c.b0_log_loss:.4f} |   {c.b1_accuracy:.3f} |"
+        f"   {c.b2_accuracy:.3f}    {c.b2_brier:.4f}   {c.b2_log_loss:.4f} |   {c.b3_log_loss:.4f} |"
+        f"  {c.b4_accuracy:.3f} ({c.b4_base_rate:.3f}) {c.b4_log_loss:.4f} ({c.b4_b0_log_loss:.4f}) |"
+        f"  {c.skill:+.4f} [{c.skill_low:+.4f}, {c.skill_high:+.4f}]  {c.verdict}"
+    )

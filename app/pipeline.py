@@ -1,0 +1,286 @@
+"""Fetch > predict > decide > lock: the one path from bars to a signal that every door stands on.
+
+Everything takes `at`; live is the same call as replay with `at` = now. Failures become gates per ticker, so that one
+bad ticker never takes the others down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from app.clock import Clock
+from app.errors import BudgetSpent, NotEntitled, PredictError, TryLater, Unavailable
+from app.market.bars import Bars, Span, from_ms
+from app.market.calendar import NY, Calendar, Session, ny_day
+from app.market.source import Known, MissingOpen, Plan, Source
+from app.model.artefact import ModelSet
+from app.model.features import decision_moment, v6_features
+from app.signals.lock import decision_hour, previous_hour, still_stands, validity
+from app.signals.policy import (
+    SUPPORTED,
+    Basis,
+    Decision,
+    Gate,
+    SessionName,
+    atr,
+    best,
+    decide,
+    session_of_hour,
+    time_multiplier_of,
+)
+from app.signals.store import SignalStore
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """What floats while a signal is locked. Prices in USD; `as_of` is the end of the newest bar known."""
+
+    price: float | None = None
+    today_open: float | None = None
+    bars: int = 0
+    as_of: datetime | None = None
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TickerSignal:
+    """The answer for one ticker at one moment: a locked decision, or the gate that stands before it.
+
+    detail: why, in words; cause: the fault behind the gate, if there is one.
+    """
+
+    ticker: str
+    session: SessionName
+    market: Market
+    decision: Decision | None = None
+    gate: Gate | None = None
+    detail: str = ""
+    cause: PredictError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """Trading directions at one moment. `hours` are the session's bounds, None on a day without one."""
+
+    at: datetime
+    market_open: bool
+    session: SessionName
+    time_multiplier: float
+    hours: Session | None
+    next_day_opens: datetime
+    tickers: Mapping[str, TickerSignal]
+    best: Decision | None
+
+
+class _NotYet(PredictError):
+    """The feed has not delivered everything up to the decision hour."""
+
+    code = "DATA_FETCH_ERROR"
+
+
+class Pipeline:
+    """Joins market, model and policy. `notice(event, **fields)` hears of locks and gates."""
+
+    def __init__(
+        self,
+        source: Source,
+        models: ModelSet,
+        store: SignalStore,
+        calendar: Calendar,
+        clock: Clock,
+        notice: Callable[..., None],
+    ) -> None:
+        self.models = models
+        self.store = store
+        self.clock = clock
+        self._source = source
+        self._calendar = calendar
+        self._notice = notice
+
+    @property
+    def plan(self) -> Plan:
+        return self._source.plan
+
+    def board(self, tickers: Sequence[str], at: datetime) -> Board:
+        """Trading directions of `tickers`; those that are not supported get the gate that says so.
+
+        Raises Unavailable if the market is open and no model is loaded at all, or nothing can be known without a key.
+        """
+        market_open = self._calendar.is_open(at)
+        if market_open and not self.models.models:
+            raise Unavailable("no model is loaded", part="models", code="MODEL_UNAVAILABLE")
+        signals = {ticker: self.signal(ticker, at) for ticker in tickers}
+        _refuse_without_key(list(signals.values()))
+        session = self._calendar.session_at(at)
+        hour = decision_hour(session, at) if session is not None and session.is_open(at) else None
+        clock_hour = at.astimezone(NY).hour
+        next_session = self._calendar.session(self._calendar.next_trading_day(at))
+        assert next_session is not None
+        return Board(
+            at=at,
+            market_open=market_open,
+            session=session_of_hour(clock_hour),
+            time_multiplier=time_multiplier_of(clock_hour if hour is None else hour),
+            hours=session,
+            next_day_opens=next_session.open,
+            tickers=signals,
+            best=best([s.decision for s in signals.values() if s.decision is not None]),
+        )
+
+    def signal(self, ticker: str, at: datetime) -> TickerSignal:
+        """The signal of one ticker. Gates in the order of ruling T6; never raises for a fault of market or model."""
+        name = session_of_hour(at.astimezone(NY).hour)
+        if ticker not in SUPPORTED:
+            return TickerSignal(
+                ticker, name, Market(), gate=Gate.UNSUPPORTED_TICKER, detail=f"{ticker} is not supported"
+            )
+        session = self._calendar.session_at(at)
+        if session is None or not session.is_open(at):
+            return TickerSignal(ticker, name, self._market_from_memory(ticker, at), gate=Gate.MARKET_CLOSED)
+        signal = self._open_signal(ticker, session, at)
+        market, fault = self._market(ticker, session, at)
+        return replace(signal, market=market, cause=signal.cause or (None if signal.decision else fault))
+
+    def compute(self, ticker: str, session: Session, hour: int) -> Decision:
+        """The decision of an hour from its bars, neither read from the record nor written to it.
+
+        Raises MissingOpen, Unavailable, TryLater or NotEntitled: the gates, in the order of policy.md 3.
+        """
+        at = decision_moment(session, hour)
+        official = self._source.open_of(ticker, at).price
+        daily = self._source.daily(ticker, session.day)
+        intraday = self._source.intraday(ticker, at).bars
+        if not self._source.is_complete(ticker, at):
+            raise _NotYet(f"the bars up to {hour}:00 are not all here yet")
+        previous = self._calendar.previous_trading_day(session.day)
+        found = v6_features(session, hour, intraday, daily, official, previous)
+        model = self.models.models.get(ticker)
+        if model is None:
+            raise Unavailable(f"no model for {ticker}", part="models", code="MODEL_UNAVAILABLE")
+        locked_at, expires_at = validity(session, hour)
+        basis = Basis(
+            ticker=ticker,
+            session=session,
+            hour=hour,
+            features=found,
+            official_open=official,
+            atr=atr(daily),
+            model_id=model.model_id,
+            engine_version=model.engine_version,
+            in_sample=self.plan.source != "demo" and session.day <= model.data_end,
+            locked_at=locked_at,
+            expires_at=expires_at,
+        )
+        return decide(basis, model.predict(hour, found))
+
+    def _open_signal(self, ticker: str, session: Session, at: datetime) -> TickerSignal:
+        """In an open market: the hour's locked signal, that of the hour before while its time runs, or a gate."""
+        hour = decision_hour(session, at)
+        if hour is None:
+            return self._gated(ticker, at, Gate.INSUFFICIENT_DATA, "the first signal comes at 10:00", None)
+        try:
+            decision = self._locked(ticker, session, hour)
+        except PredictError as exc:
+            return self._without(ticker, session, hour, at, exc)
+        return TickerSignal(ticker, decision.session, Market(), decision)
+
+    def _locked(self, ticker: str, session: Session, hour: int) -> Decision:
+        """The hour's signal from the record, or computed and locked now."""
+        kept = self.store.get(ticker, session.day, hour)
+        if kept is not None:
+            return kept
+        decision = self.store.put(self.compute(ticker, session, hour))
+        self._notice("signal_locked", ticker=ticker, day=str(session.day), hour=hour, action=decision.action)
+        return decision
+
+    def _without(self, ticker: str, session: Session, hour: int, at: datetime, why: PredictError) -> TickerSignal:
+        """What is said when the hour's signal cannot be had: for a while the hour before (ruling S3), then the gate."""
+        waiting = isinstance(why, _NotYet | TryLater) and still_stands(session, hour, at, self.plan.delay)
+        before = previous_hour(session, hour) if waiting else None
+        kept = None if before is None else self._earlier(ticker, session, before)
+        if kept is not None:
+            return TickerSignal(ticker, kept.session, Market(), kept)
+        if waiting and before is None:
+            return self._gated(ticker, at, Gate.INSUFFICIENT_DATA, "the bars up to 10:00 are still coming in", None)
+        gate = self._gate_of(why, ticker, session, at)
+        self._notice("gated", ticker=ticker, gate=gate.value, detail=why.message)
+        return self._gated(ticker, at, gate, why.message, why)
+
+    def _earlier(self, ticker: str, session: Session, hour: int) -> Decision | None:
+        try:
+            return self._locked(ticker, session, hour)
+        except PredictError:
+            return None
+
+    def _gated(self, ticker: str, at: datetime, gate: Gate, detail: str, cause: PredictError | None) -> TickerSignal:
+        name = session_of_hour(at.astimezone(NY).hour)
+        return TickerSignal(ticker, name, Market(), gate=gate, detail=detail, cause=cause)
+
+    def _gate_of(self, why: PredictError, ticker: str, session: Session, at: datetime) -> Gate:
+        if isinstance(why, MissingOpen):
+            missing = why.code == Gate.MISSING_DAILY_BAR and self._has_no_bars(ticker, session, at)
+            return Gate.NO_MARKET_DATA if missing else Gate(why.code)
+        if isinstance(why, NotEntitled):
+            return Gate.MISSING_DAILY_BAR
+        if isinstance(why, BudgetSpent):
+            return Gate.RATE_LIMITED
+        if isinstance(why, Unavailable) and why.part in ("data", "models"):
+            return Gate.INSUFFICIENT_DATA if why.part == "data" else Gate.MODEL_UNAVAILABLE
+        return Gate.DATA_FETCH_ERROR
+
+    def _has_no_bars(self, ticker: str, session: Session, at: datetime) -> bool:
+        """A trading day of which no bar exists (ruling M7): a past one, or one of a market that is not live."""
+        if self.plan.source == "polygon" and session.day == ny_day(self.clock()):
+            return False
+        try:
+            return not len(self._source.intraday(ticker, at).bars)
+        except PredictError:
+            return False
+
+    def _market(self, ticker: str, session: Session, at: datetime) -> tuple[Market, PredictError | None]:
+        """What floats in an open market, as far as it is known, and the fault that hides the rest."""
+        official: float | None = None
+        with suppress(PredictError):
+            official = self._source.open_of(ticker, at).price
+        try:
+            found = self._newest(ticker, session, at)
+        except PredictError as exc:
+            return Market(today_open=official), exc
+        return _market_of(found, session, official), None
+
+    def _newest(self, ticker: str, session: Session, at: datetime) -> Known:
+        """The finest bars of the day that there are."""
+        if self.plan.signal_span is not Span.MINUTE:
+            minutes = self._source.minutes(ticker, at)
+            if len(minutes.bars.since(session.open)):
+                return minutes
+        return self._source.intraday(ticker, at)
+
+    def _market_from_memory(self, ticker: str, at: datetime) -> Market:
+        """Closed: what is known without a call to the provider (v1-contract.md 4.1)."""
+        session = self._calendar.session_at(at)
+        known = self._source.peek(ticker, at)
+        if session is None or at < session.open:
+            return Market()
+        official = self._source.known_open(ticker, session.day)
+        price = None if official is None else official.price
+        return Market(today_open=price) if known is None else _market_of(known, session, price)
+
+
+def _market_of(known: Known, session: Session, official: float | None) -> Market:
+    regular: Bars = known.bars.until(session.close).since(session.open)
+    if not len(regular):
+        return Market(today_open=official, stale=known.stale)
+    as_of = from_ms(int(regular.end[-1])).astimezone(NY)
+    return Market(float(regular.c[-1]), official, len(regular), as_of, known.stale)
+
+
+def _refuse_without_key(signals: Sequence[TickerSignal]) -> None:
+    """Without a key and with nothing kept, an open market has no answer at all (v1-contract.md 3.3)."""
+    causes = [s.cause for s in signals if s.gate is not Gate.UNSUPPORTED_TICKER]
+    keyless = [c for c in causes if isinstance(c, Unavailable) and c.part == "api_key"]
+    if causes and len(keyless) == len(causes):
+        raise keyless[0]

@@ -1,0 +1,173 @@
+"""What was said, kept for ever: locked signals and official opens. The first writer wins, whoever it is.
+
+The store is a track record and a cache, never a lock service: a signal is a pure function of bars, so losing the store
+loses no answer (architecture, idea 3). It can fail while the server runs: answers go on, `degraded` says so, and what
+could not be written is written later (ruling S9).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from pydantic import TypeAdapter
+
+from app.errors import Unavailable
+from app.market.flight import Recent
+from app.market.source import OfficialOpen
+from app.signals.policy import Decision
+from app.sqlite import Database
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS signals (
+    ticker TEXT, day TEXT, hour INTEGER, record TEXT NOT NULL, PRIMARY KEY (ticker, day, hour)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS opens (
+    ticker TEXT, day TEXT, price REAL NOT NULL, source TEXT NOT NULL, PRIMARY KEY (ticker, day)
+) WITHOUT ROWID
+"""
+T = TypeVar("T")
+KEPT = 4096
+REOPEN_AFTER_S = 30.0
+
+_decision: TypeAdapter[Decision] = TypeAdapter(Decision)
+
+
+class SignalStore(Protocol):
+    """Locked signals by (ticker, New York day, decision hour), and official opens by (ticker, day)."""
+
+    def get(self, ticker: str, day: date, hour: int) -> Decision | None:
+        """The locked signal, or None."""
+        ...
+
+    def put(self, decision: Decision) -> Decision:
+        """Lock a signal unless one is locked already; returns the one that holds."""
+        ...
+
+    def get_open(self, ticker: str, day: date) -> OfficialOpen | None: ...
+
+    def put_open(self, ticker: str, day: date, found: OfficialOpen) -> OfficialOpen:
+        """Keep an open unless one is kept already; returns the one that holds."""
+        ...
+
+    def degraded(self) -> str | None:
+        """Why writes are failing, or None."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class SqliteStore:
+    """The store of one machine: a SQLite file that several processes may share."""
+
+    def __init__(self, path: Path, notice: Callable[..., None]) -> None:
+        self._path = path
+        self._notice = notice
+        self._db: Database | None = None
+        self._failure: str | None = None
+        self._retry_at = 0.0
+        self._signals: Recent[Decision] = Recent(KEPT)
+        self._opens: Recent[OfficialOpen] = Recent(KEPT)
+        self._unwritten_signals: Recent[Decision] = Recent(KEPT)
+        self._unwritten_opens: Recent[tuple[str, date, OfficialOpen]] = Recent(KEPT)
+        self._try(lambda db: None)
+
+    def get(self, ticker: str, day: date, hour: int) -> Decision | None:
+        kept = self._signals.get((ticker, day, hour))
+        if kept is None:
+            kept = self._try(lambda db: _read_signal(db, ticker, day, hour))
+            if kept is not None:
+                self._signals.put((ticker, day, hour), kept)
+        return kept
+
+    def put(self, decision: Decision) -> Decision:
+        key = (decision.ticker, decision.day, decision.hour)
+        winner = self._try(lambda db: _write_signal(db, decision))
+        if winner is None:
+            winner = self._unwritten_signals.get(key) or decision
+            self._unwritten_signals.put(key, winner)
+        self._signals.put(key, winner)
+        return winner
+
+    def get_open(self, ticker: str, day: date) -> OfficialOpen | None:
+        kept = self._opens.get((ticker, day))
+        if kept is None:
+            kept = self._try(lambda db: _read_open(db, ticker, day))
+            if kept is not None:
+                self._opens.put((ticker, day), kept)
+        return kept
+
+    def put_open(self, ticker: str, day: date, found: OfficialOpen) -> OfficialOpen:
+        winner = self._try(lambda db: _write_open(db, ticker, day, found))
+        if winner is None:
+            kept = self._unwritten_opens.get((ticker, day))
+            winner = kept[2] if kept else found
+            self._unwritten_opens.put((ticker, day), (ticker, day, winner))
+        self._opens.put((ticker, day), winner)
+        return winner
+
+    def degraded(self) -> str | None:
+        return self._failure
+
+    def close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+
+    def _try(self, work: Callable[[Database], T]) -> T | None:
+        """`work` on the database; None while it cannot be used. Tries again after a while, and then catches up."""
+        if self._failure is not None and time.monotonic() < self._retry_at:
+            return None
+        try:
+            if self._db is None:
+                self._db = Database(self._path, SCHEMA)
+            if self._failure is not None:
+                self._catch_up(self._db)
+            return work(self._db)
+        except Unavailable as exc:
+            self._fail(exc.message)
+            return None
+
+    def _fail(self, why: str) -> None:
+        if self._failure is None:
+            self._notice("store_degraded", error=why)
+        self._failure, self._retry_at = why, time.monotonic() + REOPEN_AFTER_S
+
+    def _catch_up(self, db: Database) -> None:
+        """Write what could not be written; what another process wrote meanwhile stays."""
+        for decision in self._unwritten_signals.values():
+            self._signals.put((decision.ticker, decision.day, decision.hour), _write_signal(db, decision))
+        for ticker, day, found in self._unwritten_opens.values():
+            self._opens.put((ticker, day), _write_open(db, ticker, day, found))
+        self._unwritten_signals.clear()
+        self._unwritten_opens.clear()
+        self._failure = None
+        self._notice("store_recovered")
+
+
+def _read_signal(db: Database, ticker: str, day: date, hour: int) -> Decision | None:
+    sql = "SELECT record FROM signals WHERE ticker = ? AND day = ? AND hour = ?"
+    found = db.rows(sql, (ticker, day.isoformat(), hour))
+    return _decision.validate_json(found[0][0]) if found else None
+
+
+def _write_signal(db: Database, decision: Decision) -> Decision:
+    record = _decision.dump_json(decision).decode()
+    key = (decision.ticker, decision.day.isoformat(), decision.hour)
+    if db.write("INSERT OR IGNORE INTO signals VALUES (?, ?, ?, ?)", (*key, record)):
+        return decision
+    return _read_signal(db, decision.ticker, decision.day, decision.hour) or decision
+
+
+def _read_open(db: Database, ticker: str, day: date) -> OfficialOpen | None:
+    found = db.rows("SELECT price, source FROM opens WHERE ticker = ? AND day = ?", (ticker, day.isoformat()))
+    return OfficialOpen(*found[0]) if found else None
+
+
+def _write_open(db: Database, ticker: str, day: date, found: OfficialOpen) -> OfficialOpen:
+    row = (ticker, day.isoformat(), found.price, found.source)
+    if db.write("INSERT OR IGNORE INTO opens VALUES (?, ?, ?, ?)", row):
+        return found
+    return _read_open(db, ticker, day) or found

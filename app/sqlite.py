@@ -1,0 +1,92 @@
+"""One SQLite file: opened in WAL mode, used by all threads of a process and by several processes of a machine.
+
+Says what went wrong in a sentence (Unavailable, part `store`); never leaves half a transaction behind.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from app.errors import Unavailable
+
+BUSY_S = 0.05
+PATIENCE_S = 5.0
+
+
+class Database:
+    """A SQLite file with its schema (idempotent statements). Raises Unavailable(part="store") throughout.
+
+    Waiting for another writer sleeps in Python, so other greenlets of the process go on.
+    """
+
+    def __init__(self, path: Path, schema: str) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        with self._saying("open"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        try:
+            self._patiently("PRAGMA journal_mode=WAL")
+            self._patiently("PRAGMA synchronous=NORMAL")
+            for statement in filter(str.strip, schema.split(";")):
+                self._patiently(statement)
+        except Unavailable:
+            self._connection.close()
+            raise
+
+    def rows(self, sql: str, args: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a query."""
+        with self._lock, self._saying("read"):
+            return self._connection.execute(sql, args).fetchall()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Database]:
+        """All of the block's writes, or none of them."""
+        with self._lock:
+            self._patiently("BEGIN IMMEDIATE")
+            try:
+                yield self
+                self._patiently("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def write(self, sql: str, args: Sequence[Any] = ()) -> int:
+        """One statement; returns the number of rows it changed. Outside a transaction it is one of its own."""
+        with self._lock:
+            return self._patiently(sql, args).rowcount
+
+    def write_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """One statement for many rows, inside a transaction."""
+        with self._lock, self._saying("write"):
+            self._connection.executemany(sql, rows)
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def _patiently(self, sql: str, args: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Execute, waiting for other writers for up to PATIENCE_S."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            with self._lock, self._saying("write"):
+                try:
+                    return self._connection.execute(sql, args)
+                except sqlite3.OperationalError as exc:
+                    if "locked" not in str(exc) or time.monotonic() > deadline:
+                        raise
+            time.sleep(BUSY_S / 5)
+
+    @contextmanager
+    def _saying(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as exc:
+            raise Unavailable(f"cannot {verb} {self.path}: {exc}", part="store") from exc

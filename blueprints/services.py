@@ -1,0 +1,43 @@
+"""What a route may reach: the pipeline, the clock, and what health needs to know. Handed over by the factory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from flask import Flask, current_app
+
+from app.clock import Clock
+from app.pipeline import Pipeline
+
+EXTENSION = "predict-server"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One server's services.
+
+    degraded    what works less well than it should, as short names
+    operations  figures for `/health.operations` (open object, ruling V3)
+    uptime_s    seconds since the start
+    ready       None if this process may serve, else why not
+    stop        from now on `ready` says that the process is stopping
+    """
+
+    pipeline: Pipeline
+    clock: Clock
+    degraded: Callable[[], list[str]]
+    operations: Callable[[], Mapping[str, Any]]
+    uptime_s: Callable[[], float]
+    ready: Callable[[], str | None]
+    stop: Callable[[], None]
+    version: str
+
+    def attach(self, app: Flask) -> None:
+        app.extensions[EXTENSION] = self
+
+
+def services() -> Services:
+    """The services of the app that handles the current request."""
+    return cast(Services, current_app.extensions[EXTENSION])

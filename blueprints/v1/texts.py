@@ -1,0 +1,136 @@
+"""v1's sentences: reasons, rules, recommendations. Free wording that no client parses; every fact in it is handed in.
+
+v1 clients display nothing but `reason`, so age, delay and what kind of market this is are said there (ruling V4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from app.market.calendar import NY
+from app.market.source import Plan
+from app.model.artefact import ModelSet
+from app.pipeline import Board, TickerSignal
+from app.signals.lock import decision_hour
+from app.signals.policy import BUCKETS, LEVELS, LONG_ABOVE, SHORT_BELOW, Decision, Gate
+
+MARKS = {"demo": "DEMO: ", "recorded": "RECORDED: ", "polygon": ""}
+PEAK_HOURS = (13, 14)
+
+
+def closed(board: Board, plan: Plan) -> str:
+    """Why there is no signal while the market is closed, with the regular hours."""
+    opens = board.next_day_opens.astimezone(NY)
+    when = f"{opens:%A, %b} {opens.day} at {_clock(opens)}"
+    return f"{MARKS[plan.source]}Market closed. Regular hours are 9:30 AM to 4:00 PM ET; next open {when}."
+
+
+def reason(signal: TickerSignal, board: Board, plan: Plan) -> str:
+    """What the ticker's answer rests on, in one or a few sentences."""
+    if signal.gate is Gate.MARKET_CLOSED:
+        return closed(board, plan)
+    said = signal.detail if signal.decision is None else signal.decision.reason
+    parts = [f"{said[:1].upper()}{said[1:]}".rstrip(".") + ".", *_caveats(signal, board, plan)]
+    return MARKS[plan.source] + " ".join(parts)
+
+
+def _caveats(signal: TickerSignal, board: Board, plan: Plan) -> list[str]:
+    decision, said = signal.decision, []
+    if decision is not None and board.hours is not None:
+        due = decision_hour(board.hours, board.at)
+        if due is not None and due != decision.hour:
+            said.append(f"The signal of {due}:00 is not ready; this is the one of {decision.hour}:00.")
+        if decision.action != "NO_TRADE" and board.at >= decision.time_limit:
+            said.append(f"The time stop of {_clock(decision.time_limit)} has passed.")
+        if decision.in_sample:
+            said.append("In-sample: the model was trained on this day.")
+    if plan.delay:
+        said.append(f"This plan's data are {int(plan.delay.total_seconds() // 60)} minutes late.")
+    if signal.market.stale and signal.market.as_of is not None:
+        said.append(f"Prices are stale, from {_clock(signal.market.as_of)}.")
+    return said
+
+
+def recommendation(board: Board, plan: Plan) -> str:
+    """The board in one text (policy.md 9)."""
+    mark = MARKS[plan.source]
+    if not board.market_open:
+        return closed(board, plan)
+    decisions = [s.decision for s in board.tickers.values() if s.decision is not None]
+    acting = [d for d in decisions if d.action != "NO_TRADE"]
+    if acting and board.best is not None:
+        listed = ", ".join(f"{d.ticker} {d.action} {_percent(d)}" for d in acting)
+        return f"{mark}{listed}. Best: {board.best.ticker}."
+    if decisions:
+        return f"{mark}No trade: all neutral ({', '.join(f'{d.ticker}: {_percent(d)}' for d in decisions)})."
+    gates = sorted({s.gate.value for s in board.tickers.values() if s.gate is not None})
+    return f"{mark}No trade: {', '.join(gates) or 'no ticker asked for'}."
+
+
+def message(board: Board, plan: Plan) -> str:
+    """One sentence on what is being looked at."""
+    kind = {"demo": "a synthetic demo market", "recorded": "recorded bars", "polygon": "live market data"}[plan.source]
+    state = "open" if board.market_open else "closed"
+    return f"Signals for {kind}; the market is {state}. Each holds from the hour it was made to the next."
+
+
+def trading_rules() -> dict[str, object]:
+    """The policy's rules in words, written from its own numbers (policy.md 8)."""
+    long, short = f"{LONG_ABOVE:.0%}", f"{SHORT_BELOW:.0%}"
+    sides = [*((f"above {edge:.0%} or below {1 - edge:.0%}", name, size) for edge, name, size in BUCKETS)]
+    return {
+        "entry": [
+            f"LONG only when the active probability is above {long}.",
+            f"SHORT only when the active probability is below {short}.",
+            f"No trade from {short} to {long}, both included.",
+            "The size grows when targets A and B point the same way and shrinks when they do not.",
+        ],
+        "sizing": {name: f"{size:g} x base size, {where}" for where, name, size in sides},
+        "exit": {
+            "stop_loss": "; ".join(f"{t} {level.stop_loss:.2%}" for t, level in LEVELS.items())
+            + " against the position",
+            "take_profit": "; ".join(f"{t} {level.take_profit:.2%}" for t, level in LEVELS.items()) + " in its favour",
+            "time_stop": "3:50 PM ET, on early closes 12:50 PM ET",
+        },
+    }
+
+
+def accuracy_lines(model_set: ModelSet) -> dict[str, str]:
+    """What the loaded models' own evaluation supports, each figure beside the sign rule's (spec decision 7)."""
+    if not model_set.models:
+        return dict.fromkeys(("late_target_a", "late_target_b", "peak_hours"), "No model is loaded.")
+    return {
+        "late_target_a": _line(model_set, "late_a"),
+        "late_target_b": _line(model_set, "late_b"),
+        "peak_hours": _peak_line(model_set),
+    }
+
+
+def _line(model_set: ModelSet, name: str) -> str:
+    figures = [
+        f"{t} {getattr(m.accuracy, name):.1%} (sign rule {m.accuracy.baselines[f'sign_{name}']:.1%})"
+        for t, m in model_set.models.items()
+    ]
+    return f"Out of sample, mean of 11:00-15:00: {', '.join(figures)}."
+
+
+def _peak_line(model_set: ModelSet) -> str:
+    figures = []
+    for ticker, model in model_set.models.items():
+        cells = [c for c in model.metadata["evaluation"]["cells"] if c["target"] == "B" and c["hour"] in PEAK_HOURS]
+        own, naive = _mean([c["accuracy"] for c in cells]), _mean([c["b1_accuracy"] for c in cells])
+        figures.append(f"{ticker} {own:.1%} (sign rule {naive:.1%})")
+    return f"Target B at 13:00 and 14:00, out of sample: {', '.join(figures)}."
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _percent(decision: Decision) -> str:
+    return f"{int(decision.p_active * 100)}%"
+
+
+def _clock(at: datetime) -> str:
+    return at.astimezone(NY).strftime("%I:%M %p ET").lstrip("0")
