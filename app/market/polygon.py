@@ -137,17 +137,18 @@ class Polygon:
     def _call(self, path: str, params: Mapping[str, str]) -> dict[str, Any]:
         reply = self._transport(path, params)
         raise_for_reply(reply)
-        if not isinstance(reply.body, dict):
-            raise Upstream("the provider's answer is not JSON of the agreed shape")
-        return reply.body
+        body: dict[str, Any] = reply.body
+        return body
 
 
 def raise_for_reply(reply: Reply) -> None:
     """Failures of polygon.md 6 as errors; a good answer (`OK`, `DELAYED`) passes."""
     body = reply.body if isinstance(reply.body, dict) else {}
     if reply.status == 200:
-        if body.get("status") in ("ERROR", "NOT_AUTHORIZED"):
-            raise Upstream(f"the provider refused the request: {_said(body)}")
+        if not isinstance(reply.body, dict):
+            raise Upstream("the provider's answer is not JSON of the agreed shape")
+        if body.get("status") not in ("OK", "DELAYED"):
+            raise Upstream(f"the provider did not answer the request: {_said(body)}")
     elif reply.status == 401:
         raise Unavailable("the provider does not know the API key", part="api_key", code="DATA_FETCH_ERROR")
     elif reply.status == 403:

@@ -238,7 +238,7 @@ def _undecided(signal: TickerSignal, board: Board) -> Json:
         "bucket": "neutral",
         "confidence_tier": confidence_tier(None),
         "confidence": 0,
-        "position_pct": 0,
+        "position_pct": 0.0,
         "multipliers": _multipliers(board.time_multiplier, 1.0),
         "locked": False,
     }

@@ -1,0 +1,82 @@
+"""Fixtures shared by all tests: a fake clock, a market to script, recorded bars, servers built from them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from app.factory import create_app
+from app.market.calendar import Calendar
+from app.market.recorded import RecordedBars
+from tests.support import FakeClock, ScriptedMarket, new_york, settings
+
+MARKET_DATA = Path(os.environ.get("MARKET_DATA", "../shared/market"))
+NEEDED = [f"{ticker}_{span}.parquet" for ticker in ("SPY", "QQQ", "IWM") for span in ("5min", "1day")]
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """11:30 on an ordinary Tuesday of the demo market."""
+    return FakeClock(new_york("2025-03-11 11:30"))
+
+
+@pytest.fixture
+def market(clock: FakeClock) -> ScriptedMarket:
+    return ScriptedMarket(clock)
+
+
+@pytest.fixture
+def serve(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Callable[..., Flask]:
+    """Builds a server in polygon mode on the scripted market; settings by field name."""
+
+    def build(**overrides: object) -> Flask:
+        values = {"market": "polygon", "polygon_api_key": "k-secret", "data_dir": tmp_path, **overrides}
+        return create_app(settings(**values), clock=clock, transport=market)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def recorded_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the real five-minute and daily bars, imported once. Skips where they are not there."""
+    missing = [name for name in NEEDED if not (MARKET_DATA / name).exists()]
+    if missing:
+        pytest.skip(f"no real bars: MARKET_DATA={MARKET_DATA} lacks {', '.join(missing)}")
+    path = tmp_path_factory.mktemp("recorded") / "recorded.sqlite3"
+    recorded = RecordedBars(path, Calendar())
+    for name in NEEDED:
+        recorded.import_file(MARKET_DATA / name)
+    recorded.close()
+    return path
+
+
+@pytest.fixture
+def recorded(recorded_file: Path) -> Iterator[RecordedBars]:
+    """The real bars, shared by all tests: read only."""
+    found = RecordedBars(recorded_file, Calendar())
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def recorded_dir(recorded_file: Path, tmp_path: Path) -> Path:
+    """A DATA_DIR of this test's own that holds the real bars."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    shutil.copy(recorded_file, folder / "recorded.sqlite3")
+    return folder
+
+
+@pytest.fixture
+def serve_recorded(recorded_dir: Path, clock: FakeClock) -> Callable[..., Flask]:
+    """Builds a server on the real bars."""
+
+    def build(**overrides: object) -> Flask:
+        return create_app(settings(**{"market": "recorded", "data_dir": recorded_dir, **overrides}), clock=clock)
+
+    return build

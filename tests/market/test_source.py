@@ -1,0 +1,265 @@
+"""What is known at a moment, fetched as rarely as can be (architecture, "Answering fast"; rulings T1, T2)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from app.errors import NotEntitled, Upstream
+from app.market.bars import Span, to_ms
+from app.market.cache import BarCache
+from app.market.polygon import Polygon, Reply
+from app.market.source import MissingOpen, OfficialOpen, Plan, Source
+from app.signals.store import SqliteStore
+from tests.support import CALENDAR, FakeClock, ScriptedMarket, dropping, new_york
+
+DAY = date(2025, 3, 11)
+SETTLE = timedelta(seconds=5)
+
+
+@pytest.fixture
+def build(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Callable[..., Source]:
+    def make(plan: Plan | None = None, folder: str = "a") -> Source:
+        heard: list[str] = []
+        store = SqliteStore(tmp_path / folder / "record.sqlite3", lambda event, **fields: heard.append(event))
+        cache = BarCache(tmp_path / folder / "bars.sqlite3", lambda event, **fields: heard.append(event))
+        plan = plan or Plan("polygon", Span.MINUTE, settle=SETTLE)
+        source = Source(Polygon(market, CALENDAR), cache, store, CALENDAR, clock, plan, lambda e, **f: heard.append(e))
+        source.heard = heard  # type: ignore[attr-defined]
+        return source
+
+    return make
+
+
+def minute_calls(market: ScriptedMarket) -> int:
+    return sum("/minute/" in path for path in market.calls)
+
+
+def test_nothing_after_the_moment_is_visible(build: Callable[..., Source]) -> None:
+    source = build()
+    at = new_york("2025-03-11 10:15")
+    assert source.intraday("SPY", at).bars.end[-1] == to_ms(at)
+
+
+def test_one_fetch_a_minute_however_often_it_is_asked(
+    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    source = build()
+    for _ in range(5):
+        for second in range(0, 60, 5):
+            clock.at = new_york("2025-03-11 11:30:05") + timedelta(seconds=second)
+            source.intraday("SPY", clock())
+    assert minute_calls(market) == 1
+    clock.set("2025-03-11 11:31:05")
+    source.intraday("SPY", clock())
+    assert minute_calls(market) == 2
+
+
+def test_a_bar_is_final_five_seconds_after_its_end(build: Callable[..., Source], clock: FakeClock) -> None:
+    clock.set("2025-03-11 11:00:04")
+    source = build()
+    assert source.intraday("SPY", clock()).bars.end[-1] == to_ms(new_york("2025-03-11 10:59"))
+    assert not source.is_complete("SPY", new_york("2025-03-11 11:00"))
+    clock.set("2025-03-11 11:00:05")
+    assert source.intraday("SPY", clock()).bars.end[-1] == to_ms(new_york("2025-03-11 11:00"))
+    assert source.is_complete("SPY", new_york("2025-03-11 11:00"))
+
+
+def test_a_delayed_plan_is_complete_when_its_delay_is_over(
+    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    market.delay = timedelta(minutes=15)
+    source = build(Plan("polygon", Span.MINUTE, timedelta(minutes=15), SETTLE))
+    clock.set("2025-03-11 11:15:04")
+    assert not source.is_complete("SPY", new_york("2025-03-11 11:00"))
+    clock.set("2025-03-11 11:15:05")
+    assert source.is_complete("SPY", new_york("2025-03-11 11:00"))
+
+
+def test_a_past_day_is_fetched_once_for_ever_even_after_a_restart(
+    build: Callable[..., Source], market: ScriptedMarket
+) -> None:
+    at = new_york("2025-03-07 12:00")
+    first = build().intraday("SPY", at).bars
+    calls = minute_calls(market)
+    again = build().intraday("SPY", at).bars
+    assert again.equals(first)
+    assert minute_calls(market) == calls == 1
+
+
+def test_a_past_day_without_bars_is_not_asked_for_again(build: Callable[..., Source], market: ScriptedMarket) -> None:
+    saturday = new_york("2025-03-08 12:00")
+    assert len(build().intraday("SPY", saturday).bars) == 0
+    assert len(build().intraday("SPY", saturday).bars) == 0
+    assert minute_calls(market) == 1
+
+
+def test_a_hundred_who_ask_at_once_share_one_fetch(build: Callable[..., Source], market: ScriptedMarket) -> None:
+    source, gate = build(), threading.Event()
+
+    def wait(path: str) -> Reply | None:
+        gate.wait(5)
+        return None
+
+    market.fault = wait
+    with ThreadPoolExecutor(100) as pool:
+        asked = [pool.submit(source.intraday, "SPY", new_york("2025-03-11 11:30")) for _ in range(100)]
+        gate.set()
+        bars = [future.result().bars for future in asked]
+    assert minute_calls(market) == 1
+    assert all(found.equals(bars[0]) for found in bars)
+
+
+def test_a_fetch_that_is_too_slow_is_left_to_finish_for_the_others(
+    build: Callable[..., Source], market: ScriptedMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, gate = build(), threading.Event()
+
+    def wait(path: str) -> Reply | None:
+        gate.wait(5)
+        return None
+
+    market.fault = wait
+    monkeypatch.setattr("app.market.source.DEADLINE_S", 0.01)
+    with pytest.raises(Upstream, match="within the request's time"):
+        source.intraday("SPY", new_york("2025-03-11 11:30"))
+    monkeypatch.setattr("app.market.source.DEADLINE_S", 5.0)
+    gate.set()
+    assert len(source.intraday("SPY", new_york("2025-03-11 11:30")).bars)
+    assert minute_calls(market) == 1
+
+
+def test_daily_bars_end_before_the_day_and_come_with_its_open_in_one_call(
+    build: Callable[..., Source], market: ScriptedMarket
+) -> None:
+    source = build()
+    daily = source.daily("SPY", DAY)
+    assert daily.end[-1] == to_ms(new_york("2025-03-10 16:00"))
+    assert source.open_of("SPY", new_york("2025-03-11 11:30")).source == "daily"
+    assert len(market.calls) == 1
+
+
+def test_bars_of_the_last_fifteen_minutes_stand_in_for_a_failed_fetch(
+    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    source = build()
+    assert not source.intraday("SPY", clock()).stale
+    market.fault = lambda path: Reply(500, None)
+    clock.forward(minutes=15)
+    known = source.intraday("SPY", clock())
+    assert known.stale
+    assert known.bars.end[-1] == to_ms(new_york("2025-03-11 11:29"))
+    clock.forward(seconds=61)
+    with pytest.raises(Upstream):
+        source.intraday("SPY", clock())
+
+
+def test_a_failed_fetch_is_tried_again_once_a_minute_and_then_heals(
+    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    source = build()
+    market.fault = lambda path: Reply(500, None)
+    for _ in range(10):
+        with pytest.raises(Upstream):
+            source.intraday("SPY", clock())
+        clock.forward(seconds=5)
+    assert minute_calls(market) == 1
+    market.fault = lambda path: None
+    clock.forward(seconds=20)
+    assert not source.intraday("SPY", clock()).stale
+
+
+def no_daily_bar_today(path: str, body: dict) -> dict:  # type: ignore[type-arg]
+    midnight = to_ms(new_york("2025-03-11 00:00"))
+    return dropping("/day/", lambda row: row["t"] >= midnight)(path, body)
+
+
+def no_snapshot(path: str) -> Reply | None:
+    return Reply(403, {"message": "not entitled"}) if "snapshot" in path else None
+
+
+def open_now(source: Source) -> OfficialOpen:
+    return source.open_of("SPY", new_york("2025-03-11 11:30"))
+
+
+def test_the_open_comes_from_the_daily_bar_then_the_snapshot_then_the_first_minute(
+    build: Callable[..., Source], market: ScriptedMarket
+) -> None:
+    official = open_now(build(folder="a"))
+    market.edit = no_daily_bar_today
+    from_snapshot = open_now(build(folder="b"))
+    market.fault = no_snapshot
+    from_minute = open_now(build(folder="c"))
+    assert [x.source for x in (official, from_snapshot, from_minute)] == ["daily", "snapshot", "minute"]
+    assert official.price == from_snapshot.price == from_minute.price
+
+
+def test_the_first_open_that_was_learned_stays(build: Callable[..., Source], market: ScriptedMarket) -> None:
+    market.edit, market.fault = no_daily_bar_today, no_snapshot
+    first = open_now(build())
+    market.edit, market.fault = (lambda path, body: body), (lambda path: None)
+    assert open_now(build()) == first
+
+
+def test_pre_market_is_never_the_open(build: Callable[..., Source], market: ScriptedMarket) -> None:
+    half_past_nine = to_ms(new_york("2025-03-11 09:30"))
+
+    def edit(path: str, body: dict) -> dict:  # type: ignore[type-arg]
+        return dropping("/minute/", lambda row: row["t"] == half_past_nine)(path, no_daily_bar_today(path, body))
+
+    market.edit, market.fault = edit, no_snapshot
+    with pytest.raises(MissingOpen) as caught:
+        open_now(build())
+    assert caught.value.code == "MISSING_DAILY_BAR"
+
+
+@pytest.mark.parametrize("broken", [None, 0, -3.0])
+def test_a_daily_bar_without_a_usable_open_is_another_thing_than_none(
+    build: Callable[..., Source], market: ScriptedMarket, broken: float | None
+) -> None:
+    midnight, half_past_nine = to_ms(new_york("2025-03-11 00:00")), to_ms(new_york("2025-03-11 09:30"))
+
+    def edit(path: str, body: dict) -> dict:  # type: ignore[type-arg]
+        rows = [{**r, "o": broken} if r["t"] == midnight else r for r in body.get("results", [])]
+        return dropping("/minute/", lambda row: row["t"] == half_past_nine)(path, {**body, "results": rows})
+
+    market.edit, market.fault = edit, no_snapshot
+    with pytest.raises(MissingOpen) as caught:
+        open_now(build())
+    assert caught.value.code == "MISSING_DAILY_OPEN"
+
+
+def test_yesterdays_daily_bar_is_never_todays_open(build: Callable[..., Source], clock: FakeClock) -> None:
+    clock.set("2025-03-11 09:20")
+    source = build()
+    source.daily("SPY", DAY)
+    assert source.known_open("SPY", DAY) is None
+    with pytest.raises(MissingOpen):
+        source.open_of("SPY", clock())
+    clock.set("2025-03-11 09:31:05")
+    assert source.open_of("SPY", clock()).price != source.daily("SPY", DAY).o[-1]
+
+
+def test_a_plan_without_the_data_is_not_retried_within_the_minute(
+    build: Callable[..., Source], market: ScriptedMarket
+) -> None:
+    market.fault = lambda path: Reply(403, {"message": "Your plan doesn't include this data timeframe"})
+    source = build()
+    for _ in range(3):
+        with pytest.raises(NotEntitled):
+            source.intraday("SPY", new_york("2025-03-11 11:30"))
+    assert len(market.calls) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_said_and_done_without(
+    tmp_path: Path, build: Callable[..., Source], clock: FakeClock
+) -> None:
+    (tmp_path / "a").write_text("a file where a folder should be")
+    source = build()
+    assert len(source.daily("SPY", DAY)) > 400
+    assert "cache_unavailable" in source.heard  # type: ignore[attr-defined]

@@ -1,0 +1,134 @@
+"""The record keeps the first word. This suite runs over every kind of store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from app.market.source import OfficialOpen
+from app.signals import store as stores
+from app.signals.policy import Decision
+from app.signals.store import SignalStore, SqliteStore
+from tests.signals.test_policy import decision
+
+DAY = date(2025, 3, 11)
+Heard = list[str]
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return []
+
+
+@pytest.fixture(params=["sqlite"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path, heard: Heard) -> Callable[[], SignalStore]:
+    """Opens the same store anew, as another process would."""
+    return lambda: SqliteStore(tmp_path / "record.sqlite3", lambda event, **fields: heard.append(event))
+
+
+def test_what_was_locked_comes_back_bit_for_bit(open_store: Callable[[], SignalStore]) -> None:
+    said = replace(decision(1 / 3, 0.9), price=123.456789012345678)
+    open_store().put(said)
+    assert open_store().get("SPY", DAY, 13) == said
+
+
+def test_the_first_writer_wins(open_store: Callable[[], SignalStore]) -> None:
+    one, other = open_store(), open_store()
+    first, second = decision(0.6, 0.9), decision(0.4, 0.1)
+    assert one.put(first) == first
+    assert other.put(second) == first
+    assert other.get("SPY", DAY, 13) == first
+
+
+def test_hours_days_and_tickers_are_apart(open_store: Callable[[], SignalStore]) -> None:
+    store = open_store()
+    store.put(decision(0.6, 0.9))
+    assert store.get("SPY", DAY, 14) is None
+    assert store.get("QQQ", DAY, 13) is None
+    assert store.get("SPY", date(2025, 3, 12), 13) is None
+
+
+def test_the_first_open_stays(open_store: Callable[[], SignalStore]) -> None:
+    one, other = open_store(), open_store()
+    assert one.put_open("SPY", DAY, OfficialOpen(500.1, "minute")) == OfficialOpen(500.1, "minute")
+    assert other.put_open("SPY", DAY, OfficialOpen(500.2, "daily")) == OfficialOpen(500.1, "minute")
+    assert open_store().get_open("SPY", DAY) == OfficialOpen(500.1, "minute")
+
+
+def _race(path: str, p: float) -> float:
+    store = SqliteStore(Path(path), lambda event, **fields: None)
+    winners = {store.put(replace(decision(0.6, p), hour=hour)).p_b for hour in range(200)}
+    return winners.pop() if len(winners) == 1 else -1.0
+
+
+def test_processes_that_race_agree_on_every_signal(tmp_path: Path) -> None:
+    path = str(tmp_path / "record.sqlite3")
+    with get_context("spawn").Pool(4) as pool:
+        pool.starmap(_race, [(path, 0.9), (path, 0.8), (path, 0.2), (path, 0.1)])
+    store = SqliteStore(Path(path), lambda event, **fields: None)
+    kept = [store.get("SPY", DAY, hour) for hour in range(200)]
+    assert all(found is not None for found in kept)
+    again = [store.put(replace(decision(0.6, 0.5), hour=hour)) for hour in range(200)]
+    assert again == kept
+
+
+def unwritable(folder: Path) -> SqliteStore:
+    """A store whose folder cannot be made: a file stands where it should be."""
+    folder.write_text("in the way")
+    return SqliteStore(folder / "record.sqlite3", lambda event, **fields: None)
+
+
+def test_a_store_that_cannot_be_written_still_holds_its_word(tmp_path: Path) -> None:
+    store = unwritable(tmp_path / "data")
+    first = store.put(decision(0.6, 0.9))
+    assert store.put(decision(0.4, 0.1)) == first
+    assert store.get("SPY", DAY, 13) == first
+    assert store.put_open("SPY", DAY, OfficialOpen(1.0, "daily")).price == 1.0
+    assert store.put_open("SPY", DAY, OfficialOpen(2.0, "daily")).price == 1.0
+    assert "cannot open" in str(store.degraded())
+
+
+def test_it_writes_later_what_it_could_not_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(stores.time, "monotonic", lambda: now[0])
+    folder = tmp_path / "data"
+    store = unwritable(folder)
+    said = store.put(decision(0.6, 0.9))
+    store.put_open("SPY", DAY, OfficialOpen(1.0, "daily"))
+    folder.unlink()
+    assert store.degraded() is not None
+    now[0] += stores.REOPEN_AFTER_S
+    assert store.get("SPY", DAY, 14) is None
+    assert store.degraded() is None
+    other = SqliteStore(folder / "record.sqlite3", lambda event, **fields: None)
+    assert other.get("SPY", DAY, 13) == said
+    assert other.get_open("SPY", DAY) == OfficialOpen(1.0, "daily")
+
+
+def test_a_full_disk_degrades_and_says_so_once(open_store: Callable[[], SignalStore], heard: Heard) -> None:
+    store = open_store()
+    assert isinstance(store, SqliteStore)
+    assert store._db is not None
+    pages = store._db.rows("PRAGMA page_count")[0][0]
+    store._db.rows(f"PRAGMA max_page_count = {pages}")
+    said: list[Decision] = [store.put(replace(decision(0.6, 0.9), hour=hour)) for hour in range(50)]
+    assert "full" in str(store.degraded())
+    assert heard == ["store_degraded"]
+    assert [store.get("SPY", DAY, hour) for hour in range(50)] == said
+
+
+def test_a_disk_turned_read_only_degrades(open_store: Callable[[], SignalStore], heard: Heard) -> None:
+    store = open_store()
+    assert isinstance(store, SqliteStore)
+    before = store.put(decision(0.6, 0.9))
+    assert store._db is not None
+    store._db.rows("PRAGMA query_only = 1")
+    after = store.put(replace(decision(0.6, 0.9), hour=14))
+    assert "readonly" in str(store.degraded())
+    assert heard == ["store_degraded"]
+    assert (store.get("SPY", DAY, 13), store.get("SPY", DAY, 14)) == (before, after)

@@ -1,0 +1,131 @@
+"""What tests build with: moments, a clock to turn by hand, a provider to script, models with a chosen answer."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.config import ARTEFACTS, Settings, load
+from app.factory import POLICY
+from app.market.bars import Bars, Span
+from app.market.calendar import NY, Calendar
+from app.market.demo import DemoFeed
+from app.market.polygon import Reply
+from app.market.wire import Wire
+from app.model.artefact import load_model, save_models
+from app.model.v6 import SLOTS
+
+CALENDAR = Calendar()
+
+
+def new_york(text: str) -> datetime:
+    """`2025-03-11 11:30` or with seconds, New York."""
+    return datetime.fromisoformat(text).replace(tzinfo=NY)
+
+
+def settings(**values: Any) -> Settings:
+    """Settings by field name, whatever the environment says."""
+    return load(**values)
+
+
+class FakeClock:
+    """Market time that stands still until a test moves it."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def set(self, text: str) -> None:
+        self.at = new_york(text)
+
+    def forward(self, **delta: float) -> None:
+        self.at += timedelta(**delta)
+
+
+@lru_cache(maxsize=1)
+def demo_feed() -> DemoFeed:
+    return DemoFeed(CALENDAR)
+
+
+@dataclass
+class ScriptedMarket:
+    """A provider with the demo market's bars that a test can bend: a transport that counts its calls.
+
+    edit: changes a page of results before it is sent; fault: answers or raises instead of the market; delay: how late
+    its bars are.
+    """
+
+    clock: Callable[[], datetime]
+    fault: Callable[[str], Reply | None] = lambda path: None
+    edit: Callable[[str, dict[str, Any]], dict[str, Any]] = lambda path, body: body
+    delay: timedelta = timedelta(0)
+    calls: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, path: str, params: Mapping[str, str]) -> Reply:
+        with self.lock:
+            self.calls.append(path)
+        bent = self.fault(path)
+        if bent is not None:
+            return bent
+        reply = Wire(demo_feed(), CALENDAR, lambda: self.clock() - self.delay)(path, params)
+        return reply if reply.status != 200 else reply._replace(body=self.edit(path, reply.body))
+
+
+def dropping(path_part: str, drop: Callable[[dict[str, Any]], bool]) -> Callable[[str, dict[str, Any]], dict[str, Any]]:
+    """An edit that leaves out the rows of matching paths for which `drop` holds."""
+
+    def edit(path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if path_part not in path:
+            return body
+        return {**body, "results": [row for row in body.get("results", []) if not drop(row)]}
+
+    return edit
+
+
+def models_saying(folder: Path, p_a: float, p_b: float | None = None) -> Path:
+    """Artefacts for all tickers that give these probabilities whatever they are shown; otherwise the shipped ones."""
+    artefacts = {}
+    for ticker in ("SPY", "QQQ", "IWM"):
+        shipped = load_model(ARTEFACTS, ticker, POLICY)
+        metadata = {**shipped.metadata, "slots": {name: _constant_slot() for name in SLOTS}}
+        arrays = {}
+        for name in SLOTS:
+            p = p_a if name.endswith("_a") or p_b is None else p_b
+            arrays |= {
+                f"{name}/center": np.zeros(1),
+                f"{name}/scale": np.ones(1),
+                f"{name}/platt": np.array([1.0, 0.0]),
+                f"{name}/0/coef": np.zeros(1),
+                f"{name}/0/intercept": np.array(math.log(p / (1 - p))),
+            }
+        artefacts[ticker] = (arrays, metadata)
+    save_models(folder, artefacts)
+    return folder
+
+
+def _constant_slot() -> dict[str, Any]:
+    return {"inputs": ["time_pct"], "members": [{"kind": "logistic", "weight": 1.0}], "calibrator": "platt"}
+
+
+def some_bars(n: int = 5, *, start_ms: int = 1_700_000_000_000, span: Span = Span.MINUTE, price: float = 100.0) -> Bars:
+    """n plain bars, one after the other, each a cent above the one before."""
+    t = start_ms + span.ms * np.arange(n)
+    o = price + 0.01 * np.arange(n)
+    return Bars(t=t, end=t + span.ms, o=o, h=o + 0.02, l=o - 0.02, c=o + 0.01, v=np.full(n, 10.0))
+
+
+def weekday_sessions(first: date, last: date) -> list[date]:
+    """The trading days first .. last."""
+    days = (date.fromordinal(n) for n in range(first.toordinal(), last.toordinal() + 1))
+    return [day for day in days if CALENDAR.session(day)]

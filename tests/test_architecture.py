@@ -1,0 +1,168 @@
+"""Who may import whom (README, "The house"): each forbidden edge fails by name."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ORDER = (
+    "app.errors",
+    "app.sqlite",
+    "app.market",
+    "app.structure",
+    "app.model",
+    "app.signals",
+    "app.pipeline",
+    "app.live",
+    "blueprints",
+    "app.factory",
+    "wsgi",
+)
+BASE = {"app.config", "app.clock"}
+PURE = {
+    "app.market.bars",
+    "app.market.calendar",
+    "app.market.demo",
+    "app.model.features",
+    "app.model.v6",
+    "app.signals.policy",
+    "app.signals.lock",
+}
+PURE_PACKAGES = ("app.structure",)
+PURE_MAY_IMPORT = {
+    *("__future__", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib", "itertools", "math"),
+    *("typing", "zoneinfo", "numpy", "app.errors"),
+}
+CALENDAR_MAY_ALSO = {"holidays"}
+WEB = {"flask", "werkzeug", "socketio", "flask_socketio", "blueprints", "middleware"}
+JOINERS = {"app.factory", "app.cli"}
+
+
+def modules() -> dict[str, ast.Module]:
+    files = [f for folder in ("app", "blueprints", "middleware") for f in (ROOT / folder).rglob("*.py")]
+    return {_name(file): ast.parse(file.read_text()) for file in [*files, ROOT / "wsgi.py"]}
+
+
+def _name(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(name: str, tree: ast.Module) -> Iterator[str]:
+    """Full names of what a module imports, functions' own imports included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative import"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if (ROOT / whole.replace(".", "/")).with_suffix(".py").exists() else str(node.module)
+
+
+def edges() -> list[tuple[str, str]]:
+    return [(name, target) for name, tree in modules().items() for target in imports(name, tree)]
+
+
+def rank(module: str) -> int | None:
+    return next((i for i, part in enumerate(ORDER) if module == part or module.startswith(part + ".")), None)
+
+
+def in_package(module: str, package: str) -> bool:
+    return module == package or module.startswith(package + ".")
+
+
+def is_pure(module: str) -> bool:
+    return module in PURE or any(in_package(module, package) for package in PURE_PACKAGES)
+
+
+def backward(found: list[tuple[str, str]]) -> list[str]:
+    """Edges from left to right in ORDER."""
+    ranked = [(a, b, rank(a), rank(b)) for a, b in found if a not in JOINERS]
+    return [
+        f"{a} imports {b}" for a, b, left, right in ranked if left is not None and right is not None and right > left
+    ]
+
+
+def test_left_never_imports_right() -> None:
+    assert backward(edges()) == []
+
+
+def test_the_rule_catches_a_forbidden_edge() -> None:
+    assert backward([("app.market.source", "app.signals.policy")]) == ["app.market.source imports app.signals.policy"]
+
+
+def test_settings_and_clock_import_nothing_but_errors_and_the_calendar() -> None:
+    allowed = {"app.errors", "app.market.calendar", *BASE}
+    assert [f"{a} imports {b}" for a, b in edges() if a in BASE and in_package(b, "app") and b not in allowed] == []
+
+
+def test_only_factory_and_cli_know_the_web() -> None:
+    bad = [
+        f"{a} imports {b}" for a, b in edges() if in_package(a, "app") and b.split(".")[0] in WEB and a not in JOINERS
+    ]
+    assert bad == []
+
+
+def test_pure_modules_import_only_numpy_and_each_other() -> None:
+    def allowed(a: str, b: str) -> bool:
+        root = b.split(".")[0]
+        extra = CALENDAR_MAY_ALSO if a == "app.market.calendar" else set()
+        return b in PURE_MAY_IMPORT or root in PURE_MAY_IMPORT | extra or is_pure(b)
+
+    assert [f"{a} imports {b}" for a, b in edges() if is_pure(a) and not allowed(a, b)] == []
+
+
+def test_every_pure_module_exists() -> None:
+    assert set(modules()) >= PURE
+
+
+def test_middleware_imports_errors_and_nothing_else_of_ours() -> None:
+    bad = [
+        f"{a} imports {b}"
+        for a, b in edges()
+        if in_package(a, "middleware") and b.split(".")[0] in ("app", "blueprints") and b != "app.errors"
+    ]
+    assert bad == []
+
+
+def test_blueprints_and_versions_keep_apart() -> None:
+    apart = (("blueprints", "middleware"), ("blueprints.v1", "blueprints.v2"), ("blueprints.v2", "blueprints.v1"))
+    bad = [f"{a} imports {b}" for a, b in edges() for x, y in apart if in_package(a, x) and in_package(b, y)]
+    assert bad == []
+
+
+@pytest.mark.parametrize(
+    ("words", "allowed"),
+    [
+        (("os.environ", "getenv"), {"app.config", "app.cli"}),
+        (("datetime.now", "utcnow", "date.today", "time.time("), {"app.clock", "app.factory", "app.cli"}),
+    ],
+)
+def test_ambient_things_are_read_in_one_place(words: tuple[str, ...], allowed: set[str]) -> None:
+    found = [f"{name}: {word}" for name in modules() for word in words if name not in allowed and word in _source(name)]
+    assert found == []
+
+
+def _source(name: str) -> str:
+    path = ROOT / name.replace(".", "/")
+    return (path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py").read_text()
+
+
+def test_functions_stay_small() -> None:
+    sizes = sorted(
+        node.end_lineno
+        - node.lineno
+        + 1
+        - (node.body[0].end_lineno - node.body[0].lineno + 1 if ast.get_docstring(node) else 0)
+        for tree in modules().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+    )
+    assert sizes[len(sizes) // 2] < 10
+    assert sizes[int(len(sizes) * 0.9)] < 30
+    assert sizes[-1] <= 60

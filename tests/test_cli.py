@@ -1,0 +1,120 @@
+"""The command line, as its own process: every failure is one sentence and a status, never a trace."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.config import ARTEFACTS
+from tests.market.test_recorded import table, write_csv, write_parquet
+from tests.support import some_bars
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*args: str | Path, **environment: str | Path) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if k not in ("MARKET", "CLOCK", "POLYGON_API_KEY")}
+    return subprocess.run(
+        [sys.executable, "-m", "app", *map(str, args)],
+        cwd=ROOT,
+        env=kept | {k: str(v) for k, v in environment.items()},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def test_import_says_what_came_in_and_what_was_left_out(tmp_path: Path) -> None:
+    good = write_parquet(tmp_path / "SPY_5min.parquet", table(some_bars(300_000 // 60_000), h=1.0))
+    done = run("import", good, DATA_DIR=tmp_path / "d")
+    assert done.returncode == 0
+    assert "SPY_5min.parquet: 4 bars in, 1 rejected (1 x low or high does not enclose open and close)" in done.stdout
+    again = run("import", good, DATA_DIR=tmp_path / "d")
+    assert "SPY_5min.parquet: already in, 4 bars" in again.stdout
+
+
+def test_import_of_a_folder_takes_its_series_and_leaves_the_rest(tmp_path: Path) -> None:
+    folder = tmp_path / "bars"
+    folder.mkdir()
+    write_csv(folder / "SPY_5min.csv", table(some_bars()))
+    (folder / "README.md").write_text("no bars")
+    done = run("import", folder, DATA_DIR=tmp_path / "d")
+    assert done.returncode == 0
+    assert done.stdout.count("bars in") == 1
+
+
+def test_a_broken_file_is_said_and_the_good_one_still_comes_in(tmp_path: Path) -> None:
+    bad = tmp_path / "QQQ_5min.parquet"
+    bad.write_bytes(b"nothing of the kind")
+    good = write_csv(tmp_path / "SPY_5min.csv", table(some_bars()))
+    done = run("import", bad, good, DATA_DIR=tmp_path / "d")
+    assert done.returncode == 1
+    assert "QQQ_5min.parquet: not imported. QQQ_5min.parquet: cannot be read" in done.stderr
+    assert "SPY_5min.csv: 5 bars in" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = run("import", tmp_path / "SPY_5min.csv", DATA_DIR=tmp_path / "d")
+    assert done.returncode == 1
+    assert "SPY_5min.csv: cannot be read: No such file or directory" in done.stderr
+
+
+def test_a_data_dir_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = run("import", write_csv(tmp_path / "SPY_5min.csv", table(some_bars())), DATA_DIR=tmp_path / "file")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: cannot open ")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "import", "evaluate", "train"])
+def test_a_wrong_setting_ends_every_command_with_its_name(tmp_path: Path, command: str) -> None:
+    args = [command, tmp_path] if command == "import" else [command]
+    done = run(*args, PORT="many", DATA_DIR=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: PORT: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_train_without_bars_says_what_to_do_and_leaves_the_models(tmp_path: Path) -> None:
+    before = {path.name: path.read_bytes() for path in ARTEFACTS.iterdir()}
+    done = run("train", DATA_DIR=tmp_path)
+    assert done.returncode == 1
+    assert "python -m app import" in done.stderr
+    assert {path.name: path.read_bytes() for path in ARTEFACTS.iterdir()} == before
+
+
+def test_evaluate_without_bars_prints_the_stored_report_its_hash_and_how_to_get_data(tmp_path: Path) -> None:
+    done = run("evaluate", DATA_DIR=tmp_path)
+    assert done.returncode == 0
+    rows = [line for line in done.stdout.splitlines() if line.startswith(("SPY ", "QQQ ", "IWM "))]
+    assert sum("random walk" in row or "no measurable skill" in row for row in rows) == 33
+    assert "2024Q4" in done.stdout
+    assert done.stdout.count(": report ") == 3
+    assert "MARKET_DATA=" in done.stdout
+
+
+def test_evaluate_with_bars_makes_the_report_that_the_models_carry(recorded_dir: Path) -> None:
+    done = run("evaluate", DATA_DIR=recorded_dir)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("the same as the loaded model's") == 3
+    assert "NOT the same" not in done.stdout
+
+
+def test_help_lists_the_commands() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    for command in ("serve", "demo", "import", "train", "evaluate"):
+        assert command in done.stdout
+
+
+def test_an_unknown_command_is_said() -> None:
+    done = run("fly")
+    assert done.returncode == 2
+    assert "No such command" in done.stderr

@@ -1,0 +1,87 @@
+"""A wrong setting stops the start with a sentence that names the variable."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.config import load, variables
+from app.errors import SettingsError
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "eighty"),
+        ("PORT", "0"),
+        ("PORT", "70000"),
+        ("MARKET", "crypto"),
+        ("CLOCK", "yesterday"),
+        ("CLOCK_SPEED", "0"),
+        ("CLOCK_SPEED", "nan"),
+        ("WEB_CONCURRENCY", "-1"),
+        ("POLYGON_BASE_URL", "ftp://x"),
+        ("POLYGON_BASE_URL", "https://api.example/?apiKey=abc"),
+        ("POLYGON_DELAY_MINUTES", "soon"),
+        ("LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert caught.value.message.startswith(f"{name}: ")
+
+
+def test_several_workers_need_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEB_CONCURRENCY", "2")
+    with pytest.raises(SettingsError, match="WEB_CONCURRENCY: more than one worker needs REDIS_URL"):
+        load()
+
+
+def test_every_wrong_value_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "x")
+    monkeypatch.setenv("MARKET", "y")
+    with pytest.raises(SettingsError, match=r"MARKET: .*; PORT: "):
+        load()
+
+
+def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "")
+    monkeypatch.setenv("POLYGON_API_KEY", "")
+    assert load().port == 8000
+    assert not load().has_key
+
+
+@pytest.mark.parametrize("name", ["POLYGON_API_KEY", "MASSIVE_API_KEY"])
+def test_the_key_is_read_stripped_and_never_shown(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "  secret-key \n")
+    found = load()
+    assert found.polygon_api_key is not None
+    assert found.polygon_api_key.get_secret_value() == "secret-key"
+    assert "secret-key" not in repr(found)
+    assert "secret-key" not in str(found.model_dump())
+
+
+def test_a_clock_without_offset_is_new_york(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOCK", "2025-03-11T11:30")
+    clock = load().clock
+    assert clock is not None
+    assert clock.utcoffset() == timedelta(hours=-4)
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        load().port = 1
+
+
+def test_defaults_are_those_of_the_specification() -> None:
+    table = variables()
+    assert table["MARKET"][0] == "polygon"
+    assert table["DATA_DIR"][0] == "var"
+    assert table["CLOCK_SPEED"][0] == "1.0"
+    assert load(data_dir="x").data_dir == Path("x")
+    assert all(text for _, text in table.values())
