@@ -5,10 +5,13 @@ from gevent import monkey
 monkey.patch_all()
 
 import logging  # noqa: E402
+import socket  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
+from contextlib import suppress  # noqa: E402
 
 import gevent  # noqa: E402
+from gunicorn.workers.ggevent import GeventWorker  # noqa: E402
 
 from app.config import VERSION, load  # noqa: E402
 from app.errors import SettingsError  # noqa: E402
@@ -20,9 +23,50 @@ except SettingsError as exc:
 
 logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
+
+class Worker(GeventWorker):
+    """gevent's worker with a prompt stop: from SIGTERM on /readyz says so, idle keep-alive connections are closed, and
+    requests under way are finished with `Connection: close`. gunicorn alone waits for idle ones until graceful_timeout.
+    """
+
+    def init_process(self):
+        self.idle, self.busy = set(), set()
+        super().init_process()
+
+    def handle(self, listener, client, addr):
+        self.idle.add(client)
+        try:
+            super().handle(listener, client, addr)
+        finally:
+            self.idle.discard(client)
+
+    def handle_request(self, listener_name, req, sock, addr):
+        self.idle.discard(sock)
+        self.busy.add(req)
+        if not self.alive:
+            req.force_close()
+        try:
+            super().handle_request(listener_name, req, sock, addr)
+        finally:
+            self.busy.discard(req)
+            self.idle.add(sock)
+
+    def handle_exit(self, sig, frame):
+        super().handle_exit(sig, frame)
+        self.wsgi.extensions["predict-server"].stop()
+        for req in self.busy:
+            req.force_close()
+        gevent.spawn(self.close_idle)
+
+    def close_idle(self):
+        for client in list(self.idle):
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RD)
+
+
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
 workers = settings.web_concurrency
-worker_class = "gevent"
+worker_class = Worker
 worker_connections = 1000
 loglevel = settings.log_level.lower()
 timeout = 30
@@ -55,17 +99,3 @@ def when_ready(server):
 def post_request(worker, req, environ, resp):
     """Let the other connections have a turn: a busy keep-alive connection would starve them."""
     gevent.sleep(0)
-
-
-def post_worker_init(worker):
-    """From SIGTERM on /readyz says so, while requests under way are finished."""
-    services = worker.wsgi.extensions["predict-server"]
-    stop = worker.handle_exit
-
-    def handle_exit(sig, frame):
-        services.stop()
-        stop(sig, frame)
-
-    import signal
-
-    signal.signal(signal.SIGTERM, handle_exit)

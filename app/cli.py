@@ -117,10 +117,11 @@ def evaluate() -> None:
 
 def _compare(found: building.Study, shipped: V6Model | None) -> None:
     """Whether the report just made is the one that the loaded model carries."""
-    made = building.report_hash([as_record(cell) for cell in found.cells])
-    told = shipped.metadata["evaluation"]["report_sha256"] if shipped else None
-    verdict = "the same as" if made == told else "NOT the same as"
-    click.echo(f"{found.ticker}: report {made}, {verdict} the loaded model's; left out: {_left_out(found)}")
+    made = [as_record(cell) for cell in found.cells]
+    told = shipped.metadata["evaluation"]["cells"] if shipped else []
+    verdict = "the same as" if building.reports_agree(made, told) else "NOT the same as"
+    click.echo(f"{found.ticker}: report {building.report_hash(made)}, {verdict} the loaded model's")
+    click.echo(f"{found.ticker}: left out: {_left_out(found)}")
     if shipped is not None:
         click.echo(f"{found.ticker}: days to {shipped.data_end} are in-sample for the shipped {shipped.model_id}")
 

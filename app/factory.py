@@ -149,6 +149,7 @@ def _operations(market: Market, pipeline: Pipeline, store: SqliteStore) -> dict[
         "market": market.plan.source,
         "market_time": market.clock().astimezone(NY).isoformat(timespec="seconds"),
         "plan": {"name": market.plan.name, "delay_s": market.plan.delay.total_seconds()},
+        "fetches": pipeline.fetches(),
         "store": {"kind": "sqlite", "failing": store.degraded() is not None},
         "models_missing": dict(pipeline.models.missing),
     }

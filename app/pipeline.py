@@ -104,6 +104,10 @@ class Pipeline:
     def plan(self) -> Plan:
         return self._source.plan
 
+    def fetches(self) -> int:
+        """How many fetches from the provider are under way or queued."""
+        return self._source.fetches()
+
     def board(self, tickers: Sequence[str], at: datetime) -> Board:
         """Trading directions of `tickers`; those that are not supported get the gate that says so.
 

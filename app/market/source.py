@@ -147,6 +147,10 @@ class Source:
         kept = self.known_open(ticker, session.day)
         return kept or self._opens.put_open(ticker, session.day, self._learn_open(ticker, session, at))
 
+    def fetches(self) -> int:
+        """How many fetches are under way or queued."""
+        return self._flight.waiting()
+
     def close(self) -> None:
         self._flight.close()
         self._cache.close()

@@ -28,6 +28,7 @@ from app.model.features import DECISION_HOURS, FEATURES, MIN_DAYS
 from app.model.training import Fitted, Rows, build_rows, candidates, fit_slot, slot_rows
 from app.model.v6 import SLOTS
 
+SAME_WITHIN = 0.0005
 LIBRARIES = ("numpy", "scipy", "scikit-learn")
 
 
@@ -79,6 +80,21 @@ def build(
 def report_hash(records: Sequence[Mapping[str, Any]]) -> str:
     """SHA-256 of an evaluation's cells, to tell whether two reports are the same."""
     return hashlib.sha256(json.dumps(list(records), sort_keys=True).encode()).hexdigest()
+
+
+def reports_agree(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether two reports say the same: every word, and every figure to SAME_WITHIN (other processors round otherwise)."""
+    return _agree(json.loads(json.dumps(list(one))), json.loads(json.dumps(list(other))))
+
+
+def _agree(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_agree(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_agree, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return abs(one - other) <= SAME_WITHIN
+    return bool(one == other)
 
 
 def _slot_arrays(name: str, fitted: Fitted) -> dict[str, npt.NDArray[Any]]:

@@ -211,13 +211,15 @@ def _inner_split(days: Ints) -> int:
 
 def _fit(rows: Rows, labels: Bools, candidate: Candidate, platt: tuple[float, float] = (1.0, 0.0)) -> Fitted:
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits  # one thread: the same sums whatever the number of cores
 
     x = rows.x[:, _columns(candidate.inputs)]
     center = np.median(x, axis=0)
     low, high = np.percentile(x, [25, 75], axis=0)
     scale = np.where(high - low > 1e-12, high - low, 1.0)
     model = LogisticRegression(C=candidate.c, max_iter=2000, tol=1e-8)
-    model.fit((x - center) / scale, labels, sample_weight=day_weights(rows))
+    with threadpool_limits(1):
+        model.fit((x - center) / scale, labels, sample_weight=day_weights(rows))
     return Fitted(candidate, center, scale, model.coef_[0], float(model.intercept_[0]), platt)
 
 

@@ -112,7 +112,16 @@ def _line(model_set: ModelSet, name: str) -> str:
         f"{t} {getattr(m.accuracy, name):.1%} (sign rule {m.accuracy.baselines[f'sign_{name}']:.1%})"
         for t, m in model_set.models.items()
     ]
-    return f"Out of sample, mean of 11:00-15:00: {', '.join(figures)}."
+    return f"Out of sample, mean of 11:00-15:00: {', '.join(figures)}. {_claim(model_set)}"
+
+
+def _claim(model_set: ModelSet) -> str:
+    """The claim rule of v6.md 7: only an interval above zero allows one."""
+    cells = [cell for model in model_set.models.values() for cell in model.metadata["evaluation"]["cells"]]
+    better = sum(cell["skill_low"] > 0 for cell in cells)
+    if not better:
+        return f"No measurable skill against a random walk in any of {len(cells)} cells."
+    return f"Measurably better than a random walk in {better} of {len(cells)} cells."
 
 
 def _peak_line(model_set: ModelSet) -> str:

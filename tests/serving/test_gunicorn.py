@@ -1,0 +1,231 @@
+"""The server as it is deployed: gunicorn with gevent as its own process, asked over loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+ROOT = Path(__file__).parent.parent.parent
+SETTINGS = ("MARKET", "CLOCK", "CLOCK_SPEED", "POLYGON_API_KEY", "MASSIVE_API_KEY", "PORT", "HOST", "DATA_DIR")
+Start = Callable[..., "Server"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A running server: where it is and what it prints."""
+
+    def __init__(self, process: subprocess.Popen[str], base: str, log: Path) -> None:
+        self.process, self.base, self.log = process, base, log
+
+    def get(self, path: str) -> requests.Response:
+        return requests.get(self.base + path, timeout=10)
+
+    def wait_ready(self) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                self.get("/livez")
+                return
+            except requests.ConnectionError:
+                time.sleep(0.05)
+        raise AssertionError(f"no server: {self.log.read_text()}")
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+def environment(**settings: object) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if k not in SETTINGS}
+    return kept | {k: str(v) for k, v in settings.items()}
+
+
+@contextmanager
+def started(command: list[str], log: Path, **settings: object) -> Iterator[Server]:
+    port = free_port()
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment(PORT=port, **settings), stdout=out, stderr=out, text=True
+        )
+    server = Server(process, f"http://127.0.0.1:{port}", log)
+    try:
+        yield server
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+SERVE = [sys.executable, "-m", "app", "serve"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    with ExitStack() as stack:
+        count = iter(range(100))
+
+        def begin(command: list[str] = SERVE, **settings: object) -> Server:
+            settings = {"DATA_DIR": tmp_path / "data", **settings}
+            server = stack.enter_context(started(command, tmp_path / f"log{next(count)}", **settings))
+            server.wait_ready()
+            return server
+
+        yield begin
+
+
+def test_the_demo_says_in_three_lines_what_it_is_and_has_a_signal_within_a_minute(start: Start) -> None:
+    server = start(MARKET="demo")
+    own = [line for line in server.log.read_text().splitlines() if not line.startswith("[")]
+    assert own[0].startswith("predict server")
+    assert "DEMO" in own[0]
+    assert server.base in own[1]
+    assert own[2].endswith("/trading-directions?ticker=SPY")
+    deadline = time.monotonic() + 60
+    body = server.get("/trading-directions?ticker=SPY").json()
+    while not body["tickers"]["SPY"]["locked"] and time.monotonic() < deadline:
+        time.sleep(0.5)
+        body = server.get("/trading-directions?ticker=SPY").json()
+    assert body["tickers"]["SPY"]["locked"]
+    assert body["reason"].startswith("DEMO: ")
+
+
+def test_recorded_bars_answer_at_the_moment_the_clock_is_set_to(start: Start, recorded_dir: Path) -> None:
+    server = start(MARKET="recorded", DATA_DIR=recorded_dir, CLOCK="2024-06-12T13:30")
+    body = server.get("/trading-directions?ticker=SPY").json()
+    assert body["generated_at"].startswith("2024-06-12T13:30:")
+    assert body["tickers"]["SPY"]["locked_at"] == "2024-06-12T13:00:00-04:00"
+    assert body["reason"].startswith("RECORDED: ")
+
+
+def test_recorded_without_imports_starts_and_says_what_to_do(start: Start) -> None:
+    server = start(MARKET="recorded")
+    assert server.get("/health").json()["degraded"] == ["no_recorded_bars"]
+    assert "python -m app import" in server.log.read_text()
+
+
+def test_polygon_without_a_key_starts_and_says_so(start: Start) -> None:
+    server = start(MARKET="polygon")
+    assert server.get("/readyz").status_code == 200
+    assert server.get("/health").json()["degraded"] == ["no_api_key"]
+    answer = server.get("/trading-directions?ticker=SPY")
+    if answer.status_code == 503:
+        assert answer.json()["error_code"] == "DATA_FETCH_ERROR"
+    else:
+        assert answer.json()["market_open"] is False
+    assert "POLYGON_API_KEY" in server.log.read_text()
+
+
+def procfile() -> list[str]:
+    line = (ROOT / "Procfile").read_text().strip().removeprefix("web: ")
+    return ["sh", "-c", line]
+
+
+def test_the_procfile_starts_it_and_sigterm_ends_it_cleanly(start: Start) -> None:
+    binaries = str(Path(sys.executable).parent)
+    server = start(procfile(), MARKET="demo", HOST="127.0.0.1", PATH=f"{binaries}:{os.environ['PATH']}")
+    assert server.get("/livez").status_code == 200
+    assert server.stop() == 0, "exec: gunicorn itself got the signal"
+
+
+def test_railway_starts_the_same_command_as_the_procfile() -> None:
+    deploy = json.loads((ROOT / "railway.json").read_text())["deploy"]
+    command = (ROOT / "Procfile").read_text().strip().removeprefix("web: ")
+    assert deploy["startCommand"] == command
+    assert command in (ROOT / ".railway" / "railway.py").read_text()
+    assert shlex.split(command)[1] == "exec"
+    assert deploy["healthcheckPath"] == "/readyz"
+    assert isinstance(deploy["drainingSeconds"], int)
+    assert isinstance(deploy["overlapSeconds"], int)
+
+
+def test_a_request_under_way_is_finished_before_the_server_stops(start: Start) -> None:
+    server = start([sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "tests.serving.slow_app:app"])
+    answers: list[requests.Response] = []
+    asking = threading.Thread(target=lambda: answers.append(server.get("/trading-directions?ticker=SPY")))
+    asking.start()
+    while not server.get("/health").json()["operations"]["fetches"]:
+        time.sleep(0.05)
+    assert server.stop() == 0
+    asking.join(20)
+    assert answers[0].json()["tickers"]["SPY"]["error_code"] == "DATA_FETCH_ERROR"
+    assert answers[0].headers["Connection"] == "close"
+
+
+def test_an_idle_keep_alive_connection_does_not_hold_the_stop(start: Start) -> None:
+    server = start(MARKET="demo")
+    with requests.Session() as session:
+        assert session.get(f"{server.base}/livez", timeout=10).headers["Connection"] == "keep-alive"
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(12) == 0, "gunicorn alone waits 20 s for it"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"PORT": "many"}, "PORT: "),
+        ({"MARKET": "crypto"}, "MARKET: "),
+        ({"WEB_CONCURRENCY": "3"}, "WEB_CONCURRENCY: more than one worker needs REDIS_URL"),
+        ({"CLOCK": "noon", "MARKET": "recorded"}, "CLOCK: "),
+    ],
+)
+@pytest.mark.parametrize("command", [SERVE, [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]])
+def test_a_wrong_setting_stops_the_start_with_its_name(
+    tmp_path: Path, command: list[str], settings: dict[str, str], words: str
+) -> None:
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(DATA_DIR=tmp_path, **settings), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode != 0
+    assert f"Error: {words}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_two_servers_on_one_data_dir_give_one_answer(start: Start, recorded_dir: Path) -> None:
+    servers = [start(MARKET="recorded", DATA_DIR=recorded_dir, CLOCK="2024-06-12T13:10") for _ in range(2)]
+    bodies: list[dict[str, object]] = []
+
+    def ask(server: Server) -> None:
+        bodies.append(server.get("/trading-directions").json())
+
+    threads = [threading.Thread(target=ask, args=(servers[n % 2],)) for n in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    floating = ("current_price", "today_change_pct")
+    seen = {
+        json.dumps({t: {k: v for k, v in e.items() if k not in floating} for t, e in body["tickers"].items()})  # type: ignore[attr-defined]
+        for body in bodies
+    }
+    assert len(bodies) == 12
+    assert len(seen) == 1
+
+
+def test_it_listens_on_ipv6_when_told_to(tmp_path: Path) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with started(SERVE, tmp_path / "log", MARKET="demo", HOST="::1", DATA_DIR=tmp_path / "d") as server:
+        server.base = server.base.replace("127.0.0.1", "[::1]")
+        server.wait_ready()
+        assert server.get("/livez").status_code == 200

@@ -1,0 +1,67 @@
+"""The README says what is so: settings, routes, commands, figures."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from flask import Flask
+
+from app.config import ARTEFACTS, variables
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def table_after(heading: str) -> list[list[str]]:
+    """Cells of the first table below a heading, its header row left out."""
+    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows][2:]
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    said = {row[0].replace("`", ""): row[1].strip("`") for row in table_after("Settings")}
+    assert said == {name: default for name, (default, _) in variables().items()}
+
+
+def test_every_route_is_documented_and_every_documented_route_is_there(serve: Callable[..., Flask]) -> None:
+    said = {path for row in table_after("Routes") for path in re.findall(r"`(?:GET|POST) (/\S+)`", row[0])}
+    assert said == {rule.rule for rule in serve().url_map.iter_rules()}
+
+
+def test_every_make_target_in_the_readme_is_in_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"make ([a-z]+)", README)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_figures_are_those_of_the_shipped_report() -> None:
+    rows = table_after("What the model is worth")
+    assert rows
+    for ticker, target, hour, *figures in rows:
+        cells = json.loads((ARTEFACTS / f"v6_{ticker}.json").read_text())["evaluation"]["cells"]
+        cell = next(c for c in cells if (c["target"], c["hour"]) == (target, int(hour)))
+        three = [f"{cell[name]:.3f}" for name in ("base_rate", "accuracy", "b1_accuracy")]
+        four = [f"{cell[name]:.4f}" for name in ("log_loss", "b2_log_loss")]
+        assert figures == [str(cell["n"]), *three, *four, cell["verdict"]]
+
+
+def test_the_readme_claims_no_skill_that_the_report_does_not_show() -> None:
+    files = [json.loads(path.read_text()) for path in ARTEFACTS.glob("v6_*.json")]
+    verdicts = [cell["verdict"] for about in files for cell in about["evaluation"]["cells"]]
+    assert len(verdicts) == 33
+    assert ("none is measurably better" in README) == all(v == "no measurable skill" for v in verdicts)
+
+
+def test_no_machine_paths_or_registry_hosts_in_the_tree() -> None:
+    bad = re.compile("/wor" + "k/|/hom" + "e/[a-z]|py" + "pi|npm" + "js|pythonhos" + "ted")
+    files = [
+        f for f in ROOT.rglob("*") if f.is_file() and f.suffix in (".py", ".md", ".cfg", ".json", ".toml", ".txt", "")
+    ]
+    kept = [
+        f for f in files if not {".git", ".venv", "var", ".mypy_cache", ".ruff_cache", ".hypothesis"} & set(f.parts)
+    ]
+    assert [str(f) for f in kept if bad.search(f.read_text(errors="ignore"))] == []
