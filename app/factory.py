@@ -14,6 +14,7 @@ import blueprints
 import middleware
 from app.clock import Clock, running_clock, wall_clock
 from app.config import VERSION, Settings, load
+from app.errors import Unavailable
 from app.market.bars import Span
 from app.market.cache import BarCache
 from app.market.calendar import NY, Calendar
@@ -21,7 +22,7 @@ from app.market.demo import SEED, DemoFeed, demo_moment
 from app.market.polygon import HttpTransport, Polygon, Transport, no_key
 from app.market.recorded import RecordedBars
 from app.market.source import Plan, Source
-from app.market.wire import Wire
+from app.market.wire import NoFeed, Wire
 from app.model.artefact import ModelSet, PolicyStamp, load_models
 from app.pipeline import Pipeline
 from app.signals.policy import LONG_ABOVE, SHORT_BELOW, SPEC_VERSION, SUPPORTED
@@ -95,14 +96,21 @@ def _demo(calendar: Calendar, models: ModelSet, clock: Clock | None) -> Market:
 
 
 def _recorded(settings: Settings, calendar: Calendar, clock: Clock | None) -> Market:
-    recorded = RecordedBars(settings.data_dir / "recorded.sqlite3", calendar)
-    start = settings.clock or recorded.default_start(SUPPORTED)
-    if clock is None:
-        began = datetime.fromtimestamp(settings.clock_anchor or time.time(), UTC)
-        clock = wall_clock if start is None else running_clock(start, settings.clock_speed, began)
-    degraded = [] if recorded.series() else ["no_recorded_bars"]
     plan = Plan("recorded", Span.FIVE_MINUTES)
+    try:
+        recorded = RecordedBars(settings.data_dir / "recorded.sqlite3", calendar)
+    except Unavailable as exc:
+        log.warning("%s", exc.message)
+        clock = clock or wall_clock
+        return Market(Wire(NoFeed(), calendar, clock), clock, plan, "recorded-none", ["no_recorded_bars"])
+    clock = clock or _recorded_clock(settings, settings.clock or recorded.default_start(SUPPORTED))
+    degraded = [] if recorded.series() else ["no_recorded_bars"]
     return Market(Wire(recorded, calendar, clock), clock, plan, f"recorded-{recorded.data_hash()[:12]}", degraded)
+
+
+def _recorded_clock(settings: Settings, start: datetime | None) -> Clock:
+    began = datetime.fromtimestamp(settings.clock_anchor or time.time(), UTC)
+    return wall_clock if start is None else running_clock(start, settings.clock_speed, began)
 
 
 def _polygon(settings: Settings) -> Market:

@@ -24,6 +24,12 @@ from app.market.polygon import Aggregates, Polygon
 HISTORY = timedelta(days=730)
 STALE_AFTER = timedelta(minutes=15)
 RETRY_AFTER = timedelta(seconds=60)
+DELAYED_BY = timedelta(minutes=15)
+"""How late bars are that the provider itself calls delayed (polygon.md 4)."""
+
+REVISED_FOR = timedelta(days=2)
+"""How long after a day its daily bar may still be missing or change (polygon.md 3.9, 5)."""
+
 DEADLINE_S = 5.0
 KEPT_SERIES = 256
 
@@ -96,7 +102,8 @@ class Source:
         plan: Plan,
         notice: Notice,
     ) -> None:
-        self.plan = plan
+        self._plan = plan
+        self._provider_delays = False
         self._polygon = polygon
         self._cache = cache
         self._opens = opens
@@ -106,6 +113,12 @@ class Source:
         self._flight: SingleFlight[Any] = SingleFlight()
         self._kept: Recent[Known] = Recent(KEPT_SERIES)
         self._failed: Recent[tuple[datetime, PredictError]] = Recent(KEPT_SERIES)
+
+    @property
+    def plan(self) -> Plan:
+        """The deployment's plan; late if it is set so or if the provider marks its bars as delayed."""
+        late = self._provider_delays and not self._plan.delay
+        return replace(self._plan, delay=DELAYED_BY) if late else self._plan
 
     def daily(self, ticker: str, day: date) -> Bars:
         """Daily bars of the two years before `day`, all complete. `day` itself is not among them."""
@@ -221,7 +234,7 @@ class Source:
         bars = self._cache.get(ticker, span, first, last) if over else None
         if bars is None:
             bars = self._fetch(ticker, span, first, day, now)
-            if over:
+            if over and (span is not Span.DAY or self._reaches(bars, day) or ny_day(now) - day > REVISED_FOR):
                 self._cache.put(ticker, span, first, last, bars, now)
         known = Known(bars, now)
         self._kept.put((ticker, span, day), known)
@@ -245,15 +258,24 @@ class Source:
 
     def _aggregates(self, ticker: str, span: Span, first: date, last: date) -> Aggregates:
         found = self._polygon.aggregates(ticker, span, first, last)
+        if span is not Span.DAY:
+            self._provider_delays = found.delayed
         if found.rejected:
             self._notice("bars_rejected", ticker=ticker, span=str(span), rows=found.rejected.total())
         return found
 
     def _is_fresh(self, known: Known, span: Span, day: date) -> bool:
-        """Whether no bar can have become final since the fetch. Days that were over then are final."""
-        if span is Span.DAY or ny_day(known.fetched) > day:
+        """Whether no bar can have become final since the fetch. Days that were over then are final; daily bars are
+        once they reach the trading day before, until then they are asked for again after a while."""
+        if span is Span.DAY:
+            return self._reaches(known.bars, day) or abs(self._clock() - known.fetched) < RETRY_AFTER
+        if ny_day(known.fetched) > day:
             return True
         return self._last_final(known.fetched, span) == self._last_final(self._clock(), span)
+
+    def _reaches(self, daily: Bars, day: date) -> bool:
+        """Whether the newest daily bar is that of the trading day before `day`."""
+        return bool(len(daily)) and bool(daily.t[-1] == midnight_ms(self._calendar.previous_trading_day(day)))
 
     def _last_final(self, at: datetime, span: Span) -> int:
         return to_ms(at - self.plan.lateness) // span.ms

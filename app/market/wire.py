@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from app.clock import Clock
-from app.market.bars import Bars, Span, to_ms
+from app.market.bars import Bars, Span, no_bars, to_ms
 from app.market.calendar import Calendar, midnight_ms
 from app.market.polygon import PAGE_LIMIT, PATH_SPAN, Reply
 
@@ -35,6 +35,16 @@ class Feed(Protocol):
     def official_open(self, ticker: str, day: date) -> float | None:
         """The official opening price of a day, if known."""
         ...
+
+
+class NoFeed:
+    """A feed without bars: what is left of a recorded market whose file cannot be opened."""
+
+    def bars(self, ticker: str, span: Span, first_ms: int, end_ms: int) -> Bars:
+        return no_bars()
+
+    def official_open(self, ticker: str, day: date) -> float | None:
+        return None
 
 
 class Wire:
@@ -106,7 +116,7 @@ class Wire:
 
     def _finest(self, ticker: str, first_ms: int, end_ms: int) -> Bars:
         found = (self._feed.bars(ticker, span, first_ms, end_ms) for span in FINEST_FIRST)
-        return next((bars for bars in found if len(bars)), self._feed.bars(ticker, Span.MINUTE, first_ms, first_ms))
+        return next((bars for bars in found if len(bars)), no_bars())
 
 
 def _as_rows(bars: Bars) -> Iterator[dict[str, Any]]:

@@ -144,6 +144,34 @@ def test_daily_bars_end_before_the_day_and_come_with_its_open_in_one_call(
     assert len(market.calls) == 1
 
 
+def test_daily_bars_that_do_not_reach_yesterday_yet_are_asked_for_again_and_never_cached(
+    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    yesterday = to_ms(new_york("2025-03-10 00:00"))
+    market.edit = dropping("/day/", lambda row: row["t"] == yesterday)
+    source = build()
+    for _ in range(3):
+        assert source.daily("SPY", DAY).t[-1] < yesterday
+    assert len(market.calls) == 1
+    market.edit = lambda path, body: body
+    clock.forward(seconds=61)
+    assert source.daily("SPY", DAY).t[-1] == yesterday
+    assert build().daily("SPY", DAY).t[-1] == yesterday
+
+
+def test_bars_that_the_provider_calls_delayed_make_the_plan_late(
+    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    market.delay = timedelta(minutes=15)
+    market.edit = lambda path, body: {**body, "status": "DELAYED"}
+    clock.set("2025-03-11 11:00:10")
+    source = build()
+    assert not source.is_complete("SPY", new_york("2025-03-11 11:00"))
+    assert source.plan.delay == timedelta(minutes=15)
+    clock.set("2025-03-11 11:15:10")
+    assert source.is_complete("SPY", new_york("2025-03-11 11:00"))
+
+
 def test_bars_of_the_last_fifteen_minutes_stand_in_for_a_failed_fetch(
     build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
 ) -> None:

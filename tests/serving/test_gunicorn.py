@@ -120,6 +120,16 @@ def test_recorded_without_imports_starts_and_says_what_to_do(start: Start) -> No
     assert "python -m app import" in server.log.read_text()
 
 
+def test_a_data_dir_that_cannot_be_used_is_said_and_the_server_still_answers(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    server = start(MARKET="recorded", DATA_DIR=tmp_path / "file")
+    assert server.get("/health").json()["degraded"] == ["no_recorded_bars", "store"]
+    assert server.get("/trading-directions").status_code == 200
+    assert server.get("/readyz").status_code == 503
+    assert "cannot open" in server.log.read_text()
+    assert "Traceback" not in server.log.read_text()
+
+
 def test_polygon_without_a_key_starts_and_says_so(start: Start) -> None:
     server = start(MARKET="polygon")
     assert server.get("/readyz").status_code == 200
