@@ -263,10 +263,11 @@ def forget_after(path: Path, at_ms: int, day: date) -> None:
         db.execute("DELETE FROM opens WHERE day > ?", (day.isoformat(),))
 
 
+@pytest.mark.parametrize("n", [60, pytest.param(400, marks=pytest.mark.soak)])
 def test_features_of_real_days_are_the_same_bit_for_bit_when_the_future_is_deleted(
-    recorded: RecordedBars, recorded_dir: Path
+    recorded: RecordedBars, recorded_dir: Path, n: int
 ) -> None:
-    asked = sorted(triples(recorded, 60), key=lambda triple: (triple[1], triple[2]), reverse=True)
+    asked = sorted(triples(recorded, n), key=lambda triple: (triple[1], triple[2]), reverse=True)
     file = recorded_dir / "recorded.sqlite3"
     for ticker, day, hour in asked:
         own = session(day)
