@@ -67,7 +67,7 @@ def create_app(
     pipeline = Pipeline(source, models, store, calendar, market.clock, notice)
     app = Flask("predict", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    blueprints.register(app, _services(settings, market, pipeline, store))
+    blueprints.register(app, _services(settings, market, calendar, pipeline, store))
     middleware.install(app)
     _say_what_is_missing(settings, models, market)
     return app
@@ -125,7 +125,9 @@ def _with(market: Market, clock: Clock | None, transport: Transport | None) -> M
     return Market(transport or market.transport, clock or market.clock, market.plan, market.namespace, market.degraded)
 
 
-def _services(settings: Settings, market: Market, pipeline: Pipeline, store: SqliteStore) -> Services:
+def _services(
+    settings: Settings, market: Market, calendar: Calendar, pipeline: Pipeline, store: SqliteStore
+) -> Services:
     started = time.monotonic()
     stopping: list[bool] = []
 
@@ -143,6 +145,7 @@ def _services(settings: Settings, market: Market, pipeline: Pipeline, store: Sql
     return Services(
         pipeline=pipeline,
         clock=market.clock,
+        calendar=calendar,
         degraded=degraded,
         operations=lambda: _operations(market, pipeline, store),
         uptime_s=lambda: time.monotonic() - started,

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from app.clock import Clock
 from app.errors import BudgetSpent, NotEntitled, PredictError, TryLater, Unavailable
-from app.market.bars import Bars, Span, from_ms
+from app.market.bars import Bars, Span, from_ms, no_bars
 from app.market.calendar import NY, Calendar, Session, ny_day
 from app.market.source import Known, MissingOpen, Plan, Source
 from app.model.artefact import ModelSet
@@ -32,6 +32,20 @@ from app.signals.policy import (
     time_multiplier_of,
 )
 from app.signals.store import SignalStore
+from app.structure import (
+    ENOUGH_DAYS,
+    Intraday,
+    Probabilities,
+    Swing,
+    View,
+    analyse,
+    analyse_swing,
+    quote_of,
+    view_at,
+)
+
+FIRST_HOUR = 4
+"""New York hour at which a day's first bars may trade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +63,8 @@ class Market:
 class TickerSignal:
     """The answer for one ticker at one moment: a locked decision, or the gate that stands before it.
 
-    detail: why, in words; cause: the fault behind the gate, if there is one.
+    detail: why, in words; cause: the fault behind the gate, if there is one; recorded: the decision comes out of the
+    record (else it was computed for this answer).
     """
 
     ticker: str
@@ -59,6 +74,27 @@ class TickerSignal:
     gate: Gate | None = None
     detail: str = ""
     cause: PredictError | None = None
+    recorded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """Structure and signal of one ticker at one moment; live and replay give the same.
+
+    price: USD, the last minute's close, else the last price known, else the last daily close.
+    intraday: None with fewer than 30 minute bars (`minutes` tells how many); swing: None with fewer than 30 daily bars.
+    fault: why bars that should be there are not.
+    """
+
+    ticker: str
+    signal: TickerSignal
+    price: float | None = None
+    today_open: float | None = None
+    intraday: Intraday | None = None
+    swing: Swing | None = None
+    minutes: int = 0
+    days: int = 0
+    fault: PredictError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +170,39 @@ class Pipeline:
             best=best([s.decision for s in signals.values() if s.decision is not None]),
         )
 
-    def signal(self, ticker: str, at: datetime) -> TickerSignal:
-        """The signal of one ticker. Gates in the order of ruling T6; never raises for a fault of market or model."""
+    def structures(self, tickers: Sequence[str], at: datetime, *, keep: bool = True) -> dict[str, Structure]:
+        """Structure and signal of `tickers`, in that order. Raises Unavailable as `board` does for a missing key."""
+        found = {ticker: self.structure(ticker, at, keep=keep) for ticker in tickers}
+        _refuse_without_key([replace(s.signal, cause=s.fault) for s in found.values()])
+        return found
+
+    def structure(self, ticker: str, at: datetime, *, keep: bool = True) -> Structure:
+        """Northstar, RPE and swing of one ticker with its signal. Never raises for a fault of market or model."""
+        signal = self.signal(ticker, at, keep=keep)
+        if signal.gate is Gate.UNSUPPORTED_TICKER:
+            return Structure(ticker, signal)
+        try:
+            view = self._view(ticker, at)
+        except PredictError as exc:
+            return Structure(ticker, signal, signal.market.price, signal.market.today_open, fault=exc)
+        intraday = analyse(ticker, view, v6=_probabilities(signal)) if view.resolved else None
+        quote = quote_of(view)
+        return Structure(
+            ticker=ticker,
+            signal=signal,
+            price=quote.current_price if len(view.minutes) else signal.market.price or quote.current_price,
+            today_open=self._known_open(ticker, at),
+            intraday=intraday,
+            swing=analyse_swing(ticker, view) if len(view.days) >= ENOUGH_DAYS else None,
+            minutes=len(view.minutes),
+            days=len(view.days),
+        )
+
+    def signal(self, ticker: str, at: datetime, *, keep: bool = True) -> TickerSignal:
+        """The signal of one ticker. Gates in the order of ruling T6; never raises for a fault of market or model.
+
+        keep: enter a decision made now into the record (live); replay does not (ruling S7).
+        """
         name = session_of_hour(at.astimezone(NY).hour)
         if ticker not in SUPPORTED:
             return TickerSignal(
@@ -144,7 +211,7 @@ class Pipeline:
         session = self._calendar.session_at(at)
         if session is None or not session.is_open(at):
             return TickerSignal(ticker, name, self._market_from_memory(ticker, at), gate=Gate.MARKET_CLOSED)
-        signal = self._open_signal(ticker, session, at)
+        signal = self._open_signal(ticker, session, at, keep)
         market, fault = self._market(ticker, session, at)
         return replace(signal, market=market, cause=signal.cause or (None if signal.decision else fault))
 
@@ -180,25 +247,26 @@ class Pipeline:
         )
         return decide(basis, model.predict(hour, found))
 
-    def _open_signal(self, ticker: str, session: Session, at: datetime) -> TickerSignal:
+    def _open_signal(self, ticker: str, session: Session, at: datetime, keep: bool) -> TickerSignal:
         """In an open market: the hour's locked signal, that of the hour before while its time runs, or a gate."""
         hour = decision_hour(session, at)
         if hour is None:
             return self._gated(ticker, at, Gate.INSUFFICIENT_DATA, "the first signal comes at 10:00", None)
         try:
-            decision = self._locked(ticker, session, hour)
+            return self._locked(ticker, session, hour, keep)
         except PredictError as exc:
             return self._without(ticker, session, hour, at, exc)
-        return TickerSignal(ticker, decision.session, Market(), decision)
 
-    def _locked(self, ticker: str, session: Session, hour: int) -> Decision:
-        """The hour's signal from the record, or computed and locked now."""
+    def _locked(self, ticker: str, session: Session, hour: int, keep: bool) -> TickerSignal:
+        """The hour's signal from the record, or computed now, and then locked if it is to be kept."""
         kept = self.store.get(ticker, session.day, hour)
         if kept is not None:
-            return kept
-        decision = self.store.put(self.compute(ticker, session, hour))
-        self._notice("signal_locked", ticker=ticker, day=str(session.day), hour=hour, action=decision.action)
-        return decision
+            return TickerSignal(ticker, kept.session, Market(), kept, recorded=True)
+        decision = self.compute(ticker, session, hour)
+        if keep:
+            decision = self.store.put(decision)
+            self._notice("signal_locked", ticker=ticker, day=str(session.day), hour=hour, action=decision.action)
+        return TickerSignal(ticker, decision.session, Market(), decision, recorded=keep)
 
     def _without(self, ticker: str, session: Session, hour: int, at: datetime, why: PredictError) -> TickerSignal:
         """What is said when the hour's signal cannot be had: for a while the hour before (ruling S3), then the gate."""
@@ -206,16 +274,16 @@ class Pipeline:
         before = previous_hour(session, hour) if waiting else None
         kept = None if before is None else self._earlier(ticker, session, before)
         if kept is not None:
-            return TickerSignal(ticker, kept.session, Market(), kept)
+            return kept
         if waiting and before is None:
             return self._gated(ticker, at, Gate.INSUFFICIENT_DATA, "the bars up to 10:00 are still coming in", None)
         gate = self._gate_of(why, ticker, session, at)
         self._notice("gated", ticker=ticker, gate=gate.value, detail=why.message)
         return self._gated(ticker, at, gate, why.message, why)
 
-    def _earlier(self, ticker: str, session: Session, hour: int) -> Decision | None:
+    def _earlier(self, ticker: str, session: Session, hour: int) -> TickerSignal | None:
         try:
-            return self._locked(ticker, session, hour)
+            return self._locked(ticker, session, hour, keep=True)
         except PredictError:
             return None
 
@@ -263,15 +331,39 @@ class Pipeline:
                 return minutes
         return self._source.intraday(ticker, at)
 
+    def _view(self, ticker: str, at: datetime) -> View:
+        """What structure may see at `at`. Without one-minute bars (ruling M6) it is the completed days alone."""
+        session, day = self._calendar.session_at(at), ny_day(at)
+        daily = self._source.daily(ticker, day)
+        minutes = no_bars()
+        if session is not None and at.astimezone(NY).hour >= FIRST_HOUR:
+            minutes = self._source.minutes(ticker, at).bars
+        official: float | None = None
+        if session is not None and at >= session.open and len(minutes):
+            with suppress(MissingOpen):
+                official = self._source.open_of(ticker, at).price
+        return view_at(minutes, daily, session, at, official_open=official)
+
+    def _known_open(self, ticker: str, at: datetime) -> float | None:
+        """The official open if it is known and, at `at`, was there to be known."""
+        session = self._calendar.session_at(at)
+        found = self._source.known_open(ticker, session.day) if session is not None and at >= session.open else None
+        return None if found is None else found.price
+
     def _market_from_memory(self, ticker: str, at: datetime) -> Market:
         """Closed: what is known without a call to the provider (v1-contract.md 4.1)."""
         session = self._calendar.session_at(at)
         known = self._source.peek(ticker, at)
         if session is None or at < session.open:
             return Market()
-        official = self._source.known_open(ticker, session.day)
-        price = None if official is None else official.price
-        return Market(today_open=price) if known is None else _market_of(known, session, price)
+        official = self._known_open(ticker, at)
+        return Market(today_open=official) if known is None else _market_of(known, session, official)
+
+
+def _probabilities(signal: TickerSignal) -> Probabilities | None:
+    """The locked probabilities as RPE's phase 5 reads them."""
+    decision = signal.decision
+    return None if decision is None else Probabilities(decision.p_a, decision.p_b, decision.session == "early")
 
 
 def _market_of(known: Known, session: Session, official: float | None) -> Market:

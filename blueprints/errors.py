@@ -10,7 +10,7 @@ import math
 import uuid
 from typing import Any
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from app.errors import BadRequest, NotEntitled, PredictError, RateLimited, TryLater, Unavailable
@@ -32,6 +32,7 @@ HTTP_CODES = {
     415: "UNSUPPORTED_MEDIA_TYPE",
     429: "TOO_MANY_REQUESTS",
 }
+USAGE = {"/replay": "/replay?date=YYYY-MM-DD&time=HH:MM&ticker=SPY or /replay?date=YYYY-MM-DD&hour=14&tickers=SPY,QQQ"}
 
 
 def register(app: Flask) -> None:
@@ -69,6 +70,8 @@ def _answer(status: int, text: str, code: str) -> Response:
     body: dict[str, Any] = {"error": text, "error_code": code}
     if code == "UNSUPPORTED_TICKER":
         body["supported_tickers"] = list(SUPPORTED)
+    if code == "MISSING_PARAMETER" and request.path in USAGE:
+        body["usage"] = USAGE[request.path]
     response = jsonify(body)
     response.status_code = status
     return response

@@ -9,6 +9,7 @@ from typing import Any, cast
 from flask import Flask, current_app
 
 from app.clock import Clock
+from app.market.calendar import Calendar
 from app.pipeline import Pipeline
 
 EXTENSION = "predict-server"
@@ -27,6 +28,7 @@ class Services:
 
     pipeline: Pipeline
     clock: Clock
+    calendar: Calendar
     degraded: Callable[[], list[str]]
     operations: Callable[[], Mapping[str, Any]]
     uptime_s: Callable[[], float]

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from datetime import date, datetime, time
+from typing import Any, NamedTuple
+
+from flask import request
 
 from app.errors import BadRequest
+from app.market.calendar import Calendar, ny, ny_day
 from app.signals.policy import SUPPORTED
 
 MAX_SYMBOLS = 20
 MAX_SYMBOL_LENGTH = 12
+FIRST_DAY = date(1993, 1, 29)
+"""No supported ticker traded before."""
+
+HOURS = range(4, 21)
 
 
 class Tickers(NamedTuple):
@@ -39,3 +48,64 @@ def tickers(args: Mapping[str, str]) -> Tickers:
             code="UNSUPPORTED_TICKER",
         )
     return Tickers(symbols, single=False)
+
+
+class ReplayMoment(NamedTuple):
+    """The moment a replay is about. label: `HH:MM` as asked for; now: market time of the request."""
+
+    at: datetime
+    label: str
+    now: datetime
+    trading_day: bool
+    after_open: bool
+
+
+def replay_moment(args: Mapping[str, str], now: datetime, calendar: Calendar) -> ReplayMoment:
+    """`date` with `time` or `hour`, clipped to now; `time` wins, `hour=9` is 09:30 (v1-contract.md 4.3, ruling V6).
+
+    Raises BadRequest, one error code per row of the contract's validation table.
+    """
+    if not args.get("date"):
+        raise BadRequest("date is missing", code="MISSING_PARAMETER")
+    if not args.get("time") and not args.get("hour"):
+        raise BadRequest("time or hour is missing", code="MISSING_PARAMETER")
+    day = _day(args["date"], ny_day(now))
+    moment = _time(args["time"]) if args.get("time") else _hour(args["hour"])
+    session, asked = calendar.session(day), ny(day, moment)
+    at = min(asked, now)
+    return ReplayMoment(at, f"{moment:%H:%M}", now, session is not None, session is not None and at >= session.open)
+
+
+def _day(text: str, today: date) -> date:
+    try:
+        day = date.fromisoformat(text) if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII) else None
+    except ValueError:
+        day = None
+    if day is None:
+        raise BadRequest("date must be a day of the calendar, YYYY-MM-DD", code="INVALID_DATE")
+    if day > today:
+        raise BadRequest("date lies in the future", code="DATE_IN_FUTURE")
+    if day < FIRST_DAY:
+        raise BadRequest(f"there are no market data before {FIRST_DAY}", code="INVALID_DATE")
+    return day
+
+
+def _time(text: str) -> time:
+    match = re.fullmatch(r"(\d\d):([0-5]\d)", text, re.ASCII)
+    if match is None or int(match[1]) not in HOURS:
+        raise BadRequest("time must be HH:MM, from 04:00 to 20:59", code="INVALID_TIME")
+    return time(int(match[1]), int(match[2]))
+
+
+def _hour(text: str) -> time:
+    if not re.fullmatch(r"\d{1,2}", text, re.ASCII) or int(text) not in HOURS:
+        raise BadRequest("hour must be a whole number from 4 to 20", code="INVALID_TIME")
+    return time(9, 30) if int(text) == 9 else time(int(text))
+
+
+def json_object() -> Mapping[str, Any]:
+    """The request's body. Raises BadRequest if it is not a JSON object."""
+    body = request.get_json(force=True, silent=True)
+    if not isinstance(body, dict):
+        raise BadRequest("the body must be a JSON object")
+    return body

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
 from flask import Blueprint, Response, jsonify, request
 
+from app.errors import BadRequest, Unavailable
+from app.market.source import Plan
+from app.pipeline import Structure
 from blueprints.services import services
 from blueprints.v1 import shapes
-from blueprints.v1.parameters import tickers
+from blueprints.v1.parameters import json_object, replay_moment, tickers
+
+Shape = Callable[[Mapping[str, Structure], datetime, bool, Plan], dict[str, Any]]
 
 blueprint = Blueprint("v1", __name__)
 
@@ -21,6 +30,62 @@ def trading_directions() -> Response:
     return jsonify(shapes.trading_directions(board, served.pipeline, single=asked.single))
 
 
+@blueprint.get("/mtf")
+def mtf() -> Response:
+    """Session and days of each ticker side by side (v1-contract.md 4.2)."""
+    return _structures(shapes.mtf)
+
+
+@blueprint.get("/northstar")
+def northstar() -> Response:
+    """The four-phase analysis of the session (v1-contract.md 4.5)."""
+    return _structures(shapes.northstar)
+
+
+@blueprint.get("/rpe")
+def rpe() -> Response:
+    """The five-phase analysis of the session (v1-contract.md 4.4)."""
+    return _structures(shapes.rpe)
+
+
+@blueprint.get("/swing")
+def swing() -> Response:
+    """The analysis of the days (v1-contract.md 4.6)."""
+    return _structures(lambda found, at, market_open, plan: shapes.swing(found, at, plan))
+
+
+@blueprint.get("/replay")
+def replay() -> Response:
+    """A past moment, as the live server showed it or would have (v1-contract.md 4.3)."""
+    served = services()
+    asked = tickers(request.args)
+    moment = replay_moment(request.args, served.clock(), served.calendar)
+    found = served.pipeline.structures(asked.symbols, moment.at, keep=False)
+    return jsonify(shapes.replay(found, moment, served.calendar.is_open(moment.at), served.pipeline.plan))
+
+
+@blueprint.get("/model_info")
+def model_info() -> Response:
+    """The pattern model, which does not ship (v1-contract.md 5.2)."""
+    tickers(request.args)
+    return jsonify(shapes.model_info(services()))
+
+
+@blueprint.post("/predict")
+def predict() -> Response:
+    """Refused: there is no pattern model (v1-contract.md 5.2)."""
+    json_object()
+    raise Unavailable("no pattern model is installed", part="models", code="MODEL_UNAVAILABLE")
+
+
+@blueprint.post("/batch_predict")
+def batch_predict() -> Response:
+    """No predictions: there is no pattern model (v1-contract.md 5.2)."""
+    if not isinstance(json_object().get("fvgs"), list):
+        raise BadRequest("fvgs must be a list of patterns")
+    return jsonify(shapes.no_predictions())
+
+
 @blueprint.get("/health")
 def health() -> Response:
     """Whether the process serves, and with what (v1-contract.md 4.8). Calls nobody."""
@@ -31,3 +96,11 @@ def health() -> Response:
 def models() -> Response:
     """The loaded models and what their own evaluation says of them (v1-contract.md 4.9)."""
     return jsonify(shapes.models(services().pipeline.models))
+
+
+def _structures(shape: Shape) -> Response:
+    """Structure of the tickers asked for, now."""
+    asked, served = tickers(request.args), services()
+    at = served.clock()
+    found = served.pipeline.structures(asked.symbols, at)
+    return jsonify(shape(found, at, served.calendar.is_open(at), served.pipeline.plan))

@@ -5,7 +5,7 @@ v1 clients display nothing but `reason`, so age, delay and what kind of market t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from app.market.calendar import NY
@@ -17,6 +17,21 @@ from app.signals.policy import BUCKETS, LEVELS, LONG_ABOVE, SHORT_BELOW, Decisio
 
 MARKS = {"demo": "DEMO: ", "recorded": "RECORDED: ", "polygon": ""}
 PEAK_HOURS = (13, 14)
+IN_SAMPLE = "In-sample: the model was trained on this day."
+CONFLICT = "Session and days point opposite ways: take a smaller position or wait until they agree."
+NORTHSTAR_PHASES = {
+    "phase1": "What the session is doing: direction, acceptance, range, participation, levels",
+    "phase2": "How healthy that reading is",
+    "phase3": "How many signals it leaves room for",
+    "phase4": "Whether trading on it is permitted, and on which side",
+}
+RPE_PHASES = {
+    "phase1_truth": "What the bars say, measured",
+    "phase2_signal_health": "How far the measurement can be trusted",
+    "phase3_signal_density": "How many signals it leaves room for",
+    "phase4_execution_posture": "Which posture it permits, and what would end it",
+    "phase5_learning_forecasting": "What may come next; the only phase that reads the model",
+}
 
 
 def closed(board: Board, plan: Plan) -> str:
@@ -30,9 +45,20 @@ def reason(signal: TickerSignal, board: Board, plan: Plan) -> str:
     """What the ticker's answer rests on, in one or a few sentences."""
     if signal.gate is Gate.MARKET_CLOSED:
         return closed(board, plan)
+    return MARKS[plan.source] + " ".join([_said(signal), *_caveats(signal, board, plan)])
+
+
+def replay_reason(signal: TickerSignal, at: datetime, plan: Plan) -> str:
+    """What a replayed answer rests on."""
+    if signal.gate is Gate.MARKET_CLOSED:
+        return f"{MARKS[plan.source]}The market was closed at {_clock(at)}."
+    caveats = [IN_SAMPLE] if signal.decision is not None and signal.decision.in_sample else []
+    return MARKS[plan.source] + " ".join([_said(signal), *caveats])
+
+
+def _said(signal: TickerSignal) -> str:
     said = signal.detail if signal.decision is None else signal.decision.reason
-    parts = [f"{said[:1].upper()}{said[1:]}".rstrip(".") + ".", *_caveats(signal, board, plan)]
-    return MARKS[plan.source] + " ".join(parts)
+    return f"{said[:1].upper()}{said[1:]}".rstrip(".") + "."
 
 
 def _caveats(signal: TickerSignal, board: Board, plan: Plan) -> list[str]:
@@ -44,7 +70,7 @@ def _caveats(signal: TickerSignal, board: Board, plan: Plan) -> list[str]:
         if decision.action != "NO_TRADE" and board.at >= decision.time_limit:
             said.append(f"The time stop of {_clock(decision.time_limit)} has passed.")
         if decision.in_sample:
-            said.append("In-sample: the model was trained on this day.")
+            said.append(IN_SAMPLE)
     if plan.delay:
         said.append(f"This plan's data are {int(plan.delay.total_seconds() // 60)} minutes late.")
     if signal.market.stale and signal.market.as_of is not None:
@@ -58,14 +84,44 @@ def recommendation(board: Board, plan: Plan) -> str:
     if not board.market_open:
         return closed(board, plan)
     decisions = [s.decision for s in board.tickers.values() if s.decision is not None]
-    acting = [d for d in decisions if d.action != "NO_TRADE"]
-    if acting and board.best is not None:
-        listed = ", ".join(f"{d.ticker} {d.action} {_percent(d)}" for d in acting)
-        return f"{mark}{listed}. Best: {board.best.ticker}."
     if decisions:
-        return f"{mark}No trade: all neutral ({', '.join(f'{d.ticker}: {_percent(d)}' for d in decisions)})."
+        return mark + _board_text(decisions, board.best)
     gates = sorted({s.gate.value for s in board.tickers.values() if s.gate is not None})
     return f"{mark}No trade: {', '.join(gates) or 'no ticker asked for'}."
+
+
+def _board_text(decisions: Sequence[Decision], chosen: Decision | None) -> str:
+    if chosen is None:
+        return f"No trade: all neutral ({', '.join(f'{d.ticker}: {_percent(d)}' for d in decisions)})."
+    acting = ", ".join(f"{d.ticker} {d.action} {_percent(d)}" for d in decisions if d.action != "NO_TRADE")
+    return f"{acting}. Best: {chosen.ticker}."
+
+
+def replay_recommendation(decisions: Sequence[Decision], chosen: Decision | None, market_open: bool, plan: Plan) -> str:
+    """A replayed board in one text."""
+    mark = MARKS[plan.source]
+    if not market_open:
+        return f"{mark}The market was closed."
+    if not decisions:
+        return f"{mark}No trade: there was no signal."
+    return mark + _board_text(decisions, chosen)
+
+
+def allowed(found: Sequence[Mapping[str, object]]) -> str:
+    """Which tickers a structure engine permits, in one text."""
+    if not found:
+        return "No ticker is permitted to trade."
+    return "Permitted: " + ", ".join(f"{entry['ticker']} {entry['bias']}" for entry in found) + "."
+
+
+def alignment_summary(alignments: Mapping[str, str | None]) -> dict[str, object]:
+    """Where session and days agree."""
+    agreeing = [ticker for ticker, alignment in alignments.items() if alignment in ("bullish", "bearish")]
+    text = ", ".join(f"{ticker} {alignments[ticker]}" for ticker in agreeing)
+    return {
+        "aligned_tickers": agreeing,
+        "recommendation": f"Session and days agree: {text}." if agreeing else "Session and days agree on no ticker.",
+    }
 
 
 def message(board: Board, plan: Plan) -> str:

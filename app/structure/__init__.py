@@ -1,0 +1,92 @@
+"""What the market is doing: Northstar, RPE and swing, pure functions of the bars known at a moment.
+
+Make one `view_at` per ticker and moment, then ask: `analyse` for the session, `analyse_swing` for the days. No clock,
+no network, no model, no JSON: frozen dataclasses come out, named like the fields they become.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.structure.forecast import Probabilities
+from app.structure.health import health_of
+from app.structure.levels import measure
+from app.structure.northstar import Northstar, northstar
+from app.structure.rpe import Rpe, rpe
+from app.structure.swing import ENOUGH_DAYS, Swing, swing
+from app.structure.truth import UNRESOLVED, base_truth
+from app.structure.view import ENOUGH_MINUTES, QUIET, Activity, View, view_at
+
+__all__ = [
+    "ENOUGH_DAYS",
+    "ENOUGH_MINUTES",
+    "QUIET",
+    "Activity",
+    "Intraday",
+    "Northstar",
+    "Probabilities",
+    "Quote",
+    "Rpe",
+    "Swing",
+    "View",
+    "analyse",
+    "analyse_swing",
+    "quote_of",
+    "view_at",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What the routes put beside an analysis: USD, percent units, 2 decimals; None is unknown (rpe.md 7, N9, R12)."""
+
+    current_price: float | None
+    today_open: float | None
+    today_change_pct: float | None
+    bars_analyzed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Intraday:
+    """Both intraday analyses of one view, over one base truth."""
+
+    quote: Quote
+    northstar: Northstar
+    rpe: Rpe
+
+
+def analyse(symbol: str, view: View, *, activity: Activity = QUIET, v6: Probabilities | None = None) -> Intraday:
+    """Northstar and RPE of the session (northstar.md, rpe.md). Below 30 minute bars both are unresolved.
+
+    v6: the intraday model's unrounded probabilities, read by RPE's phase 5 alone.
+    """
+    levels = measure(view) if view.resolved else None
+    truth = UNRESOLVED if levels is None else base_truth(view, levels)
+    health = health_of(truth, activity)
+    return Intraday(
+        quote=quote_of(view),
+        northstar=northstar(symbol, view, levels, truth, health, activity),
+        rpe=rpe(symbol, view, levels, truth, health, activity, v6),
+    )
+
+
+def analyse_swing(symbol: str, view: View) -> Swing:
+    """The swing analysis of the days (swing.md). Below 30 daily bars it is unresolved."""
+    return swing(symbol, view)
+
+
+def quote_of(view: View) -> Quote:
+    """Last price (of the minutes, else of the days), open and change of today (v1-contract.md 4.2, 4.4)."""
+    bars = view.minutes if len(view.minutes) else view.days
+    price = float(bars.c[-1]) if len(bars) else None
+    opened = view.today_open
+    return Quote(
+        current_price=None if price is None else round(price, 2),
+        today_open=None if opened is None else round(opened, 2),
+        today_change_pct=_change_pct(price, opened),
+        bars_analyzed=len(view.minutes),
+    )
+
+
+def _change_pct(price: float | None, opened: float | None) -> float | None:
+    return None if price is None or opened is None else round((price - opened) / opened * 100, 2)

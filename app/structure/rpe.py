@@ -1,0 +1,84 @@
+"""RPE: the five-phase answer on one ticker's session, put together from its phases (rpe.md 7).
+
+Only joins: phase 1 is in measured.py, phases 2-4 in posture.py, phase 5 in forecast.py. The model's probabilities go
+to phase 5 alone, so no earlier phase can depend on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.market.calendar import NY
+from app.structure.forecast import Forecast, Probabilities, forecast_of
+from app.structure.health import Health
+from app.structure.levels import Levels
+from app.structure.measured import MeasuredTruth, measured_truth
+from app.structure.posture import Posture, SignalDensity, SignalHealth, posture_of, signal_density, signal_health
+from app.structure.truth import Truth
+from app.structure.view import Activity, View
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What the answer is made for; constants of the contract (rpe.md 7)."""
+
+    contract_version: str = "2.0"
+    timezone: str = "America/New_York"
+    instrument_universe: tuple[str, ...] = ("SPY", "QQQ", "IWM")
+    bar_interval: str = "1min"
+
+
+@dataclass(frozen=True, slots=True)
+class Invariants:
+    """What the answer promises; constants of the contract, kept by construction (rpe.md 7)."""
+
+    truth_never_depends_on_decisions: bool = True
+    no_repainting: bool = True
+    predictions_only_in_phase5: bool = True
+
+
+META = Meta()
+INVARIANTS = Invariants()
+
+
+@dataclass(frozen=True, slots=True)
+class Rpe:
+    """The whole answer (rpe.md 7); timestamp in New York time (N2)."""
+
+    meta: Meta
+    invariants: Invariants
+    timestamp: datetime
+    symbol: str
+    phase1_truth: MeasuredTruth
+    phase2_signal_health: SignalHealth
+    phase3_signal_density: SignalDensity
+    phase4_execution_posture: Posture
+    phase5_learning_forecasting: Forecast
+
+
+def rpe(
+    symbol: str,
+    view: View,
+    levels: Levels | None,
+    truth: Truth,
+    health: Health,
+    activity: Activity,
+    v6: Probabilities | None,
+) -> Rpe:
+    """The five phases; levels is None where the view is unresolved."""
+    measured = MeasuredTruth() if levels is None else measured_truth(view.minutes, levels, truth)
+    checked = signal_health(view.minutes, view.session, levels, health)
+    density = signal_density(measured, activity.signals_last_10m)
+    posture = posture_of(measured, checked, density)
+    return Rpe(
+        meta=META,
+        invariants=INVARIANTS,
+        timestamp=view.at.astimezone(NY),
+        symbol=symbol,
+        phase1_truth=measured,
+        phase2_signal_health=checked,
+        phase3_signal_density=density,
+        phase4_execution_posture=posture,
+        phase5_learning_forecasting=forecast_of(view, measured, posture, v6),
+    )

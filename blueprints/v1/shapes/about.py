@@ -1,0 +1,99 @@
+"""The shapes of `/health`, `/models` and the pattern-model routes (v1-contract.md 4.8, 4.9, 5.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.model.artefact import ENGINE_VERSION, ModelSet
+from app.model.v6 import V6Model
+from app.signals.policy import LONG_ABOVE, SPEC_VERSION, SUPPORTED
+from blueprints.services import Services
+from blueprints.v1.shapes.common import Json, iso
+
+
+def health(served: Services) -> Json:
+    """4.8. `model_loaded` is about the pattern model, which does not ship: false, so its clients stay quiet."""
+    model_set = served.pipeline.models
+    loaded = list(model_set.models)
+    return {
+        "status": "ok",
+        "model_loaded": False,
+        "version": served.version,
+        "engine_version": ENGINE_VERSION,
+        "spec_version": SPEC_VERSION,
+        "models_loaded": loaded,
+        "v6_models_loaded": loaded,
+        "swing_models_loaded": [],
+        "supported_tickers": list(SUPPORTED),
+        "active_model": model_set.set_id,
+        "uptime_seconds": int(served.uptime_s()),
+        "timestamp": iso(served.clock()),
+        "degraded": served.degraded(),
+        "operations": dict(served.operations()),
+    }
+
+
+def models(model_set: ModelSet) -> Json:
+    """4.9."""
+    return {
+        "active_version": model_set.set_id,
+        "models": {ticker: _model(model_set.models.get(ticker)) for ticker in SUPPORTED},
+        "supported_tickers": list(SUPPORTED),
+        "recommended_threshold": LONG_ABOVE,
+        "spec_version": SPEC_VERSION,
+        "engine_version": ENGINE_VERSION,
+    }
+
+
+def model_info(served: Services) -> Json:
+    """5.2: about the pattern model, which does not ship."""
+    return {
+        "metrics": None,
+        "feature_cols": [],
+        "models": {},
+        "combined": None,
+        "version": served.version,
+    }
+
+
+def no_predictions() -> Json:
+    """5.2: `/batch_predict` without a pattern model. An entry per pattern would be shown as a coin's 50 %."""
+    return {"predictions": [], "models_available": []}
+
+
+def accuracy(model: V6Model | None) -> Json:
+    """Out-of-sample accuracy of the loaded model's own evaluation, or nothing."""
+    if model is None:
+        return dict.fromkeys(("early", "late_a", "late_b"))
+    accuracy = model.accuracy
+    return {name: round(getattr(accuracy, name), 3) for name in ("early", "late_a", "late_b")}
+
+
+def _model(model: V6Model | None) -> Json:
+    body: Json = {
+        "v6_loaded": model is not None,
+        "swing_loaded": False,
+        "swing_3d_loaded": False,
+        "swing_1d_loaded": False,
+    }
+    if model is None:
+        return body
+    about = model.metadata
+    return body | {
+        "v6_accuracy": accuracy(model),
+        "version": model.model_id,
+        "trained_at": about["trained_at"],
+        "data_end": model.data_end.isoformat(),
+        "feature_count": len(about["feature_cols"]),
+        "metrics": {
+            "evaluated": about["evaluation"]["span"],
+            "cells": [_cell(c) for c in about["evaluation"]["cells"]],
+        },
+        "baselines": dict(model.accuracy.baselines),
+        "artifact_sha256": model.artifact_sha256,
+    }
+
+
+def _cell(record: Mapping[str, Any]) -> Json:
+    return {key: value for key, value in record.items() if key not in ("quarters", "ticker")}
