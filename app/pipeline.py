@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import TypeVar
 
 from app.clock import Clock
-from app.errors import BudgetSpent, NotEntitled, PredictError, TryLater, Unavailable
+from app.errors import BadRequest, BudgetSpent, NotEntitled, PredictError, TryLater, Unavailable
 from app.market.bars import Bars, Span, from_ms, no_bars
-from app.market.calendar import NY, Calendar, Session, ny_day
+from app.market.calendar import NY, ONE_DAY, Calendar, Session, ny_day
 from app.market.source import Known, MissingOpen, Plan, Source
 from app.model.artefact import ModelSet
 from app.model.features import decision_moment, v6_features
+from app.signals.daily import DailySignal, Vix, daily_signal, vix
 from app.signals.lock import decision_hour, previous_hour, still_stands, validity
 from app.signals.policy import (
     SUPPORTED,
@@ -29,6 +31,7 @@ from app.signals.policy import (
     best,
     decide,
     session_of_hour,
+    shown_active,
     time_multiplier_of,
 )
 from app.signals.store import SignalStore
@@ -40,23 +43,36 @@ from app.structure import (
     View,
     analyse,
     analyse_swing,
-    quote_of,
     view_at,
 )
+from app.structure.indicators import Breakdown, breakdown
+from app.structure.ranges import Ranges, price_ranges
+from app.structure.volatility import Volatility, volatility
 
+T = TypeVar("T")
+
+FEAR_TICKER = "VIXY"
+DAILY_BAR_AFTER = timedelta(minutes=15)
+"""How long after the close the day's own daily bar is asked for (polygon.md 5)."""
+
+EXTENDED_HOURS = timedelta(hours=4)
+NO_SWING_MODEL = "no swing model is installed, and there is no hourly signal now"
 FIRST_HOUR = 4
 """New York hour at which a day's first bars may trade."""
 
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """What floats while a signal is locked. Prices in USD; `as_of` is the end of the newest bar known."""
+    """What floats while a signal is locked. Prices in USD, high and low of the session so far; `as_of` is the end of the
+    newest bar known."""
 
     price: float | None = None
     today_open: float | None = None
     bars: int = 0
     as_of: datetime | None = None
     stale: bool = False
+    high: float | None = None
+    low: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +125,16 @@ class Board:
     next_day_opens: datetime
     tickers: Mapping[str, TickerSignal]
     best: Decision | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The daily signal of one ticker (v1-contract.md 4.7) and the hourly one that it rests on. progress: share of the
+    session gone."""
+
+    signal: TickerSignal
+    daily: DailySignal
+    progress: float
 
 
 class _NotYet(PredictError):
@@ -186,17 +212,39 @@ class Pipeline:
         except PredictError as exc:
             return Structure(ticker, signal, signal.market.price, signal.market.today_open, fault=exc)
         intraday = analyse(ticker, view, v6=_probabilities(signal)) if view.resolved else None
-        quote = quote_of(view)
         return Structure(
             ticker=ticker,
             signal=signal,
-            price=quote.current_price if len(view.minutes) else signal.market.price or quote.current_price,
+            price=_last_close(view.minutes) or signal.market.price or _last_close(view.days),
             today_open=self._known_open(ticker, at),
             intraday=intraday,
             swing=analyse_swing(ticker, view) if len(view.days) >= ENOUGH_DAYS else None,
             minutes=len(view.minutes),
             days=len(view.days),
         )
+
+    def overviews(self, tickers: Sequence[str], at: datetime) -> dict[str, Overview | PredictError]:
+        """Daily signals, or per ticker why there is none."""
+        return self._each(tickers, lambda ticker: self._overview(ticker, at))
+
+    def breakdowns(self, tickers: Sequence[str], at: datetime) -> dict[str, Breakdown | PredictError]:
+        """The twelve daily indicators (v1-contract.md 5.1), or per ticker why not."""
+        return self._each(tickers, lambda ticker: breakdown(self._completed(ticker, at)))
+
+    def volatilities(self, tickers: Sequence[str], at: datetime) -> dict[str, Volatility | PredictError]:
+        """The volatility meter (v1-contract.md 5.3), or per ticker why not."""
+        return self._each(tickers, lambda ticker: volatility(self._completed(ticker, at)))
+
+    def ranges(self, tickers: Sequence[str], at: datetime) -> dict[str, Ranges | PredictError]:
+        """The day's price ranges (v1-contract.md 5.4), or per ticker why not."""
+        return self._each(tickers, lambda ticker: self._ranges(ticker, at))
+
+    def fear(self, at: datetime) -> Vix | None:
+        """The state of the volatility ETF by its daily closes; None if they cannot be had."""
+        try:
+            return vix(self._completed(FEAR_TICKER, at))
+        except PredictError:
+            return None
 
     def signal(self, ticker: str, at: datetime, *, keep: bool = True) -> TickerSignal:
         """The signal of one ticker. Gates in the order of ruling T6; never raises for a fault of market or model.
@@ -350,6 +398,45 @@ class Pipeline:
         found = self._source.known_open(ticker, session.day) if session is not None and at >= session.open else None
         return None if found is None else found.price
 
+    def _each(self, tickers: Sequence[str], work: Callable[[str], T]) -> dict[str, T | PredictError]:
+        """`work` for every ticker; a failure is its own ticker's. Raises Unavailable if nothing can be had without a key."""
+        found: dict[str, T | PredictError] = {}
+        for ticker in tickers:
+            try:
+                found[ticker] = work(_supported(ticker))
+            except PredictError as exc:
+                found[ticker] = exc
+        _refuse_keyless([x if isinstance(x, PredictError) else None for x in found.values()])
+        return found
+
+    def _overview(self, ticker: str, at: datetime) -> Overview:
+        signal = self.signal(ticker, at)
+        session = self._calendar.session_at(at)
+        if signal.decision is None:
+            raise signal.cause or Unavailable(NO_SWING_MODEL, part="models", code="MODEL_UNAVAILABLE")
+        if session is None or signal.market.price is None:
+            raise Unavailable("the current price is not known", part="data", code="INSUFFICIENT_DATA")
+        spread = atr(self._source.daily(ticker, session.day))
+        if spread is None:
+            raise Unavailable("too few daily bars for a range", part="data", code="INSUFFICIENT_DATA")
+        daily = daily_signal(shown_active(signal.decision.p_active), signal.market.price, spread)
+        return Overview(signal, daily, session.progress(at))
+
+    def _completed(self, ticker: str, at: datetime) -> Bars:
+        """Daily bars that are complete: today's too, once the provider has had time to make it."""
+        day, session = ny_day(at), self._calendar.session_at(at)
+        if session is not None and at >= session.close + DAILY_BAR_AFTER:
+            day += ONE_DAY
+        return self._source.daily(ticker, day)
+
+    def _ranges(self, ticker: str, at: datetime) -> Ranges:
+        session = self._calendar.session_at(at)
+        previous = self._calendar.session(self._calendar.previous_trading_day(ny_day(at)))
+        assert previous is not None
+        minutes = no_bars() if session is None else self._source.minutes(ticker, at).bars
+        before = self._source.minutes(ticker, previous.close + EXTENDED_HOURS).bars
+        return price_ranges(at, session, minutes, previous, before)
+
     def _market_from_memory(self, ticker: str, at: datetime) -> Market:
         """Closed: what is known without a call to the provider (v1-contract.md 4.1)."""
         session = self._calendar.session_at(at)
@@ -358,6 +445,17 @@ class Pipeline:
             return Market()
         official = self._known_open(ticker, at)
         return Market(today_open=official) if known is None else _market_of(known, session, official)
+
+
+def _supported(ticker: str) -> str:
+    if ticker not in SUPPORTED:
+        raise BadRequest(f"{ticker} is not supported", code=Gate.UNSUPPORTED_TICKER.value)
+    return ticker
+
+
+def _last_close(bars: Bars) -> float | None:
+    """USD, unrounded; None without bars."""
+    return float(bars.c[-1]) if len(bars) else None
 
 
 def _probabilities(signal: TickerSignal) -> Probabilities | None:
@@ -371,12 +469,16 @@ def _market_of(known: Known, session: Session, official: float | None) -> Market
     if not len(regular):
         return Market(today_open=official, stale=known.stale)
     as_of = from_ms(int(regular.end[-1])).astimezone(NY)
-    return Market(float(regular.c[-1]), official, len(regular), as_of, known.stale)
+    high, low = float(regular.h.max()), float(regular.l.min())
+    return Market(float(regular.c[-1]), official, len(regular), as_of, known.stale, high, low)
 
 
 def _refuse_without_key(signals: Sequence[TickerSignal]) -> None:
     """Without a key and with nothing kept, an open market has no answer at all (v1-contract.md 3.3)."""
-    causes = [s.cause for s in signals if s.gate is not Gate.UNSUPPORTED_TICKER]
+    _refuse_keyless([s.cause for s in signals if s.gate is not Gate.UNSUPPORTED_TICKER])
+
+
+def _refuse_keyless(causes: Sequence[PredictError | None]) -> None:
     keyless = [c for c in causes if isinstance(c, Unavailable) and c.part == "api_key"]
     if causes and len(keyless) == len(causes):
         raise keyless[0]

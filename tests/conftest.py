@@ -49,7 +49,8 @@ def recorded_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"no real bars: MARKET_DATA={MARKET_DATA} lacks {', '.join(missing)}")
     path = tmp_path_factory.mktemp("recorded") / "recorded.sqlite3"
     recorded = RecordedBars(path, Calendar())
-    for name in NEEDED:
+    minutes = [f"{ticker}_1min.parquet" for ticker in ("SPY", "QQQ", "IWM")]
+    for name in NEEDED + [name for name in minutes if (MARKET_DATA / name).exists()]:
         recorded.import_file(MARKET_DATA / name)
     recorded.close()
     return path

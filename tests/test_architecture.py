@@ -30,6 +30,7 @@ PURE = {
     "app.model.features",
     "app.model.v6",
     "app.signals.policy",
+    "app.signals.daily",
     "app.signals.lock",
 }
 PURE_PACKAGES = ("app.structure",)

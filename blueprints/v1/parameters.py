@@ -51,11 +51,10 @@ def tickers(args: Mapping[str, str]) -> Tickers:
 
 
 class ReplayMoment(NamedTuple):
-    """The moment a replay is about. label: `HH:MM` as asked for; now: market time of the request."""
+    """The moment a replay is about. label: `HH:MM` as asked for."""
 
     at: datetime
     label: str
-    now: datetime
     trading_day: bool
     after_open: bool
 
@@ -73,7 +72,7 @@ def replay_moment(args: Mapping[str, str], now: datetime, calendar: Calendar) ->
     moment = _time(args["time"]) if args.get("time") else _hour(args["hour"])
     session, asked = calendar.session(day), ny(day, moment)
     at = min(asked, now)
-    return ReplayMoment(at, f"{moment:%H:%M}", now, session is not None, session is not None and at >= session.open)
+    return ReplayMoment(at, f"{moment:%H:%M}", session is not None, session is not None and at >= session.open)
 
 
 def _day(text: str, today: date) -> date:
@@ -105,7 +104,10 @@ def _hour(text: str) -> time:
 
 def json_object() -> Mapping[str, Any]:
     """The request's body. Raises BadRequest if it is not a JSON object."""
-    body = request.get_json(force=True, silent=True)
+    try:
+        body = request.get_json(force=True, silent=True)
+    except RecursionError:
+        body = None
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object")
     return body

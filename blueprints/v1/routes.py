@@ -64,6 +64,42 @@ def replay() -> Response:
     return jsonify(shapes.replay(found, moment, served.calendar.is_open(moment.at), served.pipeline.plan))
 
 
+@blueprint.get("/daily_signals")
+@blueprint.get("/daily-signals")
+def daily_signals() -> Response:
+    """The morning overview (v1-contract.md 4.7)."""
+    asked, served = tickers(request.args), services()
+    at, pipeline = served.clock(), served.pipeline
+    found, fear = pipeline.overviews(asked.symbols, at), pipeline.fear(at)
+    is_open, next_day = served.calendar.is_open(at), served.calendar.next_trading_day(at)
+    return jsonify(shapes.daily_signals(found, at, is_open, next_day, fear, pipeline.plan, pipeline.models))
+
+
+@blueprint.get("/signal_breakdown")
+@blueprint.get("/signal-breakdown")
+def signal_breakdown() -> Response:
+    """Twelve daily indicators (v1-contract.md 5.1)."""
+    asked, served = tickers(request.args), services()
+    at = served.clock()
+    return jsonify(shapes.signal_breakdown(served.pipeline.breakdowns(asked.symbols, at), at))
+
+
+@blueprint.get("/volatility_meter")
+def volatility_meter() -> Response:
+    """How volatile these days are (v1-contract.md 5.3)."""
+    asked, served = tickers(request.args), services()
+    at = served.clock()
+    return jsonify(shapes.volatility_meter(served.pipeline.volatilities(asked.symbols, at), at))
+
+
+@blueprint.get("/price_ranges")
+def price_ranges() -> Response:
+    """The day's ranges (v1-contract.md 5.4)."""
+    asked, served = tickers(request.args), services()
+    at = served.clock()
+    return jsonify(shapes.ranges(served.pipeline.ranges(asked.symbols, at), at))
+
+
 @blueprint.get("/model_info")
 def model_info() -> Response:
     """The pattern model, which does not ship (v1-contract.md 5.2)."""

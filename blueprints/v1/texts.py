@@ -124,6 +124,16 @@ def alignment_summary(alignments: Mapping[str, str | None]) -> dict[str, object]
     }
 
 
+def fear(regime: str) -> str:
+    """What a day's move of the volatility ETF says, in words."""
+    return {
+        "HIGH": "Fear jumped by a tenth or more in a day.",
+        "ELEVATED": "Fear is rising.",
+        "NORMAL": "Nothing unusual.",
+        "LOW": "Fear is ebbing.",
+    }[regime]
+
+
 def message(board: Board, plan: Plan) -> str:
     """One sentence on what is being looked at."""
     kind = {"demo": "a synthetic demo market", "recorded": "recorded bars", "polygon": "live market data"}[plan.source]

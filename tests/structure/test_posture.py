@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import time
 
 import numpy as np
 import pytest
@@ -92,9 +93,7 @@ def test_quality_below_eighty_blocks_before_everything_else() -> None:
 
 
 def test_gaps_outside_the_session_do_not_count() -> None:
-    import datetime as dt
-
-    thin = without(minutes([100.0] * 60, start=dt.time(8, 0)), *range(2, 50))
+    thin = without(minutes([100.0] * 60, start=time(8, 0)), *range(2, 50))
     assert checked(joined(thin, minutes([100.0] * 5))).integrity.missing_bars == 0
 
 

@@ -13,13 +13,13 @@ from blueprints.v1.parameters import ReplayMoment
 from blueprints.v1.shapes.common import (
     Json,
     data_status,
-    envelope,
     fault,
     iso,
     price,
     probabilities,
     time_et,
     unsupported,
+    versions,
 )
 from blueprints.v1.shapes.structure import phases, quoted
 
@@ -33,7 +33,7 @@ def replay(found: Mapping[str, Structure], moment: ReplayMoment, market_open: bo
     good = {ticker: entry for ticker, entry in entries.items() if "error" not in entry}
     decisions = [s.signal.decision for s in found.values() if s.signal.decision is not None]
     return {
-        **envelope(moment.now),
+        **versions(),
         "mode": "REPLAY",
         "replay_date": at.date().isoformat(),
         "replay_time": moment.label,
@@ -74,7 +74,6 @@ def _entry(structure: Structure, moment: ReplayMoment, plan: Plan) -> Json:
         "session": signal.session,
         "v6": _undecided(structure, moment, plan) if decision is None else _decided(structure, decision, moment, plan),
         "northstar": phases(structure),
-        "source": "recorded" if signal.recorded else "recomputed",
     }
 
 

@@ -1,0 +1,232 @@
+"""The shapes of `/daily_signals` (v1-contract.md 4.7), `/signal_breakdown` (5.1), `/volatility_meter` (5.3) and
+`/price_ranges` (5.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from typing import Any, TypeVar
+
+from app.errors import PredictError
+from app.market.calendar import NY
+from app.market.source import Plan
+from app.model.artefact import ModelSet
+from app.model.v6 import V6Model
+from app.pipeline import FEAR_TICKER, Overview
+from app.signals.daily import DailySignal, Trade, Vix, best_trade, market_signal, side_probability
+from app.signals.policy import Decision, session_of_hour
+from app.structure.indicators import Breakdown
+from app.structure.ranges import Range, Ranges
+from app.structure.volatility import Volatility, market_volatility
+from blueprints.v1 import texts
+from blueprints.v1.shapes.common import Json, change_pct, data_status, fault, iso, plain, price, probabilities, versions
+
+T = TypeVar("T")
+EMOJI = {"BUY": "🟢", "SELL": "🔴", "HOLD": "🟡"}
+MARKET_EMOJI = {"BULLISH": "🟢", "BEARISH": "🔴", "MIXED": "🟡"}
+MARKET_ACTION = {"BULLISH": "FAVOR LONGS", "BEARISH": "FAVOR SHORTS", "MIXED": "BE SELECTIVE"}
+FEAR_EMOJI = {"HIGH": "🔴", "ELEVATED": "🟠", "NORMAL": "🟢", "LOW": "🔵"}
+COLOURS = {
+    "premarket": "#9333ea",
+    "first_30min": "#f59e0b",
+    "current_session": "#3b82f6",
+    "aftermarket": "#ef4444",
+    "yesterday_session": "#6b7280",
+    "rolling_24h": "#22c55e",
+}
+
+
+def daily_signals(
+    found: Mapping[str, Overview | PredictError],
+    at: datetime,
+    market_open: bool,
+    next_day: date,
+    fear: Vix | None,
+    plan: Plan,
+    models: ModelSet,
+) -> Json:
+    """4.7."""
+    good = {ticker: view for ticker, view in found.items() if isinstance(view, Overview)}
+    trades = [_trade(ticker, view.daily) for ticker, view in good.items()]
+    sides = {side: [_listed(t, v.daily) for t, v in good.items() if v.daily.grade.signal == side] for side in EMOJI}
+    market = market_signal(len(sides["BUY"]), len(sides["SELL"]))
+    best = best_trade(trades)
+    return {
+        **_dated(at),
+        **versions(),
+        "is_after_hours": not market_open,
+        "next_trading_day": f"{next_day:%A, %b %d}",
+        "session": session_of_hour(at.astimezone(NY).hour),
+        "market_status": "OPEN" if market_open else "CLOSED",
+        "market_signal": market,
+        "market_emoji": MARKET_EMOJI[market],
+        "market_action": MARKET_ACTION[market],
+        "summary": {"buys": sides["BUY"], "sells": sides["SELL"], "holds": [_held(held) for held in sides["HOLD"]]},
+        "best_trade": None if best is None else _rounded(best),
+        "vix": None if fear is None else _vix(fear),
+        "tickers": {ticker: _entry(view, models.models.get(ticker)) for ticker, view in found.items()},
+        "data_status": data_status(at, [view.signal for view in good.values()], plan),
+    }
+
+
+def signal_breakdown(found: Mapping[str, Breakdown | PredictError], at: datetime) -> Json:
+    """5.1."""
+    return {**_dated(at), "tickers": {ticker: _each(value, _breakdown) for ticker, value in found.items()}}
+
+
+def volatility_meter(found: Mapping[str, Volatility | PredictError], at: datetime) -> Json:
+    """5.3."""
+    market = market_volatility([value.score for value in found.values() if isinstance(value, Volatility)])
+    return {
+        **_dated(at),
+        "market_volatility": market.regime.value if market.regime else None,
+        "market_volatility_score": market.score,
+        "trading_guidance": market.guidance,
+        "tickers": {ticker: _each(value, _volatility) for ticker, value in found.items()},
+    }
+
+
+def ranges(found: Mapping[str, Ranges | PredictError], at: datetime) -> Json:
+    """5.4."""
+
+    def entry(ticker: str, value: Ranges | PredictError) -> Json:
+        return {"ticker": ticker, "timestamp": iso(at), **_each(value, _ranges)}
+
+    return {"generated_at": iso(at), "tickers": {ticker: entry(ticker, value) for ticker, value in found.items()}}
+
+
+def _each(value: T | PredictError, shape: Callable[[T], Json]) -> Json:
+    return fault(value) if isinstance(value, PredictError) else shape(value)
+
+
+def _entry(view: Overview | PredictError, model: V6Model | None) -> Json:
+    return fault(view) if isinstance(view, PredictError) else _overview(view, model)
+
+
+def _dated(at: datetime) -> Json:
+    return {"date": at.astimezone(NY).date().isoformat(), "generated_at": iso(at)}
+
+
+def _trade(ticker: str, daily: DailySignal) -> Trade:
+    return Trade(ticker, daily.grade.signal, daily.grade.strength, daily.confidence, daily.risk_reward)
+
+
+def _rounded(trade: Trade) -> Json:
+    return {**plain(trade), "confidence": round(trade.confidence, 3), "risk_reward": round(trade.risk_reward, 2)}
+
+
+def _listed(ticker: str, daily: DailySignal) -> Json:
+    probability = side_probability(daily.grade.signal, daily.probability)
+    return {"ticker": ticker, "strength": daily.grade.strength, "probability": round(probability, 3)}
+
+
+def _held(listed: Json) -> Json:
+    return {"ticker": listed["ticker"], "probability": listed["probability"]}
+
+
+def _overview(view: Overview, model: V6Model | None) -> Json:
+    daily, decision = view.daily, view.signal.decision
+    assert decision is not None
+    p_a, p_b = probabilities(decision)
+    accuracy = _cell_accuracy(model, decision)
+    return {
+        "signal": daily.grade.signal,
+        "strength": daily.grade.strength,
+        "emoji": EMOJI[daily.grade.signal],
+        "probability": daily.probability,
+        "daily_probability": None,
+        "confidence": round(daily.confidence, 3),
+        "current_price": price(view.signal.market.price),
+        "entry_price": price(daily.levels.entry_price),
+        "target_price": price(daily.levels.target_price),
+        "stop_loss": price(daily.levels.stop_loss),
+        "risk_reward": round(daily.risk_reward, 2),
+        "predicted_range": {"high": price(daily.expected.high), "low": price(daily.expected.low)},
+        "remaining_potential": _two_decimals(plain(daily.potential)),
+        "highlow_model": None,
+        "intraday_model": _intraday_model(view, decision, p_a, accuracy),
+        "prediction_source": "intraday",
+        "model_accuracy": accuracy,
+        "target_a_prob": p_a,
+        "target_b_prob": p_b,
+        "session": decision.session,
+        "action": decision.action,
+        "action_text": f"{daily.grade.strength} {daily.grade.signal}",
+    }
+
+
+def _intraday_model(view: Overview, decision: Decision, p_a: float, accuracy: float | None) -> Json:
+    market, early = view.signal.market, decision.session == "early"
+    return {
+        "probability": view.daily.probability,
+        "probability_close_above_open": p_a,
+        "probability_close_above_current": None,
+        "confidence": round(view.daily.confidence, 3),
+        "time_pct": round(view.progress, 3),
+        "session_label": decision.session,
+        "current_vs_open": change_pct(market.price, market.today_open),
+        "position_in_range": _position_pct(market.price, market.low, market.high),
+        "model_accuracy": accuracy,
+        "prediction_target": "close above open" if early else "close above the 11:00 price",
+    }
+
+
+def _position_pct(now: float | None, low: float | None, high: float | None) -> float | None:
+    """Where the price stands in the session's range, per cent of it; null while there is no range."""
+    if now is None or low is None or high is None or high <= low:
+        return None
+    return round((now - low) / (high - low) * 100, 2)
+
+
+def _cell_accuracy(model: V6Model | None, decision: Decision) -> float | None:
+    """Out-of-sample accuracy of the very cell that speaks: its target at its hour."""
+    if model is None:
+        return None
+    target = "A" if decision.session == "early" else "B"
+    cells = model.metadata["evaluation"]["cells"]
+    return next((round(c["accuracy"], 3) for c in cells if (c["target"], c["hour"]) == (target, decision.hour)), None)
+
+
+def _vix(fear: Vix) -> Json:
+    return {
+        "ticker": FEAR_TICKER,
+        "current": price(fear.current),
+        "change_pct": round(fear.change_pct, 2),
+        "regime": fear.regime,
+        "emoji": FEAR_EMOJI[fear.regime],
+        "note": texts.fear(fear.regime),
+    }
+
+
+def _breakdown(found: Breakdown) -> Json:
+    counts = {name: getattr(found, name) for name in ("bullish", "bearish", "neutral", "total")}
+    return {"current_price": price(found.price), "indicators": plain(found.indicators), "summary": counts}
+
+
+def _volatility(found: Volatility) -> Json:
+    return {
+        "regime": found.regime.value,
+        "regime_label": found.regime_label,
+        "regime_color": found.regime_color,
+        "volatility_score": round(found.score, 3),
+        "volatility_percentile": round(found.percentile, 1),
+        "current_atr_pct": round(found.atr_pct, 2),
+        "current_daily_vol": round(found.daily_vol, 2),
+        "expected_range": found.expected_range,
+        "regime_model_stats": None,
+    }
+
+
+def _ranges(found: Ranges) -> Json:
+    return {
+        **{name: _range(getattr(found, name), colour) for name, colour in COLOURS.items()},
+        "ml_refined": {"available": False},
+    }
+
+
+def _range(found: Range | None, colour: str) -> Json | None:
+    return None if found is None else {**_two_decimals(plain(found)), "color": colour}
+
+
+def _two_decimals(values: dict[str, Any]) -> Json:
+    return {name: round(value, 2) if isinstance(value, float) else value for name, value in values.items()}

@@ -1,0 +1,92 @@
+"""Every route there is: path, methods, aliases; and JSON for everything that is not one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from flask import Flask
+
+Serve = Callable[..., Flask]
+
+GET = {"GET", "HEAD", "OPTIONS"}
+POST = {"POST", "OPTIONS"}
+ROUTES = {
+    "/trading_directions": GET,
+    "/trading-directions": GET,
+    "/mtf": GET,
+    "/replay": GET,
+    "/rpe": GET,
+    "/northstar": GET,
+    "/swing": GET,
+    "/daily_signals": GET,
+    "/daily-signals": GET,
+    "/signal_breakdown": GET,
+    "/signal-breakdown": GET,
+    "/volatility_meter": GET,
+    "/price_ranges": GET,
+    "/model_info": GET,
+    "/predict": POST,
+    "/batch_predict": POST,
+    "/health": GET,
+    "/models": GET,
+    "/livez": GET,
+    "/readyz": GET,
+}
+NEEDS = {"/replay": "?date=2025-03-10&time=11:00"}
+
+
+def test_the_routes_are_these_and_no_others(serve: Serve) -> None:
+    table = {rule.rule: set(rule.methods or ()) for rule in serve().url_map.iter_rules()}
+    assert table == ROUTES
+
+
+@pytest.mark.parametrize("path", sorted(path for path, methods in ROUTES.items() if "GET" in methods))
+def test_every_get_route_answers_json(serve: Serve, path: str) -> None:
+    response = serve().test_client().get(path + NEEDS.get(path, ""))
+    assert (response.status_code, response.content_type) == (200, "application/json")
+
+
+@pytest.mark.parametrize("path", sorted(ROUTES))
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+def test_wrong_methods_are_405_json_that_names_the_right_ones(serve: Serve, path: str, method: str) -> None:
+    if method in ROUTES[path]:
+        return
+    response = serve().test_client().open(path, method=method)
+    assert response.status_code == 405
+    assert response.get_json()["error_code"] == "METHOD_NOT_ALLOWED"
+    assert set(response.headers["Allow"].split(", ")) == ROUTES[path]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/mtf/",
+        "/MTF",
+        "/v3/mtf",
+        "/debug/files",
+        "/set_model_version",
+        "/static/x",
+        "/favicon.ico",
+        "/%2e%2e/etc/passwd",
+    ],
+)
+def test_unknown_paths_are_404_json(serve: Serve, path: str) -> None:
+    response = serve().test_client().get(path)
+    assert response.status_code == 404
+    assert set(response.get_json()) == {"error", "error_code"}
+    assert response.get_json()["error_code"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("/trading_directions", "/trading-directions"),
+        ("/daily_signals", "/daily-signals"),
+        ("/signal_breakdown", "/signal-breakdown"),
+    ],
+)
+def test_both_spellings_give_the_same_bytes(serve: Serve, one: str, other: str) -> None:
+    client = serve().test_client()
+    assert client.get(one).data == client.get(other).data
