@@ -30,7 +30,7 @@ check: $(DEV) ## style and types alone
 soak: $(DEV) ## the tests that take longer
 	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
 
-bench: $(RUNTIME) ## start-up, memory and the time of one cold signal, on this machine
+bench: $(RUNTIME) ## time of each analysis, start-up, memory and first answers, on this machine
 	$(BIN)/python -m bench
 
 import: $(RUNTIME) ## bring the bars in MARKET_DATA into DATA_DIR

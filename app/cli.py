@@ -1,7 +1,8 @@
-"""The command line: serve, demo, import, train, evaluate. One function each; every failure is one sentence."""
+"""The command line: serve, demo, import, replay, train, evaluate. One function each; every failure is one sentence."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,8 +13,8 @@ from pathlib import Path
 import click
 
 from app import config
-from app.errors import BrokenData, PredictError
-from app.factory import POLICY
+from app.errors import BadRequest, BrokenData, PredictError
+from app.factory import POLICY, create_app
 from app.market.calendar import Calendar
 from app.market.recorded import RecordedBars, describe, series_of
 from app.model import building, report
@@ -77,6 +78,20 @@ def import_bars(files: Sequence[Path]) -> None:
             click.echo(f"{file.name}: not imported. {exc.message}", err=True)
     if failed:
         raise BrokenData(f"{failed} file{'s' if failed > 1 else ''} not imported, nothing of them was written")
+
+
+@cli.command()
+@click.argument("day")
+@click.argument("moment")
+@click.option("--ticker", default="all", help="one symbol; all supported ones otherwise")
+def replay(day: str, moment: str, ticker: str) -> None:
+    """Print what was, or would have been, shown at DAY (2025-11-05), MOMENT (14:35): the answer of /replay."""
+    query = {"date": day, "time": moment, "ticker": ticker}
+    answer = create_app(config.load()).test_client().get("/replay", query_string=query)
+    body = answer.get_json()
+    if answer.status_code != 200:
+        raise BadRequest(body["error"].rstrip("."))
+    click.echo(json.dumps(body, indent=2))
 
 
 @cli.command()

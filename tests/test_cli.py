@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -107,10 +108,24 @@ def test_evaluate_with_bars_makes_the_report_that_the_models_carry(recorded_dir:
     assert "NOT the same" not in done.stdout
 
 
+def test_replay_prints_the_answer_of_the_route(recorded_dir: Path) -> None:
+    done = run("replay", "2024-06-12", "14:35", "--ticker", "SPY", MARKET="recorded", DATA_DIR=recorded_dir)
+    assert done.returncode == 0, done.stderr
+    body = json.loads(done.stdout)
+    assert body["as_of"] == "2024-06-12T14:35:00-04:00"
+    assert body["tickers"]["SPY"]["target_b_prob"] is not None
+
+
+def test_replay_of_nonsense_says_why(tmp_path: Path) -> None:
+    done = run("replay", "2024-02-30", "14:35", MARKET="demo", DATA_DIR=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("Error: Date must be a day of the calendar, YYYY-MM-DD")
+
+
 def test_help_lists_the_commands() -> None:
     done = run("--help")
     assert done.returncode == 0
-    for command in ("serve", "demo", "import", "train", "evaluate"):
+    for command in ("serve", "demo", "import", "replay", "train", "evaluate"):
         assert command in done.stdout
 
 

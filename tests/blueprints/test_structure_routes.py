@@ -589,3 +589,19 @@ def test_twenty_trading_days_of_the_demo_have_no_gap_in_any_route(serve: Serve, 
             check_enums(body)
             assert not [e for e in body["tickers"].values() if "error" in e], (day, route)
         day = CALENDAR.next_trading_day(clock.at + timedelta(hours=8))
+
+
+def shuffled_and_doubled(path: str, body: Body) -> Body:
+    """The same rows in another order, some of them twice."""
+    rows = list(body.get("results", []))
+    random.Random(3).shuffle(rows)
+    return {**body, "results": rows + rows[::7]}
+
+
+@pytest.mark.parametrize("route", [*ROUTES, "/trading_directions", "/replay?date=2025-03-10&time=14:35"])
+def test_bars_in_any_order_and_twice_give_the_same_answer(
+    serve: Serve, market: ScriptedMarket, tmp_path: Path, route: str
+) -> None:
+    one = ask(serve(data_dir=tmp_path / "1"), route)
+    market.edit = shuffled_and_doubled
+    assert ask(serve(data_dir=tmp_path / "2"), route) == one

@@ -1,0 +1,100 @@
+"""One ticker's analysis on one core: a full 390-bar session of the demo market at 15:59, nothing fetched, nothing stored.
+
+Median and 99th percentile per stage in microseconds, and the cost of each 30-minute step of the day.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable
+from datetime import date, time
+from time import perf_counter_ns
+
+import numpy as np
+
+from app.config import ARTEFACTS
+from app.factory import POLICY
+from app.market.bars import Span
+from app.market.calendar import Calendar, midnight_ms, ny
+from app.market.demo import DemoFeed
+from app.model.artefact import load_model
+from app.model.features import v6_features
+from app.signals.lock import validity
+from app.signals.policy import Basis, atr, decide
+from app.structure import QUIET, Probabilities, analyse, analyse_swing, view_at
+from app.structure.health import health_of
+from app.structure.levels import measure
+from app.structure.northstar import northstar
+from app.structure.rpe import rpe
+from app.structure.truth import base_truth
+
+DAY = date(2025, 3, 11)
+ROUNDS = 3000
+
+
+def main(rounds: int = ROUNDS) -> None:
+    """Print the table."""
+    calls = stages()
+    print(f"one ticker, 390 minute bars, one core ({os.cpu_count()} in the machine), {rounds} rounds; microseconds")
+    print(f"{'stage':44} {'median':>8} {'99th':>8}")
+    for name, call in calls.items():
+        median, late = _microseconds(call, rounds)
+        print(f"{name:44} {median:8.1f} {late:8.1f}")
+
+
+def stages() -> dict[str, Callable[[], object]]:
+    """Each stage as a call, and all of them as the server runs them."""
+    calendar, feed = Calendar(), DemoFeed(Calendar())
+    day = midnight_ms(DAY)
+    minutes, daily = feed.bars("SPY", Span.MINUTE, day, day + Span.DAY.ms), feed.bars("SPY", Span.DAY, 0, day)
+    session, at = calendar.session(DAY), ny(DAY, time(16))
+    assert session is not None
+    official, previous = feed.official_open("SPY", DAY), calendar.previous_trading_day(DAY)
+    assert official is not None
+    model = load_model(ARTEFACTS, "SPY", POLICY)
+    view = view_at(minutes, daily, session, at, official_open=official)
+    levels = measure(view)
+    truth = base_truth(view, levels)
+    health = health_of(truth, QUIET)
+    window = validity(session, 15)
+
+    def signal() -> object:
+        found = v6_features(session, 15, minutes, daily, official, previous)
+        basis = Basis(
+            "SPY", session, 15, found, official, atr(daily), model.model_id, model.engine_version, False, *window
+        )
+        return decide(basis, model.predict(15, found))
+
+    def everything() -> object:
+        decision = signal()
+        seen = view_at(minutes, daily, session, at, official_open=official)
+        v6 = Probabilities(decision.p_a, decision.p_b, early=False)  # type: ignore[attr-defined]
+        return analyse("SPY", seen, v6=v6), analyse_swing("SPY", seen)
+
+    return {
+        "view (cut, today's bar rebuilt)": lambda: view_at(minutes, daily, session, at, official_open=official),
+        "levels, truth and health (shared)": lambda: health_of(base_truth(view, measure(view)), QUIET),
+        "Northstar beyond the shared": lambda: northstar("SPY", view, levels, truth, health, QUIET),
+        "RPE beyond the shared": lambda: rpe("SPY", view, levels, truth, health, QUIET, None),
+        "Northstar and RPE with the shared": lambda: analyse("SPY", view),
+        "swing": lambda: analyse_swing("SPY", view),
+        "features, model and policy": signal,
+        "all of it": everything,
+    }
+
+
+def _microseconds(call: Callable[[], object], rounds: int) -> tuple[float, float]:
+    for _ in range(rounds // 10):
+        call()
+    taken = np.empty(rounds)
+    gc.disable()
+    try:
+        for i in range(rounds):
+            start = perf_counter_ns()
+            call()
+            taken[i] = perf_counter_ns() - start
+    finally:
+        gc.enable()
+    median, late = np.percentile(taken / 1000, (50, 99))
+    return float(median), float(late)

@@ -1,0 +1,76 @@
+"""Whatever valid bars come: JSON that every client can read, without NaN or infinity, every word from its set."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+
+from app.errors import BrokenData
+from app.market.bars import Span
+from app.market.source import Plan
+from app.pipeline import Market, Structure, TickerSignal
+from app.structure import ENOUGH_DAYS, Probabilities, analyse, analyse_swing, view_at
+from blueprints.v1 import shapes
+from blueprints.v1.parameters import ReplayMoment
+from tests.blueprints.test_structure_routes import check_crash_list, check_enums
+from tests.structure.test_properties import SESSION, markets
+from tests.structure.test_properties import Market as Drawn
+
+PLAN = Plan("polygon", Span.MINUTE)
+
+
+def structure_of(drawn: Drawn) -> Structure:
+    minutes, daily, at, official = drawn
+    view = view_at(minutes, daily, SESSION, at, official_open=official)
+    v6 = Probabilities(0.7, 0.4, early=False)
+    price = float(view.minutes.c[-1]) if len(view.minutes) else None
+    return Structure(
+        ticker="SPY",
+        signal=TickerSignal("SPY", "late", Market(price=price)),
+        price=price,
+        today_open=official,
+        intraday=analyse("SPY", view, v6=v6) if view.resolved else None,
+        swing=analyse_swing("SPY", view) if len(view.days) >= ENOUGH_DAYS else None,
+        minutes=len(view.minutes),
+        days=len(view.days),
+    )
+
+
+@hypothesis_settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(markets())
+def test_any_valid_bars_give_readable_json(drawn: Drawn) -> None:
+    at = drawn[2]
+    try:
+        found = {"SPY": structure_of(drawn)}
+    except BrokenData:
+        return
+    moment = ReplayMoment(at, "11:00", True, True)
+    for body in (
+        shapes.mtf(found, at, True, PLAN),
+        shapes.northstar(found, at, True, PLAN),
+        shapes.rpe(found, at, True, PLAN),
+        shapes.swing(found, at, PLAN),
+        shapes.replay(found, moment, True, PLAN),
+    ):
+        assert json.loads(json.dumps(body, allow_nan=False)) == body
+        check_enums(body)
+        entry = body["tickers"]["SPY"]
+        if "intraday" in entry:
+            check_crash_list(entry)
+
+
+@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(markets())
+def test_bars_after_the_moment_change_no_byte(drawn: Drawn) -> None:
+    minutes, daily, at, official = drawn
+    earlier = at - timedelta(minutes=30)
+    try:
+        whole = structure_of((minutes, daily, earlier, official))
+        cut = structure_of((minutes.until(earlier), daily.until(earlier), earlier, official))
+    except BrokenData:
+        return
+    one, other = (json.dumps(shapes.rpe({"SPY": x}, earlier, True, PLAN)) for x in (whole, cut))
+    assert one == other
