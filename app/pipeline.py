@@ -271,9 +271,9 @@ class Pipeline:
         at = decision_moment(session, hour)
         official = self._source.open_of(ticker, at).price
         daily = self._source.daily(ticker, session.day)
-        intraday = self._source.intraday(ticker, at).bars
-        if not self._source.is_complete(ticker, at):
+        if not self._source.is_complete(ticker, at):  # before the bars are read: they may only grow in between
             raise _NotYet(f"the bars up to {hour}:00 are not all here yet")
+        intraday = self._source.intraday(ticker, at).bars
         previous = self._calendar.previous_trading_day(session.day)
         found = v6_features(session, hour, intraday, daily, official, previous)
         model = self.models.models.get(ticker)
@@ -303,7 +303,7 @@ class Pipeline:
         try:
             return self._locked(ticker, session, hour, keep)
         except PredictError as exc:
-            return self._without(ticker, session, hour, at, exc)
+            return self._without(ticker, session, hour, at, exc, keep)
 
     def _locked(self, ticker: str, session: Session, hour: int, keep: bool) -> TickerSignal:
         """The hour's signal from the record, or computed now, and then locked if it is to be kept."""
@@ -316,9 +316,11 @@ class Pipeline:
             self._notice("signal_locked", ticker=ticker, day=str(session.day), hour=hour, action=decision.action)
         return TickerSignal(ticker, decision.session, Market(), decision, recorded=keep)
 
-    def _without(self, ticker: str, session: Session, hour: int, at: datetime, why: PredictError) -> TickerSignal:
-        """What is said when the hour's signal cannot be had: for a while the hour before (ruling S3), then the gate."""
-        waiting = isinstance(why, _NotYet | TryLater) and still_stands(session, hour, at, self.plan.delay)
+    def _without(
+        self, ticker: str, session: Session, hour: int, at: datetime, why: PredictError, live: bool
+    ) -> TickerSignal:
+        """What is said when the hour's signal cannot be had: live for a while the hour before (ruling S3), then the gate."""
+        waiting = live and isinstance(why, _NotYet | TryLater) and still_stands(session, hour, at, self.plan.delay)
         before = previous_hour(session, hour) if waiting else None
         kept = None if before is None else self._earlier(ticker, session, before)
         if kept is not None:

@@ -410,6 +410,19 @@ def test_replay_never_writes_the_record(serve: Serve) -> None:
     assert ask(app, "/replay?date=2025-03-10&time=14:00")["source"] == "recomputed"
 
 
+def test_replay_while_the_provider_fails_is_an_error_and_leaves_the_record_alone(
+    serve: Serve, market: ScriptedMarket
+) -> None:
+    app = serve()
+    ask(app, "/replay?date=2025-03-10&time=11:30")
+    market.fault = lambda path: Reply(500, None) if "/minute/2025-03-07" in path else None
+    entry = ask(app, "/replay?date=2025-03-07&time=12:01&ticker=SPY")["tickers"]["SPY"]
+    assert entry["error_code"] == "DATA_FETCH_ERROR"
+    market.fault = lambda path: None
+    again = ask(serve(), "/replay?date=2025-03-07&time=11:30&ticker=SPY")
+    assert again["source"] == "recomputed"
+
+
 def test_replay_shows_nothing_of_the_days_end(serve: Serve, market: ScriptedMarket, tmp_path: Path) -> None:
     """Another afternoon, the same morning: the answer of 11:15 does not move."""
     one = ask(serve(data_dir=tmp_path / "1"), "/replay?date=2025-03-10&time=11:15")

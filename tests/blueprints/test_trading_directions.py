@@ -684,6 +684,26 @@ def test_before_the_last_bars_of_the_hour_are_final_the_hour_before_stands(serve
     assert ask(app)["tickers"]["SPY"]["locked_at"] == "2025-03-11T12:00:00-04:00"
 
 
+def test_a_bar_that_becomes_final_while_the_signal_is_made_is_not_missed(
+    serve: Serve, clock: FakeClock, market: ScriptedMarket, tmp_path: Path
+) -> None:
+    """The clock passes the moment of completeness in the middle of the request."""
+
+    def tick(path: str) -> Reply | None:
+        if "/minute/" in path:
+            clock.forward(seconds=0.4)
+        return None
+
+    clock.set("2025-03-11 12:00:04.800")
+    market.fault = tick
+    app = serve(data_dir=tmp_path / "1")
+    ask(app)
+    market.fault = lambda path: None
+    clock.set("2025-03-11 12:05")
+    raced = ask(app)["tickers"]["SPY"]
+    assert locked_part(raced) == locked_part(ask(serve(data_dir=tmp_path / "2"))["tickers"]["SPY"])
+
+
 def test_at_ten_sharp_the_first_signal_waits_for_its_bars(serve: Serve, clock: FakeClock) -> None:
     app = serve()
     clock.set("2025-03-11 10:00:04")
