@@ -65,7 +65,7 @@ def test_direction_needs_all_three_strictly(way: str, same: str) -> None:
 
 
 def test_direction_reads_forty_bars_only() -> None:
-    assert direction_of(minutes([500.0, *STEPS_UP])) is Direction.UP
+    assert direction_of(minutes([500.0] * 20 + STEPS_UP)) is Direction.UP
 
 
 # acceptance (3.3)
@@ -175,6 +175,8 @@ def test_range_state_follows_move_and_width(
         ([98.0, *[100.0] * 8, 102.0], False),
         ([102.0, *[100.0] * 8, 98.0], False),
         ([102.0, 98.0, *[100.0] * 6, 98.0, 102.0], True),  # the first extreme decides, later equals do not
+        ([98.0, *[100.0] * 7, 102.0, 100.0], True),
+        ([102.0, *[100.0] * 7, 98.0, 100.0], True),
         ([100.0] * 10, True),
     ],
 )
@@ -222,6 +224,12 @@ def test_minute_ranges_are_scaled_to_a_day_before_they_are_compared(
 ) -> None:
     found = truth_of(minutes(ranging(1.0, 60)), days(ranging(daily_step, 5)))
     assert (found.dominant_timeframe, found.continuity.dominant_tf) == (timeframe, dominant_tf)
+
+
+def test_the_hour_is_fifty_nine_true_ranges() -> None:
+    first_wide = [941.0, *ranging(1.0, 59)]  # their mean is (60 + 57 + 1) / 59 = 2
+    found = truth_of(minutes(first_wide), days(ranging(1.6 * 19.7484, 5))).continuity
+    assert found.dominant_tf is Timeframe.INTRADAY
 
 
 @pytest.mark.parametrize(("bars", "daily"), [(59, 5), (60, 4)])
@@ -382,6 +390,15 @@ def test_a_new_low_bought_above_its_bar_is_a_bullish_reversal() -> None:
     found = truth_of(broken(tail, low=[100.0] * 8 + [99.5, 100.0], h=[101.0] * 8 + [100.5, 101.0])).failures
     assert found.found[-1].type is FailureType.BULLISH_REVERSAL
     assert found.found[-1].extreme == 99.5
+
+
+def test_a_reversal_compares_with_the_bar_before_alone() -> None:
+    sold = minutes([100.0] * 29 + [99.0], h=[102.0] * 27 + [100.5, 101.0, 101.0], low=[98.0] * 27 + [99.5, 99.5, 99.0])
+    assert [failure.type for failure in truth_of(sold).failures.found] == [FailureType.BEARISH_REVERSAL]
+    bought = minutes(
+        [100.0] * 29 + [101.0], h=[102.0] * 27 + [100.5, 100.5, 101.0], low=[98.0] * 27 + [99.5, 99.0, 99.0]
+    )
+    assert [failure.type for failure in truth_of(bought).failures.found] == [FailureType.BULLISH_REVERSAL]
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,10 @@ def test_with_the_open_known_and_no_minute_ended_today_is_a_point() -> None:
     assert (today.o[0], today.h[0], today.l[0], today.c[0], today.v[0]) == (100.0, 100.0, 100.0, 100.0, 0.0)
 
 
+def test_an_open_is_believed_from_the_first_moment_of_the_session() -> None:
+    assert view_at(no_bars(), no_bars(), SESSION, ny(DAY, time(9, 30)), official_open=100.0).today_open == 100.0
+
+
 def test_without_an_official_open_there_is_no_today() -> None:
     seen = view(minutes([100.0] * 40), days([95.0] * 3))
     assert not seen.has_today
