@@ -31,7 +31,10 @@ def _new_york_if_naive(value: datetime) -> datetime:
 
 
 def _stripped(value: SecretStr) -> SecretStr:
-    return SecretStr(value.get_secret_value().strip())
+    key = value.get_secret_value().strip()
+    if not all("!" <= character <= "~" for character in key):
+        raise ValueError("must be printable characters without spaces")
+    return SecretStr(key)
 
 
 class Settings(BaseSettings):

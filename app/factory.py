@@ -157,9 +157,9 @@ def _services(
 
 def _operations(market: Market, pipeline: Pipeline, store: SqliteStore) -> dict[str, Any]:
     return {
-        "market": market.plan.source,
+        "market": pipeline.plan.source,
         "market_time": market.clock().astimezone(NY).isoformat(timespec="seconds"),
-        "plan": {"name": market.plan.name, "delay_s": market.plan.delay.total_seconds()},
+        "plan": {"name": pipeline.plan.name, "delay_s": pipeline.plan.delay.total_seconds()},
         "fetches": pipeline.fetches(),
         "store": {"kind": "sqlite", "failing": store.degraded() is not None},
         "models_missing": dict(pipeline.models.missing),

@@ -13,12 +13,13 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from app.clock import Clock
-from app.errors import BadRequest, BudgetSpent, NotEntitled, PredictError, TryLater, Unavailable
+from app.errors import BadRequest, BudgetSpent, NotEntitled, PredictError, TryLater, Unavailable, Upstream
 from app.market.bars import Bars, Span, from_ms, no_bars
 from app.market.calendar import NY, ONE_DAY, Calendar, Session, ny_day
+from app.market.flight import time_limit
 from app.market.source import Known, MissingOpen, Plan, Source
 from app.model.artefact import ModelSet
-from app.model.features import decision_moment, v6_features
+from app.model.features import LATE_FROM, MIN_DAYS, decision_hours, decision_moment, price_11am_of, v6_features
 from app.signals.daily import DailySignal, Vix, daily_signal, vix
 from app.signals.lock import decision_hour, previous_hour, still_stands, validity
 from app.signals.policy import (
@@ -51,6 +52,9 @@ from app.structure.volatility import Volatility, volatility
 
 T = TypeVar("T")
 
+READ_S, REPLAY_S = 5.0, 10.0
+"""How long a request may wait for bars, all in all, real seconds (ruling A2)."""
+
 FEAR_TICKER = "VIXY"
 DAILY_BAR_AFTER = timedelta(minutes=15)
 """How long after the close the day's own daily bar is asked for (polygon.md 5)."""
@@ -73,6 +77,7 @@ class Market:
     stale: bool = False
     high: float | None = None
     low: float | None = None
+    price_11am: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,7 @@ class TickerSignal:
     """The answer for one ticker at one moment: a locked decision, or the gate that stands before it.
 
     detail: why, in words; cause: the fault behind the gate, if there is one; recorded: the decision comes out of the
-    record (else it was computed for this answer).
+    record (else it was computed for this answer); waiting: it is the hour before's, this hour's bars are not here yet.
     """
 
     ticker: str
@@ -91,6 +96,7 @@ class TickerSignal:
     detail: str = ""
     cause: PredictError | None = None
     recorded: bool = False
+    waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,7 @@ class Structure:
 
     price: USD, the last minute's close, else the last price known, else the last daily close.
     intraday: None with fewer than 30 minute bars (`minutes` tells how many); swing: None with fewer than 30 daily bars.
-    fault: why bars that should be there are not.
+    fault: why daily bars that should be there are not; minutes_fault: the same of minute bars, the days are served.
     """
 
     ticker: str
@@ -111,6 +117,7 @@ class Structure:
     minutes: int = 0
     days: int = 0
     fault: PredictError | None = None
+    minutes_fault: PredictError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +185,8 @@ class Pipeline:
         market_open = self._calendar.is_open(at)
         if market_open and not self.models.models:
             raise Unavailable("no model is loaded", part="models", code="MODEL_UNAVAILABLE")
-        signals = {ticker: self.signal(ticker, at) for ticker in tickers}
+        with time_limit(READ_S):
+            signals = {ticker: self.signal(ticker, at) for ticker in tickers}
         _refuse_without_key(list(signals.values()))
         session = self._calendar.session_at(at)
         hour = decision_hour(session, at) if session is not None and session.is_open(at) else None
@@ -198,19 +206,26 @@ class Pipeline:
 
     def structures(self, tickers: Sequence[str], at: datetime, *, keep: bool = True) -> dict[str, Structure]:
         """Structure and signal of `tickers`, in that order. Raises Unavailable as `board` does for a missing key."""
-        found = {ticker: self.structure(ticker, at, keep=keep) for ticker in tickers}
+        with time_limit(READ_S if keep else REPLAY_S):
+            found = {ticker: self.structure(ticker, at, keep=keep) for ticker in tickers}
         _refuse_without_key([replace(s.signal, cause=s.fault) for s in found.values()])
         return found
+
+    def unread(self, tickers: Sequence[str], at: datetime) -> dict[str, Structure]:
+        """`tickers` on a day that is not traded: nothing is read, nothing is known."""
+        return {ticker: Structure(ticker, self.signal(ticker, at)) for ticker in tickers}
 
     def structure(self, ticker: str, at: datetime, *, keep: bool = True) -> Structure:
         """Northstar, RPE and swing of one ticker with its signal. Never raises for a fault of market or model."""
         signal = self.signal(ticker, at, keep=keep)
         if signal.gate is Gate.UNSUPPORTED_TICKER:
             return Structure(ticker, signal)
+        minutes, minutes_fault = self._minutes(ticker, at)
         try:
-            view = self._view(ticker, at)
+            view = self._view(ticker, at, minutes.bars)
         except PredictError as exc:
             return Structure(ticker, signal, signal.market.price, signal.market.today_open, fault=exc)
+        signal = replace(signal, market=_aged(signal.market, view, minutes.stale))
         intraday = analyse(ticker, view, v6=_probabilities(signal)) if view.resolved else None
         return Structure(
             ticker=ticker,
@@ -221,6 +236,7 @@ class Pipeline:
             swing=analyse_swing(ticker, view) if len(view.days) >= ENOUGH_DAYS else None,
             minutes=len(view.minutes),
             days=len(view.days),
+            minutes_fault=minutes_fault,
         )
 
     def overviews(self, tickers: Sequence[str], at: datetime) -> dict[str, Overview | PredictError]:
@@ -242,7 +258,8 @@ class Pipeline:
     def fear(self, at: datetime) -> Vix | None:
         """The state of the volatility ETF by its daily closes; None if they cannot be had."""
         try:
-            return vix(self._completed(FEAR_TICKER, at))
+            with time_limit(READ_S):
+                return vix(self._completed(FEAR_TICKER, at))
         except PredictError:
             return None
 
@@ -258,7 +275,8 @@ class Pipeline:
             )
         session = self._calendar.session_at(at)
         if session is None or not session.is_open(at):
-            return TickerSignal(ticker, name, self._market_from_memory(ticker, at), gate=Gate.MARKET_CLOSED)
+            market = self._market_when_closed(ticker, at, fetch=not keep)
+            return TickerSignal(ticker, name, market, gate=Gate.MARKET_CLOSED)
         signal = self._open_signal(ticker, session, at, keep)
         market, fault = self._market(ticker, session, at)
         return replace(signal, market=market, cause=signal.cause or (None if signal.decision else fault))
@@ -274,8 +292,8 @@ class Pipeline:
         if not self._source.is_complete(ticker, at):  # before the bars are read: they may only grow in between
             raise _NotYet(f"the bars up to {hour}:00 are not all here yet")
         intraday = self._source.intraday(ticker, at).bars
-        previous = self._calendar.previous_trading_day(session.day)
-        found = v6_features(session, hour, intraday, daily, official, previous)
+        before = self._calendar.days_before(session.day, MIN_DAYS)
+        found = v6_features(session, hour, intraday, daily, official, before)
         model = self.models.models.get(ticker)
         if model is None:
             raise Unavailable(f"no model for {ticker}", part="models", code="MODEL_UNAVAILABLE")
@@ -324,8 +342,8 @@ class Pipeline:
         before = previous_hour(session, hour) if waiting else None
         kept = None if before is None else self._earlier(ticker, session, before)
         if kept is not None:
-            return kept
-        if waiting and before is None:
+            return replace(kept, waiting=True)
+        if waiting and before is None and isinstance(why, _NotYet):
             return self._gated(ticker, at, Gate.INSUFFICIENT_DATA, "the bars up to 10:00 are still coming in", None)
         gate = self._gate_of(why, ticker, session, at)
         self._notice("gated", ticker=ticker, gate=gate.value, detail=why.message)
@@ -370,8 +388,10 @@ class Pipeline:
         try:
             found = self._newest(ticker, session, at)
         except PredictError as exc:
-            return Market(today_open=official), exc
-        return _market_of(found, session, official), None
+            last = self._source.peek(ticker, at)
+            as_of = from_ms(int(last.bars.end[-1])).astimezone(NY) if last is not None and len(last.bars) else None
+            return Market(today_open=official, as_of=as_of, stale=True), exc
+        return _market_of(found, session, official, at), None
 
     def _newest(self, ticker: str, session: Session, at: datetime) -> Known:
         """The finest bars of the day that there are."""
@@ -381,13 +401,20 @@ class Pipeline:
                 return minutes
         return self._source.intraday(ticker, at)
 
-    def _view(self, ticker: str, at: datetime) -> View:
+    def _minutes(self, ticker: str, at: datetime) -> tuple[Known, PredictError | None]:
+        """The day's one-minute bars; none at night and on days without trading, and none with the fault that hides them."""
+        nothing = Known(no_bars(), at)
+        if self._calendar.session_at(at) is None or at.astimezone(NY).hour < FIRST_HOUR:
+            return nothing, None
+        try:
+            return self._source.minutes(ticker, at), None
+        except PredictError as exc:
+            return nothing, exc
+
+    def _view(self, ticker: str, at: datetime, minutes: Bars) -> View:
         """What structure may see at `at`. Without one-minute bars (ruling M6) it is the completed days alone."""
-        session, day = self._calendar.session_at(at), ny_day(at)
-        daily = self._source.daily(ticker, day)
-        minutes = no_bars()
-        if session is not None and at.astimezone(NY).hour >= FIRST_HOUR:
-            minutes = self._source.minutes(ticker, at).bars
+        session = self._calendar.session_at(at)
+        daily = self._source.daily(ticker, ny_day(at))
         official: float | None = None
         if session is not None and at >= session.open and len(minutes):
             with suppress(MissingOpen):
@@ -403,12 +430,14 @@ class Pipeline:
     def _each(self, tickers: Sequence[str], work: Callable[[str], T]) -> dict[str, T | PredictError]:
         """`work` for every ticker; a failure is its own ticker's. Raises Unavailable if nothing can be had without a key."""
         found: dict[str, T | PredictError] = {}
-        for ticker in tickers:
-            try:
-                found[ticker] = work(_supported(ticker))
-            except PredictError as exc:
-                found[ticker] = exc
-        _refuse_keyless([x if isinstance(x, PredictError) else None for x in found.values()])
+        with time_limit(READ_S):
+            for ticker in tickers:
+                try:
+                    found[ticker] = work(_supported(ticker))
+                except PredictError as exc:
+                    found[ticker] = exc
+        known = [x for x in found.values() if not isinstance(x, BadRequest)]
+        _refuse_keyless([x if isinstance(x, PredictError) else None for x in known])
         return found
 
     def _overview(self, ticker: str, at: datetime) -> Overview:
@@ -417,6 +446,8 @@ class Pipeline:
         if signal.decision is None:
             raise signal.cause or Unavailable(NO_SWING_MODEL, part="models", code="MODEL_UNAVAILABLE")
         if session is None or signal.market.price is None:
+            if signal.market.stale:
+                raise Upstream("the current price cannot be had")
             raise Unavailable("the current price is not known", part="data", code="INSUFFICIENT_DATA")
         spread = atr(self._source.daily(ticker, session.day))
         if spread is None:
@@ -439,14 +470,25 @@ class Pipeline:
         before = self._source.minutes(ticker, previous.close + EXTENDED_HOURS).bars
         return price_ranges(at, session, minutes, previous, before)
 
-    def _market_from_memory(self, ticker: str, at: datetime) -> Market:
-        """Closed: what is known without a call to the provider (v1-contract.md 4.1)."""
+    def _market_when_closed(self, ticker: str, at: datetime, *, fetch: bool) -> Market:
+        """Closed: what is known, live without a call to the provider (v1-contract.md 4.1)."""
         session = self._calendar.session_at(at)
-        known = self._source.peek(ticker, at)
         if session is None or at < session.open:
             return Market()
+        known = self._source.peek(ticker, at)
+        if fetch:
+            with suppress(PredictError):
+                known = self._source.intraday(ticker, at)
+        if known is not None and known.fetched < session.close + self.plan.lateness:
+            known = replace(known, stale=True)
         official = self._known_open(ticker, at)
-        return Market(today_open=official) if known is None else _market_of(known, session, official)
+        market = Market(today_open=official) if known is None else _market_of(known, session, official, at)
+        return replace(market, price_11am=self._recorded_11am(ticker, session) or market.price_11am)
+
+    def _recorded_11am(self, ticker: str, session: Session) -> float | None:
+        """P11 as the day's record has it."""
+        kept = (self.store.get(ticker, session.day, hour) for hour in decision_hours(session) if hour >= LATE_FROM)
+        return next((decision.price_11am for decision in kept if decision is not None), None)
 
 
 def _supported(ticker: str) -> str:
@@ -466,13 +508,24 @@ def _probabilities(signal: TickerSignal) -> Probabilities | None:
     return None if decision is None else Probabilities(decision.p_a, decision.p_b, decision.session == "early")
 
 
-def _market_of(known: Known, session: Session, official: float | None) -> Market:
+def _aged(market: Market, view: View, stale: bool) -> Market:
+    """The market with the age of what a structure rests on: its last minute, else its last day."""
+    bars = view.minutes if len(view.minutes) else view.completed
+    as_of = from_ms(int(bars.end[-1])).astimezone(NY) if len(bars) else None
+    return replace(market, as_of=market.as_of or as_of, stale=market.stale or stale)
+
+
+def _market_of(known: Known, session: Session, official: float | None, at: datetime) -> Market:
     regular: Bars = known.bars.until(session.close).since(session.open)
     if not len(regular):
         return Market(today_open=official, stale=known.stale)
     as_of = from_ms(int(regular.end[-1])).astimezone(NY)
     high, low = float(regular.h.max()), float(regular.l.min())
-    return Market(float(regular.c[-1]), official, len(regular), as_of, known.stale, high, low)
+    eleven: float | None = None
+    if at >= decision_moment(session, LATE_FROM):
+        with suppress(Unavailable):
+            eleven = price_11am_of(regular, session)
+    return Market(float(regular.c[-1]), official, len(regular), as_of, known.stale, high, low, eleven)
 
 
 def _refuse_without_key(signals: Sequence[TickerSignal]) -> None:

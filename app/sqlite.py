@@ -25,8 +25,9 @@ class Database:
     Waiting for another writer sleeps in Python, so other greenlets of the process go on.
     """
 
-    def __init__(self, path: Path, schema: str) -> None:
+    def __init__(self, path: Path, schema: str, patience_s: float = PATIENCE_S) -> None:
         self.path = path
+        self._patience_s = patience_s
         self._lock = threading.RLock()
         with self._saying("open"):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,8 +61,7 @@ class Database:
 
     def write(self, sql: str, args: Sequence[Any] = ()) -> int:
         """One statement; returns the number of rows it changed. Outside a transaction it is one of its own."""
-        with self._lock:
-            return self._patiently(sql, args).rowcount
+        return self._patiently(sql, args).rowcount
 
     def write_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """One statement for many rows, inside a transaction."""
@@ -73,8 +73,8 @@ class Database:
             self._connection.close()
 
     def _patiently(self, sql: str, args: Sequence[Any] = ()) -> sqlite3.Cursor:
-        """Execute, waiting for other writers for up to PATIENCE_S."""
-        deadline = time.monotonic() + PATIENCE_S
+        """Execute, waiting for other writers for a while; the lock is free while it waits."""
+        deadline = time.monotonic() + self._patience_s
         while True:
             with self._lock, self._saying("write"):
                 try:

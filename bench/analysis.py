@@ -19,7 +19,7 @@ from app.market.bars import Span
 from app.market.calendar import Calendar, midnight_ms, ny
 from app.market.demo import DemoFeed
 from app.model.artefact import load_model
-from app.model.features import v6_features
+from app.model.features import MIN_DAYS, v6_features
 from app.signals.lock import validity
 from app.signals.policy import Basis, atr, decide
 from app.structure import QUIET, Probabilities, analyse, analyse_swing, view_at
@@ -50,7 +50,7 @@ def stages() -> dict[str, Callable[[], object]]:
     minutes, daily = feed.bars("SPY", Span.MINUTE, day, day + Span.DAY.ms), feed.bars("SPY", Span.DAY, 0, day)
     session, at = calendar.session(DAY), ny(DAY, time(16))
     assert session is not None
-    official, previous = feed.official_open("SPY", DAY), calendar.previous_trading_day(DAY)
+    official, before = feed.official_open("SPY", DAY), calendar.days_before(DAY, MIN_DAYS)
     assert official is not None
     model = load_model(ARTEFACTS, "SPY", POLICY)
     view = view_at(minutes, daily, session, at, official_open=official)
@@ -60,7 +60,7 @@ def stages() -> dict[str, Callable[[], object]]:
     window = validity(session, 15)
 
     def signal() -> object:
-        found = v6_features(session, 15, minutes, daily, official, previous)
+        found = v6_features(session, 15, minutes, daily, official, before)
         basis = Basis(
             "SPY", session, 15, found, official, atr(daily), model.model_id, model.engine_version, False, *window
         )

@@ -66,6 +66,14 @@ def test_the_key_is_read_stripped_and_never_shown(monkeypatch: pytest.MonkeyPatc
     assert "secret-key" not in str(found.model_dump())
 
 
+def test_a_key_with_a_line_break_is_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLYGON_API_KEY", "SECRET1\nSECRET2")
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert caught.value.message.startswith("POLYGON_API_KEY: ")
+    assert "SECRET" not in caught.value.message
+
+
 def test_a_clock_without_offset_is_new_york(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOCK", "2025-03-11T11:30")
     clock = load().clock

@@ -75,6 +75,7 @@ class Calendar:
 
     def __init__(self, overrides: Overrides | None = None) -> None:
         self._overrides = dict(overrides or {})
+        self._days_before = lru_cache(maxsize=256)(self._find_days_before)
 
     def session(self, day: date) -> Session | None:
         """The session of `day`, or None if it is not a trading day."""
@@ -102,6 +103,17 @@ class Calendar:
         while self.session(day) is None:
             day -= ONE_DAY
         return day
+
+    def days_before(self, day: date, n: int) -> tuple[date, ...]:
+        """The last n trading days before `day`, ascending."""
+        return self._days_before(day, n)
+
+    def _find_days_before(self, day: date, n: int) -> tuple[date, ...]:
+        found: list[date] = []
+        while len(found) < n:
+            day = self.previous_trading_day(day)
+            found.append(day)
+        return tuple(reversed(found))
 
     def days_after(self, day: date) -> Iterator[date]:
         """The trading days after `day`, without end."""

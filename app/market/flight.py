@@ -4,14 +4,36 @@ and a bounded memory of recent results."""
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Generic, TypeVar
 
-from app.errors import Upstream
+from app.errors import PredictError, TryLater, Upstream
 
 T = TypeVar("T")
+MAX_WAITING = 64
+_ends: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """All waiting for fetches inside the block ends `seconds` real seconds after its start, however many there are."""
+    token = _ends.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _ends.reset(token)
+
+
+def afresh(exc: PredictError) -> PredictError:
+    """The same error without its past: one that is kept and raised again must not gather tracebacks."""
+    twin = type(exc).__new__(type(exc), *exc.args)
+    twin.__dict__.update(exc.__dict__)
+    return twin
 
 
 class SingleFlight(Generic[T]):
@@ -25,17 +47,20 @@ class SingleFlight(Generic[T]):
     def run(self, key: Hashable, fetch: Callable[[], T], timeout_s: float) -> T:
         """The result of `fetch`, its own or a running twin's.
 
-        Raises what `fetch` raises, and Upstream when `timeout_s` real seconds are over first.
+        Raises what `fetch` raises; Upstream when `timeout_s` real seconds or the block's time limit are over first;
+        TryLater when MAX_WAITING fetches are under way already.
         """
         with self._lock:
             future = self._running.get(key)
             if future is None:
+                if len(self._running) >= MAX_WAITING:
+                    raise TryLater("too many fetches of market data are under way", retry_after=5)
                 future = self._running[key] = self._pool.submit(self._fetch, key, fetch)
         try:
-            return future.result(timeout_s)
+            return future.result(_remaining(timeout_s))
+        except PredictError as exc:
+            raise afresh(exc) from None
         except TimeoutError:
-            if future.done():
-                raise
             raise Upstream("the market data did not arrive within the request's time", retry_after=5) from None
 
     def waiting(self) -> int:
@@ -51,6 +76,11 @@ class SingleFlight(Generic[T]):
         finally:
             with self._lock:
                 self._running.pop(key, None)
+
+
+def _remaining(timeout_s: float) -> float:
+    ends = _ends.get()
+    return timeout_s if ends is None else max(0.0, min(timeout_s, ends - time.monotonic()))
 
 
 class Recent(Generic[T]):

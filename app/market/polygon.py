@@ -48,6 +48,10 @@ class Reply(NamedTuple):
     retry_after: float | None = None
 
 
+class NotFound(Upstream):
+    """The provider does not know the path or the ticker (404)."""
+
+
 Transport = Callable[[str, Mapping[str, str]], Reply]
 
 
@@ -128,9 +132,12 @@ class Polygon:
 
     def _follow(self, url: str) -> tuple[str, dict[str, str]]:
         """Path and parameters of a `next_url`; it may only lead to the provider (polygon.md 1)."""
-        parts = urlsplit(url)
-        trusted = parts.scheme == "https" and parts.hostname in HOSTS and parts.port in (None, 443)
-        if not trusted and _origin(url) != self._origin:
+        try:
+            parts, origin = urlsplit(url), _origin(url)
+        except ValueError:
+            raise Upstream("the provider's next page is no address") from None
+        trusted = parts.scheme == "https" and parts.hostname in HOSTS and origin[2] in (None, 443)
+        if not trusted and origin != self._origin:
             raise Upstream("the provider's next page points to a foreign host")
         return parts.path, {k: v for k, v in parse_qsl(parts.query) if k.lower() != "apikey"}
 
@@ -152,7 +159,9 @@ def raise_for_reply(reply: Reply) -> None:
     elif reply.status == 401:
         raise Unavailable("the provider does not know the API key", part="api_key", code="DATA_FETCH_ERROR")
     elif reply.status == 403:
-        raise NotEntitled(f"the plan does not include this data: {_said(body)}")
+        raise NotEntitled(f"the plan does not include this data ({_said(body)})")
+    elif reply.status == 404:
+        raise NotFound("the provider answered with status 404")
     elif reply.status == 429:
         wait = 20.0 if reply.retry_after is None else reply.retry_after
         raise BudgetSpent("the provider's call limit is reached", retry_after=wait)
@@ -221,7 +230,7 @@ class HttpTransport:
                 return Reply(response.status_code, body, _retry_after(response.headers.get("Retry-After")))
         except requests.Timeout:
             raise Upstream("the provider did not answer in time") from None
-        except (requests.RequestException, HTTPError, OSError) as exc:
+        except (requests.RequestException, HTTPError, OSError, ValueError) as exc:
             raise Upstream(f"the connection to the provider failed ({type(exc).__name__})") from None
 
 
@@ -257,7 +266,8 @@ def _json_or_none(body: bytes) -> Any:
 
 def _retry_after(value: str | None) -> float | None:
     """Seconds of a Retry-After header; dates and nonsense count as absent."""
-    return min(float(value), 3600.0) if value and value.strip().isdigit() else None
+    digits = (value or "").strip()
+    return min(float(digits), 3600.0) if digits.isascii() and digits.isdigit() else None
 
 
 def no_key(path: str, params: Mapping[str, str]) -> Reply:

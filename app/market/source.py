@@ -6,9 +6,9 @@ goes through here; nothing here knows what the bars are for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,9 +17,9 @@ from app.clock import Clock
 from app.errors import NotEntitled, PredictError, TryLater, Unavailable, Upstream
 from app.market.bars import Bars, Span, to_ms
 from app.market.cache import BarCache
-from app.market.calendar import ONE_DAY, Calendar, Session, midnight_ms, ny_day
-from app.market.flight import Recent, SingleFlight
-from app.market.polygon import Aggregates, Polygon
+from app.market.calendar import ONE_DAY, Calendar, Session, midnight_ms, ny, ny_day
+from app.market.flight import Recent, SingleFlight, afresh
+from app.market.polygon import Aggregates, NotFound, Polygon
 
 HISTORY = timedelta(days=730)
 STALE_AFTER = timedelta(minutes=15)
@@ -32,6 +32,15 @@ REVISED_FOR = timedelta(days=2)
 
 DEADLINE_S = 5.0
 KEPT_SERIES = 256
+TODAY_WORKERS, HISTORY_WORKERS = 10, 3
+"""Fetches at a time: of the running day, and of all others, so that replays never starve it."""
+
+MORNING = time(4)
+"""From then on the daily bars of the days before have their last corrections (polygon.md 5)."""
+
+UNBROKEN_DAYS = 21
+Key = tuple[Any, ...]
+"""What a fetch is known by; its day stands last."""
 
 Notice = Callable[..., None]
 
@@ -54,11 +63,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Bars as of `fetched` (market time). `stale`: a newer fetch failed and these are served in its stead."""
+    """Bars as of `fetched` (market time). `stale`: a newer fetch failed and these are served in its stead; `delayed`: the
+    provider itself called them late."""
 
     bars: Bars
     fetched: datetime
     stale: bool = False
+    delayed: bool = False
 
     def until(self, at: datetime) -> Known:
         return replace(self, bars=self.bars.until(at))
@@ -104,21 +115,28 @@ class Source:
     ) -> None:
         self._plan = plan
         self._provider_delays = False
+        self._end_of_day = False
         self._polygon = polygon
         self._cache = cache
         self._opens = opens
         self._calendar = calendar
         self._clock = clock
         self._notice = notice
-        self._flight: SingleFlight[Any] = SingleFlight()
+        self._flight: SingleFlight[Any] = SingleFlight(TODAY_WORKERS)
+        self._history: SingleFlight[Any] = SingleFlight(HISTORY_WORKERS)
         self._kept: Recent[Known] = Recent(KEPT_SERIES)
         self._failed: Recent[tuple[datetime, PredictError]] = Recent(KEPT_SERIES)
 
     @property
     def plan(self) -> Plan:
-        """The deployment's plan; late if it is set so or if the provider marks its bars as delayed."""
-        late = self._provider_delays and not self._plan.delay
-        return replace(self._plan, delay=DELAYED_BY) if late else self._plan
+        """The deployment's plan as far as it has shown itself: late if it is set so or if the provider marks its bars as
+        delayed, end of day if it refuses today's."""
+        plan = self._plan
+        if self._provider_delays and not plan.delay:
+            plan = replace(plan, delay=DELAYED_BY)
+        if plan.source != "polygon":
+            return replace(plan, name=plan.source)
+        return replace(plan, name="end_of_day" if self._end_of_day else "delayed" if plan.delay else "real_time")
 
     def daily(self, ticker: str, day: date) -> Bars:
         """Daily bars of the two years before `day`, all complete. `day` itself is not among them."""
@@ -141,7 +159,8 @@ class Source:
         """Whether the day's signal bars are final up to `until` (ruling T2): a later bar exists, or they were fetched
         late enough for none to be missing."""
         known = self._known(ticker, self.plan.signal_span, ny_day(until))
-        return bool(len(known.bars.since(until))) or known.fetched >= until + self.plan.lateness
+        late = self.plan.settle + max(self.plan.delay, DELAYED_BY if known.delayed else timedelta(0))
+        return bool(len(known.bars.since(until))) or known.fetched >= until + late
 
     def known_open(self, ticker: str, day: date) -> OfficialOpen | None:
         """The official open if it has been learned; never calls the provider."""
@@ -162,10 +181,11 @@ class Source:
 
     def fetches(self) -> int:
         """How many fetches are under way or queued."""
-        return self._flight.waiting()
+        return self._flight.waiting() + self._history.waiting()
 
     def close(self) -> None:
         self._flight.close()
+        self._history.close()
         self._cache.close()
 
     def _learn_open(self, ticker: str, session: Session, at: datetime) -> OfficialOpen:
@@ -195,7 +215,7 @@ class Source:
         """Today's open from the snapshot; None where the plan has no snapshots."""
         try:
             return self._polygon.snapshot_open(ticker)
-        except (NotEntitled, Upstream):
+        except (NotEntitled, NotFound):
             return None
 
     def _known(self, ticker: str, span: Span, day: date) -> Known:
@@ -212,44 +232,87 @@ class Source:
             return replace(kept, stale=True)
         return known
 
-    def _attempt(self, key: Hashable, fetch: Callable[[], Any]) -> Any:
+    def _attempt(self, key: Key, fetch: Callable[[], Any]) -> Any:
         """`fetch`, shared with its twins; within a minute of a failure that failure again."""
         failed = self._failed.get(key)
         if failed is not None and timedelta(0) <= self._clock() - failed[0] < RETRY_AFTER:
-            raise failed[1]
-        return self._flight.run(key, lambda: self._remembering(key, fetch), DEADLINE_S)
+            raise afresh(failed[1])
+        flight = self._flight if key[-1] == ny_day(self._clock()) else self._history
+        return flight.run(key, lambda: self._remembering(key, fetch), DEADLINE_S)
 
-    def _remembering(self, key: Hashable, fetch: Callable[[], Any]) -> Any:
+    def _remembering(self, key: Key, fetch: Callable[[], Any]) -> Any:
         try:
             return fetch()
         except PredictError as exc:
-            self._failed.put(key, (self._clock(), exc))
+            self._failed.put(key, (self._clock(), afresh(exc)))
             raise
+        except Exception as exc:  # whatever a provider's answer broke stays its own ticker's failure
+            self._notice("fetch_broke", key=str(key), error=type(exc).__name__)
+            broken = Upstream(f"the provider's answer could not be read ({type(exc).__name__})")
+            self._failed.put(key, (self._clock(), broken))
+            raise afresh(broken) from None
 
     def _load(self, ticker: str, span: Span, day: date) -> Known:
         """From the cache if the days are over and covered, else from the provider, and then into the cache."""
         now = self._clock()
         first, last = (day - HISTORY, day - ONE_DAY) if span is Span.DAY else (day, day)
         over = last < ny_day(now)
-        bars = self._cache.get(ticker, span, first, last) if over else None
+        bars, delayed = self._cache.get(ticker, span, first, last) if over else None, False
         if bars is None:
-            bars = self._fetch(ticker, span, first, day, now)
-            if over and (span is not Span.DAY or self._reaches(bars, day) or ny_day(now) - day > REVISED_FOR):
+            bars, delayed = self._fetch(ticker, span, first, day, now)
+            if over and self._is_settled(bars, span, day, now):
                 self._cache.put(ticker, span, first, last, bars, now)
-        known = Known(bars, now)
+        known = Known(bars, now, delayed=delayed)
+        self._refuse_shrunk(known, self._kept.get((ticker, span, day)))
         self._kept.put((ticker, span, day), known)
         return known
 
-    def _fetch(self, ticker: str, span: Span, first: date, day: date, now: datetime) -> Bars:
-        """The provider's final bars of first .. day; of daily bars that of `day` is not kept, only its open is learned."""
-        bars = self._aggregates(ticker, span, first, day).bars
+    def _refuse_shrunk(self, known: Known, before: Known | None) -> None:
+        """An answer that lacks bars which were there a minute ago is a failure, not a quiet market."""
+        if before is not None and len(before.bars) and not len(known.bars):
+            raise Upstream("the provider's answer lacks bars that it gave before")
+        if before is not None and len(before.bars) and known.bars.t[-1] < before.bars.t[-1]:
+            raise Upstream("the provider's answer ends before the one it gave before")
+
+    def _is_settled(self, bars: Bars, span: Span, day: date, now: datetime) -> bool:
+        """Whether bars of days that are over can be kept for ever: they are whole, or old enough to stay as they are."""
+        if ny_day(now) - day > REVISED_FOR:
+            return True
+        if span is Span.DAY:
+            return self._reaches(bars, day) and now >= ny(day, MORNING)
+        session = self._calendar.session(day)
+        return session is None or bool(len(bars) and bars.end[-1] >= to_ms(session.close - STALE_AFTER))
+
+    def _fetch(self, ticker: str, span: Span, first: date, day: date, now: datetime) -> tuple[Bars, bool]:
+        """The provider's final bars of first .. day, and whether it calls them delayed; of daily bars that of `day` is not
+        kept, only its open is learned."""
         if span is not Span.DAY:
-            return self._final(bars, now)
+            return self._intraday_bars(ticker, span, day, now)
+        bars = self._daily_bars(ticker, first, day)
         before = int(np.searchsorted(bars.t, midnight_ms(day)))
         session = self._calendar.session(day)
         if before < len(bars) and session is not None and now >= session.open:
             self._opens.put_open(ticker, day, OfficialOpen(float(bars.o[before]), "daily"))
-        return bars[:before]
+        return bars[:before], False
+
+    def _intraday_bars(self, ticker: str, span: Span, day: date, now: datetime) -> tuple[Bars, bool]:
+        """What today's bars say of the plan is remembered; a past day's say nothing of it."""
+        today = day == ny_day(now)
+        try:
+            found = self._aggregates(ticker, span, day, day)
+        except NotEntitled:
+            self._end_of_day = self._end_of_day or today
+            raise
+        if today:
+            self._end_of_day, self._provider_delays = False, found.delayed
+        return self._final(found.bars, now), found.delayed
+
+    def _daily_bars(self, ticker: str, first: date, day: date) -> Bars:
+        """Up to `day`, or up to the day before on a plan that refuses a range that ends today (polygon.md 6)."""
+        try:
+            return self._aggregates(ticker, Span.DAY, first, day).bars
+        except NotEntitled:
+            return self._aggregates(ticker, Span.DAY, first, day - ONE_DAY).bars
 
     def _final(self, bars: Bars, now: datetime) -> Bars:
         """Without a last bar that may still change (ruling T2)."""
@@ -258,24 +321,25 @@ class Source:
 
     def _aggregates(self, ticker: str, span: Span, first: date, last: date) -> Aggregates:
         found = self._polygon.aggregates(ticker, span, first, last)
-        if span is not Span.DAY:
-            self._provider_delays = found.delayed
         if found.rejected:
             self._notice("bars_rejected", ticker=ticker, span=str(span), rows=found.rejected.total())
         return found
 
     def _is_fresh(self, known: Known, span: Span, day: date) -> bool:
-        """Whether no bar can have become final since the fetch. Days that were over then are final; daily bars are
-        once they reach the trading day before, until then they are asked for again after a while."""
+        """Whether no bar can have become final since the fetch. Days that were over then are final. Daily bars are if they
+        reach the day before and came that morning (polygon.md 3.9); else they are asked for again after a while."""
         if span is Span.DAY:
-            return self._reaches(known.bars, day) or abs(self._clock() - known.fetched) < RETRY_AFTER
+            now, morning = self._clock(), ny(day, MORNING)
+            settled = self._reaches(known.bars, day) and (known.fetched >= morning or now < morning)
+            return settled or abs(now - known.fetched) < RETRY_AFTER
         if ny_day(known.fetched) > day:
             return True
         return self._last_final(known.fetched, span) == self._last_final(self._clock(), span)
 
     def _reaches(self, daily: Bars, day: date) -> bool:
-        """Whether the newest daily bar is that of the trading day before `day`."""
-        return bool(len(daily)) and bool(daily.t[-1] == midnight_ms(self._calendar.previous_trading_day(day)))
+        """Whether the newest daily bars are those of the trading days before `day`, without a hole."""
+        newest = self._calendar.days_before(day, UNBROKEN_DAYS)
+        return bool(daily.t[-UNBROKEN_DAYS:].tolist() == [midnight_ms(before) for before in newest])
 
     def _last_final(self, at: datetime, span: Span) -> int:
         return to_ms(at - self.plan.lateness) // span.ms

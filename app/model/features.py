@@ -6,6 +6,7 @@ What it is given is cut at the decision hour first, so it cannot look ahead. Pur
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
@@ -99,23 +100,23 @@ def decision_hours(session: Session) -> tuple[int, ...]:
 
 
 def v6_features(
-    session: Session, hour: int, intraday: Bars, daily: Bars, official_open: float, previous: date
+    session: Session, hour: int, intraday: Bars, daily: Bars, official_open: float, before: Sequence[date]
 ) -> Features:
     """The features of decision hour `hour`.
 
     intraday       the day's bars, finer than 30 minutes; extended hours and later bars are cut away here
-    daily          completed daily bars; the newest before the session's day must be of `previous`
+    daily          completed daily bars; the newest before the session's day must be those of `before`
     official_open  O0, USD (ruling T1)
-    previous       the trading day before the session's
+    before         the last MIN_DAYS trading days before the session's, ascending
 
     Raises Unavailable: part `data` (INSUFFICIENT_DATA) if history, first bucket, P or P11 are missing, part `models`
     (MODEL_UNAVAILABLE) if a feature is not finite.
     """
     at = decision_moment(session, hour)
     today = intraday.until(at).since(session.open)
-    history = _completed(daily, session.day, previous)
+    history = _completed(daily, session.day, before)
     price = _price_at(today, at, "the decision hour")
-    price_11am = _price_11am(today, session) if hour >= LATE_FROM else None
+    price_11am = price_11am_of(today, session) if hour >= LATE_FROM else None
     buckets = today.resample(_bucket_edges(session, hour))
     if buckets.t[0] != to_ms(session.open):
         raise _insufficient("the first half hour has no bars")
@@ -143,13 +144,15 @@ def _insufficient(message: str) -> Unavailable:
     return Unavailable(message, part="data", code="INSUFFICIENT_DATA")
 
 
-def _completed(daily: Bars, day: date, previous: date) -> Bars:
-    """The daily bars before `day`, checked to be enough and to reach the day before."""
+def _completed(daily: Bars, day: date, before: Sequence[date]) -> Bars:
+    """The daily bars before `day`, checked to be enough and to be those of the last trading days, without a hole."""
     history = daily[: int(np.searchsorted(daily.t, midnight_ms(day)))]
     if len(history) < MIN_DAYS:
         raise _insufficient(f"{len(history)} completed daily bars are known; {MIN_DAYS} are needed")
-    if history.t[-1] != midnight_ms(previous):
-        raise _insufficient(f"the daily bar of {previous} is missing")
+    there = set(history.t[-MIN_DAYS:].tolist())
+    for expected in reversed(before):
+        if midnight_ms(expected) not in there:
+            raise _insufficient(f"the daily bar of {expected} is missing")
     return history
 
 
@@ -161,7 +164,7 @@ def _price_at(bars: Bars, at: datetime, what: str) -> float:
     return float(bars.c[-1])
 
 
-def _price_11am(bars: Bars, session: Session) -> float:
+def price_11am_of(bars: Bars, session: Session) -> float:
     """P11 (v6.md 2): close of the last regular bar that ended by 11:00."""
     eleven = decision_moment(session, LATE_FROM)
     return _price_at(bars.until(eleven), eleven, "11:00")

@@ -22,6 +22,7 @@ from app.model.features import (
     FEATURES,
     INPUTS,
     LATE_FROM,
+    MIN_DAYS,
     decision_hours,
     decision_moment,
     v6_features,
@@ -104,10 +105,10 @@ def build_rows(intraday: Bars, daily: Bars, calendar: Calendar) -> tuple[Rows, d
     collected: list[tuple[Any, ...]] = []
     excluded: dict[str, list[str]] = {}
     for session, o0, c0 in _sessions(intraday, daily, calendar):
-        previous = calendar.previous_trading_day(session.day)
+        before = calendar.days_before(session.day, MIN_DAYS)
         for hour in decision_hours(session):
             try:
-                collected.append(_sample(session, hour, intraday, daily, (o0, c0), previous))
+                collected.append(_sample(session, hour, intraday, daily, (o0, c0), before))
             except Unavailable as exc:
                 excluded.setdefault(exc.message, []).append(f"{session.day} {hour}:00")
     if not collected:
@@ -127,11 +128,11 @@ def _sessions(intraday: Bars, daily: Bars, calendar: Calendar) -> Iterator[tuple
 
 
 def _sample(
-    session: Session, hour: int, intraday: Bars, daily: Bars, prices: tuple[float, float], previous: date
+    session: Session, hour: int, intraday: Bars, daily: Bars, prices: tuple[float, float], before: Sequence[date]
 ) -> tuple[Any, ...]:
     o0, c0 = prices
     today = _day_bars(intraday, session)
-    found = v6_features(session, hour, today, daily, o0, previous)
+    found = v6_features(session, hour, today, daily, o0, before)
     p = found.price
     p11 = p if found.price_11am is None else found.price_11am
     remaining = _remaining_share(today, session, hour, o0)

@@ -311,8 +311,13 @@ def time_stop(session: Session) -> datetime:
 
 
 def best(decisions: Sequence[Decision]) -> Decision | None:
-    """The actionable decision with the highest score; ties by the order given (policy.md 9)."""
-    return max((d for d in decisions if d.action != "NO_TRADE"), key=lambda d: d.score, default=None)
+    """The actionable decision with the highest score; ties by the order SPY, QQQ, IWM (policy.md 9)."""
+    return max(actionable(decisions), key=lambda d: d.score, default=None)
+
+
+def actionable(decisions: Sequence[Decision]) -> list[Decision]:
+    """The decisions that trade, in the order SPY, QQQ, IWM."""
+    return sorted((d for d in decisions if d.action != "NO_TRADE"), key=lambda d: SUPPORTED.index(d.ticker))
 
 
 def _reason(action: Action, session: SessionName, p: float, bucket: str, hour: int) -> str:

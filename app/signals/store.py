@@ -7,13 +7,14 @@ could not be written is written later (ruling S9).
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from app.errors import Unavailable
 from app.market.flight import Recent
@@ -30,8 +31,10 @@ CREATE TABLE IF NOT EXISTS opens (
 ) WITHOUT ROWID
 """
 T = TypeVar("T")
+log = logging.getLogger("predict")
 KEPT = 4096
 REOPEN_AFTER_S = 30.0
+WRITE_PATIENCE_S = 1.0
 
 _decision: TypeAdapter[Decision] = TypeAdapter(Decision)
 
@@ -78,7 +81,7 @@ class SqliteStore:
     def get(self, ticker: str, day: date, hour: int) -> Decision | None:
         kept = self._signals.get((ticker, day, hour))
         if kept is None:
-            kept = self._try(lambda db: _read_signal(db, ticker, day, hour))
+            kept = self._read(lambda db: _read_signal(db, ticker, day, hour))
             if kept is not None:
                 self._signals.put((ticker, day, hour), kept)
         return kept
@@ -87,7 +90,7 @@ class SqliteStore:
         key = (decision.ticker, decision.day, decision.hour)
         winner = self._try(lambda db: _write_signal(db, decision))
         if winner is None:
-            winner = self._unwritten_signals.get(key) or decision
+            winner = self._unwritten_signals.get(key) or self._read(lambda db: _read_signal(db, *key)) or decision
             self._unwritten_signals.put(key, winner)
         self._signals.put(key, winner)
         return winner
@@ -95,7 +98,7 @@ class SqliteStore:
     def get_open(self, ticker: str, day: date) -> OfficialOpen | None:
         kept = self._opens.get((ticker, day))
         if kept is None:
-            kept = self._try(lambda db: _read_open(db, ticker, day))
+            kept = self._read(lambda db: _read_open(db, ticker, day))
             if kept is not None:
                 self._opens.put((ticker, day), kept)
         return kept
@@ -104,7 +107,7 @@ class SqliteStore:
         winner = self._try(lambda db: _write_open(db, ticker, day, found))
         if winner is None:
             kept = self._unwritten_opens.get((ticker, day))
-            winner = kept[2] if kept else found
+            winner = kept[2] if kept else self._read(lambda db: _read_open(db, ticker, day)) or found
             self._unwritten_opens.put((ticker, day), (ticker, day, winner))
         self._opens.put((ticker, day), winner)
         return winner
@@ -116,13 +119,22 @@ class SqliteStore:
         if self._db is not None:
             self._db.close()
 
+    def _read(self, work: Callable[[Database], T]) -> T | None:
+        """A read, whatever is the matter with writing: what is in the record stands."""
+        self._try(lambda db: None)
+        try:
+            return work(self._db) if self._db is not None else None
+        except Unavailable as exc:
+            self._fail(exc.message)
+            return None
+
     def _try(self, work: Callable[[Database], T]) -> T | None:
         """`work` on the database; None while it cannot be used. Tries again after a while, and then catches up."""
         if self._failure is not None and time.monotonic() < self._retry_at:
             return None
         try:
             if self._db is None:
-                self._db = Database(self._path, SCHEMA)
+                self._db = Database(self._path, SCHEMA, WRITE_PATIENCE_S)
             if self._failure is not None:
                 self._catch_up(self._db)
             return work(self._db)
@@ -150,7 +162,11 @@ class SqliteStore:
 def _read_signal(db: Database, ticker: str, day: date, hour: int) -> Decision | None:
     sql = "SELECT record FROM signals WHERE ticker = ? AND day = ? AND hour = ?"
     found = db.rows(sql, (ticker, day.isoformat(), hour))
-    return _decision.validate_json(found[0][0]) if found else None
+    try:
+        return _decision.validate_json(found[0][0]) if found else None
+    except ValidationError:
+        log.warning("the record of %s %s %s:00 cannot be read: it is a gap", ticker, day, hour)
+        return None
 
 
 def _write_signal(db: Database, decision: Decision) -> Decision:

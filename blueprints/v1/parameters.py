@@ -13,8 +13,8 @@ from app.errors import BadRequest
 from app.market.calendar import Calendar, ny, ny_day
 from app.signals.policy import SUPPORTED
 
-MAX_SYMBOLS = 20
-MAX_SYMBOL_LENGTH = 12
+MAX_SYMBOLS = 50
+MAX_SYMBOL_LENGTH = 32
 FIRST_DAY = date(1993, 1, 29)
 """No supported ticker traded before."""
 
@@ -31,22 +31,21 @@ class Tickers(NamedTuple):
 def tickers(args: Mapping[str, str]) -> Tickers:
     """`ticker` (one symbol or `all`) or `tickers` (a list); absent, empty and `all` mean every supported one.
 
-    Raises BadRequest: `ticker` names an unsupported symbol, or the list is no list of symbols.
+    Raises BadRequest: `ticker` names an unsupported symbol, or the list is too long. An over-long symbol is cut.
     """
     one = args.get("ticker", "").strip().upper()
     if one and one != "ALL":
         if one not in SUPPORTED:
             raise BadRequest(f"{one[:MAX_SYMBOL_LENGTH]} is not supported", code="UNSUPPORTED_TICKER")
         return Tickers((one,), single=True)
-    listed = [symbol.strip().upper() for symbol in args.get("tickers", "").split(",")] if not one else []
+    listed = (
+        [symbol.strip().upper()[:MAX_SYMBOL_LENGTH] for symbol in args.get("tickers", "").split(",")] if not one else []
+    )
     symbols = tuple(dict.fromkeys(symbol for symbol in listed if symbol))
     if not symbols or symbols == ("ALL",):
         return Tickers(SUPPORTED, single=False)
-    if len(symbols) > MAX_SYMBOLS or any(len(symbol) > MAX_SYMBOL_LENGTH for symbol in symbols):
-        raise BadRequest(
-            f"tickers takes at most {MAX_SYMBOLS} symbols of at most {MAX_SYMBOL_LENGTH} characters",
-            code="UNSUPPORTED_TICKER",
-        )
+    if len(symbols) > MAX_SYMBOLS:
+        raise BadRequest(f"tickers takes at most {MAX_SYMBOLS} symbols", code="UNSUPPORTED_TICKER")
     return Tickers(symbols, single=False)
 
 
@@ -70,7 +69,7 @@ def replay_moment(args: Mapping[str, str], now: datetime, calendar: Calendar) ->
         raise BadRequest("time or hour is missing", code="MISSING_PARAMETER")
     day = _day(args["date"], ny_day(now))
     moment = _time(args["time"]) if args.get("time") else _hour(args["hour"])
-    session, asked = calendar.session(day), ny(day, moment)
+    session, asked = calendar.session(day) if day >= FIRST_DAY else None, ny(day, moment)
     at = min(asked, now)
     return ReplayMoment(at, f"{moment:%H:%M}", session is not None, session is not None and at >= session.open)
 
@@ -84,8 +83,6 @@ def _day(text: str, today: date) -> date:
         raise BadRequest("date must be a day of the calendar, YYYY-MM-DD", code="INVALID_DATE")
     if day > today:
         raise BadRequest("date lies in the future", code="DATE_IN_FUTURE")
-    if day < FIRST_DAY:
-        raise BadRequest(f"there are no market data before {FIRST_DAY}", code="INVALID_DATE")
     return day
 
 

@@ -60,8 +60,12 @@ def replay() -> Response:
     served = services()
     asked = tickers(request.args)
     moment = replay_moment(request.args, served.clock(), served.calendar)
-    found = served.pipeline.structures(asked.symbols, moment.at, keep=False)
-    return jsonify(shapes.replay(found, moment, served.calendar.is_open(moment.at), served.pipeline.plan))
+    pipeline, is_open = served.pipeline, moment.trading_day and served.calendar.is_open(moment.at)
+    if moment.trading_day:
+        found = pipeline.structures(asked.symbols, moment.at, keep=False)
+    else:
+        found = pipeline.unread(asked.symbols, moment.at)
+    return jsonify(shapes.replay(found, moment, is_open, pipeline.plan))
 
 
 @blueprint.get("/daily_signals")
@@ -81,7 +85,8 @@ def signal_breakdown() -> Response:
     """Twelve daily indicators (v1-contract.md 5.1)."""
     asked, served = tickers(request.args), services()
     at = served.clock()
-    return jsonify(shapes.signal_breakdown(served.pipeline.breakdowns(asked.symbols, at), at))
+    found = served.pipeline.breakdowns(asked.symbols, at)
+    return jsonify(shapes.signal_breakdown(found, at, served.pipeline.plan))
 
 
 @blueprint.get("/volatility_meter")

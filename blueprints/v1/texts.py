@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from app.errors import NotEntitled
 from app.market.calendar import NY
 from app.market.source import Plan
 from app.model.artefact import ModelSet
@@ -45,7 +46,7 @@ def reason(signal: TickerSignal, board: Board, plan: Plan) -> str:
     """What the ticker's answer rests on, in one or a few sentences."""
     if signal.gate is Gate.MARKET_CLOSED:
         return closed(board, plan)
-    return MARKS[plan.source] + " ".join([_said(signal), *_caveats(signal, board, plan)])
+    return MARKS[plan.source] + " ".join([_said(signal, plan), *_caveats(signal, board, plan)])
 
 
 def replay_reason(signal: TickerSignal, at: datetime, plan: Plan) -> str:
@@ -53,11 +54,13 @@ def replay_reason(signal: TickerSignal, at: datetime, plan: Plan) -> str:
     if signal.gate is Gate.MARKET_CLOSED:
         return f"{MARKS[plan.source]}The market was closed at {_clock(at)}."
     caveats = [IN_SAMPLE] if signal.decision is not None and signal.decision.in_sample else []
-    return MARKS[plan.source] + " ".join([_said(signal), *caveats])
+    return MARKS[plan.source] + " ".join([_said(signal, plan), *caveats])
 
 
-def _said(signal: TickerSignal) -> str:
+def _said(signal: TickerSignal, plan: Plan) -> str:
     said = signal.detail if signal.decision is None else signal.decision.reason
+    if isinstance(signal.cause, NotEntitled):
+        said = f"the data plan ({plan.name}) has no bars of this day: {said}"
     return f"{said[:1].upper()}{said[1:]}".rstrip(".") + "."
 
 
@@ -65,7 +68,7 @@ def _caveats(signal: TickerSignal, board: Board, plan: Plan) -> list[str]:
     decision, said = signal.decision, []
     if decision is not None and board.hours is not None:
         due = decision_hour(board.hours, board.at)
-        if due is not None and due != decision.hour:
+        if signal.waiting:
             said.append(f"The signal of {due}:00 is not ready; this is the one of {decision.hour}:00.")
         if decision.action != "NO_TRADE" and board.at >= decision.time_limit:
             said.append(f"The time stop of {_clock(decision.time_limit)} has passed.")
@@ -75,6 +78,8 @@ def _caveats(signal: TickerSignal, board: Board, plan: Plan) -> list[str]:
         said.append(f"This plan's data are {int(plan.delay.total_seconds() // 60)} minutes late.")
     if signal.market.stale and signal.market.as_of is not None:
         said.append(f"Prices are stale, from {_clock(signal.market.as_of)}.")
+    elif signal.market.stale and signal.decision is not None:
+        said.append("Prices cannot be had now.")
     return said
 
 
@@ -144,7 +149,6 @@ def message(board: Board, plan: Plan) -> str:
 def trading_rules() -> dict[str, object]:
     """The policy's rules in words, written from its own numbers (policy.md 8)."""
     long, short = f"{LONG_ABOVE:.0%}", f"{SHORT_BELOW:.0%}"
-    sides = [*((f"above {edge:.0%} or below {1 - edge:.0%}", name, size) for edge, name, size in BUCKETS)]
     return {
         "entry": [
             f"LONG only when the active probability is above {long}.",
@@ -152,7 +156,7 @@ def trading_rules() -> dict[str, object]:
             f"No trade from {short} to {long}, both included.",
             "The size grows when targets A and B point the same way and shrinks when they do not.",
         ],
-        "sizing": {name: f"{size:g} x base size, {where}" for where, name, size in sides},
+        "sizing": {name: f"{size:g} x base size, {_bucket_edge(edge)}" for edge, name, size in BUCKETS},
         "exit": {
             "stop_loss": "; ".join(f"{t} {level.stop_loss:.2%}" for t, level in LEVELS.items())
             + " against the position",
@@ -160,6 +164,13 @@ def trading_rules() -> dict[str, object]:
             "time_stop": "3:50 PM ET, on early closes 12:50 PM ET",
         },
     }
+
+
+def _bucket_edge(edge: float) -> str:
+    """Strict at the edge of the neutral zone, inclusive elsewhere (policy.md 5)."""
+    if edge == LONG_ABOVE:
+        return f"above {edge:.0%} or below {1 - edge:.0%}"
+    return f"{edge:.0%} and above, or {1 - edge:.0%} and below"
 
 
 def accuracy_lines(model_set: ModelSet) -> dict[str, str]:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from app.factory import create_app
 from app.market.polygon import Reply
 from tests.blueprints.contract import keep_or_compare, kind
-from tests.support import FakeClock, ScriptedMarket, dropping, models_saying, new_york
+from tests.support import FakeClock, ScriptedMarket, dropping, models_saying, new_york, settings
 
 Body = dict[str, Any]
 Serve = Callable[..., Flask]
@@ -144,6 +145,19 @@ def test_one_failing_ticker_leaves_the_others_alone(serve: Serve, market: Script
     tickers = ask(serve(), route)["tickers"]
     assert tickers["QQQ"]["error_code"] == "DATA_FETCH_ERROR"
     assert "error" not in tickers["SPY"]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_without_a_key_an_unknown_symbol_changes_nothing(tmp_path: Path, clock: FakeClock, route: str) -> None:
+    app = create_app(settings(market="polygon", polygon_api_key="", data_dir=tmp_path), clock=clock)
+    ask(app, route, 503)
+    ask(app, f"{route}?tickers=UVXY,SPY", 503)
+
+
+def test_a_demo_marks_its_reasons(tmp_path: Path, clock: FakeClock) -> None:
+    app = create_app(settings(market="demo", data_dir=tmp_path), clock=clock)
+    rows = ask(app, "/signal_breakdown")["tickers"]["SPY"]["indicators"]
+    assert all(row["reason"].startswith("DEMO: ") for row in rows)
 
 
 @pytest.mark.parametrize("route", ROUTES)

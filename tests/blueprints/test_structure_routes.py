@@ -317,7 +317,6 @@ def test_swing_works_while_closed(serve: Serve, clock: FakeClock) -> None:
         ("?date=2025-02-30&time=10:00", "INVALID_DATE"),
         ("?date=20250310&time=10:00", "INVALID_DATE"),
         ("?date=yesterday&time=10:00", "INVALID_DATE"),
-        ("?date=0001-01-01&time=10:00", "INVALID_DATE"),
         ("?date=%D9%A2%D9%A0%D9%A2%D9%A5-03-10&time=10:00", "INVALID_DATE"),
         ("?date=2025-03-12&time=10:00", "DATE_IN_FUTURE"),
         ("?date=9999-12-31&time=10:00", "DATE_IN_FUTURE"),
@@ -365,11 +364,62 @@ def test_a_future_time_today_is_clipped_to_now(serve: Serve, clock: FakeClock) -
     assert body["tickers"]["SPY"]["bars_analyzed"] == 120
 
 
-@pytest.mark.parametrize("day", ["2025-03-08", "2024-11-28", "2025-01-09"])
+@pytest.mark.parametrize("day", ["2025-03-08", "2024-11-28", "2025-01-09", "1980-01-02", "1492-10-12", "0001-01-01"])
 def test_replay_of_a_day_without_trading_has_no_market_data(serve: Serve, day: str) -> None:
     body = ask(serve(), f"/replay?date={day}&time=11:00")
     assert body["market_open"] is False
     assert {entry["error_code"] for entry in body["tickers"].values()} == {"NO_MARKET_DATA"}
+
+
+def test_replay_of_a_weekend_needs_no_key(tmp_path: Path, clock: FakeClock) -> None:
+    app = create_app(settings(market="polygon", polygon_api_key="", data_dir=tmp_path), clock=clock)
+    assert ask(app, "/replay?date=2025-03-08&hour=11&ticker=SPY")["tickers"]["SPY"]["error_code"] == "NO_MARKET_DATA"
+    ask(app, "/replay?date=2025-03-10&hour=11", 503)
+
+
+def test_replay_after_the_close_still_has_the_eleven_oclock_price(serve: Serve) -> None:
+    app = serve()
+    open_then = ask(app, "/replay?date=2025-03-10&time=14:35")["tickers"]["SPY"]
+    after = ask(app, "/replay?date=2025-03-10&time=16:30")["tickers"]["SPY"]
+    assert after["price_11am"] == after["v6"]["price_11am"] == open_then["price_11am"]
+    assert ask(app, "/replay?date=2025-03-10&time=10:59")["tickers"]["SPY"]["price_11am"] is None
+
+
+def test_without_minutes_the_days_are_served(serve: Serve, market: ScriptedMarket) -> None:
+    market.fault = lambda path: Reply(500, None) if "/minute/" in path else None
+    app = serve()
+    assert "error" not in ask(app, "/swing")["tickers"]["SPY"]
+    entry = ask(app, "/mtf")["tickers"]["SPY"]
+    assert entry["error_code"] == "DATA_FETCH_ERROR"
+    assert entry["swing"] is not None
+
+
+def test_an_end_of_day_plan_serves_swing_and_replay(serve: Serve, market: ScriptedMarket, clock: FakeClock) -> None:
+    """Everything that touches today is refused, as polygon.md 6 has it."""
+
+    def basic(path: str) -> Reply | None:
+        today = path.endswith("2025-03-11") or "snapshot" in path
+        return Reply(403, {"status": "NOT_AUTHORIZED", "message": "not in your plan"}) if today else None
+
+    market.fault = basic
+    app = serve()
+    assert "error" not in ask(app, "/swing")["tickers"]["SPY"]
+    assert "error" not in ask(app, "/signal_breakdown")["tickers"]["SPY"]
+    entry = ask(app, "/mtf")["tickers"]["SPY"]
+    assert entry["intraday"] is None
+    assert entry["swing"] is not None
+    assert "error" not in entry, "the plan is no fault"
+    assert ask(app, "/replay?date=2025-03-10&time=14:35")["tickers"]["SPY"]["target_b_prob"] is not None
+
+
+def test_the_age_of_an_answer_does_not_depend_on_who_asked_before(serve: Serve, clock: FakeClock) -> None:
+    clock.set("2025-03-11 16:30")
+    app = serve()
+    one, two = (ask(app, "/mtf?tickers=SPY")["data_status"] for _ in range(2))
+    assert one == two
+    assert one["as_of"] is not None
+    clock.set("2025-03-08 12:00")
+    assert ask(serve(), "/swing")["data_status"]["as_of"] == "2025-03-07T16:00:00-05:00"
 
 
 def test_replay_of_a_trading_day_without_bars_has_no_market_data(serve: Serve, market: ScriptedMarket) -> None:

@@ -86,6 +86,7 @@ ENTRY = {
     "multipliers": dict,
     "model_accuracy": dict,
     "bars_analyzed": int,
+    "in_sample": bool,
     "locked": bool,
     "locked_at": (str, None),
     "lock_expires_at": (str, None),
@@ -299,9 +300,16 @@ def test_an_unknown_single_ticker_is_a_bad_request(serve: Serve, query: str) -> 
     assert len(body["error"]) < 80
 
 
-@pytest.mark.parametrize("query", ["?tickers=" + ",".join(f"T{n}" for n in range(21)), "?tickers=" + "A" * 13])
-def test_a_list_out_of_bounds_is_a_bad_request(serve: Serve, query: str) -> None:
+def test_a_list_out_of_bounds_is_a_bad_request(serve: Serve) -> None:
+    query = "?tickers=" + ",".join(f"T{n}" for n in range(51))
     assert ask(serve(), query, status=400)["error_code"] == "UNSUPPORTED_TICKER"
+
+
+def test_an_option_symbol_or_worse_in_a_list_leaves_the_others_alone(serve: Serve) -> None:
+    tickers = ask(serve(), "?tickers=O:SPY251219C00650000,SPY," + "A" * 500)["tickers"]
+    assert tickers["SPY"]["locked"]
+    assert tickers["O:SPY251219C00650000"]["error_code"] == "UNSUPPORTED_TICKER"
+    assert all(len(symbol) <= 32 for symbol in tickers)
 
 
 @pytest.mark.parametrize(
@@ -517,11 +525,30 @@ def test_rate_limited(serve: Serve, market: ScriptedMarket) -> None:
     gated(ask(serve()), "RATE_LIMITED", fault=True)
 
 
+def test_the_order_of_ties_and_lists_is_spy_qqq_iwm_whatever_was_asked(serve: Serve, tmp_path: Path) -> None:
+    body = ask(serve(models_dir=models_saying(tmp_path / "m", 0.91)), "?tickers=IWM,QQQ,SPY")
+    assert body["best_ticker"] == "SPY"
+    assert body["summary"]["actionable_tickers"] == ["SPY", "QQQ", "IWM"]
+
+
+def test_the_eleven_oclock_price_stays_after_the_close(serve: Serve, clock: FakeClock) -> None:
+    app = serve()
+    said = ask(app)["tickers"]["SPY"]["price_11am"]
+    clock.set("2025-03-11 17:00")
+    assert ask(app)["tickers"]["SPY"]["price_11am"] == said
+
+
+def test_the_plan_is_named(serve: Serve, market: ScriptedMarket) -> None:
+    assert ask(serve())["data_status"]["plan"] == "real_time"
+    assert ask(serve(polygon_delay_minutes=15))["data_status"]["plan"] == "delayed"
+
+
 def test_a_plan_without_todays_bars_names_itself_in_the_reason(serve: Serve, market: ScriptedMarket) -> None:
     market.fault = lambda path: Reply(403, {"status": "NOT_AUTHORIZED", "message": "not in your plan"})
     body = ask(serve())
     gated(body, "MISSING_DAILY_BAR", fault=False)
-    assert "plan" in body["tickers"]["SPY"]["reason"]
+    assert "plan (end_of_day)" in body["tickers"]["SPY"]["reason"]
+    assert body["data_status"]["plan"] == "end_of_day"
 
 
 def test_one_bad_ticker_leaves_the_others_their_signals(serve: Serve, market: ScriptedMarket) -> None:
@@ -656,6 +683,7 @@ def test_a_provider_that_dies_within_the_hour_leaves_the_lock_standing(
     last = ask(app)["tickers"]["SPY"]
     assert locked_part(last) == locked_part(said)
     assert last["current_price"] is None, "a price older than 15 minutes is not shown as the current one"
+    assert "stale, from 11:29 AM ET" in last["reason"]
     assert "error" not in last
 
 
@@ -669,6 +697,7 @@ def test_the_hour_before_stands_until_two_minutes_past_and_then_the_fault_shows(
     entry = ask(app)["tickers"]["SPY"]
     assert locked_part(entry) == locked_part(said)
     assert "12:00 is not ready" in entry["reason"]
+    assert ask(app)["data_status"]["delayed"]
     clock.set("2025-03-11 12:02")
     gated(ask(app), "DATA_FETCH_ERROR", fault=True)
     market.fault = lambda path: None

@@ -16,7 +16,7 @@ import responses
 from app.errors import BudgetSpent, NotEntitled, PredictError, Unavailable, Upstream
 from app.market.bars import Span
 from app.market.calendar import Calendar, midnight_ms
-from app.market.polygon import MAX_PAGES, Aggregates, HttpTransport, Polygon, no_key
+from app.market.polygon import MAX_PAGES, Aggregates, HttpTransport, NotFound, Polygon, no_key
 
 BASE = "https://api.massive.com"
 KEY = "k-very-secret"
@@ -93,6 +93,13 @@ def test_it_follows_pages_on_both_hosts_with_the_key_attached(web: responses.Req
     assert web.calls[1].request.params == {"cursor": "abc"}  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("url", ["https://[oops", "https://api.polygon.io:port/v2/x"])
+def test_a_next_page_that_is_no_address_is_the_providers_failure(web: responses.RequestsMock, url: str) -> None:
+    web.get(URL, json=page(row(0), next_url=url))
+    with pytest.raises(Upstream, match="no address"):
+        minutes()
+
+
 @pytest.mark.parametrize(
     "url", ["https://evil.example/v2/x", "http://api.polygon.io/v2/x", "https://api.polygon.io:444/v2/x"]
 )
@@ -154,7 +161,7 @@ FAILURES: list[tuple[str, dict[str, Any], type[PredictError], str]] = [
     ("unknown key", {"status": 401, "json": {"status": "ERROR", "error": "Unknown API Key"}}, Unavailable, "API key"),
     ("unknown key without JSON", {"status": 401, "body": "no"}, Unavailable, "API key"),
     ("not in the plan", {"status": 403, "json": {"message": "You are not entitled"}}, NotEntitled, "not entitled"),
-    ("not found", {"status": 404, "body": ""}, Upstream, "404"),
+    ("not found", {"status": 404, "body": ""}, NotFound, "404"),
     ("server error", {"status": 500, "body": ""}, Upstream, "500"),
     ("proxy page", {"status": 502, "body": "<html>bad gateway</html>"}, Upstream, "502"),
     ("empty 200", {"status": 200, "body": ""}, Upstream, "not JSON"),
@@ -199,7 +206,10 @@ def test_a_key_or_address_in_the_providers_own_words_is_cut_out(web: responses.R
     assert "sorry" in caught.value.message
 
 
-@pytest.mark.parametrize(("header", "wait"), [({"Retry-After": "7"}, 7), ({}, 20), ({"Retry-After": "soon"}, 20)])
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [({"Retry-After": "7"}, 7), ({}, 20), ({"Retry-After": "soon"}, 20), ({"Retry-After": "\u00b2"}, 20)],
+)
 def test_the_call_limit_says_how_long_to_wait(web: responses.RequestsMock, header: dict[str, str], wait: float) -> None:
     web.get(URL, status=429, headers=header, body="")
     with pytest.raises(BudgetSpent) as caught:

@@ -16,7 +16,7 @@ from app.errors import Unavailable
 from app.market.bars import Bars, Span, to_ms
 from app.market.calendar import Calendar, Session, day_of_ms, midnight_ms, ny_day
 from app.market.recorded import RecordedBars
-from app.model.features import FEATURES, INPUTS, Features, decision_hours, decision_moment, v6_features
+from app.model.features import FEATURES, INPUTS, MIN_DAYS, Features, decision_hours, decision_moment, v6_features
 from tests.support import CALENDAR, FakeClock, new_york
 
 DAY = date(2025, 3, 11)
@@ -53,7 +53,7 @@ def five_minutes(day: date = DAY, start: float = 130.0, step: float = 0.1) -> Ba
 def features(hour: int = 12, bars: Bars | None = None, daily: Bars | None = None, o0: float = 130.0) -> Features:
     bars = five_minutes() if bars is None else bars
     daily = daily_bars() if daily is None else daily
-    return v6_features(session(), hour, bars, daily, o0, CALENDAR.previous_trading_day(DAY))
+    return v6_features(session(), hour, bars, daily, o0, CALENDAR.days_before(DAY, MIN_DAYS))
 
 
 def named(found: Features) -> dict[str, float]:
@@ -160,7 +160,7 @@ def test_gap_filled_and_reversed(o0: float, filled: float, reversal: float) -> N
 def test_mondays_and_fridays() -> None:
     for day, expected in ((date(2025, 3, 10), (1, 0)), (date(2025, 3, 7), (0, 1))):
         found = v6_features(
-            session(day), 10, five_minutes(day), daily_bars(day=day), 130.0, CALENDAR.previous_trading_day(day)
+            session(day), 10, five_minutes(day), daily_bars(day=day), 130.0, CALENDAR.days_before(day, MIN_DAYS)
         )
         assert (named(found)["is_monday"], named(found)["is_friday"]) == expected
 
@@ -212,6 +212,14 @@ def test_yesterdays_daily_bar_must_be_yesterdays() -> None:
         features(daily=daily[: len(daily) - 1])
 
 
+def test_a_hole_in_the_last_twenty_one_days_is_insufficient_data() -> None:
+    daily = daily_bars(30)
+    holed = Bars(*(np.delete(getattr(daily, n), 20) for n in ("t", "end", "o", "h", "l", "c", "v")))
+    with pytest.raises(Unavailable, match="is missing") as caught:
+        features(daily=holed)
+    assert caught.value.code == "INSUFFICIENT_DATA"
+
+
 def test_the_days_own_daily_bar_is_never_used() -> None:
     daily = daily_bars()
     t = midnight_ms(DAY)
@@ -251,7 +259,7 @@ def features_of(recorded: RecordedBars, triple: tuple[str, date, int]) -> Featur
     assert o0 is not None
     today = recorded.bars(ticker, Span.FIVE_MINUTES, midnight_ms(day), 2**62)
     days = recorded.bars(ticker, Span.DAY, midnight_ms(day - timedelta(days=90)), 2**62)
-    return v6_features(own, hour, today[:1000], days, o0, CALENDAR.previous_trading_day(day))
+    return v6_features(own, hour, today[:1000], days, o0, CALENDAR.days_before(day, MIN_DAYS))
 
 
 def forget_after(path: Path, at_ms: int, day: date) -> None:

@@ -132,3 +132,34 @@ def test_a_disk_turned_read_only_degrades(open_store: Callable[[], SignalStore],
     assert "readonly" in str(store.degraded())
     assert heard == ["store_degraded"]
     assert (store.get("SPY", DAY, 13), store.get("SPY", DAY, 14)) == (before, after)
+
+
+def test_while_writes_fail_what_is_recorded_is_still_read(
+    open_store: Callable[[], SignalStore], heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process holds the write lock: a locked signal is not made anew."""
+    monkeypatch.setattr(stores, "WRITE_PATIENCE_S", 0.1)
+    said = open_store().put(decision(0.6, 0.9))
+    blocker = open_store()
+    assert isinstance(blocker, SqliteStore)
+    assert blocker._db is not None
+    with blocker._db.transaction():
+        other = open_store()
+        assert other.get("SPY", DAY, 13) == said
+        assert other.put(decision(0.4, 0.1)) == said
+        other.put(replace(decision(0.6, 0.9), hour=14))
+        assert other.degraded() is not None
+        fresh = open_store()
+        assert fresh.get("SPY", DAY, 13) == said
+
+
+def test_a_record_that_cannot_be_read_is_a_gap_and_no_fault(open_store: Callable[[], SignalStore]) -> None:
+    store = open_store()
+    assert isinstance(store, SqliteStore)
+    store.put(decision(0.6, 0.9))
+    assert store._db is not None
+    store._db.write("UPDATE signals SET record = ?", ('{"ticker": "SPY"}',))
+    other = open_store()
+    assert other.get("SPY", DAY, 13) is None
+    assert other.put(decision(0.4, 0.1)) == decision(0.4, 0.1)
+    assert other.degraded() is None

@@ -44,7 +44,7 @@ def data_status(at: datetime, signals: Sequence[TickerSignal], plan: Plan) -> Js
     return {
         "source": plan.source,
         "plan": plan.name,
-        "delayed": bool(plan.delay),
+        "delayed": bool(plan.delay) or any(signal.waiting for signal in signals),
         "stale": any(signal.market.stale for signal in signals),
         "as_of": iso(as_of) if as_of else None,
         "age_s": int((at - as_of).total_seconds()) if as_of else None,

@@ -69,9 +69,13 @@ def daily_signals(
     }
 
 
-def signal_breakdown(found: Mapping[str, Breakdown | PredictError], at: datetime) -> Json:
+def signal_breakdown(found: Mapping[str, Breakdown | PredictError], at: datetime, plan: Plan) -> Json:
     """5.1."""
-    return {**_dated(at), "tickers": {ticker: _each(value, _breakdown) for ticker, value in found.items()}}
+
+    def shape(value: Breakdown) -> Json:
+        return _breakdown(value, texts.MARKS[plan.source])
+
+    return {**_dated(at), "tickers": {ticker: _each(value, shape) for ticker, value in found.items()}}
 
 
 def volatility_meter(found: Mapping[str, Volatility | PredictError], at: datetime) -> Json:
@@ -150,6 +154,7 @@ def _overview(view: Overview, model: V6Model | None) -> Json:
         "target_a_prob": p_a,
         "target_b_prob": p_b,
         "session": decision.session,
+        "in_sample": decision.in_sample,
         "action": decision.action,
         "action_text": f"{daily.grade.strength} {daily.grade.signal}",
     }
@@ -198,9 +203,10 @@ def _vix(fear: Vix) -> Json:
     }
 
 
-def _breakdown(found: Breakdown) -> Json:
+def _breakdown(found: Breakdown, mark: str) -> Json:
+    rows = [{**plain(row), "reason": mark + row.reason} for row in found.indicators]
     counts = {name: getattr(found, name) for name in ("bullish", "bearish", "neutral", "total")}
-    return {"current_price": price(found.price), "indicators": plain(found.indicators), "summary": counts}
+    return {"current_price": price(found.price), "indicators": rows, "summary": counts}
 
 
 def _volatility(found: Volatility) -> Json:

@@ -13,6 +13,7 @@ from app.signals.policy import (
     SPEC_VERSION,
     Decision,
     Gate,
+    actionable,
     confidence,
     confidence_tier,
 )
@@ -42,7 +43,6 @@ DECIDED_ONLY = (
     "target_b_prob",
     "probability",
     "probability_raw",
-    "price_11am",
     "stop_loss",
     "take_profit",
     "entry",
@@ -83,7 +83,7 @@ def _summary(board: Board, plan: Plan) -> Json:
     decisions = [signal.decision for signal in board.tickers.values() if signal.decision is not None]
     return {
         "recommendation": texts.recommendation(board, plan),
-        "actionable_tickers": [decision.ticker for decision in decisions if decision.action != "NO_TRADE"],
+        "actionable_tickers": [decision.ticker for decision in actionable(decisions)],
         "best_opportunity": board.best.ticker if board.best else None,
     }
 
@@ -135,6 +135,7 @@ def _decided(decision: Decision) -> Json:
         "position_pct": decision.position_pct,
         "today_open": price(decision.today_open),
         "price_11am": price(decision.price_11am),
+        "in_sample": decision.in_sample,
         "stop_loss": stop_loss,
         "take_profit": take_profit,
         "entry": {"price": price(decision.entry_price), "type": decision.entry_type} if traded else None,
@@ -165,6 +166,8 @@ def _undecided(signal: TickerSignal, board: Board) -> Json:
         "confidence": 0,
         "position_pct": 0.0,
         "multipliers": _multipliers(board.time_multiplier, 1.0),
+        "price_11am": price(signal.market.price_11am),
+        "in_sample": False,
         "locked": False,
     }
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from app.market.calendar import NY
 from app.market.source import Plan
 from app.pipeline import Structure
-from app.signals.policy import Decision, Gate, best
+from app.signals.policy import Decision, Gate, actionable, best
 from blueprints.v1 import texts
 from blueprints.v1.parameters import ReplayMoment
 from blueprints.v1.shapes.common import (
@@ -23,7 +23,7 @@ from blueprints.v1.shapes.common import (
 )
 from blueprints.v1.shapes.structure import phases, quoted
 
-NO_V6 = ("probability_a", "probability_b", "price_11am")
+NO_V6 = ("probability_a", "probability_b")
 
 
 def replay(found: Mapping[str, Structure], moment: ReplayMoment, market_open: bool, plan: Plan) -> Json:
@@ -60,8 +60,9 @@ def _entry(structure: Structure, moment: ReplayMoment, plan: Plan) -> Json:
     if not moment.trading_day or signal.gate is Gate.NO_MARKET_DATA or _is_empty(structure, moment):
         day = moment.at.astimezone(NY).date()
         return {"error": f"There are no market data of {structure.ticker} for {day}.", "error_code": "NO_MARKET_DATA"}
-    if structure.fault is not None and signal.decision is None:
-        return fault(structure.fault)
+    broken = structure.fault or structure.minutes_fault
+    if broken is not None and signal.decision is None:
+        return fault(broken)
     if signal.gate is not None and signal.gate.is_fault:
         return {"error": f"{signal.detail[:1].upper()}{signal.detail[1:]}.", "error_code": signal.gate.value}
     decision = signal.decision
@@ -69,7 +70,7 @@ def _entry(structure: Structure, moment: ReplayMoment, plan: Plan) -> Json:
     return {
         "target_a_prob": p_a,
         "target_b_prob": p_b,
-        "price_11am": None if decision is None else price(decision.price_11am),
+        "price_11am": price(signal.market.price_11am if decision is None else decision.price_11am),
         **quoted(structure),
         "session": signal.session,
         "v6": _undecided(structure, moment, plan) if decision is None else _decided(structure, decision, moment, plan),
@@ -79,7 +80,7 @@ def _entry(structure: Structure, moment: ReplayMoment, plan: Plan) -> Json:
 
 def _is_empty(structure: Structure, moment: ReplayMoment) -> bool:
     """A trading day of the past that left nothing behind."""
-    nothing = structure.minutes == 0 and structure.today_open is None and structure.fault is None
+    nothing = structure.minutes == 0 and structure.today_open is None and structure.minutes_fault is None
     return nothing and moment.after_open and structure.signal.decision is None
 
 
@@ -94,6 +95,7 @@ def _decided(structure: Structure, decision: Decision, moment: ReplayMoment, pla
         "session": decision.session,
         "price_11am": price(decision.price_11am),
         "bucket": decision.bucket,
+        "in_sample": decision.in_sample,
     }
 
 
@@ -105,13 +107,15 @@ def _undecided(structure: Structure, moment: ReplayMoment, plan: Plan) -> Json:
         "reason": texts.replay_reason(signal, moment.at, plan),
         "reason_code": signal.gate.value if signal.gate else None,
         "session": signal.session,
+        "price_11am": price(signal.market.price_11am),
         "bucket": "neutral",
+        "in_sample": False,
     }
 
 
 def _summary(entries: Mapping[str, Json], decisions: list[Decision], market_open: bool, plan: Plan) -> Json:
     chosen = best(decisions)
-    acting = [decision.ticker for decision in decisions if decision.action != "NO_TRADE"]
+    acting = [decision.ticker for decision in actionable(decisions)]
     allowed = [t for t, entry in entries.items() if entry.get("northstar") and entry["northstar"]["phase4"]["allowed"]]
     return {
         "best_ticker": chosen.ticker if chosen else None,

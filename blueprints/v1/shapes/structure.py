@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from app.errors import NotEntitled
 from app.market.calendar import NY
 from app.market.source import Plan
 from app.pipeline import Structure
@@ -151,7 +152,8 @@ def _mtf_entry(structure: Structure) -> Json:
         "alignment": None if detail is None else ALIGNED.get(str(detail["direction"]), "neutral"),
         "alignment_detail": detail,
     }
-    return body if structure.fault is None else body | fault(structure.fault)
+    broken = structure.fault or structure.minutes_fault
+    return body if broken is None or isinstance(broken, NotEntitled) else body | fault(broken)
 
 
 def _intraday(structure: Structure) -> Json | None:
@@ -165,7 +167,7 @@ def _intraday(structure: Structure) -> Json | None:
         "action": "NO_TRADE" if decision is None else decision.action,
         "probability_a": p_a,
         "probability_b": p_b,
-        "price_11am": None if decision is None else price(decision.price_11am),
+        "price_11am": price(structure.signal.market.price_11am if decision is None else decision.price_11am),
         "confidence": 0 if decision is None else confidence(decision.p_active, decision.action),
         "model": "V6_TIME_SPLIT",
     }
@@ -174,7 +176,13 @@ def _intraday(structure: Structure) -> Json | None:
 def _v6(decision: Decision) -> Json:
     p_a, p_b = probabilities(decision)
     signal = SIGNALS[decision.action]
-    return {"target_a_prob": p_a, "target_b_prob": p_b, "session": decision.session, "signal": signal}
+    return {
+        "target_a_prob": p_a,
+        "target_b_prob": p_b,
+        "session": decision.session,
+        "signal": signal,
+        "in_sample": decision.in_sample,
+    }
 
 
 def _alignment(structure: Structure) -> Json | None:
@@ -213,6 +221,7 @@ def _v6_signals(decision: Decision) -> Json:
         "session": decision.session,
         "price_11am": price(decision.price_11am),
         "target_a_action": action_of(decision.p_a),
+        "in_sample": decision.in_sample,
         "target_b_action": None if decision.session == "early" else action_of(decision.p_b),
     }
 
@@ -220,8 +229,9 @@ def _v6_signals(decision: Decision) -> Json:
 def _without_minutes(structure: Structure) -> Json:
     if _is_unsupported(structure):
         return unsupported(structure.ticker)
-    if structure.fault is not None:
-        return {**fault(structure.fault), "bars_available": structure.minutes}
+    broken = structure.fault or structure.minutes_fault
+    if broken is not None:
+        return {**fault(broken), "bars_available": structure.minutes}
     text = f"{structure.minutes} one-minute bars of the day are known; {ENOUGH_MINUTES} are needed."
     return {"error": text, "error_code": "INSUFFICIENT_DATA", "bars_available": structure.minutes}
 
