@@ -33,7 +33,9 @@ log = logging.getLogger("predict")
 
 POLICY = PolicyStamp(SPEC_VERSION, LONG_ABOVE, SHORT_BELOW)
 SETTLE = timedelta(seconds=5)
-WARNINGS = frozenset({"store_degraded", "cache_unavailable", "cache_unreadable", "cache_unwritable", "bars_rejected"})
+WARNINGS = frozenset(
+    {"store_degraded", "cache_unavailable", "cache_unreadable", "cache_unwritable", "bars_rejected", "fetch_broke"}
+)
 NEWS = frozenset({"signal_locked", "store_recovered"})
 
 

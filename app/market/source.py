@@ -269,10 +269,10 @@ class Source:
 
     def _refuse_shrunk(self, known: Known, before: Known | None) -> None:
         """An answer that lacks bars which were there a minute ago is a failure, not a quiet market."""
-        if before is not None and len(before.bars) and not len(known.bars):
+        if before is None or not len(before.bars) or known.fetched < before.fetched:
+            return
+        if not len(known.bars) or known.bars.t[-1] < before.bars.t[-1]:
             raise Upstream("the provider's answer lacks bars that it gave before")
-        if before is not None and len(before.bars) and known.bars.t[-1] < before.bars.t[-1]:
-            raise Upstream("the provider's answer ends before the one it gave before")
 
     def _is_settled(self, bars: Bars, span: Span, day: date, now: datetime) -> bool:
         """Whether bars of days that are over can be kept for ever: they are whole, or old enough to stay as they are."""
@@ -333,7 +333,8 @@ class Source:
             settled = self._reaches(known.bars, day) and (known.fetched >= morning or now < morning)
             return settled or abs(now - known.fetched) < RETRY_AFTER
         if ny_day(known.fetched) > day:
-            return True
+            settled = self._is_settled(known.bars, span, day, known.fetched)
+            return settled or abs(self._clock() - known.fetched) < RETRY_AFTER
         return self._last_final(known.fetched, span) == self._last_final(self._clock(), span)
 
     def _reaches(self, daily: Bars, day: date) -> bool:

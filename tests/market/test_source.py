@@ -326,9 +326,11 @@ def test_a_trading_day_that_came_back_empty_is_not_kept_for_ever(
 ) -> None:
     market.edit = lambda path, body: {k: v for k, v in body.items() if k != "results"}
     at = new_york("2025-03-10 12:00")
-    assert not len(build().intraday("SPY", at).bars)
+    source = build()
+    assert not len(source.intraday("SPY", at).bars)
     market.edit = lambda path, body: body
-    clock.set("2025-03-12 09:00")
+    clock.forward(seconds=61)
+    assert len(source.intraday("SPY", at).bars)
     assert len(build().intraday("SPY", at).bars)
 
 
