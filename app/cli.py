@@ -52,16 +52,14 @@ def cli() -> None:
 @cli.command()
 def serve() -> None:
     """Start the server (gunicorn) with the settings of the environment."""
-    config.load()
-    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"])
+    _become_gunicorn()
 
 
 @cli.command()
 def demo() -> None:
     """Start the server on the synthetic demo market."""
     os.environ["MARKET"] = "demo"
-    config.load()
-    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"])
+    _become_gunicorn()
 
 
 @cli.command("import")
@@ -139,6 +137,12 @@ def _compare(found: building.Study, shipped: V6Model | None) -> None:
     click.echo(f"{found.ticker}: left out: {_left_out(found)}")
     if shipped is not None:
         click.echo(f"{found.ticker}: days to {shipped.data_end} are in-sample for the shipped {shipped.model_id}")
+
+
+def _become_gunicorn() -> None:
+    """Check the settings, then replace this process by the server's."""
+    config.load()
+    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"])
 
 
 def _print_report(cells: Sequence[Cell]) -> None:

@@ -28,9 +28,13 @@ class PredictError(Exception):
 
 
 class BadRequest(PredictError):
-    """The caller must change the request."""
+    """The caller must change the request; `usage` shows how, where that helps."""
 
     code = "MISSING_PARAMETER"
+
+    def __init__(self, message: str, *, code: str | None = None, usage: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.usage = usage
 
 
 class TryLater(PredictError):

@@ -119,6 +119,11 @@ class Structure:
     fault: PredictError | None = None
     minutes_fault: PredictError | None = None
 
+    @property
+    def broken(self) -> PredictError | None:
+        """Whatever is missing that should be there, days first."""
+        return self.fault or self.minutes_fault
+
 
 @dataclass(frozen=True, slots=True)
 class Board:
@@ -239,9 +244,10 @@ class Pipeline:
             minutes_fault=minutes_fault,
         )
 
-    def overviews(self, tickers: Sequence[str], at: datetime) -> dict[str, Overview | PredictError]:
-        """Daily signals, or per ticker why there is none."""
-        return self._each(tickers, lambda ticker: self._overview(ticker, at))
+    def overviews(self, tickers: Sequence[str], at: datetime) -> tuple[dict[str, Overview | PredictError], Vix | None]:
+        """Daily signals, or per ticker why there is none, and the state of the volatility ETF."""
+        with time_limit(READ_S):
+            return self._each(tickers, lambda ticker: self._overview(ticker, at)), self._fear(at)
 
     def breakdowns(self, tickers: Sequence[str], at: datetime) -> dict[str, Breakdown | PredictError]:
         """The twelve daily indicators (v1-contract.md 5.1), or per ticker why not."""
@@ -254,14 +260,6 @@ class Pipeline:
     def ranges(self, tickers: Sequence[str], at: datetime) -> dict[str, Ranges | PredictError]:
         """The day's price ranges (v1-contract.md 5.4), or per ticker why not."""
         return self._each(tickers, lambda ticker: self._ranges(ticker, at))
-
-    def fear(self, at: datetime) -> Vix | None:
-        """The state of the volatility ETF by its daily closes; None if they cannot be had."""
-        try:
-            with time_limit(READ_S):
-                return vix(self._completed(FEAR_TICKER, at))
-        except PredictError:
-            return None
 
     def signal(self, ticker: str, at: datetime, *, keep: bool = True) -> TickerSignal:
         """The signal of one ticker. Gates in the order of ruling T6; never raises for a fault of market or model.
@@ -389,7 +387,7 @@ class Pipeline:
             found = self._newest(ticker, session, at)
         except PredictError as exc:
             last = self._source.peek(ticker, at)
-            as_of = from_ms(int(last.bars.end[-1])).astimezone(NY) if last is not None and len(last.bars) else None
+            as_of = None if last is None else _end_of(last.bars)
             return Market(today_open=official, as_of=as_of, stale=True), exc
         return _market_of(found, session, official, at), None
 
@@ -455,6 +453,13 @@ class Pipeline:
         daily = daily_signal(shown_active(signal.decision.p_active), signal.market.price, spread)
         return Overview(signal, daily, session.progress(at))
 
+    def _fear(self, at: datetime) -> Vix | None:
+        """The state of the volatility ETF by its daily closes; None if they cannot be had."""
+        try:
+            return vix(self._completed(FEAR_TICKER, at))
+        except PredictError:
+            return None
+
     def _completed(self, ticker: str, at: datetime) -> Bars:
         """Daily bars that are complete: today's too, once the provider has had time to make it."""
         day, session = ny_day(at), self._calendar.session_at(at)
@@ -497,6 +502,11 @@ def _supported(ticker: str) -> str:
     return ticker
 
 
+def _end_of(bars: Bars) -> datetime | None:
+    """When the newest bar ended, New York; None without bars."""
+    return from_ms(int(bars.end[-1])).astimezone(NY) if len(bars) else None
+
+
 def _last_close(bars: Bars) -> float | None:
     """USD, unrounded; None without bars."""
     return float(bars.c[-1]) if len(bars) else None
@@ -511,21 +521,19 @@ def _probabilities(signal: TickerSignal) -> Probabilities | None:
 def _aged(market: Market, view: View, stale: bool) -> Market:
     """The market with the age of what a structure rests on: its last minute, else its last day."""
     bars = view.minutes if len(view.minutes) else view.completed
-    as_of = from_ms(int(bars.end[-1])).astimezone(NY) if len(bars) else None
-    return replace(market, as_of=market.as_of or as_of, stale=market.stale or stale)
+    return replace(market, as_of=market.as_of or _end_of(bars), stale=market.stale or stale)
 
 
 def _market_of(known: Known, session: Session, official: float | None, at: datetime) -> Market:
     regular: Bars = known.bars.until(session.close).since(session.open)
     if not len(regular):
         return Market(today_open=official, stale=known.stale)
-    as_of = from_ms(int(regular.end[-1])).astimezone(NY)
     high, low = float(regular.h.max()), float(regular.l.min())
     eleven: float | None = None
     if at >= decision_moment(session, LATE_FROM):
         with suppress(Unavailable):
             eleven = price_11am_of(regular, session)
-    return Market(float(regular.c[-1]), official, len(regular), as_of, known.stale, high, low, eleven)
+    return Market(float(regular.c[-1]), official, len(regular), _end_of(regular), known.stale, high, low, eleven)
 
 
 def _refuse_without_key(signals: Sequence[TickerSignal]) -> None:

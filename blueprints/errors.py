@@ -10,7 +10,7 @@ import math
 import uuid
 from typing import Any
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
 from app.errors import BadRequest, NotEntitled, PredictError, RateLimited, TryLater, Unavailable
@@ -32,7 +32,6 @@ HTTP_CODES = {
     415: "UNSUPPORTED_MEDIA_TYPE",
     429: "TOO_MANY_REQUESTS",
 }
-USAGE = {"/replay": "/replay?date=YYYY-MM-DD&time=HH:MM&ticker=SPY or /replay?date=YYYY-MM-DD&hour=14&tickers=SPY,QQQ"}
 
 
 def register(app: Flask) -> None:
@@ -45,7 +44,8 @@ def _predicted(exc: PredictError) -> Response:
     status = next((status for kind, status in STATUS if isinstance(exc, kind)), None)
     if status is None:
         return _unforeseen(exc)
-    response = _answer(status, _sentence(exc.message), exc.code)
+    usage = exc.usage if isinstance(exc, BadRequest) else None
+    response = _answer(status, sentence(exc.message), exc.code, usage)
     if isinstance(exc, TryLater):
         response.headers["Retry-After"] = str(math.ceil(exc.retry_after))
     return response
@@ -66,16 +66,17 @@ def _unforeseen(exc: Exception) -> Response:
     return _answer(500, f"Something went wrong on this server (fault {fault}).", "INTERNAL")
 
 
-def _answer(status: int, text: str, code: str) -> Response:
+def _answer(status: int, text: str, code: str, usage: str | None = None) -> Response:
     body: dict[str, Any] = {"error": text, "error_code": code}
     if code == "UNSUPPORTED_TICKER":
         body["supported_tickers"] = list(SUPPORTED)
-    if code == "MISSING_PARAMETER" and request.path in USAGE:
-        body["usage"] = USAGE[request.path]
+    if usage is not None:
+        body["usage"] = usage
     response = jsonify(body)
     response.status_code = status
     return response
 
 
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
+def sentence(text: str) -> str:
+    """A message as it is shown: a capital first, one full stop last."""
+    return f"{text[:1].upper()}{text[1:]}".rstrip(".") + "."

@@ -21,8 +21,10 @@ _ends: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """All waiting for fetches inside the block ends `seconds` real seconds after its start, however many there are."""
-    token = _ends.set(time.monotonic() + seconds)
+    """All waiting for fetches inside the block ends `seconds` real seconds after its start, however many there are. A
+    block inside another never outlasts it."""
+    outer, ends = _ends.get(), time.monotonic() + seconds
+    token = _ends.set(ends if outer is None else min(outer, ends))
     try:
         yield
     finally:

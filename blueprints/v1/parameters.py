@@ -19,6 +19,7 @@ FIRST_DAY = date(1993, 1, 29)
 """No supported ticker traded before."""
 
 HOURS = range(4, 21)
+REPLAY_USAGE = "/replay?date=YYYY-MM-DD&time=HH:MM&ticker=SPY or /replay?date=YYYY-MM-DD&hour=14&tickers=SPY,QQQ"
 
 
 class Tickers(NamedTuple):
@@ -64,9 +65,9 @@ def replay_moment(args: Mapping[str, str], now: datetime, calendar: Calendar) ->
     Raises BadRequest, one error code per row of the contract's validation table.
     """
     if not args.get("date"):
-        raise BadRequest("date is missing", code="MISSING_PARAMETER")
+        raise BadRequest("date is missing", usage=REPLAY_USAGE)
     if not args.get("time") and not args.get("hour"):
-        raise BadRequest("time or hour is missing", code="MISSING_PARAMETER")
+        raise BadRequest("time or hour is missing", usage=REPLAY_USAGE)
     day = _day(args["date"], ny_day(now))
     moment = _time(args["time"]) if args.get("time") else _hour(args["hour"])
     session, asked = calendar.session(day) if day >= FIRST_DAY else None, ny(day, moment)

@@ -74,7 +74,7 @@ def daily_signals() -> Response:
     """The morning overview (v1-contract.md 4.7)."""
     asked, served = tickers(request.args), services()
     at, pipeline = served.clock(), served.pipeline
-    found, fear = pipeline.overviews(asked.symbols, at), pipeline.fear(at)
+    found, fear = pipeline.overviews(asked.symbols, at)
     is_open, next_day = served.calendar.is_open(at), served.calendar.next_trading_day(at)
     return jsonify(shapes.daily_signals(found, at, is_open, next_day, fear, pipeline.plan, pipeline.models))
 

@@ -15,6 +15,7 @@ from app.model.artefact import ModelSet
 from app.pipeline import Board, TickerSignal
 from app.signals.lock import decision_hour
 from app.signals.policy import BUCKETS, LEVELS, LONG_ABOVE, SHORT_BELOW, Decision, Gate
+from blueprints.errors import sentence
 
 MARKS = {"demo": "DEMO: ", "recorded": "RECORDED: ", "polygon": ""}
 PEAK_HOURS = (13, 14)
@@ -61,7 +62,7 @@ def _said(signal: TickerSignal, plan: Plan) -> str:
     said = signal.detail if signal.decision is None else signal.decision.reason
     if isinstance(signal.cause, NotEntitled):
         said = f"the data plan ({plan.name}) has no bars of this day: {said}"
-    return f"{said[:1].upper()}{said[1:]}".rstrip(".") + "."
+    return sentence(said)
 
 
 def _caveats(signal: TickerSignal, board: Board, plan: Plan) -> list[str]:

@@ -428,3 +428,19 @@ def test_all_waiting_of_a_request_ends_at_its_limit(build: Callable[..., Source]
     waited = time.monotonic() - began
     gate.set()
     assert waited < 2.5, "one limit for all three, not one each"
+
+
+def test_a_limit_inside_another_never_outlasts_it(build: Callable[..., Source], market: ScriptedMarket) -> None:
+    gate = threading.Event()
+
+    def wait(path: str) -> Reply | None:
+        gate.wait(5)
+        return None
+
+    market.fault = wait
+    source, began = build(), time.monotonic()
+    with time_limit(0.1), time_limit(60), pytest.raises(Upstream, match="within the request's time"):
+        source.intraday("SPY", new_york("2025-03-11 11:30"))
+    waited = time.monotonic() - began
+    gate.set()
+    assert waited < 2.5

@@ -14,6 +14,7 @@ from app.market.source import Plan
 from app.model.artefact import ENGINE_VERSION
 from app.pipeline import TickerSignal
 from app.signals.policy import SPEC_VERSION, Decision, shown_active, shown_other
+from blueprints.errors import sentence
 
 Json = dict[str, Any]
 
@@ -71,7 +72,7 @@ def probabilities(decision: Decision) -> tuple[float, float]:
 
 def fault(exc: PredictError) -> Json:
     """The two keys of a ticker whose data could not be had."""
-    return {"error": f"{exc.message[:1].upper()}{exc.message[1:]}.", "error_code": exc.code}
+    return {"error": sentence(exc.message), "error_code": exc.code}
 
 
 def unsupported(ticker: str) -> Json:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from app.market.calendar import NY
 from app.market.source import Plan
 from app.pipeline import Structure
-from app.signals.policy import Decision, Gate, actionable, best
+from app.signals.policy import Decision, Gate, actionable, best, session_of_hour
+from blueprints.errors import sentence
 from blueprints.v1 import texts
 from blueprints.v1.parameters import ReplayMoment
 from blueprints.v1.shapes.common import (
@@ -43,7 +44,7 @@ def replay(found: Mapping[str, Structure], moment: ReplayMoment, market_open: bo
         "simulated_hour": at.hour,
         "simulated_minute": at.minute,
         "market_open": market_open,
-        "session": "early" if at.hour < 11 else "late",
+        "session": session_of_hour(at.hour),
         "tickers": entries,
         "v6_signals": {ticker: entry["v6"] for ticker, entry in good.items()},
         "northstar": {ticker: entry["northstar"] for ticker, entry in good.items()},
@@ -60,11 +61,10 @@ def _entry(structure: Structure, moment: ReplayMoment, plan: Plan) -> Json:
     if not moment.trading_day or signal.gate is Gate.NO_MARKET_DATA or _is_empty(structure, moment):
         day = moment.at.astimezone(NY).date()
         return {"error": f"There are no market data of {structure.ticker} for {day}.", "error_code": "NO_MARKET_DATA"}
-    broken = structure.fault or structure.minutes_fault
-    if broken is not None and signal.decision is None:
-        return fault(broken)
+    if structure.broken is not None and signal.decision is None:
+        return fault(structure.broken)
     if signal.gate is not None and signal.gate.is_fault:
-        return {"error": f"{signal.detail[:1].upper()}{signal.detail[1:]}.", "error_code": signal.gate.value}
+        return {"error": sentence(signal.detail), "error_code": signal.gate.value}
     decision = signal.decision
     p_a, p_b = (None, None) if decision is None else probabilities(decision)
     return {

@@ -10,7 +10,7 @@ from app.errors import NotEntitled
 from app.market.calendar import NY
 from app.market.source import Plan
 from app.pipeline import Structure
-from app.signals.policy import Decision, action_of, confidence, session_of_hour
+from app.signals.policy import Decision, Gate, action_of, confidence, session_of_hour
 from app.structure import ENOUGH_DAYS, ENOUGH_MINUTES
 from blueprints.v1 import texts
 from blueprints.v1.shapes.common import (
@@ -138,7 +138,7 @@ def _clocked(at: datetime, market_open: bool) -> Json:
 
 
 def _is_unsupported(structure: Structure) -> bool:
-    return structure.signal.gate is not None and structure.signal.gate.value == "UNSUPPORTED_TICKER"
+    return structure.signal.gate is Gate.UNSUPPORTED_TICKER
 
 
 def _mtf_entry(structure: Structure) -> Json:
@@ -152,7 +152,7 @@ def _mtf_entry(structure: Structure) -> Json:
         "alignment": None if detail is None else ALIGNED.get(str(detail["direction"]), "neutral"),
         "alignment_detail": detail,
     }
-    broken = structure.fault or structure.minutes_fault
+    broken = structure.broken
     return body if broken is None or isinstance(broken, NotEntitled) else body | fault(broken)
 
 
@@ -229,9 +229,8 @@ def _v6_signals(decision: Decision) -> Json:
 def _without_minutes(structure: Structure) -> Json:
     if _is_unsupported(structure):
         return unsupported(structure.ticker)
-    broken = structure.fault or structure.minutes_fault
-    if broken is not None:
-        return {**fault(broken), "bars_available": structure.minutes}
+    if structure.broken is not None:
+        return {**fault(structure.broken), "bars_available": structure.minutes}
     text = f"{structure.minutes} one-minute bars of the day are known; {ENOUGH_MINUTES} are needed."
     return {"error": text, "error_code": "INSUFFICIENT_DATA", "bars_available": structure.minutes}
 
