@@ -7,3 +7,4 @@ monkey.patch_all()
 from app.factory import create_app  # noqa: E402
 
 app = create_app()
+app.extensions["predict-server"].start()

@@ -1,28 +1,35 @@
-"""The command line: serve, demo, import, replay, train, evaluate. One function each; every failure is one sentence."""
+"""The command line: one function for each command; every failure is one sentence."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 
 from app import config
+from app.clock import Clock, running_clock, wall_clock
 from app.errors import BadRequest, BrokenData, PredictError
-from app.factory import POLICY, create_app
-from app.market.calendar import Calendar
+from app.factory import POLICY, Core, build, create_app
+from app.market.backfill import backfill as backfilled
+from app.market.calendar import Calendar, ny_day
+from app.market.demo import HISTORY_FROM, LAP, DemoFeed
 from app.market.recorded import RecordedBars, describe, series_of
+from app.market.standin import FAULTS, PLANS, OnOurDays, StandIn
+from app.market.wire import Feed, Wire
 from app.model import building, report
 from app.model.artefact import load_models, save_models
 from app.model.evaluation import Cell, as_record, from_record
 from app.model.v6 import V6Model
 from app.signals.policy import SUPPORTED
 
+LATE = timedelta(minutes=15)
 HOW_TO_GET_DATA = (
     "The report above is the stored one. To make it anew, bring in five-minute and daily bars of SPY, QQQ and IWM that "
     "reach from before 2022 to 2024-12-31 (files named like SPY_5min.parquet and SPY_1day.parquet, columns t o h l c v): "
@@ -90,6 +97,76 @@ def replay(day: str, moment: str, ticker: str) -> None:
     if answer.status_code != 200:
         raise BadRequest(body["error"].rstrip("."))
     click.echo(json.dumps(body, indent=2))
+
+
+@cli.command()
+@click.option("--days", type=click.IntRange(1, 5000), required=True, help="how many past trading days")
+@click.option("--ticker", type=click.Choice([*SUPPORTED, "all"]), default="all", help="one symbol; all otherwise")
+def backfill(days: int, ticker: str) -> None:
+    """Bring past days in from the provider, within the plan's budget; run it again to go on after a break."""
+    core = build(config.load())
+    core.follower.probe_now()
+    tickers = SUPPORTED if ticker == "all" else (ticker,)
+    past = core.calendar.days_before(ny_day(core.market.clock()), days)
+    for brought in backfilled(core.source, tickers, past):
+        left = _minutes_left(core, brought.calls - brought.done)
+        what = f"{brought.ticker} {brought.first} to {brought.last}: {brought.bars} bars"
+        click.echo(f"{what} ({brought.done} of {brought.calls} calls, {left})")
+    first = core.source.entitlement.history_from if core.source.entitlement else past[0]
+    if first > past[0]:
+        click.echo(f"The plan's history begins on {first}: the days before cannot be had.")
+
+
+def _minutes_left(core: Core, calls: int) -> str:
+    if not calls:
+        return "done"
+    budget = core.market.budget
+    seconds = calls * budget.limit.window_s / budget.limit.calls if budget is not None else 0.0
+    return f"about {max(1, round(seconds / 60))} min left"
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(0, 65_535), default=9100, show_default=True, help="0: any free one")
+@click.option("--market", type=click.Choice(["demo", "recorded"]), default="demo", show_default=True)
+@click.option("--plan", type=click.Choice(list(PLANS)), default="advanced", show_default=True)
+@click.option("--fault", type=click.Choice(list(FAULTS)), metavar="NAME", help="misbehave from the start")
+def polygon(port: int, market: str, plan: str, fault: str | None) -> None:
+    """Play the market-data provider on loopback, until Ctrl-C.
+
+    demo: the synthetic market's sessions, stamped with the real calendar's days up to now, so that a live server, whose
+    clock is the wall's, can follow it. recorded: the imported bars on their own days, with a clock that starts there: a
+    live server finds past days, and none of today.
+    """
+    ends = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    with _stand_in(port, market, plan) as provider:
+        if fault is not None:
+            provider.misbehave(fault)
+        click.echo(f"The provider's stand-in ({market} market, {plan} plan) is at {provider.address}")
+        where = f"POLYGON_API_KEY=anything POLYGON_BASE_URL={provider.address}"
+        click.echo(f"A server that asks it: MARKET=polygon {where} python -m app serve")
+        click.echo(f"Faults: curl {provider.address}/_fault; curl -X PUT .../_fault/NAME; curl -X DELETE .../_fault")
+        signal.sigwait(ends)
+
+
+def _stand_in(port: int, market: str, plan: str) -> StandIn:
+    calendar = Calendar()
+    feed, clock = _played(market, calendar)
+    late = LATE if PLANS[plan].delayed else timedelta(0)
+    try:
+        return StandIn(Wire(feed, calendar, clock, late), port=port, plan=plan, clock=clock)
+    except OSError as exc:
+        raise click.ClickException(f"cannot listen on port {port}: {exc.strerror}") from None
+
+
+def _played(market: str, calendar: Calendar) -> tuple[Feed, Clock]:
+    if market == "demo":
+        return OnOurDays(DemoFeed(calendar), calendar, HISTORY_FROM, LAP[1]), wall_clock
+    recorded = _recorded(config.load())
+    start = recorded.default_start(SUPPORTED)
+    if start is None:
+        raise click.ClickException("no recorded bars were brought in yet: python -m app import FILE...")
+    return recorded, running_clock(start, 1.0, datetime.now(UTC))
 
 
 @cli.command()

@@ -1,16 +1,28 @@
-"""Market time: the one seam through which the server reads a clock. `Clock()` gives an aware New York moment.
+"""Time: the one seam through which the server reads a clock. `Clock()` gives market time, an aware New York moment.
 
-Limits, deadlines and cache ages use the machine's monotonic time instead (ruling M3).
+Limits, deadlines, pauses and the breaker use real time instead (ruling M3): a `Timer`.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.market.calendar import NY
 
 Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """Real seconds. `now`: since some moment, never backwards; `epoch`: since 1970, the same for all processes of a
+    machine, for what they share; `sleep`: wait so many seconds."""
+
+    now: Callable[[], float] = time.monotonic
+    epoch: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
 
 
 def wall_clock() -> datetime:

@@ -63,6 +63,14 @@ class Settings(BaseSettings):
     polygon_delay_minutes: int = Field(
         0, alias="POLYGON_DELAY_MINUTES", ge=0, le=60, description="how late the plan's bars are (15 on delayed plans)"
     )
+    polygon_calls_per_minute: int | None = Field(
+        None,
+        alias="POLYGON_CALLS_PER_MINUTE",
+        ge=1,
+        le=3000,
+        description="cap on calls to the provider in any minute; default: 5 until the start-up probe finds a paid plan, "
+        "then 50 a second",
+    )
     redis_url: SecretStr | None = Field(
         None, alias="REDIS_URL", description="shared state of several workers or replicas"
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,67 +13,130 @@ from flask import Flask
 
 import blueprints
 import middleware
-from app.clock import Clock, running_clock, wall_clock
+from app.clock import Clock, Timer, running_clock, wall_clock
 from app.config import VERSION, Settings, load
 from app.errors import Unavailable
+from app.follower import Follower
 from app.market.bars import Span
+from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, Limit
 from app.market.cache import BarCache
 from app.market.calendar import NY, Calendar
+from app.market.calling import failed, kind_of, metered, persistent
 from app.market.demo import SEED, DemoFeed, demo_moment
-from app.market.polygon import HttpTransport, Polygon, Transport, no_key
+from app.market.plan import Entitlement, Plan
+from app.market.polygon import HttpTransport, Polygon, Reply, Transport, no_key
 from app.market.recorded import RecordedBars
-from app.market.source import Plan, Source
+from app.market.source import Source
 from app.market.wire import NoFeed, Wire
 from app.model.artefact import ModelSet, PolicyStamp, load_models
 from app.pipeline import Pipeline
 from app.signals.policy import LONG_ABOVE, SHORT_BELOW, SPEC_VERSION, SUPPORTED
 from app.signals.store import SqliteStore
 from blueprints.services import Services
+from middleware.breaker import Breaker
 
 log = logging.getLogger("predict")
 
 POLICY = PolicyStamp(SPEC_VERSION, LONG_ABOVE, SHORT_BELOW)
 SETTLE = timedelta(seconds=5)
 WARNINGS = frozenset(
-    {"store_degraded", "cache_unavailable", "cache_unreadable", "cache_unwritable", "bars_rejected", "fetch_broke"}
+    {
+        "bars_rejected",
+        "breaker_changed",
+        "budget_in_memory",
+        "cache_unavailable",
+        "cache_unreadable",
+        "cache_unwritable",
+        "fetch_broke",
+        "follower_broke",
+        "history_rebased",
+        "provider_pauses_us",
+        "store_degraded",
+    }
 )
-NEWS = frozenset({"signal_locked", "store_recovered"})
+NEWS = frozenset({"plan_probed", "signal_locked", "store_recovered"})
 
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """One of the three markets: how it is asked, its clock, what its data are, and the name its records go by."""
+    """One of the three markets: how it is asked, its clock, what its data are, and the name its records go by. `budget` and
+    `breaker` guard a provider that is asked over the network."""
 
     transport: Transport
     clock: Clock
     plan: Plan
     namespace: str
     degraded: list[str] = field(default_factory=list)
+    budget: Budget | None = None
+    breaker: Breaker[Reply] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The server without its doors."""
+
+    settings: Settings
+    market: Market
+    calendar: Calendar
+    store: SqliteStore
+    source: Source
+    pipeline: Pipeline
+    follower: Follower
 
 
 def create_app(
-    settings: Settings | None = None, *, clock: Clock | None = None, transport: Transport | None = None
+    settings: Settings | None = None,
+    *,
+    clock: Clock | None = None,
+    transport: Transport | None = None,
+    timer: Timer | None = None,
 ) -> Flask:
-    """The whole server. `clock` and `transport` replace the market's own: tests hand them in.
+    """The whole server. `clock`, `timer` and `transport` replace the market's own, its guards included: tests hand them in.
 
     Raises SettingsError with a sentence that names the wrong variable.
     """
-    settings = settings or load()
-    calendar = Calendar()
+    core = build(settings or load(), clock=clock, transport=transport, timer=timer)
+    app = Flask("predict", static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    blueprints.register(app, _services(core))
+    middleware.install(app)
+    _say_what_is_missing(core)
+    return app
+
+
+def build(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    transport: Transport | None = None,
+    timer: Timer | None = None,
+) -> Core:
+    """Market, model, signals and follower, joined; nothing runs yet."""
+    timer, calendar = timer or Timer(), Calendar()
     models = load_models(settings.models_dir, SUPPORTED, POLICY)
-    market = _with(_market(settings, calendar, models, clock), clock, transport)
+    market = _with(_market(settings, calendar, models, clock, timer), clock, transport)
     folder = settings.data_dir / market.namespace
     store = SqliteStore(folder / "record.sqlite3", notice)
     cache = BarCache(folder / "bars.sqlite3", notice)
     polygon = Polygon(market.transport, calendar, settings.polygon_base_url)
-    source = Source(polygon, cache, store, calendar, market.clock, market.plan, notice)
+    source = Source(polygon, cache, store, calendar, market.clock, market.plan, notice, timer)
     pipeline = Pipeline(source, models, store, calendar, market.clock, notice)
-    app = Flask("predict", static_folder=None)
-    app.json.sort_keys = False  # type: ignore[attr-defined]
-    blueprints.register(app, _services(settings, market, calendar, pipeline, store))
-    middleware.install(app)
-    _say_what_is_missing(settings, models, market)
-    return app
+
+    def entitle(found: Entitlement) -> None:
+        source.entitle(found)
+        if market.budget is not None and settings.polygon_calls_per_minute is None:
+            market.budget.limit = PAID_PLAN if found.today else SMALL_PLAN
+
+    if market.budget is not None:
+        market.budget.reserve_by(lambda: len(SUPPORTED) if _is_live(source, calendar, market.clock) else 0)
+    probed = polygon if market.budget is not None else None
+    follower = Follower(source, pipeline, calendar, market.clock, timer, notice, probed, entitle)
+    return Core(settings, market, calendar, store, source, pipeline, follower)
+
+
+def _is_live(source: Source, calendar: Calendar, clock: Clock) -> bool:
+    """Whether the running day needs calls of its own now."""
+    return source.plan.has_today and calendar.is_open(clock())
 
 
 def notice(event: str, **fields: object) -> None:
@@ -82,12 +146,12 @@ def notice(event: str, **fields: object) -> None:
         log.log(level, "%s %s", event, " ".join(f"{key}={value}" for key, value in fields.items()))
 
 
-def _market(settings: Settings, calendar: Calendar, models: ModelSet, clock: Clock | None) -> Market:
+def _market(settings: Settings, calendar: Calendar, models: ModelSet, clock: Clock | None, timer: Timer) -> Market:
     if settings.market == "demo":
         return _demo(calendar, models, clock)
     if settings.market == "recorded":
         return _recorded(settings, calendar, clock)
-    return _polygon(settings)
+    return _polygon(settings, timer)
 
 
 def _demo(calendar: Calendar, models: ModelSet, clock: Clock | None) -> Market:
@@ -115,61 +179,109 @@ def _recorded_clock(settings: Settings, start: datetime | None) -> Clock:
     return wall_clock if start is None else running_clock(start, settings.clock_speed, began)
 
 
-def _polygon(settings: Settings) -> Market:
+def _polygon(settings: Settings, timer: Timer) -> Market:
     plan = Plan("polygon", Span.MINUTE, timedelta(minutes=settings.polygon_delay_minutes), SETTLE)
     if settings.polygon_api_key is None or not settings.has_key:
         return Market(no_key, wall_clock, plan, "polygon", ["no_api_key"])
-    transport = HttpTransport(settings.polygon_base_url, settings.polygon_api_key.get_secret_value())
-    return Market(transport, wall_clock, plan, "polygon")
+    key, cap = settings.polygon_api_key.get_secret_value(), settings.polygon_calls_per_minute
+    limit = SMALL_PLAN if cap is None else Limit(cap, 60.0)
+    budget = Budget(settings.data_dir / "polygon" / "budget.sqlite3", key, limit, timer, notice)
+    http = HttpTransport(settings.polygon_base_url, key)
+    breaker = middleware.wrap(
+        persistent(metered(http, budget), timer), kind_of=kind_of, failed=failed, notice=notice, now=timer.now
+    )
+    return Market(breaker, wall_clock, plan, "polygon", budget=budget, breaker=breaker)
 
 
 def _with(market: Market, clock: Clock | None, transport: Transport | None) -> Market:
-    return Market(transport or market.transport, clock or market.clock, market.plan, market.namespace, market.degraded)
+    if transport is not None:
+        market = replace(market, transport=transport, budget=None, breaker=None)
+    return replace(market, clock=clock or market.clock)
 
 
-def _services(
-    settings: Settings, market: Market, calendar: Calendar, pipeline: Pipeline, store: SqliteStore
-) -> Services:
+def _services(core: Core) -> Services:
     started = time.monotonic()
-    stopping: list[bool] = []
+    stopping = threading.Event()
+    pipeline, store = core.pipeline, core.store
 
     def degraded() -> list[str]:
-        found = [*market.degraded, *(f"no_model_{ticker}" for ticker in pipeline.models.missing)]
-        return found + (["store"] if store.degraded() else []) + (["can_forget"] if settings.can_forget else [])
+        found = [*core.market.degraded, *(f"no_model_{ticker}" for ticker in pipeline.models.missing)]
+        found += ["store"] if store.degraded() else []
+        return found + _troubles(core) + (["can_forget"] if core.settings.can_forget else [])
 
     def ready() -> str | None:
-        if stopping:
+        if stopping.is_set():
             return "stopping"
         if not pipeline.models.models:
             return "no model is loaded"
         return store.degraded()
 
+    def start() -> None:
+        if "no_api_key" not in core.market.degraded:
+            threading.Thread(target=core.follower.run, args=(stopping,), name="follower", daemon=True).start()
+
     return Services(
         pipeline=pipeline,
-        clock=market.clock,
-        calendar=calendar,
+        clock=core.market.clock,
+        calendar=core.calendar,
         degraded=degraded,
-        operations=lambda: _operations(market, pipeline, store),
+        operations=lambda: _operations(core),
         uptime_s=lambda: time.monotonic() - started,
         ready=ready,
-        stop=lambda: stopping.append(True),
+        start=start,
+        stop=stopping.set,
         version=VERSION,
     )
 
 
-def _operations(market: Market, pipeline: Pipeline, store: SqliteStore) -> dict[str, Any]:
+def _troubles(core: Core) -> list[str]:
+    """What is wrong between this server and its provider, as short names."""
+    budget, breaker, following = core.market.budget, core.market.breaker, core.follower.status()
+    found = []
+    if budget is not None:
+        spending = budget.spending()
+        found += ["api_key_refused"] if spending.key_refused else ["budget_spent"] if not spending.left else []
+        found += ["provider_pause"] if spending.paused_s and not spending.key_refused else []
+    if breaker is not None and any(circuit.state != "closed" for circuit in breaker.states().values()):
+        found.append("provider_failing")
+    if following.last_step_s is not None and not following.alive:
+        found.append("follower_stopped")
+    return found
+
+
+def _operations(core: Core) -> dict[str, Any]:
+    pipeline, budget, breaker = core.pipeline, core.market.budget, core.market.breaker
     return {
         "market": pipeline.plan.source,
-        "market_time": market.clock().astimezone(NY).isoformat(timespec="seconds"),
-        "plan": {"name": pipeline.plan.name, "delay_s": pipeline.plan.delay.total_seconds()},
+        "market_time": core.market.clock().astimezone(NY).isoformat(timespec="seconds"),
+        "plan": _plan(core.source),
         "fetches": pipeline.fetches(),
-        "store": {"kind": "sqlite", "failing": store.degraded() is not None},
+        "budget": None if budget is None else _rounded(asdict(budget.spending())),
+        "breaker": {} if breaker is None else {k: _rounded(asdict(s)) for k, s in breaker.states().items()},
+        "follower": _rounded(asdict(core.follower.status())),
+        "store": {"kind": "sqlite", "failing": core.store.degraded() is not None},
         "models_missing": dict(pipeline.models.missing),
     }
 
 
-def _say_what_is_missing(settings: Settings, models: ModelSet, market: Market) -> None:
-    for why in models.missing.values():
+def _plan(source: Source) -> dict[str, Any]:
+    plan, found = source.plan, source.entitlement
+    return {
+        "name": plan.name,
+        "delay_s": plan.delay.total_seconds(),
+        "probed": found is not None,
+        "history_from": None if found is None else found.history_from.isoformat(),
+        "clock_ahead_s": None if found is None else round(found.ahead.total_seconds(), 1),
+    }
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 1) if isinstance(value, float) else value for name, value in values.items()}
+
+
+def _say_what_is_missing(core: Core) -> None:
+    settings, market = core.settings, core.market
+    for why in core.pipeline.models.missing.values():
         log.warning("%s", why)
     if "no_api_key" in market.degraded:
         log.warning("no POLYGON_API_KEY: closed-market answers as usual, 503 where market data is needed")

@@ -17,7 +17,8 @@ from app.errors import BadRequest, BudgetSpent, NotEntitled, PredictError, TryLa
 from app.market.bars import Bars, Span, from_ms, no_bars
 from app.market.calendar import NY, ONE_DAY, Calendar, Session, ny_day
 from app.market.flight import time_limit
-from app.market.source import Known, MissingOpen, Plan, Source
+from app.market.plan import Plan
+from app.market.source import Known, MissingOpen, Source
 from app.model.artefact import ModelSet
 from app.model.features import LATE_FROM, MIN_DAYS, decision_hours, decision_moment, price_11am_of, v6_features
 from app.signals.daily import DailySignal, Vix, daily_signal, vix
@@ -190,6 +191,9 @@ class Pipeline:
         market_open = self._calendar.is_open(at)
         if market_open and not self.models.models:
             raise Unavailable("no model is loaded", part="models", code="MODEL_UNAVAILABLE")
+        self._source.use(_known_of(tickers), at)
+        if market_open:
+            self._prepare(tickers, at)
         with time_limit(READ_S):
             signals = {ticker: self.signal(ticker, at) for ticker in tickers}
         _refuse_without_key(list(signals.values()))
@@ -211,6 +215,9 @@ class Pipeline:
 
     def structures(self, tickers: Sequence[str], at: datetime, *, keep: bool = True) -> dict[str, Structure]:
         """Structure and signal of `tickers`, in that order. Raises Unavailable as `board` does for a missing key."""
+        if keep:
+            self._source.use(_known_of(tickers), at)
+        self._prepare(tickers, at)
         with time_limit(READ_S if keep else REPLAY_S):
             found = {ticker: self.structure(ticker, at, keep=keep) for ticker in tickers}
         _refuse_without_key([replace(s.signal, cause=s.fault) for s in found.values()])
@@ -246,6 +253,7 @@ class Pipeline:
 
     def overviews(self, tickers: Sequence[str], at: datetime) -> tuple[dict[str, Overview | PredictError], Vix | None]:
         """Daily signals, or per ticker why there is none, and the state of the volatility ETF."""
+        self._source.use(_known_of(tickers), at)
         with time_limit(READ_S):
             return self._each(tickers, lambda ticker: self._overview(ticker, at)), self._fear(at)
 
@@ -259,6 +267,7 @@ class Pipeline:
 
     def ranges(self, tickers: Sequence[str], at: datetime) -> dict[str, Ranges | PredictError]:
         """The day's price ranges (v1-contract.md 5.4), or per ticker why not."""
+        self._source.use(_known_of(tickers), at)
         return self._each(tickers, lambda ticker: self._ranges(ticker, at))
 
     def signal(self, ticker: str, at: datetime, *, keep: bool = True) -> TickerSignal:
@@ -425,6 +434,15 @@ class Pipeline:
         found = self._source.known_open(ticker, session.day) if session is not None and at >= session.open else None
         return None if found is None else found.price
 
+    def _prepare(self, tickers: Sequence[str], at: datetime) -> None:
+        """Start all fetches that an answer needs at once; who waits for one then waits for the slowest, not for the sum."""
+        traded = self._calendar.session_at(at) is not None and at.astimezone(NY).hour >= FIRST_HOUR
+        for ticker in _known_of(tickers):
+            if traded:
+                self._source.refresh(ticker, at)
+            else:
+                self._source.refresh_days(ticker, ny_day(at))
+
     def _each(self, tickers: Sequence[str], work: Callable[[str], T]) -> dict[str, T | PredictError]:
         """`work` for every ticker; a failure is its own ticker's. Raises Unavailable if nothing can be had without a key."""
         found: dict[str, T | PredictError] = {}
@@ -494,6 +512,10 @@ class Pipeline:
         """P11 as the day's record has it."""
         kept = (self.store.get(ticker, session.day, hour) for hour in decision_hours(session) if hour >= LATE_FROM)
         return next((decision.price_11am for decision in kept if decision is not None), None)
+
+
+def _known_of(tickers: Sequence[str]) -> list[str]:
+    return [ticker for ticker in tickers if ticker in SUPPORTED]
 
 
 def _supported(ticker: str) -> str:

@@ -23,6 +23,7 @@ class Services:
     operations  figures for `/health.operations` (open object, ruling V3)
     uptime_s    seconds since the start
     ready       None if this process may serve, else why not
+    start       begin to work in the background; whoever serves calls it once, after any fork
     stop        from now on `ready` says that the process is stopping
     """
 
@@ -33,6 +34,7 @@ class Services:
     operations: Callable[[], Mapping[str, Any]]
     uptime_s: Callable[[], float]
     ready: Callable[[], str | None]
+    start: Callable[[], None]
     stop: Callable[[], None]
     version: str
 

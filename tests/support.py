@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from app.clock import Timer
 from app.config import ARTEFACTS, Settings, load
 from app.factory import POLICY
 from app.market.bars import Bars, Span
@@ -50,6 +51,41 @@ class FakeClock:
 
     def forward(self, **delta: float) -> None:
         self.at += timedelta(**delta)
+
+
+class FakeTimer:
+    """Real time that stands still until a test moves it; who sleeps wakes when its moment has come. `hasty`: a sleep moves
+    the time itself, for tests with one thread."""
+
+    def __init__(self, *, hasty: bool = False) -> None:
+        self.at = 1_000_000.0
+        self.slept: list[float] = []
+        self._ends: list[float] = []
+        self._hasty = hasty
+        self._moved = threading.Condition()
+        self.timer = Timer(now=lambda: self.at, epoch=lambda: self.at, sleep=self._sleep)
+
+    @property
+    def sleeping(self) -> int:
+        """How many threads sleep beyond now."""
+        with self._moved:
+            return sum(end > self.at for end in self._ends)
+
+    def forward(self, seconds: float) -> None:
+        with self._moved:
+            self.at += seconds
+            self._moved.notify_all()
+
+    def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        if self._hasty:
+            return self.forward(seconds)
+        with self._moved:
+            ends = self.at + seconds
+            self._ends.append(ends)
+            self._moved.wait_for(lambda: self.at >= ends, timeout=60)
+            self._ends.remove(ends)
+        return None
 
 
 @lru_cache(maxsize=1)

@@ -17,6 +17,7 @@ ORDER = (
     "app.model",
     "app.signals",
     "app.pipeline",
+    "app.follower",
     "app.live",
     "blueprints",
     "app.factory",

@@ -133,6 +133,12 @@ def _by_window(how: np.ufunc, column: Floats, starts: Ints) -> Floats:
     return how.reduceat(column, starts) if len(starts) else column[:0]
 
 
+def joined(before: Bars, after: Bars) -> Bars:
+    """One series out of two that may overlap: from where `after` begins on, its word holds."""
+    kept = before[: int(np.searchsorted(before.t, after.t[0]))] if len(after) else before
+    return Bars(*(np.concatenate([getattr(kept, name), getattr(after, name)]) for name in COLUMNS))
+
+
 def no_bars() -> Bars:
     """A series without bars."""
     times, values = np.empty(0, dtype=np.int64), np.empty(0)

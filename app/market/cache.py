@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from app.market.bars import Bars, Span, no_bars, to_ms
 from app.market.calendar import ONE_DAY, midnight_ms
 from app.sqlite import Database
 
+T = TypeVar("T")
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS bars (
     ticker TEXT, span TEXT, t INTEGER, end INTEGER, o REAL, h REAL, l REAL, c REAL, v REAL, fetched_at INTEGER,
@@ -42,17 +44,29 @@ class BarCache:
 
     def get(self, ticker: str, span: Span, first: date, last: date) -> Bars | None:
         """The bars of days first .. last, or None if not all of these days are covered."""
-        if self._db is None:
+        if not self.covers(ticker, span, first, last):
             return None
-        try:
-            covered = self._db.rows(
-                "SELECT 1 FROM covered WHERE ticker = ? AND span = ? AND first_day <= ? AND last_day >= ? LIMIT 1",
-                (ticker, span.value, first.isoformat(), last.isoformat()),
-            )
-            return self._read(self._db, ticker, span, first, last) if covered else None
-        except Unavailable as exc:
-            self._notice("cache_unreadable", error=exc.message)
-            return None
+        return self._reading(lambda db: self._read(db, ticker, span, midnight_ms(first), midnight_ms(last + ONE_DAY)))
+
+    def covers(self, ticker: str, span: Span, first: date, last: date) -> bool:
+        """Whether all of the days first .. last are kept, those without bars too."""
+        sql = "SELECT 1 FROM covered WHERE ticker = ? AND span = ? AND first_day <= ? AND last_day >= ? LIMIT 1"
+        key = (ticker, span.value, first.isoformat(), last.isoformat())
+        return bool(self._reading(lambda db: db.rows(sql, key)))
+
+    def peek(self, ticker: str, span: Span) -> Bars:
+        """Whatever bars there are, in one series; covered or not."""
+        return self._reading(lambda db: self._read(db, ticker, span, 0, 2**62)) or no_bars()
+
+    def forget(self, ticker: str) -> None:
+        """Drop all that is kept of a ticker."""
+
+        def drop(db: Database) -> None:
+            with db.transaction():
+                db.write("DELETE FROM bars WHERE ticker = ?", (ticker,))
+                db.write("DELETE FROM covered WHERE ticker = ?", (ticker,))
+
+        self._reading(drop)
 
     def put(self, ticker: str, span: Span, first: date, last: date, bars: Bars, fetched: datetime) -> None:
         """Keep the bars of days first .. last; all of these days must have been over when they were fetched."""
@@ -78,10 +92,19 @@ class BarCache:
         if self._db is not None:
             self._db.close()
 
+    def _reading(self, work: Callable[[Database], T]) -> T | None:
+        if self._db is None:
+            return None
+        try:
+            return work(self._db)
+        except Unavailable as exc:
+            self._notice("cache_unreadable", error=exc.message)
+            return None
+
     @staticmethod
-    def _read(db: Database, ticker: str, span: Span, first: date, last: date) -> Bars:
+    def _read(db: Database, ticker: str, span: Span, first_ms: int, end_ms: int) -> Bars:
         rows = db.rows(
             "SELECT t, end, o, h, l, c, v FROM bars WHERE ticker = ? AND span = ? AND t >= ? AND t < ? ORDER BY t",
-            (ticker, span.value, midnight_ms(first), midnight_ms(last + ONE_DAY)),
+            (ticker, span.value, first_ms, end_ms),
         )
         return Bars(*(np.array(column) for column in zip(*rows, strict=True))) if rows else no_bars()

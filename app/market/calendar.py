@@ -115,6 +115,11 @@ class Calendar:
             found.append(day)
         return tuple(reversed(found))
 
+    def trading_days(self, first: date, last: date) -> list[date]:
+        """The trading days first .. last, ascending."""
+        days = (date.fromordinal(n) for n in range(first.toordinal(), last.toordinal() + 1))
+        return [day for day in days if self.session(day) is not None]
+
     def days_after(self, day: date) -> Iterator[date]:
         """The trading days after `day`, without end."""
         while True:

@@ -8,9 +8,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from app.errors import PredictError, TryLater, Upstream
 
@@ -52,18 +52,27 @@ class SingleFlight(Generic[T]):
         Raises what `fetch` raises; Upstream when `timeout_s` real seconds or the block's time limit are over first;
         TryLater when MAX_WAITING fetches are under way already.
         """
-        with self._lock:
-            future = self._running.get(key)
-            if future is None:
-                if len(self._running) >= MAX_WAITING:
-                    raise TryLater("too many fetches of market data are under way", retry_after=5)
-                future = self._running[key] = self._pool.submit(self._fetch, key, fetch)
+        future = self._submitted(key, fetch)
         try:
             return future.result(_remaining(timeout_s))
         except PredictError as exc:
             raise afresh(exc) from None
         except TimeoutError:
             raise Upstream("the market data did not arrive within the request's time", retry_after=5) from None
+
+    def start(self, key: Hashable, fetch: Callable[[], T]) -> None:
+        """Begin `fetch` unless a twin runs or too many do; waits for nothing and raises nothing."""
+        with suppress(TryLater):
+            self._submitted(key, fetch)
+
+    def _submitted(self, key: Hashable, fetch: Callable[[], T]) -> Future[T]:
+        with self._lock:
+            future = self._running.get(key)
+            if future is None:
+                if len(self._running) >= MAX_WAITING:
+                    raise TryLater("too many fetches of market data are under way", retry_after=5)
+                future = self._running[key] = self._pool.submit(self._fetch, key, fetch)
+            return future
 
     def waiting(self) -> int:
         """How many fetches are under way or queued."""
@@ -114,6 +123,11 @@ class Recent(Generic[T]):
         with self._lock:
             return list(self._values.values())
 
-    def clear(self) -> None:
+    def forget(self, which: Callable[[Any], bool]) -> None:
+        """Drop the values whose keys `which` picks."""
         with self._lock:
-            self._values.clear()
+            for key in [key for key in self._values if which(key)]:
+                del self._values[key]
+
+    def clear(self) -> None:
+        self.forget(lambda key: True)

@@ -13,7 +13,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -29,6 +30,7 @@ from app.market.calendar import Calendar, midnight_ms
 MAX_PAGES = 100
 PAGE_LIMIT = 50_000
 MAX_REPLY_BYTES = 64 * 2**20
+LONGEST_WAIT_S = 3600.0
 HOSTS = frozenset({"api.massive.com", "api.polygon.io"})
 PATH_SPAN = {
     Span.MINUTE: "1/minute",
@@ -38,14 +40,17 @@ PATH_SPAN = {
     Span.DAY: "1/day",
 }
 FIELDS = ("o", "h", "l", "c", "v")
+KEY_REFUSED = "the provider does not know the API key"
 
 
 class Reply(NamedTuple):
-    """What a transport brings back: HTTP status, decoded JSON (None if it was not JSON), seconds of Retry-After."""
+    """What a transport brings back: HTTP status, decoded JSON (None if it was not JSON), seconds of Retry-After, and how
+    many seconds the call took."""
 
     status: int
     body: Any
     retry_after: float | None = None
+    took_s: float = 0.0
 
 
 class NotFound(Upstream):
@@ -80,8 +85,9 @@ class Polygon:
         self._calendar = calendar
         self._origin = _origin(base_url)
 
-    def aggregates(self, ticker: str, span: Span, first: date, last: date) -> Aggregates:
-        """All bars that start on New York days `first` .. `last`, split-adjusted, repaired."""
+    def aggregates(self, ticker: str, span: Span, first: date | int, last: date) -> Aggregates:
+        """All bars that start from New York day `first`, or from that moment in ms, to the end of day `last`;
+        split-adjusted, repaired."""
         path = f"/v2/aggs/ticker/{ticker}/range/{PATH_SPAN[span]}/{first}/{last}"
         params = {"adjusted": "true", "sort": "asc", "limit": str(PAGE_LIMIT)}
         rows: list[Any] = []
@@ -94,7 +100,8 @@ class Polygon:
                 raise Upstream("the provider's answer holds no list of bars")
             rows += results
             delayed = delayed or page.get("status") == "DELAYED"
-        return self._aggregates(rows, span, delayed, (first, last))
+        window = first if isinstance(first, int) else midnight_ms(first), midnight_ms(last) + Span.DAY.ms * 25 // 24
+        return self._aggregates(rows, span, delayed, window)
 
     def snapshot_open(self, ticker: str) -> float | None:
         """Today's official open from the snapshot; None if it is not known yet (0 means unknown, polygon.md 3.14)."""
@@ -104,9 +111,21 @@ class Polygon:
         price = day.get("o") if isinstance(day, dict) else None
         return float(price) if isinstance(price, int | float) and _is_number(price) and price > 0 else None
 
-    def _aggregates(self, rows: list[Any], span: Span, delayed: bool, days: tuple[date, date]) -> Aggregates:
+    def server_time(self) -> datetime:
+        """The provider's own clock (polygon.md 2, call 9)."""
+        reply = self._transport("/v1/marketstatus/now", {})
+        raise_for_reply(reply, marked=False)
+        try:
+            moment = datetime.fromisoformat(str(reply.body.get("serverTime")))
+        except ValueError:
+            raise Upstream("the provider's clock cannot be read") from None
+        if moment.tzinfo is None:
+            raise Upstream("the provider's clock names no time zone")
+        return moment
+
+    def _aggregates(self, rows: list[Any], span: Span, delayed: bool, window: tuple[int, int]) -> Aggregates:
         t, columns, malformed = _columns(rows)
-        outside = (t < midnight_ms(days[0])) | (t >= midnight_ms(days[1]) + Span.DAY.ms * 25 // 24)
+        outside = (t < window[0]) | (t >= window[1])
         columns = {name: column[~outside] for name, column in columns.items()}
         bars, rejected = repaired(t[~outside], columns, self._ends(span))
         rejected += Counter({"not a bar": malformed, "outside the days asked for": int(outside.sum())})
@@ -148,16 +167,16 @@ class Polygon:
         return body
 
 
-def raise_for_reply(reply: Reply) -> None:
-    """Failures of polygon.md 6 as errors; a good answer (`OK`, `DELAYED`) passes."""
+def raise_for_reply(reply: Reply, *, marked: bool = True) -> None:
+    """Failures of polygon.md 6 as errors; a good answer passes: one `marked` `OK` or `DELAYED`, where that is its form."""
     body = reply.body if isinstance(reply.body, dict) else {}
     if reply.status == 200:
         if not isinstance(reply.body, dict):
             raise Upstream("the provider's answer is not JSON of the agreed shape")
-        if body.get("status") not in ("OK", "DELAYED"):
+        if marked and body.get("status") not in ("OK", "DELAYED"):
             raise Upstream(f"the provider did not answer the request: {_said(body)}")
     elif reply.status == 401:
-        raise Unavailable("the provider does not know the API key", part="api_key", code="DATA_FETCH_ERROR")
+        raise Unavailable(KEY_REFUSED, part="api_key", code="DATA_FETCH_ERROR")
     elif reply.status == 403:
         raise NotEntitled(f"the plan does not include this data ({_said(body)})")
     elif reply.status == 404:
@@ -220,14 +239,15 @@ class HttpTransport:
         self._session.mount(base_url, HTTPAdapter(pool_maxsize=pool, pool_connections=1))
 
     def __call__(self, path: str, params: Mapping[str, str]) -> Reply:
-        deadline = time.monotonic() + self._total_s
+        began = time.monotonic()
         try:
             response = self._session.get(
                 self._base_url + path, params=params, timeout=self._timeouts, stream=True, allow_redirects=False
             )
             with response:
-                body = _json_or_none(_read(response, deadline))
-                return Reply(response.status_code, body, _retry_after(response.headers.get("Retry-After")))
+                body = _json_or_none(_read(response, began + self._total_s))
+                wait = _retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
+                return Reply(response.status_code, body, wait, time.monotonic() - began)
         except requests.Timeout:
             raise Upstream("the provider did not answer in time") from None
         except (requests.RequestException, HTTPError, OSError, ValueError) as exc:
@@ -264,10 +284,17 @@ def _json_or_none(body: bytes) -> Any:
         return None
 
 
-def _retry_after(value: str | None) -> float | None:
-    """Seconds of a Retry-After header; dates and nonsense count as absent."""
-    digits = (value or "").strip()
-    return min(float(digits), 3600.0) if digits.isascii() and digits.isdigit() else None
+def _retry_after(value: str | None, date_header: str | None) -> float | None:
+    """Seconds of a Retry-After header (RFC 9110 10.2.3): a number, or a date by the provider's own clock. Nonsense counts
+    as absent."""
+    text = (value or "").strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text), LONGEST_WAIT_S)
+    try:
+        wait = (parsedate_to_datetime(text) - parsedate_to_datetime(date_header or "")).total_seconds()
+    except (ValueError, TypeError):
+        return None
+    return min(max(wait, 0.0), LONGEST_WAIT_S)
 
 
 def no_key(path: str, params: Mapping[str, str]) -> Reply:

@@ -1,70 +1,74 @@
 """Bars known at a moment. Past days come from the cache, today's bars from the provider, once for all who ask.
 
 Whatever is asked for is cut at `at`: a caller never sees a bar that had not ended. Every request path to market data
-goes through here; nothing here knows what the bars are for.
+goes through here; nothing here knows what the bars are for. Tickers that a follower keeps current are answered out of
+memory; the others are fetched by who asks first, for all who ask.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any, Protocol
 
 import numpy as np
 
-from app.clock import Clock
+from app.clock import Clock, Timer
 from app.errors import NotEntitled, PredictError, TryLater, Unavailable, Upstream
-from app.market.bars import Bars, Span, to_ms
+from app.market.bars import Bars, Span, joined, to_ms
+from app.market.budget import Priority, errand
 from app.market.cache import BarCache
-from app.market.calendar import ONE_DAY, Calendar, Session, midnight_ms, ny, ny_day
+from app.market.calendar import NY, ONE_DAY, Calendar, Session, midnight_ms, ny, ny_day
 from app.market.flight import Recent, SingleFlight, afresh
+from app.market.plan import Entitlement, Plan
 from app.market.polygon import Aggregates, NotFound, Polygon
 
 HISTORY = timedelta(days=730)
 STALE_AFTER = timedelta(minutes=15)
+LATE_AFTER = timedelta(seconds=15)
+"""How long after a bar became final the one before it is still current: the time of a fetch and its retries."""
+
 RETRY_AFTER = timedelta(seconds=60)
+REFUSED_FOR = timedelta(minutes=15)
+"""How long a refusal for the plan's sake is taken for an answer: it is permanent, but for a plan that is changed."""
+
+IN_USE_FOR = timedelta(minutes=5)
 DELAYED_BY = timedelta(minutes=15)
 """How late bars are that the provider itself calls delayed (polygon.md 4)."""
 
 REVISED_FOR = timedelta(days=2)
 """How long after a day its daily bar may still be missing or change (polygon.md 3.9, 5)."""
 
+REBASED_BY = 1e-3
+"""A close of days that no longer change that differs by more than this share was re-based: a split (polygon.md 3.13)."""
+
 DEADLINE_S = 5.0
+PATIENCE_S = 5.0
+"""Real seconds that a fetch may wait for its turn and retry (polygon.md 5)."""
+
+BACKFILL_PATIENCE_S = 900.0
 KEPT_SERIES = 256
-TODAY_WORKERS, HISTORY_WORKERS = 10, 3
-"""Fetches at a time: of the running day, and of all others, so that replays never starve it."""
+OVERLAP = 5
+"""Bars asked for again with the new ones of a minute: late prints are met, and a gap cannot go unseen."""
+
+TODAY_WORKERS, HISTORY_WORKERS = 7, 3
+"""Fetches at a time: of the running day, and of all others, so that replays never starve it; ten in all (polygon.md 5)."""
 
 MORNING = time(4)
 """From then on the daily bars of the days before have their last corrections (polygon.md 5)."""
 
 UNBROKEN_DAYS = 21
 Key = tuple[Any, ...]
-"""What a fetch is known by; its day stands last."""
+"""What a fetch is known by: its ticker first or second, its day last."""
 
 Notice = Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What the data of this deployment is: its name in `data_status`, the series that signals read (ruling M6), how late
-    its bars are, and how long after its end a bar may still change (ruling T2)."""
-
-    source: str
-    signal_span: Span
-    delay: timedelta = timedelta(0)
-    settle: timedelta = timedelta(0)
-    name: str | None = None
-
-    @property
-    def lateness(self) -> timedelta:
-        return self.delay + self.settle
-
-
-@dataclass(frozen=True, slots=True)
 class Known:
-    """Bars as of `fetched` (market time). `stale`: a newer fetch failed and these are served in its stead; `delayed`: the
-    provider itself called them late."""
+    """Bars as of `fetched` (market time). `stale`: a newer fetch failed or is late and these are served in its stead;
+    `delayed`: the provider itself called them late."""
 
     bars: Bars
     fetched: datetime
@@ -73,6 +77,15 @@ class Known:
 
     def until(self, at: datetime) -> Known:
         return replace(self, bars=self.bars.until(at))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A fetch that failed at `at` (market time), and for how long that is the answer."""
+
+    at: datetime
+    lasts: timedelta
+    error: PredictError
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +103,10 @@ class OpenStore(Protocol):
 
     def put_open(self, ticker: str, day: date, found: OfficialOpen) -> OfficialOpen:
         """Keep `found` unless one is kept already; returns the one that is kept."""
+        ...
+
+    def forget_opens(self, ticker: str, before: date) -> None:
+        """Drop the opens of the days before: their prices were re-based by a split."""
         ...
 
 
@@ -112,10 +129,16 @@ class Source:
         clock: Clock,
         plan: Plan,
         notice: Notice,
+        timer: Timer | None = None,
     ) -> None:
         self._plan = plan
         self._provider_delays = False
         self._end_of_day = False
+        self._entitlement: Entitlement | None = None
+        self._has_snapshots = True
+        self._followed: Callable[[str], bool] = lambda ticker: False
+        self._used: dict[str, datetime] = {}
+        self._timer = timer or Timer()
         self._polygon = polygon
         self._cache = cache
         self._opens = opens
@@ -125,18 +148,59 @@ class Source:
         self._flight: SingleFlight[Any] = SingleFlight(TODAY_WORKERS)
         self._history: SingleFlight[Any] = SingleFlight(HISTORY_WORKERS)
         self._kept: Recent[Known] = Recent(KEPT_SERIES)
-        self._failed: Recent[tuple[datetime, PredictError]] = Recent(KEPT_SERIES)
+        self._failed: Recent[Failure] = Recent(KEPT_SERIES)
 
     @property
     def plan(self) -> Plan:
         """The deployment's plan as far as it has shown itself: late if it is set so or if the provider marks its bars as
-        delayed, end of day if it refuses today's."""
+        delayed, end of day if it refuses today's. A clock that runs ahead of the provider's waits that much longer."""
         plan = self._plan
         if self._provider_delays and not plan.delay:
             plan = replace(plan, delay=DELAYED_BY)
+        if self._entitlement is not None and self._entitlement.ahead > timedelta(seconds=1):
+            plan = replace(plan, settle=plan.settle + self._entitlement.ahead)
         if plan.source != "polygon":
             return replace(plan, name=plan.source)
         return replace(plan, name="end_of_day" if self._end_of_day else "delayed" if plan.delay else "real_time")
+
+    @property
+    def entitlement(self) -> Entitlement | None:
+        """What the probe found; None before it has."""
+        return self._entitlement
+
+    def entitle(self, found: Entitlement) -> None:
+        """Take over what a probe found; what was refused before may be asked for again."""
+        self._entitlement = found
+        self._end_of_day = not found.today
+        self._has_snapshots = found.today
+        self._failed.forget(lambda key: True)
+
+    def follow_by(self, follows: Callable[[str], bool]) -> None:
+        """`follows(ticker)`: whether a follower keeps the ticker current, so that a request need not."""
+        self._followed = follows
+
+    def use(self, tickers: Iterable[str], at: datetime) -> None:
+        """These tickers were asked for at `at`."""
+        self._used.update(dict.fromkeys(tickers, at))
+
+    def in_use(self, at: datetime) -> list[str]:
+        """The tickers that were asked for in the last minutes."""
+        return [ticker for ticker, used in self._used.items() if timedelta(0) <= at - used < IN_USE_FOR]
+
+    def refresh(self, ticker: str, at: datetime) -> None:
+        """Start what a current answer about `ticker` needs and has not: its days, its bars of the day. Waits for nothing."""
+        self.refresh_days(ticker, ny_day(at))
+        for span in dict.fromkeys((self.plan.signal_span, Span.MINUTE)):
+            self._start(ticker, span, ny_day(at))
+
+    def refresh_days(self, ticker: str, day: date) -> None:
+        """Start the fetch of the daily bars before `day` unless they are here. Waits for nothing."""
+        self._start(ticker, Span.DAY, day)
+
+    def is_ready(self, ticker: str, until: datetime) -> bool:
+        """Whether memory alone holds the day's signal bars up to `until`."""
+        kept = self._kept.get((ticker, self.plan.signal_span, ny_day(until)))
+        return kept is not None and self._is_whole(kept, until)
 
     def daily(self, ticker: str, day: date) -> Bars:
         """Daily bars of the two years before `day`, all complete. `day` itself is not among them."""
@@ -158,7 +222,9 @@ class Source:
     def is_complete(self, ticker: str, until: datetime) -> bool:
         """Whether the day's signal bars are final up to `until` (ruling T2): a later bar exists, or they were fetched
         late enough for none to be missing."""
-        known = self._known(ticker, self.plan.signal_span, ny_day(until))
+        return self._is_whole(self._known(ticker, self.plan.signal_span, ny_day(until)), until)
+
+    def _is_whole(self, known: Known, until: datetime) -> bool:
         late = self.plan.settle + max(self.plan.delay, DELAYED_BY if known.delayed else timedelta(0))
         return bool(len(known.bars.since(until))) or known.fetched >= until + late
 
@@ -178,6 +244,40 @@ class Source:
             self.daily(ticker, session.day)
         kept = self.known_open(ticker, session.day)
         return kept or self._opens.put_open(ticker, session.day, self._learn_open(ticker, session, at))
+
+    def bring(self, ticker: str, first: date, last: date) -> int:
+        """Past days' one-minute bars into the cache, as few calls as pages; the days that are there cost none. Returns how
+        many bars came. Days first .. last must be over. Blocks for as long as the budget takes."""
+        missing = self.missing(ticker, first, last)
+        if not missing:
+            return 0
+        with errand(Priority.BACKFILL, BACKFILL_PATIENCE_S, self._timer):
+            found = self._aggregates(ticker, Span.MINUTE, missing[0], missing[-1]).bars
+        now = self._clock()
+        for day in missing:
+            bars = found[slice(*np.searchsorted(found.t, (midnight_ms(day), midnight_ms(day + ONE_DAY))).tolist())]
+            if self._is_settled(bars, Span.MINUTE, day, now):
+                self._cache.put(ticker, Span.MINUTE, day, day, bars, now)
+        return len(found)
+
+    def bring_days(self, ticker: str, first: date) -> int:
+        """The daily bars that replays from `first` on need, in one call. Returns how many there are."""
+        now = self._clock()
+        today = ny_day(now)
+        start, end = self._earliest(first - HISTORY), today - ONE_DAY
+        kept = self._cache.get(ticker, Span.DAY, start, end)
+        if kept is None:
+            with errand(Priority.BACKFILL, BACKFILL_PATIENCE_S, self._timer):
+                kept = self._daily_bars(ticker, start, end, now)
+            self._forget_if_rebased(ticker, kept, now)
+            if self._is_settled(kept, Span.DAY, today, now):
+                self._cache.put(ticker, Span.DAY, start, end, kept, now)
+        return len(kept)
+
+    def missing(self, ticker: str, first: date, last: date) -> Sequence[date]:
+        """The trading days first .. last whose one-minute bars are not in the cache and the plan's history has."""
+        days = self._calendar.trading_days(self._earliest(first), last)
+        return [day for day in days if not self._cache.covers(ticker, Span.MINUTE, day, day)]
 
     def fetches(self) -> int:
         """How many fetches are under way or queued."""
@@ -204,7 +304,8 @@ class Source:
         today = self._aggregates(ticker, Span.DAY, day, day)
         if len(today.bars):
             return OfficialOpen(float(today.bars.o[-1]), "daily")
-        price = self._snapshot_open(ticker) if day == ny_day(self._clock()) else None
+        live = day == ny_day(self._clock()) and self._has_snapshots
+        price = self._snapshot_open(ticker) if live else None
         if price is not None:
             return OfficialOpen(price, "snapshot")
         if midnight_ms(day) in today.starts:
@@ -215,16 +316,21 @@ class Source:
         """Today's open from the snapshot; None where the plan has no snapshots."""
         try:
             return self._polygon.snapshot_open(ticker)
-        except (NotEntitled, NotFound):
-            return None
+        except NotEntitled:
+            self._has_snapshots = False
+        except NotFound:
+            pass
+        return None
 
     def _known(self, ticker: str, span: Span, day: date) -> Known:
-        key = (ticker, span, day)
-        kept = self._kept.get(key)
+        """Fresh bars; of a followed ticker those in memory; else a fetch, and while it fails what is not too old."""
+        kept = self._kept.get((ticker, span, day))
         if kept is not None and self._is_fresh(kept, span, day):
             return kept
+        if kept is not None and self._is_served_meanwhile(kept, ticker, span, day):
+            return kept if span is Span.DAY or self._is_recent(kept, span) else replace(kept, stale=True)
         try:
-            known: Known = self._attempt(key, lambda: self._load(ticker, span, day))
+            known: Known = self._attempt((ticker, span, day), lambda: self._load(ticker, span, day))
         except (TryLater, NotEntitled, Unavailable) as exc:
             if kept is None or self._clock() - kept.fetched > STALE_AFTER:
                 raise
@@ -232,40 +338,80 @@ class Source:
             return replace(kept, stale=True)
         return known
 
+    def _is_served_meanwhile(self, kept: Known, ticker: str, span: Span, day: date) -> bool:
+        """Whether a follower brings what is newer, and what is kept will do until then."""
+        now = self._clock()
+        young = span is Span.DAY or now - kept.fetched <= STALE_AFTER
+        return young and day >= ny_day(now) and self._followed(ticker)
+
+    def _is_recent(self, kept: Known, span: Span) -> bool:
+        return self._last_final(kept.fetched, span) >= self._last_final(self._clock() - LATE_AFTER, span)
+
+    def _start(self, ticker: str, span: Span, day: date) -> None:
+        """Begin a fetch unless it is not needed, is under way, or failed lately."""
+        key, kept = (ticker, span, day), self._kept.get((ticker, span, day))
+        if (kept is not None and self._is_fresh(kept, span, day)) or self._recent_failure(key) is not None:
+            return
+        self._flight_of(key).start(key, lambda: self._remembering(key, lambda: self._load(ticker, span, day)))
+
     def _attempt(self, key: Key, fetch: Callable[[], Any]) -> Any:
-        """`fetch`, shared with its twins; within a minute of a failure that failure again."""
+        """`fetch`, shared with its twins; for a while after a failure that failure again."""
+        failed = self._recent_failure(key)
+        if failed is not None:
+            raise afresh(failed)
+        return self._flight_of(key).run(key, lambda: self._remembering(key, fetch), DEADLINE_S)
+
+    def _recent_failure(self, key: Key) -> PredictError | None:
         failed = self._failed.get(key)
-        if failed is not None and timedelta(0) <= self._clock() - failed[0] < RETRY_AFTER:
-            raise afresh(failed[1])
-        flight = self._flight if key[-1] == ny_day(self._clock()) else self._history
-        return flight.run(key, lambda: self._remembering(key, fetch), DEADLINE_S)
+        recent = failed is not None and timedelta(0) <= self._clock() - failed.at < failed.lasts
+        return failed.error if failed is not None and recent else None
+
+    def _flight_of(self, key: Key) -> SingleFlight[Any]:
+        return self._flight if key[-1] >= ny_day(self._clock()) else self._history
 
     def _remembering(self, key: Key, fetch: Callable[[], Any]) -> Any:
         try:
-            return fetch()
+            with errand(self._priority(key), PATIENCE_S, self._timer):
+                return fetch()
         except PredictError as exc:
-            self._failed.put(key, (self._clock(), afresh(exc)))
+            self._failed.put(key, Failure(self._clock(), _lasting(exc), afresh(exc)))
             raise
         except Exception as exc:  # whatever a provider's answer broke stays its own ticker's failure
             self._notice("fetch_broke", key=str(key), error=type(exc).__name__)
             broken = Upstream(f"the provider's answer could not be read ({type(exc).__name__})")
-            self._failed.put(key, (self._clock(), broken))
+            self._failed.put(key, Failure(self._clock(), RETRY_AFTER, broken))
             raise afresh(broken) from None
+
+    def _priority(self, key: Key) -> Priority:
+        if key[-1] < ny_day(self._clock()):
+            return Priority.REPLAY
+        return Priority.OPEN if Span.DAY in key or "open" in key else Priority.MINUTES
 
     def _load(self, ticker: str, span: Span, day: date) -> Known:
         """From the cache if the days are over and covered, else from the provider, and then into the cache."""
         now = self._clock()
-        first, last = (day - HISTORY, day - ONE_DAY) if span is Span.DAY else (day, day)
+        first, last = (self._earliest(day - HISTORY), day - ONE_DAY) if span is Span.DAY else (day, day)
         over = last < ny_day(now)
         bars, delayed = self._cache.get(ticker, span, first, last) if over else None, False
+        before = self._kept.get((ticker, span, day))
         if bars is None:
             bars, delayed = self._fetch(ticker, span, first, day, now)
             if over and self._is_settled(bars, span, day, now):
                 self._cache.put(ticker, span, first, last, bars, now)
         known = Known(bars, now, delayed=delayed)
-        self._refuse_shrunk(known, self._kept.get((ticker, span, day)))
+        self._refuse_shrunk(known, before)
+        if span is Span.DAY and before is None and day == ny_day(now):
+            self._forget_past_days(ticker, day)
         self._kept.put((ticker, span, day), known)
         return known
+
+    def _earliest(self, day: date) -> date:
+        """`day`, or the first one of the plan's history if that is later."""
+        return day if self._entitlement is None else max(day, self._entitlement.history_from)
+
+    def _forget_past_days(self, ticker: str, day: date) -> None:
+        """A new day's prices may be on another basis; past days come again out of the cache, which knows."""
+        self._kept.forget(lambda key: key[0] == ticker and key[-1] < day)
 
     def _refuse_shrunk(self, known: Known, before: Known | None) -> None:
         """An answer that lacks bars which were there a minute ago is a failure, not a quiet market."""
@@ -286,40 +432,88 @@ class Source:
     def _fetch(self, ticker: str, span: Span, first: date, day: date, now: datetime) -> tuple[Bars, bool]:
         """The provider's final bars of first .. day, and whether it calls them delayed; of daily bars that of `day` is not
         kept, only its open is learned."""
+        self._refuse_unentitled(span, day, now)
         if span is not Span.DAY:
             return self._intraday_bars(ticker, span, day, now)
-        bars = self._daily_bars(ticker, first, day)
+        bars = self._daily_bars(ticker, first, day, now)
         before = int(np.searchsorted(bars.t, midnight_ms(day)))
         session = self._calendar.session(day)
+        self._forget_if_rebased(ticker, bars[:before], now)
         if before < len(bars) and session is not None and now >= session.open:
             self._opens.put_open(ticker, day, OfficialOpen(float(bars.o[before]), "daily"))
         return bars[:before], False
+
+    def _refuse_unentitled(self, span: Span, day: date, now: datetime) -> None:
+        """What the probe found the plan not to have costs no call."""
+        if self._entitlement is None:
+            return
+        if day < self._entitlement.history_from:
+            raise NotEntitled(f"the plan's history begins on {self._entitlement.history_from}")
+        if span is not Span.DAY and day == ny_day(now) and not self._entitlement.today:
+            raise NotEntitled("the plan has no bars of the running day")
 
     def _intraday_bars(self, ticker: str, span: Span, day: date, now: datetime) -> tuple[Bars, bool]:
         """What today's bars say of the plan is remembered; a past day's say nothing of it."""
         today = day == ny_day(now)
         try:
-            found = self._aggregates(ticker, span, day, day)
+            continued = self._continued(ticker, span, day, now) if today else None
+            found, bars = continued or self._whole(ticker, span, day)
         except NotEntitled:
             self._end_of_day = self._end_of_day or today
             raise
         if today:
             self._end_of_day, self._provider_delays = False, found.delayed
-        return self._final(found.bars, now), found.delayed
+        return self._final(bars, now), found.delayed
 
-    def _daily_bars(self, ticker: str, first: date, day: date) -> Bars:
+    def _whole(self, ticker: str, span: Span, day: date) -> tuple[Aggregates, Bars]:
+        found = self._aggregates(ticker, span, day, day)
+        return found, found.bars
+
+    def _continued(self, ticker: str, span: Span, day: date, now: datetime) -> tuple[Aggregates, Bars] | None:
+        """The new bars, and the whole series with them. None where the day has to be asked for whole: at first, once an
+        hour, so that a decision rests on the same bars whether its server has followed all day or has just started, and
+        when the new bars do not join what is known."""
+        kept = self._kept.get((ticker, span, day))
+        if kept is None or not len(kept.bars) or self._clock_hour(kept.fetched) != self._clock_hour(now):
+            return None
+        found = self._aggregates(ticker, span, int(kept.bars.t[-OVERLAP:][0]), day)
+        joins = int(kept.bars.t[-1]) in found.bars.t
+        return (found, joined(kept.bars, found.bars)) if joins else None
+
+    def _clock_hour(self, at: datetime) -> int:
+        """The New York hour of the newest final bar's end."""
+        return (at - self.plan.lateness).astimezone(NY).hour
+
+    def _daily_bars(self, ticker: str, first: date, day: date, now: datetime) -> Bars:
         """Up to `day`, or up to the day before on a plan that refuses a range that ends today (polygon.md 6)."""
-        try:
-            return self._aggregates(ticker, Span.DAY, first, day).bars
-        except NotEntitled:
+        last = min(day, ny_day(now))
+        if self._end_of_day and last == day == ny_day(now):
             return self._aggregates(ticker, Span.DAY, first, day - ONE_DAY).bars
+        try:
+            return self._aggregates(ticker, Span.DAY, first, last).bars
+        except NotEntitled:
+            return self._aggregates(ticker, Span.DAY, first, last - ONE_DAY).bars
+
+    def _forget_if_rebased(self, ticker: str, daily: Bars, now: datetime) -> None:
+        """After a split the provider re-bases all history: what is kept of the ticker is on the old basis (polygon.md
+        3.13). The record of signals stays as it was said."""
+        known = self._cache.peek(ticker, Span.DAY)
+        firm = known[: int(np.searchsorted(known.t, to_ms(now - REVISED_FOR - ONE_DAY)))]
+        _, ours, theirs = np.intersect1d(firm.t, daily.t, return_indices=True)
+        ratios = firm.c[ours] / daily.c[theirs]
+        if not (np.abs(ratios - 1) > REBASED_BY).any():
+            return
+        self._notice("history_rebased", ticker=ticker, factor=round(float(ratios[0]), 4))
+        self._cache.forget(ticker)
+        self._kept.forget(lambda key: key[0] == ticker)
+        self._opens.forget_opens(ticker, ny_day(now))
 
     def _final(self, bars: Bars, now: datetime) -> Bars:
         """Without a last bar that may still change (ruling T2)."""
         running = len(bars) and bars.end[-1] > to_ms(now - self.plan.lateness)
         return bars[: len(bars) - 1] if running else bars
 
-    def _aggregates(self, ticker: str, span: Span, first: date, last: date) -> Aggregates:
+    def _aggregates(self, ticker: str, span: Span, first: date | int, last: date) -> Aggregates:
         found = self._polygon.aggregates(ticker, span, first, last)
         if found.rejected:
             self._notice("bars_rejected", ticker=ticker, span=str(span), rows=found.rejected.total())
@@ -335,6 +529,9 @@ class Source:
         if ny_day(known.fetched) > day:
             settled = self._is_settled(known.bars, span, day, known.fetched)
             return settled or abs(self._clock() - known.fetched) < RETRY_AFTER
+        session = self._calendar.session(day)
+        if session is not None and known.fetched >= session.close + self.plan.lateness:
+            return True
         return self._last_final(known.fetched, span) == self._last_final(self._clock(), span)
 
     def _reaches(self, daily: Bars, day: date) -> bool:
@@ -344,3 +541,12 @@ class Source:
 
     def _last_final(self, at: datetime, span: Span) -> int:
         return to_ms(at - self.plan.lateness) // span.ms
+
+
+def _lasting(exc: PredictError) -> timedelta:
+    """For how long a failure is the answer: the plan's refusal long, our own or the provider's pause as long as it says."""
+    if isinstance(exc, NotEntitled):
+        return REFUSED_FOR
+    if isinstance(exc, TryLater):
+        return min(RETRY_AFTER, timedelta(seconds=exc.retry_after))
+    return RETRY_AFTER

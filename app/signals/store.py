@@ -56,6 +56,10 @@ class SignalStore(Protocol):
         """Keep an open unless one is kept already; returns the one that holds."""
         ...
 
+    def forget_opens(self, ticker: str, before: date) -> None:
+        """Drop the opens of the days before: a split re-based their prices. Signals stay as they were said."""
+        ...
+
     def degraded(self) -> str | None:
         """Why writes are failing, or None."""
         ...
@@ -111,6 +115,11 @@ class SqliteStore:
             self._unwritten_opens.put((ticker, day), (ticker, day, winner))
         self._opens.put((ticker, day), winner)
         return winner
+
+    def forget_opens(self, ticker: str, before: date) -> None:
+        sql = "DELETE FROM opens WHERE ticker = ? AND day < ?"
+        self._try(lambda db: db.write(sql, (ticker, before.isoformat())))
+        self._opens.forget(lambda key: key[0] == ticker and key[1] < before)
 
     def degraded(self) -> str | None:
         return self._failure

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 
 from app.errors import BadRequest, Unavailable
-from app.market.source import Plan
+from app.market.plan import Plan
 from app.pipeline import Structure
 from blueprints.services import services
 from blueprints.v1 import shapes

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from app.errors import NotEntitled
 from app.market.calendar import NY
-from app.market.source import Plan
+from app.market.plan import Plan
 from app.model.artefact import ModelSet
 from app.pipeline import Board, TickerSignal
 from app.signals.lock import decision_hour

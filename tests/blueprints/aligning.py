@@ -7,7 +7,7 @@ from typing import Any
 
 from app.market.bars import Span
 from app.market.calendar import midnight_ms
-from app.market.source import Plan
+from app.market.plan import Plan
 from app.pipeline import Market, Structure, TickerSignal
 from app.structure import analyse, analyse_swing, view_at
 from app.structure.terms import Bias

@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 
 from app.errors import BrokenData
 from app.market.bars import Span
-from app.market.source import Plan
+from app.market.plan import Plan
 from app.pipeline import Market, Structure, TickerSignal
 from app.structure import ENOUGH_DAYS, Probabilities, analyse, analyse_swing, view_at
 from blueprints.v1 import shapes

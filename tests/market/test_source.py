@@ -15,8 +15,9 @@ from app.errors import NotEntitled, Upstream
 from app.market.bars import Span, to_ms
 from app.market.cache import BarCache
 from app.market.flight import time_limit
+from app.market.plan import Plan
 from app.market.polygon import Polygon, Reply
-from app.market.source import MissingOpen, OfficialOpen, Plan, Source
+from app.market.source import MissingOpen, OfficialOpen, Source
 from app.signals.store import SqliteStore
 from tests.support import CALENDAR, FakeClock, ScriptedMarket, dropping, new_york
 

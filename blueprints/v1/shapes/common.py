@@ -10,7 +10,7 @@ from typing import Any
 
 from app.errors import PredictError
 from app.market.calendar import NY
-from app.market.source import Plan
+from app.market.plan import Plan
 from app.model.artefact import ENGINE_VERSION
 from app.pipeline import TickerSignal
 from app.signals.policy import SPEC_VERSION, Decision, shown_active, shown_other

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from app.errors import PredictError
 from app.market.calendar import NY
-from app.market.source import Plan
+from app.market.plan import Plan
 from app.model.artefact import ModelSet
 from app.model.v6 import V6Model
 from app.pipeline import FEAR_TICKER, Overview

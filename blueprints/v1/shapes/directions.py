@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.market.calendar import NY
-from app.market.source import Plan
+from app.market.plan import Plan
 from app.model.artefact import ENGINE_VERSION
 from app.model.v6 import V6Model
 from app.pipeline import Board, Pipeline, TickerSignal

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.market.calendar import NY
-from app.market.source import Plan
+from app.market.plan import Plan
 from app.pipeline import Structure
 from app.signals.policy import Decision, Gate, actionable, best, session_of_hour
 from blueprints.errors import sentence

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.errors import NotEntitled
 from app.market.calendar import NY
-from app.market.source import Plan
+from app.market.plan import Plan
 from app.pipeline import Structure
 from app.signals.policy import Decision, Gate, action_of, confidence, session_of_hour
 from app.structure import ENOUGH_DAYS, ENOUGH_MINUTES

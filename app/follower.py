@@ -1,0 +1,210 @@
+"""Keeps the market current in the background, so that requests answer out of memory, and locks every decision hour.
+
+`step()` looks at the clock and starts what is due; it waits for nothing. Who follows pays one call per ticker in use and
+minute, shortly after the bar ends; nobody asking, there are calls for the decision hours alone, when every supported
+ticker's signal is computed and locked (ruling S1). A plan without the running day is not followed (ruling A4).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from app.clock import Clock, Timer
+from app.errors import PredictError
+from app.market.budget import Priority, errand
+from app.market.calendar import ONE_DAY, Calendar, Session, ny, ny_day
+from app.market.flight import SingleFlight, time_limit
+from app.market.plan import Entitlement, deepened, probe
+from app.market.polygon import Polygon
+from app.market.source import BACKFILL_PATIENCE_S, PATIENCE_S, REFUSED_FOR, Source
+from app.model.features import decision_moment
+from app.pipeline import DAILY_BAR_AFTER, FIRST_HOUR, Pipeline
+from app.signals.lock import decision_hour
+from app.signals.policy import SUPPORTED
+
+TICK_S = 0.5
+DEAD_AFTER_S = 30.0
+"""Real seconds without a step after which requests fetch for themselves again."""
+
+JOB_S = 20.0
+DAYS_FROM = time(9)
+"""From then on, on trading days, the daily bars are brought in for the session to come (polygon.md 5)."""
+
+ENDS_AFTER = timedelta(minutes=30)
+AGAIN_AFTER = timedelta(seconds=15)
+PROBE_AGAIN_AFTER = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What the follower does: tickers kept current, seconds since its last step (None before the first), whether it is to
+    be relied on, and why the last probe failed."""
+
+    tickers: Sequence[str]
+    last_step_s: float | None
+    alive: bool
+    probe_error: str | None
+
+
+class Follower:
+    """Drives source and pipeline by the clock. `polygon`: whose plan is probed once a day, None for markets without one;
+    `entitle` hears what the probe finds."""
+
+    def __init__(
+        self,
+        source: Source,
+        pipeline: Pipeline,
+        calendar: Calendar,
+        clock: Clock,
+        timer: Timer,
+        notice: Callable[..., None],
+        polygon: Polygon | None,
+        entitle: Callable[[Entitlement], None],
+    ) -> None:
+        self._source = source
+        self._pipeline = pipeline
+        self._calendar = calendar
+        self._clock = clock
+        self._timer = timer
+        self._notice = notice
+        self._polygon = polygon
+        self._entitle = entitle
+        self._jobs: SingleFlight[Any] = SingleFlight(2 * len(SUPPORTED) + 1)
+        self._followed: frozenset[str] = frozenset()
+        self._beat: float | None = None
+        self._tried: dict[object, datetime] = {}
+        self._probed: date | None = None
+        self._probe_error: str | None = None
+        source.follow_by(self.follows)
+
+    def follows(self, ticker: str) -> bool:
+        """Whether `ticker` is kept current and may be answered out of memory."""
+        return ticker in self._followed and self._alive()
+
+    def run(self, stopped: threading.Event) -> None:
+        """Step until `stopped`. A step that breaks is told and does not end it."""
+        while not stopped.is_set():
+            try:
+                self.step()
+            except Exception as exc:  # a follower that died would leave the market to stand still
+                self._notice("follower_broke", error=f"{type(exc).__name__}: {exc}")
+            self._timer.sleep(TICK_S)
+
+    def step(self) -> None:
+        """Start what is due now."""
+        at = self._clock()
+        self._beat = self._timer.now()
+        self._probe_once_a_day(at)
+        session = self._calendar.session_at(at)
+        if session is None or not self._source.plan.has_today:
+            self._followed = frozenset()
+            return
+        due = self._due(session, at)
+        self._follow(session, at, due)
+        for ticker in due:
+            self._lock(ticker, session, at)
+        self._bring_days(session, at)
+
+    def status(self) -> Following:
+        since = None if self._beat is None else self._timer.now() - self._beat
+        return Following(sorted(self._followed), since, self._alive(), self._probe_error)
+
+    def waiting(self) -> int:
+        """How many of its own jobs are under way."""
+        return self._jobs.waiting()
+
+    def close(self) -> None:
+        self._jobs.close()
+
+    def _alive(self) -> bool:
+        return self._beat is not None and self._timer.now() - self._beat < DEAD_AFTER_S
+
+    def _follow(self, session: Session, at: datetime, due: Sequence[str]) -> None:
+        in_hours = ny(session.day, time(FIRST_HOUR)) <= at < session.close + ENDS_AFTER
+        self._followed = frozenset(self._source.in_use(at) + list(due)) if in_hours else frozenset()
+        for ticker in sorted(self._followed):
+            self._source.refresh(ticker, at)
+            if at >= session.open + self._source.plan.lateness:
+                self._learn_open(ticker, session.day, at)
+
+    def _learn_open(self, ticker: str, day: date, at: datetime) -> None:
+        if self._source.known_open(ticker, day) is None and self._is_time(("open", ticker, day), at, AGAIN_AFTER):
+            self._start(("open", ticker, day), lambda: self._source.open_of(ticker, at))
+
+    def _due(self, session: Session, at: datetime) -> list[str]:
+        """The supported tickers whose signal of the hour could be locked by now and is not."""
+        hour = decision_hour(session, at) if session.is_open(at) else None
+        if hour is None or at < decision_moment(session, hour) + self._source.plan.lateness:
+            return []
+        store, models = self._pipeline.store, self._pipeline.models.models
+        return [t for t in SUPPORTED if t in models and store.get(t, session.day, hour) is None]
+
+    def _lock(self, ticker: str, session: Session, at: datetime) -> None:
+        """Compute and lock once the bars are here."""
+        hour = decision_hour(session, at)
+        assert hour is not None
+        key = ("lock", ticker, session.day, hour)
+        if self._source.is_ready(ticker, decision_moment(session, hour)) and self._is_time(key, at, AGAIN_AFTER):
+            self._start(key, lambda: self._pipeline.signal(ticker, self._clock()))
+
+    def _bring_days(self, session: Session, at: datetime) -> None:
+        """Before the open the days before, for all; after the close the day itself, for who is asked for."""
+        if ny(session.day, DAYS_FROM) <= at < session.close:
+            for ticker in SUPPORTED:
+                self._source.refresh_days(ticker, session.day)
+        elif at >= session.close + DAILY_BAR_AFTER:
+            for ticker in self._source.in_use(at):
+                self._source.refresh_days(ticker, session.day + ONE_DAY)
+
+    def _probe_once_a_day(self, at: datetime) -> None:
+        """A plan without the running day is asked again sooner: what refused may have been a passing fault."""
+        found = self._source.entitlement
+        polygon = self._polygon
+        if polygon is None or (found is not None and found.today and self._probed == ny_day(at)):
+            return
+        every = PROBE_AGAIN_AFTER if found is None or found.today else REFUSED_FOR
+        if self._is_time("probe", at, every):
+            self._start("probe", lambda: self._probe(polygon, at))
+
+    def probe_now(self) -> None:
+        """The daily probe, at once and to its end. Raises what it raises; nothing on markets without a provider."""
+        if self._polygon is not None:
+            self._probe(self._polygon, self._clock())
+
+    def _probe(self, polygon: Polygon, at: datetime) -> None:
+        try:
+            with errand(Priority.OPEN, PATIENCE_S, self._timer):
+                found = probe(polygon, SUPPORTED[0], self._clock)
+        except PredictError as exc:
+            self._probe_error = exc.message
+            raise
+        self._probe_error, self._probed = None, ny_day(at)
+        self._entitle(found)
+        self._notice("plan_probed", today=found.today, ahead_s=found.ahead.total_seconds())
+        with errand(Priority.BACKFILL, BACKFILL_PATIENCE_S, self._timer):
+            found = deepened(found, polygon, SUPPORTED[0], self._clock)
+        self._entitle(found)
+
+    def _is_time(self, what: object, at: datetime, every: timedelta) -> bool:
+        """Whether `what` was not tried within `every` of market time; if so, it counts as tried now."""
+        tried = self._tried.get(what)
+        if tried is not None and timedelta(0) <= at - tried < every:
+            return False
+        if len(self._tried) > 256:
+            self._tried.clear()
+        self._tried[what] = at
+        return True
+
+    def _start(self, key: object, job: Callable[[], object]) -> None:
+        def limited() -> None:
+            with time_limit(JOB_S):
+                try:
+                    job()
+                except PredictError as exc:
+                    self._notice("follower_failed", what=str(key), error=exc.message)
+
+        self._jobs.start(key, limited)

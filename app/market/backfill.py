@@ -1,0 +1,47 @@
+"""Brings past days in: month by month through the same client and budget as everything else, so that replays of these days
+never call the provider. What is there already costs nothing, so a run that was broken off goes on where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import groupby
+
+from app.market.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """One call's worth: the days first .. last of a ticker and how many bars they brought; `done` of `calls` calls."""
+
+    ticker: str
+    first: date
+    last: date
+    bars: int
+    done: int
+    calls: int
+
+
+def plan_of(source: Source, tickers: Sequence[str], days: Sequence[date]) -> list[tuple[str, date, date]]:
+    """The windows that are still missing, one call each: (ticker, first day, last day), oldest first."""
+    windows = []
+    for ticker in tickers:
+        missing = source.missing(ticker, days[0], days[-1])
+        for _, month in groupby(missing, key=lambda day: (day.year, day.month)):
+            found = list(month)
+            windows.append((ticker, found[0], found[-1]))
+    return windows
+
+
+def backfill(source: Source, tickers: Sequence[str], days: Sequence[date]) -> Iterator[Brought]:
+    """Bring `days` (trading days that are over, ascending) of `tickers` in, and the daily bars that their replays need.
+
+    Raises what the source raises; what came before stays.
+    """
+    windows = plan_of(source, tickers, days)
+    calls = len(windows) + len(tickers)
+    for done, ticker in enumerate(tickers, start=1):
+        yield Brought(ticker, days[0], days[-1], source.bring_days(ticker, days[0]), done, calls)
+    for done, (ticker, first, last) in enumerate(windows, start=len(tickers) + 1):
+        yield Brought(ticker, first, last, source.bring(ticker, first, last), done, calls)

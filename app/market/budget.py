@@ -1,0 +1,265 @@
+"""What a key may spend: so many calls in any window of time, shared by all processes on one DATA_DIR (polygon.md 5, 6).
+
+A call counts from its start until a window after its end, so that it cannot fall into the provider's window later than
+into ours. The provider's own word (429, 401) pauses the whole key, not one call. Never retries and never reads bars.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import IntEnum
+from hashlib import blake2s
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from app.clock import Timer
+from app.errors import BudgetSpent, Unavailable
+from app.market.polygon import KEY_REFUSED, Reply
+from app.sqlite import Database
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS calls (ticket INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT, priority INTEGER, ended REAL);
+CREATE TABLE IF NOT EXISTS pauses (key TEXT, why TEXT, until REAL, PRIMARY KEY (key, why))
+"""
+MEMORY = Path(":memory:")
+REMEMBERED_S = 60.0
+LONGEST_CALL_S = 25.0
+"""How long a call counts as under way when its process died before it said that it ended."""
+
+POLL_S = 0.25
+PAUSES_S = (20.0, 40.0, 80.0)
+"""Pauses after a first, second, further 429 in a row that names none (polygon.md 6); up to a tenth is added."""
+
+KEY_PAUSE_S = 300.0
+"""How long no call is made with a key that the provider refused (401); then one is tried."""
+
+T = TypeVar("T")
+
+
+class Priority(IntEnum):
+    """Who goes first when calls are scarce (polygon.md 5)."""
+
+    OPEN = 0
+    MINUTES = 1
+    REPLAY = 2
+    BACKFILL = 3
+
+
+class Limit(NamedTuple):
+    """At most `calls` in any `window_s` seconds."""
+
+    calls: int
+    window_s: float
+
+
+SMALL_PLAN = Limit(5, 60.0)
+PAID_PLAN = Limit(50, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What the current thread calls the provider for: how urgent, and the moment (`Timer.now`) after which neither a wait
+    for a turn nor another try makes sense."""
+
+    priority: Priority
+    ends: float
+
+
+_errand: ContextVar[Errand | None] = ContextVar("errand", default=None)
+
+
+@contextmanager
+def errand(priority: Priority, patience_s: float, timer: Timer) -> Iterator[None]:
+    """Calls inside the block are made with this priority and give up after `patience_s` seconds."""
+    token = _errand.set(Errand(priority, timer.now() + patience_s))
+    try:
+        yield
+    finally:
+        _errand.reset(token)
+
+
+def current_errand(timer: Timer) -> Errand:
+    """The errand of this thread; outside of any, one without patience."""
+    return _errand.get() or Errand(Priority.REPLAY, timer.now())
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """The state of a budget. `spent` and `left` calls of the window; `last_minute` calls of the last minute; `paused_s`
+    seconds until the provider's pause is over; `key_refused`: the pause is about the key."""
+
+    limit: Limit
+    spent: int
+    left: int
+    last_minute: int
+    paused_s: float
+    key_refused: bool
+
+
+class Budget:
+    """The calls of one key.
+
+    A ledger that cannot be kept on disk is kept in memory, for this process alone; that is said once.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        key: str,
+        limit: Limit,
+        timer: Timer,
+        notice: Callable[..., None],
+    ) -> None:
+        self.limit = limit
+        self._key = blake2s(key.encode(), digest_size=8).hexdigest()
+        self._timer = timer
+        self._notice = notice
+        self._reserved: Callable[[], int] = lambda: 0
+        self._waiting: Counter[Priority] = Counter()
+        self._strikes = 0
+        self._lock = threading.Lock()
+        try:
+            self._db = Database(path, SCHEMA)
+        except Unavailable as exc:
+            self._db = self._in_memory(exc)
+
+    def reserve_by(self, reserved: Callable[[], int]) -> None:
+        """`reserved()`: how many of a window's calls history must leave to the running day."""
+        self._reserved = reserved
+
+    def acquire(self) -> int:
+        """A ticket for one call, now or when its turn comes within the errand's patience.
+
+        Raises BudgetSpent (carries the seconds until it may work) and Unavailable (the key was refused lately).
+        """
+        current = current_errand(self._timer)
+        with self._queued(current.priority):
+            while True:
+                ticket, wait = self._kept(lambda db: self._take(db, current.priority))
+                if ticket is not None:
+                    return ticket
+                if self._timer.now() + wait > current.ends:
+                    raise BudgetSpent(
+                        f"the data plan's call budget is spent, the next call may go in {wait:.0f} s",
+                        retry_after=max(1.0, wait),
+                    )
+                self._timer.sleep(min(wait, POLL_S))
+
+    def release(self, ticket: int) -> None:
+        """The call of `ticket` has ended."""
+        now = self._timer.epoch()
+        self._kept(lambda db: db.write("UPDATE calls SET ended = ? WHERE ticket = ?", (now, ticket)))
+
+    def heed(self, reply: Reply) -> Reply:
+        """Pause as the provider says; a 429 comes back with the pause that it led to."""
+        if reply.status == 401:
+            self._pause("key", KEY_PAUSE_S)
+        elif reply.status == 429:
+            wait = reply.retry_after
+            if wait is None:
+                wait = PAUSES_S[min(self._strikes, len(PAUSES_S) - 1)] * random.uniform(1.0, 1.1)
+            self._strikes += 1
+            self._pause("limit", wait)
+            return reply._replace(retry_after=wait)
+        elif reply.status == 200:
+            self._strikes = 0
+        return reply
+
+    def spending(self) -> Spending:
+        """Where the budget stands now."""
+        now = self._timer.epoch()
+        ended = self._kept(
+            lambda db: [row[0] for row in db.rows("SELECT ended FROM calls WHERE key = ?", (self._key,))]
+        )
+        spent = sum(end > now - self.limit.window_s for end in ended)
+        pauses = self._kept(self._pauses)
+        return Spending(
+            limit=self.limit,
+            spent=spent,
+            left=max(0, self.limit.calls - spent),
+            last_minute=sum(end > now - REMEMBERED_S for end in ended),
+            paused_s=max((until - now for until in pauses.values()), default=0.0),
+            key_refused="key" in pauses,
+        )
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _take(self, db: Database, priority: Priority) -> tuple[int | None, float]:
+        """(ticket, 0) or (None, seconds until it is worth asking again). Raises Unavailable for a refused key."""
+        pauses, now = self._pauses(db), self._timer.epoch()
+        if "key" in pauses:
+            raise Unavailable(KEY_REFUSED, part="api_key", code="DATA_FETCH_ERROR")
+        if pauses:
+            return None, pauses["limit"] - now
+        if any(self._waiting[before] for before in Priority if before < priority):
+            return None, POLL_S
+        with db.transaction():
+            outside = (self._key, now - max(REMEMBERED_S, self.limit.window_s), now + 2 * LONGEST_CALL_S)
+            db.write("DELETE FROM calls WHERE key = ? AND (ended <= ? OR ended > ?)", outside)
+            wait = self._wait(db, priority, now)
+            if wait is not None:
+                return None, wait
+            row = (self._key, int(priority), now + LONGEST_CALL_S)
+            db.write("INSERT INTO calls (key, priority, ended) VALUES (?, ?, ?)", row)
+            return int(db.rows("SELECT last_insert_rowid()")[0][0]), 0.0
+
+    def _wait(self, db: Database, priority: Priority, now: float) -> float | None:
+        """Seconds until a call of `priority` may go, None if it may go now."""
+        sql = "SELECT ended, priority FROM calls WHERE key = ? AND ended > ? ORDER BY ended"
+        rows = db.rows(sql, (self._key, now - self.limit.window_s))
+        every = [ended for ended, _ in rows]
+        history = [ended for ended, of in rows if of >= Priority.REPLAY]
+        waits = [self._until_free(every, self.limit.calls, now)]
+        if priority >= Priority.REPLAY:
+            waits.append(self._until_free(history, self._for_history(priority), now))
+        return max((wait for wait in waits if wait is not None), default=None)
+
+    def _for_history(self, priority: Priority) -> int:
+        kept_back = self._reserved() + (1 if priority is Priority.BACKFILL and self._reserved() else 0)
+        return max(1, self.limit.calls - kept_back)
+
+    def _until_free(self, ended: list[float], allowed: int, now: float) -> float | None:
+        if len(ended) < allowed:
+            return None
+        return max(0.01, ended[-allowed] + self.limit.window_s - now)
+
+    def _pauses(self, db: Database) -> dict[str, float]:
+        now = self._timer.epoch()
+        rows = db.rows("SELECT why, until FROM pauses WHERE key = ? AND until > ?", (self._key, now))
+        return {why: until for why, until in rows if until <= now + 3600.0}
+
+    def _pause(self, why: str, seconds: float) -> None:
+        self._notice("provider_pauses_us", why=why, seconds=round(seconds))
+        until = self._timer.epoch() + seconds
+        self._kept(lambda db: db.write("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?)", (self._key, why, until)))
+
+    @contextmanager
+    def _queued(self, priority: Priority) -> Iterator[None]:
+        with self._lock:
+            self._waiting[priority] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting[priority] -= 1
+
+    def _kept(self, work: Callable[[Database], T]) -> T:
+        """`work` on the ledger; on one in memory from the moment on when the disk fails."""
+        try:
+            return work(self._db)
+        except Unavailable as exc:
+            if exc.part != "store":
+                raise
+            self._db = self._in_memory(exc)
+            return work(self._db)
+
+    def _in_memory(self, why: Unavailable) -> Database:
+        self._notice("budget_in_memory", error=why.message)
+        return Database(MEMORY, SCHEMA)

@@ -1,0 +1,92 @@
+"""What the data of a deployment are: which market, how late, how far back (polygon.md 4), and how to find out (8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+from app.clock import Clock
+from app.errors import NotEntitled
+from app.market.bars import Span
+from app.market.calendar import ny_day
+from app.market.polygon import NotFound, Polygon
+
+YEAR = timedelta(days=365)
+ALL_HISTORY = date(2003, 9, 10)
+BASIC_YEARS, STARTER_YEARS, DEVELOPER_YEARS = 2, 5, 10
+PROBE_DAYS = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the data of this deployment is: its name in `data_status`, the series that signals read (ruling M6), how late
+    its bars are, and how long after its end a bar may still change (ruling T2)."""
+
+    source: str
+    signal_span: Span
+    delay: timedelta = timedelta(0)
+    settle: timedelta = timedelta(0)
+    name: str | None = None
+
+    @property
+    def lateness(self) -> timedelta:
+        return self.delay + self.settle
+
+    @property
+    def has_today(self) -> bool:
+        """Whether bars of the running day can be had at all."""
+        return self.name != "end_of_day"
+
+
+@dataclass(frozen=True, slots=True)
+class Entitlement:
+    """What the probe found that a key may do. `today`: bars of the running day; `history_from`: the first day that is sure
+    to be there; `ahead`: how far this server's clock runs before the provider's (negative: behind)."""
+
+    today: bool
+    history_from: date
+    ahead: timedelta
+
+
+def probe(polygon: Polygon, ticker: str, clock: Clock) -> Entitlement:
+    """Ask the provider in two calls what the key may do; history as far as the smallest such plan has it. Raises what the
+    client raises for a failed call."""
+    asked = clock()
+    ahead = asked - polygon.server_time()
+    today = _has_snapshots(polygon, ticker)
+    years = STARTER_YEARS if today else BASIC_YEARS
+    return Entitlement(today, _years_before(ny_day(asked), years), ahead)
+
+
+def deepened(found: Entitlement, polygon: Polygon, ticker: str, clock: Clock) -> Entitlement:
+    """`found` with all the history there is, in at most two more calls."""
+    if not found.today:
+        return found
+    if _reaches(polygon, ticker, date(2004, 1, 5)):
+        return replace(found, history_from=ALL_HISTORY)
+    ten_years = _years_before(ny_day(clock()), DEVELOPER_YEARS)
+    return replace(found, history_from=ten_years) if _reaches(polygon, ticker, ten_years) else found
+
+
+def _has_snapshots(polygon: Polygon, ticker: str) -> bool:
+    """Snapshots come with every plan that has the running day, and with no other (polygon.md 4)."""
+    try:
+        polygon.snapshot_open(ticker)
+    except NotEntitled:
+        return False
+    except NotFound:
+        return True
+    return True
+
+
+def _reaches(polygon: Polygon, ticker: str, day: date) -> bool:
+    try:
+        polygon.aggregates(ticker, Span.DAY, day, day + PROBE_DAYS)
+    except NotEntitled:
+        return False
+    return True
+
+
+def _years_before(today: date, years: int) -> date:
+    """A few days inside the plan's history: where exactly it ends is not documented."""
+    return today - years * YEAR + timedelta(days=3)

@@ -1,0 +1,278 @@
+"""What a key may spend, in any rolling minute, for all processes on one DATA_DIR (polygon.md 5, 6)."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from app.errors import BudgetSpent, Unavailable
+from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, Limit, Priority, errand
+from app.market.polygon import Reply
+from tests.support import FakeTimer
+
+KEY = "k-very-secret"
+
+
+@pytest.fixture
+def time() -> FakeTimer:
+    return FakeTimer(hasty=True)
+
+
+@pytest.fixture
+def make(tmp_path: Path, time: FakeTimer) -> Callable[..., Budget]:
+    heard: list[str] = []
+
+    def build(limit: Limit = SMALL_PLAN, name: str = "budget", key: str = KEY) -> Budget:
+        budget = Budget(tmp_path / f"{name}.sqlite3", key, limit, time.timer, lambda event, **_: heard.append(event))
+        budget.heard = heard  # type: ignore[attr-defined]
+        return budget
+
+    return build
+
+
+def call(budget: Budget, time: FakeTimer, priority: Priority = Priority.MINUTES, patience_s: float = 0.0) -> float:
+    """One call that takes no time; the moment it went."""
+    with errand(priority, patience_s, time.timer):
+        ticket = budget.acquire()
+    budget.release(ticket)
+    return time.at
+
+
+def spent(budget: Budget, time: FakeTimer, priority: Priority = Priority.MINUTES) -> BudgetSpent:
+    with pytest.raises(BudgetSpent) as caught:
+        call(budget, time, priority)
+    return caught.value
+
+
+def test_five_calls_go_and_the_sixth_is_told_when(make: Callable[..., Budget], time: FakeTimer) -> None:
+    budget = make()
+    for _ in range(5):
+        call(budget, time)
+        time.forward(2)
+    refused = spent(budget, time)
+    assert refused.code == "RATE_LIMITED"
+    assert refused.retry_after == pytest.approx(50)
+    assert "50 s" in refused.message
+
+
+def test_never_more_than_five_in_any_rolling_minute(make: Callable[..., Budget], time: FakeTimer) -> None:
+    budget = make()
+    went = [call(budget, time, patience_s=600) for _ in range(40)]
+    assert all(later - earlier >= 60 for earlier, later in zip(went, went[5:], strict=False))
+
+
+def test_a_call_counts_until_a_minute_after_its_end(make: Callable[..., Budget], time: FakeTimer) -> None:
+    budget = make(Limit(1, 60.0))
+    with errand(Priority.MINUTES, 0, time.timer):
+        ticket = budget.acquire()
+    time.forward(20)
+    budget.release(ticket)
+    time.forward(59)
+    assert spent(budget, time)
+    time.forward(1.5)
+    call(budget, time)
+
+
+def test_who_can_wait_waits_and_who_cannot_is_told_at_once(make: Callable[..., Budget], time: FakeTimer) -> None:
+    budget = make(Limit(1, 60.0))
+    began = call(budget, time)
+    time.forward(57)
+    assert call(budget, time, patience_s=5.0) == pytest.approx(began + 60, abs=0.3)
+    before = time.at
+    spent(budget, time)
+    assert time.at == before
+
+
+def test_two_processes_on_one_folder_share_one_budget(make: Callable[..., Budget], time: FakeTimer) -> None:
+    one, other = make(), make()
+    for _ in range(3):
+        call(one, time)
+    for _ in range(2):
+        call(other, time)
+    assert spent(one, time)
+    assert spent(other, time)
+
+
+def test_another_key_has_its_own_budget(make: Callable[..., Budget], time: FakeTimer) -> None:
+    for _ in range(5):
+        call(make(), time)
+    call(make(key="another"), time)
+
+
+def test_a_process_that_died_in_a_call_does_not_hold_its_place_for_ever(
+    make: Callable[..., Budget], time: FakeTimer
+) -> None:
+    budget = make(Limit(1, 60.0))
+    with errand(Priority.MINUTES, 0, time.timer):
+        budget.acquire()
+    time.forward(90)
+    call(budget, time)
+
+
+def test_history_leaves_the_running_day_its_calls(make: Callable[..., Budget], time: FakeTimer) -> None:
+    budget = make()
+    budget.reserve_by(lambda: 3)
+    call(budget, time, Priority.REPLAY)
+    call(budget, time, Priority.REPLAY)
+    assert spent(budget, time, Priority.REPLAY)
+    for _ in range(3):
+        call(budget, time, Priority.MINUTES)
+    assert spent(budget, time, Priority.OPEN)
+
+
+def test_a_backfill_leaves_replays_a_call(make: Callable[..., Budget], time: FakeTimer) -> None:
+    budget = make()
+    budget.reserve_by(lambda: 3)
+    call(budget, time, Priority.BACKFILL)
+    assert spent(budget, time, Priority.BACKFILL)
+    call(budget, time, Priority.REPLAY)
+
+
+def test_with_the_market_closed_history_may_have_it_all(make: Callable[..., Budget], time: FakeTimer) -> None:
+    budget = make()
+    for _ in range(5):
+        call(budget, time, Priority.BACKFILL)
+    assert spent(budget, time, Priority.OPEN)
+
+
+def test_the_more_urgent_one_of_two_that_wait_goes_first() -> None:
+    time = FakeTimer()
+    budget = Budget(Path(":memory:"), KEY, Limit(1, 60.0), time.timer, lambda event, **_: None)
+    call(budget, time)
+    order: list[str] = []
+
+    def wait(name: str, priority: Priority) -> None:
+        call(budget, time, priority, 600.0)
+        order.append(name)
+
+    with ThreadPoolExecutor(2) as pool:
+        replay = pool.submit(wait, "replay", Priority.REPLAY)
+        settle(time, 1)
+        opening = pool.submit(wait, "open", Priority.OPEN)
+        settle(time, 2)
+        while not (replay.done() and opening.done()):
+            time.forward(0.25)
+            settle(time, 2 - len(order), lambda: replay.done() and opening.done())
+    assert order == ["open", "replay"]
+
+
+def settle(time: FakeTimer, sleepers: int, done: Callable[[], bool] = lambda: False) -> None:
+    """Until so many threads sleep, or all is done."""
+    import time as real
+
+    ends = real.monotonic() + 5
+    while time.sleeping < sleepers and not done() and real.monotonic() < ends:
+        real.sleep(0.0005)
+
+
+@pytest.mark.parametrize(("said", "pause"), [(7.0, 7.0), (90.0, 90.0)])
+def test_a_429_pauses_every_call_of_the_key_for_as_long_as_it_says(
+    make: Callable[..., Budget], time: FakeTimer, said: float, pause: float
+) -> None:
+    budget = make(PAID_PLAN)
+    reply = budget.heed(Reply(429, None, said))
+    assert reply.retry_after == pause
+    time.forward(pause - 1)
+    assert spent(make(PAID_PLAN), time, Priority.OPEN).retry_after == pytest.approx(1)
+    time.forward(1.1)
+    call(budget, time)
+
+
+def test_a_429_without_a_word_pauses_twenty_forty_eighty_seconds(make: Callable[..., Budget], time: FakeTimer) -> None:
+    budget = make(PAID_PLAN)
+    waits = [budget.heed(Reply(429, None)).retry_after or 0.0 for _ in range(4)]
+    for wait, least in zip(waits, (20, 40, 80, 80), strict=True):
+        assert least <= wait <= least * 1.1
+    budget.heed(Reply(200, {}))
+    assert (budget.heed(Reply(429, None)).retry_after or 0.0) < 23
+
+
+def test_a_refused_key_stops_all_calls_and_is_tried_again_later(make: Callable[..., Budget], time: FakeTimer) -> None:
+    budget = make()
+    budget.heed(Reply(401, None))
+    with pytest.raises(Unavailable) as caught:
+        call(budget, time)
+    assert caught.value.part == "api_key"
+    assert budget.spending().key_refused
+    time.forward(301)
+    call(budget, time)
+    assert not budget.spending().key_refused
+
+
+def test_its_state_can_be_seen(make: Callable[..., Budget], time: FakeTimer) -> None:
+    budget = make()
+    call(budget, time)
+    call(budget, time)
+    found = budget.spending()
+    assert (found.limit, found.spent, found.left, found.last_minute) == (SMALL_PLAN, 2, 3, 2)
+    budget.heed(Reply(429, None, 30.0))
+    assert budget.spending().paused_s == pytest.approx(30)
+
+
+def test_a_paid_plan_has_fifty_a_second(make: Callable[..., Budget], time: FakeTimer) -> None:
+    budget = make(PAID_PLAN)
+    for _ in range(50):
+        call(budget, time)
+    assert spent(budget, time).retry_after == 1.0
+    time.forward(1.01)
+    call(budget, time)
+
+
+def test_a_folder_that_cannot_be_written_makes_it_count_in_memory(tmp_path: Path, time: FakeTimer) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    heard: list[str] = []
+    budget = Budget(
+        tmp_path / "file" / "b.sqlite3", KEY, SMALL_PLAN, time.timer, lambda event, **_: heard.append(event)
+    )
+    for _ in range(5):
+        call(budget, time)
+    assert spent(budget, time)
+    assert heard == ["budget_in_memory"]
+
+
+def test_a_ledger_that_breaks_at_run_time_goes_on_in_memory(
+    make: Callable[..., Budget], time: FakeTimer, tmp_path: Path
+) -> None:
+    budget = make()
+    call(budget, time)
+    with sqlite3.connect(tmp_path / "budget.sqlite3") as db:
+        db.execute("DROP TABLE calls")
+    call(budget, time)
+    assert "budget_in_memory" in budget.heard  # type: ignore[attr-defined]
+
+
+def test_the_key_is_not_in_the_ledger(make: Callable[..., Budget], time: FakeTimer, tmp_path: Path) -> None:
+    budget = make()
+    call(budget, time)
+    budget.heed(Reply(429, None))
+    budget.close()
+    assert not [file for file in tmp_path.iterdir() if KEY.encode() in file.read_bytes()]
+
+
+RACE = """
+import sys
+from pathlib import Path
+from app.clock import Timer
+from app.errors import BudgetSpent
+from app.market.budget import Budget, Limit
+budget = Budget(Path(sys.argv[1]), "k", Limit(20, 600.0), Timer(), lambda event, **_: print(event))
+for _ in range(10):
+    try:
+        budget.release(budget.acquire())
+        print("went")
+    except BudgetSpent:
+        pass
+"""
+
+
+def test_processes_that_race_let_exactly_the_budget_through(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", RACE, str(tmp_path / "b.sqlite3")]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    printed = "".join(process.communicate(timeout=60)[0] for process in running)
+    assert printed.split() == ["went"] * 20
