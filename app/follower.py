@@ -18,9 +18,9 @@ from app.errors import PredictError
 from app.market.budget import Priority, errand
 from app.market.calendar import ONE_DAY, Calendar, Session, ny, ny_day
 from app.market.flight import SingleFlight, time_limit
-from app.market.plan import Entitlement, deepened, probe
+from app.market.plan import Entitlement, deepened, probe, timed
 from app.market.polygon import Polygon
-from app.market.source import BACKFILL_PATIENCE_S, PATIENCE_S, REFUSED_FOR, Source
+from app.market.source import BACKFILL_PATIENCE_S, REFUSED_FOR, Source
 from app.model.features import decision_moment
 from app.pipeline import DAILY_BAR_AFTER, FIRST_HOUR, Pipeline
 from app.signals.lock import decision_hour
@@ -37,6 +37,8 @@ DAYS_FROM = time(9)
 ENDS_AFTER = timedelta(minutes=30)
 AGAIN_AFTER = timedelta(seconds=15)
 PROBE_AGAIN_AFTER = timedelta(seconds=60)
+PROBE_PATIENCE_S = 90.0
+"""Real seconds that a probe waits for its turn: a window of the smallest plan, and a call's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ class Follower:
         self._beat = self._timer.now()
         self._probe_once_a_day(at)
         session = self._calendar.session_at(at)
+        if self._source.entitlement is None and self._jobs.runs("probe"):
+            return
         if session is None or not self._source.plan.has_today:
             self._followed = frozenset()
             return
@@ -176,18 +180,25 @@ class Follower:
             self._probe(self._polygon, self._clock())
 
     def _probe(self, polygon: Polygon, at: datetime) -> None:
+        """What matters most first: whether there is a running day, then the clock, then how far back history goes."""
+        today = ny_day(at)
         try:
-            with errand(Priority.OPEN, PATIENCE_S, self._timer):
-                found = probe(polygon, SUPPORTED[0], self._clock)
+            with errand(Priority.PROBE, PROBE_PATIENCE_S, self._timer):
+                found = probe(polygon, SUPPORTED[0], today)
         except PredictError as exc:
             self._probe_error = exc.message
             raise
-        self._probe_error, self._probed = None, ny_day(at)
+        self._probe_error, self._probed = None, today
         self._entitle(found)
-        self._notice("plan_probed", today=found.today, ahead_s=found.ahead.total_seconds())
+        with errand(Priority.PROBE, PROBE_PATIENCE_S, self._timer):
+            found = timed(found, polygon, self._clock)
+        self._entitle(found)
         with errand(Priority.BACKFILL, BACKFILL_PATIENCE_S, self._timer):
-            found = deepened(found, polygon, SUPPORTED[0], self._clock)
+            found = deepened(found, polygon, SUPPORTED[0], today)
         self._entitle(found)
+        self._notice(
+            "plan_probed", today=found.today, history_from=found.history_from, ahead_s=found.ahead.total_seconds()
+        )
 
     def _is_time(self, what: object, at: datetime, every: timedelta) -> bool:
         """Whether `what` was not tried within `every` of market time; if so, it counts as tried now."""

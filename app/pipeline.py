@@ -435,9 +435,13 @@ class Pipeline:
         return None if found is None else found.price
 
     def _prepare(self, tickers: Sequence[str], at: datetime) -> None:
-        """Start all fetches that an answer needs at once; who waits for one then waits for the slowest, not for the sum."""
+        """Start all fetches that an answer needs at once; who waits for one then waits for the slowest, not for the sum. Of
+        followed tickers all is on its way."""
         traded = self._calendar.session_at(at) is not None and at.astimezone(NY).hour >= FIRST_HOUR
+        today = ny_day(at) == ny_day(self.clock())
         for ticker in _known_of(tickers):
+            if today and self._source.is_followed(ticker):
+                continue
             if traded:
                 self._source.refresh(ticker, at)
             else:

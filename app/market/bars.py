@@ -98,6 +98,10 @@ class Bars:
         """The bars that start at or after `at`."""
         return self[int(np.searchsorted(self.t, to_ms(at), side="left")) :]
 
+    def where(self, kept: Bools) -> Bars:
+        """The bars for which `kept` holds."""
+        return Bars(*(getattr(self, name)[kept] for name in COLUMNS))
+
     def __getitem__(self, part: slice) -> Bars:
         view = object.__new__(Bars)
         for name in COLUMNS:

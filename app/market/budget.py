@@ -45,10 +45,11 @@ T = TypeVar("T")
 class Priority(IntEnum):
     """Who goes first when calls are scarce (polygon.md 5)."""
 
-    OPEN = 0
-    MINUTES = 1
-    REPLAY = 2
-    BACKFILL = 3
+    PROBE = 0
+    OPEN = 1
+    MINUTES = 2
+    REPLAY = 3
+    BACKFILL = 4
 
 
 class Limit(NamedTuple):

@@ -74,6 +74,10 @@ class SingleFlight(Generic[T]):
                 future = self._running[key] = self._pool.submit(self._fetch, key, fetch)
             return future
 
+    def runs(self, key: Hashable) -> bool:
+        """Whether a fetch of `key` is under way or queued."""
+        return key in self._running
+
     def waiting(self) -> int:
         """How many fetches are under way or queued."""
         return len(self._running)

@@ -8,7 +8,6 @@ from datetime import date, timedelta
 from app.clock import Clock
 from app.errors import NotEntitled
 from app.market.bars import Span
-from app.market.calendar import ny_day
 from app.market.polygon import NotFound, Polygon
 
 YEAR = timedelta(days=365)
@@ -48,23 +47,26 @@ class Entitlement:
     ahead: timedelta
 
 
-def probe(polygon: Polygon, ticker: str, clock: Clock) -> Entitlement:
-    """Ask the provider in two calls what the key may do; history as far as the smallest such plan has it. Raises what the
-    client raises for a failed call."""
+def probe(polygon: Polygon, ticker: str, today: date) -> Entitlement:
+    """Ask the provider in one call whether the key may see the running day; history as far as the smallest such plan has it,
+    clocks taken for equal. Raises what the client raises for a failed call."""
+    intraday = _has_snapshots(polygon, ticker)
+    return Entitlement(intraday, _years_before(today, STARTER_YEARS if intraday else BASIC_YEARS), timedelta(0))
+
+
+def timed(found: Entitlement, polygon: Polygon, clock: Clock) -> Entitlement:
+    """`found` with the difference of the clocks, in one more call."""
     asked = clock()
-    ahead = asked - polygon.server_time()
-    today = _has_snapshots(polygon, ticker)
-    years = STARTER_YEARS if today else BASIC_YEARS
-    return Entitlement(today, _years_before(ny_day(asked), years), ahead)
+    return replace(found, ahead=asked - polygon.server_time())
 
 
-def deepened(found: Entitlement, polygon: Polygon, ticker: str, clock: Clock) -> Entitlement:
+def deepened(found: Entitlement, polygon: Polygon, ticker: str, today: date) -> Entitlement:
     """`found` with all the history there is, in at most two more calls."""
     if not found.today:
         return found
     if _reaches(polygon, ticker, date(2004, 1, 5)):
         return replace(found, history_from=ALL_HISTORY)
-    ten_years = _years_before(ny_day(clock()), DEVELOPER_YEARS)
+    ten_years = _years_before(today, DEVELOPER_YEARS)
     return replace(found, history_from=ten_years) if _reaches(polygon, ticker, ten_years) else found
 
 

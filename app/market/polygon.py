@@ -40,6 +40,7 @@ PATH_SPAN = {
     Span.DAY: "1/day",
 }
 FIELDS = ("o", "h", "l", "c", "v")
+OUTSIDE = "outside the days asked for"
 KEY_REFUSED = "the provider does not know the API key"
 
 
@@ -128,7 +129,7 @@ class Polygon:
         outside = (t < window[0]) | (t >= window[1])
         columns = {name: column[~outside] for name, column in columns.items()}
         bars, rejected = repaired(t[~outside], columns, self._ends(span))
-        rejected += Counter({"not a bar": malformed, "outside the days asked for": int(outside.sum())})
+        rejected += Counter({"not a bar": malformed, OUTSIDE: int(outside.sum())})
         return Aggregates(bars, delayed, +rejected, frozenset(t.tolist()))
 
     def _ends(self, span: Span) -> Callable[[Ints], Ints]:

@@ -16,13 +16,13 @@ import numpy as np
 
 from app.clock import Clock, Timer
 from app.errors import NotEntitled, PredictError, TryLater, Unavailable, Upstream
-from app.market.bars import Bars, Span, joined, to_ms
+from app.market.bars import Bars, Floats, Span, joined, to_ms
 from app.market.budget import Priority, errand
 from app.market.cache import BarCache
 from app.market.calendar import NY, ONE_DAY, Calendar, Session, midnight_ms, ny, ny_day
 from app.market.flight import Recent, SingleFlight, afresh
 from app.market.plan import Entitlement, Plan
-from app.market.polygon import Aggregates, NotFound, Polygon
+from app.market.polygon import OUTSIDE, Aggregates, NotFound, Polygon
 
 HISTORY = timedelta(days=730)
 STALE_AFTER = timedelta(minutes=15)
@@ -30,6 +30,9 @@ LATE_AFTER = timedelta(seconds=15)
 """How long after a bar became final the one before it is still current: the time of a fetch and its retries."""
 
 RETRY_AFTER = timedelta(seconds=60)
+DAYS_AGAIN_AFTER = timedelta(minutes=5)
+"""How long daily bars that lack the days just before are kept before they are asked for again."""
+
 REFUSED_FOR = timedelta(minutes=15)
 """How long a refusal for the plan's sake is taken for an answer: it is permanent, but for a plan that is changed."""
 
@@ -41,7 +44,11 @@ REVISED_FOR = timedelta(days=2)
 """How long after a day its daily bar may still be missing or change (polygon.md 3.9, 5)."""
 
 REBASED_BY = 1e-3
-"""A close of days that no longer change that differs by more than this share was re-based: a split (polygon.md 3.13)."""
+"""Closes of days that no longer change that differ by more than this share, all by the same, were re-based: a split
+(polygon.md 3.13)."""
+
+MOST_ODD_DAYS = 0.02
+"""Share of daily bars that may lie on days without trading before the answer is taken for another's."""
 
 DEADLINE_S = 5.0
 PATIENCE_S = 5.0
@@ -169,15 +176,20 @@ class Source:
         return self._entitlement
 
     def entitle(self, found: Entitlement) -> None:
-        """Take over what a probe found; what was refused before may be asked for again."""
+        """Take over what a probe found; if that is news, what was refused before may be asked for again."""
+        if self._entitlement is None or self._entitlement.today != found.today:
+            self._end_of_day = not found.today
+            self._has_snapshots = found.today
+            self._failed.forget(lambda key: True)
         self._entitlement = found
-        self._end_of_day = not found.today
-        self._has_snapshots = found.today
-        self._failed.forget(lambda key: True)
 
     def follow_by(self, follows: Callable[[str], bool]) -> None:
         """`follows(ticker)`: whether a follower keeps the ticker current, so that a request need not."""
         self._followed = follows
+
+    def is_followed(self, ticker: str) -> bool:
+        """Whether a follower keeps the ticker current."""
+        return self._followed(ticker)
 
     def use(self, tickers: Iterable[str], at: datetime) -> None:
         """These tickers were asked for at `at`."""
@@ -342,7 +354,7 @@ class Source:
         """Whether a follower brings what is newer, and what is kept will do until then."""
         now = self._clock()
         young = span is Span.DAY or now - kept.fetched <= STALE_AFTER
-        return young and day >= ny_day(now) and self._followed(ticker)
+        return young and day >= ny_day(now) and self.is_followed(ticker)
 
     def _is_recent(self, kept: Known, span: Span) -> bool:
         return self._last_final(kept.fetched, span) >= self._last_final(self._clock() - LATE_AFTER, span)
@@ -421,13 +433,14 @@ class Source:
             raise Upstream("the provider's answer lacks bars that it gave before")
 
     def _is_settled(self, bars: Bars, span: Span, day: date, now: datetime) -> bool:
-        """Whether bars of days that are over can be kept for ever: they are whole, or old enough to stay as they are."""
-        if ny_day(now) - day > REVISED_FOR:
-            return True
+        """Whether bars of days that are over can be kept for ever: they are whole, or old enough to stay as they are. That a
+        trading day has none is not believed for ever."""
         if span is Span.DAY:
             return self._reaches(bars, day) and now >= ny(day, MORNING)
         session = self._calendar.session(day)
-        return session is None or bool(len(bars) and bars.end[-1] >= to_ms(session.close - STALE_AFTER))
+        if session is None or not len(bars):
+            return session is None
+        return ny_day(now) - day > REVISED_FOR or bool(bars.end[-1] >= to_ms(session.close - STALE_AFTER))
 
     def _fetch(self, ticker: str, span: Span, first: date, day: date, now: datetime) -> tuple[Bars, bool]:
         """The provider's final bars of first .. day, and whether it calls them delayed; of daily bars that of `day` is not
@@ -488,11 +501,19 @@ class Source:
         """Up to `day`, or up to the day before on a plan that refuses a range that ends today (polygon.md 6)."""
         last = min(day, ny_day(now))
         if self._end_of_day and last == day == ny_day(now):
-            return self._aggregates(ticker, Span.DAY, first, day - ONE_DAY).bars
+            return self._dated(ticker, first, day - ONE_DAY)
         try:
-            return self._aggregates(ticker, Span.DAY, first, last).bars
+            return self._dated(ticker, first, last)
         except NotEntitled:
-            return self._aggregates(ticker, Span.DAY, first, last - ONE_DAY).bars
+            return self._dated(ticker, first, last - ONE_DAY)
+
+    def _dated(self, ticker: str, first: date, last: date) -> Bars:
+        """Daily bars of trading days. Raises Upstream if too many are not: those are another day's bars."""
+        bars = self._aggregates(ticker, Span.DAY, first, last).bars
+        traded = np.isin(bars.t, [midnight_ms(day) for day in self._calendar.trading_days(first, last)])
+        if len(bars) and 1 - traded.mean() > MOST_ODD_DAYS:
+            raise Upstream("the provider's daily bars are of other days than those asked for")
+        return bars if traded.all() else bars.where(traded)
 
     def _forget_if_rebased(self, ticker: str, daily: Bars, now: datetime) -> None:
         """After a split the provider re-bases all history: what is kept of the ticker is on the old basis (polygon.md
@@ -500,10 +521,9 @@ class Source:
         known = self._cache.peek(ticker, Span.DAY)
         firm = known[: int(np.searchsorted(known.t, to_ms(now - REVISED_FOR - ONE_DAY)))]
         _, ours, theirs = np.intersect1d(firm.t, daily.t, return_indices=True)
-        ratios = firm.c[ours] / daily.c[theirs]
-        if not (np.abs(ratios - 1) > REBASED_BY).any():
+        if not _is_rebased(firm.c[ours], daily.c[theirs]):
             return
-        self._notice("history_rebased", ticker=ticker, factor=round(float(ratios[0]), 4))
+        self._notice("history_rebased", ticker=ticker)
         self._cache.forget(ticker)
         self._kept.forget(lambda key: key[0] == ticker)
         self._opens.forget_opens(ticker, ny_day(now))
@@ -517,6 +537,8 @@ class Source:
         found = self._polygon.aggregates(ticker, span, first, last)
         if found.rejected:
             self._notice("bars_rejected", ticker=ticker, span=str(span), rows=found.rejected.total())
+        if found.rejected[OUTSIDE] and not len(found.bars):
+            raise Upstream("the provider's bars are of other days than those asked for")
         return found
 
     def _is_fresh(self, known: Known, span: Span, day: date) -> bool:
@@ -525,7 +547,7 @@ class Source:
         if span is Span.DAY:
             now, morning = self._clock(), ny(day, MORNING)
             settled = self._reaches(known.bars, day) and (known.fetched >= morning or now < morning)
-            return settled or abs(now - known.fetched) < RETRY_AFTER
+            return settled or abs(now - known.fetched) < (DAYS_AGAIN_AFTER if len(known.bars) else RETRY_AFTER)
         if ny_day(known.fetched) > day:
             settled = self._is_settled(known.bars, span, day, known.fetched)
             return settled or abs(self._clock() - known.fetched) < RETRY_AFTER
@@ -541,6 +563,16 @@ class Source:
 
     def _last_final(self, at: datetime, span: Span) -> int:
         return to_ms(at - self.plan.lateness) // span.ms
+
+
+def _is_rebased(before: Floats, after: Floats) -> bool:
+    """Whether these closes of the same days are the same but for one factor. A factor of its own for each day is no split
+    but a wrong answer."""
+    if not len(before):
+        return False
+    ratios = before / after
+    factor = float(np.median(ratios))
+    return abs(factor - 1) > REBASED_BY and bool((np.abs(ratios / factor - 1) < REBASED_BY).all())
 
 
 def _lasting(exc: PredictError) -> timedelta:

@@ -157,7 +157,7 @@ def test_daily_bars_that_do_not_reach_yesterday_yet_are_asked_for_again_and_neve
         assert source.daily("SPY", DAY).t[-1] < yesterday
     assert len(market.calls) == 1
     market.edit = lambda path, body: body
-    clock.forward(seconds=61)
+    clock.forward(minutes=5)
     assert source.daily("SPY", DAY).t[-1] == yesterday
     assert build().daily("SPY", DAY).t[-1] == yesterday
 

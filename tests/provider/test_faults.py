@@ -1,0 +1,220 @@
+"""The fault table: whatever the provider does, what clients get is true, in time, and heals without a restart."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.provider.world import KEY, TICKERS, World, world
+
+PAST = "/replay?date=2025-02-26&time=12:00"
+MINUTE = 60.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A way to misbehave. code: of each ticker when the hour's bars cannot be had; status: of /trading_directions then;
+    heals_s: within how many seconds of market time after its end all is well again."""
+
+    fault: str
+    code: str
+    heals_s: float = 2 * MINUTE
+    status: int = 200
+
+
+FAILS = [
+    Row("401", "DATA_FETCH_ERROR", 6 * MINUTE, 503),
+    Row("403", "MISSING_DAILY_BAR", 16 * MINUTE),
+    Row("429", "RATE_LIMITED"),
+    Row("429-bare", "RATE_LIMITED", 3 * MINUTE),
+    *(
+        Row(fault, "DATA_FETCH_ERROR")
+        for fault in (
+            *("500", "502-html", "empty-200", "error-200", "truncated-json", "broken-gzip", "trickle", "silence"),
+            *("reset", "short-body", "empty", "yesterday", "next-url-loop", "next-url-foreign"),
+        )
+    ),
+]
+SERVED = ("delayed", "nan-prices", "negative-prices", "unsorted", "duplicates", "missing-minute", "clock-skew", "slow")
+
+
+def entries(body: dict[str, Any]) -> list[dict[str, Any]]:
+    return [body["tickers"][ticker] for ticker in TICKERS]
+
+
+def check_secrets(found: World, caplog: pytest.LogCaptureFixture) -> None:
+    """No key anywhere, no address of the provider in what a client or an operator reads."""
+    ours = [record.getMessage() for record in caplog.records if not record.name.startswith("urllib3")]
+    for text in found.told + ours:
+        assert found.provider.address not in text
+        assert "/v2/" not in text
+    everything = found.told + [record.getMessage() + str(record.exc_info) for record in caplog.records]
+    assert not [text for text in everything if KEY in text]
+
+
+def check_answers(found: World, *, status: int = 200, elsewhere: int = 200) -> dict[str, Any]:
+    """The three doors of the existing dashboard answer, in time; returns the trading directions. `elsewhere`: what may be
+    said where nothing is kept (503 for a key that is refused, else 200)."""
+    code, board = found.get("/trading_directions")
+    assert code == status, board
+    for path in ("/mtf?tickers=SPY", "/mtf?tickers=UVXY", f"/replay?date={found.clock.at:%Y-%m-%d}&hour=11", PAST):
+        code, body = found.get(path)
+        assert code in (200, elsewhere), body
+    assert found.slowest_s < 5.0
+    return board
+
+
+def is_well(found: World) -> bool:
+    (status, board), (_, mtf) = found.get("/trading_directions"), found.get("/mtf")
+    if status != 200:
+        return False
+    signals = all(entry["locked"] and entry["locked_at"][11:16] == "12:00" for entry in entries(board))
+    return signals and not board["data_status"]["stale"] and all(e["intraday"] for e in entries(mtf))
+
+
+@pytest.mark.parametrize("row", FAILS, ids=[row.fault for row in FAILS])
+def test_a_provider_that_fails(
+    row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07") as found:
+        found.directions()
+        found.run(2, ask=found.directions)
+        before = found.directions()
+        assert not before["data_status"]["stale"]
+        found.provider.misbehave(row.fault)
+
+        found.run(3, ask=found.directions)
+        board = check_answers(found, elsewhere=row.status)
+        assert board["data_status"]["stale"]
+        for was, entry in zip(entries(before), entries(board), strict=True):
+            assert (entry["action"], entry["probability"]) == (was["action"], was["probability"]), "the lock stands"
+            assert "stale" in entry["reason"]
+
+        found.run(19, every_s=60, ask=found.directions)
+        board = check_answers(found, status=row.status, elsewhere=row.status)
+        if row.status == 200:
+            for entry in entries(board):
+                assert (entry["action"], entry["reason_code"]) == ("NO_TRADE", row.code)
+                assert (entry["probability"], entry["locked"], entry["position_pct"]) == (None, False, 0)
+        assert board.get("error_code", row.code) == row.code
+
+        found.provider.behave()
+        healed = heal(found, row.heals_s)
+        print(f"recovery {row.fault}: {healed:.0f} s")
+        assert healed <= row.heals_s
+        assert found.core.follower.status().alive
+    check_secrets(found, caplog)
+
+
+def heal(found: World, within_s: float) -> float:
+    """Seconds of market time until all is well."""
+    began = found.clock.at
+    while not is_well(found) and found.clock.at - began <= timedelta(seconds=within_s):
+        found.step(10)
+    return (found.clock.at - began).total_seconds()
+
+
+@pytest.mark.parametrize("row", FAILS, ids=[row.fault for row in FAILS])
+def test_a_provider_that_fails_from_the_start(
+    row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with world(tmp_path, monkeypatch, "2025-03-11 12:10:07", fault=row.fault) as found:
+        board = check_answers(found, status=row.status, elsewhere=row.status)
+        for entry in entries(board) if row.status == 200 else []:
+            assert entry["action"] == "NO_TRADE"
+            assert entry["probability"] is None
+        found.run(1)
+        found.provider.behave()
+        assert heal(found, row.heals_s) <= row.heals_s
+    check_secrets(found, caplog)
+
+
+@pytest.mark.parametrize("fault", SERVED)
+def test_a_provider_whose_bars_are_odd_but_can_be_used(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07") as found:
+        options = {"seconds": 0.2} if fault == "slow" else {}
+        found.provider.misbehave(fault, **options)
+        found.directions()
+        found.run(38, every_s=30, ask=found.directions)
+        board = check_answers(found)
+        for entry in entries(board):
+            assert "error" not in entry, entry["reason"]
+            assert entry["current_price"] > 0
+        found.provider.behave()
+        assert heal(found, 16 * MINUTE) <= 16 * MINUTE
+    check_secrets(found, caplog)
+
+
+@pytest.mark.parametrize("fault", ["unsorted", "duplicates"])
+def test_bars_out_of_order_or_twice_change_no_bit_of_an_answer(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = []
+    for name in ("healthy", fault):
+        with world(tmp_path / name, monkeypatch, "2025-03-11 11:58:07") as found:
+            if name == fault:
+                found.provider.misbehave(fault)
+            found.directions()
+            found.run(4)
+            answers.append((found.directions(), found.get("/mtf")[1]))
+    assert answers[0] == answers[1]
+
+
+def test_bars_marked_delayed_make_the_plan_late_and_the_answer_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = timedelta(minutes=15)
+    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07", delay=late, plan="starter") as found:
+        found.directions()
+        found.run(24, ask=found.directions)
+        board = found.directions()
+        assert board["data_status"]["plan"] == "delayed"
+        assert board["data_status"]["delayed"]
+        for entry in entries(board):
+            assert entry["locked_at"][11:16] == "11:00", "12:00's bars are not all here at 12:04"
+            assert "15 minutes late" in entry["reason"]
+        found.run(12, ask=found.directions)
+        assert {entry["locked_at"][11:16] for entry in entries(found.directions())} == {"12:00"}
+
+
+def test_a_clock_that_runs_ahead_waits_for_the_providers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07") as found:
+        found.provider.misbehave("clock-skew", seconds=-20)
+        found.core.follower.probe_now()
+        assert found.core.source.plan.settle == timedelta(seconds=25)
+        plan = found.get("/health")[1]["operations"]["plan"]
+        assert plan["clock_ahead_s"] == 20.0
+
+
+def test_a_host_that_cannot_be_resolved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    resolve, broken = socket.getaddrinfo, True
+
+    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host == "provider.invalid" and broken:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve("127.0.0.1" if host == "provider.invalid" else host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with world(tmp_path, monkeypatch, "2025-03-11 12:10:07") as other:
+        address = other.provider.address.replace("127.0.0.1", "provider.invalid")
+        with world(tmp_path / "b", monkeypatch, "2025-03-11 12:10:07", polygon_base_url=address) as found:
+            for entry in entries(check_answers(found)):
+                assert entry["reason_code"] in ("DATA_FETCH_ERROR", "RATE_LIMITED"), "every try costs a call"
+            broken = False
+            assert heal(found, 2 * MINUTE) <= 2 * MINUTE
+            found.told += other.told
+        check_secrets(found, caplog)

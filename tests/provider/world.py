@@ -1,0 +1,107 @@
+"""A whole server in front of a real HTTP provider on loopback, on a clock that a test turns."""
+
+from __future__ import annotations
+
+import json
+import time as real
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.factory import Core, build, create_app
+from app.market.bars import Span
+from app.market.polygon import HttpTransport
+from app.market.standin import StandIn
+from app.market.wire import Wire
+from tests.support import CALENDAR, FakeClock, FakeTimer, demo_feed, new_york, settings
+
+KEY = "k-3f9a-very-secret"
+TICKERS = ("SPY", "QQQ", "IWM")
+
+
+class World:
+    """One server, its clients and its provider. All that clients were told is in `told`."""
+
+    def __init__(self, provider: StandIn, core: Core, client: Any, clock: FakeClock, timer: FakeTimer) -> None:
+        self.provider, self.core, self.client, self.clock, self.timer = provider, core, client, clock, timer
+        self.told: list[str] = []
+        self.slowest_s = 0.0
+
+    def get(self, path: str) -> tuple[int, dict[str, Any]]:
+        began = real.monotonic()
+        answer = self.client.get(path)
+        self.slowest_s = max(self.slowest_s, real.monotonic() - began)
+        self.told.append(f"{answer.headers}{answer.text}")
+        assert answer.mimetype == "application/json", answer.text
+        return answer.status_code, json.loads(answer.text, parse_constant=_no_constant)
+
+    def directions(self) -> dict[str, Any]:
+        return self.get("/trading_directions")[1]
+
+    def settle(self) -> None:
+        """Until all that was started is done, or sleeps."""
+        ends = real.monotonic() + 30
+        while self.core.source.fetches() + self.core.follower.waiting() > self.timer.sleeping:
+            assert real.monotonic() < ends, "a fetch hangs"
+            real.sleep(0.001)
+
+    def step(self, seconds: float) -> None:
+        self.clock.forward(seconds=seconds)
+        self.timer.forward(seconds)
+        self.core.follower.step()
+        self.settle()
+
+    def run(self, minutes: float, *, every_s: float = 20.0, ask: Callable[[], Any] = lambda: None) -> None:
+        """`minutes` of market and real time, a step every few seconds, `ask` after each."""
+        for _ in range(round(minutes * 60 / every_s)):
+            self.step(every_s)
+            ask()
+
+
+def _no_constant(name: str) -> None:
+    raise AssertionError(f"{name} in an answer")
+
+
+@contextmanager
+def world(
+    folder: Path,
+    patch: pytest.MonkeyPatch,
+    at: str,
+    *,
+    hasty: bool = True,
+    delay: timedelta = timedelta(0),
+    fault: str = "",
+    **values: Any,
+) -> Iterator[World]:
+    """A server of `folder` that starts at New York moment `at`. `delay`: how late the provider's bars are; `fault`: of the
+    provider from the start; `values`: settings, and `plan` of the provider."""
+    clock, timer = FakeClock(new_york(at)), FakeTimer(hasty=hasty)
+    for ticker in TICKERS:
+        demo_feed().bars(ticker, Span.DAY, 0, 1)  # made once, slowly
+    wire, plan = Wire(demo_feed(), CALENDAR, clock, delay), values.pop("plan", "advanced")
+    with StandIn(wire, key=KEY, plan=plan, clock=clock, now=lambda: timer.at) as provider:
+        patch.setattr("app.factory.HttpTransport", partial(HttpTransport, read_s=0.6, total_s=0.9))
+        known = {"polygon_base_url": provider.address, "polygon_api_key": KEY, "data_dir": folder, **values}
+        made: list[Core] = []
+
+        def keeping(*args: Any, **kwargs: Any) -> Core:
+            made.append(build(*args, **kwargs))
+            return made[-1]
+
+        patch.setattr("app.factory.build", keeping)
+        app = create_app(settings(**known), clock=clock, timer=timer.timer)
+        patch.setattr("app.factory.build", build)
+        found = World(provider, made[0], app.test_client(), clock, timer)
+        if fault:
+            provider.misbehave(fault)
+        found.step(0)
+        yield found
+        provider.behave()
+        timer.forward(10_000)
+        made[0].follower.close()
+        made[0].source.close()
