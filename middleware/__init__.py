@@ -6,12 +6,12 @@ Imports app.errors at most; what a layer needs is handed to it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 
 from flask import Flask
 
-from middleware.breaker import Breaker
+from middleware.breaker import Breaker, Call
 from middleware.cors import allow_any_origin
 from middleware.sizes import bound_requests
 
@@ -26,7 +26,7 @@ def install(app: Flask) -> None:
 
 
 def wrap(
-    call: Callable[[str, Mapping[str, str]], R],
+    call: Call[R],
     *,
     kind_of: Callable[[str], str],
     failed: Callable[[R], bool],

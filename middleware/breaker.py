@@ -18,9 +18,10 @@ from circuitbreaker import CircuitBreaker
 from app.errors import Upstream
 
 R = TypeVar("R")
-T = TypeVar("T")
+Call = Callable[[str, Mapping[str, str]], R]
 State = Literal["closed", "open", "half_open"]
 MAX_KINDS = 16
+"""So many kinds have a circuit of their own; the rest share OTHER's."""
 OTHER = "other"
 PROBE_RETRY_S = 2.0
 """What callers are told to wait while the probe is out."""
@@ -51,10 +52,11 @@ class Circuit(CircuitBreaker):  # type: ignore[misc]
     def __init__(self, kind: str, failures: int, rest_s: float, now: Callable[[], float]) -> None:
         super().__init__(failures, rest_s, Upstream, kind)
         self._now = now
-        self._changed = self._opened = now()
+        self._closed_at = self._opened = now()
         self._generation = 0
         self._times_opened = 0
         self._probe_since: float | None = None
+        self._told: State = "closed"
 
     @property
     def open_remaining(self) -> float:
@@ -69,20 +71,22 @@ class Circuit(CircuitBreaker):  # type: ignore[misc]
             said = f"the market-data provider keeps failing; no calls for another {max(1, round(wait))} s"
             raise Upstream(said, retry_after=max(1.0, wait))
         self._probe_since = self._now()
-        self._enter()
+        self._generation += 1
         return Permit(self._generation, is_probe=True)
 
-    def settle(self, permit: Permit, failure: Upstream | None) -> None:
-        """A call ended, with this failure or well."""
+    def settle(self, permit: Permit, *, failed: bool) -> None:
+        """A call ended, badly or well."""
         if permit.generation != self._generation:
             return
         was_closed = self.closed
-        self.__exit__(None if failure is None else type(failure), failure, None)
+        self.__exit__(Upstream if failed else None, None, None)
         if self.closed == was_closed and not permit.is_probe:
             return
         self._probe_since = None
-        self._enter()
-        if not self.closed:
+        self._generation += 1
+        if self.closed:
+            self._closed_at = self._now()
+        else:
             self._opened = self._now()
             self._times_opened += 1
 
@@ -92,17 +96,22 @@ class Circuit(CircuitBreaker):  # type: ignore[misc]
             self._probe_since = None
 
     def seen(self) -> CircuitState:
-        state: State = "closed" if self.closed else "open" if self.opened else "half_open"
-        wait = self.open_remaining if state == "open" else 0.0
-        return CircuitState(state, self.failure_count, self._now() - self._changed, wait, self._times_opened)
+        state: State = self.state
+        since = {"closed": self._closed_at, "open": self._opened, "half_open": self._opened + self._recovery_timeout}
+        wait = max(0.0, self.open_remaining) if state == "open" else 0.0
+        return CircuitState(state, self.failure_count, self._now() - since[state], wait, self._times_opened)
+
+    def untold(self) -> CircuitState | None:
+        """The state, the first time it is asked for since it changed."""
+        found = self.seen()
+        if found.state == self._told:
+            return None
+        self._told = found.state
+        return found
 
     def _is_probed(self) -> bool:
         """Whether a probe is out; one that does not come back is given up after the time of a rest."""
         return self._probe_since is not None and self._now() - self._probe_since < self._recovery_timeout
-
-    def _enter(self) -> None:
-        self._generation += 1
-        self._changed = self._now()
 
 
 class Breaker(Generic[R]):
@@ -115,7 +124,7 @@ class Breaker(Generic[R]):
 
     def __init__(
         self,
-        call: Callable[[str, Mapping[str, str]], R],
+        call: Call[R],
         *,
         kind_of: Callable[[str], str],
         failed: Callable[[R], bool],
@@ -130,23 +139,22 @@ class Breaker(Generic[R]):
         self._notice = notice
         self._new: Callable[[str], Circuit] = lambda kind: Circuit(kind, failures, rest_s, now)
         self._circuits: dict[str, Circuit] = {}
-        self._told: dict[str, State] = {}
         self._lock = threading.Lock()
 
     def __call__(self, path: str, params: Mapping[str, str]) -> R:
-        circuit = self._circuit(self._kind_of(path))
-        permit = self._deciding(circuit, circuit.admit)
+        circuit, permit, change = self._admit(self._kind_of(path))
         try:
+            self._tell(circuit, change)
             answer = self._call(path, params)
-        except Upstream as exc:
-            failure = exc
-            self._deciding(circuit, lambda: circuit.settle(permit, failure))
+            failed = self._failed(answer)
+        except Upstream:
+            self._settle(circuit, permit, failed=True)
             raise
         except BaseException:
-            self._deciding(circuit, lambda: circuit.give_back(permit))
+            with self._lock:
+                circuit.give_back(permit)
             raise
-        slow_or_bad = Upstream("the answer was late or bad") if self._failed(answer) else None
-        self._deciding(circuit, lambda: circuit.settle(permit, slow_or_bad))
+        self._settle(circuit, permit, failed=failed)
         return answer
 
     def states(self) -> dict[str, CircuitState]:
@@ -154,32 +162,24 @@ class Breaker(Generic[R]):
         with self._lock:
             return {kind: circuit.seen() for kind, circuit in self._circuits.items()}
 
-    def _circuit(self, kind: str) -> Circuit:
+    def _admit(self, kind: str) -> tuple[Circuit, Permit, CircuitState | None]:
         with self._lock:
-            if kind not in self._circuits and len(self._circuits) >= MAX_KINDS - 1:
-                kind = OTHER
-            if kind not in self._circuits:
-                self._circuits[kind] = self._new(kind)
-                self._told[kind] = "closed"
-            return self._circuits[kind]
+            circuit = self._circuit(kind)
+            return circuit, circuit.admit(), circuit.untold()
 
-    def _deciding(self, circuit: Circuit, decide: Callable[[], T]) -> T:
-        """A decision about `circuit` under the lock; what it changed is told afterwards."""
-        changed: CircuitState | None = None
-        try:
-            with self._lock:
-                try:
-                    return decide()
-                finally:
-                    changed = self._change(circuit)
-        finally:
-            if changed is not None:
-                self._notice("breaker_changed", kind=circuit.name, state=changed.state, failures=changed.failures)
+    def _circuit(self, kind: str) -> Circuit:
+        if kind not in self._circuits and len(self._circuits) >= MAX_KINDS:
+            kind = OTHER
+        if kind not in self._circuits:
+            self._circuits[kind] = self._new(kind)
+        return self._circuits[kind]
 
-    def _change(self, circuit: Circuit) -> CircuitState | None:
-        """The circuit's state if it has not been told yet."""
-        found = circuit.seen()
-        if self._told[circuit.name] == found.state:
-            return None
-        self._told[circuit.name] = found.state
-        return found
+    def _settle(self, circuit: Circuit, permit: Permit, *, failed: bool) -> None:
+        with self._lock:
+            circuit.settle(permit, failed=failed)
+            change = circuit.untold()
+        self._tell(circuit, change)
+
+    def _tell(self, circuit: Circuit, change: CircuitState | None) -> None:
+        if change is not None:
+            self._notice("breaker_changed", kind=circuit.name, state=change.state, failures=change.failures)

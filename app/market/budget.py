@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import blake2s
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from app.clock import Timer
 from app.errors import BudgetSpent, Unavailable
@@ -52,7 +52,8 @@ class Priority(IntEnum):
     BACKFILL = 4
 
 
-class Limit(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Limit:
     """At most `calls` in any `window_s` seconds."""
 
     calls: int

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from app.errors import BudgetSpent, Unavailable, Upstream
-from middleware.breaker import MAX_KINDS, Breaker
+import middleware
+from app.errors import BudgetSpent, NotEntitled, Unavailable, Upstream
+from middleware.breaker import MAX_KINDS, Breaker, Circuit, CircuitState, Permit
+
+ROOT = Path(__file__).parents[2]
 
 
 class Provider:
@@ -24,17 +32,24 @@ class Provider:
         self.calls = 0
         self.answer: Callable[[], str] = lambda: "good"
         self.heard: list[tuple[str, str]] = []
+        self.hearing: Callable[[], object] = lambda: None
+        self.judge: Callable[[str], bool] = lambda answer: answer in ("bad", "slow")
         self.breaker: Breaker[str] = Breaker(
             self._call,
             kind_of=lambda path: path,
-            failed=lambda answer: answer in ("bad", "slow"),
-            notice=lambda event, **f: self.heard.append((f["kind"], f["state"])),
+            failed=lambda answer: self.judge(answer),
+            notice=self._notice,
             now=lambda: self.at,
         )
 
     def _call(self, path: str, params: Mapping[str, str]) -> str:
         self.calls += 1
         return self.answer()
+
+    def _notice(self, event: str, *, kind: str, state: str, failures: int) -> None:
+        assert event == "breaker_changed"
+        self.heard.append((kind, state))
+        self.hearing()
 
     def ask(self, path: str = "bars") -> str:
         return self.breaker(path, {})
@@ -126,6 +141,7 @@ def test_of_fifty_that_wait_one_reaches_the_provider_half_open(provider: Provide
     provider.opened()
     provider.at, before = 30.0, provider.calls
     barrier, let_go, waits = threading.Barrier(50), threading.Event(), list[float]()
+    refusals = threading.Semaphore(0)
 
     def answer() -> str:
         assert let_go.wait(10)
@@ -137,24 +153,77 @@ def test_of_fifty_that_wait_one_reaches_the_provider_half_open(provider: Provide
             return provider.ask()
         except Upstream as exc:
             waits.append(exc.retry_after)
+            refusals.release()
             return "refused"
 
     provider.answer = answer
     with ThreadPoolExecutor(50) as pool:
         asked = [pool.submit(ask) for _ in range(50)]
-        while sum(future.done() for future in asked) < 49:
-            pass
+        in_time = all(refusals.acquire(timeout=10) for _ in range(49))
         let_go.set()
         answers = [future.result() for future in asked]
+    assert in_time, "nobody waits for the probe"
     assert sorted(answers) == ["good"] + ["refused"] * 49
     assert all(1.0 <= wait <= 5.0 for wait in waits)
     assert provider.calls == before + 1
     assert provider.state() == "closed"
 
 
-@pytest.mark.parametrize(
-    "neutral", [BudgetSpent("spent"), Unavailable("no", part="api_key"), ZeroDivisionError(), KeyboardInterrupt()]
-)
+GEVENT = """
+from gevent import monkey
+monkey.patch_all()
+import gevent
+from app.errors import Upstream
+from middleware.breaker import Breaker
+
+def call(path, params):
+    calls.append(path)
+    if at[0] < 30.0:
+        raise Upstream("down")
+    let_go.wait(10)
+    return "good"
+
+def ask():
+    try:
+        return breaker("bars", {})
+    except Upstream:
+        return "refused"
+
+calls, at, let_go = [], [0.0], gevent.event.Event()
+breaker = Breaker(call, kind_of=str, failed=lambda a: False, notice=lambda *a, **f: gevent.sleep(0), now=lambda: at[0])
+assert [ask() for _ in range(6)] == ["refused"] * 6
+assert len(calls) == 5
+at[0] = 30.0
+asked = [gevent.spawn(ask) for _ in range(50)]
+assert len(gevent.wait(asked, timeout=10, count=49)) == 49
+let_go.set()
+gevent.joinall(asked, timeout=10)
+assert sorted(g.value for g in asked) == ["good"] + ["refused"] * 49
+assert len(calls) == 6
+assert breaker.states()["bars"].state == "closed"
+at[0] = 0.0
+assert [ask() for _ in range(5)] == ["refused"] * 5
+at[0] = 30.0
+let_go.clear()
+assert gevent.with_timeout(0.01, ask, timeout_value="timed out") == "timed out"
+assert breaker.states()["bars"].state == "half_open"
+let_go.set()
+assert ask() == "good"
+"""
+
+
+def test_among_greenlets_one_probe_goes_and_one_that_times_out_gives_its_place_back() -> None:
+    done = subprocess.run([sys.executable, "-c", GEVENT], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+NEUTRAL: list[BaseException] = [
+    *(BudgetSpent("spent"), Unavailable("no", part="api_key"), NotEntitled("plan")),
+    *(ZeroDivisionError(), KeyboardInterrupt(), GeneratorExit(), gevent.Timeout()),
+]
+
+
+@pytest.mark.parametrize("neutral", NEUTRAL, ids=lambda exc: type(exc).__name__)
 def test_an_exception_that_says_nothing_of_the_provider_counts_for_nothing(
     provider: Provider, neutral: BaseException
 ) -> None:
@@ -168,15 +237,36 @@ def test_an_exception_that_says_nothing_of_the_provider_counts_for_nothing(
     assert provider.state() == "open"
 
 
-def test_a_probe_that_says_nothing_gives_its_place_back(provider: Provider) -> None:
+@pytest.mark.parametrize("neutral", NEUTRAL, ids=lambda exc: type(exc).__name__)
+def test_a_probe_that_says_nothing_gives_its_place_back(provider: Provider, neutral: BaseException) -> None:
     provider.opened()
     provider.at = 30.0
-    provider.answer = raising(BudgetSpent("spent"))
-    with pytest.raises(BudgetSpent):
+    provider.answer = raising(neutral)
+    with pytest.raises(type(neutral)):
         provider.ask()
     assert provider.state() == "half_open"
     provider.answer = lambda: "good"
     assert provider.ask() == "good"
+
+
+def test_a_probe_whose_answer_cannot_be_judged_gives_its_place_back(provider: Provider) -> None:
+    provider.opened()
+    provider.at, judge = 30.0, provider.judge
+    provider.judge = lambda answer: 1 // 0 > 0
+    with pytest.raises(ZeroDivisionError):
+        provider.ask()
+    provider.judge = judge
+    assert provider.ask() == "good"
+
+
+def test_a_probe_that_cannot_be_told_gives_its_place_back(provider: Provider) -> None:
+    provider.opened()
+    provider.at, provider.hearing = 30.0, raising(gevent.Timeout())
+    with pytest.raises(gevent.Timeout):
+        provider.ask()
+    provider.hearing = lambda: None
+    assert provider.ask() == "good"
+    assert provider.heard == [("bars", "open"), ("bars", "half_open"), ("bars", "closed")]
 
 
 def in_the_middle(provider: Provider, then: Callable[[], None], end: Callable[[], str]) -> Callable[[], str]:
@@ -237,11 +327,50 @@ def test_every_change_is_told_once(provider: Provider) -> None:
     assert provider.heard == [("bars", state) for state in told]
 
 
+def test_changes_are_told_outside_the_lock(provider: Provider) -> None:
+    during: list[dict[str, CircuitState]] = []
+    provider.hearing = lambda: during.append(provider.breaker.states())
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(provider.opened).result(10)
+    assert [states["bars"].state for states in during] == ["open"]
+
+
+def test_the_state_says_since_when_and_until_when(provider: Provider) -> None:
+    def at(moment: float) -> CircuitState:
+        provider.at = moment
+        return provider.breaker.states()["bars"]
+
+    provider.at = 3.0
+    provider.ask()
+    assert at(10.0) == CircuitState("closed", failures=0, since_s=7.0, retry_in_s=0.0, opened=0)
+    provider.opened()
+    assert at(15.0) == CircuitState("open", failures=5, since_s=5.0, retry_in_s=25.0, opened=1)
+    assert at(50.0) == CircuitState("half_open", failures=5, since_s=10.0, retry_in_s=0.0, opened=1)
+    provider.answer = lambda: at(55.0).state
+    assert provider.ask() == "half_open"
+    assert at(60.0) == CircuitState("closed", failures=0, since_s=5.0, retry_in_s=0.0, opened=1)
+
+
 def test_the_number_of_circuits_is_bounded(provider: Provider) -> None:
-    for n in range(100):
-        provider.ask(f"kind-{n}")
-    assert len(provider.breaker.states()) == MAX_KINDS
-    assert "other" in provider.breaker.states()
+    kinds = [f"kind-{n}" for n in range(100)]
+    for kind in kinds:
+        provider.ask(kind)
+    assert list(provider.breaker.states()) == [*kinds[:MAX_KINDS], "other"]
+    provider.fail(4, kinds[20])
+    provider.fail(1, kinds[21])
+    assert provider.state("other") == "open"
+
+
+def test_wrap_puts_a_call_behind_the_breaker() -> None:
+    heard: list[str] = []
+    call = middleware.wrap(
+        lambda path, params: f"{path} {params['a']}",
+        kind_of=lambda path: path[:4],
+        failed=lambda answer: True,
+        notice=lambda event, **f: heard.append(f"{f['kind']} {f['state']} {f['failures']}"),
+    )
+    assert [call("bars/x", {"a": "1"}) for _ in range(5)] == ["bars/x 1"] * 5
+    assert heard == ["bars open 5"]
 
 
 EVENTS = st.lists(st.sampled_from(["good", "bad", "neutral", "wait"]), max_size=80)
@@ -265,3 +394,67 @@ def test_it_behaves_like_its_description(events: list[str]) -> None:
         probing = open_until is not None
         failures = 0 if event == "good" else failures + 1
         open_until = provider.at + 30.0 if event == "bad" and (probing or failures >= 5) else None
+
+
+class Overlapping(RuleBasedStateMachine):
+    """Calls that begin and end in any order, against a model of the open circuit and its one probe."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at = 0.0
+        self.circuit = Circuit("bars", 5, 30.0, lambda: self.at)
+        self.out: list[tuple[Permit, int, float]] = []
+        self.epoch = self.failures = self.opened = 0
+        self.open_until: float | None = None
+
+    @property
+    def state(self) -> str:
+        return "closed" if self.open_until is None else "open" if self.at < self.open_until else "half_open"
+
+    def probes(self) -> int:
+        return sum(p.is_probe and epoch == self.epoch and self.at - begun < 30.0 for p, epoch, begun in self.out)
+
+    @rule(seconds=st.sampled_from([1.0, 10.0, 29.0, 30.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.at += seconds
+
+    @rule()
+    def a_call_begins(self) -> None:
+        may = self.state == "closed" or (self.state == "half_open" and self.probes() == 0)
+        if not may:
+            with pytest.raises(Upstream) as refusal:
+                self.circuit.admit()
+            assert 1.0 <= refusal.value.retry_after <= 30.0
+            return
+        permit = self.circuit.admit()
+        assert permit.is_probe == (self.state == "half_open")
+        self.epoch += permit.is_probe
+        self.out.append((permit, self.epoch, self.at))
+
+    @precondition(lambda self: self.out)
+    @rule(data=st.data(), end=st.sampled_from(["good", "bad", "bad", "neutral"]))
+    def a_call_ends(self, data: st.DataObject, end: str) -> None:
+        permit, epoch, _ = self.out.pop(data.draw(st.integers(0, len(self.out) - 1)))
+        if end == "neutral":
+            self.circuit.give_back(permit)
+            return
+        self.circuit.settle(permit, failed=end == "bad")
+        if epoch == self.epoch:
+            self._counts(end == "bad")
+
+    def _counts(self, bad: bool) -> None:
+        was_open = self.open_until is not None
+        self.failures = self.failures + 1 if bad else 0
+        opens = bad and (was_open or self.failures == 5)
+        self.open_until = self.at + 30.0 if opens else None
+        self.opened += opens
+        self.epoch += opens or was_open
+
+    @invariant()
+    def it_is_as_the_model_says(self) -> None:
+        seen = self.circuit.seen()
+        assert (seen.state, seen.failures, seen.opened) == (self.state, self.failures, self.opened)
+        assert self.probes() <= 1
+
+
+TestOverlapping = Overlapping.TestCase

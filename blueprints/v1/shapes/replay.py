@@ -80,7 +80,7 @@ def _entry(structure: Structure, moment: ReplayMoment, plan: Plan) -> Json:
 
 def _is_empty(structure: Structure, moment: ReplayMoment) -> bool:
     """A trading day of the past that left nothing behind."""
-    nothing = structure.minutes == 0 and structure.today_open is None and structure.minutes_fault is None
+    nothing = structure.minutes == 0 and structure.today_open is None and structure.broken is None
     return nothing and moment.after_open and structure.signal.decision is None
 
 

@@ -1,0 +1,188 @@
+"""Many clients, few calls: the existing dashboard's load, cold starts, a slow provider, a half-open circuit."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import Upstream
+from tests.provider.world import TICKERS, World, world
+
+TAB = ["/trading_directions"] * 4 + [
+    f"/mtf?tickers={t}" for t in ("SPY", "QQQ", "IWM", "UVXY", "SPY", "QQQ", "IWM", "SPY")
+]
+"""What a tab of the dashboard asks in a minute (polygon.md 5)."""
+
+STEP_S = 5.0
+WARM_UP, MINUTES = 5, 10
+
+
+def poll(found: World, tabs: int) -> Callable[[], None]:
+    """A step's share of what `tabs` tabs ask, spread over the minute."""
+    asked = [(second * 60 / len(TAB) + tab) % 60 for tab in range(tabs) for second in range(len(TAB))]
+    slots: dict[int, list[str]] = {}
+    for number, moment in enumerate(asked):
+        slots.setdefault(int(moment // STEP_S), []).append(TAB[number % len(TAB)])
+    turn = iter(range(1_000_000))
+
+    def ask() -> None:
+        for path in slots.get(next(turn) % round(60 / STEP_S), []):
+            assert found.get(path)[0] == 200
+
+    return ask
+
+
+def calls_per_minute(found: World, since: float) -> list[int]:
+    minutes = Counter(int((call.at - since) // 60) for call in found.provider.calls if call.at >= since)
+    return [minutes[minute] for minute in range(MINUTES)]
+
+
+def dashboards(folder: Path, patch: pytest.MonkeyPatch, tabs: int, cap: int | None) -> tuple[list[int], list[float]]:
+    """Ten simulated minutes over a decision hour: calls of each minute, and the moments of all calls from the start on."""
+    with world(folder, patch, "2025-03-11 10:48:30", hasty=False, polygon_calls_per_minute=cap) as found:
+        ask = poll(found, tabs)
+        found.run(WARM_UP, every_s=STEP_S, ask=poll(found, 1))
+        since = found.timer.at
+        found.run(MINUTES, every_s=STEP_S, ask=ask)
+        board = found.directions()
+        assert {entry["locked_at"][11:16] for entry in board["tickers"].values()} == {"11:00"}
+        assert not board["data_status"]["stale"]
+        return calls_per_minute(found, since), [call.at for call in found.provider.calls]
+
+
+def test_calls_do_not_grow_with_the_number_of_tabs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {}
+    for tabs in (1, 10, 50):
+        seen[tabs], _ = dashboards(tmp_path / str(tabs), monkeypatch, tabs, cap=None)
+        print(f"{tabs} tabs, {tabs * len(TAB)} requests a minute: calls per minute {seen[tabs]}")
+    assert max(seen[1]) <= 3
+    assert seen[1] == seen[10] == seen[50]
+
+
+@pytest.mark.parametrize("tabs", [1, 10, 50])
+def test_with_a_cap_of_five_there_are_never_more_in_any_rolling_minute(
+    tabs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.market.source.DEADLINE_S", 0.05)  # who waits for a turn waits in market time, which stands
+    monkeypatch.setattr("app.pipeline.READ_S", 0.1)
+    per_minute, moments = dashboards(tmp_path, monkeypatch, tabs, cap=5)
+    print(f"cap 5, {tabs} tabs: calls per minute {per_minute}")
+    assert max(per_minute) <= 3
+    assert all(later - earlier >= 60 for earlier, later in zip(moments, moments[5:], strict=False))
+
+
+def ask_at_once(found: World, clients: int, path: str) -> list[Any]:
+    barrier = threading.Barrier(clients)
+    app = found.client.application
+
+    def ask() -> Any:
+        client = app.test_client()
+        barrier.wait(30)
+        return client.get(path).get_json()
+
+    with ThreadPoolExecutor(clients) as pool:
+        return [future.result() for future in [pool.submit(ask) for _ in range(clients)]]
+
+
+def test_a_hundred_requests_for_a_cold_ticker_are_one_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07") as found:
+        found.provider.misbehave("slow", seconds=0.3)
+        bodies = ask_at_once(found, 100, "/trading_directions?ticker=IWM")
+        found.settle()
+        paths = [call.path for call in found.provider.calls if "/IWM/" in call.path]
+        assert sum("/minute/" in path for path in paths) == 1
+        assert sum("/day/" in path for path in paths) == 1
+    assert {body["tickers"]["IWM"]["locked_at"] for body in bodies} == {"2025-03-11T11:00:00-04:00"}
+
+
+def test_half_open_one_of_fifty_waiting_callers_reaches_the_provider(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07") as found:
+        breaker = found.core.market.breaker
+        assert breaker is not None
+        path = "/v2/aggs/ticker/SPY/range/1/minute/2025-03-10/2025-03-10"
+        found.provider.misbehave("500")
+        for _ in range(5):
+            assert breaker(path, {}).status == 500
+        with pytest.raises(Upstream, match="keeps failing"):
+            breaker(path, {})
+        found.provider.behave()
+        found.provider.misbehave("slow", seconds=0.4)
+        found.timer.forward(30)
+        before, barrier = len(found.provider.calls), threading.Barrier(50)
+
+        def call() -> int:
+            barrier.wait(30)
+            try:
+                return breaker(path, {}).status
+            except Upstream:
+                return 0
+
+        with ThreadPoolExecutor(50) as pool:
+            statuses = [future.result() for future in [pool.submit(call) for _ in range(50)]]
+        assert sorted(statuses) == [0] * 49 + [200]
+        assert len(found.provider.calls) == before + 1
+
+
+def test_the_state_of_breaker_budget_plan_and_follower_is_in_health(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07") as found:
+        found.directions()
+        found.run(1, ask=found.directions)
+        _, health = found.get("/health")
+        operations = health["operations"]
+        assert health["degraded"] == []
+        assert operations["plan"] == {
+            "name": "real_time",
+            "delay_s": 0.0,
+            "probed": True,
+            "history_from": "2003-09-10",
+            "clock_ahead_s": 0.0,
+        }
+        assert operations["breaker"]["bars"]["state"] == "closed"
+        assert operations["budget"]["limit"] == {"calls": 50, "window_s": 1.0}
+        assert operations["follower"]["tickers"] == sorted(TICKERS)
+        found.provider.misbehave("500")
+        found.run(5, ask=found.directions)
+        _, health = found.get("/health")
+        assert "provider_failing" in health["degraded"]
+        assert health["operations"]["breaker"]["bars"]["state"] != "closed"
+
+
+def test_a_basic_plan_serves_replay_and_swing_and_says_why_there_are_no_signals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07", plan="basic") as found:
+        found.run(3, ask=found.directions)
+        board = found.directions()
+        for entry in board["tickers"].values():
+            assert (entry["action"], entry["reason_code"]) == ("NO_TRADE", "MISSING_DAILY_BAR")
+            assert "end_of_day" in entry["reason"]
+            assert "error" not in entry
+        assert found.get("/swing")[1]["tickers"]["SPY"]["phase1"]
+        status, replayed = found.get("/replay?date=2025-03-10&time=12:05&ticker=SPY")
+        assert status == 200
+        assert replayed["tickers"]["SPY"]["v6"]["probability_a"] is not None
+        plan = found.get("/health")[1]["operations"]["plan"]
+        assert (plan["name"], plan["history_from"]) == ("end_of_day", "2023-03-15")
+        before = len(found.provider.calls)
+        found.run(10, ask=found.directions)
+        assert len(found.provider.calls) == before, "nothing of today is asked for"
+        assert found.get("/health")[1]["operations"]["budget"]["limit"] == {"calls": 5, "window_s": 60.0}
+
+
+def test_a_day_before_the_plans_history_costs_no_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07", plan="basic") as found:
+        before = len(found.provider.calls)
+        status, body = found.get("/replay?date=2023-01-17&time=12:00&ticker=SPY")
+        assert status == 200
+        assert "history begins on 2023-03-15" in body["tickers"]["SPY"]["error"]
+        assert len(found.provider.calls) == before

@@ -1,0 +1,74 @@
+"""The server as it is deployed, in front of a provider that takes five seconds for every call."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import requests
+
+from app.clock import running_clock
+from app.market.bars import Span
+from app.market.standin import StandIn
+from app.market.wire import Wire
+from tests.serving.test_gunicorn import Server, started
+from tests.support import CALENDAR, demo_feed, new_york
+
+CLIENTS, ROUNDS = 200, 5
+DEADLINE_S = 5.0
+COMMAND = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "tests.serving.followed_app:app"]
+
+
+@pytest.fixture
+def followed(tmp_path: Path) -> Iterator[tuple[Server, StandIn]]:
+    began = time.time()
+    clock = running_clock(new_york("2025-03-11 11:30:40"), 1.0, datetime.fromtimestamp(began, UTC))
+    for ticker in ("SPY", "QQQ", "IWM"):
+        demo_feed().bars(ticker, Span.DAY, 0, 1)
+    with StandIn(Wire(demo_feed(), CALENDAR, clock), clock=clock) as provider, ExitStack() as stack:
+        values = {"POLYGON_BASE_URL": provider.address, "DATA_DIR": tmp_path, "BEGAN": began}
+        server = stack.enter_context(started(COMMAND, tmp_path / "log", **values))
+        server.wait_ready()
+        yield server, provider
+        provider.behave()
+
+
+def test_two_hundred_clients_are_answered_in_time_while_every_call_takes_five_seconds(
+    followed: tuple[Server, StandIn],
+) -> None:
+    server, provider = followed
+    ends = time.monotonic() + 20
+    while not all(e["locked"] for e in board(server)["tickers"].values()) and time.monotonic() < ends:
+        time.sleep(0.2)
+    provider.misbehave("slow", seconds=5.0)
+    before = len(provider.calls)
+    while len(provider.calls) == before and time.monotonic() < ends + 60:
+        board(server)
+        time.sleep(0.1)
+
+    def client(number: int) -> list[float]:
+        with requests.Session() as session:
+            return [ask(session, server.base) for _ in range(ROUNDS)]
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        times = sorted(t for found in pool.map(client, range(CLIENTS)) for t in found)
+    print(f"99th percentile {times[int(len(times) * 0.99)]:.2f} s of {len(times)} requests")
+    assert times[int(len(times) * 0.99)] < DEADLINE_S
+    assert len(provider.calls) - before <= 8, "the clients cost no calls"
+
+
+def board(server: Server) -> dict:  # type: ignore[type-arg]
+    return server.get("/trading_directions").json()  # type: ignore[no-any-return]
+
+
+def ask(session: requests.Session, base: str) -> float:
+    began = time.monotonic()
+    body = session.get(f"{base}/trading_directions", timeout=30).json()
+    assert all(entry["locked"] for entry in body["tickers"].values()), body
+    return time.monotonic() - began
