@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Flask
 
@@ -24,7 +26,7 @@ from app.market.calendar import NY, Calendar
 from app.market.calling import failed, kind_of, metered, persistent
 from app.market.demo import SEED, DemoFeed, demo_moment
 from app.market.plan import Entitlement, Plan
-from app.market.polygon import HttpTransport, Polygon, Reply, Transport, no_key
+from app.market.polygon import HOSTS, HttpTransport, Polygon, Reply, Transport, no_key
 from app.market.recorded import RecordedBars
 from app.market.source import Source
 from app.market.wire import NoFeed, Wire
@@ -184,13 +186,19 @@ def _polygon(settings: Settings, timer: Timer) -> Market:
     if settings.polygon_api_key is None or not settings.has_key:
         return Market(no_key, wall_clock, plan, "polygon", ["no_api_key"])
     key, cap = settings.polygon_api_key.get_secret_value(), settings.polygon_calls_per_minute
-    limit = SMALL_PLAN if cap is None else Limit(cap, 60.0)
-    budget = Budget(settings.data_dir / "polygon" / "budget.sqlite3", key, limit, timer, notice)
+    limit, namespace = SMALL_PLAN if cap is None else Limit(cap, 60.0), _namespace(settings.polygon_base_url)
+    budget = Budget(settings.data_dir / namespace / "budget.sqlite3", key, limit, timer, notice)
     http = HttpTransport(settings.polygon_base_url, key)
     breaker = middleware.wrap(
         persistent(metered(http, budget), timer), kind_of=kind_of, failed=failed, notice=notice, now=timer.now
     )
-    return Market(breaker, wall_clock, plan, "polygon", budget=budget, breaker=breaker)
+    return Market(breaker, wall_clock, plan, namespace, budget=budget, breaker=breaker)
+
+
+def _namespace(base_url: str) -> str:
+    """Signals of a server that plays the provider never enter the real record (ruling M4)."""
+    parts = urlsplit(base_url)
+    return "polygon" if parts.hostname in HOSTS else re.sub(r"[^a-z0-9]+", "-", f"polygon-{parts.netloc}".lower())
 
 
 def _with(market: Market, clock: Clock | None, transport: Transport | None) -> Market:
@@ -285,6 +293,8 @@ def _say_what_is_missing(core: Core) -> None:
         log.warning("%s", why)
     if "no_api_key" in market.degraded:
         log.warning("no POLYGON_API_KEY: closed-market answers as usual, 503 where market data is needed")
+    if market.budget is not None and market.namespace != "polygon":
+        log.warning("POLYGON_BASE_URL is not the provider's own address: bars and signals of it are kept apart")
     if "no_recorded_bars" in market.degraded:
         log.warning("MARKET=recorded, but no bars were brought in yet: python -m app import FILE...")
     if settings.can_forget:

@@ -6,12 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from app.config import ARTEFACTS
+from app.market.standin import StandIn
 from tests.market.test_recorded import table, write_csv, write_parquet
+from tests.provider.world import KEY as WORLD_KEY
+from tests.provider.world import standing_in
 from tests.support import some_bars
 
 ROOT = Path(__file__).parent.parent
@@ -133,3 +137,57 @@ def test_an_unknown_command_is_said() -> None:
     done = run("fly")
     assert done.returncode == 2
     assert "No such command" in done.stderr
+
+
+@pytest.fixture
+def provider() -> Iterator[StandIn]:
+    with standing_in() as found:
+        yield found
+
+
+def backfill(provider: StandIn, folder: Path, days: int = 30) -> subprocess.CompletedProcess[str]:
+    asked = ("backfill", "--days", str(days), "--ticker", "SPY")
+    return run(*asked, POLYGON_API_KEY=WORLD_KEY, POLYGON_BASE_URL=provider.address, DATA_DIR=folder)
+
+
+def minute_calls(provider: StandIn) -> int:
+    return sum("/minute/" in call.path for call in provider.calls)
+
+
+def test_backfill_brings_past_days_in_with_a_call_a_month_and_says_how_far_it_is(
+    provider: StandIn, tmp_path: Path
+) -> None:
+    done = backfill(provider, tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1].endswith("done)")
+    assert "min left" in lines[0]
+    assert 2 <= minute_calls(provider) <= 3, "thirty trading days lie in two or three months"
+    assert len(lines) == minute_calls(provider) + 1
+
+
+def test_backfill_again_costs_no_call_for_what_is_there(provider: StandIn, tmp_path: Path) -> None:
+    backfill(provider, tmp_path)
+    before = minute_calls(provider)
+    again = backfill(provider, tmp_path)
+    assert again.returncode == 0
+    assert minute_calls(provider) == before
+    backfill(provider, tmp_path, days=32)
+    assert minute_calls(provider) <= before + 2, "only the days that are missing"
+
+
+def test_backfill_that_was_broken_off_goes_on_where_it_stopped(provider: StandIn, tmp_path: Path) -> None:
+    provider.misbehave("500", only="/minute/")
+    broken = backfill(provider, tmp_path)
+    assert broken.returncode == 1
+    assert broken.stderr.startswith("Error: ")
+    assert "Traceback" not in broken.stderr
+    assert WORLD_KEY not in broken.stderr
+    provider.behave()
+    assert backfill(provider, tmp_path).returncode == 0
+
+
+def test_backfill_without_a_key_says_so(tmp_path: Path) -> None:
+    done = run("backfill", "--days", "5", DATA_DIR=tmp_path, MARKET="polygon")
+    assert done.returncode == 1
+    assert "no market-data key" in done.stderr

@@ -315,6 +315,26 @@ def test_a_probe_that_never_comes_back_is_given_up(provider: Provider) -> None:
     assert provider.state() == "closed"
 
 
+@pytest.mark.parametrize("end", ["good", "bad", "neutral"])
+def test_the_end_of_a_probe_given_up_leaves_its_successor_alone(end: str) -> None:
+    at = [0.0]
+    circuit = Circuit("bars", 1, 30.0, lambda: at[0])
+    circuit.settle(circuit.admit(), failed=True)
+    at[0] = 30.0
+    lost = circuit.admit()
+    at[0] = 60.0
+    successor = circuit.admit()
+    if end == "neutral":
+        circuit.give_back(lost)
+    else:
+        circuit.settle(lost, failed=end == "bad")
+    with pytest.raises(Upstream):
+        circuit.admit()
+    assert circuit.seen().state == "half_open"
+    circuit.settle(successor, failed=False)
+    assert circuit.seen().state == "closed"
+
+
 def test_every_change_is_told_once(provider: Provider) -> None:
     provider.opened()
     refused(provider)
@@ -431,6 +451,13 @@ class Overlapping(RuleBasedStateMachine):
         self.epoch += permit.is_probe
         self.out.append((permit, self.epoch, self.at))
 
+    @precondition(lambda self: self.state == "closed")
+    @rule()
+    def five_calls_fail(self) -> None:
+        for _ in range(5 - self.failures):
+            self.circuit.settle(self.circuit.admit(), failed=True)
+            self._counts(bad=True)
+
     @precondition(lambda self: self.out)
     @rule(data=st.data(), end=st.sampled_from(["good", "bad", "bad", "neutral"]))
     def a_call_ends(self, data: st.DataObject, end: str) -> None:
@@ -440,9 +467,9 @@ class Overlapping(RuleBasedStateMachine):
             return
         self.circuit.settle(permit, failed=end == "bad")
         if epoch == self.epoch:
-            self._counts(end == "bad")
+            self._counts(bad=end == "bad")
 
-    def _counts(self, bad: bool) -> None:
+    def _counts(self, *, bad: bool) -> None:
         was_open = self.open_until is not None
         self.failures = self.failures + 1 if bad else 0
         opens = bad and (was_open or self.failures == 5)

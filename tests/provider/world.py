@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from app.clock import wall_clock
 from app.factory import Core, build, create_app
 from app.market.bars import Span
+from app.market.demo import HISTORY_FROM, LAP
 from app.market.polygon import HttpTransport
-from app.market.standin import StandIn
+from app.market.standin import OnOurDays, StandIn
 from app.market.wire import Wire
 from tests.support import CALENDAR, FakeClock, FakeTimer, demo_feed, new_york, settings
 
@@ -105,3 +107,11 @@ def world(
         timer.forward(10_000)
         made[0].follower.close()
         made[0].source.close()
+
+
+@contextmanager
+def standing_in() -> Iterator[StandIn]:
+    """A provider on the wall's clock, for servers that are processes of their own."""
+    feed = OnOurDays(demo_feed(), CALENDAR, HISTORY_FROM, LAP[1])
+    with StandIn(Wire(feed, CALENDAR, wall_clock), key=KEY, clock=wall_clock) as provider:
+        yield provider
