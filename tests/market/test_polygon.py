@@ -219,6 +219,20 @@ def test_the_call_limit_says_how_long_to_wait(web: responses.RequestsMock, heade
 
 
 @pytest.mark.parametrize(
+    ("date_header", "wait"),
+    [("Tue, 10 Mar 2026 15:00:00 GMT", 45), ("Tue, 10 Mar 2026 16:00:00 GMT", 0), ("yesterday", 20)],
+)
+def test_a_date_to_wait_for_is_read_by_the_providers_own_clock(
+    web: responses.RequestsMock, date_header: str, wait: float
+) -> None:
+    said = {"Retry-After": "Tue, 10 Mar 2026 15:00:45 GMT", "Date": date_header}
+    web.get(URL, status=429, headers=said, body="")
+    with pytest.raises(BudgetSpent) as caught:
+        minutes()
+    assert caught.value.retry_after == wait
+
+
+@pytest.mark.parametrize(
     ("body", "price"),
     [
         ({"ticker": {"day": {"o": 501.25}}}, 501.25),

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import NotEntitled, Upstream
+from app.errors import BudgetSpent, NotEntitled, Upstream
 from app.market.bars import Span, to_ms
 from app.market.cache import BarCache
 from app.market.flight import time_limit
-from app.market.plan import Plan
+from app.market.plan import Entitlement, Plan
 from app.market.polygon import Polygon, Reply
 from app.market.source import MissingOpen, OfficialOpen, Source
 from app.signals.store import SqliteStore
@@ -445,3 +445,182 @@ def test_a_limit_inside_another_never_outlasts_it(build: Callable[..., Source], 
     waited = time.monotonic() - began
     gate.set()
     assert waited < 2.5
+
+
+def entitled(source: Source, *, today: bool = True, since: date = date(2003, 9, 10), ahead_s: float = 0.0) -> Source:
+    source.entitle(Entitlement(today, since, timedelta(seconds=ahead_s)))
+    return source
+
+
+def test_a_plan_without_today_costs_no_call_for_todays_bars(
+    build: Callable[..., Source], market: ScriptedMarket
+) -> None:
+    source = entitled(build(), today=False)
+    with pytest.raises(NotEntitled, match="running day"):
+        source.intraday("SPY", new_york("2025-03-11 11:30"))
+    assert market.calls == []
+    assert source.plan.name == "end_of_day"
+    source.daily("SPY", DAY)
+    assert market.calls == [path for path in market.calls if path.endswith("/2025-03-10")], "up to yesterday, at once"
+
+
+def test_history_is_asked_for_as_far_as_the_plan_has_it(build: Callable[..., Source], market: ScriptedMarket) -> None:
+    source = entitled(build(), since=date(2024, 9, 3))
+    source.daily("SPY", DAY)
+    assert "/2024-09-03/" in market.calls[0]
+    with pytest.raises(NotEntitled, match="begins on 2024-09-03"):
+        source.intraday("SPY", new_york("2024-08-30 12:00"))
+    assert len(market.calls) == 1
+
+
+def test_a_clock_ahead_of_the_providers_waits_longer_for_a_bar(
+    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    source = entitled(build(), ahead_s=8)
+    clock.set("2025-03-11 11:00:10")
+    assert not source.is_complete("SPY", new_york("2025-03-11 11:00"))
+    clock.set("2025-03-11 11:00:13")
+    assert source.is_complete("SPY", new_york("2025-03-11 11:00"))
+
+
+def test_a_refused_snapshot_is_not_asked_for_again(build: Callable[..., Source], market: ScriptedMarket) -> None:
+    market.edit, market.fault = no_daily_bar_today, no_snapshot
+    source = build()
+    open_now(source)
+    source.open_of("QQQ", new_york("2025-03-11 11:30"))
+    assert sum("snapshot" in path for path in market.calls) == 1
+
+
+def test_a_refusal_of_the_plan_is_remembered_for_a_quarter_of_an_hour(
+    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    market.fault = lambda path: Reply(403, {"message": "Your plan doesn't include this data timeframe"})
+    source = build()
+    for _ in range(14):
+        with pytest.raises(NotEntitled):
+            source.intraday("SPY", new_york("2025-03-11 11:30"))
+        clock.forward(minutes=1)
+    assert len(market.calls) == 1
+    market.fault = lambda path: None
+    clock.forward(minutes=1)
+    assert len(source.intraday("SPY", clock()).bars)
+
+
+def test_a_pause_that_ends_sooner_than_a_minute_is_waited_for_no_longer(
+    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    market.fault = lambda path: Reply(429, None, 7.0)
+    source = build()
+    with pytest.raises(BudgetSpent):
+        source.intraday("SPY", clock())
+    market.fault = lambda path: None
+    clock.forward(seconds=8)
+    assert len(source.intraday("SPY", clock()).bars)
+
+
+def test_new_bars_that_do_not_join_the_known_ones_make_the_day_be_asked_for_whole(
+    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    source = build()
+    last = int(source.intraday("SPY", clock()).bars.t[-1])
+    market.edit = dropping("/minute/", lambda row: row["t"] == last)
+    clock.forward(minutes=1, seconds=10)
+    bars = source.intraday("SPY", clock()).bars
+    assert last not in bars.t
+    assert bars.end[-1] == to_ms(new_york("2025-03-11 11:31"))
+    assert market.calls[-1].endswith("/2025-03-11/2025-03-11")
+
+
+def test_a_late_print_of_the_last_minutes_is_met(
+    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    late = to_ms(new_york("2025-03-11 11:27"))
+    market.edit = dropping("/minute/", lambda row: row["t"] == late)
+    source = build()
+    assert late not in source.intraday("SPY", clock()).bars.t
+    market.edit = lambda path, body: body
+    clock.forward(minutes=1)
+    assert late in source.intraday("SPY", clock()).bars.t
+
+
+def test_once_an_hour_the_day_is_asked_for_whole(
+    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    clock.set("2025-03-11 11:58:10")
+    source = build()
+    for _ in range(4):
+        source.intraday("SPY", clock())
+        clock.forward(minutes=1)
+    whole = [path.endswith("/2025-03-11/2025-03-11") for path in market.calls if "/minute/" in path]
+    assert whole == [True, False, True, False], "at the start and at 12:00"
+
+
+def test_one_revised_close_is_no_split(build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket) -> None:
+    source = build()
+    source.daily("SPY", DAY)
+    source.intraday("SPY", new_york("2025-02-20 12:00"))
+    revised = to_ms(new_york("2025-02-05 00:00"))
+    market.edit = lambda path, body: {
+        **body,
+        "results": [{**r, "c": r["l"]} if r["t"] == revised else r for r in body.get("results", [])],
+    }
+    clock.set("2025-03-12 09:05")
+    source.daily("SPY", date(2025, 3, 12))
+    before = minute_calls(market)
+    source.intraday("SPY", new_york("2025-02-20 12:00"))
+    assert minute_calls(market) == before, "what was kept is still there"
+
+
+def test_daily_bars_of_other_days_are_refused_and_never_kept(
+    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    market.edit = lambda path, body: {
+        **body,
+        "results": [{**row, "t": row["t"] - 86_400_000} for row in body.get("results", [])],
+    }
+    source = build()
+    with pytest.raises(Upstream, match="other days"):
+        source.daily("SPY", date(2025, 2, 20))
+    market.edit = lambda path, body: body
+    clock.forward(seconds=61)
+    assert source.daily("SPY", date(2025, 2, 20)).t[-1] == to_ms(new_york("2025-02-19 00:00"))
+
+
+def test_one_daily_bar_on_a_day_without_trading_is_left_out(
+    build: Callable[..., Source], market: ScriptedMarket
+) -> None:
+    saturday = to_ms(new_york("2025-03-08 00:00"))
+    market.edit = lambda path, body: {**body, "results": [*body["results"], {**body["results"][-1], "t": saturday}]}
+    daily = build().daily("SPY", DAY)
+    assert saturday not in daily.t
+    assert daily.t[-1] == to_ms(new_york("2025-03-10 00:00"))
+
+
+def test_an_old_trading_day_that_came_back_empty_is_not_kept_for_ever(
+    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    at, source = new_york("2025-01-15 12:00"), build()
+    market.edit = lambda path, body: {k: v for k, v in body.items() if k != "results"}
+    assert not len(source.intraday("SPY", at).bars)
+    market.edit = lambda path, body: body
+    clock.forward(seconds=61)
+    assert len(source.intraday("SPY", at).bars)
+
+
+def test_a_tomorrow_is_never_asked_for(build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket) -> None:
+    """A future date is refused, not empty (polygon.md 3.16)."""
+    clock.set("2025-03-11 16:30")
+    build().daily("SPY", date(2025, 3, 12))
+    assert [path.rsplit("/", 1)[1] for path in market.calls] == ["2025-03-11"]
+
+
+def test_days_brought_in_are_asked_for_never_again(build: Callable[..., Source], market: ScriptedMarket) -> None:
+    source = build()
+    assert source.bring("SPY", date(2025, 2, 3), date(2025, 2, 28)) > 19 * 390
+    assert source.missing("SPY", date(2025, 2, 3), date(2025, 2, 28)) == []
+    assert minute_calls(market) == 1
+    source.bring_days("SPY", date(2025, 2, 3))
+    before, other = len(market.calls), build()
+    assert len(other.intraday("SPY", new_york("2025-02-14 12:00")).bars)
+    assert len(other.daily("SPY", date(2025, 2, 14))) > 250
+    assert len(market.calls) == before
