@@ -5,6 +5,7 @@ from gevent import monkey
 monkey.patch_all()
 
 import logging  # noqa: E402
+import os  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
@@ -94,6 +95,15 @@ def when_ready(server):
     print(f"predict server {VERSION}: {WHAT[settings.market]}", file=sys.stderr)
     print(f"listening on {address}", file=sys.stderr)
     print(f"open next: {address}/trading-directions?ticker=SPY", file=sys.stderr, flush=True)
+
+
+def worker_exit(server, worker):
+    """A worker that was told to stop has answered its last request: end now. A call that hangs at the provider would hold
+    the interpreter's own end until its time-out."""
+    if worker.booted and not worker.alive:
+        worker.wsgi.extensions["predict-server"].close()
+        logging.shutdown()
+        os._exit(0)
 
 
 def post_request(worker, req, environ, resp):

@@ -85,6 +85,14 @@ class Core:
     pipeline: Pipeline
     follower: Follower
 
+    def close(self) -> None:
+        """Begin nothing more and let go of files; fetches under way are left to themselves."""
+        self.follower.close()
+        self.source.close()
+        self.store.close()
+        if self.market.budget is not None:
+            self.market.budget.close()
+
 
 def create_app(
     settings: Settings | None = None,
@@ -238,6 +246,7 @@ def _services(core: Core) -> Services:
         ready=ready,
         start=start,
         stop=stopping.set,
+        close=core.close,
         version=VERSION,
     )
 

@@ -24,7 +24,8 @@ class Services:
     uptime_s    seconds since the start
     ready       None if this process may serve, else why not
     start       begin to work in the background; whoever serves calls it once, after any fork
-    stop        from now on `ready` says that the process is stopping
+    stop        from now on `ready` says that the process is stopping, and nothing new is begun in the background
+    close       let go of files; the last thing a process does
     """
 
     pipeline: Pipeline
@@ -36,6 +37,7 @@ class Services:
     ready: Callable[[], str | None]
     start: Callable[[], None]
     stop: Callable[[], None]
+    close: Callable[[], None]
     version: str
 
     def attach(self, app: Flask) -> None:

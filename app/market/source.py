@@ -313,6 +313,7 @@ class Source:
         return found
 
     def _provider_open(self, ticker: str, day: date) -> OfficialOpen:
+        self._refuse_unentitled(Span.MINUTE, day, self._clock())
         today = self._aggregates(ticker, Span.DAY, day, day)
         if len(today.bars):
             return OfficialOpen(float(today.bars.o[-1]), "daily")

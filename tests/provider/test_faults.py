@@ -68,6 +68,8 @@ def check_answers(found: World, *, status: int = 200, elsewhere: int = 200) -> d
     for path in ("/mtf?tickers=SPY", "/mtf?tickers=UVXY", f"/replay?date={found.clock.at:%Y-%m-%d}&hour=11", PAST):
         code, body = found.get(path)
         assert code in (200, elsewhere), body
+    for path in ("/health", "/models", "/readyz"):
+        assert found.get(path)[0] == 200
     assert found.slowest_s < 5.0
     return board
 

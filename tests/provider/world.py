@@ -105,8 +105,7 @@ def world(
         yield found
         provider.behave()
         timer.forward(10_000)
-        made[0].follower.close()
-        made[0].source.close()
+        made[0].close()
 
 
 @contextmanager

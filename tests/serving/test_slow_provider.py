@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -72,3 +73,14 @@ def ask(session: requests.Session, base: str) -> float:
     body = session.get(f"{base}/trading_directions", timeout=30).json()
     assert all(entry["locked"] for entry in body["tickers"].values()), body
     return time.monotonic() - began
+
+
+@pytest.mark.parametrize("fault", ["silence", "429-bare"])
+def test_a_provider_that_hangs_does_not_hold_the_stop(followed: tuple[Server, StandIn], fault: str) -> None:
+    server, provider = followed
+    provider.misbehave(fault)
+    before, ends = len(provider.calls), time.monotonic() + 70
+    while len(provider.calls) == before and time.monotonic() < ends:
+        time.sleep(0.1)
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(10) == 0, "a call that hangs is given up after 15 s by itself"
