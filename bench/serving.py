@@ -1,7 +1,8 @@
-"""Start-up, memory and cold and warm answers of the real server: gunicorn as its own process, asked over loopback.
+"""Start-up, memory, first and warm answers of the real server: gunicorn as its own process, asked over loopback.
 
 Recorded bars where MARKET_DATA has them (13:30 of 2024-06-12), else the demo market. Every round is a new server on a
-new DATA_DIR, so that each first answer is cold: nothing in memory, nothing in the cache, nothing in the record.
+new DATA_DIR, with nothing in the cache and nothing in the record; what its follower has done before the first request
+comes is part of what a client sees.
 """
 
 from __future__ import annotations
@@ -77,8 +78,8 @@ def _measure(server: subprocess.Popen[bytes], began: float, base: str) -> dict[t
     return {
         ("start to ready", "s"): started,
         ("resident memory of the worker, idle", "MiB"): idle,
-        ("first answer, one ticker, all cold", "ms"): one * 1000,
-        ("first answer, the two other tickers cold", "ms"): rest * 1000,
+        ("first answer after the start, one ticker", "ms"): one * 1000,
+        ("second answer, all tickers", "ms"): rest * 1000,
         ("warm answer, three tickers, median", "ms"): statistics.median(warm) * 1000,
         ("resident memory of the worker, after", "MiB"): _resident_mib(worker),
     }

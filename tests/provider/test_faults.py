@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from app.market.bars import to_ms
 from tests.provider.world import KEY, TICKERS, World, world
 
 PAST = "/replay?date=2025-02-26&time=12:00"
@@ -222,3 +223,25 @@ def test_a_host_that_cannot_be_resolved(
             assert heal(found, 2 * MINUTE) <= 2 * MINUTE
             found.told += other.told
         check_secrets(found, caplog)
+
+
+def test_a_split_overnight_brings_the_tickers_history_anew_and_signals_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world(tmp_path, monkeypatch, "2025-03-11 15:40:07") as found:
+        found.directions()
+        found.run(1, ask=found.directions)
+        before = {ticker: entry["current_price"] for ticker, entry in found.get(PAST)[1]["tickers"].items()}
+        said = found.get("/replay?date=2025-03-11&time=15:39")[1]["tickers"]["SPY"]["v6"]
+        found.clock.set("2025-03-12 09:05:00")
+        found.provider.misbehave("split", only="/SPY/", factor=2, before=to_ms(found.clock.at))
+        found.step(0)
+        found.run(1)
+        after = {ticker: entry["current_price"] for ticker, entry in found.get(PAST)[1]["tickers"].items()}
+        assert after["SPY"] == pytest.approx(before["SPY"] / 2, abs=0.011)
+        assert (after["QQQ"], after["IWM"]) == (before["QQQ"], before["IWM"])
+        assert found.get("/replay?date=2025-03-11&time=15:39")[1]["tickers"]["SPY"]["v6"] == said
+        found.clock.set("2025-03-12 10:01:00")
+        found.directions()
+        found.run(1, ask=found.directions)
+        assert all(entry["locked"] for entry in entries(check_answers(found)))
