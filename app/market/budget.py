@@ -36,6 +36,9 @@ POLL_S = 0.25
 PAUSES_S = (20.0, 40.0, 80.0)
 """Pauses after a first, second, further 429 in a row that names none (polygon.md 6); up to a tenth is added."""
 
+LEAST_PAUSE_S = 1.0
+"""However little a 429 says: a provider that says 0 for ever must not be asked without end."""
+
 KEY_PAUSE_S = 300.0
 """How long no call is made with a key that the provider refused (401); then one is tried."""
 
@@ -167,6 +170,7 @@ class Budget:
             if wait is None:
                 wait = PAUSES_S[min(self._strikes, len(PAUSES_S) - 1)] * random.uniform(1.0, 1.1)
             self._strikes += 1
+            wait = max(LEAST_PAUSE_S, wait)
             self._pause("limit", wait)
             return reply._replace(retry_after=wait)
         elif reply.status == 200:

@@ -581,5 +581,5 @@ def _lasting(exc: PredictError) -> timedelta:
     if isinstance(exc, NotEntitled):
         return REFUSED_FOR
     if isinstance(exc, TryLater):
-        return min(RETRY_AFTER, timedelta(seconds=exc.retry_after))
+        return min(RETRY_AFTER, timedelta(seconds=max(1.0, exc.retry_after)))
     return RETRY_AFTER
