@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -37,6 +37,7 @@ DAYS_FROM = time(9)
 ENDS_AFTER = timedelta(minutes=30)
 AGAIN_AFTER = timedelta(seconds=15)
 PROBE_AGAIN_AFTER = timedelta(seconds=60)
+PROBE_FIRST_S = 10.0
 PROBE_PATIENCE_S = 90.0
 """Real seconds that a probe waits for its turn: a window of the smallest plan, and a call's time."""
 
@@ -77,6 +78,7 @@ class Follower:
         self._entitle = entitle
         self._jobs: SingleFlight[Any] = SingleFlight(2 * len(SUPPORTED) + 1)
         self._followed: frozenset[str] = frozenset()
+        self._began: float | None = None
         self._beat: float | None = None
         self._tried: dict[object, datetime] = {}
         self._probed: date | None = None
@@ -102,7 +104,7 @@ class Follower:
         self._beat = self._timer.now()
         self._probe_once_a_day(at)
         session = self._calendar.session_at(at)
-        if self._source.entitlement is None and self._jobs.runs("probe"):
+        if self._awaits_probe():
             return
         if session is None or not self._source.plan.has_today:
             self._followed = frozenset()
@@ -112,6 +114,13 @@ class Follower:
         for ticker in due:
             self._lock(ticker, session, at)
         self._bring_days(session, at)
+
+    def _awaits_probe(self) -> bool:
+        """At the start the probe goes first: it tells how many calls there are. Not for long."""
+        if self._began is None:
+            self._began = self._timer.now()
+        early = self._timer.now() - self._began < PROBE_FIRST_S
+        return early and self._source.entitlement is None and self._jobs.runs("probe")
 
     def status(self) -> Following:
         since = None if self._beat is None else self._timer.now() - self._beat
@@ -165,13 +174,11 @@ class Follower:
                 self._source.refresh_days(ticker, session.day + ONE_DAY)
 
     def _probe_once_a_day(self, at: datetime) -> None:
-        """A plan without the running day is asked again sooner: what refused may have been a passing fault."""
-        found = self._source.entitlement
-        polygon = self._polygon
-        if polygon is None or (found is not None and found.today and self._probed == ny_day(at)):
+        """Sooner while it failed or the plan seems to lack the running day: what refused may have been a passing fault."""
+        found, polygon = self._source.entitlement, self._polygon
+        if polygon is None or (self._source.plan.has_today and self._probed == ny_day(at)):
             return
-        every = PROBE_AGAIN_AFTER if found is None or found.today else REFUSED_FOR
-        if self._is_time("probe", at, every):
+        if self._is_time("probe", at, PROBE_AGAIN_AFTER if found is None else REFUSED_FOR):
             self._start("probe", lambda: self._probe(polygon, at))
 
     def probe_now(self) -> None:
@@ -180,15 +187,22 @@ class Follower:
             self._probe(self._polygon, self._clock())
 
     def _probe(self, polygon: Polygon, at: datetime) -> None:
-        """What matters most first: whether there is a running day, then the clock, then how far back history goes."""
-        today = ny_day(at)
         try:
-            with errand(Priority.PROBE, PROBE_PATIENCE_S, self._timer):
-                found = probe(polygon, SUPPORTED[0], today)
+            self._probe_in_steps(polygon, ny_day(at))
         except PredictError as exc:
             self._probe_error = exc.message
             raise
-        self._probe_error, self._probed = None, today
+        self._probe_error, self._probed = None, ny_day(at)
+
+    def _probe_in_steps(self, polygon: Polygon, today: date) -> None:
+        """What matters most first: whether there is a running day, then the clock, then how far back history goes. What was
+        known of the later ones stands until they are known anew."""
+        known = self._source.entitlement
+        with errand(Priority.PROBE, PROBE_PATIENCE_S, self._timer):
+            found = probe(polygon, SUPPORTED[0], today)
+        if known is not None:
+            since = known.history_from if known.today == found.today else found.history_from
+            found = replace(found, ahead=known.ahead, history_from=since)
         self._entitle(found)
         with errand(Priority.PROBE, PROBE_PATIENCE_S, self._timer):
             found = timed(found, polygon, self._clock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time as real
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from app.factory import Core, build
 from app.market.plan import Entitlement
 from app.market.polygon import Reply
+from tests.provider.world import World, world
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
 
 DAY = date(2025, 3, 11)
@@ -303,3 +305,38 @@ def test_recorded_hours_are_locked_unasked_too(recorded_dir: Path, clock: FakeCl
     server.run(0.2)
     assert core.store.get("IWM", date(2024, 6, 12), 11) is not None
     core.follower.close()
+
+
+def test_one_passing_refusal_does_not_end_the_following(provider_follow: Callable[[str], World]) -> None:
+    found = provider_follow("2025-03-11 10:20:07")
+    found.provider.misbehave("403", only="/minute/", times=1)
+    found.directions()
+    found.run(45)
+    missing = [t for t in TICKERS if found.core.store.get(t, DAY, 11) is None]
+    assert missing == []
+
+
+def test_a_probe_that_fails_halfway_keeps_what_was_known_and_is_tried_again(
+    provider_follow: Callable[[str], World],
+) -> None:
+    found = provider_follow("2025-03-11 15:50:07")
+    found.provider.misbehave("clock-skew", seconds=-40)
+    found.core.follower.probe_now()
+    found.provider.misbehave("500", only="marketstatus")
+    found.clock.set("2025-03-12 08:00:00")
+    found.run(1)
+    entitlement, status = found.core.source.entitlement, found.core.follower.status()
+    assert entitlement is not None
+    assert entitlement.ahead == timedelta(seconds=40)
+    assert entitlement.history_from == date(2003, 9, 10)
+    assert status.probe_error is not None
+    found.provider.behave()
+    found.run(16, every_s=60)
+    assert found.core.follower.status().probe_error is None
+    assert found.core.source.entitlement.ahead == timedelta(0)  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def provider_follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], World]]:
+    with ExitStack() as stack:
+        yield lambda at: stack.enter_context(world(tmp_path, monkeypatch, at))

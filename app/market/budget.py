@@ -166,16 +166,22 @@ class Budget:
         if reply.status == 401:
             self._pause("key", KEY_PAUSE_S)
         elif reply.status == 429:
-            wait = reply.retry_after
-            if wait is None:
-                wait = PAUSES_S[min(self._strikes, len(PAUSES_S) - 1)] * random.uniform(1.0, 1.1)
-            self._strikes += 1
-            wait = max(LEAST_PAUSE_S, wait)
+            wait = self._pause_after(reply.retry_after)
             self._pause("limit", wait)
             return reply._replace(retry_after=wait)
         elif reply.status == 200:
             self._strikes = 0
         return reply
+
+    def _pause_after(self, said: float | None) -> float:
+        """Seconds to pause after a 429: as it says, the first time; one that comes when its pause is over means more. Those
+        of calls that were under way together are one."""
+        if "limit" not in self._kept(self._pauses):
+            self._strikes += 1
+        ours = PAUSES_S[min(max(self._strikes, 1), len(PAUSES_S)) - 1] * random.uniform(1.0, 1.1)
+        if said is None:
+            return ours
+        return max(LEAST_PAUSE_S, said) if self._strikes <= 1 else max(said, ours)
 
     def spending(self) -> Spending:
         """Where the budget stands now."""

@@ -55,9 +55,10 @@ def probe(polygon: Polygon, ticker: str, today: date) -> Entitlement:
 
 
 def timed(found: Entitlement, polygon: Polygon, clock: Clock) -> Entitlement:
-    """`found` with the difference of the clocks, in one more call."""
-    asked = clock()
-    return replace(found, ahead=asked - polygon.server_time())
+    """`found` with the difference of the clocks, in one more call. Ours is read when the answer is here: the call's time
+    makes it look fast, which only waits longer."""
+    theirs = polygon.server_time()
+    return replace(found, ahead=clock() - theirs)
 
 
 def deepened(found: Entitlement, polygon: Polygon, ticker: str, today: date) -> Entitlement:
@@ -67,7 +68,8 @@ def deepened(found: Entitlement, polygon: Polygon, ticker: str, today: date) -> 
     if _reaches(polygon, ticker, date(2004, 1, 5)):
         return replace(found, history_from=ALL_HISTORY)
     ten_years = _years_before(today, DEVELOPER_YEARS)
-    return replace(found, history_from=ten_years) if _reaches(polygon, ticker, ten_years) else found
+    reached = ten_years if _reaches(polygon, ticker, ten_years) else _years_before(today, STARTER_YEARS)
+    return replace(found, history_from=reached)
 
 
 def _has_snapshots(polygon: Polygon, ticker: str) -> bool:

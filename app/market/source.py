@@ -47,6 +47,9 @@ REBASED_BY = 1e-3
 """Closes of days that no longer change that differ by more than this share, all by the same, were re-based: a split
 (polygon.md 3.13)."""
 
+ONE_FACTOR = 0.9
+"""Share of days that must have a split's factor."""
+
 MOST_ODD_DAYS = 0.02
 """Share of daily bars that may lie on days without trading before the answer is taken for another's."""
 
@@ -177,10 +180,9 @@ class Source:
 
     def entitle(self, found: Entitlement) -> None:
         """Take over what a probe found; if that is news, what was refused before may be asked for again."""
-        if self._entitlement is None or self._entitlement.today != found.today:
-            self._end_of_day = not found.today
-            self._has_snapshots = found.today
+        if self._entitlement is None or self._end_of_day == found.today:
             self._failed.forget(lambda key: True)
+        self._end_of_day, self._has_snapshots = not found.today, found.today
         self._entitlement = found
 
     def follow_by(self, follows: Callable[[str], bool]) -> None:
@@ -314,6 +316,9 @@ class Source:
 
     def _provider_open(self, ticker: str, day: date) -> OfficialOpen:
         self._refuse_unentitled(Span.MINUTE, day, self._clock())
+        session = self._calendar.session(day)
+        if session is None or self._clock() < session.open + self.plan.lateness:
+            raise MissingOpen("the open of today is not known yet", code="MISSING_DAILY_BAR")
         today = self._aggregates(ticker, Span.DAY, day, day)
         if len(today.bars):
             return OfficialOpen(float(today.bars.o[-1]), "daily")
@@ -402,11 +407,13 @@ class Source:
 
     def _load(self, ticker: str, span: Span, day: date) -> Known:
         """From the cache if the days are over and covered, else from the provider, and then into the cache."""
+        before = self._kept.get((ticker, span, day))
+        if before is not None and self._is_fresh(before, span, day):
+            return before  # a twin came just before
         now = self._clock()
         first, last = (self._earliest(day - HISTORY), day - ONE_DAY) if span is Span.DAY else (day, day)
         over = last < ny_day(now)
         bars, delayed = self._cache.get(ticker, span, first, last) if over else None, False
-        before = self._kept.get((ticker, span, day))
         if bars is None:
             bars, delayed = self._fetch(ticker, span, first, day, now)
             if over and self._is_settled(bars, span, day, now):
@@ -453,7 +460,7 @@ class Source:
         before = int(np.searchsorted(bars.t, midnight_ms(day)))
         session = self._calendar.session(day)
         self._forget_if_rebased(ticker, bars[:before], now)
-        if before < len(bars) and session is not None and now >= session.open:
+        if before < len(bars) and session is not None and now >= session.open + self.plan.lateness:
             self._opens.put_open(ticker, day, OfficialOpen(float(bars.o[before]), "daily"))
         return bars[:before], False
 
@@ -484,15 +491,16 @@ class Source:
         return found, found.bars
 
     def _continued(self, ticker: str, span: Span, day: date, now: datetime) -> tuple[Aggregates, Bars] | None:
-        """The new bars, and the whole series with them. None where the day has to be asked for whole: at first, once an
-        hour, so that a decision rests on the same bars whether its server has followed all day or has just started, and
-        when the new bars do not join what is known."""
+        """The new bars, and the whole series with them. None where the day has to be asked for whole: at first, when a full
+        hour is passed, so that a decision rests on the same bars whether its server has followed all day or has just
+        started, and when the new bars do not join what is known."""
         kept = self._kept.get((ticker, span, day))
         if kept is None or not len(kept.bars) or self._clock_hour(kept.fetched) != self._clock_hour(now):
             return None
         found = self._aggregates(ticker, span, int(kept.bars.t[-OVERLAP:][0]), day)
         joins = int(kept.bars.t[-1]) in found.bars.t
-        return (found, joined(kept.bars, found.bars)) if joins else None
+        passed = joins and kept.bars.end[-1] // Span.HOUR.ms != found.bars.end[-1] // Span.HOUR.ms
+        return (found, joined(kept.bars, found.bars)) if joins and not passed else None
 
     def _clock_hour(self, at: datetime) -> int:
         """The New York hour of the newest final bar's end."""
@@ -510,7 +518,10 @@ class Source:
 
     def _dated(self, ticker: str, first: date, last: date) -> Bars:
         """Daily bars of trading days. Raises Upstream if too many are not: those are another day's bars."""
-        bars = self._aggregates(ticker, Span.DAY, first, last).bars
+        found = self._aggregates(ticker, Span.DAY, first, last)
+        bars = found.bars
+        if found.delayed and last == ny_day(self._clock()):
+            self._provider_delays = True
         traded = np.isin(bars.t, [midnight_ms(day) for day in self._calendar.trading_days(first, last)])
         if len(bars) and 1 - traded.mean() > MOST_ODD_DAYS:
             raise Upstream("the provider's daily bars are of other days than those asked for")
@@ -567,13 +578,14 @@ class Source:
 
 
 def _is_rebased(before: Floats, after: Floats) -> bool:
-    """Whether these closes of the same days are the same but for one factor. A factor of its own for each day is no split
-    but a wrong answer."""
+    """Whether these closes of the same days are the same but for one factor, a few corrected ones aside. A factor of its own
+    for each day is no split but a wrong answer."""
     if not len(before):
         return False
     ratios = before / after
     factor = float(np.median(ratios))
-    return abs(factor - 1) > REBASED_BY and bool((np.abs(ratios / factor - 1) < REBASED_BY).all())
+    shared = float((np.abs(ratios / factor - 1) < REBASED_BY).mean())
+    return abs(factor - 1) > REBASED_BY and shared >= ONE_FACTOR
 
 
 def _lasting(exc: PredictError) -> timedelta:

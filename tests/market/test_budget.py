@@ -184,13 +184,33 @@ def test_a_429_pauses_every_call_of_the_key_for_as_long_as_it_says(
     call(budget, time)
 
 
+def rebuffed(budget: Budget, time: FakeTimer, said: float | None = None) -> float:
+    """The pause after a 429; then it is over."""
+    wait = budget.heed(Reply(429, None, said)).retry_after or 0.0
+    time.forward(wait + 0.1)
+    return wait
+
+
 def test_a_429_without_a_word_pauses_twenty_forty_eighty_seconds(make: Callable[..., Budget], time: FakeTimer) -> None:
     budget = make(PAID_PLAN)
-    waits = [budget.heed(Reply(429, None)).retry_after or 0.0 for _ in range(4)]
-    for wait, least in zip(waits, (20, 40, 80, 80), strict=True):
-        assert least <= wait <= least * 1.1
+    for least in (20, 40, 80, 80):
+        assert least <= rebuffed(budget, time) <= least * 1.1
     budget.heed(Reply(200, {}))
-    assert (budget.heed(Reply(429, None)).retry_after or 0.0) < 23
+    assert rebuffed(budget, time) < 23
+
+
+def test_a_provider_that_says_one_second_again_and_again_is_not_believed(
+    make: Callable[..., Budget], time: FakeTimer
+) -> None:
+    budget = make(PAID_PLAN)
+    assert rebuffed(budget, time, 1.0) == 1.0
+    assert rebuffed(budget, time, 1.0) >= 40
+    assert rebuffed(budget, time, 300.0) == 300.0
+
+
+def test_calls_that_are_refused_together_are_one_refusal(make: Callable[..., Budget]) -> None:
+    budget = make(PAID_PLAN)
+    assert [budget.heed(Reply(429, None, 7.0)).retry_after for _ in range(5)] == [7.0] * 5
 
 
 def test_a_refused_key_stops_all_calls_and_is_tried_again_later(make: Callable[..., Budget], time: FakeTimer) -> None:

@@ -624,3 +624,67 @@ def test_days_brought_in_are_asked_for_never_again(build: Callable[..., Source],
     assert len(other.intraday("SPY", new_york("2025-02-14 12:00")).bars)
     assert len(other.daily("SPY", date(2025, 2, 14))) > 250
     assert len(market.calls) == before
+
+
+def test_a_daily_bar_that_is_there_before_the_opens_data_is_not_believed(
+    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    """On a delayed plan at 09:31 today's daily bar can only be of the pre-market (policy.md 3)."""
+    premarket = to_ms(new_york("2025-03-11 00:00"))
+
+    def edit(path: str, body: dict) -> dict:  # type: ignore[type-arg]
+        if "snapshot" in path:
+            return {**body, "ticker": {"day": {"o": 111.0}}}
+        if "/day/" not in path:
+            return {**body, "status": "DELAYED"}
+        rows = [row for row in body.get("results", []) if row["t"] < premarket]
+        return {**body, "status": "DELAYED", "results": [*rows, {**rows[-1], "t": premarket, "o": rows[-1]["l"]}]}
+
+    market.delay, market.edit = timedelta(minutes=15), edit
+    clock.set("2025-03-11 09:31:00")
+    source = build()
+    with pytest.raises(MissingOpen):
+        source.open_of("SPY", clock())
+    assert source.known_open("SPY", DAY) is None
+    market.edit = lambda path, body: {**body, "status": "DELAYED"}
+    clock.set("2025-03-11 09:46:10")
+    assert source.open_of("SPY", clock()) == build(folder="cold").open_of("SPY", clock())
+
+
+def test_one_corrected_close_does_not_hide_a_split(
+    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    source = build()
+    source.daily("SPY", DAY)
+    source.intraday("SPY", new_york("2025-02-20 12:00"))
+    revised = to_ms(new_york("2025-02-05 00:00"))
+
+    def halved(path: str, body: dict) -> dict:  # type: ignore[type-arg]
+        rows = [{**r, **{n: r[n] / 2 for n in "ohlc"}} for r in body.get("results", [])]
+        return {**body, "results": [{**r, "c": r["l"]} if r["t"] == revised else r for r in rows]}
+
+    market.edit = halved
+    clock.set("2025-03-12 09:05")
+    source.daily("SPY", date(2025, 3, 12))
+    before = minute_calls(market)
+    source.intraday("SPY", new_york("2025-02-20 12:00"))
+    assert minute_calls(market) == before + 1
+
+
+def test_a_feed_that_is_less_late_than_it_says_gives_the_bars_of_a_cold_server(
+    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    """A late print of before the hour is met when the first bar beyond the hour comes."""
+    late = to_ms(new_york("2025-03-11 10:40"))
+    plan = Plan("polygon", Span.MINUTE, timedelta(minutes=15), SETTLE)
+    market.delay, market.edit = timedelta(minutes=11), dropping("/minute/", lambda row: row["t"] == late)
+    clock.set("2025-03-11 11:09:10")
+    source = build(plan)
+    source.intraday("SPY", clock())
+    market.edit = lambda path, body: body
+    for _ in range(4):
+        clock.forward(minutes=1)
+        source.intraday("SPY", clock())
+    hour = new_york("2025-03-11 11:00")
+    assert source.is_complete("SPY", hour)
+    assert source.intraday("SPY", hour).bars.equals(build(plan, folder="cold").intraday("SPY", hour).bars)
