@@ -554,8 +554,9 @@ class Source:
         return found
 
     def _is_fresh(self, known: Known, span: Span, day: date) -> bool:
-        """Whether no bar can have become final since the fetch. Days that were over then are final. Daily bars are if they
-        reach the day before and came that morning (polygon.md 3.9); else they are asked for again after a while."""
+        """Whether no bar that is read can have become final since the fetch. Days that were over then are final; of the
+        running one nothing after the close is read before the day is over. Daily bars are final if they reach the day
+        before and came that morning (polygon.md 3.9); else they are asked for again after a while."""
         if span is Span.DAY:
             now, morning = self._clock(), ny(day, MORNING)
             settled = self._reaches(known.bars, day) and (known.fetched >= morning or now < morning)
@@ -563,6 +564,8 @@ class Source:
         if ny_day(known.fetched) > day:
             settled = self._is_settled(known.bars, span, day, known.fetched)
             return settled or abs(self._clock() - known.fetched) < RETRY_AFTER
+        if ny_day(self._clock()) > day:
+            return False
         session = self._calendar.session(day)
         if session is not None and known.fetched >= session.close + self.plan.lateness:
             return True

@@ -688,3 +688,19 @@ def test_a_feed_that_is_less_late_than_it_says_gives_the_bars_of_a_cold_server(
     hour = new_york("2025-03-11 11:00")
     assert source.is_complete("SPY", hour)
     assert source.intraday("SPY", hour).bars.equals(build(plan, folder="cold").intraday("SPY", hour).bars)
+
+
+def test_after_the_close_a_days_bars_are_asked_for_once_more_when_the_day_is_over(
+    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    clock.set("2025-03-11 16:00:10")
+    source = build()
+    source.minutes("SPY", clock())
+    for hour in range(17, 24):
+        clock.set(f"2025-03-11 {hour}:00")
+        source.minutes("SPY", clock())
+    assert minute_calls(market) == 1, "nothing after the close is read before midnight"
+    clock.set("2025-03-12 08:00")
+    evening = source.minutes("SPY", new_york("2025-03-11 20:00")).bars
+    assert evening.end[-1] > to_ms(new_york("2025-03-11 19:00"))
+    assert minute_calls(market) == 2
