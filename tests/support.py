@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -159,9 +159,3 @@ def some_bars(n: int = 5, *, start_ms: int = 1_700_000_000_000, span: Span = Spa
     t = start_ms + span.ms * np.arange(n)
     o = price + 0.01 * np.arange(n)
     return Bars(t=t, end=t + span.ms, o=o, h=o + 0.02, l=o - 0.02, c=o + 0.01, v=np.full(n, 10.0))
-
-
-def weekday_sessions(first: date, last: date) -> list[date]:
-    """The trading days first .. last."""
-    days = (date.fromordinal(n) for n in range(first.toordinal(), last.toordinal() + 1))
-    return [day for day in days if CALENDAR.session(day)]

@@ -92,7 +92,7 @@ class DemoFeed:
 
     def _write_story(self, ticker: str) -> dict[date, Plot]:
         """A mean-reverting path of gaps and day moves with slowly changing volatility, part of it shared by all tickers."""
-        days = [day for day in _days_between(HISTORY_FROM, LAP[1]) if self._calendar.session(day)]
+        days = self._calendar.trading_days(HISTORY_FROM, LAP[1])
         character = TICKERS[ticker]
         common = np.random.default_rng([self._seed, 0]).standard_normal((len(days), 3))
         own = np.random.default_rng([self._seed, 1, *ticker.encode()]).standard_normal((len(days), 3))
@@ -145,12 +145,8 @@ def demo_moment(calendar: Calendar, wall_s: float) -> datetime:
 
 @lru_cache(maxsize=4)
 def _lap(calendar: Calendar) -> tuple[Session, ...]:
-    sessions = (calendar.session(day) for day in _days_between(*LAP))
+    sessions = (calendar.session(day) for day in calendar.trading_days(*LAP))
     return tuple(session for session in sessions if session is not None)
-
-
-def _days_between(first: date, last: date) -> list[date]:
-    return [date.fromordinal(n) for n in range(first.toordinal(), last.toordinal() + 1)]
 
 
 def _smile(minutes: int) -> Floats:

@@ -10,7 +10,7 @@ import pytest
 from app.market.bars import Span, to_ms
 from app.market.calendar import NY, midnight_ms
 from app.market.demo import LAP, SLOT_S, DemoFeed, demo_moment
-from tests.support import CALENDAR, demo_feed, new_york, weekday_sessions
+from tests.support import CALENDAR, demo_feed, new_york
 
 DAY = date(2025, 3, 11)
 
@@ -42,7 +42,9 @@ def test_a_short_day_ends_at_one() -> None:
 
 def test_volume_smiles_and_the_open_moves_more_than_noon() -> None:
     volume, moves = np.zeros(390), np.zeros(390)
-    for day in [d for d in weekday_sessions(date(2025, 1, 6), date(2025, 2, 14)) if not CALENDAR.session(d).is_short]:  # type: ignore[union-attr]
+    for day in [
+        d for d in CALENDAR.trading_days(date(2025, 1, 6), date(2025, 2, 14)) if not CALENDAR.session(d).is_short
+    ]:  # type: ignore[union-attr]
         bars = day_bars("SPY", day).since(CALENDAR.session(day).open)[:390]  # type: ignore[union-attr]
         volume += bars.v
         moves += np.abs(np.log(bars.c / bars.o))
@@ -78,13 +80,13 @@ def test_the_clock_is_a_function_of_wall_time_alone_and_never_stops() -> None:
 
 def test_nights_weekends_and_holidays_are_skipped_and_days_follow_each_other() -> None:
     days = list(dict.fromkeys(demo_moment(CALENDAR, n * SLOT_S + 10).astimezone(NY).date() for n in range(260)))
-    sessions = weekday_sessions(*LAP)
+    sessions = CALENDAR.trading_days(*LAP)
     start = sessions.index(days[0])
     assert days == (sessions[start:] + sessions[:start])[: len(days)]
 
 
 def lap_days() -> list[int]:
-    return list(range(len(weekday_sessions(*LAP))))
+    return list(range(len(CALENDAR.trading_days(*LAP))))
 
 
 @pytest.mark.parametrize("slot", lap_days()[:: len(lap_days()) // 12])
