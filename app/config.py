@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -9,13 +10,15 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import SettingsError
+from app.keys import ApiKey, parse_keys
 
 VERSION = "0.1.0"
+MOST_REQUESTS = 1_000_000_000
 ARTEFACTS = Path(__file__).parent / "model" / "artefacts"
 
 
@@ -35,6 +38,32 @@ def _stripped(value: SecretStr) -> SecretStr:
     if not all("!" <= character <= "~" for character in key):
         raise ValueError("must be printable characters without spaces")
     return SecretStr(key)
+
+
+def _listed(value: object) -> object:
+    """`a, b` as a tuple."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _keys(value: object) -> object:
+    return parse_keys(value) if isinstance(value, str) else value
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.netloc or value != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError(f"{value} is not an origin like https://dashboard.example")
+    return value.lower()
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    if urlsplit(value.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("must begin with redis://, rediss:// or unix://")
+    return value
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Listed = BeforeValidator(_listed)
 
 
 class Settings(BaseSettings):
@@ -71,8 +100,8 @@ class Settings(BaseSettings):
         description="cap on calls to the provider in any minute; default: 5 until the start-up probe finds a paid plan, "
         "then 50 a second",
     )
-    redis_url: SecretStr | None = Field(
-        None, alias="REDIS_URL", description="shared state of several workers or replicas"
+    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(
+        None, alias="REDIS_URL", description="state shared by several workers or replicas: the limits' counts"
     )
     web_concurrency: int = Field(
         1, alias="WEB_CONCURRENCY", ge=1, le=64, description="workers; several need `REDIS_URL`"
@@ -93,8 +122,62 @@ class Settings(BaseSettings):
     clock_anchor: float | None = Field(
         None, alias="CLOCK_ANCHOR", description="set by the server itself: when CLOCK began, Unix seconds"
     )
+    rate_limit_directions: int = Field(
+        60,
+        alias="RATE_LIMIT_DIRECTIONS",
+        ge=1,
+        le=MOST_REQUESTS,
+        description="requests of one client for trading directions in any 60 seconds",
+    )
+    rate_limit_analysis: int = Field(
+        120,
+        alias="RATE_LIMIT_ANALYSIS",
+        ge=1,
+        le=MOST_REQUESTS,
+        description="the same for the other answers about now (`/mtf`, `/rpe`, `/swing`, ...)",
+    )
+    rate_limit_replay: int = Field(
+        60, alias="RATE_LIMIT_REPLAY", ge=1, le=MOST_REQUESTS, description="the same for `/replay`"
+    )
+    rate_limit_other: int = Field(
+        240, alias="RATE_LIMIT_OTHER", ge=1, le=MOST_REQUESTS, description="the same for all else, errors included"
+    )
+    rate_limit_allow: Annotated[tuple[Network, ...], NoDecode, Listed] = Field(
+        (),
+        alias="RATE_LIMIT_ALLOW",
+        description="addresses or networks of proxies whose viewers share one address, comma-separated: 100 times the "
+        "limits",
+    )
+    trust_proxy: bool | None = Field(
+        None,
+        alias="TRUST_PROXY",
+        description="take a client's address from `X-Real-IP`: only where a proxy sets it and nobody can go around; "
+        "default: on Railway alone",
+    )
+    api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_keys)] = Field(
+        (),
+        alias="API_KEYS",
+        description="API keys as `name:tier:expires:hash`, comma-separated (`python -m app keys new`); who has none gets "
+        "half the limits once there are any",
+    )
+    cors_origins: Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, Listed] = Field(
+        (), alias="CORS_ORIGINS", description="other origins whose pages may read v2, comma-separated"
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode, Listed] = Field(
+        (), alias="ALLOWED_HOSTS", description="host names that are answered, comma-separated; default: any"
+    )
+    operations_port: int | None = Field(
+        None,
+        alias="OPERATIONS_PORT",
+        ge=1,
+        le=65535,
+        description="private port on which `/metrics` needs no key",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", alias="LOG_LEVEL", description="what is logged"
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", alias="LOG_FORMAT", description="JSON lines or text; `auto`: text on a terminal"
     )
 
     railway_replica: str | None = Field(None, alias="RAILWAY_REPLICA_ID", description="set by Railway: this replica")
@@ -109,6 +192,17 @@ class Settings(BaseSettings):
         if self.web_concurrency > 1 and self.redis_url is None:
             raise ValueError("WEB_CONCURRENCY: more than one worker needs REDIS_URL")
         return self
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Settings:
+        if self.operations_port == self.port:
+            raise ValueError("OPERATIONS_PORT: must be another port than PORT")
+        return self
+
+    @property
+    def behind_proxy(self) -> bool:
+        """Whether `X-Real-IP` is believed."""
+        return self.railway_replica is not None if self.trust_proxy is None else self.trust_proxy
 
     @property
     def can_forget(self) -> bool:
@@ -137,7 +231,7 @@ def variables() -> Mapping[str, tuple[str, str]]:
     for field in Settings.model_fields.values():
         alias = field.validation_alias
         names = alias.choices if isinstance(alias, AliasChoices) else [field.alias]
-        default = "" if field.default is None else str(field.default)
+        default = "" if field.default in (None, ()) else str(field.default)
         if field.default is ARTEFACTS:
             default = "app/model/artefacts"
         table[" or ".join(str(name) for name in names)] = (default, field.description or "")
@@ -149,5 +243,5 @@ def _sentence(error: ErrorDetails) -> str:
     if not error["loc"]:
         return reason
     name = str(error["loc"][0])
-    given = "" if "KEY" in name or "URL" in name else f" (it is {error['input']!r})"
+    given = "" if any(word in name for word in ("KEY", "URL", "ORIGINS", "HOSTS")) else f" (it is {error['input']!r})"
     return f"{name}: {reason[:1].lower()}{reason[1:]}{given}"

@@ -2,6 +2,10 @@
 
 PredictError
   BadRequest          the caller must change the request (unknown ticker, bad date, ...)
+    Unauthorized      the caller's API key is unknown, expired or lacking
+    Forbidden         the caller is known, or may be, but this is not for them
+    NotFound          there is no such thing, in this version
+    Gone              the version asked for is past its end
   TryLater            the same request may work later; carries retry_after
     RateLimited       the caller asked too often
     BudgetSpent       our own Polygon budget is spent, or Polygon says so (429)
@@ -35,6 +39,30 @@ class BadRequest(PredictError):
     def __init__(self, message: str, *, code: str | None = None, usage: str | None = None) -> None:
         super().__init__(message, code=code)
         self.usage = usage
+
+
+class Unauthorized(BadRequest):
+    """The API key is unknown, expired, or not good for this; or there is none where one is needed."""
+
+    code = "UNAUTHORIZED"
+
+
+class Forbidden(BadRequest):
+    """This is for operators."""
+
+    code = "FORBIDDEN"
+
+
+class NotFound(BadRequest):
+    """There is no such thing in the version asked for."""
+
+    code = "NOT_FOUND"
+
+
+class Gone(BadRequest):
+    """The version asked for is past its end."""
+
+    code = "GONE"
 
 
 class TryLater(PredictError):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +18,7 @@ from flask import Flask
 
 import blueprints
 import middleware
+from app import keys, logs
 from app.clock import Clock, Timer, running_clock, wall_clock
 from app.config import VERSION, Settings, load
 from app.errors import Unavailable
@@ -24,7 +28,7 @@ from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, Limit
 from app.market.cache import BarCache
 from app.market.calendar import NY, Calendar
 from app.market.calling import failed, kind_of, metered, persistent
-from app.market.demo import SEED, DemoFeed, demo_moment
+from app.market.demo import SEED, SPEED, DemoFeed, demo_moment
 from app.market.plan import Entitlement, Plan
 from app.market.polygon import HOSTS, HttpTransport, Polygon, Reply, Transport, no_key
 from app.market.recorded import RecordedBars
@@ -34,8 +38,15 @@ from app.model.artefact import ModelSet, PolicyStamp, load_models
 from app.pipeline import Pipeline
 from app.signals.policy import LONG_ABOVE, SHORT_BELOW, SPEC_VERSION, SUPPORTED
 from app.signals.store import SqliteStore
-from blueprints.services import Services
+from app.versions import VERSIONS, Version, Versions
+from blueprints import errors
+from blueprints.services import Keep, Services
+from middleware.access import AccessLog
 from middleware.breaker import Breaker
+from middleware.exchange import request_id
+from middleware.keeping import Answers
+from middleware.limiting import Crowd, Limits
+from middleware.windows import LocalWindows, RedisWindows, SharedWindows
 
 log = logging.getLogger("predict")
 
@@ -52,11 +63,30 @@ WARNINGS = frozenset(
         "fetch_broke",
         "follower_broke",
         "history_rebased",
+        "limits_local",
         "provider_pauses_us",
         "store_degraded",
     }
 )
-NEWS = frozenset({"plan_probed", "signal_locked", "store_recovered"})
+NEWS = frozenset({"limits_shared", "plan_probed", "signal_locked", "store_recovered"})
+CHANGES = frozenset(
+    {
+        "bars_known",
+        "breaker_changed",
+        "entitled",
+        "fetch_broke",
+        "fetch_failed",
+        "history_rebased",
+        "open_learned",
+        "signal_locked",
+        "store_degraded",
+        "store_recovered",
+    }
+)
+"""What may change an answer: kept ones end with it (ruling A1)."""
+
+REPLAYS_EACH, REPLAYS_ALL = 4, 16
+"""Replays under way at a time, of one client and of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +101,21 @@ class Market:
     degraded: list[str] = field(default_factory=list)
     budget: Budget | None = None
     breaker: Breaker[Reply] | None = None
+    speed: float = 1.0
+
+
+class News:
+    """What the core has to tell: into the log, one line per event; and how often an answer may have changed."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+
+    def __call__(self, event: str, **fields: object) -> None:
+        if event in CHANGES:
+            self.revision += 1
+        level = logging.WARNING if event in WARNINGS else logging.INFO if event in NEWS else logging.DEBUG
+        if log.isEnabledFor(level):
+            log.log(level, "%s %s", event, " ".join(f"{key}={value}" for key, value in fields.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +123,8 @@ class Core:
     """The server without its doors."""
 
     settings: Settings
+    timer: Timer
+    news: News
     market: Market
     calendar: Calendar
     store: SqliteStore
@@ -100,16 +147,20 @@ def create_app(
     clock: Clock | None = None,
     transport: Transport | None = None,
     timer: Timer | None = None,
+    versions: Versions = VERSIONS,
 ) -> Flask:
     """The whole server. `clock`, `timer` and `transport` replace the market's own, its guards included: tests hand them in.
 
     Raises SettingsError with a sentence that names the wrong variable.
     """
     core = build(settings or load(), clock=clock, transport=transport, timer=timer)
+    access = AccessLog(_access_writer(core.settings), as_json=logs.is_json(core.settings.log_format))
+    door = _door(core, versions, access)
     app = Flask("predict", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    blueprints.register(app, _services(core))
-    middleware.install(app)
+    blueprints.register(app, _services(core, door, versions, access))
+    middleware.install(app, door)
+    logs.name_requests(request_id.get)
     _say_what_is_missing(core)
     return app
 
@@ -122,9 +173,9 @@ def build(
     timer: Timer | None = None,
 ) -> Core:
     """Market, model, signals and follower, joined; nothing runs yet."""
-    timer, calendar = timer or Timer(), Calendar()
+    timer, calendar, notice = timer or Timer(), Calendar(), News()
     models = load_models(settings.models_dir, SUPPORTED, POLICY)
-    market = _with(_market(settings, calendar, models, clock, timer), clock, transport)
+    market = _with(_market(settings, calendar, models, clock, timer, notice), clock, transport)
     folder = settings.data_dir / market.namespace
     store = SqliteStore(folder / "record.sqlite3", notice)
     cache = BarCache(folder / "bars.sqlite3", notice)
@@ -141,7 +192,7 @@ def build(
         market.budget.reserve_by(lambda: len(SUPPORTED) if _is_live(source, calendar, market.clock) else 0)
     probed = polygon if market.budget is not None else None
     follower = Follower(source, pipeline, calendar, market.clock, timer, notice, probed, entitle)
-    return Core(settings, market, calendar, store, source, pipeline, follower)
+    return Core(settings, timer, notice, market, calendar, store, source, pipeline, follower)
 
 
 def _is_live(source: Source, calendar: Calendar, clock: Clock) -> bool:
@@ -149,26 +200,21 @@ def _is_live(source: Source, calendar: Calendar, clock: Clock) -> bool:
     return source.plan.has_today and calendar.is_open(clock())
 
 
-def notice(event: str, **fields: object) -> None:
-    """What the core has to tell, into the log; one line per event."""
-    level = logging.WARNING if event in WARNINGS else logging.INFO if event in NEWS else logging.DEBUG
-    if log.isEnabledFor(level):
-        log.log(level, "%s %s", event, " ".join(f"{key}={value}" for key, value in fields.items()))
-
-
-def _market(settings: Settings, calendar: Calendar, models: ModelSet, clock: Clock | None, timer: Timer) -> Market:
+def _market(
+    settings: Settings, calendar: Calendar, models: ModelSet, clock: Clock | None, timer: Timer, notice: News
+) -> Market:
     if settings.market == "demo":
         return _demo(calendar, models, clock)
     if settings.market == "recorded":
         return _recorded(settings, calendar, clock)
-    return _polygon(settings, timer)
+    return _polygon(settings, timer, notice)
 
 
 def _demo(calendar: Calendar, models: ModelSet, clock: Clock | None) -> Market:
     """Signals of another model set are other data: the demo is no record, and its days come again."""
     clock = clock or (lambda: demo_moment(calendar, time.time()))
     wire = Wire(DemoFeed(calendar), calendar, clock)
-    return Market(wire, clock, Plan("demo", Span.MINUTE), f"demo-{SEED}-{models.set_id}")
+    return Market(wire, clock, Plan("demo", Span.MINUTE), f"demo-{SEED}-{models.set_id}", speed=SPEED)
 
 
 def _recorded(settings: Settings, calendar: Calendar, clock: Clock | None) -> Market:
@@ -181,7 +227,8 @@ def _recorded(settings: Settings, calendar: Calendar, clock: Clock | None) -> Ma
         return Market(Wire(NoFeed(), calendar, clock), clock, plan, "recorded-none", ["no_recorded_bars"])
     clock = clock or _recorded_clock(settings, settings.clock or recorded.default_start(SUPPORTED))
     degraded = [] if recorded.series() else ["no_recorded_bars"]
-    return Market(Wire(recorded, calendar, clock), clock, plan, f"recorded-{recorded.data_hash()[:12]}", degraded)
+    name = f"recorded-{recorded.data_hash()[:12]}"
+    return Market(Wire(recorded, calendar, clock), clock, plan, name, degraded, speed=settings.clock_speed)
 
 
 def _recorded_clock(settings: Settings, start: datetime | None) -> Clock:
@@ -189,7 +236,7 @@ def _recorded_clock(settings: Settings, start: datetime | None) -> Clock:
     return wall_clock if start is None else running_clock(start, settings.clock_speed, began)
 
 
-def _polygon(settings: Settings, timer: Timer) -> Market:
+def _polygon(settings: Settings, timer: Timer, notice: News) -> Market:
     plan = Plan("polygon", Span.MINUTE, timedelta(minutes=settings.polygon_delay_minutes), SETTLE)
     if settings.polygon_api_key is None or not settings.has_key:
         return Market(no_key, wall_clock, plan, "polygon", ["no_api_key"])
@@ -215,7 +262,72 @@ def _with(market: Market, clock: Clock | None, transport: Transport | None) -> M
     return replace(market, clock=clock or market.clock)
 
 
-def _services(core: Core) -> Services:
+def _door(core: Core, versions: Versions, access: AccessLog) -> middleware.Door:
+    """What the layers around Flask need."""
+    settings, timer, clock = core.settings, core.timer, core.market.clock
+    limits = Limits(_amounts(settings), _windows(settings, timer, core.news), core.news)
+
+    def today() -> date:
+        return datetime.fromtimestamp(timer.epoch(), UTC).date()
+
+    def find(secret: str) -> keys.ApiKey | None:
+        return keys.find(settings.api_keys, secret, today())
+
+    return middleware.Door(
+        explain=errors.explain,
+        tell=access,
+        now=timer.now,
+        epoch=timer.epoch,
+        hosts=settings.allowed_hosts,
+        origins=settings.cors_origins,
+        behind_proxy=settings.behind_proxy,
+        neutral=blueprints.NEUTRAL,
+        probes=blueprints.PROBES,
+        operations=blueprints.OPERATIONS,
+        operations_port=settings.operations_port,
+        versions=versions,
+        today=today,
+        find=find if settings.api_keys else None,
+        factors=keys.TIERS,
+        allowed=settings.rate_limit_allow,
+        limits=limits,
+        groups=blueprints.GROUPS,
+        crowds={"replay": Crowd(REPLAYS_EACH, REPLAYS_ALL)},
+        answers=Answers(),
+        market_now=lambda: clock().timestamp(),
+        revision=lambda: core.news.revision,
+    )
+
+
+def _amounts(settings: Settings) -> Mapping[str, int]:
+    """Requests a minute by group."""
+    return {
+        "directions": settings.rate_limit_directions,
+        "analysis": settings.rate_limit_analysis,
+        "replay": settings.rate_limit_replay,
+        "other": settings.rate_limit_other,
+    }
+
+
+def _windows(settings: Settings, timer: Timer, notice: News) -> LocalWindows | SharedWindows:
+    local = LocalWindows(timer.epoch)
+    if settings.redis_url is None:
+        return local
+    shared = RedisWindows(settings.redis_url.get_secret_value(), timer.epoch)
+    return SharedWindows(shared, local, notice, time.sleep)
+
+
+def _access_writer(settings: Settings) -> Callable[[str], object]:
+    return sys.stderr.write if settings.log_level in ("DEBUG", "INFO") else lambda text: None
+
+
+def _keep(core: Core) -> Keep:
+    """What bounds an answer that is begun now; the revision is read first."""
+    revision, at = core.news.revision, core.market.clock()
+    return Keep(revision, at.timestamp(), core.pipeline.steady_until(at).timestamp(), core.market.speed)
+
+
+def _services(core: Core, door: middleware.Door, versions: Versions, access: AccessLog) -> Services:
     started = time.monotonic()
     stopping = threading.Event()
     pipeline, store = core.pipeline, core.store
@@ -233,8 +345,15 @@ def _services(core: Core) -> Services:
         return store.degraded()
 
     def start() -> None:
+        access.start()
         if "no_api_key" not in core.market.degraded:
             threading.Thread(target=core.follower.run, args=(stopping,), name="follower", daemon=True).start()
+
+    def close() -> None:
+        core.close()
+        access.close()
+        if isinstance(door.limits.windows, SharedWindows):
+            door.limits.windows.close()
 
     return Services(
         pipeline=pipeline,
@@ -244,11 +363,29 @@ def _services(core: Core) -> Services:
         operations=lambda: _operations(core),
         uptime_s=lambda: time.monotonic() - started,
         ready=ready,
+        keep=partial(_keep, core),
+        versions=lambda: [_version(version, door.today()) for version in versions],
         start=start,
         stop=stopping.set,
-        close=core.close,
+        close=close,
         version=VERSION,
     )
+
+
+def _version(version: Version, today: date) -> dict[str, Any]:
+    def shown(day: date | None) -> str | None:
+        return None if day is None else day.isoformat()
+
+    return {
+        "version": version.number,
+        "status": version.status(today),
+        "released": shown(version.released),
+        "deprecated": shown(version.deprecated),
+        "sunset": shown(version.sunset),
+        "successor": version.successor,
+        "guide": version.guide,
+        "contract_sha256": version.contract,
+    }
 
 
 def _troubles(core: Core) -> list[str]:

@@ -179,6 +179,11 @@ class Pipeline:
     def plan(self) -> Plan:
         return self._source.plan
 
+    def steady_until(self, at: datetime) -> datetime:
+        """Until when an answer about `at` stands if nothing comes in and nothing breaks. All turns of the policy (open, close,
+        hours, the patience with an hour's bars) lie on full minutes or on a bar's becoming final."""
+        return self._source.steady_until(at)
+
     def fetches(self) -> int:
         """How many fetches from the provider are under way or queued."""
         return self._source.fetches()

@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from flask import Flask
 
 from blueprints import errors, ops
 from blueprints.services import Services
 from blueprints.v1 import routes as v1
+
+PROBES: Final = frozenset({"/livez", "/readyz"})
+NEUTRAL: Final = PROBES | {"/versions", "/metrics"}
+"""Paths that belong to no version."""
+
+OPERATIONS: Final = frozenset({"/metrics"})
+"""Paths for operators."""
+
+GROUPS: Final[Mapping[str, str]] = {
+    "ops.livez": "free",
+    "ops.readyz": "free",
+    "v1.trading_directions": "directions",
+    **{
+        f"v1.{name}": "analysis"
+        for name in (
+            *("mtf", "northstar", "rpe", "swing", "daily_signals", "signal_breakdown"),
+            *("volatility_meter", "price_ranges"),
+        )
+    },
+    "v1.replay": "replay",
+}
+"""Whose limit an endpoint counts against; what is not named counts as `other`."""
 
 
 def register(app: Flask, services: Services) -> None:

@@ -1,24 +1,43 @@
-"""Errors at the edge: which class gets which status, and what the body looks like. The only place that knows both.
+"""Errors at the edge: which class gets which status, and what the body looks like in each version. The only place that
+knows both.
 
-A fault that nobody foresaw says nothing about itself but its id; the log has the rest.
+v1 shows `{error, error_code}` (v1-contract.md 3.3), later versions application/problem+json (RFC 9457). A fault that nobody
+foresaw says nothing about itself but the request's id; the log has the rest.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import math
-import uuid
-from typing import Any
+from http import HTTPStatus
+from typing import Any, NamedTuple, Protocol
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from app.errors import BadRequest, NotEntitled, PredictError, RateLimited, TryLater, Unavailable
+from app.errors import (
+    BadRequest,
+    Forbidden,
+    Gone,
+    NotEntitled,
+    NotFound,
+    PredictError,
+    RateLimited,
+    TryLater,
+    Unauthorized,
+    Unavailable,
+)
 from app.signals.policy import SUPPORTED
+from blueprints.services import exchange
 
 log = logging.getLogger(__name__)
 
 STATUS: tuple[tuple[type[PredictError], int], ...] = (
+    (Unauthorized, 401),
+    (Forbidden, 403),
+    (NotFound, 404),
+    (Gone, 410),
     (BadRequest, 400),
     (RateLimited, 429),
     (TryLater, 503),
@@ -28,53 +47,109 @@ STATUS: tuple[tuple[type[PredictError], int], ...] = (
 HTTP_CODES = {
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
+    408: "REQUEST_TIMEOUT",
     413: "PAYLOAD_TOO_LARGE",
     415: "UNSUPPORTED_MEDIA_TYPE",
     429: "TOO_MANY_REQUESTS",
 }
+HANDED_ON = ("Allow", "Retry-After")
+MAX_INSTANCE = 200
+Headers = list[tuple[str, str]]
+
+
+class Asked(Protocol):
+    """What an error needs to know of its request."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def path(self) -> str: ...
+
+
+class Answer(NamedTuple):
+    """An error ready to be sent."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class _Told(NamedTuple):
+    """An error as every version tells it."""
+
+    status: int
+    text: str
+    code: str
+    usage: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 def register(app: Flask) -> None:
-    app.register_error_handler(PredictError, _predicted)
-    app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(Exception, _unforeseen)
+    app.register_error_handler(Exception, _handle)
 
 
-def _predicted(exc: PredictError) -> Response:
+def _handle(exc: Exception) -> Response:
+    found = explain(exc, exchange())
+    return Response(found.body, found.status, found.headers)
+
+
+def explain(exc: Exception, asked: Asked) -> Answer:
+    """Any error, in the shape of the version that was asked for."""
+    told = _told(exc, asked)
+    shape, content_type = (_v1, "application/json") if asked.version == 1 else (_problem, "application/problem+json")
+    body = json.dumps(shape(told, asked)).encode() + b"\n"
+    headers = [("Content-Type", content_type), ("Content-Length", str(len(body))), *told.headers]
+    return Answer(told.status, headers, body)
+
+
+def _told(exc: Exception, asked: Asked) -> _Told:
+    if isinstance(exc, HTTPException):
+        return _http(exc)
     status = next((status for kind, status in STATUS if isinstance(exc, kind)), None)
-    if status is None:
-        return _unforeseen(exc)
+    if status is None or not isinstance(exc, PredictError):
+        log.error("unforeseen fault in request %s", asked.id, exc_info=exc)
+        return _Told(500, f"Something went wrong on this server (request {asked.id}).", "INTERNAL")
     usage = exc.usage if isinstance(exc, BadRequest) else None
-    response = _answer(status, sentence(exc.message), exc.code, usage)
+    return _Told(status, sentence(exc.message), exc.code, usage, tuple(_advice(exc)))
+
+
+def _advice(exc: PredictError) -> Headers:
+    """What the caller may do, as headers."""
     if isinstance(exc, TryLater):
-        response.headers["Retry-After"] = str(math.ceil(exc.retry_after))
-    return response
+        return [("Retry-After", str(math.ceil(exc.retry_after)))]
+    return [("WWW-Authenticate", 'Bearer realm="predict"')] if isinstance(exc, Unauthorized) else []
 
 
-def _http(exc: HTTPException) -> Response:
+def _http(exc: HTTPException) -> _Told:
     status = exc.code or 500
-    response = _answer(status, exc.description or exc.name, HTTP_CODES.get(status, "MISSING_PARAMETER"))
-    for name, value in exc.get_headers():
-        if name in ("Allow", "Retry-After"):
-            response.headers[name] = value
-    return response
+    headers = tuple((name, value) for name, value in exc.get_headers() if name in HANDED_ON)
+    return _Told(status, exc.description or exc.name, HTTP_CODES.get(status, "MISSING_PARAMETER"), headers=headers)
 
 
-def _unforeseen(exc: Exception) -> Response:
-    fault = uuid.uuid4().hex[:12]
-    log.error("unforeseen fault %s", fault, exc_info=exc)
-    return _answer(500, f"Something went wrong on this server (fault {fault}).", "INTERNAL")
-
-
-def _answer(status: int, text: str, code: str, usage: str | None = None) -> Response:
-    body: dict[str, Any] = {"error": text, "error_code": code}
-    if code == "UNSUPPORTED_TICKER":
+def _v1(told: _Told, _: Asked) -> dict[str, Any]:
+    body: dict[str, Any] = {"error": told.text, "error_code": told.code}
+    if told.code == "UNSUPPORTED_TICKER":
         body["supported_tickers"] = list(SUPPORTED)
-    if usage is not None:
-        body["usage"] = usage
-    response = jsonify(body)
-    response.status_code = status
-    return response
+    if told.usage is not None:
+        body["usage"] = told.usage
+    return body
+
+
+def _problem(told: _Told, asked: Asked) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(told.status).phrase,
+        "status": told.status,
+        "detail": told.text,
+        "instance": asked.path[:MAX_INSTANCE],
+        "error_code": told.code,
+        "request_id": asked.id,
+    }
+    if told.usage is not None:
+        body["usage"] = told.usage
+    return body
 
 
 def sentence(text: str) -> str:

@@ -1,4 +1,5 @@
-"""For the platform: is the process alive, may it serve. `/health` is v1's and lives there."""
+"""What belongs to no version: is the process alive, may it serve, which versions there are. `/health` is v1's and lives
+there."""
 
 from __future__ import annotations
 
@@ -20,3 +21,9 @@ def readyz() -> tuple[Response, int]:
     """Whether this process may serve: models, store, not stopping. Never asks the provider (ruling A6)."""
     why = services().ready()
     return jsonify({"status": "ok" if why is None else "unready", "reason": why}), 200 if why is None else 503
+
+
+@blueprint.get("/versions")
+def versions() -> Response:
+    """The API's versions: since when, until when, and what comes after."""
+    return jsonify({"versions": list(services().versions())})

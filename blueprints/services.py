@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, Protocol, cast
 
-from flask import Flask, current_app
+from flask import Flask, current_app, request
 
 from app.clock import Clock
 from app.market.calendar import Calendar
 from app.pipeline import Pipeline
 
 EXTENSION = "predict-server"
+EXCHANGE = "predict.exchange"
+
+
+class Keep(NamedTuple):
+    """For how long an answer made now may be given again: while the core is at `revision` and market time lies in [made,
+    until), seconds since 1970; `speed`: market seconds per real second."""
+
+    revision: int
+    made: float
+    until: float
+    speed: float
+
+
+class Exchange(Protocol):
+    """What the layers around Flask know of a request (middleware/exchange.py)."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+
+    keep: Keep | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +48,8 @@ class Services:
     uptime_s    seconds since the start
     ready       None if this process may serve, else why not
     start       begin to work in the background; whoever serves calls it once, after any fork
+    keep        what bounds an answer that is begun now
+    versions    the API's versions, as `GET /versions` shows them
     stop        from now on `ready` says that the process is stopping, and nothing new is begun in the background
     close       let go of files; the last thing a process does
     """
@@ -35,6 +61,8 @@ class Services:
     operations: Callable[[], Mapping[str, Any]]
     uptime_s: Callable[[], float]
     ready: Callable[[], str | None]
+    keep: Callable[[], Keep]
+    versions: Callable[[], Iterable[Mapping[str, Any]]]
     start: Callable[[], None]
     stop: Callable[[], None]
     close: Callable[[], None]
@@ -47,3 +75,8 @@ class Services:
 def services() -> Services:
     """The services of the app that handles the current request."""
     return cast(Services, current_app.extensions[EXTENSION])
+
+
+def exchange() -> Exchange:
+    """What is known of the current request."""
+    return cast(Exchange, request.environ[EXCHANGE])

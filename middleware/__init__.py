@@ -1,28 +1,106 @@
 """What wraps a call. `install` lists the inbound layers, outermost first; `wrap` the outbound one, the breaker.
 
-Imports app.errors at most; what a layer needs is handed to it.
+Imports app.errors at most; what a layer needs is handed to it in `Door`.
+
+A request passes LAYERS below Flask, then IN_FLASK. A kept answer is given by the last of LAYERS and never reaches Flask; all
+that it carries (id, headers, version, limits, log line) comes from the layers, so it is the same either way.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, TypeVar
 
 from flask import Flask
 
 from middleware.breaker import Breaker, Call
-from middleware.cors import allow_any_origin
-from middleware.sizes import bound_requests
+from middleware.cors import Cors
+from middleware.exchange import Exchange, Exchanges, Explained, Line
+from middleware.hygiene import Hygiene, bound_requests
+from middleware.identity import Identity, Key, Network
+from middleware.keeping import Answers, Keeping
+from middleware.limiting import Crowd, Limits, bound_crowds, limit_requests
+from middleware.versioning import Table, Versioning
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 R = TypeVar("R")
-LAYERS: tuple[Callable[[Flask], None], ...] = (bound_requests, allow_any_origin)
 
 
-def install(app: Flask) -> None:
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What the layers need.
+
+    explain, tell, now, epoch     shape of errors, access log, real seconds (monotonic, since 1970)
+    hosts, origins, behind_proxy  which are answered, which may read v2, whether the proxy's headers are believed
+    neutral, probes, operations   paths of no version; of the platform; for operators
+    versions, today               the table, and the day by which it is read, UTC
+    find, factors, allowed        holder of a key (None: there are no keys), limits by tier, addresses with more of them
+    limits, groups, crowds        what is counted, by which group of an endpoint, how many at a time
+    answers, market_now, revision kept answers, market time (seconds since 1970), changes of the core
+    """
+
+    explain: Callable[[Exception, Exchange], Explained]
+    tell: Callable[[Line], None]
+    now: Callable[[], float]
+    epoch: Callable[[], float]
+    hosts: Collection[str]
+    origins: Collection[str]
+    behind_proxy: bool
+    neutral: Collection[str]
+    probes: Collection[str]
+    operations: Collection[str]
+    operations_port: int | None
+    versions: Table
+    today: Callable[[], date]
+    find: Callable[[str], Key | None] | None
+    factors: Mapping[str, float]
+    allowed: Sequence[Network]
+    limits: Limits
+    groups: Mapping[str, str]
+    crowds: Mapping[str, Crowd]
+    answers: Answers
+    market_now: Callable[[], float]
+    revision: Callable[[], int]
+
+
+Layer = Callable[["WSGIApplication", Door], "WSGIApplication"]
+LAYERS: tuple[Layer, ...] = (
+    lambda app, door: Exchanges(app, door.explain, door.tell, door.now, door.epoch),
+    lambda app, door: Hygiene(app, door.hosts, door.probes, behind_proxy=door.behind_proxy),
+    lambda app, door: Cors(app, door.origins, door.operations),
+    lambda app, door: Versioning(app, door.versions, door.neutral, door.today),
+    lambda app, door: Identity(
+        app,
+        find=door.find,
+        factors=door.factors,
+        count=door.limits.count,
+        behind_proxy=door.behind_proxy,
+        allowed=door.allowed,
+        operations=door.operations,
+        operations_port=door.operations_port,
+    ),
+    lambda app, door: Keeping(app, door.answers, door.limits, door.market_now, door.revision),
+)
+IN_FLASK: tuple[Callable[[Flask, Door], None], ...] = (
+    lambda app, door: bound_requests(app),
+    lambda app, door: limit_requests(app, door.limits, door.groups),
+    lambda app, door: bound_crowds(app, door.crowds),
+)
+
+
+def install(app: Flask, door: Door) -> None:
     """Wrap `app` in every inbound layer."""
+    for part in IN_FLASK:
+        part(app, door)
+    served: WSGIApplication = app.wsgi_app
     for layer in reversed(LAYERS):
-        layer(app)
+        served = layer(served, door)
+    app.wsgi_app = served  # type: ignore[method-assign, assignment]
 
 
 def wrap(

@@ -1,15 +1,62 @@
-"""v1 may be read from any origin (v1-contract.md 3.1): browsers call some of its routes directly."""
+"""Who may read answers from a page of another origin: v1 any (v1-contract.md 3.1), later versions those on a list (ruling
+A8). Never with cookies: there are none."""
 
 from __future__ import annotations
 
-from flask import Flask, Response
+from collections.abc import Collection, Iterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from middleware.exchange import KEY, Exchange, Headers
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+SENT = "Content-Type, Authorization, X-API-Key, X-API-Version, X-Request-Id, If-None-Match, traceparent, tracestate"
+READ = (
+    "ETag, X-Request-Id, X-API-Version, RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, "
+    "X-RateLimit-Reset, Retry-After, Deprecation, Sunset, Link, Server-Timing"
+)
+REMEMBERED_S = "3600"
 
 
-def allow_any_origin(app: Flask) -> None:
-    @app.after_request
-    def allow(response: Response) -> Response:
-        response.headers.setdefault("Access-Control-Allow-Origin", "*")
-        if response.headers.get("Allow"):
-            response.headers.setdefault("Access-Control-Allow-Methods", response.headers["Allow"])
-            response.headers.setdefault("Access-Control-Allow-Headers", "Content-Type")
-        return response
+class Cors:
+    """The layer. `origins`: who may read versions after the first; `private`: paths that no page may read."""
+
+    def __init__(self, app: WSGIApplication, origins: Collection[str], private: Collection[str]) -> None:
+        self._app = app
+        self._origins = frozenset(origins)
+        self._private = frozenset(private)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        exchange: Exchange = environ[KEY]
+        if environ["PATH_INFO"] not in self._private:
+            exchange.finishing.append(partial(self._finish, exchange, environ))
+        return self._app(environ, start_response)
+
+    def _finish(self, exchange: Exchange, environ: WSGIEnvironment, headers: Headers) -> None:
+        """When the version is known."""
+        origin = environ.get("HTTP_ORIGIN")
+        allowed: str | None = "*"
+        if exchange.version > 1:
+            exchange.vary.append("Origin")
+            allowed = origin if origin is not None and origin.lower() in self._origins else None
+        if allowed is None:
+            return
+        headers.append(("Access-Control-Allow-Origin", allowed))
+        if origin is not None:
+            headers.append(("Access-Control-Expose-Headers", READ))
+        if environ["REQUEST_METHOD"] == "OPTIONS":
+            headers += _preflight(headers)
+
+
+def _preflight(headers: Headers) -> Headers:
+    """An OPTIONS answer says which methods a page may use: those that the route allows."""
+    methods = next((value for name, value in headers if name == "Allow"), None)
+    if methods is None:
+        return []
+    return [
+        ("Access-Control-Allow-Methods", methods),
+        ("Access-Control-Allow-Headers", SENT),
+        ("Access-Control-Max-Age", REMEMBERED_S),
+    ]

@@ -32,9 +32,12 @@ def new_york(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=NY)
 
 
+NO_LIMITS = {f"rate_limit_{group}": 1_000_000 for group in ("directions", "analysis", "replay", "other")}
+
+
 def settings(**values: Any) -> Settings:
-    """Settings by field name, whatever the environment says."""
-    return load(**values)
+    """Settings by field name, whatever the environment says; no limits unless a test is about them."""
+    return load(**{**NO_LIMITS, "log_level": "WARNING", **values})
 
 
 class FakeClock:

@@ -11,6 +11,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ORDER = (
     "app.errors",
+    "app.versions",
+    "app.keys",
+    "app.logs",
     "app.sqlite",
     "app.market",
     "app.structure",
@@ -25,6 +28,7 @@ ORDER = (
 )
 BASE = {"app.config", "app.clock"}
 PURE = {
+    "app.versions",
     "app.market.bars",
     "app.market.calendar",
     "app.market.demo",
@@ -36,7 +40,18 @@ PURE = {
 }
 PURE_PACKAGES = ("app.structure",)
 PURE_MAY_IMPORT = {
-    *("__future__", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib", "itertools", "math"),
+    *(
+        "__future__",
+        "calendar",
+        "collections",
+        "dataclasses",
+        "datetime",
+        "enum",
+        "functools",
+        "hashlib",
+        "itertools",
+        "math",
+    ),
     *("typing", "zoneinfo", "numpy", "app.errors"),
 }
 CALENDAR_MAY_ALSO = {"holidays"}
@@ -98,8 +113,8 @@ def test_the_rule_catches_a_forbidden_edge() -> None:
     assert backward([("app.market.source", "app.signals.policy")]) == ["app.market.source imports app.signals.policy"]
 
 
-def test_settings_and_clock_import_nothing_but_errors_and_the_calendar() -> None:
-    allowed = {"app.errors", "app.market.calendar", *BASE}
+def test_settings_and_clock_import_nothing_but_errors_keys_and_the_calendar() -> None:
+    allowed = {"app.errors", "app.keys", "app.market.calendar", *BASE}
     assert [f"{a} imports {b}" for a, b in edges() if a in BASE and in_package(b, "app") and b not in allowed] == []
 
 

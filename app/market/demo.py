@@ -24,6 +24,9 @@ LAP = (date(2024, 7, 1), date(2025, 6, 30))
 SLOT_S = 320.0
 """Real seconds per session, with five market minutes before the open and after the close: at most 1.5 s a minute."""
 MARGIN = timedelta(minutes=5)
+SPEED = 400 * 60 / SLOT_S
+"""Market seconds per real second in a full session; less in a short one."""
+
 MINUTE_MS = Span.MINUTE.ms
 PRE_MARKET_MINUTES = 330
 AFTER_HOURS_MINUTES = 240

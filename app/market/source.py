@@ -16,7 +16,7 @@ import numpy as np
 
 from app.clock import Clock, Timer
 from app.errors import NotEntitled, PredictError, TryLater, Unavailable, Upstream
-from app.market.bars import Bars, Floats, Span, joined, to_ms
+from app.market.bars import Bars, Floats, Span, from_ms, joined, to_ms
 from app.market.budget import Priority, errand
 from app.market.cache import BarCache
 from app.market.calendar import NY, ONE_DAY, Calendar, Session, midnight_ms, ny, ny_day
@@ -53,6 +53,7 @@ ONE_FACTOR = 0.9
 MOST_ODD_DAYS = 0.02
 """Share of daily bars that may lie on days without trading before the answer is taken for another's."""
 
+MINUTE_MS = Span.MINUTE.ms
 DEADLINE_S = 5.0
 PATIENCE_S = 5.0
 """Real seconds that a fetch may wait for its turn and retry (polygon.md 5)."""
@@ -184,6 +185,7 @@ class Source:
             self._failed.forget(lambda key: True)
         self._end_of_day, self._has_snapshots = not found.today, found.today
         self._entitlement = found
+        self._notice("entitled", today=found.today)
 
     def follow_by(self, follows: Callable[[str], bool]) -> None:
         """`follows(ticker)`: whether a follower keeps the ticker current, so that a request need not."""
@@ -257,7 +259,7 @@ class Source:
         if self.known_open(ticker, session.day) is None:
             self.daily(ticker, session.day)
         kept = self.known_open(ticker, session.day)
-        return kept or self._opens.put_open(ticker, session.day, self._learn_open(ticker, session, at))
+        return kept or self._keep_open(ticker, session.day, self._learn_open(ticker, session, at))
 
     def bring(self, ticker: str, first: date, last: date) -> int:
         """Past days' one-minute bars into the cache, as few calls as pages; the days that are there cost none. Returns how
@@ -293,6 +295,16 @@ class Source:
         days = self._calendar.trading_days(self._earliest(first), last)
         return [day for day in days if not self._cache.covers(ticker, Span.MINUTE, day, day)]
 
+    def steady_until(self, at: datetime) -> datetime:
+        """Until when an answer about `at` stands if nothing comes in: the next minute, the next moment at which a bar becomes
+        final or the one before it old, or the end of a failure or of the patience with old bars."""
+        late = self.plan.lateness
+        delayed = self.plan.settle + max(self.plan.delay, DELAYED_BY)
+        turns = [next_minute(at, after) for after in (timedelta(0), late, late + LATE_AFTER, delayed)]
+        ends = [failure.at + failure.lasts for failure in self._failed.values()]
+        ends += [kept.fetched + STALE_AFTER for kept in self._kept.values()]
+        return min(turns + [end for end in ends if end > at])
+
     def fetches(self) -> int:
         """How many fetches are under way or queued."""
         return self._flight.waiting() + self._history.waiting()
@@ -301,6 +313,11 @@ class Source:
         self._flight.close()
         self._history.close()
         self._cache.close()
+
+    def _keep_open(self, ticker: str, day: date, found: OfficialOpen) -> OfficialOpen:
+        winner = self._opens.put_open(ticker, day, found)
+        self._notice("open_learned", ticker=ticker, day=str(day), source=winner.source)
+        return winner
 
     def _learn_open(self, ticker: str, session: Session, at: datetime) -> OfficialOpen:
         try:
@@ -393,6 +410,7 @@ class Source:
                 return fetch()
         except PredictError as exc:
             self._failed.put(key, Failure(self._clock(), _lasting(exc), afresh(exc)))
+            self._notice("fetch_failed", key=str(key), code=exc.code)
             raise
         except Exception as exc:  # whatever a provider's answer broke stays its own ticker's failure
             self._notice("fetch_broke", key=str(key), error=type(exc).__name__)
@@ -423,6 +441,7 @@ class Source:
         if span is Span.DAY and before is None and day == ny_day(now):
             self._forget_past_days(ticker, day)
         self._kept.put((ticker, span, day), known)
+        self._notice("bars_known", ticker=ticker, span=str(span), bars=len(bars))
         return known
 
     def _earliest(self, day: date) -> date:
@@ -461,7 +480,7 @@ class Source:
         session = self._calendar.session(day)
         self._forget_if_rebased(ticker, bars[:before], now)
         if before < len(bars) and session is not None and now >= session.open + self.plan.lateness:
-            self._opens.put_open(ticker, day, OfficialOpen(float(bars.o[before]), "daily"))
+            self._keep_open(ticker, day, OfficialOpen(float(bars.o[before]), "daily"))
         return bars[:before], False
 
     def _refuse_unentitled(self, span: Span, day: date, now: datetime) -> None:
@@ -589,6 +608,12 @@ def _is_rebased(before: Floats, after: Floats) -> bool:
     factor = float(np.median(ratios))
     shared = float((np.abs(ratios / factor - 1) < REBASED_BY).mean())
     return abs(factor - 1) > REBASED_BY and shared >= ONE_FACTOR
+
+
+def next_minute(at: datetime, after: timedelta) -> datetime:
+    """The first moment behind `at` that lies `after` past a full minute."""
+    now, late = to_ms(at), after // timedelta(milliseconds=1)
+    return from_ms(now + MINUTE_MS - (now - late) % MINUTE_MS)
 
 
 def _lasting(exc: PredictError) -> timedelta:

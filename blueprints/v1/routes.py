@@ -11,6 +11,7 @@ from flask import Blueprint, Response, jsonify, request
 from app.errors import BadRequest, Unavailable
 from app.market.plan import Plan
 from app.pipeline import Structure
+from blueprints.keeping import kept
 from blueprints.services import services
 from blueprints.v1 import shapes
 from blueprints.v1.parameters import json_object, replay_moment, tickers
@@ -22,6 +23,7 @@ blueprint = Blueprint("v1", __name__)
 
 @blueprint.get("/trading_directions")
 @blueprint.get("/trading-directions")
+@kept
 def trading_directions() -> Response:
     """The hour's signals (v1-contract.md 4.1)."""
     asked = tickers(request.args)
@@ -31,24 +33,28 @@ def trading_directions() -> Response:
 
 
 @blueprint.get("/mtf")
+@kept
 def mtf() -> Response:
     """Session and days of each ticker side by side (v1-contract.md 4.2)."""
     return _structures(shapes.mtf)
 
 
 @blueprint.get("/northstar")
+@kept
 def northstar() -> Response:
     """The four-phase analysis of the session (v1-contract.md 4.5)."""
     return _structures(shapes.northstar)
 
 
 @blueprint.get("/rpe")
+@kept
 def rpe() -> Response:
     """The five-phase analysis of the session (v1-contract.md 4.4)."""
     return _structures(shapes.rpe)
 
 
 @blueprint.get("/swing")
+@kept
 def swing() -> Response:
     """The analysis of the days (v1-contract.md 4.6)."""
     return _structures(lambda found, at, market_open, plan: shapes.swing(found, at, plan))
@@ -70,6 +76,7 @@ def replay() -> Response:
 
 @blueprint.get("/daily_signals")
 @blueprint.get("/daily-signals")
+@kept
 def daily_signals() -> Response:
     """The morning overview (v1-contract.md 4.7)."""
     asked, served = tickers(request.args), services()
@@ -81,6 +88,7 @@ def daily_signals() -> Response:
 
 @blueprint.get("/signal_breakdown")
 @blueprint.get("/signal-breakdown")
+@kept
 def signal_breakdown() -> Response:
     """Twelve daily indicators (v1-contract.md 5.1)."""
     asked, served = tickers(request.args), services()
@@ -90,6 +98,7 @@ def signal_breakdown() -> Response:
 
 
 @blueprint.get("/volatility_meter")
+@kept
 def volatility_meter() -> Response:
     """How volatile these days are (v1-contract.md 5.3)."""
     asked, served = tickers(request.args), services()
@@ -98,6 +107,7 @@ def volatility_meter() -> Response:
 
 
 @blueprint.get("/price_ranges")
+@kept
 def price_ranges() -> Response:
     """The day's ranges (v1-contract.md 5.4)."""
     asked, served = tickers(request.args), services()

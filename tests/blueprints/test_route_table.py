@@ -32,6 +32,7 @@ ROUTES = {
     "/models": GET,
     "/livez": GET,
     "/readyz": GET,
+    "/versions": GET,
 }
 NEEDS = {"/replay": "?date=2025-03-10&time=11:00"}
 

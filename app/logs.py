@@ -1,0 +1,64 @@
+"""What the log looks like: JSON lines for machines, plain text on a terminal. Everything goes to standard error."""
+
+from __future__ import annotations
+
+import logging.config
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from pythonjsonlogger.json import JsonFormatter
+
+TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+class Json(JsonFormatter):
+    """A line per record: time (ISO 8601, UTC), level, logger, message, and whatever else the record carries."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "%(levelname)s %(name)s %(message)s",
+            rename_fields={"levelname": "level", "name": "logger"},
+            timestamp="time",
+        )
+
+
+class RequestId(logging.Filter):
+    """Puts the id of the request under way on each record."""
+
+    def __init__(self, current: Callable[[], str | None]) -> None:
+        super().__init__()
+        self._current = current
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        current = self._current()
+        if current is not None and not hasattr(record, "request_id"):
+            record.request_id = current
+        return True
+
+
+def is_json(log_format: str) -> bool:
+    """Whether lines are JSON: as it is set, else unless a person looks on."""
+    return log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+
+
+def config(level: str, *, as_json: bool) -> dict[str, Any]:
+    """For logging.config.dictConfig, and for gunicorn: its loggers write here too."""
+    formatter: dict[str, Any] = {"()": Json} if as_json else {"format": TEXT}
+    gunicorn = {"level": level, "handlers": [], "propagate": True}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": formatter},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "root": {"level": level, "handlers": ["stderr"]},
+        "loggers": {"gunicorn.error": gunicorn, "gunicorn.access": gunicorn},
+    }
+
+
+def name_requests(current: Callable[[], str | None]) -> None:
+    """From now on records carry the id of the request under way, whatever handler writes them."""
+    for handler in logging.getLogger().handlers:
+        for old in [found for found in handler.filters if isinstance(found, RequestId)]:
+            handler.removeFilter(old)
+        handler.addFilter(RequestId(current))

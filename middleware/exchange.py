@@ -1,0 +1,202 @@
+"""One request and its answer: the outermost layer. Gives each a request id, catches what went wrong on the way, adds the
+headers that the other layers asked for, and tells the access log when the last byte is out.
+
+An `Exchange` rides in the environment under KEY; every layer, and the routes, read and write it there.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from werkzeug.wsgi import ClosingIterator
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+KEY = "predict.exchange"
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The id of the request that is being served; log lines carry it."""
+
+_safe_id = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}").fullmatch
+_trace_id = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?").fullmatch
+Headers = list[tuple[str, str]]
+
+
+class Client(NamedTuple):
+    """Who asks: `id` counts against limits, which `factor` raises or lowers. operator: may read the operations routes."""
+
+    id: str
+    factor: float = 1.0
+    operator: bool = False
+
+
+class Quota(NamedTuple):
+    """What is left to a client: of `limit` requests in `window_s` seconds `remaining`, the next one back in `reset_s`;
+    `reset_at`: the same as seconds since 1970."""
+
+    name: str
+    limit: int
+    window_s: int
+    remaining: int
+    reset_s: int
+    reset_at: int
+
+
+class Keep(Protocol):
+    """For how long an answer may be given again: while the core is at `revision` and market time lies in [made, until),
+    seconds since 1970; `speed`: market seconds per real second."""
+
+    revision: int
+    made: float
+    until: float
+    speed: float
+
+
+Explained = tuple[int, Headers, bytes]
+"""An error as its version shows it: status, headers, body."""
+
+NOBODY = Client("unknown")
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What is known of a request and what its answer will carry.
+
+    version  of the API; shapes errors      neutral  the path belongs to no version
+    route    the rule that matched          group    whose limit it counts against
+    client   who asks                       quota    what is left to them
+    headers  to be added to the answer      vary     request headers that the answer depends on
+    keep     set by a route whose answer may be given again
+    inside   the crowd that the request is part of, if its group is bounded
+    finishing  run on the answer's headers before they go out, errors' too
+    """
+
+    id: str
+    path: str = ""
+    version: int = 1
+    neutral: bool = False
+    route: str | None = None
+    group: str | None = None
+    client: Client = NOBODY
+    quota: Quota | None = None
+    headers: Headers = field(default_factory=list)
+    vary: list[str] = field(default_factory=list)
+    keep: Keep | None = None
+    inside: Any = None
+    status: int = 0
+    finishing: list[Callable[[Headers], None]] = field(default_factory=list)
+
+    def finish(self, headers: Headers) -> None:
+        """Add to the answer's headers what the layers asked for."""
+        for finish in self.finishing:
+            finish(headers)
+        headers += self.headers
+        headers.append(("X-Request-Id", self.id))
+        if not self.neutral:
+            headers.append(("X-API-Version", str(self.version)))
+        if self.vary:
+            headers.append(("Vary", ", ".join(self.vary)))
+        if self.quota is not None:
+            headers += quota_headers(self.quota)
+        if not any(name == "Cache-Control" for name, _ in headers):
+            headers.append(("Cache-Control", "no-store"))
+
+
+def quota_headers(quota: Quota) -> Headers:
+    """IETF draft ratelimit-headers, and the older X- names."""
+    return [
+        ("RateLimit-Policy", f'"{quota.name}";q={quota.limit};w={quota.window_s}'),
+        ("RateLimit", f'"{quota.name}";r={quota.remaining};t={quota.reset_s}'),
+        ("X-RateLimit-Limit", str(quota.limit)),
+        ("X-RateLimit-Remaining", str(quota.remaining)),
+        ("X-RateLimit-Reset", str(quota.reset_at)),
+    ]
+
+
+class Line(NamedTuple):
+    """One answered request, for the access log. at: seconds since 1970; seconds: until the last byte."""
+
+    at: float
+    request_id: str
+    trace_id: str | None
+    method: str
+    route: str | None
+    path: str
+    status: int
+    seconds: float
+
+
+class Exchanges:
+    """The layer. `explain(error, exchange)` shapes an error; `tell(line)` hears of every answer."""
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        explain: Callable[[Exception, Exchange], Explained],
+        tell: Callable[[Line], None],
+        now: Callable[[], float],
+        epoch: Callable[[], float],
+    ) -> None:
+        self._app = app
+        self._explain = explain
+        self._tell = tell
+        self._now = now
+        self._epoch = epoch
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        began = self._now()
+        exchange = environ[KEY] = Exchange(_id_of(environ), environ.get("PATH_INFO", ""))
+        request_id.set(exchange.id)
+
+        def start(status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
+            exchange.status = int(status[:3])
+            exchange.finish(headers)
+            return start_response(status, headers, exc_info)
+
+        try:
+            body = self._app(environ, start)
+        except Exception as exc:
+            body = self._refuse(exc, exchange, start)
+        if type(body) is list:
+            self._close(environ, exchange, began)
+            return body
+        return ClosingIterator(body, lambda: self._close(environ, exchange, began))
+
+    def _refuse(self, exc: Exception, exchange: Exchange, start: Callable[..., object]) -> list[bytes]:
+        status, headers, body = self._explain(exc, exchange)
+        start(status_line(status), headers)
+        return [body]
+
+    def _close(self, environ: WSGIEnvironment, exchange: Exchange, began: float) -> None:
+        took = self._now() - began
+        trace = environ.get("HTTP_TRACEPARENT")
+        match = _trace_id(trace) if trace else None
+        self._tell(
+            Line(
+                self._epoch(),
+                exchange.id,
+                match[1] if match else None,
+                environ["REQUEST_METHOD"],
+                exchange.route,
+                exchange.path,
+                exchange.status,
+                took,
+            )
+        )
+
+
+def _id_of(environ: WSGIEnvironment) -> str:
+    """The caller's id if it is short and harmless, else a new one."""
+    given = environ.get("HTTP_X_REQUEST_ID")
+    return given if given is not None and _safe_id(given) else secrets.token_hex(16)
+
+
+def status_line(status: int) -> str:
+    """`404 Not Found`."""
+    return f"{status} {HTTPStatus(status).phrase}"

@@ -1,0 +1,151 @@
+"""Rate limits: so many requests of a client in any minute, by groups of routes that cost alike; and for dear routes so many
+at a time.
+
+Flask-Limiter counts what reaches Flask; kept answers, which do not, are counted by `Limits` in the same windows.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from flask import Flask, Response, request
+from flask_limiter import ApplicationLimit, Limiter, RequestLimit
+from limits import RateLimitItemPerMinute
+
+from app.errors import RateLimited
+from middleware.exchange import KEY, Client, Exchange, Quota
+from middleware.windows import Taken, Windows, last_taken
+
+WINDOW_S: Final = 60
+OTHER = "other"
+"""The group of whatever has none of its own, paths that are not there included."""
+
+FREE = "free"
+"""The group that is never limited: the platform's probes."""
+
+
+class Limits:
+    """What each group allows, and the windows that count. `amounts`: requests a minute by group."""
+
+    def __init__(self, amounts: Mapping[str, int], windows: Windows, notice: Callable[..., None]) -> None:
+        self._amounts = amounts
+        self._notice = notice
+        self.windows = windows
+        self._items: dict[tuple[str, float], RateLimitItemPerMinute] = {}
+
+    def item(self, group: str, client: Client) -> RateLimitItemPerMinute:
+        """The limit of a client in a group."""
+        key = (group, client.factor)
+        if key not in self._items:
+            self._items[key] = RateLimitItemPerMinute(max(1, int(self._amounts[group] * client.factor)))
+        return self._items[key]
+
+    def count(self, exchange: Exchange, group: str) -> None:
+        """Count the request. Raises RateLimited."""
+        item = self.item(group, exchange.client)
+        self.judge(exchange, group, self.windows.take(item.key_for(exchange.client.id, group), item.amount, WINDOW_S))
+
+    def judge(self, exchange: Exchange, group: str, taken: Taken) -> None:
+        """Say what was counted. Raises RateLimited if it was too much."""
+        amount = self.item(group, exchange.client).amount
+        exchange.quota = quota = quota_of(group, amount, taken)
+        if not taken.allowed:
+            self._notice("limited", group=group)
+            raise RateLimited(f"more than {amount} requests in {WINDOW_S} s", retry_after=quota.reset_s)
+
+
+def quota_of(group: str, amount: int, taken: Taken) -> Quota:
+    """What is left after `taken`; a place comes back when the oldest request leaves the window."""
+    until_us = taken.first + WINDOW_S * 1_000_000
+    reset_s = max(1, -((taken.at - until_us) // 1_000_000))
+    return Quota(group, amount, WINDOW_S, max(0, amount - taken.used), reset_s, math.ceil(until_us / 1e6))
+
+
+def limit_requests(app: Flask, limits: Limits, groups: Mapping[str, str]) -> None:
+    """Have Flask-Limiter count every request that reaches Flask, by the group of its endpoint."""
+
+    def group() -> str:
+        return groups.get(request.endpoint or "", OTHER)
+
+    def amount() -> str:
+        exchange: Exchange = request.environ[KEY]
+        exchange.group = found = group()
+        exchange.route = request.url_rule.rule if request.url_rule else None
+        return "" if found == FREE else str(limits.item(found, exchange.client))
+
+    def refuse(_: RequestLimit) -> Response | None:
+        judge()
+        return None
+
+    def judge() -> None:
+        exchange, taken = request.environ[KEY], last_taken.get()
+        if exchange.group != FREE and taken is not None:
+            limits.judge(exchange, exchange.group, taken)
+
+    limiter = Limiter(
+        lambda: request.environ[KEY].client.id,
+        storage_uri="predict://",
+        storage_options={"windows": limits.windows},  # type: ignore[dict-item]
+        strategy="moving-window",
+        application_limits=[ApplicationLimit(limit_provider=amount, scope=lambda _: group())],
+        request_identifier=lambda: request.endpoint or OTHER,
+        on_breach=refuse,
+    )
+    limiter.init_app(app)
+    app.before_request(judge)
+
+
+class Crowd:
+    """At most so many at a time, of one client and of all; safe between threads."""
+
+    def __init__(self, each: int, total: int) -> None:
+        self._each = each
+        self._total = total
+        self._lock = threading.Lock()
+        self._inside: dict[str, int] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def enter(self, client: str) -> None:
+        """Raises RateLimited if the client has too many under way, or all have."""
+        with self._lock:
+            if self._inside.get(client, 0) >= self._each:
+                raise RateLimited(f"more than {self._each} of these at a time", retry_after=1)
+            if self._count >= self._total:
+                raise RateLimited("too many of these are under way on this server", retry_after=1)
+            self._inside[client] = self._inside.get(client, 0) + 1
+            self._count += 1
+
+    def leave(self, client: str) -> None:
+        with self._lock:
+            self._count -= 1
+            self._inside[client] -= 1
+            if not self._inside[client]:
+                del self._inside[client]
+
+
+def bound_crowds(app: Flask, crowds: Mapping[str, Crowd]) -> None:
+    """Let so many requests of a group in at a time, from their start to their last byte."""
+
+    @app.before_request
+    def enter() -> None:
+        exchange: Exchange = request.environ[KEY]
+        crowd = crowds.get(exchange.group or "")
+        if crowd is not None:
+            crowd.enter(exchange.client.id)
+            exchange.inside = crowd
+
+    @app.after_request
+    def leave_at_the_end(response: Response) -> Response:
+        exchange: Exchange = request.environ[KEY]
+        crowd, exchange.inside = exchange.inside, None
+        if crowd is not None and response.is_streamed:
+            response.call_on_close(lambda: crowd.leave(exchange.client.id))
+        elif crowd is not None:
+            crowd.leave(exchange.client.id)
+        return response

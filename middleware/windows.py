@@ -1,0 +1,244 @@
+"""Counts requests in a sliding window: at most `limit` in any `window_s` seconds, exactly. In this process, or in Redis for
+all processes together; while Redis does not answer, in this process.
+
+A request at t counts in the half-open window (t - window_s, t]: what is a whole window old has left it. Moments are whole
+microseconds since 1970.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import NamedTuple, Protocol
+
+import redis
+from limits.storage import MovingWindowSupport, Storage
+
+MAX_CLIENTS = 20_000
+"""So many windows are kept in a process; beyond, the one used longest ago is dropped."""
+
+REDIS_PATIENCE_S = 0.25
+REDIS_CONNECTIONS = 32
+RETRY_S = 1.0
+PREFIX = "predict:window:"
+"""Names the way of counting: another way must not read these keys."""
+
+TAKE = """
+local now, window, limit, amount = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local first = redis.call('LINDEX', KEYS[1], 0)
+while first and tonumber(first) <= now - window do
+  redis.call('LPOP', KEYS[1])
+  first = redis.call('LINDEX', KEYS[1], 0)
+end
+local count = redis.call('LLEN', KEYS[1])
+local allowed = count + amount <= limit
+if allowed and amount > 0 then
+  for _ = 1, amount do redis.call('RPUSH', KEYS[1], ARGV[1]) end
+  redis.call('PEXPIRE', KEYS[1], window / 1000)
+  count = count + amount
+end
+return {allowed and 1 or 0, count, tonumber(first or ARGV[1])}
+"""
+
+
+class Taken(NamedTuple):
+    """A request counted or refused. used: requests in the window, this one included if it is allowed; first: when the
+    oldest of them came; at: when it was counted, both microseconds since 1970."""
+
+    allowed: bool
+    used: int
+    first: int
+    at: int
+
+
+class Windows(Protocol):
+    """Something that counts."""
+
+    def take(self, key: str, limit: int, window_s: int, amount: int = 1) -> Taken:
+        """Count `amount` requests (0: look only) if they fit."""
+        ...
+
+    def forget(self, key: str) -> None: ...
+
+
+class LocalWindows:
+    """In this process; safe between threads."""
+
+    def __init__(self, epoch: Callable[[], float], max_clients: int = MAX_CLIENTS) -> None:
+        self._epoch = epoch
+        self._max = max_clients
+        self._lock = threading.Lock()
+        self._windows: OrderedDict[str, deque[int]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def take(self, key: str, limit: int, window_s: int, amount: int = 1) -> Taken:
+        with self._lock:
+            now = int(self._epoch() * 1e6)
+            window = self._window(key)
+            over = now - window_s * 1_000_000
+            while window and window[0] <= over:
+                window.popleft()
+            allowed = len(window) + amount <= limit
+            if allowed:
+                window.extend([now] * amount)
+            return Taken(allowed, len(window), window[0] if window else now, now)
+
+    def forget(self, key: str) -> None:
+        with self._lock:
+            self._windows.pop(key, None)
+
+    def _window(self, key: str) -> deque[int]:
+        window = self._windows.get(key)
+        if window is None:
+            window = self._windows[key] = deque()
+            if len(self._windows) > self._max:
+                self._windows.popitem(last=False)
+        else:
+            self._windows.move_to_end(key)
+        return window
+
+
+class RedisWindows:
+    """In Redis. Raises redis.RedisError when it does not answer within `patience_s`."""
+
+    def __init__(self, url: str, epoch: Callable[[], float], patience_s: float = REDIS_PATIENCE_S) -> None:
+        pool = redis.BlockingConnectionPool.from_url(
+            url,
+            max_connections=REDIS_CONNECTIONS,
+            timeout=patience_s,
+            socket_timeout=patience_s,
+            socket_connect_timeout=patience_s,
+            retry=None,
+        )
+        self._redis = redis.Redis(connection_pool=pool)
+        self._take = self._redis.register_script(TAKE)
+        self._epoch = epoch
+
+    def take(self, key: str, limit: int, window_s: int, amount: int = 1) -> Taken:
+        now = int(self._epoch() * 1e6)
+        allowed, count, first = self._take([PREFIX + key], [now, window_s * 1_000_000, limit, amount])
+        return Taken(bool(allowed), count, first, now)
+
+    def forget(self, key: str) -> None:
+        self._redis.delete(PREFIX + key)
+
+    def ping(self) -> None:
+        self._redis.ping()
+
+    def close(self) -> None:
+        self._redis.connection_pool.disconnect()
+
+
+class SharedWindows:
+    """In Redis, and here while it is lost: then a thread knocks once a second, and no request waits for it.
+
+    `notice("limits_local" | "limits_shared", ...)` hears of each change, once.
+    """
+
+    def __init__(
+        self,
+        shared: RedisWindows,
+        local: LocalWindows,
+        notice: Callable[..., None],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._shared = shared
+        self._local = local
+        self._notice = notice
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._lost = False
+        self._closed = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether this process counts for itself."""
+        return self._lost
+
+    def take(self, key: str, limit: int, window_s: int, amount: int = 1) -> Taken:
+        if not self._lost:
+            try:
+                return self._shared.take(key, limit, window_s, amount)
+            except redis.RedisError as exc:
+                self._lose(exc)
+        return self._local.take(key, limit, window_s, amount)
+
+    def forget(self, key: str) -> None:
+        self._local.forget(key)
+        if not self._lost:
+            try:
+                self._shared.forget(key)
+            except redis.RedisError as exc:
+                self._lose(exc)
+
+    def close(self) -> None:
+        self._closed = True
+        self._shared.close()
+
+    def _lose(self, exc: redis.RedisError) -> None:
+        with self._lock:
+            if self._lost:
+                return
+            self._lost = True
+        self._notice("limits_local", error=type(exc).__name__)
+        threading.Thread(target=self._knock, name="limits", daemon=True).start()
+
+    def _knock(self) -> None:
+        while not self._closed:
+            self._sleep(RETRY_S)
+            try:
+                self._shared.ping()
+            except redis.RedisError:
+                continue
+            self._lost = False
+            self._notice("limits_shared")
+            return
+
+
+last_taken: ContextVar[Taken | None] = ContextVar("last_taken", default=None)
+"""What the storage below counted last for the request that is being served."""
+
+
+class WindowStorage(Storage, MovingWindowSupport):
+    """Lends `Windows` to the limits package, whose moving-window strategy reads nothing else."""
+
+    STORAGE_SCHEME = ["predict"]  # noqa: RUF012  the base class declares it for instances
+
+    def __init__(self, uri: str | None = None, *, windows: Windows, wrap_exceptions: bool = False) -> None:
+        super().__init__(uri, wrap_exceptions)
+        self.windows = windows
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        return redis.RedisError
+
+    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        taken = self.windows.take(key, limit, expiry, amount)
+        last_taken.set(taken)
+        return taken.allowed
+
+    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
+        seen = self.windows.take(key, limit, expiry, 0)
+        return seen.first / 1e6, seen.used
+
+    def clear(self, key: str) -> None:
+        self.windows.forget(key)
+
+    def check(self) -> bool:
+        return True
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        raise NotImplementedError("only the moving window is counted")
+
+    def get(self, key: str) -> int:
+        raise NotImplementedError("only the moving window is counted")
+
+    def get_expiry(self, key: str) -> float:
+        raise NotImplementedError("only the moving window is counted")
+
+    def reset(self) -> int | None:
+        raise NotImplementedError("windows are forgotten one by one")
