@@ -6,10 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
+# Programs that some tests need beside Python: program:Debian's package:Homebrew's formula
+TOOLS := redis-server:redis-server:redis
 export MARKET_DATA GOLDEN_DIR
 unexport PYTHONPATH
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test soak bench evaluate train import check clean
+.PHONY: help setup serve test soak bench evaluate train import check audit tools clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -19,7 +21,7 @@ setup: $(DEV) ## everything for development: virtual environment, packages
 serve: $(RUNTIME) ## start the server: the demo market, unless MARKET or POLYGON_API_KEY is set
 	@if [ -z "$$MARKET$$POLYGON_API_KEY$$MASSIVE_API_KEY" ]; then export MARKET=demo; fi; exec $(BIN)/python -m app serve
 
-test: check ## style, types and all tests that CI runs
+test: check audit tools ## style, types, known vulnerabilities and all tests that CI runs
 	$(BIN)/python -m pytest -m "not soak" $(PYTEST_ARGS)
 
 check: $(DEV) ## style and types alone
@@ -27,7 +29,22 @@ check: $(DEV) ## style and types alone
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-soak: $(DEV) ## the tests that take longer
+audit: $(DEV) ## known vulnerabilities in requirements.txt; passes where no advisories can be had
+	@$(BIN)/python .ci/audit.py requirements.txt $(AUDIT_ARGS)
+
+tools: ## programs that some tests need: installed where that is possible, else named
+	@for tool in $(TOOLS); do \
+	  set -- $$(echo "$$tool" | tr : ' '); \
+	  if command -v "$$1" >/dev/null; then continue; fi; \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    said=$$(timeout 120 apt-get update -qq 2>&1; \
+	      DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$$2" 2>&1) || echo "$$said"; \
+	  elif command -v brew >/dev/null; then said=$$(brew install --quiet "$$3" 2>&1) || echo "$$said"; fi; \
+	  command -v "$$1" >/dev/null || echo "$$1 is missing, tests that need it will be skipped; to install it:" \
+	    "sudo apt-get install $$2 (Debian), brew install $$3 (macOS)"; \
+	done
+
+soak: $(DEV) tools ## the tests that take longer
 	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
 
 bench: $(RUNTIME) ## time of each analysis, start-up, memory and first answers, on this machine

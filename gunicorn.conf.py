@@ -4,16 +4,21 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import json  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 from contextlib import suppress  # noqa: E402
+from http import HTTPStatus  # noqa: E402
 
 import gevent  # noqa: E402
+from gunicorn.glogging import Logger  # noqa: E402
+from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine  # noqa: E402
 from gunicorn.workers.ggevent import GeventWorker  # noqa: E402
 
+from app import logs  # noqa: E402
 from app.config import VERSION, load  # noqa: E402
 from app.errors import SettingsError  # noqa: E402
 
@@ -22,12 +27,25 @@ try:
 except SettingsError as exc:
     sys.exit(f"Error: {exc.message}")
 
-logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+ARRIVAL_S = 10.0
+"""In so many seconds a request's body must be here; the bound of line and headers is `keepalive`."""
+
+UNREADABLE = {LimitRequestLine: (414, "the address is too long"), LimitRequestHeaders: (431, "the headers are too large")}
+
+
+class Log(Logger):
+    """gunicorn's own news; the access log is the server's (middleware/access.py)."""
+
+    def access(self, resp, req, environ, request_time):
+        return
 
 
 class Worker(GeventWorker):
     """gevent's worker with a prompt stop: from SIGTERM on /readyz says so, idle keep-alive connections are closed, and
     requests under way are finished with `Connection: close`. gunicorn alone waits for idle ones until graceful_timeout.
+
+    A body that does not arrive in time ends early, for whoever reads it; what cannot be read as a request at all is
+    refused in JSON, and its address is not logged.
     """
 
     def init_process(self):
@@ -46,11 +64,29 @@ class Worker(GeventWorker):
         self.busy.add(req)
         if not self.alive:
             req.force_close()
+        waiting = gevent.spawn_later(ARRIVAL_S, self.stop_reading, req, sock) if brings_body(req) else None
         try:
             super().handle_request(listener_name, req, sock, addr)
         finally:
+            if waiting is not None:
+                waiting.kill(block=False)
             self.busy.discard(req)
             self.idle.add(sock)
+
+    def stop_reading(self, req, sock):
+        req.force_close()
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RD)
+
+    def handle_error(self, req, client, addr, exc):
+        known = type(exc).__module__ == "gunicorn.http.errors"
+        status, said = UNREADABLE.get(type(exc), (400, "this is not a request")) if known else (500, "it broke")
+        if known:
+            self.log.info("unreadable request: %s", type(exc).__name__)
+        else:
+            self.log.error("a connection broke", exc_info=exc)
+        with suppress(OSError):
+            client.sendall(refusal(status, said))
 
     def handle_exit(self, sig, frame):
         super().handle_exit(sig, frame)
@@ -65,7 +101,23 @@ class Worker(GeventWorker):
                 client.shutdown(socket.SHUT_RD)
 
 
-bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
+def brings_body(req):
+    return any(name in ("CONTENT-LENGTH", "TRANSFER-ENCODING") and value != "0" for name, value in req.headers)
+
+
+def refusal(status, said):
+    """An answer to what never became a request, in v1's shape."""
+    code = "INTERNAL" if status == 500 else "BAD_REQUEST"
+    body = json.dumps({"error": f"{said[0].upper()}{said[1:]}.", "error_code": code}).encode() + b"\n"
+    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def address(port):
+    return f"[{settings.host}]:{port}" if ":" in settings.host else f"{settings.host}:{port}"
+
+
+bind = [address(port) for port in (settings.port, settings.operations_port) if port is not None]
 workers = settings.web_concurrency
 worker_class = Worker
 worker_connections = 1000
@@ -77,6 +129,9 @@ limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
 control_socket_disable = True
+forwarded_allow_ips = ""  # nobody: what a proxy may say is TRUST_PROXY's to decide
+logger_class = Log
+logconfig_dict = logs.config(settings.log_level, as_json=logs.is_json(settings.log_format))
 raw_env = [f"CLOCK_ANCHOR={settings.clock_anchor or time.time()}"]
 
 WHAT = {
@@ -89,12 +144,15 @@ WHAT = {
 
 
 def when_ready(server):
-    """Three lines: what this is, where it is, what to open next."""
+    """Three lines: what this is, where it is, what to open next; for machines one record."""
     shown = settings.host if settings.host not in ("::", "0.0.0.0", "") else "127.0.0.1"
     address = f"http://{shown}:{settings.port}"
-    print(f"predict server {VERSION}: {WHAT[settings.market]}", file=sys.stderr)
-    print(f"listening on {address}", file=sys.stderr)
-    print(f"open next: {address}/trading-directions?ticker=SPY", file=sys.stderr, flush=True)
+    lines = [f"predict server {VERSION}: {WHAT[settings.market]}", f"listening on {address}"]
+    if logs.is_json(settings.log_format):
+        logging.getLogger("predict").info("%s, %s", *lines)
+    else:
+        lines.append(f"open next: {address}/trading-directions?ticker=SPY")
+        print(*lines, sep="\n", file=sys.stderr, flush=True)
 
 
 def worker_exit(server, worker):

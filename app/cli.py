@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from app import config
+from app import config, keys
 from app.clock import Clock, running_clock, wall_clock
 from app.errors import BadRequest, BrokenData, PredictError
 from app.factory import POLICY, Core, build, create_app
@@ -167,6 +167,25 @@ def _played(market: str, calendar: Calendar) -> tuple[Feed, Clock]:
     if start is None:
         raise click.ClickException("no recorded bars were brought in yet: python -m app import FILE...")
     return recorded, running_clock(start, 1.0, datetime.now(UTC))
+
+
+@cli.group("keys")
+def keys_group() -> None:
+    """API keys."""
+
+
+@keys_group.command("new")
+@click.option("--name", required=True, help="whose it is: a-z 0-9 _ . -")
+@click.option("--tier", type=click.Choice(list(keys.TIERS)), default="standard", show_default=True)
+@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True, help="how long it is good")
+def new_key(name: str, tier: str, days: int) -> None:
+    """Make a key: the secret for its holder, shown once, and what to add to API_KEYS. Nothing is stored."""
+    try:
+        secret, key = keys.new_key(name, tier, datetime.now(UTC).date() + timedelta(days=days))
+    except ValueError as exc:
+        raise click.ClickException(str(exc)) from None
+    click.echo(f"For {name}, and nobody else; it cannot be shown again:\n{secret}")
+    click.echo(f"For the server, added to API_KEYS with a comma:\n{key}")
 
 
 @cli.command()

@@ -46,6 +46,7 @@ from middleware.breaker import Breaker
 from middleware.exchange import request_id
 from middleware.keeping import Answers
 from middleware.limiting import Crowd, Limits
+from middleware.metrics import Reading, exposition, single
 from middleware.windows import LocalWindows, RedisWindows, SharedWindows
 
 log = logging.getLogger("predict")
@@ -317,6 +318,47 @@ def _windows(settings: Settings, timer: Timer, notice: News) -> LocalWindows | S
     return SharedWindows(shared, local, notice, time.sleep)
 
 
+def _readings(door: middleware.Door, access: AccessLog) -> list[Reading]:
+    """What the door counts."""
+    limits, answers, windows = door.limits, door.answers, door.limits.windows
+    local = windows.local if isinstance(windows, SharedWindows) else windows
+    assert isinstance(local, LocalWindows)
+    return [
+        Reading(
+            "predict_limit_decisions_total",
+            "Requests counted against a limit",
+            lambda: dict(limits.decisions),
+            ("group", "outcome"),
+        ),
+        Reading("predict_limit_windows", "Clients whose requests this process counts", single(lambda: len(local))),
+        Reading(
+            "predict_limits_local",
+            "1 while Redis is lost and each process counts for itself",
+            single(lambda: float(isinstance(windows, SharedWindows) and windows.lost)),
+        ),
+        Reading(
+            "predict_limit_fallbacks_total",
+            "How often Redis was lost",
+            single(lambda: windows.losses if isinstance(windows, SharedWindows) else 0),
+        ),
+        Reading(
+            "predict_under_way",
+            "Requests of bounded groups under way",
+            lambda: {(group,): len(crowd) for group, crowd in door.crowds.items()},
+            ("group",),
+        ),
+        Reading("predict_kept_answers", "Answers kept to be given again", single(lambda: len(answers))),
+        Reading("predict_kept_answer_bytes", "Size of the answers kept", single(lambda: answers.bytes)),
+        Reading(
+            "predict_kept_answers_given_total",
+            "Answers of keepable routes: kept ones given again, and made",
+            lambda: {(how,): count for how, count in dict(answers.given).items()},
+            ("how",),
+        ),
+        Reading("predict_access_lines_lost_total", "Access log lines that did not fit", single(lambda: access.lost)),
+    ]
+
+
 def _access_writer(settings: Settings) -> Callable[[str], object]:
     return sys.stderr.write if settings.log_level in ("DEBUG", "INFO") else lambda text: None
 
@@ -364,6 +406,7 @@ def _services(core: Core, door: middleware.Door, versions: Versions, access: Acc
         uptime_s=lambda: time.monotonic() - started,
         ready=ready,
         keep=partial(_keep, core),
+        metrics=exposition(_readings(door, access)),
         versions=lambda: [_version(version, door.today()) for version in versions],
         start=start,
         stop=stopping.set,

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol
 
 from flask import Flask, Response
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from app.errors import (
     BadRequest,
@@ -123,6 +123,8 @@ def _advice(exc: PredictError) -> Headers:
 
 
 def _http(exc: HTTPException) -> _Told:
+    if isinstance(exc, ClientDisconnected):
+        return _Told(408, "The body did not arrive.", "REQUEST_TIMEOUT")
     status = exc.code or 500
     headers = tuple((name, value) for name, value in exc.get_headers() if name in HANDED_ON)
     return _Told(status, exc.description or exc.name, HTTP_CODES.get(status, "MISSING_PARAMETER"), headers=headers)

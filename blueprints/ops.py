@@ -23,6 +23,12 @@ def readyz() -> tuple[Response, int]:
     return jsonify({"status": "ok" if why is None else "unready", "reason": why}), 200 if why is None else 503
 
 
+@blueprint.get("/metrics")
+def metrics() -> Response:
+    """For Prometheus; operators only (ruling A8)."""
+    return Response(services().metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
 @blueprint.get("/versions")
 def versions() -> Response:
     """The API's versions: since when, until when, and what comes after."""

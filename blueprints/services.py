@@ -49,6 +49,7 @@ class Services:
     ready       None if this process may serve, else why not
     start       begin to work in the background; whoever serves calls it once, after any fork
     keep        what bounds an answer that is begun now
+    metrics     the text of `/metrics`
     versions    the API's versions, as `GET /versions` shows them
     stop        from now on `ready` says that the process is stopping, and nothing new is begun in the background
     close       let go of files; the last thing a process does
@@ -62,6 +63,7 @@ class Services:
     uptime_s: Callable[[], float]
     ready: Callable[[], str | None]
     keep: Callable[[], Keep]
+    metrics: Callable[[], bytes]
     versions: Callable[[], Iterable[Mapping[str, Any]]]
     start: Callable[[], None]
     stop: Callable[[], None]

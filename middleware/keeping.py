@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -52,7 +52,8 @@ class Kept(NamedTuple):
 
 
 class Answers:
-    """The answers kept, by version, path and query; the ones used longest ago go first. Safe between threads."""
+    """The answers kept, by version, path and query; the ones used longest ago go first. Safe between threads. `given`: how
+    many were given again (`kept`), and made to be kept (`made`)."""
 
     def __init__(self, max_answers: int = MAX_ANSWERS, max_bytes: int = MAX_BYTES) -> None:
         self._max_answers = max_answers
@@ -60,6 +61,7 @@ class Answers:
         self._lock = threading.Lock()
         self._kept: OrderedDict[Address, Kept] = OrderedDict()
         self.bytes = 0
+        self.given: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -110,6 +112,7 @@ class Keeping:
         kept, now = self._answers.get(address), self._now()
         if kept is None or not kept.is_good(now, self._revision()):
             return self._ask(address, environ, start_response)
+        self._answers.given["kept"] += 1
         exchange.route, exchange.group = kept.route, kept.group
         self._limits.count(exchange, kept.group)
         return kept.give(environ, start_response, now)
@@ -128,6 +131,7 @@ class Keeping:
             start_response(*started)
             return body
         kept = _kept(exchange, exchange.keep, started[1], _whole(body))
+        self._answers.given["made"] += 1
         if len(address[2]) <= MAX_QUERY:
             self._answers.put(address, kept)
         return kept.give(environ, start_response, exchange.keep.made)

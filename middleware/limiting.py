@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -28,12 +29,14 @@ FREE = "free"
 
 
 class Limits:
-    """What each group allows, and the windows that count. `amounts`: requests a minute by group."""
+    """What each group allows, and the windows that count. `amounts`: requests a minute by group; `decisions`: how often
+    each group's limit allowed and refused."""
 
     def __init__(self, amounts: Mapping[str, int], windows: Windows, notice: Callable[..., None]) -> None:
         self._amounts = amounts
         self._notice = notice
         self.windows = windows
+        self.decisions: Counter[tuple[str, ...]] = Counter()
         self._items: dict[tuple[str, float], RateLimitItemPerMinute] = {}
 
     def item(self, group: str, client: Client) -> RateLimitItemPerMinute:
@@ -52,6 +55,7 @@ class Limits:
         """Say what was counted. Raises RateLimited if it was too much."""
         amount = self.item(group, exchange.client).amount
         exchange.quota = quota = quota_of(group, amount, taken)
+        self.decisions[group, "allowed" if taken.allowed else "refused"] += 1
         if not taken.allowed:
             self._notice("limited", group=group)
             raise RateLimited(f"more than {amount} requests in {WINDOW_S} s", retry_after=quota.reset_s)

@@ -147,12 +147,13 @@ class SharedWindows:
         sleep: Callable[[float], None],
     ) -> None:
         self._shared = shared
-        self._local = local
+        self.local = local
         self._notice = notice
         self._sleep = sleep
         self._lock = threading.Lock()
         self._lost = False
         self._closed = False
+        self.losses = 0
 
     @property
     def lost(self) -> bool:
@@ -165,10 +166,10 @@ class SharedWindows:
                 return self._shared.take(key, limit, window_s, amount)
             except redis.RedisError as exc:
                 self._lose(exc)
-        return self._local.take(key, limit, window_s, amount)
+        return self.local.take(key, limit, window_s, amount)
 
     def forget(self, key: str) -> None:
-        self._local.forget(key)
+        self.local.forget(key)
         if not self._lost:
             try:
                 self._shared.forget(key)
@@ -184,6 +185,7 @@ class SharedWindows:
             if self._lost:
                 return
             self._lost = True
+            self.losses += 1
         self._notice("limits_local", error=type(exc).__name__)
         threading.Thread(target=self._knock, name="limits", daemon=True).start()
 

@@ -13,6 +13,7 @@ from flask import Flask
 from app.factory import create_app
 from app.market.calendar import Calendar
 from app.market.recorded import RecordedBars
+from tests.redis_server import RedisServer, skip_without_redis_server
 from tests.support import FakeClock, ScriptedMarket, new_york, settings
 
 MARKET_DATA = Path(os.environ.get("MARKET_DATA", "../shared/market"))
@@ -81,3 +82,26 @@ def serve_recorded(recorded_dir: Path, clock: FakeClock) -> Callable[..., Flask]
         return create_app(settings(**{"market": "recorded", "data_dir": recorded_dir, **overrides}), clock=clock)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One real Redis for all tests that only need data in it; those take `redis_url`. Skips where there is none."""
+    skip_without_redis_server()
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """Address of the shared Redis, emptied for this test."""
+    redis_server.flush()
+    return redis_server.url
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A real Redis of this test's own, to kill and to pause. Skips where there is none."""
+    skip_without_redis_server()
+    with RedisServer() as server:
+        yield server
