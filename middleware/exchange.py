@@ -6,8 +6,8 @@ An `Exchange` rides in the environment under KEY; every layer, and the routes, r
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -194,7 +194,7 @@ class Exchanges:
 def _id_of(environ: WSGIEnvironment) -> str:
     """The caller's id if it is short and harmless, else a new one."""
     given = environ.get("HTTP_X_REQUEST_ID")
-    return given if given is not None and _safe_id(given) else secrets.token_hex(16)
+    return given if given is not None and _safe_id(given) else f"{random.getrandbits(128):032x}"
 
 
 def status_line(status: int) -> str:

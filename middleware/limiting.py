@@ -10,6 +10,7 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from flask import Flask, Response, request
@@ -37,23 +38,25 @@ class Limits:
         self._notice = notice
         self.windows = windows
         self.decisions: Counter[tuple[str, ...]] = Counter()
-        self._items: dict[tuple[str, float], RateLimitItemPerMinute] = {}
+        self._bucket = lru_cache(4096)(self._filled)
 
     def item(self, group: str, client: Client) -> RateLimitItemPerMinute:
         """The limit of a client in a group."""
-        key = (group, client.factor)
-        if key not in self._items:
-            self._items[key] = RateLimitItemPerMinute(max(1, int(self._amounts[group] * client.factor)))
-        return self._items[key]
+        return RateLimitItemPerMinute(max(1, int(self._amounts[group] * client.factor)))
 
     def count(self, exchange: Exchange, group: str) -> None:
         """Count the request. Raises RateLimited."""
-        item = self.item(group, exchange.client)
-        self.judge(exchange, group, self.windows.take(item.key_for(exchange.client.id, group), item.amount, WINDOW_S))
+        key, amount = self._bucket(group, exchange.client)
+        self.judge(exchange, group, self.windows.take(key, amount, WINDOW_S))
+
+    def _filled(self, group: str, client: Client) -> tuple[str, int]:
+        """Where the limits package counts a client's requests, and how many it lets through."""
+        item = self.item(group, client)
+        return item.key_for(client.id, group), item.amount
 
     def judge(self, exchange: Exchange, group: str, taken: Taken) -> None:
         """Say what was counted. Raises RateLimited if it was too much."""
-        amount = self.item(group, exchange.client).amount
+        amount = self._bucket(group, exchange.client)[1]
         exchange.quota = quota = quota_of(group, amount, taken)
         self.decisions[group, "allowed" if taken.allowed else "refused"] += 1
         if not taken.allowed:

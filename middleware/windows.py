@@ -7,20 +7,23 @@ microseconds since 1970.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import redis
 from limits.storage import MovingWindowSupport, Storage
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 MAX_CLIENTS = 20_000
 """So many windows are kept in a process; beyond, the one used longest ago is dropped."""
 
 REDIS_PATIENCE_S = 0.25
-REDIS_CONNECTIONS = 32
+REDIS_CONNECTIONS = 8
 RETRY_S = 1.0
 PREFIX = "predict:window:"
 """Names the way of counting: another way must not read these keys."""
@@ -102,35 +105,95 @@ class LocalWindows:
         return window
 
 
+class _Ask:
+    """A request that waits for Redis to count it."""
+
+    __slots__ = ("answer", "args", "error")
+
+    def __init__(self, *args: str | int) -> None:
+        self.args = args
+        self.answer: tuple[int, int, int] | None = None
+        self.error: Exception | None = None
+
+    def settle(self, found: Any) -> None:
+        if isinstance(found, Exception):
+            self.error = found
+        else:
+            self.answer = found
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.answer is None and self.error is None
+
+
 class RedisWindows:
-    """In Redis. Raises redis.RedisError when it does not answer within `patience_s`."""
+    """In Redis. What is asked while a round trip is under way goes out together with the next: under load many requests
+    share one. Methods raise redis.RedisError when Redis does not answer within `patience_s`, or does not know the script:
+    then `connect` again."""
 
     def __init__(self, url: str, epoch: Callable[[], float], patience_s: float = REDIS_PATIENCE_S) -> None:
-        pool = redis.BlockingConnectionPool.from_url(
+        self._redis = redis.Redis.from_url(
             url,
             max_connections=REDIS_CONNECTIONS,
-            timeout=patience_s,
             socket_timeout=patience_s,
             socket_connect_timeout=patience_s,
-            retry=None,
+            retry=Retry(NoBackoff(), 0),
         )
-        self._redis = redis.Redis(connection_pool=pool)
-        self._take = self._redis.register_script(TAKE)
+        self._script = hashlib.sha1(TAKE.encode(), usedforsecurity=False).hexdigest()
         self._epoch = epoch
+        self._patience_s = patience_s
+        self._waiting: deque[_Ask] = deque()
+        self._turn = threading.Lock()
+
+    def connect(self) -> None:
+        """See whether Redis is there, and teach it the script."""
+        self._redis.script_load(TAKE)
 
     def take(self, key: str, limit: int, window_s: int, amount: int = 1) -> Taken:
         now = int(self._epoch() * 1e6)
-        allowed, count, first = self._take([PREFIX + key], [now, window_s * 1_000_000, limit, amount])
-        return Taken(bool(allowed), count, first, now)
+        ask = _Ask(PREFIX + key, now, window_s * 1_000_000, limit, amount)
+        self._waiting.append(ask)
+        if not self._turn.acquire(timeout=2 * self._patience_s):
+            raise redis.TimeoutError("the round trip before this one does not end")
+        try:
+            if ask.is_waiting:
+                self._round_trip()
+        finally:
+            self._turn.release()
+        if ask.answer is None:
+            raise redis.ConnectionError(f"not counted: {type(ask.error).__name__}")
+        allowed, used, first = ask.answer
+        return Taken(bool(allowed), used, first, now)
 
     def forget(self, key: str) -> None:
         self._redis.delete(PREFIX + key)
 
-    def ping(self) -> None:
-        self._redis.ping()
-
     def close(self) -> None:
-        self._redis.connection_pool.disconnect()
+        self._redis.close()
+
+    def _round_trip(self) -> None:
+        """Settle whoever waits, in one exchange."""
+        asks = self._drained()
+        try:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for ask in asks:
+                    pipe.evalsha(self._script, 1, *ask.args)
+                answers = pipe.execute(raise_on_error=False)
+        except BaseException as exc:
+            lost = exc if isinstance(exc, redis.RedisError) else redis.ConnectionError("broken off")
+            for ask in asks + self._drained():
+                ask.settle(lost)
+            if lost is not exc:
+                raise
+            return
+        for ask, answer in zip(asks, answers, strict=True):
+            ask.settle(answer)
+
+    def _drained(self) -> list[_Ask]:
+        drained = []
+        while self._waiting:
+            drained.append(self._waiting.popleft())
+        return drained
 
 
 class SharedWindows:
@@ -154,6 +217,10 @@ class SharedWindows:
         self._lost = False
         self._closed = False
         self.losses = 0
+        try:
+            shared.connect()
+        except redis.RedisError as exc:
+            self._lose(exc)
 
     @property
     def lost(self) -> bool:
@@ -193,7 +260,7 @@ class SharedWindows:
         while not self._closed:
             self._sleep(RETRY_S)
             try:
-                self._shared.ping()
+                self._shared.connect()
             except redis.RedisError:
                 continue
             self._lost = False

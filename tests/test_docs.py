@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flask import Flask
 
 from app.config import ARTEFACTS, variables
+from app.versions import VERSIONS
+from blueprints import GROUPS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -30,6 +33,24 @@ def test_every_setting_is_documented_with_its_default() -> None:
 def test_every_route_is_documented_and_every_documented_route_is_there(serve: Callable[..., Flask]) -> None:
     said = {path for row in table_after("Routes") for path in re.findall(r"`(?:GET|POST) (/[^\s`]+)`", row[0])}
     assert said == {rule.rule for rule in serve().url_map.iter_rules()}
+
+
+def test_the_versions_are_those_of_the_table() -> None:
+    today = datetime.now(UTC).date()
+    said = [[cell.strip("`") for cell in row] for row in table_after("Versions")]
+    days = [(v, ("" if day is None else str(day) for day in (v.released, v.deprecated, v.sunset))) for v in VERSIONS]
+    assert said == [[str(v.number), v.status(today), *shown, str(v.successor or "")] for v, shown in days]
+
+
+def test_the_groups_of_the_limits_are_those_of_the_routes(serve: Callable[..., Flask]) -> None:
+    said = {
+        path: row[0].strip("`")
+        for row in table_after("Limits and keys")
+        for path in re.findall(r"`(/[^\s`]+)`", row[1])
+    }
+    rules = {rule.rule: GROUPS.get(rule.endpoint, "other") for rule in serve().url_map.iter_rules()}
+    named = {rule: group for rule, group in rules.items() if group != "other" and "-" not in rule}
+    assert {path: group or "free" for path, group in said.items()} == named
 
 
 def test_every_make_target_in_the_readme_is_in_the_makefile() -> None:
