@@ -92,11 +92,7 @@ def months_after(day: date, months: int) -> date:
 
 VERSIONS = Versions(
     [
-        Version(
-            1,
-            released=date(2026, 1, 3),
-            contract="0" * 64,
-        ),
+        Version(1, date(2026, 1, 3), contract="26df2cabf58823f38f759795af5d00631ce8174972a085b6da76222be41cbf34"),
         Version(2),
     ]
 )

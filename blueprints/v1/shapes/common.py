@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Any
 
@@ -17,11 +17,16 @@ from app.signals.policy import SPEC_VERSION, Decision, shown_active, shown_other
 from blueprints.errors import sentence
 
 Json = dict[str, Any]
+MINUTE = timedelta(minutes=1)
 
 
 def iso(at: datetime) -> str:
-    """ISO 8601 with New York's offset; milliseconds where there are any."""
+    """ISO 8601 with New York's offset, in whole minutes also before there were time zones; milliseconds where there are
+    any."""
     local = at.astimezone(NY)
+    offset = local.utcoffset() or timedelta(0)
+    if offset % MINUTE:
+        local = at.astimezone(timezone(offset // MINUTE * MINUTE))
     return local.isoformat(timespec="milliseconds" if local.microsecond else "seconds")
 
 
