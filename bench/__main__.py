@@ -1,7 +1,9 @@
 """`python -m bench`: all tables, one after the other."""
 
-from bench import analysis, serving
+from bench import analysis, door, serving
 
 analysis.main()
 print()
 serving.main()
+print()
+door.main()

@@ -29,31 +29,34 @@ SERIES = [f"{ticker}_{span}.parquet" for ticker in ("SPY", "QQQ", "IWM") for spa
 def main() -> None:
     """Run the rounds and print the table."""
     with tempfile.TemporaryDirectory() as folder:
-        recorded = _imported(Path(folder))
+        recorded = imported(Path(folder))
         rounds = [_round(Path(folder) / str(n), recorded) for n in range(ROUNDS)]
-    print(f"{_machine()}; market: {'recorded' if recorded else 'demo'}; {ROUNDS} rounds; median (min .. max)")
+    print(f"{machine()}; market: {'recorded' if recorded else 'demo'}; {ROUNDS} rounds; median (min .. max)")
     for name, unit in rounds[0]:
         values = [found[name, unit] for found in rounds]
         print(f"{name:52} {statistics.median(values):9.1f} {unit:3} ({min(values):.1f} .. {max(values):.1f})")
 
 
-def _imported(folder: Path) -> Path | None:
+def imported(folder: Path) -> Path | None:
     files = [MARKET_DATA / name for name in SERIES]
     if not all(file.exists() for file in files):
         print(f"no recorded bars in {MARKET_DATA}: the demo market is measured instead")
         return None
-    subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "app", "import", *map(str, files)],
         env={**os.environ, "DATA_DIR": str(folder)},
-        check=True,
+        check=False,
         capture_output=True,
+        text=True,
     )
+    if done.returncode:
+        raise SystemExit(f"the recorded bars could not be imported: {done.stderr.strip().rpartition(chr(10))[2]}")
     return folder / "recorded.sqlite3"
 
 
 def _round(data_dir: Path, recorded: Path | None) -> dict[tuple[str, str], float]:
     data_dir.mkdir()
-    environment = {**os.environ, "DATA_DIR": str(data_dir), "PORT": str(_free_port()), "MARKET": "demo"}
+    environment = {**os.environ, "DATA_DIR": str(data_dir), "PORT": str(free_port()), "MARKET": "demo"}
     if recorded is not None:
         shutil.copy(recorded, data_dir / "recorded.sqlite3")
         environment |= {"MARKET": "recorded", "CLOCK": "2024-06-12T13:30"}
@@ -70,7 +73,7 @@ def _measure(server: subprocess.Popen[bytes], began: float, base: str) -> dict[t
     session = requests.Session()
     _wait(session, base)
     started = time.perf_counter() - began
-    worker = _child_of(server.pid)
+    worker = child_of(server.pid)
     idle = _resident_mib(worker)
     one = _timed(session, f"{base}/trading-directions?ticker=SPY")
     rest = _timed(session, f"{base}/trading-directions")
@@ -103,7 +106,7 @@ def _timed(session: requests.Session, url: str) -> float:
     return took
 
 
-def _child_of(pid: int) -> int:
+def child_of(pid: int) -> int:
     found = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     pairs = (line.split() for line in found.splitlines())
     return next(int(child) for child, parent in pairs if int(parent) == pid)
@@ -114,13 +117,13 @@ def _resident_mib(pid: int) -> float:
     return int(found.stdout) / 1024
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _machine() -> str:
+def machine() -> str:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     cores = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
     return f"{cores}; commit {commit.stdout.strip() or 'unknown'}"

@@ -1,0 +1,1 @@
+"""Servers that `python -m bench.door` compares with: all send the same body at /trading-directions."""
