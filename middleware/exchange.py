@@ -94,6 +94,11 @@ class Exchange:
 
     def finish(self, headers: Headers) -> None:
         """Add to the answer's headers what the layers asked for."""
+        for name, _ in headers:
+            if name == "Cache-Control":
+                break
+        else:
+            headers.append(("Cache-Control", "no-store"))
         for finish in self.finishing:
             finish(headers)
         headers += self.headers
@@ -104,8 +109,6 @@ class Exchange:
             headers.append(("Vary", ", ".join(self.vary)))
         if self.quota is not None:
             headers += quota_headers(self.quota)
-        if not any(name == "Cache-Control" for name, _ in headers):
-            headers.append(("Cache-Control", "no-store"))
 
 
 def quota_headers(quota: Quota) -> Headers:

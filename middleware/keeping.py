@@ -10,6 +10,7 @@ import hashlib
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from middleware.exchange import KEY, Exchange, Headers, Keep
@@ -67,11 +68,11 @@ class Answers:
         return len(self._kept)
 
     def get(self, address: Address) -> Kept | None:
-        with self._lock:
-            kept = self._kept.get(address)
-            if kept is not None:
+        kept = self._kept.get(address)
+        if kept is not None:
+            with suppress(KeyError):  # dropped just now
                 self._kept.move_to_end(address)
-            return kept
+        return kept
 
     def put(self, address: Address, kept: Kept) -> None:
         with self._lock:

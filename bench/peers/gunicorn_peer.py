@@ -21,6 +21,9 @@ limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
 control_socket_disable = True
+forwarded_allow_ips = "*"
+secure_scheme_headers = {}
+forwarder_headers = ""
 
 
 def post_request(worker, req, environ, resp):
