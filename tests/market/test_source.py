@@ -704,3 +704,45 @@ def test_after_the_close_a_days_bars_are_asked_for_once_more_when_the_day_is_ove
     evening = source.minutes("SPY", new_york("2025-03-11 20:00")).bars
     assert evening.end[-1] > to_ms(new_york("2025-03-11 19:00"))
     assert minute_calls(market) == 2
+
+
+@pytest.mark.parametrize(
+    ("at", "until"),
+    [
+        ("2025-03-11 11:30:00", "2025-03-11 11:30:05"),
+        ("2025-03-11 11:30:04.999999", "2025-03-11 11:30:05"),
+        ("2025-03-11 11:30:05", "2025-03-11 11:30:20"),
+        ("2025-03-11 11:30:20", "2025-03-11 11:31:00"),
+        ("2025-03-11 11:30:59.999999", "2025-03-11 11:31:00"),
+    ],
+)
+def test_an_answer_stands_until_a_minute_turns_or_a_bar_becomes_final_or_old(
+    build: Callable[..., Source], at: str, until: str
+) -> None:
+    assert build().steady_until(new_york(at)) == new_york(until)
+
+
+def test_the_hour_that_comes_twice_is_no_hour_of_grace(build: Callable[..., Source]) -> None:
+    at = new_york("2025-11-02 01:59:30")
+    assert build().steady_until(at).timestamp() == at.timestamp() + 30
+
+
+def test_an_answer_that_rests_on_a_failure_ends_with_it(
+    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    source = build()
+    market.fault = lambda path: Reply(500, None)
+    clock.set("2025-03-11 11:30:30")
+    with pytest.raises(Upstream):
+        source.intraday("SPY", clock())
+    assert "fetch_failed" in source.heard  # type: ignore[attr-defined]
+    clock.set("2025-03-11 11:31:25")
+    assert source.steady_until(clock()) == new_york("2025-03-11 11:31:30")
+
+
+def test_old_bars_end_with_the_patience_for_them(build: Callable[..., Source], clock: FakeClock) -> None:
+    clock.set("2025-03-11 11:30:12")
+    source = build()
+    source.intraday("SPY", clock())
+    clock.set("2025-03-11 11:45:06")
+    assert source.steady_until(clock()) == new_york("2025-03-11 11:45:12")
