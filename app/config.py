@@ -57,8 +57,15 @@ def _origin(value: str) -> str:
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
-    if urlsplit(value.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
+    parts = urlsplit(value.get_secret_value())
+    if parts.scheme not in ("redis", "rediss", "unix"):
         raise ValueError("must begin with redis://, rediss:// or unix://")
+    try:
+        named = parts.scheme == "unix" or (bool(parts.hostname) and (parts.port or 6379) > 0)
+    except ValueError:  # whose text would show a part of the password
+        named = False
+    if not named:
+        raise ValueError("is no address; what is special in a password must be escaped (%2F for /)")
     return value
 
 

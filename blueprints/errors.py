@@ -127,7 +127,14 @@ def _http(exc: HTTPException) -> _Told:
         return _Told(408, "The body did not arrive.", "REQUEST_TIMEOUT")
     status = exc.code or 500
     headers = tuple((name, value) for name, value in exc.get_headers() if name in HANDED_ON)
-    return _Told(status, exc.description or exc.name, HTTP_CODES.get(status, "MISSING_PARAMETER"), headers=headers)
+    return _Told(status, exc.description or exc.name, _code(status), headers=headers)
+
+
+def _code(status: int) -> str:
+    """The error code of a status that came without one."""
+    if status == 503:
+        return "PIPELINE_UNAVAILABLE"
+    return "INTERNAL" if status >= 500 else HTTP_CODES.get(status, "MISSING_PARAMETER")
 
 
 def _v1(told: _Told, _: Asked) -> dict[str, Any]:

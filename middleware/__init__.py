@@ -19,7 +19,7 @@ from flask import Flask
 from middleware.breaker import Breaker, Call
 from middleware.cors import Cors
 from middleware.exchange import Exchange, Exchanges, Explained, Line
-from middleware.hygiene import Hygiene, bound_requests
+from middleware.hygiene import Hosts, Hygiene, bound_requests, read_bodies
 from middleware.identity import Identity, Key, Network
 from middleware.keeping import Answers, Keeping
 from middleware.limiting import Crowd, Limits, bound_crowds, limit_requests
@@ -71,9 +71,10 @@ class Door:
 Layer = Callable[["WSGIApplication", Door], "WSGIApplication"]
 LAYERS: tuple[Layer, ...] = (
     lambda app, door: Exchanges(app, door.explain, door.tell, door.now, door.epoch),
-    lambda app, door: Hygiene(app, door.hosts, door.probes, behind_proxy=door.behind_proxy),
+    lambda app, door: Hygiene(app, behind_proxy=door.behind_proxy),
     lambda app, door: Cors(app, door.origins, door.operations),
     lambda app, door: Versioning(app, door.versions, door.neutral, door.today),
+    lambda app, door: Hosts(app, door.hosts, door.probes) if door.hosts else app,
     lambda app, door: Identity(
         app,
         find=door.find,
@@ -90,6 +91,7 @@ IN_FLASK: tuple[Callable[[Flask, Door], None], ...] = (
     lambda app, door: bound_requests(app),
     lambda app, door: limit_requests(app, door.limits, door.groups),
     lambda app, door: bound_crowds(app, door.crowds),
+    lambda app, door: read_bodies(app),
 )
 
 

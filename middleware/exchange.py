@@ -24,7 +24,11 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request that is being served; log lines carry it."""
 
 _safe_id = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}").fullmatch
-_trace_id = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?").fullmatch
+_trace_id = re.compile(
+    r"(?!ff)(?!00.{53}.)[0-9a-f]{2}-((?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
+).fullmatch
+"""W3C Trace Context 3.2.2: no all-zero ids, no version ff, nothing behind the flags in version 00."""
+
 Headers = list[tuple[str, str]]
 
 
@@ -165,16 +169,16 @@ class Exchanges:
         try:
             body = self._app(environ, start)
         except Exception as exc:
-            body = self._refuse(exc, exchange, start)
+            body = self._refuse(exc, environ, start)
         if type(body) is list:
             self._close(environ, exchange, began)
             return body
         return ClosingIterator(body, lambda: self._close(environ, exchange, began))
 
-    def _refuse(self, exc: Exception, exchange: Exchange, start: Callable[..., object]) -> list[bytes]:
-        status, headers, body = self._explain(exc, exchange)
+    def _refuse(self, exc: Exception, environ: WSGIEnvironment, start: Callable[..., object]) -> list[bytes]:
+        status, headers, body = self._explain(exc, environ[KEY])
         start(status_line(status), headers)
-        return [body]
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     def _close(self, environ: WSGIEnvironment, exchange: Exchange, began: float) -> None:
         took = self._now() - began

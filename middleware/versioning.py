@@ -63,10 +63,16 @@ class Versioning:
         match = _prefix(path)
         if match is not None:
             exchange.version = self._of_path(exchange, int(match[1]))
-        if asked is not None:
-            self._heed(exchange, asked, in_path=match is not None)
-        environ["PATH_INFO"] = self._routed(path, exchange.version, match[0] if match else "")
-        self._tell(exchange)
+        try:
+            if asked is not None:
+                self._heed(exchange, asked, in_path=match is not None)
+            environ["PATH_INFO"] = self._routed(path, exchange.version, match[0] if match else "")
+        finally:
+            policy: Policy = self._table[exchange.version]
+            if policy.deprecated is not None:
+                exchange.headers += self._farewell(policy)
+        if policy.is_over(self._today()):
+            raise Gone(f"version {policy.number} ended on {policy.sunset}: use version {policy.successor}")
         return self._app(environ, start_response)
 
     def _of_path(self, exchange: Exchange, number: int) -> int:
@@ -91,15 +97,6 @@ class Versioning:
         if prefix and (rest in self._neutral or _prefix(rest)):
             raise NotFound(f"{path[:200]} is not there")
         return (rest or "/") if version == 1 else f"/v{version}{rest}"
-
-    def _tell(self, exchange: Exchange) -> None:
-        """Announce the version's end. Raises Gone after it."""
-        policy: Policy = self._table[exchange.version]
-        if policy.deprecated is None:
-            return
-        exchange.headers += self._farewell(policy)
-        if policy.is_over(self._today()):
-            raise Gone(f"version {policy.number} ended on {policy.sunset}: use version {policy.successor}")
 
     def _farewell(self, policy: Policy) -> Headers:
         assert policy.deprecated is not None

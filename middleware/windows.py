@@ -25,6 +25,7 @@ MAX_CLIENTS = 20_000
 REDIS_PATIENCE_S = 0.25
 REDIS_CONNECTIONS = 8
 RETRY_S = 1.0
+MOST_PROBES = 1_000_000
 PREFIX = "predict:window:"
 """Names the way of counting: another way must not read these keys."""
 
@@ -146,8 +147,10 @@ class RedisWindows:
         self._turn = threading.Lock()
 
     def connect(self) -> None:
-        """See whether Redis is there, and teach it the script."""
+        """See whether Redis is there and may be written, and teach it the script."""
         self._redis.script_load(TAKE)
+        now = int(self._epoch() * 1e6)
+        self._redis.evalsha(self._script, 1, f"{PREFIX}probe", now, 1_000_000, MOST_PROBES, 1)
 
     def take(self, key: str, limit: int, window_s: int, amount: int = 1) -> Taken:
         now = int(self._epoch() * 1e6)

@@ -101,10 +101,10 @@ def _hour(text: str) -> time:
 
 
 def json_object() -> Mapping[str, Any]:
-    """The request's body. Raises BadRequest if it is not a JSON object, or comes in broken chunks."""
+    """The request's body. Raises BadRequest if it is not a JSON object."""
     try:
         body = request.get_json(force=True, silent=True)
-    except (RecursionError, OSError):
+    except RecursionError:
         body = None
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object")

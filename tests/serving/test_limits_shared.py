@@ -1,0 +1,259 @@
+"""Limits that processes share in Redis: exact between them, kept by each alone while Redis is away, shared again after."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+from redis import Redis
+
+from tests.redis_server import RedisServer, free_port
+from tests.serving.test_gunicorn import ROOT, SERVE, Server, environment, started
+
+DIRECTIONS = "/trading_directions?ticker=SPY"
+HIGH = 1_000_000
+SECRET = "hunter2-is-secret"
+PROCESSES, TRIES, LIMIT = 20, 30, 100
+TAKER = """
+import sys, time
+from redis import Redis
+from middleware.windows import RedisWindows
+
+url, tries, limit = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+windows = RedisWindows(url, time.time, patience_s=60.0)
+windows.connect()
+with Redis.from_url(url, socket_timeout=120) as gate:
+    gate.incr("ready")
+    assert gate.blpop(["gate"], 90)
+taken = [windows.take("one client", limit, 60) for _ in range(tries)]
+windows.close()
+print(sum(t.allowed for t in taken), max(t.used for t in taken))
+"""
+
+Run = Callable[..., Iterator[Server]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """Starts so many demo servers and waits until they answer; environment variables by name."""
+    with ExitStack() as stack:
+
+        def begin(servers: int = 1, **variables: object) -> Iterator[Server]:
+            begun = []
+            for n in range(servers):
+                values = {"MARKET": "demo", "DATA_DIR": tmp_path / f"data{n}", "TRUST_PROXY": "true", **variables}
+                begun.append(stack.enter_context(started(SERVE, tmp_path / f"log{n}", **values)))
+            for server in begun:
+                wait_until(lambda server=server: answers(server), "the server answers", 90)
+            return iter(begun)
+
+        yield begin
+
+
+def answers(server: Server) -> bool:
+    assert server.process.poll() is None, server.log.read_text()
+    try:
+        return server.get("/livez").ok
+    except requests.RequestException:
+        return False
+
+
+def wait_until(what: Callable[[], bool], words: str, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, f"not within {seconds:g} s: {words}"
+        time.sleep(0.02)
+
+
+def told(server: Server) -> list[str]:
+    """What the log says of Redis, in order."""
+    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
+    events = [str(line.get("message", "")).split(" ")[0] for line in lines]
+    return [event for event in events if event.startswith("limits_")]
+
+
+def wait_told(server: Server, *events: str) -> None:
+    wait_until(lambda: told(server) == list(events), f"{told(server)} becomes {list(events)}")
+
+
+def metric(server: Server, name: str) -> float:
+    families = text_string_to_metric_families(server.get("/metrics").text)
+    [value] = [sample.value for family in families for sample in family.samples if sample.name == name]
+    return value
+
+
+def ask(server: Server, client: str, times: int) -> list[int]:
+    """So many requests from a client's address."""
+    headers = {"X-Real-IP": client}
+    with requests.Session() as session:
+        return [session.get(server.base + DIRECTIONS, headers=headers, timeout=10).status_code for _ in range(times)]
+
+
+# Between processes
+
+
+def test_twenty_processes_at_once_get_exactly_the_limit_together(redis_url: str) -> None:
+    command = [sys.executable, "-c", TAKER, redis_url, str(TRIES), str(LIMIT)]
+    with Redis.from_url(redis_url) as gate, ExitStack() as stack:
+        takers = []
+        for _ in range(PROCESSES):
+            taker = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True)
+            stack.callback(taker.wait, 30)
+            stack.callback(taker.kill)
+            takers.append(taker)
+        wait_until(lambda: int(gate.get("ready") or 0) == PROCESSES, "all are ready", 90)
+        gate.rpush("gate", *range(PROCESSES))
+        found = [tuple(map(int, taker.communicate(timeout=60)[0].split())) for taker in takers]
+    assert [taker.returncode for taker in takers] == [0] * PROCESSES
+    assert sum(allowed for allowed, _ in found) == LIMIT
+    assert max(used for _, used in found) == LIMIT
+
+
+def test_limits_are_shared_whenever_redis_is_there_and_kept_by_each_server_while_it_is_not(
+    run: Run, own_redis: RedisServer
+) -> None:
+    own_redis.stop()
+    servers = one, two = tuple(run(servers=2, REDIS_URL=own_redis.url, RATE_LIMIT_DIRECTIONS=10))
+
+    def each_alone(client: str) -> None:
+        assert ask(one, client, 12) == [200] * 10 + [429] * 2
+        assert ask(two, client, 12) == [200] * 10 + [429] * 2
+
+    def together(client: str) -> None:
+        assert ask(one, client, 6) == [200] * 6
+        assert ask(two, client, 6) == [200] * 4 + [429] * 2
+        assert ask(one, client, 1) == [429]
+
+    each_alone("198.51.100.1")
+    for server in servers:
+        wait_told(server, "limits_local")
+    own_redis.start()
+    for server in servers:
+        wait_told(server, "limits_local", "limits_shared")
+    together("198.51.100.2")
+    own_redis.kill()
+    each_alone("198.51.100.3")
+    for server in servers:
+        wait_told(server, "limits_local", "limits_shared", "limits_local")
+        assert metric(server, "predict_limits_local") == 1
+    own_redis.start()
+    for server in servers:
+        wait_told(server, *["limits_local", "limits_shared"] * 2)
+        assert metric(server, "predict_limits_local") == 0
+        assert metric(server, "predict_limit_fallbacks_total") == 2
+    together("198.51.100.4")
+
+
+# While Redis comes and goes under load
+
+
+class Load:
+    """Clients that ask over connections kept alive, until they are told to stop. Asks: when, status, seconds."""
+
+    def __init__(self, server: Server) -> None:
+        self.asks: list[tuple[float, int, float]] = []
+        self.broken: list[str] = []
+        self._stop = threading.Event()
+        self._address = urlsplit(server.base)
+
+    @contextmanager
+    def running(self, clients: int) -> Iterator[None]:
+        threads = [threading.Thread(target=self._ask_on, args=(f"198.51.100.{n}",)) for n in range(clients)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            for thread in threads:
+                thread.join(30)
+
+    def _ask_on(self, client: str) -> None:
+        connection = http.client.HTTPConnection(self._address.hostname or "", self._address.port, timeout=10)
+        try:
+            while not self._stop.is_set():
+                began = time.monotonic()
+                connection.request("GET", DIRECTIONS, headers={"X-Real-IP": client})
+                answer = connection.getresponse()
+                answer.read()
+                self.asks.append((began, answer.status, time.monotonic() - began))
+        except (OSError, http.client.HTTPException) as exc:
+            self.broken.append(repr(exc))
+        finally:
+            connection.close()
+
+    def since(self, moment: float) -> int:
+        return sum(began >= moment for began, _, _ in self.asks)
+
+
+def test_under_load_nobody_notices_that_redis_comes_and_goes(run: Run, own_redis: RedisServer) -> None:
+    [server] = run(REDIS_URL=own_redis.url, **{f"RATE_LIMIT_{g}": HIGH for g in ("DIRECTIONS", "OTHER")})
+    assert ask(server, "198.51.100.1", 1) == [200]
+    load, events = Load(server), []
+
+    def goes_on() -> None:
+        """The clients go on being answered."""
+        now = time.monotonic()
+        wait_until(lambda: load.since(now) > 50, "the load goes on")
+
+    with load.running(clients=8):
+        for lose, find in ((own_redis.kill, own_redis.start), (own_redis.pause, own_redis.resume)):
+            goes_on()
+            lose()
+            events.append("limits_local")
+            wait_told(server, *events)
+            goes_on()
+            find()
+            events.append("limits_shared")
+            wait_told(server, *events)
+            goes_on()
+    assert load.broken == []
+    assert {status for _, status, _ in load.asks} == {200}
+    assert max(seconds for _, _, seconds in load.asks) < 1
+    assert told(server) == ["limits_local", "limits_shared"] * 2
+    assert metric(server, "predict_limit_fallbacks_total") == 2
+    assert metric(server, "predict_limits_local") == 0
+    assert "Traceback" not in server.log.read_text()
+
+
+# What is told of the address of Redis
+
+
+def test_the_password_of_redis_is_told_nobody(run: Run, own_redis: RedisServer) -> None:
+    url = f"redis://intruder:{SECRET}@127.0.0.1:{own_redis.port}/0"
+    [server] = run(REDIS_URL=url, RATE_LIMIT_DIRECTIONS=3, LOG_LEVEL="DEBUG")
+    paths = [*[DIRECTIONS] * 4, "/health", "/nope", "/metrics", "/versions", "/readyz"]
+    given = [server.get(path) for path in paths]
+    given.append(requests.post(server.base + "/health", timeout=10))
+    assert [answer.status_code for answer in given] == [200] * 3 + [429, 200, 404, 200, 200, 200, 405]
+    wait_told(server, "limits_local")
+    own_redis.kill()
+    time.sleep(1.5)  # the server knocks once a second: now at a dead port
+    given += [server.get(path) for path in paths]
+    own_redis.start()
+    time.sleep(1.5)
+    assert not any(SECRET in f"{answer.headers}{answer.text}" for answer in given)
+    assert SECRET not in server.log.read_text()
+    assert "Traceback" not in server.log.read_text()
+    assert told(server) == ["limits_local"], "a Redis that refuses the password is not there"
+
+
+@pytest.mark.parametrize("url", [f"redis://:{SECRET}/unescaped@127.0.0.1:6379/0", f"redis://:{SECRET}@127.0.0.1:x/0"])
+def test_an_address_of_redis_that_is_none_stops_the_start_with_its_name_alone(tmp_path: Path, url: str) -> None:
+    variables = environment(MARKET="demo", DATA_DIR=tmp_path, PORT=free_port(), REDIS_URL=url)
+    done = subprocess.run(SERVE, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert SECRET not in done.stdout + done.stderr
+    assert "Error: REDIS_URL: " in done.stderr
+    assert "Traceback" not in done.stderr
