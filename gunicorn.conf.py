@@ -90,6 +90,8 @@ class Worker(GeventWorker):
 
     def handle_exit(self, sig, frame):
         super().handle_exit(sig, frame)
+        if not self.booted:
+            return
         self.wsgi.extensions["predict-server"].stop()
         for req in self.busy:
             req.force_close()

@@ -21,7 +21,7 @@ import middleware
 from app import keys, logs
 from app.clock import Clock, Timer, running_clock, wall_clock
 from app.config import VERSION, Settings, load
-from app.errors import Unavailable
+from app.errors import SettingsError, Unavailable
 from app.follower import Follower
 from app.market.bars import Span
 from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, Limit
@@ -314,8 +314,11 @@ def _windows(settings: Settings, timer: Timer, notice: News) -> LocalWindows | S
     local = LocalWindows(timer.epoch)
     if settings.redis_url is None:
         return local
-    shared = RedisWindows(settings.redis_url.get_secret_value(), timer.epoch)
-    return SharedWindows(shared, local, notice, time.sleep)
+    try:
+        shared = RedisWindows(settings.redis_url.get_secret_value(), timer.epoch)
+        return SharedWindows(shared, local, notice, time.sleep)
+    except (TypeError, ValueError):
+        raise SettingsError("REDIS_URL: has an option that is none") from None
 
 
 def _readings(door: middleware.Door, access: AccessLog) -> list[Reading]:

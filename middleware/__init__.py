@@ -20,7 +20,7 @@ from middleware.breaker import Breaker, Call
 from middleware.cors import Cors
 from middleware.exchange import Exchange, Exchanges, Explained, Line
 from middleware.hygiene import Hosts, Hygiene, bound_requests, read_bodies
-from middleware.identity import Identity, Key, Network
+from middleware.identity import Addresses, Key, Keys, Network
 from middleware.keeping import Answers, Keeping
 from middleware.limiting import Crowd, Limits, bound_crowds, limit_requests
 from middleware.versioning import Table, Versioning
@@ -70,18 +70,16 @@ class Door:
 
 Layer = Callable[["WSGIApplication", Door], "WSGIApplication"]
 LAYERS: tuple[Layer, ...] = (
-    lambda app, door: Exchanges(app, door.explain, door.tell, door.now, door.epoch),
+    lambda app, door: Exchanges(app, door.explain, door.limits.count, door.tell, door.now, door.epoch),
+    lambda app, door: Addresses(app, door.allowed, behind_proxy=door.behind_proxy, with_keys=door.find is not None),
     lambda app, door: Hygiene(app, behind_proxy=door.behind_proxy),
     lambda app, door: Cors(app, door.origins, door.operations),
     lambda app, door: Versioning(app, door.versions, door.neutral, door.today),
     lambda app, door: Hosts(app, door.hosts, door.probes) if door.hosts else app,
-    lambda app, door: Identity(
+    lambda app, door: Keys(
         app,
         find=door.find,
         factors=door.factors,
-        count=door.limits.count,
-        behind_proxy=door.behind_proxy,
-        allowed=door.allowed,
         operations=door.operations,
         operations_port=door.operations_port,
     ),

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from werkzeug.wsgi import ClosingIterator
 
+from app.errors import PredictError
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -140,18 +142,21 @@ class Line(NamedTuple):
 
 
 class Exchanges:
-    """The layer. `explain(error, exchange)` shapes an error; `tell(line)` hears of every answer."""
+    """The layer. `explain(error, exchange)` shapes an error; `count(exchange, group)` counts what a layer refused, and raises
+    when that is too much; `tell(line)` hears of every answer."""
 
     def __init__(
         self,
         app: WSGIApplication,
         explain: Callable[[Exception, Exchange], Explained],
+        count: Callable[[Exchange, str], None],
         tell: Callable[[Line], None],
         now: Callable[[], float],
         epoch: Callable[[], float],
     ) -> None:
         self._app = app
         self._explain = explain
+        self._count = count
         self._tell = tell
         self._now = now
         self._epoch = epoch
@@ -176,7 +181,13 @@ class Exchanges:
         return ClosingIterator(body, lambda: self._close(environ, exchange, began))
 
     def _refuse(self, exc: Exception, environ: WSGIEnvironment, start: Callable[..., object]) -> list[bytes]:
-        status, headers, body = self._explain(exc, environ[KEY])
+        exchange: Exchange = environ[KEY]
+        if exchange.quota is None:
+            try:
+                self._count(exchange, "other")
+            except PredictError as too_much:
+                exc = too_much
+        status, headers, body = self._explain(exc, exchange)
         start(status_line(status), headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 

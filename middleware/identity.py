@@ -39,12 +39,29 @@ class Key(Protocol):
     def tier(self) -> str: ...
 
 
-class Identity:
-    """The layer.
+class Addresses:
+    """The layer. Whoever asks is at first an address. `allowed`: those with more of the limits; `with_keys`: whether there are
+    keys, so that who has none gets less."""
+
+    def __init__(
+        self, app: WSGIApplication, allowed: Sequence[Network], *, behind_proxy: bool, with_keys: bool
+    ) -> None:
+        self._app = app
+        self._behind_proxy = behind_proxy
+        usual = ANONYMOUS_FACTOR if with_keys else 1.0
+        self._client = lru_cache(4096)(lambda address: _client(address, allowed, usual))
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        told = environ.get("HTTP_X_REAL_IP") if self._behind_proxy else None
+        environ[KEY].client = self._client(told or environ.get("REMOTE_ADDR") or "")
+        return self._app(environ, start_response)
+
+
+class Keys:
+    """The layer. Whoever has a key is its holder.
 
     find          the holder of a secret, None for a wrong one; None where there are no keys
     factors       multiple of the limits by tier
-    count         counts a request that is refused here
     operations    paths for operators: with an operator's key, over `operations_port`, or without keys over loopback
     """
 
@@ -54,44 +71,27 @@ class Identity:
         *,
         find: Callable[[str], Key | None] | None,
         factors: Mapping[str, float],
-        count: Callable[[Exchange, str], None],
-        behind_proxy: bool,
-        allowed: Sequence[Network],
         operations: Collection[str],
         operations_port: int | None,
     ) -> None:
         self._app = app
         self._find = find
         self._factors = factors
-        self._count = count
-        self._behind_proxy = behind_proxy
         self._operations = frozenset(operations)
         self._operations_port = None if operations_port is None else str(operations_port)
-        usual = 1.0 if find is None else ANONYMOUS_FACTOR
-        self._by_address = lru_cache(4096)(lambda address: _client(address, allowed, usual))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         exchange: Exchange = environ[KEY]
-        exchange.client = self._by_address(self._address(environ))
         if self._find is not None:
             secret = _secret(environ)
             if secret is not None:
-                exchange.client = self._holder(exchange, secret)
+                exchange.client = self._holder(self._find(secret))
         if environ["PATH_INFO"] in self._operations and not self._may_operate(environ, exchange.client):
-            self._count(exchange, "other")
             raise Forbidden("this is for operators: with their key, or on the private port")
         return self._app(environ, start_response)
 
-    def _address(self, environ: WSGIEnvironment) -> str:
-        told = environ.get("HTTP_X_REAL_IP") if self._behind_proxy else None
-        return told or environ.get("REMOTE_ADDR") or ""
-
-    def _holder(self, exchange: Exchange, secret: str) -> Client:
-        """Raises Unauthorized; tries are counted against the address."""
-        assert self._find is not None
-        key = self._find(secret)
+    def _holder(self, key: Key | None) -> Client:
         if key is None:
-            self._count(exchange, "other")
             raise Unauthorized("the API key is unknown or expired")
         return Client(f"key:{key.name}", self._factors[key.tier], key.tier == "operator")
 
@@ -100,15 +100,16 @@ class Identity:
             return True
         if self._operations_port is not None and environ.get("SERVER_PORT") == self._operations_port:
             return True
-        return self._find is None and self._is_local(environ)
+        return self._find is None and _is_local(environ)
 
-    def _is_local(self, environ: WSGIEnvironment) -> bool:
-        """Whether the request came over loopback, and not from a proxy there that speaks for someone else."""
-        try:
-            peer = ipaddress.ip_address(environ.get("REMOTE_ADDR", ""))
-        except ValueError:
-            return False
-        return peer.is_loopback and not any(name in environ for name in PROXY_HEADERS)
+
+def _is_local(environ: WSGIEnvironment) -> bool:
+    """Whether the request came over loopback, and not from a proxy there that speaks for someone else."""
+    try:
+        peer = ipaddress.ip_address(environ.get("REMOTE_ADDR", ""))
+    except ValueError:
+        return False
+    return peer.is_loopback and not any(name in environ for name in PROXY_HEADERS)
 
 
 def _secret(environ: WSGIEnvironment) -> str | None:

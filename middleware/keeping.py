@@ -113,24 +113,25 @@ class Keeping:
         kept, now = self._answers.get(address), self._now()
         if kept is None or not kept.is_good(now, self._revision()):
             return self._ask(address, environ, start_response)
-        self._answers.given["kept"] += 1
         exchange.route, exchange.group = kept.route, kept.group
         self._limits.count(exchange, kept.group)
+        self._answers.given["kept"] += 1
         return kept.give(environ, start_response, now)
 
     def _ask(self, address: Address, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Flask's answer, kept if it may be."""
+        """Flask's answer, kept if it may be. HEAD is asked as GET, so that it says the same."""
         started: list[Any] = []
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
             started[:] = [status, headers, exc_info]
             return _no_writing
 
-        body = self._app(environ, start)
+        asked_as = environ if environ["REQUEST_METHOD"] == "GET" else {**environ, "REQUEST_METHOD": "GET"}
+        body = self._app(asked_as, start)
         exchange: Exchange = environ[KEY]
-        if exchange.keep is None or started[0] != FRESH or environ["REQUEST_METHOD"] != "GET":
+        if exchange.keep is None or started[0] != FRESH:
             start_response(*started)
-            return body
+            return body if environ["REQUEST_METHOD"] == "GET" else _unsent(body)
         kept = _kept(exchange, exchange.keep, started[1], _whole(body))
         self._answers.given["made"] += 1
         if len(address[2]) <= MAX_QUERY:
@@ -148,9 +149,14 @@ def _whole(body: Iterable[bytes]) -> bytes:
     try:
         return b"".join(body)
     finally:
-        close = getattr(body, "close", None)
-        if close is not None:
-            close()
+        _unsent(body)
+
+
+def _unsent(body: Iterable[bytes]) -> list[bytes]:
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()
+    return []
 
 
 def _matches(known: str, etag: str) -> bool:

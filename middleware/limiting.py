@@ -67,7 +67,7 @@ class Limits:
 def quota_of(group: str, amount: int, taken: Taken) -> Quota:
     """What is left after `taken`; a place comes back when the oldest request leaves the window."""
     until_us = taken.first + WINDOW_S * 1_000_000
-    reset_s = max(1, -((taken.at - until_us) // 1_000_000))
+    reset_s = min(WINDOW_S, max(1, -((taken.at - until_us) // 1_000_000)))
     return Quota(group, amount, WINDOW_S, max(0, amount - taken.used), reset_s, math.ceil(until_us / 1e6))
 
 

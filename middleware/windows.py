@@ -164,7 +164,7 @@ class RedisWindows:
         finally:
             self._turn.release()
         if ask.answer is None:
-            raise redis.ConnectionError(f"not counted: {type(ask.error).__name__}")
+            raise redis.ConnectionError("the request was not counted") from ask.error
         allowed, used, first = ask.answer
         return Taken(bool(allowed), used, first, now)
 
@@ -256,12 +256,14 @@ class SharedWindows:
                 return
             self._lost = True
             self.losses += 1
-        self._notice("limits_local", error=type(exc).__name__)
+        self._notice("limits_local", error=type(exc.__cause__ or exc).__name__)
         threading.Thread(target=self._knock, name="limits", daemon=True).start()
 
     def _knock(self) -> None:
         while not self._closed:
             self._sleep(RETRY_S)
+            if self._closed:
+                return
             try:
                 self._shared.connect()
             except redis.RedisError:
