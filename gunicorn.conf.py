@@ -4,6 +4,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import gc  # noqa: E402
 import json  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
@@ -157,6 +158,12 @@ def when_ready(server):
     else:
         lines.append(f"open next: {address}/trading-directions?ticker=SPY")
         print(*lines, sep="\n", file=sys.stderr, flush=True)
+
+
+def post_worker_init(worker):
+    """What is here now stays: collecting garbage need not look at it again, which would stop all requests for a while."""
+    gc.collect()
+    gc.freeze()
 
 
 def worker_exit(server, worker):
