@@ -41,6 +41,29 @@ class Log(Logger):
         return
 
 
+class Together:
+    """A connection for one answer: its head waits for its first bytes, so that both go out in one packet. A stream should
+    begin with something."""
+
+    def __init__(self, sock):
+        self.sock, self.head, self.begun = sock, b"", False
+
+    def __getattr__(self, name):
+        return getattr(self.sock, name)
+
+    def sendall(self, data):
+        if not self.begun:
+            self.begun, self.head = True, data
+            return
+        self.sock.sendall(self.head + data if self.head else data)
+        self.head = b""
+
+    def flush(self):
+        if self.head:
+            self.sock.sendall(self.head)
+            self.head = b""
+
+
 class Worker(GeventWorker):
     """gevent's worker with a prompt stop: from SIGTERM on /readyz says so, idle keep-alive connections are closed, and
     requests under way are finished with `Connection: close`. gunicorn alone waits for idle ones until graceful_timeout.
@@ -65,10 +88,13 @@ class Worker(GeventWorker):
         self.busy.add(req)
         if not self.alive:
             req.force_close()
+        one = Together(sock)
         waiting = gevent.spawn_later(ARRIVAL_S, self.stop_reading, req, sock) if brings_body(req) else None
         try:
-            super().handle_request(listener_name, req, sock, addr)
+            super().handle_request(listener_name, req, one, addr)
         finally:
+            with suppress(OSError):  # closed, and not by us
+                one.flush()
             if waiting is not None:
                 waiting.kill(block=False)
             self.busy.discard(req)

@@ -239,3 +239,17 @@ def test_it_listens_on_ipv6_when_told_to(tmp_path: Path) -> None:
         server.base = server.base.replace("127.0.0.1", "[::1]")
         server.wait_ready()
         assert server.get("/livez").status_code == 200
+
+
+def test_answers_without_a_body_arrive_whether_the_connection_stays_or_not(start: Start) -> None:
+    server = start(MARKET="demo")
+    with requests.Session() as session:
+        whole = session.get(server.base + "/models", timeout=10)
+        for kept in ("keep-alive", "close"):
+            head = session.head(server.base + "/models", headers={"Connection": kept}, timeout=10)
+            assert (head.status_code, head.content) == (200, b"")
+            assert head.headers["Content-Length"] == str(len(whole.content))
+            board = session.get(server.base + "/rpe?ticker=SPY", timeout=10)
+            known = {"If-None-Match": "*", "Connection": kept}
+            assert session.get(server.base + "/rpe?ticker=SPY", headers=known, timeout=10).status_code == 304
+            assert board.status_code == 200
