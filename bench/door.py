@@ -71,7 +71,9 @@ ROWS = {
 AIMS = (("e1", "b", 1.2), ("e2", "b", 0.8), ("e1", "d", 5.0), ("e2", "d", 5.0))
 LAYERS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     ("bare WSGI callable", "a", {}),
+    ("the same with as many headers as ours", "a", {"PEER_HEADERS": "16"}),
     ("bare Flask route", "b", {}),
+    ("this server without access lines", "e1", {"LOG_LEVEL": "WARNING"}),
     ("this server, limits in process", "e1", {}),
     ("this server, limits in Redis", "e2", {}),
 )

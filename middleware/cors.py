@@ -4,7 +4,6 @@ A8). Never with cookies: there are none."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from middleware.exchange import KEY, Exchange, Headers
@@ -31,12 +30,12 @@ class Cors:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         exchange: Exchange = environ[KEY]
         if environ["PATH_INFO"] not in self._private:
-            exchange.finishing.append(partial(self._finish, exchange, environ))
+            exchange.finishing.append(self._finish)
         return self._app(environ, start_response)
 
-    def _finish(self, exchange: Exchange, environ: WSGIEnvironment, headers: Headers) -> None:
+    def _finish(self, exchange: Exchange, headers: Headers) -> None:
         """When the version is known."""
-        origin = environ.get("HTTP_ORIGIN")
+        origin = exchange.origin
         allowed: str | None = "*"
         if exchange.version > 1:
             exchange.vary.append("Origin")
@@ -46,7 +45,7 @@ class Cors:
         headers.append(("Access-Control-Allow-Origin", allowed))
         if origin is not None:
             headers.append(("Access-Control-Expose-Headers", READ))
-        if environ["REQUEST_METHOD"] == "OPTIONS":
+        if exchange.method == "OPTIONS":
             headers += _preflight(headers)
 
 

@@ -74,6 +74,7 @@ NOBODY = Client("unknown")
 class Exchange:
     """What is known of a request and what its answer will carry.
 
+    method, origin  as asked for; the page that asks
     version  of the API; shapes errors      neutral  the path belongs to no version
     route    the rule that matched          group    whose limit it counts against
     client   who asks                       quota    what is left to them
@@ -85,6 +86,8 @@ class Exchange:
 
     id: str
     path: str = ""
+    method: str = "GET"
+    origin: str | None = None
     version: int = 1
     neutral: bool = False
     route: str | None = None
@@ -96,7 +99,7 @@ class Exchange:
     keep: Keep | None = None
     inside: Any = None
     status: int = 0
-    finishing: list[Callable[[Headers], None]] = field(default_factory=list)
+    finishing: list[Callable[[Exchange, Headers], None]] = field(default_factory=list)
 
     def finish(self, headers: Headers) -> None:
         """Add to the answer's headers what the layers asked for."""
@@ -106,7 +109,7 @@ class Exchange:
         else:
             headers.append(("Cache-Control", "no-store"))
         for finish in self.finishing:
-            finish(headers)
+            finish(self, headers)
         headers += self.headers
         headers.append(("X-Request-Id", self.id))
         if not self.neutral:
@@ -163,7 +166,7 @@ class Exchanges:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         began = self._now()
-        exchange = environ[KEY] = Exchange(_id_of(environ), environ.get("PATH_INFO", ""))
+        exchange = environ[KEY] = _begun(environ)
         request_id.set(exchange.id)
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
@@ -207,6 +210,12 @@ class Exchanges:
                 took,
             )
         )
+
+
+def _begun(environ: WSGIEnvironment) -> Exchange:
+    """Holds nothing of the environment, which holds it: a circle would leave both to the garbage collector."""
+    asked = environ["PATH_INFO"], environ["REQUEST_METHOD"], environ.get("HTTP_ORIGIN")
+    return Exchange(_id_of(environ), *asked)
 
 
 def _id_of(environ: WSGIEnvironment) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import re
@@ -17,7 +18,7 @@ import pytest
 from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.datastructures import Headers
-from werkzeug.test import TestResponse
+from werkzeug.test import EnvironBuilder, TestResponse
 
 from app import keys
 from app.factory import create_app
@@ -918,3 +919,18 @@ def quiet(build: Build, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]
 
 def test_a_quiet_log_has_no_access_lines(quiet: Callable[[], str]) -> None:
     assert quiet() == ""
+
+
+def test_a_kept_answer_leaves_nothing_to_the_garbage_collector(serve: Callable[..., Flask]) -> None:
+    """A circle per request would stop all of them again and again while it is collected."""
+    app = serve()
+    app.test_client().get("/mtf?ticker=SPY")
+    environ = EnvironBuilder("/mtf", query_string="ticker=SPY", headers={"Origin": "https://a.example"}).get_environ()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            list(app.wsgi_app(dict(environ), lambda status, headers, exc_info=None: lambda _: None))
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
