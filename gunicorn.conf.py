@@ -31,7 +31,10 @@ except SettingsError as exc:
 ARRIVAL_S = 10.0
 """In so many seconds a request's body must be here; the bound of line and headers is `keepalive`."""
 
-UNREADABLE = {LimitRequestLine: (414, "the address is too long"), LimitRequestHeaders: (431, "the headers are too large")}
+UNREADABLE = {
+    LimitRequestLine: (414, "the address is too long"),
+    LimitRequestHeaders: (431, "the headers are too large"),
+}
 
 
 class Log(Logger):
