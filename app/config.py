@@ -51,8 +51,9 @@ def _keys(value: object) -> object:
 
 def _origin(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.netloc or value != f"{parts.scheme}://{parts.netloc}":
-        raise ValueError(f"{value} is not an origin like https://dashboard.example")
+    whole = value == f"{parts.scheme}://{parts.netloc}" and parts.hostname is not None
+    if parts.scheme not in ("http", "https") or not whole or parts.username is not None:
+        raise ValueError("each must be an origin like https://dashboard.example")
     return value.lower()
 
 
@@ -250,5 +251,9 @@ def _sentence(error: ErrorDetails) -> str:
     if not error["loc"]:
         return reason
     name = str(error["loc"][0])
-    given = "" if any(word in name for word in ("KEY", "URL", "ORIGINS", "HOSTS")) else f" (it is {error['input']!r})"
+    given = (
+        ""
+        if any(word in name.upper() for word in ("KEY", "URL", "ORIGINS", "HOSTS"))
+        else f" (it is {error['input']!r})"
+    )
     return f"{name}: {reason[:1].lower()}{reason[1:]}{given}"

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask
+from flask import Flask, Response
 
 import blueprints
 import middleware
@@ -105,6 +105,12 @@ class Market:
     speed: float = 1.0
 
 
+class Answer(Response):
+    """JSON, unless it says otherwise: an empty answer (OPTIONS) is no page either."""
+
+    default_mimetype = "application/json"
+
+
 class News:
     """What the core has to tell: into the log, one line per event; and how often an answer may have changed."""
 
@@ -158,6 +164,7 @@ def create_app(
     access = AccessLog(_access_writer(core.settings), as_json=logs.is_json(core.settings.log_format))
     door = _door(core, versions, access)
     app = Flask("predict", static_folder=None)
+    app.response_class = Answer
     app.json.sort_keys = False  # type: ignore[attr-defined]
     blueprints.register(app, _services(core, door, versions, access))
     middleware.install(app, door)
@@ -229,7 +236,8 @@ def _recorded(settings: Settings, calendar: Calendar, clock: Clock | None) -> Ma
     clock = clock or _recorded_clock(settings, settings.clock or recorded.default_start(SUPPORTED))
     degraded = [] if recorded.series() else ["no_recorded_bars"]
     name = f"recorded-{recorded.data_hash()[:12]}"
-    return Market(Wire(recorded, calendar, clock), clock, plan, name, degraded, speed=settings.clock_speed)
+    speed = 1.0 if clock is wall_clock else settings.clock_speed
+    return Market(Wire(recorded, calendar, clock), clock, plan, name, degraded, speed=speed)
 
 
 def _recorded_clock(settings: Settings, start: datetime | None) -> Clock:
@@ -311,14 +319,15 @@ def _amounts(settings: Settings) -> Mapping[str, int]:
 
 
 def _windows(settings: Settings, timer: Timer, notice: News) -> LocalWindows | SharedWindows:
-    local = LocalWindows(timer.epoch)
+    local = LocalWindows(timer.now, timer.epoch)
     if settings.redis_url is None:
         return local
     try:
-        shared = RedisWindows(settings.redis_url.get_secret_value(), timer.epoch)
+        own_clock = None if timer.epoch is time.time else timer.epoch
+        shared = RedisWindows(settings.redis_url.get_secret_value(), own_clock)
         return SharedWindows(shared, local, notice, time.sleep)
     except (TypeError, ValueError):
-        raise SettingsError("REDIS_URL: has an option that is none") from None
+        raise SettingsError("REDIS_URL: has an option (after the ?) that redis does not know") from None
 
 
 def _readings(door: middleware.Door, access: AccessLog) -> list[Reading]:

@@ -82,6 +82,7 @@ LAYERS: tuple[Layer, ...] = (
         factors=door.factors,
         operations=door.operations,
         operations_port=door.operations_port,
+        probes=door.probes,
     ),
     lambda app, door: Keeping(app, door.answers, door.limits, door.market_now, door.revision),
 )

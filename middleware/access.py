@@ -54,7 +54,10 @@ class AccessLog:
         while self._lines:
             lines.append(self._text(self._lines.popleft()))
         if lines:
-            self._write("".join(lines))
+            try:
+                self._write("".join(lines))
+            except OSError:  # nowhere to say it
+                self.lost += len(lines)
 
     def _run(self) -> None:
         while not self._stopped.wait(EVERY_S):

@@ -196,6 +196,7 @@ class Exchanges:
 
     def _close(self, environ: WSGIEnvironment, exchange: Exchange, began: float) -> None:
         took = self._now() - began
+        request_id.set(None)
         trace = environ.get("HTTP_TRACEPARENT")
         match = _trace_id(trace) if trace else None
         self._tell(

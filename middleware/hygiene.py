@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from flask import Flask, request
 from werkzeug.exceptions import HTTPException
 
-from app.errors import BadRequest, NotFound
+from app.errors import BadRequest
 from middleware.exchange import KEY, Exchange
 
 if TYPE_CHECKING:
@@ -50,10 +50,7 @@ def read_bodies(app: Flask) -> None:
 
 
 class Hygiene:
-    """The layer. `behind_proxy`: whether the proxy's word on the scheme is believed.
-
-    A path with an empty part is nowhere: some of what looks at paths would skip it and some would not.
-    """
+    """The layer. `behind_proxy`: whether the proxy's word on the scheme is believed."""
 
     def __init__(self, app: WSGIApplication, *, behind_proxy: bool) -> None:
         self._app = app
@@ -64,8 +61,6 @@ class Hygiene:
         exchange.headers += SECURITY
         if self._behind_proxy and environ.get("HTTP_X_FORWARDED_PROTO") == "https":
             exchange.headers.append(HTTPS_ALONE)
-        if "//" in environ["PATH_INFO"]:
-            raise NotFound("there is nothing at a path with doubled slashes")
         return self._app(environ, start_response)
 
 

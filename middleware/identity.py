@@ -62,6 +62,7 @@ class Keys:
 
     find          the holder of a secret, None for a wrong one; None where there are no keys
     factors       multiple of the limits by tier
+    probes        paths that ask for nothing, not even a good key
     operations    paths for operators: with an operator's key, over `operations_port`, or without keys over loopback
     """
 
@@ -73,8 +74,10 @@ class Keys:
         factors: Mapping[str, float],
         operations: Collection[str],
         operations_port: int | None,
+        probes: Collection[str],
     ) -> None:
         self._app = app
+        self._probes = frozenset(probes)
         self._find = find
         self._factors = factors
         self._operations = frozenset(operations)
@@ -82,7 +85,7 @@ class Keys:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         exchange: Exchange = environ[KEY]
-        if self._find is not None:
+        if self._find is not None and environ["PATH_INFO"] not in self._probes:
             secret = _secret(environ)
             if secret is not None:
                 exchange.client = self._holder(self._find(secret))
@@ -106,30 +109,35 @@ class Keys:
 def _is_local(environ: WSGIEnvironment) -> bool:
     """Whether the request came over loopback, and not from a proxy there that speaks for someone else."""
     try:
-        peer = ipaddress.ip_address(environ.get("REMOTE_ADDR", ""))
+        peer = _ip(environ.get("REMOTE_ADDR", ""))
     except ValueError:
         return False
     return peer.is_loopback and not any(name in environ for name in PROXY_HEADERS)
 
 
 def _secret(environ: WSGIEnvironment) -> str | None:
-    given: str | None = environ.get("HTTP_X_API_KEY")
-    if given is None:
+    given: str = environ.get("HTTP_X_API_KEY", "")
+    if not given.strip():
         scheme, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
-    return given.strip()
+    return given.strip() or None
 
 
 def _client(address: str, allowed: Sequence[Network], usual: float) -> Client:
     """Whoever is at `address`; an address that is none counts together with all such."""
     try:
-        ip = ipaddress.ip_address(address.strip())
+        ip = _ip(address)
     except ValueError:
         return Client("address:unknown", usual)
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
     factor = ALLOWED_FACTOR if any(ip in network for network in allowed) else usual
     if isinstance(ip, ipaddress.IPv6Address):
         return Client(f"address:{ipaddress.ip_network((ip, IPV6_HOST_BITS), strict=False)}", factor)
     return Client(f"address:{ip}", factor)
+
+
+def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address; an IPv4 one in IPv6's clothes without them. Raises ValueError."""
+    ip = ipaddress.ip_address(text.strip())
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return mapped or ip

@@ -134,9 +134,10 @@ class Keeping:
             return body if environ["REQUEST_METHOD"] == "GET" else _unsent(body)
         kept = _kept(exchange, exchange.keep, started[1], _whole(body))
         self._answers.given["made"] += 1
-        if len(address[2]) <= MAX_QUERY:
+        now, is_good = self._now(), kept.is_good(self._now(), self._revision())
+        if is_good and len(address[2]) <= MAX_QUERY:
             self._answers.put(address, kept)
-        return kept.give(environ, start_response, exchange.keep.made)
+        return kept.give(environ, start_response, now if is_good else exchange.keep.until)
 
 
 def _kept(exchange: Exchange, keep: Keep, headers: Headers, body: bytes) -> Kept:

@@ -118,14 +118,15 @@ class Crowd:
     def __len__(self) -> int:
         return self._count
 
-    def enter(self, client: str) -> None:
-        """Raises RateLimited if the client has too many under way, or all have."""
+    def enter(self, client: Client) -> None:
+        """Raises RateLimited if the client has too many under way, or all have. Who may ask more often may have more."""
+        each = max(1, int(self._each * client.factor))
         with self._lock:
-            if self._inside.get(client, 0) >= self._each:
-                raise RateLimited(f"more than {self._each} of these at a time", retry_after=1)
+            if self._inside.get(client.id, 0) >= each:
+                raise RateLimited(f"more than {each} of these at a time", retry_after=1)
             if self._count >= self._total:
                 raise RateLimited("too many of these are under way on this server", retry_after=1)
-            self._inside[client] = self._inside.get(client, 0) + 1
+            self._inside[client.id] = self._inside.get(client.id, 0) + 1
             self._count += 1
 
     def leave(self, client: str) -> None:
@@ -144,7 +145,7 @@ def bound_crowds(app: Flask, crowds: Mapping[str, Crowd]) -> None:
         exchange: Exchange = request.environ[KEY]
         crowd = crowds.get(exchange.group or "")
         if crowd is not None:
-            crowd.enter(exchange.client.id)
+            crowd.enter(exchange.client)
             exchange.inside = crowd
 
     @app.after_request

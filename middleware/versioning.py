@@ -92,9 +92,11 @@ class Versioning:
         exchange.version = number
 
     def _routed(self, path: str, version: int, prefix: str) -> str:
-        """The path as the routes know it."""
+        """The path as the routes know it. One without its slash, or with an empty part, is nowhere: the routes would see
+        another path in it than the layers do."""
         rest = path[len(prefix) :]
-        if prefix and (rest in self._neutral or _prefix(rest)):
+        odd = not path.startswith("/") or "//" in path
+        if odd or (prefix and (rest in self._neutral or _prefix(rest))):
             raise NotFound(f"{path[:200]} is not there")
         return (rest or "/") if version == 1 else f"/v{version}{rest}"
 

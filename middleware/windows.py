@@ -22,6 +22,7 @@ from redis.retry import Retry
 MAX_CLIENTS = 20_000
 """So many windows are kept in a process; beyond, the one used longest ago is dropped."""
 
+FREED_AT_ONCE = 4
 REDIS_PATIENCE_S = 0.25
 REDIS_CONNECTIONS = 8
 RETRY_S = 1.0
@@ -31,6 +32,11 @@ PREFIX = "predict:window:"
 
 TAKE = """
 local now, window, limit, amount = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+if now < 0 then
+  local time = redis.call('TIME')
+  now = time[1] * 1000000 + time[2]
+end
+local entry = string.format('%.0f', now)
 local first = redis.call('LINDEX', KEYS[1], 0)
 while first and tonumber(first) <= now - window do
   redis.call('LPOP', KEYS[1])
@@ -39,11 +45,11 @@ end
 local count = redis.call('LLEN', KEYS[1])
 local allowed = count + amount <= limit
 if allowed and amount > 0 then
-  for _ = 1, amount do redis.call('RPUSH', KEYS[1], ARGV[1]) end
+  for _ = 1, amount do redis.call('RPUSH', KEYS[1], entry) end
   redis.call('PEXPIRE', KEYS[1], window / 1000)
   count = count + amount
 end
-return {allowed and 1 or 0, count, tonumber(first or ARGV[1])}
+return {allowed and 1 or 0, count, tonumber(first or entry), now}
 """
 
 
@@ -68,9 +74,11 @@ class Windows(Protocol):
 
 
 class LocalWindows:
-    """In this process; safe between threads."""
+    """In this process; safe between threads. Counts by `now`, seconds that never run backwards: a clock that is set back
+    locks nobody out; `epoch` only tells when."""
 
-    def __init__(self, epoch: Callable[[], float], max_clients: int = MAX_CLIENTS) -> None:
+    def __init__(self, now: Callable[[], float], epoch: Callable[[], float], max_clients: int = MAX_CLIENTS) -> None:
+        self._now = now
         self._epoch = epoch
         self._max = max_clients
         self._lock = threading.Lock()
@@ -81,19 +89,28 @@ class LocalWindows:
 
     def take(self, key: str, limit: int, window_s: int, amount: int = 1) -> Taken:
         with self._lock:
-            now = int(self._epoch() * 1e6)
-            window = self._window(key)
+            now, at = int(self._now() * 1e6), int(self._epoch() * 1e6)
             over = now - window_s * 1_000_000
+            self._free(over)
+            window = self._window(key)
             while window and window[0] <= over:
                 window.popleft()
             allowed = len(window) + amount <= limit
             if allowed:
                 window.extend([now] * amount)
-            return Taken(allowed, len(window), window[0] if window else now, now)
+            return Taken(allowed, len(window), at - (now - window[0]) if window else at, at)
 
     def forget(self, key: str) -> None:
         with self._lock:
             self._windows.pop(key, None)
+
+    def _free(self, over: int) -> None:
+        """Drop windows in which nothing counts any more, a few at a time; they are in the order of their use."""
+        for _ in range(min(FREED_AT_ONCE, len(self._windows))):
+            key, window = next(iter(self._windows.items()))
+            if window and window[-1] > over:
+                return
+            del self._windows[key]
 
     def _window(self, key: str) -> deque[int]:
         window = self._windows.get(key)
@@ -113,7 +130,7 @@ class _Ask:
 
     def __init__(self, *args: str | int) -> None:
         self.args = args
-        self.answer: tuple[int, int, int] | None = None
+        self.answer: tuple[int, int, int, int] | None = None
         self.error: Exception | None = None
 
     def settle(self, found: Any) -> None:
@@ -129,10 +146,12 @@ class _Ask:
 
 class RedisWindows:
     """In Redis. What is asked while a round trip is under way goes out together with the next: under load many requests
-    share one. Methods raise redis.RedisError when Redis does not answer within `patience_s`, or does not know the script:
-    then `connect` again."""
+    share one. Time is Redis's own, the same for all hosts, unless `epoch` is handed in. Methods raise redis.RedisError when
+    Redis does not answer within `patience_s`, or does not know the script: then `connect` again."""
 
-    def __init__(self, url: str, epoch: Callable[[], float], patience_s: float = REDIS_PATIENCE_S) -> None:
+    def __init__(
+        self, url: str, epoch: Callable[[], float] | None = None, patience_s: float = REDIS_PATIENCE_S
+    ) -> None:
         self._redis = redis.Redis.from_url(
             url,
             max_connections=REDIS_CONNECTIONS,
@@ -149,12 +168,10 @@ class RedisWindows:
     def connect(self) -> None:
         """See whether Redis is there and may be written, and teach it the script."""
         self._redis.script_load(TAKE)
-        now = int(self._epoch() * 1e6)
-        self._redis.evalsha(self._script, 1, f"{PREFIX}probe", now, 1_000_000, MOST_PROBES, 1)
+        self._redis.evalsha(self._script, 1, f"{PREFIX}probe", self._time(), 1_000_000, MOST_PROBES, 1)
 
     def take(self, key: str, limit: int, window_s: int, amount: int = 1) -> Taken:
-        now = int(self._epoch() * 1e6)
-        ask = _Ask(PREFIX + key, now, window_s * 1_000_000, limit, amount)
+        ask = _Ask(PREFIX + key, self._time(), window_s * 1_000_000, limit, amount)
         self._waiting.append(ask)
         if not self._turn.acquire(timeout=2 * self._patience_s):
             raise redis.TimeoutError("the round trip before this one does not end")
@@ -165,14 +182,17 @@ class RedisWindows:
             self._turn.release()
         if ask.answer is None:
             raise redis.ConnectionError("the request was not counted") from ask.error
-        allowed, used, first = ask.answer
-        return Taken(bool(allowed), used, first, now)
+        allowed, used, first, at = ask.answer
+        return Taken(bool(allowed), used, first, at)
 
     def forget(self, key: str) -> None:
         self._redis.delete(PREFIX + key)
 
     def close(self) -> None:
         self._redis.close()
+
+    def _time(self) -> int:
+        return -1 if self._epoch is None else int(self._epoch() * 1e6)
 
     def _round_trip(self) -> None:
         """Settle whoever waits, in one exchange."""

@@ -127,6 +127,11 @@ class Recent(Generic[T]):
         with self._lock:
             return list(self._values.values())
 
+    def items(self) -> list[tuple[Any, T]]:
+        """All keys with their values."""
+        with self._lock:
+            return list(self._values.items())
+
     def forget(self, which: Callable[[Any], bool]) -> None:
         """Drop the values whose keys `which` picks."""
         with self._lock:

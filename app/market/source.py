@@ -297,12 +297,16 @@ class Source:
 
     def steady_until(self, at: datetime) -> datetime:
         """Until when an answer about `at` stands if nothing comes in: the next minute, the next moment at which a bar becomes
-        final or the one before it old, or the end of a failure or of the patience with old bars."""
+        final or the one before it old, or the end of a failure or of the patience with old bars. Where newer bars are due, it
+        is asked anew in a second."""
         late = self.plan.lateness
         delayed = self.plan.settle + max(self.plan.delay, DELAYED_BY)
         turns = [next_minute(at, after) for after in (timedelta(0), late, late + LATE_AFTER, delayed)]
         ends = [failure.at + failure.lasts for failure in self._failed.values()]
         ends += [kept.fetched + STALE_AFTER for kept in self._kept.values()]
+        today = ny_day(at)
+        due = [key for key, kept in self._kept.items() if key[-1] == today and not self._is_fresh(kept, *key[1:])]
+        ends += [at + timedelta(seconds=1)] * bool(due)
         return min(turns + [end for end in ends if end > at])
 
     def fetches(self) -> int:
@@ -316,7 +320,7 @@ class Source:
 
     def _keep_open(self, ticker: str, day: date, found: OfficialOpen) -> OfficialOpen:
         winner = self._opens.put_open(ticker, day, found)
-        self._notice("open_learned", ticker=ticker, day=str(day), source=winner.source)
+        self._notice(self._about(day, "open_learned"), ticker=ticker, day=str(day), source=winner.source)
         return winner
 
     def _learn_open(self, ticker: str, session: Session, at: datetime) -> OfficialOpen:
@@ -410,7 +414,7 @@ class Source:
                 return fetch()
         except PredictError as exc:
             self._failed.put(key, Failure(self._clock(), _lasting(exc), afresh(exc)))
-            self._notice("fetch_failed", key=str(key), code=exc.code)
+            self._notice(self._about(key[-1], "fetch_failed"), key=str(key), code=exc.code)
             raise
         except Exception as exc:  # whatever a provider's answer broke stays its own ticker's failure
             self._notice("fetch_broke", key=str(key), error=type(exc).__name__)
@@ -441,8 +445,14 @@ class Source:
         if span is Span.DAY and before is None and day == ny_day(now):
             self._forget_past_days(ticker, day)
         self._kept.put((ticker, span, day), known)
-        self._notice("bars_known", ticker=ticker, span=str(span), bars=len(bars))
+        self._notice(self._about(day, "bars_known"), ticker=ticker, span=str(span), bars=len(bars))
         return known
+
+    def _about(self, day: date, event: str) -> str:
+        """`past_...` if no answer about now can rest on the day: replays of old days change nothing else."""
+        today = ny_day(self._clock())
+        recent = day >= today or day >= self._calendar.previous_trading_day(today)
+        return event if recent else f"past_{event}"
 
     def _earliest(self, day: date) -> date:
         """`day`, or the first one of the plan's history if that is later."""

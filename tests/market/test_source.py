@@ -740,9 +740,12 @@ def test_an_answer_that_rests_on_a_failure_ends_with_it(
     assert source.steady_until(clock()) == new_york("2025-03-11 11:31:30")
 
 
-def test_old_bars_end_with_the_patience_for_them(build: Callable[..., Source], clock: FakeClock) -> None:
+def test_where_newer_bars_are_due_the_answer_stands_for_a_second(
+    build: Callable[..., Source], clock: FakeClock
+) -> None:
     clock.set("2025-03-11 11:30:12")
     source = build()
     source.intraday("SPY", clock())
-    clock.set("2025-03-11 11:45:06")
-    assert source.steady_until(clock()) == new_york("2025-03-11 11:45:12")
+    assert source.steady_until(clock()) == new_york("2025-03-11 11:30:20")
+    clock.set("2025-03-11 11:31:06")
+    assert source.steady_until(clock()) == new_york("2025-03-11 11:31:07")

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import sys
+import time
 from collections.abc import Callable
 from datetime import date, timedelta
 from itertools import count, cycle
@@ -262,14 +263,24 @@ def test_kept_answers_are_limited_like_others(build: Build, clock: FakeClock) ->
     assert codes == [304, 304, 429]
 
 
+def settle(app: Flask) -> None:
+    """Until every fetch that was begun is over: one that is joined after the clock was turned belongs to the time before."""
+    ends = time.monotonic() + 10
+    while app.extensions["predict-server"].pipeline.fetches():
+        assert time.monotonic() < ends, "a fetch hangs"
+        time.sleep(0.001)
+
+
 class Watched:
     """A kept answer that is asked for again and again; its `generated_at` says when it was made."""
 
     def __init__(self, app: Flask, clock: FakeClock, path: str = "/trading_directions?ticker=SPY") -> None:
-        self.client, self.clock, self.path = app.test_client(), clock, path
+        self.app, self.client, self.clock, self.path = app, app.test_client(), clock, path
 
     def __call__(self) -> TestResponse:
+        settle(self.app)
         answer = self.client.get(self.path)
+        settle(self.app)
         assert answer.status_code == 200
         return answer
 
@@ -410,12 +421,14 @@ def test_at_every_moment_a_kept_answer_says_what_a_server_that_never_keeps_says(
     build: Build, clock: FakeClock, market: ScriptedMarket, start: str, minutes: int
 ) -> None:
     """Stepping by odd seconds over more than an hour in all: open, two turns of an hour, close, and a fault on the way."""
-    client, fresh, kept = build().test_client(), count(), 0
+    app, fresh, kept = build(), count(), 0
+    client = app.test_client()
     clock.set(start)
     ends = clock.at + timedelta(minutes=minutes)
     others = cycle(KEPT)
     bodies: dict[str, bytes] = {}
     for step in cycle((1.3, 7, 3.7, 11, 2, 17.5, 0.9)):
+        settle(app)
         clock.forward(seconds=step)
         if clock.at >= ends:
             break
@@ -934,3 +947,48 @@ def test_a_kept_answer_leaves_nothing_to_the_garbage_collector(serve: Callable[.
         assert gc.collect() < requests
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("path", ["metrics", "metrics/", "foo:metrics", "", "*"])
+def test_a_path_without_its_slash_is_nowhere(serve: Callable[..., Flask], path: str) -> None:
+    """Some servers hand such targets on, and the routes would take them for their own."""
+    environ = EnvironBuilder("/", environ_overrides={"REMOTE_ADDR": "8.8.8.8"}).get_environ()
+    told: list[str] = []
+    body = b"".join(serve().wsgi_app({**environ, "PATH_INFO": path}, lambda status, *_: told.append(status)))
+    assert told == ["404 Not Found"]
+    assert json.loads(body)["error_code"] == "NOT_FOUND"
+
+
+def test_an_answer_that_took_its_time_is_not_promised_beyond_its_end(
+    serve: Callable[..., Flask], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    clock.set("2025-03-11 11:30:48")
+    market.fault = lambda path: clock.set("2025-03-11 11:31:00")
+    answer = serve().test_client().get("/mtf?ticker=SPY")
+    assert answer.headers["Cache-Control"] == "private, max-age=0"
+
+
+def test_replays_of_old_days_end_no_kept_answer(serve: Callable[..., Flask]) -> None:
+    client = serve().test_client()
+    for _ in range(4):
+        client.get("/mtf?ticker=SPY")
+    made = [line for line in client.get("/metrics").text.splitlines() if 'given_total{how="made"}' in line]
+    assert client.get("/replay?date=2025-02-03&time=11:00&ticker=SPY").status_code == 200
+    client.get("/mtf?ticker=SPY")
+    assert [line for line in client.get("/metrics").text.splitlines() if 'given_total{how="made"}' in line] == made
+
+
+def test_a_log_that_cannot_be_written_loses_lines_and_goes_on() -> None:
+    written: list[str] = []
+
+    def write(text: str) -> None:
+        if not written:
+            written.append("")
+            raise BlockingIOError
+        written.append(text)
+
+    log = AccessLog(write, as_json=True)
+    line = Line(1.0, "id", None, "GET", "/mtf", "/mtf", 200, 0.1)
+    log(line)
+    log(line)
+    assert (log.lost, len(written)) == (1, 2)

@@ -567,7 +567,7 @@ def test_a_key_comes_as_bearer_token_too(keyed: Callable[..., Keyed]) -> None:
 @pytest.mark.parametrize("path", [DIRECTIONS, "/nope", "/health"])
 def test_a_wrong_or_expired_key_is_refused_and_told_how_to_bring_one(keyed: Callable[..., Keyed], path: str) -> None:
     server = keyed()
-    for key in ("nonsense", "", "\xff", "p" * 4000, server.secrets["old"], server.secrets["viewer"][:-1]):
+    for key in ("nonsense", "\xff", "p" * 4000, server.secrets["old"], server.secrets["viewer"][:-1]):
         answer = server.ask(path, key=key)
         assert answer.status_code == 401, key
         assert answer.json is not None

@@ -47,7 +47,7 @@ class Epoch:
 
 
 @contextmanager
-def connected(url: str, epoch: Epoch) -> Iterator[RedisWindows]:
+def connected(url: str, epoch: Epoch | None) -> Iterator[RedisWindows]:
     with closing(RedisWindows(url, epoch, PATIENCE_S)) as windows:
         windows.connect()
         yield windows
@@ -61,7 +61,7 @@ def epoch() -> Epoch:
 @pytest.fixture(params=["memory", "redis"])
 def windows(request: pytest.FixtureRequest, epoch: Epoch) -> Iterator[Windows]:
     if request.param == "memory":
-        yield LocalWindows(epoch)
+        yield LocalWindows(epoch, epoch)
         return
     with connected(request.getfixturevalue("redis_url"), epoch) as shared:
         yield shared
@@ -231,7 +231,7 @@ wobbling = st.lists(st.tuples(st.integers(-2_000_000, 20_000_000), st.integers(1
 @given(wobbling)
 def test_a_wobbling_clock_never_lets_more_than_the_limit_into_a_window_that_much_shorter(steps: list[Step]) -> None:
     epoch = Epoch()
-    windows, stamps, latest, wobble = LocalWindows(epoch), [], 0.0, 0.0
+    windows, stamps, latest, wobble = LocalWindows(epoch, epoch), [], 0.0, 0.0
     for passes, requests in steps:
         epoch.at += passes / 1e6
         latest = max(latest, epoch.at)
@@ -273,7 +273,7 @@ def run(windows: Windows, epoch: Epoch, steps: list[Step], limit: int) -> list[T
 def test_no_window_ever_holds_more_than_the_limit_and_none_is_refused_needlessly(steps: list[Step], limit: int) -> None:
     epoch = Epoch()
     went: list[int] = []
-    for taken in run(LocalWindows(epoch), epoch, steps, limit)[:-1]:
+    for taken in run(LocalWindows(epoch, epoch), epoch, steps, limit)[:-1]:
         inside = sum(taken.at - WINDOW_US < at <= taken.at for at in went)
         if taken.allowed and taken.used > inside:
             went.append(taken.at)
@@ -292,7 +292,7 @@ def test_memory_and_redis_agree_on_every_request(redis_server: RedisServer) -> N
         @given(steps_of, st.integers(1, 8))
         @example([(0, 3), (WINDOW_US - 1, 1), (1, 4)], 3)
         def agree(steps: list[Step], limit: int) -> None:
-            here = run(LocalWindows(epoch), epoch, steps, limit)
+            here = run(LocalWindows(epoch, epoch), epoch, steps, limit)
             assert run(shared, epoch, steps, limit) == here
 
         agree()
@@ -305,14 +305,14 @@ def test_memory_and_redis_agree_on_a_clock_that_wobbles(redis_server: RedisServe
         @rules(deadline=None, max_examples=40)
         @given(wobbling)
         def agree(steps: list[Step]) -> None:
-            here = run(LocalWindows(epoch), epoch, steps, 4)
+            here = run(LocalWindows(epoch, epoch), epoch, steps, 4)
             assert run(shared, epoch, steps, 4) == here
 
         agree()
 
 
 def test_this_process_keeps_so_many_windows_and_drops_the_one_used_longest_ago(epoch: Epoch) -> None:
-    windows = LocalWindows(epoch, max_clients=3)
+    windows = LocalWindows(epoch, epoch, max_clients=3)
     for key in ("a", "b", "c", "a", "d"):
         windows.take(key, 9, WINDOW_S)
         assert len(windows) <= 3
@@ -323,7 +323,7 @@ def test_this_process_keeps_so_many_windows_and_drops_the_one_used_longest_ago(e
 
 
 def test_a_flood_of_clients_stays_within_the_bound(epoch: Epoch) -> None:
-    windows = LocalWindows(epoch, max_clients=100)
+    windows = LocalWindows(epoch, epoch, max_clients=100)
     for number in range(5_000):
         windows.take(f"client {number}", 9, WINDOW_S)
     assert len(windows) == 100
@@ -355,7 +355,7 @@ def test_a_redis_that_answers_but_cannot_count_is_told_as_lost_once(own_redis: R
     knocks: list[float] = []
     shared = RedisWindows(own_redis.url, epoch, PATIENCE_S)
     notice = lambda event, **_: told.append(event)  # noqa: E731
-    windows = SharedWindows(shared, LocalWindows(epoch), notice, knocks.append)
+    windows = SharedWindows(shared, LocalWindows(epoch, epoch), notice, knocks.append)
     with closing(windows), own_redis.client() as raw:
         raw.config_set("maxmemory", "1")
         asked = until(lambda: len(knocks) >= 5, lambda: windows.take("a", 1_000_000, WINDOW_S))
@@ -378,7 +378,7 @@ def until(what: Callable[[], bool], meanwhile: Callable[[], object] = lambda: ti
 
 def test_the_limits_packages_strategy_counts_the_same(windows: Windows, epoch: Epoch) -> None:
     strategy, item = MovingWindowRateLimiter(WindowStorage(windows=windows)), RateLimitItemPerMinute(4)
-    twin = LocalWindows(epoch)
+    twin = LocalWindows(epoch, epoch)
     for second in (0, 0, 1, 5, 5.5, 59.5, 60, 60, 61, 64, 65, 65.5, 66, 300):
         epoch.after(second)
         assert strategy.test(item, "client", "group") == (twin.take("k", 4, WINDOW_S, 0).used < 4)
@@ -397,3 +397,32 @@ def test_the_limits_packages_strategy_and_a_direct_count_share_one_window(window
     assert went == [True, True, True, False]
     strategy.clear(item, "client", "group")
     assert windows.take(key, 4, WINDOW_S).used == 1
+
+
+def test_a_clock_that_is_set_back_locks_nobody_out() -> None:
+    real, shown = Epoch(), Epoch()
+    windows = LocalWindows(real, shown)
+    assert [windows.take("a", 2, WINDOW_S).allowed for _ in range(3)] == [True, True, False]
+    shown.at -= 3600
+    assert windows.take("a", 2, WINDOW_S) == (False, 2, int(shown.at * 1e6), int(shown.at * 1e6))
+    real.at += WINDOW_S
+    assert windows.take("a", 2, WINDOW_S).allowed
+
+
+def test_clients_that_are_gone_are_forgotten(epoch: Epoch) -> None:
+    windows = LocalWindows(epoch, epoch)
+    for number in range(100):
+        windows.take(f"client {number}", 9, WINDOW_S)
+    epoch.at += WINDOW_S
+    for _ in range(100):
+        windows.take("the one that stays", 200, WINDOW_S)
+    assert len(windows) == 1
+
+
+def test_redis_counts_by_its_own_time_whatever_the_hosts_say(redis_url: str) -> None:
+    with connected(redis_url, None) as windows, closing(redis.Redis.from_url(redis_url)) as raw:
+        seconds, micros = raw.time()
+        taken = windows.take("a", 2, WINDOW_S)
+        assert 0 <= taken.at - (seconds * 1_000_000 + micros) < 10_000_000
+        assert (taken.allowed, taken.used, taken.first) == (True, 1, taken.at)
+        assert [windows.take("a", 2, WINDOW_S).allowed for _ in range(2)] == [True, False]
