@@ -8,6 +8,7 @@ import gc  # noqa: E402
 import json  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
+import secrets  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
@@ -142,6 +143,7 @@ def refusal(status, said):
     code = "INTERNAL" if status == 500 else "BAD_REQUEST"
     body = json.dumps({"error": f"{said[0].upper()}{said[1:]}.", "error_code": code}).encode() + b"\n"
     head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    head += f"X-Request-Id: {secrets.token_hex(16)}\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
