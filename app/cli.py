@@ -92,7 +92,7 @@ def import_bars(files: Sequence[Path]) -> None:
 def replay(day: str, moment: str, ticker: str) -> None:
     """Print what was, or would have been, shown at DAY (2025-11-05), MOMENT (14:35): the answer of /replay."""
     query = {"date": day, "time": moment, "ticker": ticker}
-    settings = config.load(allowed_hosts=(), redis_url=None, log_level="WARNING")
+    settings = config.load(allowed_hosts=(), redis_url=None, web_concurrency=1, log_level="WARNING")
     answer = create_app(settings).test_client().get("/replay", query_string=query)
     body = answer.get_json()
     if answer.status_code != 200:

@@ -134,7 +134,8 @@ class Keeping:
             return body if environ["REQUEST_METHOD"] == "GET" else _unsent(body)
         kept = _kept(exchange, exchange.keep, started[1], _whole(body))
         self._answers.given["made"] += 1
-        now, is_good = self._now(), kept.is_good(self._now(), self._revision())
+        now = self._now()
+        is_good = kept.is_good(now, self._revision())
         if is_good and len(address[2]) <= MAX_QUERY:
             self._answers.put(address, kept)
         return kept.give(environ, start_response, now if is_good else exchange.keep.until)

@@ -120,6 +120,14 @@ def test_replay_prints_the_answer_of_the_route(recorded_dir: Path) -> None:
     assert body["tickers"]["SPY"]["target_b_prob"] is not None
 
 
+def test_replay_needs_nothing_of_the_server_s_door(tmp_path: Path) -> None:
+    """Neither its Redis nor its host names: it reads what is stored."""
+    door = {"WEB_CONCURRENCY": "2", "REDIS_URL": "redis://127.0.0.1:1/0", "ALLOWED_HOSTS": "api.example.com"}
+    done = run("replay", "2025-03-10", "14:35", MARKET="demo", DATA_DIR=tmp_path, **door)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(json.loads(done.stdout)["tickers"]) == {"SPY", "QQQ", "IWM"}
+
+
 def test_replay_of_nonsense_says_why(tmp_path: Path) -> None:
     done = run("replay", "2024-02-30", "14:35", MARKET="demo", DATA_DIR=tmp_path)
     assert done.returncode == 1
