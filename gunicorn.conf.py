@@ -9,8 +9,10 @@ import json  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
 import secrets  # noqa: E402
+import shutil  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
+import tempfile  # noqa: E402
 import time  # noqa: E402
 from contextlib import suppress  # noqa: E402
 from http import HTTPStatus  # noqa: E402
@@ -43,6 +45,11 @@ class Log(Logger):
 
     def access(self, resp, req, environ, request_time):
         return
+
+    def exception(self, msg, *args, **kwargs):
+        """What broke an answer on its way was told with the request's id already."""
+        if not getattr(sys.exc_info()[1], "is_told", False):
+            super().exception(msg, *args, **kwargs)
 
 
 class Together:
@@ -169,6 +176,9 @@ forwarder_headers = ""
 logger_class = Log
 logconfig_dict = logs.config(settings.log_level, as_json=logs.is_json(settings.log_format))
 raw_env = [f"CLOCK_ANCHOR={settings.clock_anchor or time.time()}"]
+meeting_place = tempfile.mkdtemp(prefix="predict-") if workers > 1 else None
+if meeting_place is not None:
+    raw_env.append(f"WORKERS_DIR={meeting_place}")
 
 WHAT = {
     "demo": "DEMO market: synthetic bars and a fast clock, nothing here is real",
@@ -189,6 +199,11 @@ def when_ready(server):
     else:
         lines.append(f"open next: {address}/trading-directions?ticker=SPY")
         print(*lines, sep="\n", file=sys.stderr, flush=True)
+
+
+def on_exit(server):
+    if meeting_place is not None:
+        shutil.rmtree(meeting_place, ignore_errors=True)
 
 
 def post_worker_init(worker):

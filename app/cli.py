@@ -15,8 +15,9 @@ import click
 
 from app import config, keys
 from app.clock import Clock, running_clock, wall_clock
+from app.core import Core
 from app.errors import BadRequest, BrokenData, PredictError
-from app.factory import POLICY, Core, build, create_app
+from app.factory import POLICY, build, create_app
 from app.market.backfill import backfill as backfilled
 from app.market.calendar import Calendar, ny_day
 from app.market.demo import HISTORY_FROM, LAP, DemoFeed

@@ -70,6 +70,13 @@ def _redis_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _push_url(value: SecretStr) -> SecretStr:
+    parts = urlsplit(value.get_secret_value())
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+        raise ValueError("must be an http(s) address without a query")
+    return value
+
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Listed = BeforeValidator(_listed)
 
@@ -188,6 +195,37 @@ class Settings(BaseSettings):
         "auto", alias="LOG_FORMAT", description="JSON lines or text; `auto`: text on a terminal"
     )
 
+    otlp_endpoint: Annotated[str, AfterValidator(_http_url)] | None = Field(
+        None,
+        alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        description="address of a collector (Jaeger, or any that speaks OTLP over HTTP): traces go to `/v1/traces` there; "
+        "none: no traces. OpenTelemetry's other variables for this exporter (headers, certificates) hold too",
+    )
+    otlp_traces_endpoint: Annotated[str, AfterValidator(_http_url)] | None = Field(
+        None,
+        alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        description="the whole address for traces, instead of the one above",
+    )
+    traces_share: float = Field(
+        0.01,
+        alias="OTEL_TRACES_SAMPLER_ARG",
+        ge=0,
+        le=1,
+        description="share of the requests without a trace of their own that are recorded; ten a second at most",
+    )
+    service_name: str = Field(
+        "predict", alias="OTEL_SERVICE_NAME", min_length=1, max_length=100, description="what traces call this server"
+    )
+    tracing_off: bool = Field(False, alias="OTEL_SDK_DISABLED", description="no traces, whatever else is set")
+    pushgateway: Annotated[SecretStr, AfterValidator(_push_url)] | None = Field(
+        None,
+        alias="METRICS_PUSHGATEWAY",
+        description="address of a Prometheus Pushgateway that gets this replica's metrics every 15 seconds, where "
+        "replicas cannot be scraped one by one",
+    )
+    workers_dir: Path | None = Field(
+        None, alias="WORKERS_DIR", description="set by the server itself: where its workers find each other"
+    )
     railway_replica: str | None = Field(None, alias="RAILWAY_REPLICA_ID", description="set by Railway: this replica")
     railway_volume: Path | None = Field(
         None,
@@ -206,6 +244,13 @@ class Settings(BaseSettings):
         if self.operations_port == self.port:
             raise ValueError("OPERATIONS_PORT: must be another port than PORT")
         return self
+
+    @property
+    def traces_to(self) -> str | None:
+        """The collector's whole address for traces; None: there is none."""
+        if self.tracing_off:
+            return None
+        return self.otlp_traces_endpoint or (self.otlp_endpoint and f"{self.otlp_endpoint}/v1/traces")
 
     @property
     def behind_proxy(self) -> bool:
@@ -253,7 +298,7 @@ def _sentence(error: ErrorDetails) -> str:
     name = str(error["loc"][0])
     given = (
         ""
-        if any(word in name.upper() for word in ("KEY", "URL", "ORIGINS", "HOSTS"))
+        if any(word in name.upper() for word in ("KEY", "URL", "ORIGINS", "HOSTS", "ENDPOINT", "GATEWAY"))
         else f" (it is {error['input']!r})"
     )
     return f"{name}: {reason[:1].lower()}{reason[1:]}{given}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -21,131 +23,53 @@ import middleware
 from app import keys, logs
 from app.clock import Clock, Timer, running_clock, wall_clock
 from app.config import VERSION, Settings, load
+from app.core import Core, Market, operations, troubles
 from app.errors import SettingsError, Unavailable
+from app.figures import Figure, figures, single
 from app.follower import Follower
 from app.market.bars import Span
 from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, Limit
 from app.market.cache import BarCache
-from app.market.calendar import NY, Calendar
-from app.market.calling import failed, kind_of, metered, persistent
+from app.market.calendar import Calendar
+from app.market.calling import failed, kind_of, metered, outcome, persistent
 from app.market.demo import SEED, SPEED, DemoFeed, demo_moment
 from app.market.plan import Entitlement, Plan
-from app.market.polygon import HOSTS, HttpTransport, Polygon, Reply, Transport, no_key
+from app.market.polygon import HOSTS, HttpTransport, Polygon, Transport, no_key
 from app.market.recorded import RecordedBars
 from app.market.source import Source
 from app.market.wire import NoFeed, Wire
 from app.model.artefact import ModelSet, PolicyStamp, load_models
+from app.model.drift import Drift, reference_of
+from app.news import News
 from app.pipeline import Pipeline
 from app.signals.policy import LONG_ABOVE, SHORT_BELOW, SPEC_VERSION, SUPPORTED
 from app.signals.store import SqliteStore
+from app.stages import Stages
 from app.versions import VERSIONS, Version, Versions
 from blueprints import errors
 from blueprints.services import Keep, Services
 from middleware.access import AccessLog
-from middleware.breaker import Breaker
-from middleware.exchange import request_id
+from middleware.exchange import current
 from middleware.keeping import Answers
 from middleware.limiting import Crowd, Limits
-from middleware.metrics import Reading, exposition, single
+from middleware.metrics import Exposition
+from middleware.pushing import Pushing
+from middleware.watching import Watch
 from middleware.windows import LocalWindows, RedisWindows, SharedWindows
+from middleware.workers import Gathered, Workers, as_text
 
 log = logging.getLogger("predict")
 
 POLICY = PolicyStamp(SPEC_VERSION, LONG_ABOVE, SHORT_BELOW)
 SETTLE = timedelta(seconds=5)
-WARNINGS = frozenset(
-    {
-        "bars_rejected",
-        "breaker_changed",
-        "budget_in_memory",
-        "cache_unavailable",
-        "cache_unreadable",
-        "cache_unwritable",
-        "fetch_broke",
-        "follower_broke",
-        "history_rebased",
-        "limits_local",
-        "provider_pauses_us",
-        "store_degraded",
-    }
-)
-NEWS = frozenset({"limits_shared", "plan_probed", "signal_locked", "store_recovered"})
-CHANGES = frozenset(
-    {
-        "bars_known",
-        "breaker_changed",
-        "entitled",
-        "fetch_broke",
-        "fetch_failed",
-        "history_rebased",
-        "open_learned",
-        "signal_locked",
-        "store_degraded",
-        "store_recovered",
-    }
-)
-"""What may change an answer: kept ones end with it (ruling A1)."""
-
 REPLAYS_EACH, REPLAYS_ALL = 4, 16
 """Replays under way at a time, of one client and of all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Market:
-    """One of the three markets: how it is asked, its clock, what its data are, and the name its records go by. `budget` and
-    `breaker` guard a provider that is asked over the network."""
-
-    transport: Transport
-    clock: Clock
-    plan: Plan
-    namespace: str
-    degraded: list[str] = field(default_factory=list)
-    budget: Budget | None = None
-    breaker: Breaker[Reply] | None = None
-    speed: float = 1.0
 
 
 class Answer(Response):
     """JSON, unless it says otherwise: an empty answer (OPTIONS) is no page either."""
 
     default_mimetype = "application/json"
-
-
-class News:
-    """What the core has to tell: into the log, one line per event; and how often an answer may have changed."""
-
-    def __init__(self) -> None:
-        self.revision = 0
-
-    def __call__(self, event: str, **fields: object) -> None:
-        if event in CHANGES:
-            self.revision += 1
-        level = logging.WARNING if event in WARNINGS else logging.INFO if event in NEWS else logging.DEBUG
-        if log.isEnabledFor(level):
-            log.log(level, "%s %s", event, " ".join(f"{key}={value}" for key, value in fields.items()))
-
-
-@dataclass(frozen=True, slots=True)
-class Core:
-    """The server without its doors."""
-
-    settings: Settings
-    timer: Timer
-    news: News
-    market: Market
-    calendar: Calendar
-    store: SqliteStore
-    source: Source
-    pipeline: Pipeline
-    follower: Follower
-
-    def close(self) -> None:
-        """Begin nothing more and let go of files; fetches under way are left to themselves."""
-        self.follower.close()
-        self.source.close()
-        self.store.close()
-        if self.market.budget is not None:
-            self.market.budget.close()
 
 
 def create_app(
@@ -160,15 +84,17 @@ def create_app(
 
     Raises SettingsError with a sentence that names the wrong variable.
     """
-    core = build(settings or load(), clock=clock, transport=transport, timer=timer)
+    settings, timer, news = settings or load(), timer or Timer(), News()
+    watch = _watch(settings, timer, news, settings.traces_to)
+    core = build(settings, clock=clock, transport=transport, timer=timer, news=news, watch=watch)
     access = AccessLog(_access_writer(core.settings), as_json=logs.is_json(core.settings.log_format))
-    door = _door(core, versions, access)
+    door = _door(core, versions, access, watch)
     app = Flask("predict", static_folder=None)
     app.response_class = Answer
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    blueprints.register(app, _services(core, door, versions, access))
+    blueprints.register(app, _services(core, door, versions, watch, _Background(core, door, access, watch)))
     middleware.install(app, door)
-    logs.name_requests(request_id.get)
+    logs.name_requests(_ids)
     _say_what_is_missing(core)
     return app
 
@@ -179,17 +105,20 @@ def build(
     clock: Clock | None = None,
     transport: Transport | None = None,
     timer: Timer | None = None,
+    news: News | None = None,
+    watch: Watch | None = None,
 ) -> Core:
-    """Market, model, signals and follower, joined; nothing runs yet."""
-    timer, calendar, notice = timer or Timer(), Calendar(), News()
+    """Market, model, signals and follower, joined; nothing runs yet. Traces go where `watch` sends them, by default nowhere."""
+    timer, calendar, notice = timer or Timer(), Calendar(), news or News()
+    watch = watch or _watch(settings, timer, notice, None)
     models = load_models(settings.models_dir, SUPPORTED, POLICY)
-    market = _with(_market(settings, calendar, models, clock, timer, notice), clock, transport)
-    folder = settings.data_dir / market.namespace
-    store = SqliteStore(folder / "record.sqlite3", notice)
-    cache = BarCache(folder / "bars.sqlite3", notice)
+    market = _with(_market(settings, calendar, models, clock, timer, notice, watch), clock, transport, watch)
+    folder, stages = settings.data_dir / market.namespace, watch.spans
+    store = SqliteStore(folder / "record.sqlite3", notice, stages)
+    cache = BarCache(folder / "bars.sqlite3", notice, stages)
     polygon = Polygon(market.transport, calendar, settings.polygon_base_url)
-    source = Source(polygon, cache, store, calendar, market.clock, market.plan, notice, timer)
-    pipeline = Pipeline(source, models, store, calendar, market.clock, notice)
+    source = Source(polygon, cache, store, calendar, market.clock, market.plan, notice, timer, stages)
+    pipeline = Pipeline(source, models, store, calendar, market.clock, notice, stages)
 
     def entitle(found: Entitlement) -> None:
         source.entitle(found)
@@ -199,7 +128,7 @@ def build(
     if market.budget is not None:
         market.budget.reserve_by(lambda: len(SUPPORTED) if _is_live(source, calendar, market.clock) else 0)
     probed = polygon if market.budget is not None else None
-    follower = Follower(source, pipeline, calendar, market.clock, timer, notice, probed, entitle)
+    follower = Follower(source, pipeline, calendar, market.clock, timer, notice, probed, entitle, stages)
     return Core(settings, timer, notice, market, calendar, store, source, pipeline, follower)
 
 
@@ -209,13 +138,19 @@ def _is_live(source: Source, calendar: Calendar, clock: Clock) -> bool:
 
 
 def _market(
-    settings: Settings, calendar: Calendar, models: ModelSet, clock: Clock | None, timer: Timer, notice: News
+    settings: Settings,
+    calendar: Calendar,
+    models: ModelSet,
+    clock: Clock | None,
+    timer: Timer,
+    notice: News,
+    watch: Watch,
 ) -> Market:
     if settings.market == "demo":
         return _demo(calendar, models, clock)
     if settings.market == "recorded":
         return _recorded(settings, calendar, clock)
-    return _polygon(settings, timer, notice)
+    return _polygon(settings, timer, notice, watch)
 
 
 def _demo(calendar: Calendar, models: ModelSet, clock: Clock | None) -> Market:
@@ -245,14 +180,14 @@ def _recorded_clock(settings: Settings, start: datetime | None) -> Clock:
     return wall_clock if start is None else running_clock(start, settings.clock_speed, began)
 
 
-def _polygon(settings: Settings, timer: Timer, notice: News) -> Market:
+def _polygon(settings: Settings, timer: Timer, notice: News, watch: Watch) -> Market:
     plan = Plan("polygon", Span.MINUTE, timedelta(minutes=settings.polygon_delay_minutes), SETTLE)
     if settings.polygon_api_key is None or not settings.has_key:
         return Market(no_key, wall_clock, plan, "polygon", ["no_api_key"])
     key, cap = settings.polygon_api_key.get_secret_value(), settings.polygon_calls_per_minute
     limit, namespace = SMALL_PLAN if cap is None else Limit(cap, 60.0), _namespace(settings.polygon_base_url)
-    budget = Budget(settings.data_dir / namespace / "budget.sqlite3", key, limit, timer, notice)
-    http = HttpTransport(settings.polygon_base_url, key)
+    budget = Budget(settings.data_dir / namespace / "budget.sqlite3", key, limit, timer, notice, watch.spans)
+    http = _measured(HttpTransport(settings.polygon_base_url, key, headers=middleware.outgoing), watch)
     breaker = middleware.wrap(
         persistent(metered(http, budget), timer), kind_of=kind_of, failed=failed, notice=notice, now=timer.now
     )
@@ -265,16 +200,41 @@ def _namespace(base_url: str) -> str:
     return "polygon" if parts.hostname in HOSTS else re.sub(r"[^a-z0-9]+", "-", f"polygon-{parts.netloc}".lower())
 
 
-def _with(market: Market, clock: Clock | None, transport: Transport | None) -> Market:
+def _with(market: Market, clock: Clock | None, transport: Transport | None, watch: Watch) -> Market:
     if transport is not None:
         market = replace(market, transport=transport, budget=None, breaker=None)
+    if market.breaker is None:
+        market = replace(market, transport=_measured(market.transport, watch))
     return replace(market, clock=clock or market.clock)
 
 
-def _door(core: Core, versions: Versions, access: AccessLog) -> middleware.Door:
+def _measured(transport: Transport, watch: Watch) -> Transport:
+    return middleware.measure(transport, watch, kind_of, outcome)
+
+
+def _watch(settings: Settings, timer: Timer, news: News, traces_to: str | None) -> Watch:
+    """Traces go to `traces_to`, if anywhere."""
+    return middleware.watch(
+        traces_to,
+        service=settings.service_name,
+        instance=settings.railway_replica or f"{socket.gethostname()}:{settings.port}",
+        share=settings.traces_share,
+        notice=news,
+        now=timer.now,
+        epoch=timer.epoch,
+    )
+
+
+def _ids() -> dict[str, str]:
+    """What log lines say of the request under way."""
+    exchange = current.get()
+    return {} if exchange is None else {"request_id": exchange.id, "trace_id": exchange.trace.id}
+
+
+def _door(core: Core, versions: Versions, access: AccessLog, watch: Watch) -> middleware.Door:
     """What the layers around Flask need."""
     settings, timer, clock = core.settings, core.timer, core.market.clock
-    limits = Limits(_amounts(settings), _windows(settings, timer, core.news), core.news)
+    limits = Limits(_amounts(settings), _windows(settings, timer, core.news, watch.spans), core.news)
 
     def today() -> date:
         return datetime.fromtimestamp(timer.epoch(), UTC).date()
@@ -283,6 +243,7 @@ def _door(core: Core, versions: Versions, access: AccessLog) -> middleware.Door:
         return keys.find(settings.api_keys, secret, today())
 
     return middleware.Door(
+        watch=watch,
         explain=errors.explain,
         tell=access,
         now=timer.now,
@@ -318,56 +279,68 @@ def _amounts(settings: Settings) -> Mapping[str, int]:
     }
 
 
-def _windows(settings: Settings, timer: Timer, notice: News) -> LocalWindows | SharedWindows:
+def _windows(settings: Settings, timer: Timer, notice: News, stages: Stages) -> LocalWindows | SharedWindows:
     local = LocalWindows(timer.now, timer.epoch)
     if settings.redis_url is None:
         return local
     try:
         own_clock = None if timer.epoch is time.time else timer.epoch
-        shared = RedisWindows(settings.redis_url.get_secret_value(), own_clock)
+        shared = RedisWindows(settings.redis_url.get_secret_value(), own_clock, stages=stages)
         return SharedWindows(shared, local, notice, time.sleep)
     except (TypeError, ValueError):
         raise SettingsError("REDIS_URL: has an option (after the ?) that redis does not know") from None
 
 
-def _readings(door: middleware.Door, access: AccessLog) -> list[Reading]:
+def _about_door(door: middleware.Door, access: AccessLog) -> list[Figure]:
     """What the door counts."""
     limits, answers, windows = door.limits, door.answers, door.limits.windows
     local = windows.local if isinstance(windows, SharedWindows) else windows
     assert isinstance(local, LocalWindows)
     return [
-        Reading(
+        Figure(
             "predict_limit_decisions_total",
             "Requests counted against a limit",
             lambda: dict(limits.decisions),
             ("group", "outcome"),
         ),
-        Reading("predict_limit_windows", "Clients whose requests this process counts", single(lambda: len(local))),
-        Reading(
+        Figure("predict_limit_windows", "Clients whose requests this process counts", single(lambda: len(local))),
+        Figure(
             "predict_limits_local",
             "1 while Redis is lost and each process counts for itself",
             single(lambda: float(isinstance(windows, SharedWindows) and windows.lost)),
         ),
-        Reading(
+        Figure(
             "predict_limit_fallbacks_total",
             "How often Redis was lost",
             single(lambda: windows.losses if isinstance(windows, SharedWindows) else 0),
         ),
-        Reading(
+        Figure(
             "predict_under_way",
             "Requests of bounded groups under way",
             lambda: {(group,): len(crowd) for group, crowd in door.crowds.items()},
             ("group",),
         ),
-        Reading("predict_kept_answers", "Answers kept to be given again", single(lambda: len(answers))),
-        Reading("predict_kept_answer_bytes", "Size of the answers kept", single(lambda: answers.bytes)),
-        Reading(
-            "predict_kept_answers_given_total",
-            "Answers of keepable routes: kept ones given again, and made",
-            lambda: {(how,): count for how, count in dict(answers.given).items()},
-            ("how",),
-        ),
-        Reading("predict_access_lines_lost_total", "Access log lines that did not fit", single(lambda: access.lost)),
+        Figure("predict_kept_answers", "Answers kept to be given again", single(lambda: len(answers))),
+        Figure("predict_kept_answer_bytes", "Size of the answers kept", single(lambda: answers.bytes)),
+        Figure("predict_access_lines_waiting", "Access log lines not written yet", single(lambda: len(access))),
+        Figure("predict_access_lines_lost_total", "Access log lines that did not fit", single(lambda: access.lost)),
+    ]
+
+
+def _about_watch(watch: Watch) -> list[Figure]:
+    """What the door counts of requests beside their durations."""
+    latencies, exporting = watch.latencies, watch.exporting
+    found = [
+        Figure("predict_requests_in_flight", "Requests under way", single(lambda: latencies.in_flight)),
+        Figure("predict_errors_total", "Answers with an error, by its code", lambda: dict(latencies.errors), ("code",)),
+    ]
+    if exporting is None:
+        return found
+    queue = exporting.queue
+    return [
+        *found,
+        Figure("predict_spans_waiting", "Spans not sent yet", single(queue.waiting)),
+        Figure("predict_spans_total", "Spans that were sent, and lost", queue.outcomes, ("outcome",)),
     ]
 
 
@@ -381,48 +354,87 @@ def _keep(core: Core) -> Keep:
     return Keep(revision, at.timestamp(), core.pipeline.steady_until(at).timestamp(), core.market.speed)
 
 
-def _services(core: Core, door: middleware.Door, versions: Versions, access: AccessLog) -> Services:
+class _Background:
+    """What runs beside the requests, from `start` to `close`: access log, follower, and what shows metrics."""
+
+    def __init__(self, core: Core, door: middleware.Door, access: AccessLog, watch: Watch) -> None:
+        self._core = core
+        self._access = access
+        self._watch = watch
+        self._windows = door.limits.windows
+        self.stopping = threading.Event()
+        folder, gateway = core.settings.workers_dir, core.settings.pushgateway
+        self._workers = None if folder is None else Workers(folder)
+        gathered = None if self._workers is None else partial(Gathered, workers=self._workers)
+        about = [*figures(core, _drift(core), door.answers.given), *_about_door(door, access), *_about_watch(watch)]
+        self.exposition = Exposition(watch.latencies, about, gathered)
+        self._pushing = None if gateway is None else self._to_push(gateway.get_secret_value())
+
+    def start(self) -> None:
+        """After any fork."""
+        self._access.start()
+        if self._workers is not None:
+            self._workers.join(lambda: as_text(self.exposition.registry))
+        if self._pushing is not None:
+            self._pushing.start()
+        if "no_api_key" not in self._core.market.degraded:
+            follow = self._core.follower.run
+            threading.Thread(target=follow, args=(self.stopping,), name="follower", daemon=True).start()
+
+    def close(self) -> None:
+        self._core.close()
+        self._watch.close()
+        for part in (self._pushing, self._workers, self._access):
+            if part is not None:
+                part.close()
+        if isinstance(self._windows, SharedWindows):
+            self._windows.close()
+
+    def _to_push(self, address: str) -> Pushing:
+        number = os.getpid()
+        names = {"instance": self._core.settings.railway_replica or f"{socket.gethostname()}-{number}"}
+        return Pushing(address, names, self.exposition.registry, self._core.news)
+
+
+def _drift(core: Core) -> Drift:
+    """Hears of every decision from now on."""
+    found = {ticker: reference_of(model.metadata) for ticker, model in core.pipeline.models.models.items()}
+    drift = Drift({ticker: reference for ticker, reference in found.items() if reference is not None})
+    core.news.hear("predicted", drift.saw)
+    return drift
+
+
+def _services(core: Core, door: middleware.Door, versions: Versions, watch: Watch, background: _Background) -> Services:
     started = time.monotonic()
-    stopping = threading.Event()
     pipeline, store = core.pipeline, core.store
 
     def degraded() -> list[str]:
         found = [*core.market.degraded, *(f"no_model_{ticker}" for ticker in pipeline.models.missing)]
         found += ["store"] if store.degraded() else []
-        return found + _troubles(core) + (["can_forget"] if core.settings.can_forget else [])
+        return found + troubles(core) + (["can_forget"] if core.settings.can_forget else [])
 
     def ready() -> str | None:
-        if stopping.is_set():
+        if background.stopping.is_set():
             return "stopping"
         if not pipeline.models.models:
             return "no model is loaded"
         return store.degraded()
-
-    def start() -> None:
-        access.start()
-        if "no_api_key" not in core.market.degraded:
-            threading.Thread(target=core.follower.run, args=(stopping,), name="follower", daemon=True).start()
-
-    def close() -> None:
-        core.close()
-        access.close()
-        if isinstance(door.limits.windows, SharedWindows):
-            door.limits.windows.close()
 
     return Services(
         pipeline=pipeline,
         clock=core.market.clock,
         calendar=core.calendar,
         degraded=degraded,
-        operations=lambda: _operations(core),
+        operations=lambda: operations(core),
         uptime_s=lambda: time.monotonic() - started,
         ready=ready,
         keep=partial(_keep, core),
-        metrics=exposition(_readings(door, access)),
+        metrics=background.exposition,
+        stages=watch.spans,
         versions=lambda: [_version(version, door.today()) for version in versions],
-        start=start,
-        stop=stopping.set,
-        close=close,
+        start=background.start,
+        stop=background.stopping.set,
+        close=background.close,
         version=VERSION,
     )
 
@@ -441,51 +453,6 @@ def _version(version: Version, today: date) -> dict[str, Any]:
         "guide": version.guide,
         "contract_sha256": version.contract,
     }
-
-
-def _troubles(core: Core) -> list[str]:
-    """What is wrong between this server and its provider, as short names."""
-    budget, breaker, following = core.market.budget, core.market.breaker, core.follower.status()
-    found = []
-    if budget is not None:
-        spending = budget.spending()
-        found += ["api_key_refused"] if spending.key_refused else ["budget_spent"] if not spending.left else []
-        found += ["provider_pause"] if spending.paused_s and not spending.key_refused else []
-    if breaker is not None and any(circuit.state != "closed" for circuit in breaker.states().values()):
-        found.append("provider_failing")
-    if following.last_step_s is not None and not following.alive:
-        found.append("follower_stopped")
-    return found
-
-
-def _operations(core: Core) -> dict[str, Any]:
-    pipeline, budget, breaker = core.pipeline, core.market.budget, core.market.breaker
-    return {
-        "market": pipeline.plan.source,
-        "market_time": core.market.clock().astimezone(NY).isoformat(timespec="seconds"),
-        "plan": _plan(core.source),
-        "fetches": pipeline.fetches(),
-        "budget": None if budget is None else _rounded(asdict(budget.spending())),
-        "breaker": {} if breaker is None else {k: _rounded(asdict(s)) for k, s in breaker.states().items()},
-        "follower": _rounded(asdict(core.follower.status())),
-        "store": {"kind": "sqlite", "failing": core.store.degraded() is not None},
-        "models_missing": dict(pipeline.models.missing),
-    }
-
-
-def _plan(source: Source) -> dict[str, Any]:
-    plan, found = source.plan, source.entitlement
-    return {
-        "name": plan.name,
-        "delay_s": plan.delay.total_seconds(),
-        "probed": found is not None,
-        "history_from": None if found is None else found.history_from.isoformat(),
-        "clock_ahead_s": None if found is None else round(found.ahead.total_seconds(), 1),
-    }
-
-
-def _rounded(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: round(value, 1) if isinstance(value, float) else value for name, value in values.items()}
 
 
 def _say_what_is_missing(core: Core) -> None:

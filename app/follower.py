@@ -25,6 +25,7 @@ from app.model.features import decision_moment
 from app.pipeline import DAILY_BAR_AFTER, FIRST_HOUR, Pipeline
 from app.signals.lock import decision_hour
 from app.signals.policy import SUPPORTED
+from app.stages import SILENT, Stages
 
 TICK_S = 0.5
 DEAD_AFTER_S = 30.0
@@ -36,6 +37,7 @@ DAYS_FROM = time(9)
 
 ENDS_AFTER = timedelta(minutes=30)
 AGAIN_AFTER = timedelta(seconds=15)
+VERIFY_AGAIN_AFTER = timedelta(seconds=60)
 PROBE_AGAIN_AFTER = timedelta(seconds=60)
 PROBE_FIRST_S = 10.0
 PROBE_PATIENCE_S = 90.0
@@ -67,7 +69,9 @@ class Follower:
         notice: Callable[..., None],
         polygon: Polygon | None,
         entitle: Callable[[Entitlement], None],
+        stages: Stages = SILENT,
     ) -> None:
+        self._stages = stages
         self._source = source
         self._pipeline = pipeline
         self._calendar = calendar
@@ -114,6 +118,8 @@ class Follower:
         for ticker in due:
             self._lock(ticker, session, at)
         self._bring_days(session, at)
+        if self._is_time("verify", at, VERIFY_AGAIN_AFTER):
+            self._start("verify", lambda: self._pipeline.store.verify(session.day))
 
     def _awaits_probe(self) -> bool:
         """At the start the probe goes first: it tells how many calls there are. Not for long."""
@@ -226,7 +232,7 @@ class Follower:
 
     def _start(self, key: object, job: Callable[[], object]) -> None:
         def limited() -> None:
-            with time_limit(JOB_S):
+            with time_limit(JOB_S), self._stages.root("follow", what=str(key)):
                 try:
                     job()
                 except PredictError as exc:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging.config
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
@@ -23,17 +23,17 @@ class Json(JsonFormatter):
         )
 
 
-class RequestId(logging.Filter):
-    """Puts the id of the request under way on each record."""
+class RequestIds(logging.Filter):
+    """Puts the ids of the request under way on each record."""
 
-    def __init__(self, current: Callable[[], str | None]) -> None:
+    def __init__(self, current: Callable[[], Mapping[str, str]]) -> None:
         super().__init__()
         self._current = current
 
     def filter(self, record: logging.LogRecord) -> bool:
-        current = self._current()
-        if current is not None and not hasattr(record, "request_id"):
-            record.request_id = current
+        for name, value in self._current().items():
+            if not hasattr(record, name):
+                setattr(record, name, value)
         return True
 
 
@@ -56,9 +56,9 @@ def config(level: str, *, as_json: bool) -> dict[str, Any]:
     }
 
 
-def name_requests(current: Callable[[], str | None]) -> None:
-    """From now on records carry the id of the request under way, whatever handler writes them."""
+def name_requests(current: Callable[[], Mapping[str, str]]) -> None:
+    """From now on records carry the ids of the request under way, whatever handler writes them."""
     for handler in logging.getLogger().handlers:
-        for old in [found for found in handler.filters if isinstance(found, RequestId)]:
+        for old in [found for found in handler.filters if isinstance(found, RequestIds)]:
             handler.removeFilter(old)
-        handler.addFilter(RequestId(current))
+        handler.addFilter(RequestIds(current))

@@ -21,6 +21,7 @@ from app.market.plan import Plan
 from app.market.source import Known, MissingOpen, Source
 from app.model.artefact import ModelSet
 from app.model.features import LATE_FROM, MIN_DAYS, decision_hours, decision_moment, price_11am_of, v6_features
+from app.model.v6 import V6Model
 from app.signals.daily import DailySignal, Vix, daily_signal, vix
 from app.signals.lock import decision_hour, previous_hour, still_stands, validity
 from app.signals.policy import (
@@ -37,6 +38,7 @@ from app.signals.policy import (
     time_multiplier_of,
 )
 from app.signals.store import SignalStore
+from app.stages import SILENT, Stages
 from app.structure import (
     ENOUGH_DAYS,
     Intraday,
@@ -167,7 +169,9 @@ class Pipeline:
         calendar: Calendar,
         clock: Clock,
         notice: Callable[..., None],
+        stages: Stages = SILENT,
     ) -> None:
+        self._stages = stages
         self.models = models
         self.store = store
         self.clock = clock
@@ -204,6 +208,7 @@ class Pipeline:
         _refuse_without_key(list(signals.values()))
         session = self._calendar.session_at(at)
         hour = decision_hour(session, at) if session is not None and session.is_open(at) else None
+        self._stages.note(tickers=",".join(tickers), hour=hour, source=self.plan.source)
         clock_hour = at.astimezone(NY).hour
         next_session = self._calendar.session(self._calendar.next_trading_day(at))
         assert next_session is not None
@@ -243,14 +248,16 @@ class Pipeline:
         except PredictError as exc:
             return Structure(ticker, signal, signal.market.price, signal.market.today_open, fault=exc)
         signal = replace(signal, market=_aged(signal.market, view, minutes.stale))
-        intraday = analyse(ticker, view, v6=_probabilities(signal)) if view.resolved else None
+        with self._stages("compute-structure", ticker=ticker):
+            intraday = analyse(ticker, view, v6=_probabilities(signal), stages=self._stages) if view.resolved else None
+            swing = analyse_swing(ticker, view) if len(view.days) >= ENOUGH_DAYS else None
         return Structure(
             ticker=ticker,
             signal=signal,
             price=_last_close(view.minutes) or signal.market.price or _last_close(view.days),
             today_open=self._known_open(ticker, at),
             intraday=intraday,
-            swing=analyse_swing(ticker, view) if len(view.days) >= ENOUGH_DAYS else None,
+            swing=swing,
             minutes=len(view.minutes),
             days=len(view.days),
             minutes_fault=minutes_fault,
@@ -305,10 +312,12 @@ class Pipeline:
             raise _NotYet(f"the bars up to {hour}:00 are not all here yet")
         intraday = self._source.intraday(ticker, at).bars
         before = self._calendar.days_before(session.day, MIN_DAYS)
-        found = v6_features(session, hour, intraday, daily, official, before)
-        model = self.models.models.get(ticker)
-        if model is None:
-            raise Unavailable(f"no model for {ticker}", part="models", code="MODEL_UNAVAILABLE")
+        with self._stages("compute-v6", ticker=ticker, hour=hour, source=self.plan.source) as stage:
+            found = v6_features(session, hour, intraday, daily, official, before)
+            model = self._model(ticker)
+            stage.set(model=model.model_id)
+            prediction = model.predict(hour, found)
+        self._notice("predicted", ticker=ticker, inputs=found.inputs)
         locked_at, expires_at = validity(session, hour)
         basis = Basis(
             ticker=ticker,
@@ -323,7 +332,14 @@ class Pipeline:
             locked_at=locked_at,
             expires_at=expires_at,
         )
-        return decide(basis, model.predict(hour, found))
+        with self._stages("policy", ticker=ticker, hour=hour):
+            return decide(basis, prediction)
+
+    def _model(self, ticker: str) -> V6Model:
+        model = self.models.models.get(ticker)
+        if model is None:
+            raise Unavailable(f"no model for {ticker}", part="models", code="MODEL_UNAVAILABLE")
+        return model
 
     def _open_signal(self, ticker: str, session: Session, at: datetime, keep: bool) -> TickerSignal:
         """In an open market: the hour's locked signal, that of the hour before while its time runs, or a gate."""
@@ -338,6 +354,7 @@ class Pipeline:
     def _locked(self, ticker: str, session: Session, hour: int, keep: bool) -> TickerSignal:
         """The hour's signal from the record, or computed now, and then locked if it is to be kept."""
         kept = self.store.get(ticker, session.day, hour)
+        self._notice("looked_up", cache="record", outcome="miss" if kept is None else "hit")
         if kept is not None:
             return TickerSignal(ticker, kept.session, Market(), kept, recorded=True)
         decision = self.compute(ticker, session, hour)
@@ -446,7 +463,8 @@ class Pipeline:
         today = ny_day(at) == ny_day(self.clock())
         for ticker in _known_of(tickers):
             if today and self._source.is_followed(ticker):
-                continue
+                with self._stages("fetch-data", ticker=ticker, cache="followed"):
+                    continue
             if traded:
                 self._source.refresh(ticker, at)
             else:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import Unavailable
+from app.stages import SILENT, Stages
 
 BUSY_S = 0.05
 PATIENCE_S = 5.0
@@ -25,8 +26,9 @@ class Database:
     Waiting for another writer sleeps in Python, so other greenlets of the process go on.
     """
 
-    def __init__(self, path: Path, schema: str, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, path: Path, schema: str, patience_s: float = PATIENCE_S, stages: Stages = SILENT) -> None:
         self.path = path
+        self._stages = stages
         self._patience_s = patience_s
         self._lock = threading.RLock()
         with self._saying("open"):
@@ -43,13 +45,13 @@ class Database:
 
     def rows(self, sql: str, args: Sequence[Any] = ()) -> list[Any]:
         """All rows of a query."""
-        with self._lock, self._saying("read"):
+        with self._stages("sqlite", operation="read", file=self.path.name), self._lock, self._saying("read"):
             return self._connection.execute(sql, args).fetchall()
 
     @contextmanager
     def transaction(self) -> Iterator[Database]:
         """All of the block's writes, or none of them."""
-        with self._lock:
+        with self._stages("sqlite", operation="transaction", file=self.path.name), self._lock:
             self._patiently("BEGIN IMMEDIATE")
             try:
                 yield self
@@ -61,7 +63,8 @@ class Database:
 
     def write(self, sql: str, args: Sequence[Any] = ()) -> int:
         """One statement; returns the number of rows it changed. Outside a transaction it is one of its own."""
-        return self._patiently(sql, args).rowcount
+        with self._stages("sqlite", operation="write", file=self.path.name):
+            return self._patiently(sql, args).rowcount
 
     def write_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """One statement for many rows, inside a transaction."""

@@ -66,6 +66,10 @@ class Asked(Protocol):
     def version(self) -> int: ...
     @property
     def path(self) -> str: ...
+    @property
+    def trace_id(self) -> str: ...
+
+    code: str | None
 
 
 class Answer(NamedTuple):
@@ -96,8 +100,9 @@ def _handle(exc: Exception) -> Response:
 
 
 def explain(exc: Exception, asked: Asked) -> Answer:
-    """Any error, in the shape of the version that was asked for."""
+    """Any error, in the shape of the version that was asked for; `asked.code` is its code from then on."""
     told = _told(exc, asked)
+    asked.code = told.code
     shape, content_type = (_v1, "application/json") if asked.version == 1 else (_problem, "application/problem+json")
     body = json.dumps(shape(told, asked)).encode() + b"\n"
     headers = [("Content-Type", content_type), ("Content-Length", str(len(body))), *told.headers]
@@ -155,6 +160,7 @@ def _problem(told: _Told, asked: Asked) -> dict[str, Any]:
         "instance": asked.path[:MAX_INSTANCE],
         "error_code": told.code,
         "request_id": asked.id,
+        "trace_id": asked.trace_id,
     }
     if told.usage is not None:
         body["usage"] = told.usage

@@ -3,7 +3,7 @@ there."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
 
 from blueprints.services import services
 
@@ -26,7 +26,8 @@ def readyz() -> tuple[Response, int]:
 @blueprint.get("/metrics")
 def metrics() -> Response:
     """For Prometheus; operators only (ruling A8)."""
-    return Response(services().metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
+    text, content_type = services().metrics(request.headers.get("Accept"), request.args.getlist("name[]"))
+    return Response(text, content_type=content_type)
 
 
 @blueprint.get("/versions")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -11,6 +11,7 @@ from flask import Flask, current_app, request
 from app.clock import Clock
 from app.market.calendar import Calendar
 from app.pipeline import Pipeline
+from app.stages import Stages
 
 EXTENSION = "predict-server"
 EXCHANGE = "predict.exchange"
@@ -37,6 +38,8 @@ class Exchange(Protocol):
     def version(self) -> int: ...
 
     keep: Keep | None
+    code: str | None
+    trace_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class Services:
     ready       None if this process may serve, else why not
     start       begin to work in the background; whoever serves calls it once, after any fork
     keep        what bounds an answer that is begun now
-    metrics     the text of `/metrics`
+    metrics     text and content type of `/metrics`, for an Accept header and the metrics named
+    stages      where the time of an answer goes
     versions    the API's versions, as `GET /versions` shows them
     stop        from now on `ready` says that the process is stopping, and nothing new is begun in the background
     close       let go of files; the last thing a process does
@@ -63,7 +67,8 @@ class Services:
     uptime_s: Callable[[], float]
     ready: Callable[[], str | None]
     keep: Callable[[], Keep]
-    metrics: Callable[[], bytes]
+    metrics: Callable[[str | None, Sequence[str]], tuple[str, str]]
+    stages: Stages
     versions: Callable[[], Iterable[Mapping[str, Any]]]
     start: Callable[[], None]
     stop: Callable[[], None]

@@ -23,18 +23,25 @@ from middleware.hygiene import Hosts, Hygiene, bound_requests, read_bodies
 from middleware.identity import Addresses, Key, Keys, Network
 from middleware.keeping import Answers, Keeping
 from middleware.limiting import Crowd, Limits, bound_crowds, limit_requests
+from middleware.spans import Calls, Reply
+from middleware.tracing import instrument, outgoing
 from middleware.versioning import Table, Versioning
+from middleware.watching import Watch, watch
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
+__all__ = ["Door", "Watch", "install", "measure", "outgoing", "watch", "wrap"]
+
 R = TypeVar("R")
+A = TypeVar("A", bound=Reply)
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
     """What the layers need.
 
+    watch                         traces and durations
     explain, tell, now, epoch     shape of errors, access log, real seconds (monotonic, since 1970)
     hosts, origins, behind_proxy  which are answered, which may read v2, whether the proxy's headers are believed
     neutral, probes, operations   paths of no version; of the platform; for operators
@@ -44,6 +51,7 @@ class Door:
     answers, market_now, revision kept answers, market time (seconds since 1970), changes of the core
     """
 
+    watch: Watch
     explain: Callable[[Exception, Exchange], Explained]
     tell: Callable[[Line], None]
     now: Callable[[], float]
@@ -70,7 +78,9 @@ class Door:
 
 Layer = Callable[["WSGIApplication", Door], "WSGIApplication"]
 LAYERS: tuple[Layer, ...] = (
-    lambda app, door: Exchanges(app, door.explain, door.limits.count, door.tell, door.now, door.epoch),
+    lambda app, door: Exchanges(
+        app, door.explain, door.limits.count, door.tell, door.watch.tracing, door.watch.latencies, door.now, door.epoch
+    ),
     lambda app, door: Addresses(app, door.allowed, behind_proxy=door.behind_proxy, with_keys=door.find is not None),
     lambda app, door: Hygiene(app, behind_proxy=door.behind_proxy),
     lambda app, door: Cors(app, door.origins, door.operations),
@@ -87,6 +97,7 @@ LAYERS: tuple[Layer, ...] = (
     lambda app, door: Keeping(app, door.answers, door.limits, door.market_now, door.revision),
 )
 IN_FLASK: tuple[Callable[[Flask, Door], None], ...] = (
+    lambda app, door: instrument(app, door.watch.exporting.provider) if door.watch.exporting else None,
     lambda app, door: bound_requests(app),
     lambda app, door: limit_requests(app, door.limits, door.groups),
     lambda app, door: bound_crowds(app, door.crowds),
@@ -102,6 +113,13 @@ def install(app: Flask, door: Door) -> None:
     for layer in reversed(LAYERS):
         served = layer(served, door)
     app.wsgi_app = served  # type: ignore[method-assign, assignment]
+
+
+def measure(
+    call: Callable[[str, Mapping[str, str]], A], watch: Watch, kind_of: Callable[[str], str], judge: Callable[[A], str]
+) -> Calls[A]:
+    """An outbound call as it is made, each try by itself: inside `wrap`."""
+    return Calls(call, watch.spans, kind_of, judge)
 
 
 def wrap(

@@ -30,6 +30,9 @@ class AccessLog:
         self._thread: threading.Thread | None = None
         self.lost = 0
 
+    def __len__(self) -> int:
+        return len(self._lines)
+
     def __call__(self, line: Line) -> None:
         if len(self._lines) >= self._max:
             self.lost += 1
@@ -66,12 +69,11 @@ class AccessLog:
 
 def as_json_line(line: Line) -> str:
     """Joined by hand from parts that repeat; ids need no escaping, they are checked where they come in."""
-    trace = "null" if line.trace_id is None else f'"{line.trace_id}"'
     whole, part = divmod(int(line.at * 1000), 1000)
     return (
         f'{{"time": "{_second(whole)}.{part:03d}+00:00", "level": "INFO", "logger": "predict.access", '
         f'{_what(line.method, line.route, line.path[:LONGEST_PATH], line.status)}, "request_id": "{line.request_id}", '
-        f'"trace_id": {trace}, "duration_ms": {line.seconds * 1000:.3f}}}\n'
+        f'"trace_id": "{line.trace_id}", "duration_ms": {line.seconds * 1000:.3f}}}\n'
     )
 
 

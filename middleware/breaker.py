@@ -142,7 +142,11 @@ class Breaker(Generic[R]):
         self._lock = threading.Lock()
 
     def __call__(self, path: str, params: Mapping[str, str]) -> R:
-        circuit, permit, change = self._admit(self._kind_of(path))
+        try:
+            circuit, permit, change = self._admit(self._kind_of(path))
+        except Upstream:
+            self._notice("call_withheld", reason="breaker")
+            raise
         try:
             self._tell(circuit, change)
             answer = self._call(path, params)

@@ -6,31 +6,30 @@ An `Exchange` rides in the environment under KEY; every layer, and the routes, r
 
 from __future__ import annotations
 
+import logging
 import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from werkzeug.wsgi import ClosingIterator
-
 from app.errors import PredictError
+from middleware.metrics import Latencies
+from middleware.tracing import Trace, Tracing
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 KEY = "predict.exchange"
-request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The id of the request that is being served; log lines carry it."""
+current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+"""The request that is being served: log lines carry its ids, stages are told to it."""
+
+BROKEN = "INTERNAL"
+log = logging.getLogger("predict")
 
 _safe_id = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}").fullmatch
-_trace_id = re.compile(
-    r"(?!ff)(?!00.{53}.)[0-9a-f]{2}-((?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
-).fullmatch
-"""W3C Trace Context 3.2.2: no all-zero ids, no version ff, nothing behind the flags in version 00."""
-
 Headers = list[tuple[str, str]]
 
 
@@ -81,10 +80,14 @@ class Exchange:
     headers  to be added to the answer      vary     request headers that the answer depends on
     keep     set by a route whose answer may be given again
     inside   the crowd that the request is part of, if its group is bounded
+    trace    its place in a trace           stages   seconds by name, of those that are over
+    code     of the error it is answered with
+    cache    `kept`: given again, `made`: by a route whose answers may be kept
     finishing  run on the answer's headers before they go out, errors' too
     """
 
     id: str
+    trace: Trace
     path: str = ""
     method: str = "GET"
     origin: str | None = None
@@ -99,6 +102,9 @@ class Exchange:
     keep: Keep | None = None
     inside: Any = None
     status: int = 0
+    code: str | None = None
+    cache: str | None = None
+    stages: dict[str, float] = field(default_factory=dict)
     finishing: list[Callable[[Exchange, Headers], None]] = field(default_factory=list)
 
     def finish(self, headers: Headers) -> None:
@@ -111,13 +117,22 @@ class Exchange:
         for finish in self.finishing:
             finish(self, headers)
         headers += self.headers
-        headers.append(("X-Request-Id", self.id))
+        headers += (("X-Request-Id", self.id), ("Server-Timing", self.timing()))
         if not self.neutral:
             headers.append(("X-API-Version", str(self.version)))
         if self.vary:
             headers.append(("Vary", ", ".join(self.vary)))
         if self.quota is not None:
             headers += quota_headers(self.quota)
+
+    @property
+    def trace_id(self) -> str:
+        return self.trace.id
+
+    def timing(self) -> str:
+        """The stages in ms, and the trace (W3C Server Timing; `traceparent` as browsers' tracing reads it)."""
+        stages = [f"{name};dur={seconds * 1000:.1f}" for name, seconds in self.stages.items()]
+        return ", ".join([*stages, f'traceparent;desc="{self.trace.header}"'])
 
 
 def quota_headers(quota: Quota) -> Headers:
@@ -136,7 +151,7 @@ class Line(NamedTuple):
 
     at: float
     request_id: str
-    trace_id: str | None
+    trace_id: str
     method: str
     route: str | None
     path: str
@@ -144,9 +159,43 @@ class Line(NamedTuple):
     seconds: float
 
 
+class Body:
+    """An answer's bytes, followed to the last: `ended(error)` hears once that they are out, or what broke them off. A caller
+    who leaves ends them too, without an error."""
+
+    def __init__(self, body: Iterable[bytes], ended: Callable[[BaseException | None], None]) -> None:
+        self._body = body
+        self._pieces = iter(body)
+        self._ended = ended
+        self._broken: BaseException | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._pieces)
+        except StopIteration:
+            raise
+        except BaseException as exc:
+            self._broken = exc
+            raise
+
+    def close(self) -> None:
+        close = getattr(self._body, "close", None)
+        try:
+            if close is not None:
+                close()
+        except BaseException as exc:
+            self._broken = exc
+            raise
+        finally:
+            self._ended(self._broken)
+
+
 class Exchanges:
     """The layer. `explain(error, exchange)` shapes an error; `count(exchange, group)` counts what a layer refused, and raises
-    when that is too much; `tell(line)` hears of every answer."""
+    when that is too much; `tell(line)` hears of every answer, as `tracing` and `latencies` do."""
 
     def __init__(
         self,
@@ -154,6 +203,8 @@ class Exchanges:
         explain: Callable[[Exception, Exchange], Explained],
         count: Callable[[Exchange, str], None],
         tell: Callable[[Line], None],
+        tracing: Tracing,
+        latencies: Latencies,
         now: Callable[[], float],
         epoch: Callable[[], float],
     ) -> None:
@@ -161,13 +212,17 @@ class Exchanges:
         self._explain = explain
         self._count = count
         self._tell = tell
+        self._tracing = tracing
+        self._latencies = latencies
         self._now = now
         self._epoch = epoch
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         began = self._now()
-        exchange = environ[KEY] = _begun(environ)
-        request_id.set(exchange.id)
+        exchange = environ[KEY] = _begun(environ, self._tracing.begin(environ))
+        current.set(exchange)
+        self._latencies.in_flight += 1
+        self._tracing.record(exchange)
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
             exchange.status = int(status[:3])
@@ -179,9 +234,9 @@ class Exchanges:
         except Exception as exc:
             body = self._refuse(exc, environ, start)
         if type(body) is list:
-            self._close(environ, exchange, began)
+            self._end(exchange, began, None)
             return body
-        return ClosingIterator(body, lambda: self._close(environ, exchange, began))
+        return Body(body, lambda broken: self._end(exchange, began, broken))
 
     def _refuse(self, exc: Exception, environ: WSGIEnvironment, start: Callable[..., object]) -> list[bytes]:
         exchange: Exchange = environ[KEY]
@@ -194,35 +249,37 @@ class Exchanges:
         start(status_line(status), headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
-    def _close(self, environ: WSGIEnvironment, exchange: Exchange, began: float) -> None:
+    def _end(self, exchange: Exchange, began: float, broken: BaseException | None) -> None:
+        """The last byte is out. An answer that broke on its way counts as a 500, whatever it began with."""
         took = self._now() - began
-        request_id.set(None)
-        trace = environ.get("HTTP_TRACEPARENT")
-        match = _trace_id(trace) if trace else None
-        self._tell(
-            Line(
-                self._epoch(),
-                exchange.id,
-                match[1] if match else None,
-                environ["REQUEST_METHOD"],
-                exchange.route,
-                exchange.path,
-                exchange.status,
-                took,
-            )
-        )
+        if broken is not None:
+            exchange.status, exchange.code = 500, BROKEN
+            broken.is_told = True  # type: ignore[attr-defined]
+            log.error("the answer to request %s broke on its way", exchange.id, exc_info=broken)
+        self._latencies.in_flight -= 1
+        self._latencies.answered(exchange, took)
+        self._tracing.end(exchange, took, broken)
+        self._tell(_line(exchange, self._epoch(), took))
+        current.set(None)
 
 
-def _begun(environ: WSGIEnvironment) -> Exchange:
+def _line(exchange: Exchange, at: float, took: float) -> Line:
+    asked = exchange.method, exchange.route, exchange.path
+    return Line(at, exchange.id, exchange.trace.id, *asked, exchange.status, took)
+
+
+def _begun(environ: WSGIEnvironment, trace: Trace) -> Exchange:
     """Holds nothing of the environment, which holds it: a circle would leave both to the garbage collector."""
     asked = environ["PATH_INFO"], environ["REQUEST_METHOD"], environ.get("HTTP_ORIGIN")
-    return Exchange(_id_of(environ), *asked)
+    return Exchange(_id_of(environ, trace), trace, *asked)
 
 
-def _id_of(environ: WSGIEnvironment) -> str:
-    """The caller's id if it is short and harmless, else a new one."""
-    given = environ.get("HTTP_X_REQUEST_ID")
-    return given if given is not None and _safe_id(given) else f"{random.getrandbits(128):032x}"
+def _id_of(environ: WSGIEnvironment, trace: Trace) -> str:
+    """The caller's id if it is short and harmless, else that of the trace if the request began it, else a new one."""
+    given: str | None = environ.get("HTTP_X_REQUEST_ID")
+    if given is not None and _safe_id(given):
+        return given
+    return trace.id if trace.parent is None else f"{random.getrandbits(128):032x}"
 
 
 def status_line(status: int) -> str:

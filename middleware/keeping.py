@@ -54,7 +54,7 @@ class Kept(NamedTuple):
 
 class Answers:
     """The answers kept, by version, path and query; the ones used longest ago go first. Safe between threads. `given`: how
-    many were given again (`kept`), and made to be kept (`made`)."""
+    many were given again (`hit`), and made to be kept (`miss`)."""
 
     def __init__(self, max_answers: int = MAX_ANSWERS, max_bytes: int = MAX_BYTES) -> None:
         self._max_answers = max_answers
@@ -62,7 +62,7 @@ class Answers:
         self._lock = threading.Lock()
         self._kept: OrderedDict[Address, Kept] = OrderedDict()
         self.bytes = 0
-        self.given: Counter[str] = Counter()
+        self.given: Counter[tuple[str, ...]] = Counter()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -115,7 +115,8 @@ class Keeping:
             return self._ask(address, environ, start_response)
         exchange.route, exchange.group = kept.route, kept.group
         self._limits.count(exchange, kept.group)
-        self._answers.given["kept"] += 1
+        exchange.cache = "kept"
+        self._answers.given["hit",] += 1
         return kept.give(environ, start_response, now)
 
     def _ask(self, address: Address, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -133,7 +134,8 @@ class Keeping:
             start_response(*started)
             return body if environ["REQUEST_METHOD"] == "GET" else _unsent(body)
         kept = _kept(exchange, exchange.keep, started[1], _whole(body))
-        self._answers.given["made"] += 1
+        exchange.cache = "made"
+        self._answers.given["miss",] += 1
         now = self._now()
         is_good = kept.is_good(now, self._revision())
         if is_good and len(address[2]) <= MAX_QUERY:

@@ -1,52 +1,142 @@
-"""What the door counts, in Prometheus' text format: each bound with how full it is, each decision with how often it fell.
+"""What the server says of itself in numbers, for Prometheus: durations as histograms, all else read when it is asked for.
 
-Values are read when they are asked for; counting costs a request one addition.
+Counting costs a request a few additions. The text comes out of prometheus-flask-exporter, which speaks both of Prometheus'
+formats; with several workers it holds the series of all of them (middleware/workers.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import GC_COLLECTOR, CollectorRegistry, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_flask_exporter import PrometheusMetrics
 
 Values = Mapping[tuple[str, ...], float]
 
+REQUEST_EDGES: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Seconds; one is 2.0, where the alert is."""
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+STAGE_EDGES: Final = (0.0005, *REQUEST_EDGES)
+CALL_EDGES: Final = (*STAGE_EDGES, 20.0)
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
+OTHER: Final = "other"
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Figure(Protocol):
     """One metric: `read()` gives its value for each tuple of label values; counters end in `_total`."""
 
-    name: str
-    help: str
-    read: Callable[[], Values]
-    labels: Sequence[str] = ()
+    @property
+    def name(self) -> str: ...
+    @property
+    def help(self) -> str: ...
+    @property
+    def labels(self) -> Sequence[str]: ...
+    @property
+    def read(self) -> Callable[[], Values]: ...
 
 
-def single(read: Callable[[], float]) -> Callable[[], Values]:
-    """A reading without labels."""
-    return lambda: {(): read()}
+class Answered(Protocol):
+    """What is counted of a request (`Exchange`)."""
+
+    trace: Any
+    method: str
+    version: int
+    route: str | None
+    status: int
+    code: str | None
 
 
-class Readings(Collector):
-    """The metrics of one server."""
+class Latencies:
+    """The histograms: of requests, of stages, of calls to the provider; and what is counted beside them."""
 
-    def __init__(self, readings: Sequence[Reading]) -> None:
-        self._readings = readings
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.in_flight = 0
+        self.errors: dict[tuple[str, ...], float] = {}
+        self._requests = self._histogram(
+            "predict_request_seconds",
+            "Requests, to the last byte of their answers; an answer that broke on its way has status 500",
+            ("route", "method", "status", "version"),
+            REQUEST_EDGES,
+        )
+        self._stages = self._histogram("predict_stage_seconds", "Stages of making an answer", ("stage",), STAGE_EDGES)
+        self._calls = self._histogram(
+            "predict_polygon_call_seconds", "Calls to the market-data provider", ("kind", "outcome"), CALL_EDGES
+        )
+        self._children: dict[tuple[str | None, str, int, int], Histogram] = {}
+
+    def answered(self, asked: Answered, seconds: float) -> None:
+        """A request is over."""
+        key = asked.route, asked.method, asked.status, asked.version
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = self._child(*key)
+        child.observe(seconds, _exemplar(asked.trace))
+        if asked.code is not None:
+            self.errors[asked.code,] = self.errors.get((asked.code,), 0) + 1
+
+    def staged(self, name: str, seconds: float) -> None:
+        """A stage is over."""
+        self._stages.labels(name).observe(seconds)
+
+    def called(self, kind: str, outcome: str, seconds: float) -> None:
+        """A call to the provider is over."""
+        self._calls.labels(kind, outcome).observe(seconds)
+
+    def _child(self, route: str | None, method: str, status: int, version: int) -> Histogram:
+        known = method if method in METHODS else OTHER
+        return self._requests.labels(route or "none", known, str(status), str(version))
+
+    def _histogram(self, name: str, text: str, labels: Sequence[str], edges: Sequence[float]) -> Histogram:
+        return Histogram(name, text, labels, buckets=edges, registry=self.registry)
+
+
+def _exemplar(trace: Any) -> dict[str, str] | None:
+    """The trace of a request that is recorded: only that one can be looked up."""
+    return None if trace.span is None else {"trace_id": trace.id, "span_id": trace.span_id}
+
+
+class Figures(Collector):
+    """Metrics whose values are read when they are asked for."""
+
+    def __init__(self, figures: Sequence[Figure]) -> None:
+        self._figures = figures
 
     def collect(self) -> Iterable[Metric]:
-        for reading in self._readings:
-            family = CounterMetricFamily if reading.name.endswith("_total") else GaugeMetricFamily
-            metric = family(reading.name, reading.help, labels=reading.labels)
-            for labels, value in reading.read().items():
+        for figure in self._figures:
+            family = CounterMetricFamily if figure.name.endswith("_total") else GaugeMetricFamily
+            metric = family(figure.name, figure.help, labels=figure.labels)
+            for labels, value in figure.read().items():
                 metric.add_metric(labels, value)
             yield metric
 
 
-def exposition(readings: Sequence[Reading]) -> Callable[[], bytes]:
-    """Gives the text of `/metrics`."""
-    registry = CollectorRegistry()
-    registry.register(Readings(readings))
-    return lambda: generate_latest(registry)
+class Exposition:
+    """The text of `/metrics`. `gathered(registry)`: the registry whose series are shown, this process's own by default."""
+
+    def __init__(
+        self,
+        latencies: Latencies,
+        figures: Sequence[Figure],
+        gathered: Callable[[CollectorRegistry], Collector] | None = None,
+    ) -> None:
+        self.registry = latencies.registry
+        self.registry.register(Figures(figures))
+        ProcessCollector(registry=self.registry)
+        self.registry.register(GC_COLLECTOR)
+        self._gathered = gathered
+
+    def __call__(self, accept: str | None, names: Sequence[str]) -> tuple[str, str]:
+        """Text and content type, as the scraper accepts it; only the metrics named, if any are."""
+        shown = self.registry
+        if self._gathered is not None:
+            shown = CollectorRegistry()
+            shown.register(self._gathered(self.registry))
+        exporter = PrometheusMetrics(None, path=None, export_defaults=False, group_by="url_rule", registry=shown)
+        text, content_type = exporter.generate_metrics(accept, list(names) or None)
+        return text, content_type

@@ -11,6 +11,7 @@ import hashlib
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
 
@@ -150,8 +151,13 @@ class RedisWindows:
     Redis does not answer within `patience_s`, or does not know the script: then `connect` again."""
 
     def __init__(
-        self, url: str, epoch: Callable[[], float] | None = None, patience_s: float = REDIS_PATIENCE_S
+        self,
+        url: str,
+        epoch: Callable[[], float] | None = None,
+        patience_s: float = REDIS_PATIENCE_S,
+        stages: Callable[..., AbstractContextManager[Any]] = lambda name: nullcontext(),
     ) -> None:
+        self._stages = stages
         self._redis = redis.Redis.from_url(
             url,
             max_connections=REDIS_CONNECTIONS,
@@ -173,6 +179,14 @@ class RedisWindows:
     def take(self, key: str, limit: int, window_s: int, amount: int = 1) -> Taken:
         ask = _Ask(PREFIX + key, self._time(), window_s * 1_000_000, limit, amount)
         self._waiting.append(ask)
+        with self._stages("redis"):
+            self._settled(ask)
+        if ask.answer is None:
+            raise redis.ConnectionError("the request was not counted") from ask.error
+        allowed, used, first, at = ask.answer
+        return Taken(bool(allowed), used, first, at)
+
+    def _settled(self, ask: _Ask) -> None:
         if not self._turn.acquire(timeout=2 * self._patience_s):
             raise redis.TimeoutError("the round trip before this one does not end")
         try:
@@ -180,10 +194,6 @@ class RedisWindows:
                 self._round_trip()
         finally:
             self._turn.release()
-        if ask.answer is None:
-            raise redis.ConnectionError("the request was not counted") from ask.error
-        allowed, used, first, at = ask.answer
-        return Taken(bool(allowed), used, first, at)
 
     def forget(self, key: str) -> None:
         self._redis.delete(PREFIX + key)

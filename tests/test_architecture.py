@@ -11,9 +11,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ORDER = (
     "app.errors",
+    "app.stages",
     "app.versions",
     "app.keys",
     "app.logs",
+    "app.news",
     "app.sqlite",
     "app.market",
     "app.structure",
@@ -22,6 +24,8 @@ ORDER = (
     "app.pipeline",
     "app.follower",
     "app.live",
+    "app.core",
+    "app.figures",
     "blueprints",
     "app.factory",
     "wsgi",
@@ -52,7 +56,7 @@ PURE_MAY_IMPORT = {
         "itertools",
         "math",
     ),
-    *("typing", "zoneinfo", "numpy", "app.errors"),
+    *("typing", "zoneinfo", "numpy", "app.errors", "app.stages"),
 }
 CALENDAR_MAY_ALSO = {"holidays"}
 WEB = {"flask", "werkzeug", "socketio", "flask_socketio", "blueprints", "middleware"}

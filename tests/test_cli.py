@@ -155,7 +155,8 @@ def provider() -> Iterator[StandIn]:
 
 def backfill(provider: StandIn, folder: Path, days: int = 30) -> subprocess.CompletedProcess[str]:
     asked = ("backfill", "--days", str(days), "--ticker", "SPY")
-    return run(*asked, POLYGON_API_KEY=WORLD_KEY, POLYGON_BASE_URL=provider.address, DATA_DIR=folder)
+    key, where = {"POLYGON_API_KEY": WORLD_KEY, "POLYGON_CALLS_PER_MINUTE": "60"}, provider.address
+    return run(*asked, **key, POLYGON_BASE_URL=where, DATA_DIR=folder)
 
 
 def minute_calls(provider: StandIn) -> int:

@@ -22,6 +22,7 @@ from app.clock import Timer
 from app.errors import BudgetSpent, Unavailable
 from app.market.polygon import KEY_REFUSED, Reply
 from app.sqlite import Database
+from app.stages import SILENT, Stages
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (ticket INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT, priority INTEGER, ended REAL);
@@ -120,8 +121,10 @@ class Budget:
         limit: Limit,
         timer: Timer,
         notice: Callable[..., None],
+        stages: Stages = SILENT,
     ) -> None:
         self.limit = limit
+        self._stages = stages
         self._key = blake2s(key.encode(), digest_size=8).hexdigest()
         self._timer = timer
         self._notice = notice
@@ -130,7 +133,7 @@ class Budget:
         self._strikes = 0
         self._lock = threading.Lock()
         try:
-            self._db = Database(path, SCHEMA)
+            self._db = Database(path, SCHEMA, stages=stages)
         except Unavailable as exc:
             self._db = self._in_memory(exc)
 
@@ -150,6 +153,7 @@ class Budget:
                 if ticket is not None:
                     return ticket
                 if self._timer.now() + wait > current.ends:
+                    self._notice("call_withheld", reason="budget")
                     raise BudgetSpent(
                         f"the data plan's call budget is spent, the next call may go in {wait:.0f} s",
                         retry_after=max(1.0, wait),
@@ -207,6 +211,7 @@ class Budget:
         """(ticket, 0) or (None, seconds until it is worth asking again). Raises Unavailable for a refused key."""
         pauses, now = self._pauses(db), self._timer.epoch()
         if "key" in pauses:
+            self._notice("call_withheld", reason="key")
             raise Unavailable(KEY_REFUSED, part="api_key", code="DATA_FETCH_ERROR")
         if pauses:
             return None, pauses["limit"] - now
@@ -274,4 +279,4 @@ class Budget:
 
     def _in_memory(self, why: Unavailable) -> Database:
         self._notice("budget_in_memory", error=why.message)
-        return Database(MEMORY, SCHEMA)
+        return Database(MEMORY, SCHEMA, stages=self._stages)

@@ -17,6 +17,7 @@ from app.errors import Unavailable
 from app.market.bars import Bars, Span, no_bars, to_ms
 from app.market.calendar import ONE_DAY, midnight_ms
 from app.sqlite import Database
+from app.stages import SILENT, Stages
 
 T = TypeVar("T")
 SCHEMA = """
@@ -34,11 +35,11 @@ CREATE TABLE IF NOT EXISTS covered (
 class BarCache:
     """Completed days by (ticker, span). `notice(event, **fields)` hears of writes that failed."""
 
-    def __init__(self, path: Path, notice: Callable[..., None]) -> None:
+    def __init__(self, path: Path, notice: Callable[..., None], stages: Stages = SILENT) -> None:
         self._notice = notice
         self._db: Database | None = None
         try:
-            self._db = Database(path, SCHEMA)
+            self._db = Database(path, SCHEMA, stages=stages)
         except Unavailable as exc:
             notice("cache_unavailable", error=exc.message)
 

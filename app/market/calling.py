@@ -75,6 +75,15 @@ def failed(reply: Reply) -> bool:
     return _passing(reply) or reply.took_s > SLOW_S
 
 
+def outcome(reply: Reply) -> str:
+    """How a single call ended: `ok`, `slow` (good, but too late), `limited` (429), `refused` (any other 4xx), `failed`."""
+    if _passing(reply):
+        return "failed"
+    if reply.status == 429:
+        return "limited"
+    return "refused" if reply.status >= 400 else "slow" if reply.took_s > SLOW_S else "ok"
+
+
 def kind_of(path: str) -> str:
     """The kinds of call that fail separately: bars by span, snapshots, market status."""
     for prefix, kind in PREFIXES.items():

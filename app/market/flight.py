@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
 from app.errors import PredictError, TryLater, Upstream
+from app.stages import SILENT, Stages
 
 T = TypeVar("T")
 MAX_WAITING = 64
@@ -39,12 +40,14 @@ def afresh(exc: PredictError) -> PredictError:
 
 
 class SingleFlight(Generic[T]):
-    """Runs fetches on a bounded pool. A fetch that misses a caller's deadline goes on for the others."""
+    """Runs fetches on a bounded pool. A fetch that misses a caller's deadline goes on for the others; it is part of the stage
+    that began it, and the stages of those who join are linked to that one."""
 
-    def __init__(self, workers: int = 10) -> None:
+    def __init__(self, workers: int = 10, stages: Stages = SILENT) -> None:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="fetch")
         self._lock = threading.Lock()
-        self._running: dict[Hashable, Future[T]] = {}
+        self._stages = stages
+        self._running: dict[Hashable, tuple[Future[T], object]] = {}
 
     def run(self, key: Hashable, fetch: Callable[[], T], timeout_s: float) -> T:
         """The result of `fetch`, its own or a running twin's.
@@ -60,18 +63,23 @@ class SingleFlight(Generic[T]):
         except TimeoutError:
             raise Upstream("the market data did not arrive within the request's time", retry_after=5) from None
 
-    def start(self, key: Hashable, fetch: Callable[[], T]) -> None:
-        """Begin `fetch` unless a twin runs or too many do; waits for nothing and raises nothing."""
+    def start(self, key: Hashable, fetch: Callable[[], T]) -> Future[T] | None:
+        """Begin `fetch` unless a twin runs, and return what it will have found; None if too many run. Waits for nothing and
+        raises nothing."""
         with suppress(TryLater):
-            self._submitted(key, fetch)
+            return self._submitted(key, fetch)
+        return None
 
     def _submitted(self, key: Hashable, fetch: Callable[[], T]) -> Future[T]:
         with self._lock:
-            future = self._running.get(key)
-            if future is None:
-                if len(self._running) >= MAX_WAITING:
-                    raise TryLater("too many fetches of market data are under way", retry_after=5)
-                future = self._running[key] = self._pool.submit(self._fetch, key, fetch)
+            running = self._running.get(key)
+            if running is not None:
+                self._stages.link(running[1])
+                return running[0]
+            if len(self._running) >= MAX_WAITING:
+                raise TryLater("too many fetches of market data are under way", retry_after=5)
+            future = self._pool.submit(self._fetch, key, self._stages.carried(fetch))
+            self._running[key] = future, self._stages.mark()
             return future
 
     def runs(self, key: Hashable) -> bool:

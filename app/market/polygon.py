@@ -218,8 +218,8 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 class HttpTransport:
     """Calls the provider over HTTP with a bearer key (polygon.md 1).
 
-    `connect_s` and `read_s` bound one socket operation each, `total_s` the whole call. Redirects are not followed:
-    the key goes to the configured host only.
+    `connect_s` and `read_s` bound one socket operation each, `total_s` the whole call; `headers()` go with each. Redirects are
+    not followed: the key goes to the configured host only.
     """
 
     def __init__(
@@ -231,7 +231,9 @@ class HttpTransport:
         read_s: float = 15.0,
         total_s: float = 20.0,
         pool: int = 10,
+        headers: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
+        self._headers = headers
         self._base_url = base_url
         self._timeouts = (connect_s, read_s)
         self._total_s = total_s
@@ -243,7 +245,12 @@ class HttpTransport:
         began = time.monotonic()
         try:
             response = self._session.get(
-                self._base_url + path, params=params, timeout=self._timeouts, stream=True, allow_redirects=False
+                self._base_url + path,
+                params=params,
+                headers=self._headers(),
+                timeout=self._timeouts,
+                stream=True,
+                allow_redirects=False,
             )
             with response:
                 body = _json_or_none(_read(response, began + self._total_s))

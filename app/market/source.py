@@ -8,6 +8,7 @@ memory; the others are fetched by who asks first, for all who ask.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any, Protocol
@@ -23,6 +24,7 @@ from app.market.calendar import NY, ONE_DAY, Calendar, Session, midnight_ms, ny,
 from app.market.flight import Recent, SingleFlight, afresh
 from app.market.plan import Entitlement, Plan
 from app.market.polygon import OUTSIDE, Aggregates, NotFound, Polygon
+from app.stages import SILENT, Stages
 
 HISTORY = timedelta(days=730)
 STALE_AFTER = timedelta(minutes=15)
@@ -74,6 +76,8 @@ Key = tuple[Any, ...]
 """What a fetch is known by: its ticker first or second, its day last."""
 
 Notice = Callable[..., None]
+FETCH, AWAIT = "fetch-data", "await-data"
+"""Stages: bars are brought; another's fetch is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +145,10 @@ class Source:
         plan: Plan,
         notice: Notice,
         timer: Timer | None = None,
+        stages: Stages = SILENT,
     ) -> None:
         self._plan = plan
+        self._stages = stages
         self._provider_delays = False
         self._end_of_day = False
         self._entitlement: Entitlement | None = None
@@ -156,8 +162,8 @@ class Source:
         self._calendar = calendar
         self._clock = clock
         self._notice = notice
-        self._flight: SingleFlight[Any] = SingleFlight(TODAY_WORKERS)
-        self._history: SingleFlight[Any] = SingleFlight(HISTORY_WORKERS)
+        self._flight: SingleFlight[Any] = SingleFlight(TODAY_WORKERS, stages)
+        self._history: SingleFlight[Any] = SingleFlight(HISTORY_WORKERS, stages)
         self._kept: Recent[Known] = Recent(KEPT_SERIES)
         self._failed: Recent[Failure] = Recent(KEPT_SERIES)
 
@@ -205,13 +211,11 @@ class Source:
 
     def refresh(self, ticker: str, at: datetime) -> None:
         """Start what a current answer about `ticker` needs and has not: its days, its bars of the day. Waits for nothing."""
-        self.refresh_days(ticker, ny_day(at))
-        for span in dict.fromkeys((self.plan.signal_span, Span.MINUTE)):
-            self._start(ticker, span, ny_day(at))
+        self._start_all(ticker, dict.fromkeys((Span.DAY, self.plan.signal_span, Span.MINUTE)), ny_day(at))
 
     def refresh_days(self, ticker: str, day: date) -> None:
         """Start the fetch of the daily bars before `day` unless they are here. Waits for nothing."""
-        self._start(ticker, Span.DAY, day)
+        self._start_all(ticker, (Span.DAY,), day)
 
     def is_ready(self, ticker: str, until: datetime) -> bool:
         """Whether memory alone holds the day's signal bars up to `until`."""
@@ -309,6 +313,25 @@ class Source:
         ends += [at + timedelta(seconds=1)] * bool(due)
         return min(turns + [end for end in ends if end > at])
 
+    def age_s(self, ticker: str, at: datetime) -> float | None:
+        """Market seconds since the end of the day's newest bar in memory, since the open while there is none; None on a day
+        without trading."""
+        session = self._calendar.session_at(at)
+        if session is None:
+            return None
+        kept = [self._kept.get((ticker, span, session.day)) for span in (self.plan.signal_span, Span.MINUTE)]
+        bars = [known.bars.until(at) for known in kept if known is not None]
+        newest = [from_ms(int(found.end[-1])) for found in bars if len(found)]
+        return (at - max(newest, default=session.open)).total_seconds()
+
+    def age_allowed_s(self) -> float:
+        """How old the newest bar of a ticker that is kept current may be: two bars, and their lateness."""
+        return self.plan.lateness.total_seconds() + 2 * self.plan.signal_span.ms / 1000
+
+    def kept(self) -> int:
+        """How many series are kept in memory."""
+        return len(self._kept)
+
     def fetches(self) -> int:
         """How many fetches are under way or queued."""
         return self._flight.waiting() + self._history.waiting()
@@ -364,9 +387,12 @@ class Source:
     def _known(self, ticker: str, span: Span, day: date) -> Known:
         """Fresh bars; of a followed ticker those in memory; else a fetch, and while it fails what is not too old."""
         kept = self._kept.get((ticker, span, day))
-        if kept is not None and self._is_fresh(kept, span, day):
+        fresh = kept is not None and self._is_fresh(kept, span, day)
+        meanwhile = kept is not None and not fresh and self._is_served_meanwhile(kept, ticker, span, day)
+        self._notice("looked_up", cache="memory", outcome="hit" if fresh or meanwhile else "miss")
+        if kept is not None and fresh:
             return kept
-        if kept is not None and self._is_served_meanwhile(kept, ticker, span, day):
+        if kept is not None and meanwhile:
             return kept if span is Span.DAY or self._is_recent(kept, span) else replace(kept, stale=True)
         try:
             known: Known = self._attempt((ticker, span, day), lambda: self._load(ticker, span, day))
@@ -386,19 +412,30 @@ class Source:
     def _is_recent(self, kept: Known, span: Span) -> bool:
         return self._last_final(kept.fetched, span) >= self._last_final(self._clock() - LATE_AFTER, span)
 
-    def _start(self, ticker: str, span: Span, day: date) -> None:
+    def _start_all(self, ticker: str, spans: Iterable[Span], day: date) -> None:
+        """Begin the fetches of these series, as one stage that lasts until they are done."""
+        with self._stages(FETCH, ticker=ticker, day=str(day), cache="miss") as stage:
+            started = [self._start(ticker, span, day) for span in spans]
+            under_way = [future for future in started if future is not None]
+            stage.last_until(under_way)
+            if not under_way:
+                stage.set(cache="hit")
+
+    def _start(self, ticker: str, span: Span, day: date) -> Future[Any] | None:
         """Begin a fetch unless it is not needed, is under way, or failed lately."""
         key, kept = (ticker, span, day), self._kept.get((ticker, span, day))
         if (kept is not None and self._is_fresh(kept, span, day)) or self._recent_failure(key) is not None:
-            return
-        self._flight_of(key).start(key, lambda: self._remembering(key, lambda: self._load(ticker, span, day)))
+            return None
+        return self._flight_of(key).start(key, lambda: self._remembering(key, lambda: self._load(ticker, span, day)))
 
     def _attempt(self, key: Key, fetch: Callable[[], Any]) -> Any:
         """`fetch`, shared with its twins; for a while after a failure that failure again."""
         failed = self._recent_failure(key)
         if failed is not None:
             raise afresh(failed)
-        return self._flight_of(key).run(key, lambda: self._remembering(key, fetch), DEADLINE_S)
+        flight = self._flight_of(key)
+        with self._stages(AWAIT if flight.runs(key) else FETCH, series=" ".join(str(part) for part in key)):
+            return flight.run(key, lambda: self._remembering(key, fetch), DEADLINE_S)
 
     def _recent_failure(self, key: Key) -> PredictError | None:
         failed = self._failed.get(key)
@@ -410,7 +447,7 @@ class Source:
 
     def _remembering(self, key: Key, fetch: Callable[[], Any]) -> Any:
         try:
-            with errand(self._priority(key), PATIENCE_S, self._timer):
+            with self._stages.root("fetch", series=str(key)), errand(self._priority(key), PATIENCE_S, self._timer):
                 return fetch()
         except PredictError as exc:
             self._failed.put(key, Failure(self._clock(), _lasting(exc), afresh(exc)))
@@ -435,7 +472,7 @@ class Source:
         now = self._clock()
         first, last = (self._earliest(day - HISTORY), day - ONE_DAY) if span is Span.DAY else (day, day)
         over = last < ny_day(now)
-        bars, delayed = self._cache.get(ticker, span, first, last) if over else None, False
+        bars, delayed = self._on_disk(ticker, span, first, last) if over else None, False
         if bars is None:
             bars, delayed = self._fetch(ticker, span, first, day, now)
             if over and self._is_settled(bars, span, day, now):
@@ -447,6 +484,11 @@ class Source:
         self._kept.put((ticker, span, day), known)
         self._notice(self._about(day, "bars_known"), ticker=ticker, span=str(span), bars=len(bars))
         return known
+
+    def _on_disk(self, ticker: str, span: Span, first: date, last: date) -> Bars | None:
+        bars = self._cache.get(ticker, span, first, last)
+        self._notice("looked_up", cache="disk", outcome="miss" if bars is None else "hit")
+        return bars
 
     def _about(self, day: date, event: str) -> str:
         """`past_...` if no answer about now can rest on the day: replays of old days change nothing else."""

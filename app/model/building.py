@@ -23,6 +23,7 @@ from app.market.calendar import Calendar
 from app.market.recorded import RecordedBars
 from app.model import evaluation
 from app.model.artefact import ENGINE_VERSION, FAMILY, SCHEMA_VERSION, TARGETS, PolicyStamp, feature_code_hash
+from app.model.drift import bins_of
 from app.model.evaluation import Cell, as_record, summary, walk_forward
 from app.model.features import DECISION_HOURS, FEATURES, MIN_DAYS
 from app.model.training import Fitted, Rows, build_rows, candidates, fit_slot, slot_rows
@@ -131,6 +132,7 @@ def _identity(found: Study, policy: PolicyStamp) -> dict[str, Any]:
         "feature_cols": list(FEATURES),
         "feature_code_hash": feature_code_hash(),
         "feature_ranges": _ranges(found.rows),
+        "feature_bins": bins_of(found.rows.x[:, : len(FEATURES)]),
         "min_days": MIN_DAYS,
         "thresholds": {"long": policy.long, "short": policy.short},
         "data": {

@@ -21,6 +21,7 @@ from app.market.flight import Recent
 from app.market.source import OfficialOpen
 from app.signals.policy import Decision
 from app.sqlite import Database
+from app.stages import SILENT, Stages
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS signals (
@@ -60,6 +61,10 @@ class SignalStore(Protocol):
         """Drop the opens of the days before: a split re-based their prices. Signals stay as they were said."""
         ...
 
+    def verify(self, day: date) -> None:
+        """Compare what was said of `day` with the record, and tell of each signal that is not what was said."""
+        ...
+
     def degraded(self) -> str | None:
         """Why writes are failing, or None."""
         ...
@@ -70,7 +75,8 @@ class SignalStore(Protocol):
 class SqliteStore:
     """The store of one machine: a SQLite file that several processes may share."""
 
-    def __init__(self, path: Path, notice: Callable[..., None]) -> None:
+    def __init__(self, path: Path, notice: Callable[..., None], stages: Stages = SILENT) -> None:
+        self._stages = stages
         self._path = path
         self._notice = notice
         self._db: Database | None = None
@@ -80,6 +86,7 @@ class SqliteStore:
         self._opens: Recent[OfficialOpen] = Recent(KEPT)
         self._unwritten_signals: Recent[Decision] = Recent(KEPT)
         self._unwritten_opens: Recent[tuple[str, date, OfficialOpen]] = Recent(KEPT)
+        self._changed: Recent[bool] = Recent(KEPT)
         self._try(lambda db: None)
 
     def get(self, ticker: str, day: date, hour: int) -> Decision | None:
@@ -121,6 +128,20 @@ class SqliteStore:
         self._try(lambda db: db.write(sql, (ticker, before.isoformat())))
         self._opens.forget(lambda key: key[0] == ticker and key[1] < before)
 
+    def verify(self, day: date) -> None:
+        said = [(key, decision) for key, decision in self._signals.items() if key[1] == day]
+        for key, decision in said:
+            if self._changed.get(key) or self._unwritten_signals.get(key) is not None:
+                continue
+            found = self._read(lambda db, key=key: _read_signal(db, *key))  # type: ignore[misc]
+            if found != decision and self._failure is None:
+                self._changed.put(key, True)
+                self._notice("record_changed", ticker=key[0], day=str(day), hour=key[2])
+
+    def changes(self) -> int:
+        """How many signals were found to be not what was said."""
+        return len(self._changed)
+
     def degraded(self) -> str | None:
         return self._failure
 
@@ -143,7 +164,7 @@ class SqliteStore:
             return None
         try:
             if self._db is None:
-                self._db = Database(self._path, SCHEMA, WRITE_PATIENCE_S)
+                self._db = Database(self._path, SCHEMA, WRITE_PATIENCE_S, self._stages)
             if self._failure is not None:
                 self._catch_up(self._db)
             return work(self._db)

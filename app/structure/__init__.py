@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.stages import SILENT, Stages
 from app.structure.forecast import Probabilities
 from app.structure.health import health_of
 from app.structure.levels import measure
@@ -55,7 +56,14 @@ class Intraday:
     rpe: Rpe
 
 
-def analyse(symbol: str, view: View, *, activity: Activity = QUIET, v6: Probabilities | None = None) -> Intraday:
+def analyse(
+    symbol: str,
+    view: View,
+    *,
+    activity: Activity = QUIET,
+    v6: Probabilities | None = None,
+    stages: Stages = SILENT,
+) -> Intraday:
     """Northstar and RPE of the session (northstar.md, rpe.md). Below 30 minute bars both are unresolved.
 
     v6: the intraday model's unrounded probabilities, read by RPE's phase 5 alone.
@@ -63,11 +71,10 @@ def analyse(symbol: str, view: View, *, activity: Activity = QUIET, v6: Probabil
     levels = measure(view) if view.resolved else None
     truth = UNRESOLVED if levels is None else base_truth(view, levels)
     health = health_of(truth, activity)
-    return Intraday(
-        quote=quote_of(view),
-        northstar=northstar(symbol, view, levels, truth, health, activity),
-        rpe=rpe(symbol, view, levels, truth, health, activity, v6),
-    )
+    star = northstar(symbol, view, levels, truth, health, activity)
+    with stages("compute-rpe", ticker=symbol):
+        expansion = rpe(symbol, view, levels, truth, health, activity, v6)
+    return Intraday(quote_of(view), star, expansion)
 
 
 def analyse_swing(symbol: str, view: View) -> Swing:

@@ -29,7 +29,7 @@ def trading_directions() -> Response:
     asked = tickers(request.args)
     served = services()
     board = served.pipeline.board(asked.symbols, served.clock())
-    return jsonify(shapes.trading_directions(board, served.pipeline, single=asked.single))
+    return _shaped(lambda: shapes.trading_directions(board, served.pipeline, single=asked.single))
 
 
 @blueprint.get("/mtf")
@@ -71,7 +71,7 @@ def replay() -> Response:
         found = pipeline.structures(asked.symbols, moment.at, keep=False)
     else:
         found = pipeline.unread(asked.symbols, moment.at)
-    return jsonify(shapes.replay(found, moment, is_open, pipeline.plan))
+    return _shaped(lambda: shapes.replay(found, moment, is_open, pipeline.plan))
 
 
 @blueprint.get("/daily_signals")
@@ -83,7 +83,7 @@ def daily_signals() -> Response:
     at, pipeline = served.clock(), served.pipeline
     found, fear = pipeline.overviews(asked.symbols, at)
     is_open, next_day = served.calendar.is_open(at), served.calendar.next_trading_day(at)
-    return jsonify(shapes.daily_signals(found, at, is_open, next_day, fear, pipeline.plan, pipeline.models))
+    return _shaped(lambda: shapes.daily_signals(found, at, is_open, next_day, fear, pipeline.plan, pipeline.models))
 
 
 @blueprint.get("/signal_breakdown")
@@ -94,7 +94,7 @@ def signal_breakdown() -> Response:
     asked, served = tickers(request.args), services()
     at = served.clock()
     found = served.pipeline.breakdowns(asked.symbols, at)
-    return jsonify(shapes.signal_breakdown(found, at, served.pipeline.plan))
+    return _shaped(lambda: shapes.signal_breakdown(found, at, served.pipeline.plan))
 
 
 @blueprint.get("/volatility_meter")
@@ -103,7 +103,8 @@ def volatility_meter() -> Response:
     """How volatile these days are (v1-contract.md 5.3)."""
     asked, served = tickers(request.args), services()
     at = served.clock()
-    return jsonify(shapes.volatility_meter(served.pipeline.volatilities(asked.symbols, at), at))
+    found = served.pipeline.volatilities(asked.symbols, at)
+    return _shaped(lambda: shapes.volatility_meter(found, at))
 
 
 @blueprint.get("/price_ranges")
@@ -112,14 +113,15 @@ def price_ranges() -> Response:
     """The day's ranges (v1-contract.md 5.4)."""
     asked, served = tickers(request.args), services()
     at = served.clock()
-    return jsonify(shapes.ranges(served.pipeline.ranges(asked.symbols, at), at))
+    found = served.pipeline.ranges(asked.symbols, at)
+    return _shaped(lambda: shapes.ranges(found, at))
 
 
 @blueprint.get("/model_info")
 def model_info() -> Response:
     """The pattern model, which does not ship (v1-contract.md 5.2)."""
     tickers(request.args)
-    return jsonify(shapes.model_info(services()))
+    return _shaped(lambda: shapes.model_info(services()))
 
 
 @blueprint.post("/predict")
@@ -134,19 +136,19 @@ def batch_predict() -> Response:
     """No predictions: there is no pattern model (v1-contract.md 5.2)."""
     if not isinstance(json_object().get("fvgs"), list):
         raise BadRequest("fvgs must be a list of patterns")
-    return jsonify(shapes.no_predictions())
+    return _shaped(shapes.no_predictions)
 
 
 @blueprint.get("/health")
 def health() -> Response:
     """Whether the process serves, and with what (v1-contract.md 4.8). Calls nobody."""
-    return jsonify(shapes.health(services()))
+    return _shaped(lambda: shapes.health(services()))
 
 
 @blueprint.get("/models")
 def models() -> Response:
     """The loaded models and what their own evaluation says of them (v1-contract.md 4.9)."""
-    return jsonify(shapes.models(services().pipeline.models))
+    return _shaped(lambda: shapes.models(services().pipeline.models))
 
 
 def _structures(shape: Shape) -> Response:
@@ -154,4 +156,9 @@ def _structures(shape: Shape) -> Response:
     asked, served = tickers(request.args), services()
     at = served.clock()
     found = served.pipeline.structures(asked.symbols, at)
-    return jsonify(shape(found, at, served.calendar.is_open(at), served.pipeline.plan))
+    return _shaped(lambda: shape(found, at, served.calendar.is_open(at), served.pipeline.plan))
+
+
+def _shaped(shape: Callable[[], dict[str, Any]]) -> Response:
+    with services().stages("shape"):
+        return jsonify(shape())

@@ -22,7 +22,7 @@ from tests.support import FakeClock, ScriptedMarket, new_york, settings
 
 SECRET = "hidden-in-a-fault"
 MADE_ID = re.compile(r"[0-9a-f]{32}").fullmatch
-PROBLEM = ["type", "title", "status", "detail", "instance", "error_code", "request_id"]
+PROBLEM = ["type", "title", "status", "detail", "instance", "error_code", "request_id", "trace_id"]
 PREFIXES = {"v1": "", "v2": "/v2"}
 
 
@@ -170,6 +170,7 @@ def refuse_if_not_in_shape(answer: Raw, version: str, code: str, path: str) -> N
         assert (body["type"], body["title"]) == ("about:blank", http_title(answer.status))
         assert (body["status"], body["instance"]) == (answer.status, path)
         assert body["request_id"] == answer.headers["X-Request-Id"]
+        assert f"-{body['trace_id']}-" in answer.headers["Server-Timing"]
         text = body["detail"]
     assert body["error_code"] == code
     assert len(text) > 3

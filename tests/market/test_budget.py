@@ -253,7 +253,7 @@ def test_a_folder_that_cannot_be_written_makes_it_count_in_memory(tmp_path: Path
     for _ in range(5):
         call(budget, time)
     assert spent(budget, time)
-    assert heard == ["budget_in_memory"]
+    assert [event for event in heard if event != "call_withheld"] == ["budget_in_memory"]
 
 
 def test_a_ledger_that_breaks_at_run_time_goes_on_in_memory(
@@ -281,7 +281,7 @@ from pathlib import Path
 from app.clock import Timer
 from app.errors import BudgetSpent
 from app.market.budget import Budget, Limit
-budget = Budget(Path(sys.argv[1]), "k", Limit(20, 600.0), Timer(), lambda event, **_: print(event))
+budget = Budget(Path(sys.argv[1]), "k", Limit(20, 600.0), Timer(), lambda event, **_: event == "call_withheld" or print(event))
 for _ in range(10):
     try:
         budget.release(budget.acquire())

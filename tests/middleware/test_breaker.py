@@ -46,7 +46,10 @@ class Provider:
         self.calls += 1
         return self.answer()
 
-    def _notice(self, event: str, *, kind: str, state: str, failures: int) -> None:
+    def _notice(self, event: str, *, kind: str = "", state: str = "", failures: int = 0, reason: str = "") -> None:
+        if event == "call_withheld":
+            assert reason == "breaker"
+            return
         assert event == "breaker_changed"
         self.heard.append((kind, state))
         self.hearing()

@@ -705,8 +705,8 @@ def test_the_metrics_say_what_the_door_counted(build: Build, clock: FakeClock) -
     }
     assert values["predict_limit_decisions_total", "allowed", "analysis"] == 3
     assert values["predict_limit_decisions_total", "analysis", "refused"] == 1
-    assert values["predict_kept_answers_given_total", "made"] >= 1
-    made_and_kept = [values[("predict_kept_answers_given_total", how)] for how in ("made", "kept")]
+    assert values["predict_cache_lookups_total", "answers", "miss"] >= 1
+    made_and_kept = [values[("predict_cache_lookups_total", "answers", how)] for how in ("miss", "hit")]
     assert sum(made_and_kept) in (3, 4), "a refused one may have been at hand"
     assert values[("predict_kept_answers",)] == 1
     assert values[("predict_kept_answer_bytes",)] > 100
@@ -714,7 +714,9 @@ def test_the_metrics_say_what_the_door_counted(build: Build, clock: FakeClock) -
     assert values["predict_under_way", "replay"] == 0
     assert values[("predict_limits_local",)] == 0
     assert values[("predict_limit_windows",)] >= 1
-    assert all(family.documentation and family.type in ("counter", "gauge") for family in families.values())
+    assert all(
+        family.documentation and family.type in ("counter", "gauge", "histogram") for family in families.values()
+    )
 
 
 # --- what is written down ---
@@ -768,7 +770,7 @@ def test_every_answered_request_is_one_line(logged: Logged, clock: FakeClock) ->
         assert line["level"] == "INFO"
         assert line["logger"] == "predict.access"
         assert line["duration_ms"] >= 0
-        assert line["trace_id"] is None
+        assert line["trace_id"] == line["request_id"], "who comes without a trace begins one"
         assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}", line["time"])
 
 
@@ -814,7 +816,8 @@ def test_a_line_names_the_rule_that_matched_for_kept_answers_too(logged: Logged,
 def test_a_line_carries_a_trace_that_is_valid(logged: Logged, given: str, trace_id: str | None) -> None:
     app, out = logged()
     asked(app).get("/livez", environ_overrides={"HTTP_TRACEPARENT": given})
-    assert lines(out)[0]["trace_id"] == trace_id
+    line = lines(out)[0]
+    assert line["trace_id"] == (trace_id or line["request_id"]), "an invalid one begins anew"
 
 
 FORGERIES = [

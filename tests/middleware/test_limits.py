@@ -178,7 +178,7 @@ def decisions(app: Flask) -> Counter[tuple[str, ...]]:
 
 
 def given_again(app: Flask) -> float:
-    return metrics(app).get(("predict_kept_answers_given_total", ("kept",)), 0)
+    return metrics(app)["predict_cache_lookups_total", ("answers", "hit")]
 
 
 # How many go, and what the headers say

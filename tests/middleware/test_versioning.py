@@ -87,7 +87,7 @@ def is_v1_error(answer: TestResponse, code: str) -> bool:
 
 def is_v2_error(answer: TestResponse, code: str) -> bool:
     body = answer.get_json()
-    members = {"type", "title", "status", "detail", "instance", "error_code", "request_id"}
+    members = {"type", "title", "status", "detail", "instance", "error_code", "request_id", "trace_id"}
     return (
         answer.content_type == "application/problem+json"
         and set(body) == members

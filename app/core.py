@@ -1,0 +1,117 @@
+"""The server without its doors: what the factory joined, and what it says of itself to operators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from app.clock import Clock, Timer
+from app.config import Settings
+from app.follower import Follower
+from app.market.budget import Budget
+from app.market.calendar import NY, Calendar
+from app.market.plan import Plan
+from app.market.polygon import Transport
+from app.market.source import Source
+from app.news import News
+from app.pipeline import Pipeline
+from app.signals.store import SqliteStore
+
+
+class Circuit(Protocol):
+    """One circuit of the breaker (middleware/breaker.py), a dataclass."""
+
+    @property
+    def state(self) -> str: ...
+
+
+class Circuits(Protocol):
+    """The breaker."""
+
+    def states(self) -> Mapping[str, Any]:
+        """The circuits by kind of call."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """One of the three markets: how it is asked, its clock, what its data are, and the name its records go by. `budget` and
+    `breaker` guard a provider that is asked over the network."""
+
+    transport: Transport
+    clock: Clock
+    plan: Plan
+    namespace: str
+    degraded: list[str] = field(default_factory=list)
+    budget: Budget | None = None
+    breaker: Circuits | None = None
+    speed: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The server without its doors."""
+
+    settings: Settings
+    timer: Timer
+    news: News
+    market: Market
+    calendar: Calendar
+    store: SqliteStore
+    source: Source
+    pipeline: Pipeline
+    follower: Follower
+
+    def close(self) -> None:
+        """Begin nothing more and let go of files; fetches under way are left to themselves."""
+        self.follower.close()
+        self.source.close()
+        self.store.close()
+        if self.market.budget is not None:
+            self.market.budget.close()
+
+
+def troubles(core: Core) -> list[str]:
+    """What is wrong between this server and its provider, as short names."""
+    budget, breaker, following = core.market.budget, core.market.breaker, core.follower.status()
+    found = []
+    if budget is not None:
+        spending = budget.spending()
+        found += ["api_key_refused"] if spending.key_refused else ["budget_spent"] if not spending.left else []
+        found += ["provider_pause"] if spending.paused_s and not spending.key_refused else []
+    if breaker is not None and any(circuit.state != "closed" for circuit in breaker.states().values()):
+        found.append("provider_failing")
+    if following.last_step_s is not None and not following.alive:
+        found.append("follower_stopped")
+    return found
+
+
+def operations(core: Core) -> dict[str, Any]:
+    pipeline, budget, breaker = core.pipeline, core.market.budget, core.market.breaker
+    return {
+        "market": pipeline.plan.source,
+        "market_time": core.market.clock().astimezone(NY).isoformat(timespec="seconds"),
+        "plan": _plan(core.source),
+        "fetches": pipeline.fetches(),
+        "budget": None if budget is None else _rounded(asdict(budget.spending())),
+        "breaker": {} if breaker is None else {k: _rounded(asdict(s)) for k, s in breaker.states().items()},
+        "follower": _rounded(asdict(core.follower.status())),
+        "store": {"kind": "sqlite", "failing": core.store.degraded() is not None},
+        "models_missing": dict(pipeline.models.missing),
+    }
+
+
+def _plan(source: Source) -> dict[str, Any]:
+    plan, found = source.plan, source.entitlement
+    return {
+        "name": plan.name,
+        "delay_s": plan.delay.total_seconds(),
+        "probed": found is not None,
+        "history_from": None if found is None else found.history_from.isoformat(),
+        "clock_ahead_s": None if found is None else round(found.ahead.total_seconds(), 1),
+    }
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 1) if isinstance(value, float) else value for name, value in values.items()}

@@ -1,0 +1,229 @@
+"""What the core says of itself in numbers, each read when it is asked for. Names, units and labels as Prometheus has them;
+README.md lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from app.config import VERSION
+from app.core import Core
+from app.model.drift import Drift
+from app.news import EVENTS
+from app.signals.lock import decision_hour
+from app.signals.policy import SUPPORTED, Gate
+
+Values = Mapping[tuple[str, ...], float]
+STATES = ("closed", "open", "half_open")
+CACHES = ("memory", "disk", "record")
+OUTCOMES = ("hit", "miss")
+WITHHELD = ("breaker", "budget", "key")
+ACTIONS = ("LONG", "SHORT", "NO_TRADE")
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One metric: `read()` gives its value for each tuple of label values; counters end in `_total`."""
+
+    name: str
+    help: str
+    read: Callable[[], Values]
+    labels: Sequence[str] = ()
+
+
+def single(read: Callable[[], float]) -> Callable[[], Values]:
+    """A figure without labels."""
+    return lambda: {(): read()}
+
+
+def figures(core: Core, drift: Drift, answers: Mapping[tuple[str, ...], float]) -> list[Figure]:
+    """Everything about market, model, signals and the background. `answers`: lookups of kept ones by outcome."""
+    return [
+        *_about_server(core),
+        *_about_data(core),
+        _about_caches(core, answers),
+        *_about_provider(core),
+        *_about_signals(core),
+        *_about_models(core, drift),
+    ]
+
+
+def _about_server(core: Core) -> list[Figure]:
+    names = (VERSION, core.settings.market)
+    return [
+        Figure("predict_info", "The server's version, and its market", lambda: {names: 1}, ("version", "market")),
+        Figure("predict_events_total", "What the server had to tell, by event", lambda: _all(core, EVENTS), ("event",)),
+        Figure("predict_fetches_waiting", "Fetches of bars under way or queued", single(core.source.fetches)),
+        Figure("predict_follower_jobs", "Jobs of the follower under way or queued", single(core.follower.waiting)),
+        Figure("predict_follower_alive", "1 while the follower steps", single(lambda: core.follower.status().alive)),
+    ]
+
+
+def _about_data(core: Core) -> list[Figure]:
+    return [
+        Figure(
+            "predict_market_open", "1 in a regular session", single(lambda: core.calendar.is_open(core.market.clock()))
+        ),
+        Figure("predict_ticker_followed", "1 while a ticker is kept current", lambda: _followed(core), ("ticker",)),
+        Figure(
+            "predict_data_age_seconds",
+            "Market time since the end of the newest bar, of followed tickers",
+            lambda: _ages(core),
+            ("ticker",),
+        ),
+        Figure("predict_data_age_allowed_seconds", "How old that may be", single(lambda: core.source.age_allowed_s())),
+        Figure("predict_series_kept", "Series of bars kept in memory", single(core.source.kept)),
+    ]
+
+
+def _about_caches(core: Core, answers: Mapping[tuple[str, ...], float]) -> Figure:
+    def lookups() -> Values:
+        found = _counted(core, "looked_up", [(cache, outcome) for cache in CACHES for outcome in OUTCOMES])
+        return {**found, **{("answers", outcome): answers.get((outcome,), 0) for outcome in OUTCOMES}}
+
+    help = "Lookups of kept answers, of bars in memory, of past days on disk, of locked signals in the record"
+    return Figure("predict_cache_lookups_total", help, lookups, ("cache", "outcome"))
+
+
+def _about_provider(core: Core) -> list[Figure]:
+    return [
+        Figure(
+            "predict_polygon_calls_withheld_total",
+            "Calls to the provider that were not made",
+            lambda: _counted(core, "call_withheld", [(reason,) for reason in WITHHELD]),
+            ("reason",),
+        ),
+        Figure(
+            "predict_breaker_state", "1 for the state of a kind's circuit", lambda: _circuits(core), ("kind", "state")
+        ),
+        Figure(
+            "predict_breaker_changes_total",
+            "Changes of a kind's circuit to a state",
+            lambda: _counted(core, "breaker_changed", []),
+            ("kind", "state"),
+        ),
+        *_about_budget(core),
+    ]
+
+
+def _about_budget(core: Core) -> list[Figure]:
+    return [
+        Figure(
+            "predict_budget_calls", "Calls of the budget's window, spent and left", lambda: _spending(core), ("state",)
+        ),
+        Figure("predict_budget_limit_calls", "Calls that the window has", lambda: _budget(core, "limit")),
+        Figure(
+            "predict_budget_pause_seconds",
+            "Rest of the pause that the provider asked for",
+            lambda: _budget(core, "pause"),
+        ),
+        Figure("predict_api_key_refused", "1 while the provider refuses the key", lambda: _budget(core, "refused")),
+    ]
+
+
+def _about_signals(core: Core) -> list[Figure]:
+    return [
+        Figure(
+            "predict_signal_current",
+            "1 while the running hour's signal is locked",
+            lambda: {(ticker,): _has_signal(core, ticker) for ticker in SUPPORTED},
+            ("ticker",),
+        ),
+        Figure(
+            "predict_signals_locked_total",
+            "Signals locked by this process",
+            lambda: _counted(core, "signal_locked", [(t, action) for t in SUPPORTED for action in ACTIONS]),
+            ("ticker", "action"),
+        ),
+        Figure(
+            "predict_gates_total",
+            "Answers without a signal, by the gate before it",
+            lambda: _counted(core, "gated", [(gate.value,) for gate in Gate]),
+            ("gate",),
+        ),
+        Figure("predict_record_changes_total", "Locked signals that were found changed", single(core.store.changes)),
+        Figure(
+            "predict_record_failing",
+            "1 while the track record cannot be written",
+            single(lambda: core.store.degraded() is not None),
+        ),
+    ]
+
+
+def _about_models(core: Core, drift: Drift) -> list[Figure]:
+    loaded = core.pipeline.models.models
+    return [
+        Figure(
+            "predict_model_loaded",
+            "1 for a ticker with a model",
+            lambda: {(ticker,): ticker in loaded for ticker in SUPPORTED},
+            ("ticker",),
+        ),
+        Figure(
+            "predict_drift_outside_ratio",
+            "Share of the model's inputs that lie outside their training range",
+            lambda: _by_ticker(drift.outside()),
+            ("ticker",),
+        ),
+        Figure(
+            "predict_drift_psi",
+            "Population stability index of the model's inputs against training, their mean",
+            lambda: _by_ticker(drift.stability()),
+            ("ticker",),
+        ),
+        Figure(
+            "predict_drift_decisions",
+            "Decisions that the two rest on",
+            lambda: _by_ticker(drift.decisions()),
+            ("ticker",),
+        ),
+    ]
+
+
+def _all(core: Core, events: frozenset[str]) -> Values:
+    return {(event,): core.news.events[event,] for event in sorted(events)}
+
+
+def _counted(core: Core, event: str, known: Sequence[tuple[str, ...]]) -> Values:
+    """Counts that begin at 0: a rate can be told from the first one on."""
+    return {**dict.fromkeys(known, 0.0), **core.news.counts[event]}
+
+
+def _by_ticker(found: Mapping[str, float]) -> Values:
+    return {(ticker,): value for ticker, value in found.items()}
+
+
+def _followed(core: Core) -> Values:
+    return {(ticker,): core.source.is_followed(ticker) for ticker in SUPPORTED}
+
+
+def _ages(core: Core) -> Values:
+    now = core.market.clock()
+    ages = {ticker: core.source.age_s(ticker, now) for ticker in SUPPORTED if core.source.is_followed(ticker)}
+    return {(ticker,): age for ticker, age in ages.items() if age is not None}
+
+
+def _circuits(core: Core) -> Values:
+    found = {} if core.market.breaker is None else core.market.breaker.states()
+    return {(kind, state): circuit.state == state for kind, circuit in found.items() for state in STATES}
+
+
+def _spending(core: Core) -> Values:
+    if core.market.budget is None:
+        return {}
+    found = core.market.budget.spending()
+    return {("spent",): found.spent, ("left",): found.left}
+
+
+def _budget(core: Core, what: str) -> Values:
+    if core.market.budget is None:
+        return {}
+    found = core.market.budget.spending()
+    return {(): {"limit": found.limit.calls, "pause": found.paused_s, "refused": found.key_refused}[what]}
+
+
+def _has_signal(core: Core, ticker: str) -> bool:
+    at = core.market.clock()
+    session = core.calendar.session_at(at)
+    hour = decision_hour(session, at) if session is not None and session.is_open(at) else None
+    return session is not None and hour is not None and core.store.get(ticker, session.day, hour) is not None

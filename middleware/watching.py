@@ -1,0 +1,56 @@
+"""All that watches one server: durations, traces, and where they go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from middleware.metrics import Latencies
+from middleware.spans import Spans
+from middleware.tracing import Tracing
+
+if TYPE_CHECKING:
+    from middleware.exporting import Exporting
+
+
+class Told(Protocol):
+    """Hears events (`app.news.News`)."""
+
+    def __call__(self, event: str, **fields: Any) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """`exporting`: None where nobody collects traces."""
+
+    latencies: Latencies
+    tracing: Tracing
+    spans: Spans
+    exporting: Exporting | None = None
+
+    def close(self) -> None:
+        if self.exporting is not None:
+            self.exporting.close()
+
+
+def watch(
+    endpoint: str | None,
+    *,
+    service: str,
+    instance: str,
+    share: float,
+    notice: Told,
+    now: Callable[[], float],
+    epoch: Callable[[], float],
+) -> Watch:
+    """Watches a server of one process, after any fork. `endpoint`: the collector's address for traces, None: there is none,
+    and OpenTelemetry's exporter is not even loaded."""
+    exporting = None
+    if endpoint is not None:
+        from middleware.exporting import Exporting
+
+        exporting = Exporting(endpoint, service, instance, notice)
+    tracer = None if exporting is None else exporting.provider.get_tracer("predict")
+    latencies, tracing = Latencies(), Tracing(tracer, share=share, now=now, epoch=epoch)
+    return Watch(latencies, tracing, Spans(tracing, latencies, now), exporting)
