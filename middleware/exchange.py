@@ -166,8 +166,7 @@ class Body:
     def __init__(self, body: Iterable[bytes], ended: Callable[[BaseException | None], None]) -> None:
         self._body = body
         self._pieces = iter(body)
-        self._ended = ended
-        self._broken: BaseException | None = None
+        self._ended: Callable[[BaseException | None], None] | None = ended
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -178,7 +177,7 @@ class Body:
         except StopIteration:
             raise
         except BaseException as exc:
-            self._broken = exc
+            self._end(exc)
             raise
 
     def close(self) -> None:
@@ -187,10 +186,14 @@ class Body:
             if close is not None:
                 close()
         except BaseException as exc:
-            self._broken = exc
+            self._end(exc)
             raise
-        finally:
-            self._ended(self._broken)
+        self._end(None)
+
+    def _end(self, broken: BaseException | None) -> None:
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended(broken)
 
 
 class Exchanges:

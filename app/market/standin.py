@@ -62,6 +62,7 @@ class Call:
     path: str
     query: str
     authorization: str | None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,10 +227,12 @@ class StandIn:
     def moment(self) -> datetime:
         return (self._clock or wall_clock)()
 
-    def answer(self, path: str, query: str, authorization: str | None) -> tuple[Answer, Hit | None]:
+    def answer(
+        self, path: str, query: str, authorization: str | None, traceparent: str | None = None
+    ) -> tuple[Answer, Hit | None]:
         """What to say to a request, and the fault that tells how to send it."""
         with self._lock:
-            call = Call(self._now(), path, query, authorization)
+            call = Call(self._now(), path, query, authorization, traceparent)
             self.calls.append(call)
             hit = self._hit(path)
         reply = self._reply(call)
@@ -345,7 +348,8 @@ class _Connection(BaseHTTPRequestHandler):
             self._say({"on": self.server.stand_in.fault(), "faults": faults})
             return
         authorization = self.headers.get("Authorization")
-        answer, self._hit = self.server.stand_in.answer(parts.path, parts.query, authorization)
+        trace = self.headers.get("traceparent")
+        answer, self._hit = self.server.stand_in.answer(parts.path, parts.query, authorization, trace)
         try:
             if self._hit is None:
                 send(self, answer, {})
