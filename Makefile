@@ -7,11 +7,11 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 # Programs that some tests need beside Python: program:Debian's package:Homebrew's formula
-TOOLS := redis-server:redis-server:redis
+TOOLS := redis-server:redis-server:redis promtool:prometheus:prometheus amtool:prometheus-alertmanager:alertmanager
 export MARKET_DATA GOLDEN_DIR
 unexport PYTHONPATH
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test soak bench evaluate train import check audit tools clean
+.PHONY: help setup serve test soak bench evaluate train import check audit tools observe clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -38,11 +38,14 @@ tools: ## programs that some tests need: installed where that is possible, else 
 	  if command -v "$$1" >/dev/null; then continue; fi; \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    said=$$(timeout 120 apt-get update -qq 2>&1; \
-	      DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$$2" 2>&1) || echo "$$said"; \
+	      DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$$2" 2>&1) || echo "$$said"; \
 	  elif command -v brew >/dev/null; then said=$$(brew install --quiet "$$3" 2>&1) || echo "$$said"; fi; \
 	  command -v "$$1" >/dev/null || echo "$$1 is missing, tests that need it will be skipped; to install it:" \
 	    "sudo apt-get install $$2 (Debian), brew install $$3 (macOS)"; \
 	done
+
+observe: ## Prometheus and Alertmanager with the rules of ops/ beside a running server (PORT), until Ctrl-C
+	@exec ops/observe
 
 soak: $(DEV) tools ## the tests that take longer
 	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
