@@ -55,7 +55,7 @@ def _about_server(core: Core) -> list[Figure]:
         Figure("predict_events_total", "What the server had to tell, by event", lambda: _all(core, EVENTS), ("event",)),
         Figure("predict_fetches_waiting", "Fetches of bars under way or queued", single(core.source.fetches)),
         Figure("predict_follower_jobs", "Jobs of the follower under way or queued", single(core.follower.waiting)),
-        Figure("predict_follower_alive", "1 while the follower steps", single(lambda: core.follower.status().alive)),
+        Figure("predict_follower_alive", "1 while the follower steps; absent without a key", lambda: _follower(core)),
     ]
 
 
@@ -191,6 +191,10 @@ def _counted(core: Core, event: str, known: Sequence[tuple[str, ...]]) -> Values
 
 def _by_ticker(found: Mapping[str, float]) -> Values:
     return {(ticker,): value for ticker, value in found.items()}
+
+
+def _follower(core: Core) -> Values:
+    return {} if "no_api_key" in core.market.degraded else {(): core.follower.status().alive}
 
 
 def _followed(core: Core) -> Values:

@@ -131,8 +131,10 @@ class Exchange:
 
     def timing(self) -> str:
         """The stages in ms, and the trace (W3C Server Timing; `traceparent` as browsers' tracing reads it)."""
-        stages = [f"{name};dur={seconds * 1000:.1f}" for name, seconds in self.stages.items()]
-        return ", ".join([*stages, f'traceparent;desc="{self.trace.header}"'])
+        trace = f'traceparent;desc="{self.trace.header}"'
+        if not self.stages:
+            return trace
+        return ", ".join([*(f"{name};dur={seconds * 1000:.1f}" for name, seconds in self.stages.items()), trace])
 
 
 def quota_headers(quota: Quota) -> Headers:
@@ -267,8 +269,8 @@ class Exchanges:
 
 
 def _line(exchange: Exchange, at: float, took: float) -> Line:
-    asked = exchange.method, exchange.route, exchange.path
-    return Line(at, exchange.id, exchange.trace.id, *asked, exchange.status, took)
+    trace = exchange.trace.id
+    return Line(at, exchange.id, trace, exchange.method, exchange.route, exchange.path, exchange.status, took)
 
 
 def _begun(environ: WSGIEnvironment, trace: Trace) -> Exchange:

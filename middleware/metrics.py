@@ -55,9 +55,10 @@ class Latencies:
     """The histograms: of requests, of stages, of calls to the provider; and what is counted beside them."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = CollectorRegistry(support_collectors_without_names=True)
         self.in_flight = 0
         self.errors: dict[tuple[str, ...], float] = {}
+        self.labels: dict[str, tuple[str, ...]] = {}
         self._requests = self._histogram(
             "predict_request_seconds",
             "Requests, to the last byte of their answers; an answer that broke on its way has status 500",
@@ -72,7 +73,8 @@ class Latencies:
 
     def answered(self, asked: Answered, seconds: float) -> None:
         """A request is over."""
-        key = asked.route, asked.method, asked.status, asked.version
+        method = asked.method if asked.method in METHODS else OTHER
+        key = asked.route, method, asked.status, asked.version
         child = self._children.get(key)
         if child is None:
             child = self._children[key] = self._child(*key)
@@ -89,10 +91,10 @@ class Latencies:
         self._calls.labels(kind, outcome).observe(seconds)
 
     def _child(self, route: str | None, method: str, status: int, version: int) -> Histogram:
-        known = method if method in METHODS else OTHER
-        return self._requests.labels(route or "none", known, str(status), str(version))
+        return self._requests.labels(route or "none", method, str(status), str(version))
 
     def _histogram(self, name: str, text: str, labels: Sequence[str], edges: Sequence[float]) -> Histogram:
+        self.labels[name] = tuple(labels)
         return Histogram(name, text, labels, buckets=edges, registry=self.registry)
 
 
@@ -117,7 +119,8 @@ class Figures(Collector):
 
 
 class Exposition:
-    """The text of `/metrics`. `gathered(registry)`: the registry whose series are shown, this process's own by default."""
+    """The text of `/metrics`. `gathered(registry)`: the series that are shown, this process's own by default. `labels`: of each
+    of our metrics."""
 
     def __init__(
         self,
@@ -127,6 +130,7 @@ class Exposition:
     ) -> None:
         self.registry = latencies.registry
         self.registry.register(Figures(figures))
+        self.labels = {**latencies.labels, **{figure.name: tuple(figure.labels) for figure in figures}}
         ProcessCollector(registry=self.registry)
         self.registry.register(GC_COLLECTOR)
         self._gathered = gathered
@@ -135,7 +139,7 @@ class Exposition:
         """Text and content type, as the scraper accepts it; only the metrics named, if any are."""
         shown = self.registry
         if self._gathered is not None:
-            shown = CollectorRegistry()
+            shown = CollectorRegistry(support_collectors_without_names=True)
             shown.register(self._gathered(self.registry))
         exporter = PrometheusMetrics(None, path=None, export_defaults=False, group_by="url_rule", registry=shown)
         text, content_type = exporter.generate_metrics(accept, list(names) or None)

@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import yaml
 from flask import Flask
 
 from app.config import ARTEFACTS, variables
@@ -86,3 +88,30 @@ def test_no_machine_paths_or_registry_hosts_in_the_tree() -> None:
         f for f in files if not {".git", ".venv", "var", ".mypy_cache", ".ruff_cache", ".hypothesis"} & set(f.parts)
     ]
     assert [str(f) for f in kept if bad.search(f.read_text(errors="ignore"))] == []
+
+
+def test_every_metric_is_documented_with_its_labels_and_no_other(serve: Callable[..., Flask]) -> None:
+    app = serve(otlp_endpoint="http://127.0.0.1:9", traces_share=0.0)
+    services = app.extensions["predict-server"]
+    rows = [row for row in table_after("Seeing inside") if row[0].startswith("`predict_")]
+    said = {row[0].strip("`"): tuple(re.findall(r"`([^`]+)`", row[1])) for row in rows}
+    assert said == services.metrics.labels
+    assert len(said) == len(rows)
+    services.close()
+
+
+def test_every_alert_is_documented_with_its_severity_and_no_other() -> None:
+    rows = [row for row in table_after("Seeing inside") if row[0].startswith("`Predict")]
+    said = {row[0].strip("`"): row[1] for row in rows}
+    assert said == {rule["alert"]: rule["labels"]["severity"] for rule in rules("alerts") if "alert" in rule}
+
+
+def test_every_recording_rule_with_a_name_of_its_own_is_documented() -> None:
+    section = README.split("\n## Seeing inside\n")[1].split("\n## ")[0]
+    said = set(re.findall(r"`([a-z0-9_]+)`", section.split("Recording rules:")[1].split("\n\n")[0]))
+    assert said == {rule["record"] for rule in rules("records") if ":" not in rule["record"]}
+
+
+def rules(name: str) -> list[dict[str, Any]]:
+    text = (ROOT / "ops" / "prometheus" / f"{name}.yml").read_text()
+    return [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
