@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import socket
 import sys
@@ -217,12 +216,17 @@ def _watch(settings: Settings, timer: Timer, news: News, traces_to: str | None) 
     return middleware.watch(
         traces_to,
         service=settings.service_name,
-        instance=settings.railway_replica or f"{socket.gethostname()}:{settings.port}",
+        instance=_instance(settings),
         share=settings.traces_share,
         notice=news,
         now=timer.now,
         epoch=timer.epoch,
     )
+
+
+def _instance(settings: Settings) -> str:
+    """What tells this replica from the others; all of its workers have it."""
+    return settings.railway_replica or f"{socket.gethostname()}:{settings.port}"
 
 
 def _ids() -> dict[str, str]:
@@ -391,9 +395,7 @@ class _Background:
             self._windows.close()
 
     def _to_push(self, address: str) -> Pushing:
-        number = os.getpid()
-        names = {"instance": self._core.settings.railway_replica or f"{socket.gethostname()}-{number}"}
-        return Pushing(address, names, self.exposition.registry, self._core.news)
+        return Pushing(address, {"instance": _instance(self._core.settings)}, self.exposition.shown, self._core.news)
 
 
 def _drift(core: Core) -> Drift:

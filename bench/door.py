@@ -1,7 +1,8 @@
 """Requests a second through the HTTP door, beside peers that send the same body; `make bench` prints the table.
 
-One server is loaded at a time, alone on its core, with wrk and Redis on the other; rounds go through the rows in turn, so
-that a slow moment of the machine meets all of them, and ratios are made within a round.
+This server has everything on: metrics, exemplars, traces of one request in a hundred to a collector; so have the peers whose
+row says so. One server is loaded at a time, alone on its core, with wrk, Redis and the collector on the other; rounds go
+through the rows in turn, so that a slow moment of the machine meets all of them, and ratios are made within a round.
 
 `python -m bench.door` prints the table alone, `... profile [ROW...]` where the time of a row goes, `... layers` what each
 variant of LAYERS costs beyond the one before it.
@@ -73,7 +74,8 @@ LAYERS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     ("bare WSGI callable", "a", {}),
     ("the same with as many headers as ours", "a", {"PEER_HEADERS": "16"}),
     ("bare Flask route", "b", {}),
-    ("this server without access lines", "e1", {"LOG_LEVEL": "WARNING"}),
+    ("this server without access lines and traces", "e1", {"LOG_LEVEL": "WARNING", "OTEL_SDK_DISABLED": "1"}),
+    ("this server without traces", "e1", {"OTEL_SDK_DISABLED": "1"}),
     ("this server, limits in process", "e1", {}),
     ("this server, limits in Redis", "e2", {}),
 )
@@ -82,12 +84,14 @@ LAYERS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What the servers of one run share: `redis` is its address and `python` the peers' interpreter, where there are."""
+    """What the servers of one run share: `redis` is its address and `python` the peers' interpreter, where there are;
+    `collector`: where this server's traces go."""
 
     folder: Path
     recorded: Path | None
     redis: str | None
     python: str | None
+    collector: str
 
     @property
     def body(self) -> Path:
@@ -180,7 +184,7 @@ def _place(rows: Iterable[Row]) -> Iterator[Place | None]:
         folder = Path(name)
         wants_redis = any(row.redis for row in rows)
         redis = stack.enter_context(_redis(folder)) if wants_redis else None
-        yield Place(folder, imported(folder), redis, peers_python())
+        yield Place(folder, imported(folder), redis, peers_python(), stack.enter_context(_collector()))
 
 
 def peers_python() -> str | None:
@@ -213,6 +217,16 @@ def _redis(folder: Path) -> Iterator[str | None]:
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         _stop(server)
+
+
+@contextmanager
+def _collector() -> Iterator[str]:
+    port = free_port()
+    sink = subprocess.Popen(_pinned(LOAD_CORE, [sys.executable, "-m", "bench.sink", str(port)]))
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        _stop(sink)
 
 
 def _possible(rows: Iterable[Row], place: Place) -> list[Row]:
@@ -300,7 +314,7 @@ def _environment(row: Row, place: Place, port: int, folder: Path) -> dict[str, s
     made = around | redis | {"PORT": str(port), "HOST": "127.0.0.1"}
     if row.module != "app":
         return made | {"PEER_BODY": str(place.body), **row.environment}
-    made |= UNLIMITED | {"DATA_DIR": str(folder), "MARKET": "demo"}
+    made |= UNLIMITED | {"DATA_DIR": str(folder), "MARKET": "demo", "OTEL_EXPORTER_OTLP_ENDPOINT": place.collector}
     if place.recorded is not None:
         shutil.copy(place.recorded, folder / "recorded.sqlite3")
         made |= {"MARKET": "recorded", "CLOCK": MOMENT}

@@ -238,6 +238,9 @@ class Exchanges:
             body = self._app(environ, start)
         except Exception as exc:
             body = self._refuse(exc, environ, start)
+        except BaseException as exc:  # the worker's own time-out, or its end
+            self._end(exchange, began, exc)
+            raise
         if type(body) is list:
             self._end(exchange, began, None)
             return body

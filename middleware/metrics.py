@@ -110,12 +110,16 @@ class Figures(Collector):
         self._figures = figures
 
     def collect(self) -> Iterable[Metric]:
-        for figure in self._figures:
-            family = CounterMetricFamily if figure.name.endswith("_total") else GaugeMetricFamily
-            metric = family(figure.name, figure.help, labels=figure.labels)
+        for figure, metric in zip(self._figures, self.describe(), strict=True):
             for labels, value in figure.read().items():
                 metric.add_metric(labels, value)
             yield metric
+
+    def describe(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
+        """The metrics without values: the registry looks here for their names."""
+        for figure in self._figures:
+            family = CounterMetricFamily if figure.name.endswith("_total") else GaugeMetricFamily
+            yield family(figure.name, figure.help, labels=figure.labels)
 
 
 class Exposition:
@@ -137,10 +141,14 @@ class Exposition:
 
     def __call__(self, accept: str | None, names: Sequence[str]) -> tuple[str, str]:
         """Text and content type, as the scraper accepts it; only the metrics named, if any are."""
-        shown = self.registry
-        if self._gathered is not None:
-            shown = CollectorRegistry(support_collectors_without_names=True)
-            shown.register(self._gathered(self.registry))
-        exporter = PrometheusMetrics(None, path=None, export_defaults=False, group_by="url_rule", registry=shown)
+        exporter = PrometheusMetrics(None, path=None, export_defaults=False, group_by="url_rule", registry=self.shown())
         text, content_type = exporter.generate_metrics(accept, list(names) or None)
         return text, content_type
+
+    def shown(self) -> CollectorRegistry:
+        """The registry whose series are shown."""
+        if self._gathered is None:
+            return self.registry
+        shown = CollectorRegistry()
+        shown.register(self._gathered(self.registry))
+        return shown

@@ -7,8 +7,10 @@ with it, exemplars and figures that are read on demand stay what they are, and i
 from __future__ import annotations
 
 import fcntl
+import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -22,6 +24,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 MOST: Final = 64
 PATIENCE_S: Final = 1.0
 MOST_BYTES: Final = 8 << 20
+
+log = logging.getLogger("predict")
 
 
 class Workers:
@@ -41,7 +45,7 @@ class Workers:
         address.unlink(missing_ok=True)
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(address))
-        self._listening.listen(8)
+        self._listening.listen(MOST)
         threading.Thread(target=self._answer, args=(self._listening, text), name="metrics", daemon=True).start()
 
     def others(self) -> Iterable[tuple[int, bytes]]:
@@ -77,33 +81,39 @@ class Workers:
                 asking, _ = listening.accept()
                 with suppress(OSError), closing(asking):
                     asking.settimeout(PATIENCE_S)
-                    asking.sendall(text())
+                    asking.sendall(_made(text))
 
     def _asked(self, address: Path) -> bytes:
+        ends = time.monotonic() + PATIENCE_S
         with closing(socket.socket(socket.AF_UNIX)) as asking:
             asking.settimeout(PATIENCE_S)
             asking.connect(str(address))
             text = bytearray()
             while piece := asking.recv(65_536):
                 text += piece
-                if len(text) > MOST_BYTES:
-                    raise OSError("too much")
+                left = ends - time.monotonic()
+                if len(text) > MOST_BYTES or left <= 0:
+                    raise OSError("too much, or too slow")
+                asking.settimeout(left)
             return bytes(text)
 
 
 class Gathered(Collector):
-    """The series of all workers."""
+    """The series of all workers. Names are those of its own registry: all workers have the same."""
 
     def __init__(self, own: CollectorRegistry, workers: Workers) -> None:
         self._own = own
         self._workers = workers
 
+    def describe(self) -> Iterable[Metric]:
+        return self._own.collect()
+
     def collect(self) -> Iterable[Metric]:
         families: dict[str, Metric] = {}
         _add(families, self._workers.number or 0, self._own.collect())
         for number, text in self._workers.others():
-            with suppress(ValueError):  # cut off while it was written
-                _add(families, number, _parsed(text))
+            with suppress(ValueError, LookupError):  # cut off while it was written, or no such text at all
+                _add(families, number, list(_parsed(text)))
         return families.values()
 
 
@@ -111,6 +121,15 @@ def as_text(registry: CollectorRegistry) -> bytes:
     """What one worker tells another: OpenMetrics, which has the exemplars."""
     text: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]
     return text
+
+
+def _made(text: Callable[[], bytes]) -> bytes:
+    """Nothing where a figure cannot be read: who gathers leaves this worker out, and asks again."""
+    try:
+        return text()
+    except Exception:  # it would end the thread, and with it this worker's series for good
+        log.exception("this worker's metrics could not be read")
+        return b""
 
 
 def _parsed(text: bytes) -> Iterable[Metric]:

@@ -134,7 +134,7 @@ class SqliteStore:
             if self._changed.get(key) or self._unwritten_signals.get(key) is not None:
                 continue
             found = self._read(lambda db, key=key: _read_signal(db, *key))  # type: ignore[misc]
-            if found != decision and self._failure is None:
+            if self._failure is None and found not in (decision, self._signals.get(key)):  # which may have caught up
                 self._changed.put(key, True)
                 self._notice("record_changed", ticker=key[0], day=str(day), hour=key[2])
 

@@ -16,7 +16,7 @@ SUFFIXES = {"histogram": ("_bucket", "_count", "_sum"), "summary": ("", "_count"
 
 @lru_cache(maxsize=1)
 def families() -> Mapping[str, str]:
-    """Kind by name of every metric that a server with a provider and a collector of traces shows; nothing is asked of the provider."""
+    """Kind by name of every metric that a server with a provider and a collector shows; nothing is asked of the provider."""
     with tempfile.TemporaryDirectory(prefix="families-") as folder:
         traced = {"otlp_endpoint": "http://127.0.0.1:9", "traces_share": 0.0}
         app = create_app(settings(market="polygon", polygon_api_key="not-a-key", data_dir=Path(folder), **traced))
