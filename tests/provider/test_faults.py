@@ -17,6 +17,8 @@ from tests.provider.world import KEY, TICKERS, World, world
 PAST = "/replay?date=2025-02-26&time=12:00"
 MINUTE = 60.0
 HANGS = ("trickle", "silence")
+SLOWEST = ("trickle",)
+"""Left to the soak: half a minute, for what silence shows too."""
 """Each call of these takes its time-out, in real time."""
 
 
@@ -83,7 +85,10 @@ def is_well(found: World) -> bool:
     return signals and not board["data_status"]["stale"] and all(e["intraday"] for e in entries(mtf))
 
 
-@pytest.mark.parametrize("row", FAILS, ids=[row.fault for row in FAILS])
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, id=row.fault, marks=[pytest.mark.soak] if row.fault in SLOWEST else []) for row in FAILS],
+)
 def test_a_provider_that_fails(
     row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

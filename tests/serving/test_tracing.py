@@ -89,7 +89,7 @@ def traced_to(address: str) -> dict[str, object]:
 
 def slower_by(plain: Server, traced: Server) -> float:
     """Seconds, a median of interleaved rounds."""
-    return statistics.median(_slowest(traced) - _slowest(plain) for _ in range(7))
+    return statistics.median(_slowest(traced) - _slowest(plain) for _ in range(5))
 
 
 def stop_s(server: Server) -> float:
