@@ -1,0 +1,95 @@
+"""gunicorn with two workers: whichever answers a scrape shows both, and a worker that dies takes its series with it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.serving.test_gunicorn import SERVE, Server, started
+
+REQUESTS = 40
+MOST_REQUESTS = 2000
+BOOTED = re.compile(r"Booting worker with pid: (\d+)")
+
+
+@pytest.fixture
+def places() -> Iterator[Path]:
+    """Where temporary files go; a short path, for the addresses of sockets are short."""
+    with tempfile.TemporaryDirectory(prefix="t-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def server(tmp_path: Path, places: Path, redis_url: str) -> Iterator[Server]:
+    values = {"MARKET": "demo", "WEB_CONCURRENCY": 2, "REDIS_URL": redis_url, "LOG_FORMAT": "text", "TMPDIR": places}
+    with started(SERVE, tmp_path / "log", DATA_DIR=tmp_path / "data", **values) as found:
+        found.wait_ready()
+        yield found
+
+
+def asked(server: Server) -> dict[str, float]:
+    """By worker: how many requests for /versions it answered, of all workers that are shown."""
+    text = server.get("/metrics").text
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    found = {sample.labels["worker"]: 0.0 for sample in samples if sample.name == "predict_info"}
+    for sample in samples:
+        if sample.name == "predict_request_seconds_count" and sample.labels["route"] == "/versions":
+            found[sample.labels["worker"]] += sample.value
+    return found
+
+
+def wait_until(what: Callable[[], bool], words: str, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            if what():
+                return
+        except requests.ConnectionError:
+            pass  # a worker was killed just now
+        assert time.monotonic() < end, f"not within {seconds:g} s: {words}"
+        time.sleep(0.05)
+
+
+def booted(server: Server) -> list[int]:
+    """The workers' process ids, in the order in which they came."""
+    return [int(pid) for pid in BOOTED.findall(server.log.read_text())]
+
+
+def test_two_workers_show_all_requests_and_a_killed_one_comes_back_with_its_number(
+    server: Server, places: Path
+) -> None:
+    wait_until(lambda: set(asked(server)) == {"0", "1"}, "both workers are shown")
+    made = 0
+    while made < REQUESTS or min(asked(server).values()) == 0:
+        assert server.get("/versions").status_code == 200
+        made += 1
+        assert made < MOST_REQUESTS, "one worker gets them all"
+    scrapes = [asked(server) for _ in range(6)]
+    assert sum(scrapes[0].values()) == made
+    assert scrapes == [scrapes[0]] * 6, "whoever is asked"
+
+    before, pids = Counter(scrapes[0]), booted(server)
+    assert len(pids) == 2
+    os.kill(pids[0], signal.SIGKILL)
+    wait_until(lambda: len(booted(server)) == 3, "it has a successor")
+    wait_until(lambda: set(asked(server)) == {"0", "1"} and sum(asked(server).values()) < made, "who joins the other")
+    after = asked(server)
+    assert sorted(after.values())[0] == 0, "the successor answered nothing yet"
+    [kept] = [worker for worker, count in after.items() if count]
+    assert after[kept] == before[kept], "the other counts on"
+
+    meeting_places = list(places.glob("predict-*"))
+    assert [sorted(path.name for path in folder.glob("[01]")) for folder in meeting_places] == [["0", "1"]]
+    assert server.stop() == 0
+    assert list(places.glob("predict-*")) == []
+    assert "Traceback" not in server.log.read_text()
