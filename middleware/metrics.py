@@ -123,8 +123,8 @@ class Figures(Collector):
 
 
 class Exposition:
-    """The text of `/metrics`. `gathered(registry)`: the series that are shown, this process's own by default. `labels`: of each
-    of our metrics."""
+    """The text of `/metrics`. `gathered(registry)`: the series that are shown, this process's own by default. `shown`: their
+    registry; `labels`: of each of our metrics."""
 
     def __init__(
         self,
@@ -137,18 +137,13 @@ class Exposition:
         self.labels = {**latencies.labels, **{figure.name: tuple(figure.labels) for figure in figures}}
         ProcessCollector(registry=self.registry)
         self.registry.register(GC_COLLECTOR)
-        self._gathered = gathered
+        self.shown = self.registry
+        if gathered is not None:
+            self.shown = CollectorRegistry()
+            self.shown.register(gathered(self.registry))
 
     def __call__(self, accept: str | None, names: Sequence[str]) -> tuple[str, str]:
         """Text and content type, as the scraper accepts it; only the metrics named, if any are."""
-        exporter = PrometheusMetrics(None, path=None, export_defaults=False, group_by="url_rule", registry=self.shown())
+        exporter = PrometheusMetrics(None, path=None, export_defaults=False, group_by="url_rule", registry=self.shown)
         text, content_type = exporter.generate_metrics(accept, list(names) or None)
         return text, content_type
-
-    def shown(self) -> CollectorRegistry:
-        """The registry whose series are shown."""
-        if self._gathered is None:
-            return self.registry
-        shown = CollectorRegistry()
-        shown.register(self._gathered(self.registry))
-        return shown

@@ -18,13 +18,13 @@ JOB: Final = "predict"
 
 class Pushing:
     """`address`: of the Pushgateway, a user and a password in it are sent as such; `names`: what tells this replica from the
-    others; `shown()`: its metrics. Says once that the gateway fails, and that it is back."""
+    others; `registry`: its metrics. Says once that the gateway fails, and that it is back."""
 
     def __init__(
         self,
         address: str,
         names: Mapping[str, str],
-        shown: Callable[[], CollectorRegistry],
+        registry: CollectorRegistry,
         notice: Callable[..., None],
     ) -> None:
         parts = urlsplit(address)
@@ -33,7 +33,7 @@ class Pushing:
         self._user = None if parts.username is None else unquote(parts.username)
         self._password = unquote(parts.password or "")
         self._names = dict(names)
-        self._shown = shown
+        self._registry = registry
         self._notice = notice
         self._failing = False
         self._sending = threading.Lock()
@@ -49,7 +49,7 @@ class Pushing:
             if self._stopped.is_set():
                 return
             try:
-                push_to_gateway(self._address, JOB, self._shown(), self._names, SEND_S, self._handler)
+                push_to_gateway(self._address, JOB, self._registry, self._names, SEND_S, self._handler)
             except Exception as exc:  # a thread that died would leave this replica's series to stand still
                 self._tell(failing=True, error=type(exc).__name__)
             else:

@@ -15,15 +15,17 @@ import numpy as np
 from app.market.bars import Floats
 from app.model.features import FEATURES
 
-BINS: Final = 10
+BINS: Final = 5
+"""Few: the index of a small sample is mostly its noise, (bins - 1) / days where a day's six decisions share a value."""
+
 LEAST_SHARE: Final = 1e-3
 """Share that an empty bin is taken to have, lest the logarithm end it."""
 
-WINDOW: Final = 120
-"""Decisions looked back on: twenty days of six hours."""
+WINDOW: Final = 360
+"""Decisions looked back on: sixty days of six hours."""
 
-ENOUGH: Final = 60
-"""Below so many the index is the noise of a small sample, and is not told."""
+ENOUGH: Final = 180
+"""Thirty days; below, the index is noise, and is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Reference:
 
 
 def bins_of(values: Floats) -> dict[str, list[list[float]]]:
-    """The deciles of (n, 29) training values as an artefact keeps them; values that repeat make fewer bins."""
+    """The quintiles of (n, 29) training values as an artefact keeps them; values that repeat make fewer bins."""
     edges = [np.unique(np.quantile(column, np.arange(1, BINS) / BINS)) for column in values.T]
     shares = [_shares(column, inner) for column, inner in zip(values.T, edges, strict=True)]
     return {"edges": [e.tolist() for e in edges], "shares": [s.tolist() for s in shares]}
@@ -60,7 +62,8 @@ def outside(reference: Reference, values: Floats) -> float:
 
 def stability(reference: Reference, values: Floats) -> float:
     """Population stability index of (n, 29) values against training, the mean over the features: below 0.1 nothing moved,
-    above 0.25 it is another population (the usual reading in credit scoring)."""
+    above 0.25 it is another population (the usual reading in credit scoring). Weeks differ from years: windows of
+    the training sample itself reach 0.3, so that its course says more than its level."""
     found = []
     for column, edges, expected in zip(values.T, reference.edges, reference.shares, strict=True):
         now, then = (np.maximum(share, LEAST_SHARE) for share in (_shares(column, edges), expected))

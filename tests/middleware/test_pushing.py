@@ -126,7 +126,7 @@ class Replica:
         self.asked = Counter("asked", "Requests", ["route"], registry=self.registry)
         Gauge("up_to_date", "1 if so", registry=self.registry).set(1)
         notice = lambda event, **fields: self.told.append((event, fields))  # noqa: E731
-        self.pushing = Pushing(address, {"instance": name}, lambda: self.registry, notice)
+        self.pushing = Pushing(address, {"instance": name}, self.registry, notice)
 
     @property
     def events(self) -> list[str]:
