@@ -34,6 +34,9 @@ except SettingsError as exc:
 ARRIVAL_S = 10.0
 """In so many seconds a request's body must be here; the bound of line and headers is `keepalive`."""
 
+LAST_WORDS_S = 6
+"""Of graceful_timeout: for what a worker has to send when its requests are over. Then the master kills it."""
+
 UNREADABLE = {
     LimitRequestLine: (414, "the address is too long"),
     LimitRequestHeaders: (431, "the headers are too large"),
@@ -85,6 +88,7 @@ class Worker(GeventWorker):
 
     def init_process(self):
         self.idle, self.busy = set(), set()
+        self.cfg.set("graceful_timeout", graceful_timeout - LAST_WORDS_S)
         super().init_process()
 
     def handle(self, listener, client, addr):
@@ -121,7 +125,7 @@ class Worker(GeventWorker):
         status, said = UNREADABLE.get(type(exc), (400, "this is not a request")) if known else (500, "it broke")
         if known:
             self.log.info("unreadable request: %s", type(exc).__name__)
-        else:
+        elif not getattr(exc, "is_told", False):
             self.log.error("a connection broke", exc_info=exc)
         with suppress(OSError):
             client.sendall(refusal(status, said))
@@ -176,9 +180,9 @@ forwarder_headers = ""
 logger_class = Log
 logconfig_dict = logs.config(settings.log_level, as_json=logs.is_json(settings.log_format))
 raw_env = [f"CLOCK_ANCHOR={settings.clock_anchor or time.time()}"]
-meeting_place = tempfile.mkdtemp(prefix="predict-") if workers > 1 else None
-if meeting_place is not None:
-    raw_env.append(f"WORKERS_DIR={meeting_place}")
+
+OURS = f"predict-{os.getpid()}-"
+"""Begins the name of a folder that this process made; the file is read anew at a reload."""
 
 WHAT = {
     "demo": "DEMO market: synthetic bars and a fast clock, nothing here is real",
@@ -201,9 +205,16 @@ def when_ready(server):
         print(*lines, sep="\n", file=sys.stderr, flush=True)
 
 
+def on_starting(server):
+    """Where several workers find each other; a reload keeps it."""
+    if workers > 1 and settings.workers_dir is None:
+        os.environ["WORKERS_DIR"] = tempfile.mkdtemp(prefix=OURS)
+
+
 def on_exit(server):
-    if meeting_place is not None:
-        shutil.rmtree(meeting_place, ignore_errors=True)
+    folder = os.environ.get("WORKERS_DIR", "")
+    if os.path.basename(folder).startswith(OURS):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def post_worker_init(worker):

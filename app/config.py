@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.errors import SettingsError
 from app.keys import ApiKey, parse_keys
 
+os.environ["OTEL_PROPAGATORS"] = (
+    "tracecontext"  # W3C alone; read when OpenTelemetry is imported, and others may not be there
+)
 VERSION = "0.1.0"
 MOST_REQUESTS = 1_000_000_000
 ARTEFACTS = Path(__file__).parent / "model" / "artefacts"
@@ -71,10 +75,18 @@ def _redis_url(value: SecretStr) -> SecretStr:
 
 
 def _push_url(value: SecretStr) -> SecretStr:
-    parts = urlsplit(value.get_secret_value())
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+    try:
+        parts = urlsplit(value.get_secret_value())
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 80) > 0
+    except ValueError:  # whose text would show a part of the password
+        is_address = False
+    if not is_address or parts.query:
         raise ValueError("must be an http(s) address without a query")
     return value
+
+
+def _refused(value: str) -> str:
+    raise ValueError("must not be set: workers find each other by themselves, and it would hide all metrics")
 
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -222,6 +234,9 @@ class Settings(BaseSettings):
         alias="METRICS_PUSHGATEWAY",
         description="address of a Prometheus Pushgateway that gets this replica's metrics every 15 seconds, where "
         "replicas cannot be scraped one by one",
+    )
+    multiprocess_dir: Annotated[str, AfterValidator(_refused)] | None = Field(
+        None, alias="PROMETHEUS_MULTIPROC_DIR", description="must not be set: workers find each other by themselves"
     )
     workers_dir: Path | None = Field(
         None, alias="WORKERS_DIR", description="set by the server itself: where its workers find each other"

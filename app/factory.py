@@ -55,7 +55,7 @@ from middleware.metrics import Exposition
 from middleware.pushing import Pushing
 from middleware.watching import Watch
 from middleware.windows import LocalWindows, RedisWindows, SharedWindows
-from middleware.workers import Gathered, Workers, as_text
+from middleware.workers import Gathered, Show, Workers
 
 log = logging.getLogger("predict")
 
@@ -363,22 +363,26 @@ class _Background:
 
     def __init__(self, core: Core, door: middleware.Door, access: AccessLog, watch: Watch) -> None:
         self._core = core
+        self._notice = core.news
         self._access = access
         self._watch = watch
         self._windows = door.limits.windows
         self.stopping = threading.Event()
         folder, gateway = core.settings.workers_dir, core.settings.pushgateway
         self._workers = None if folder is None else Workers(folder)
-        gathered = None if self._workers is None else partial(Gathered, workers=self._workers)
         about = [*figures(core, _drift(core), door.answers.given), *_about_door(door, access), *_about_watch(watch)]
-        self.exposition = Exposition(watch.latencies, about, gathered)
+        self._own = Exposition(watch.latencies, about)
+        self.metrics: Show = self._own if self._workers is None else Gathered(self._own, self._workers)
         self._pushing = None if gateway is None else self._to_push(gateway.get_secret_value())
 
     def start(self) -> None:
         """After any fork."""
         self._access.start()
         if self._workers is not None:
-            self._workers.join(lambda: as_text(self.exposition.registry))
+            try:
+                self._workers.join(self._own)
+            except OSError as exc:  # it shows its own series alone
+                self._notice("workers_apart", error=str(exc))
         if self._pushing is not None:
             self._pushing.start()
         if "no_api_key" not in self._core.market.degraded:
@@ -395,7 +399,12 @@ class _Background:
             self._windows.close()
 
     def _to_push(self, address: str) -> Pushing:
-        return Pushing(address, {"instance": _instance(self._core.settings)}, self.exposition.shown, self._core.news)
+        return Pushing(address, self._names, self._own, self._core.news)
+
+    def _names(self) -> dict[str, str]:
+        """What tells this process's pushed series from those of others."""
+        own = {} if self._workers is None else {"worker": str(self._workers.number)}
+        return {"instance": _instance(self._core.settings), **own}
 
 
 def _drift(core: Core) -> Drift:
@@ -431,7 +440,7 @@ def _services(core: Core, door: middleware.Door, versions: Versions, watch: Watc
         uptime_s=lambda: time.monotonic() - started,
         ready=ready,
         keep=partial(_keep, core),
-        metrics=background.exposition,
+        metrics=background.metrics,
         stages=watch.spans,
         versions=lambda: [_version(version, door.today()) for version in versions],
         start=background.start,

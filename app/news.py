@@ -28,6 +28,7 @@ WARNINGS: Final = frozenset(
         "provider_pauses_us",
         "spans_lost",
         "store_degraded",
+        "workers_apart",
     }
 )
 NEWS: Final = frozenset(

@@ -265,8 +265,8 @@ class Exchanges:
             broken.is_told = True  # type: ignore[attr-defined]
             log.error("the answer to request %s broke on its way", exchange.id, exc_info=broken)
         self._latencies.in_flight -= 1
-        self._latencies.answered(exchange, took)
         self._tracing.end(exchange, took, broken)
+        self._latencies.answered(exchange, took)
         self._tell(_line(exchange, self._epoch(), took))
         current.set(None)
 

@@ -15,11 +15,11 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
-from opentelemetry.trace import Link, SpanKind, TraceState
+from opentelemetry.trace import Link, SpanKind, Status, TraceState
 from opentelemetry.util.types import Attributes
 
 from middleware.tracing import granted
@@ -42,6 +42,16 @@ SHOWN: Final = frozenset(
     }
 )
 """Attributes that leave, beside `predict.*`: what a library adds (queries, addresses, user agents) does not."""
+
+
+NOISY: Final = (
+    "opentelemetry.attributes",
+    "opentelemetry.exporter",
+    "opentelemetry.sdk._shared_internal",
+    "opentelemetry.sdk.resources",
+    "opentelemetry.util.re",
+)
+"""Loggers that would tell each batch that is lost, each value that is cut, and what stands in a header they cannot read."""
 
 
 class Granted(Sampler):
@@ -139,7 +149,7 @@ class Exporting:
     """The tracer provider of one process; set up after any fork. `endpoint`: the collector's address for traces."""
 
     def __init__(self, endpoint: str | None, service: str, instance: str, notice: Callable[..., None]) -> None:
-        for noisy in ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal"):
+        for noisy in NOISY:
             logging.getLogger(noisy).setLevel(logging.CRITICAL)
         resource = Resource.create({"service.name": service, "service.instance.id": instance})
         self.queue = Queued(Sending(OTLPSpanExporter(endpoint, timeout=SEND_S), notice))
@@ -160,18 +170,25 @@ class Exporting:
 
 
 def _shown(span: ReadableSpan) -> ReadableSpan:
+    """What may be told of a span: of an error, the kind, and its message where it is one of our own sentences."""
     kept = {k: v for k, v in (span.attributes or {}).items() if k in SHOWN or k.startswith("predict.")}
+    events = [Event(event.name, _kind(event), event.timestamp) for event in span.events]
     return ReadableSpan(
         name=span.name,
         context=span.context,
         parent=span.parent,
         resource=span.resource,
         attributes=kept,
-        events=span.events,
+        events=events,
         links=span.links,
         kind=span.kind,
-        status=span.status,
+        status=span.status if "error.type" in kept else Status(span.status.status_code),
         start_time=span.start_time,
         end_time=span.end_time,
         instrumentation_scope=span.instrumentation_scope,
     )
+
+
+def _kind(event: Event) -> dict[str, str]:
+    """Messages and traces of foreign exceptions may quote what was asked."""
+    return {"exception.type": str((event.attributes or {}).get("exception.type", ""))}

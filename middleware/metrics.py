@@ -6,6 +6,7 @@ formats; with several workers it holds the series of all of them (middleware/wor
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -23,6 +24,8 @@ STAGE_EDGES: Final = (0.0005, *REQUEST_EDGES)
 CALL_EDGES: Final = (*STAGE_EDGES, 20.0)
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
 OTHER: Final = "other"
+SAMPLES_AT_ONCE: Final = 64
+AT_A_TIME_S: Final = 0.003
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -123,27 +126,65 @@ class Figures(Collector):
 
 
 class Exposition:
-    """The text of `/metrics`. `gathered(registry)`: the series that are shown, this process's own by default. `shown`: their
-    registry; `labels`: of each of our metrics."""
+    """The text of this process's metrics. `labels`: of each of ours."""
 
-    def __init__(
-        self,
-        latencies: Latencies,
-        figures: Sequence[Figure],
-        gathered: Callable[[CollectorRegistry], Collector] | None = None,
-    ) -> None:
+    def __init__(self, latencies: Latencies, figures: Sequence[Figure]) -> None:
         self.registry = latencies.registry
         self.registry.register(Figures(figures))
         self.labels = {**latencies.labels, **{figure.name: tuple(figure.labels) for figure in figures}}
         ProcessCollector(registry=self.registry)
         self.registry.register(GC_COLLECTOR)
-        self.shown = self.registry
-        if gathered is not None:
-            self.shown = CollectorRegistry()
-            self.shown.register(gathered(self.registry))
 
     def __call__(self, accept: str | None, names: Sequence[str]) -> tuple[str, str]:
-        """Text and content type, as the scraper accepts it; only the metrics named, if any are."""
-        exporter = PrometheusMetrics(None, path=None, export_defaults=False, group_by="url_rule", registry=self.shown)
-        text, content_type = exporter.generate_metrics(accept, list(names) or None)
-        return text, content_type
+        """Text and content type, as the scraper accepts it; only the metrics named, if any are. It is made in pieces, and in
+        between others have their turn: a scrape must not hold up the requests."""
+        registry = self.registry.restricted_registry(names) if names else self.registry
+        end, content_type = _encoded(_One(), accept)
+        pieces, turns = [], Turns()
+        for metric in registry.collect():
+            for n, part in enumerate(_parts(metric)):
+                text = _encoded(_One(part), accept)[0].removesuffix(end)
+                pieces.append(_samples(text) if n else text)
+                turns.take()
+        return "".join([*pieces, end]), content_type
+
+
+class Turns:
+    """Long work that lets others have a turn every few milliseconds."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+
+    def take(self) -> None:
+        if time.monotonic() - self._since > AT_A_TIME_S:
+            time.sleep(0)
+            self._since = time.monotonic()
+
+
+class _One(Collector):
+    """A metric, or none, by itself."""
+
+    def __init__(self, *metrics: Metric) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
+
+
+def _encoded(metrics: _One, accept: str | None) -> tuple[str, str]:
+    exporter = PrometheusMetrics(None, path=None, export_defaults=False, group_by="url_rule", registry=metrics)
+    text, content_type = exporter.generate_metrics(accept)
+    return text, content_type
+
+
+def _parts(metric: Metric) -> Iterable[Metric]:
+    """The metric with so many samples at a time."""
+    for first in range(0, max(1, len(metric.samples)), SAMPLES_AT_ONCE):
+        part = Metric(metric.name, metric.documentation, metric.type, metric.unit)
+        part.samples = metric.samples[first : first + SAMPLES_AT_ONCE]
+        yield part
+
+
+def _samples(text: str) -> str:
+    """Without the comments, which a family has once."""
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))

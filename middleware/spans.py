@@ -22,7 +22,9 @@ from middleware.metrics import Latencies
 from middleware.tracing import Tracing
 
 T = TypeVar("T")
-MEASURED: Final = frozenset({"fetch-data", "compute-structure", "compute-rpe", "compute-v6", "policy", "shape"})
+MEASURED: Final = frozenset(
+    {"fetch-data", "await-data", "compute-structure", "compute-rpe", "compute-v6", "policy", "shape"}
+)
 TOGETHER: Final = frozenset({"fetch-data"})
 """Stages that go on side by side, for all tickers at once: the longest is what an answer waits for."""
 

@@ -20,8 +20,8 @@ from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
 from opentelemetry.metrics import NoOpMeterProvider
-from opentelemetry.propagate import inject
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -233,8 +233,8 @@ def outgoing() -> dict[str, str]:
     """Headers that hand the recorded trace of this thread on (W3C Trace Context); none for others."""
     headers: dict[str, str] = {}
     if trace.get_current_span().is_recording():
-        inject(headers)
-    return {name: value for name, value in headers.items() if name != "baggage"}
+        TraceContextTextMapPropagator().inject(headers)
+    return headers
 
 
 def instrument(app: Flask, provider: TracerProvider) -> None:
@@ -242,8 +242,8 @@ def instrument(app: Flask, provider: TracerProvider) -> None:
     `trading-directions`."""
 
     def name(span: Span, _: WSGIEnvironment) -> None:
-        if span.is_recording() and request.endpoint:
-            span.update_name(request.endpoint.rpartition(".")[2].replace("_", "-"))
+        if span.is_recording():
+            span.update_name((request.endpoint or "unrouted").rpartition(".")[2].replace("_", "-"))
 
     FlaskInstrumentor().instrument_app(  # type: ignore[no-untyped-call]
         app,

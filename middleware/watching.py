@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from app.errors import SettingsError
 from middleware.metrics import Latencies
 from middleware.spans import Spans
 from middleware.tracing import Tracing
@@ -45,12 +46,16 @@ def watch(
     epoch: Callable[[], float],
 ) -> Watch:
     """Watches a server of one process, after any fork. `endpoint`: the collector's address for traces, None: there is none,
-    and OpenTelemetry's exporter is not even loaded."""
+    and OpenTelemetry's exporter is not even loaded. Raises SettingsError."""
     exporting = None
     if endpoint is not None:
         from middleware.exporting import Exporting
 
-        exporting = Exporting(endpoint, service, instance, notice)
+        try:
+            exporting = Exporting(endpoint, service, instance, notice)
+        except Exception as exc:  # the library reads variables of its own; what it says may quote them
+            said = f"one of the OTEL_ variables beside the endpoint cannot be used ({type(exc).__name__})"
+            raise SettingsError(said) from None
     tracer = None if exporting is None else exporting.provider.get_tracer("predict")
     latencies, tracing = Latencies(), Tracing(tracer, share=share, now=now, epoch=epoch)
     return Watch(latencies, tracing, Spans(tracing, latencies, now), exporting)

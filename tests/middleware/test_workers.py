@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,12 +21,13 @@ from typing import IO
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
+from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from middleware import workers
 from middleware.metrics import Exposition, Latencies
-from middleware.workers import Gathered, Workers, as_text
+from middleware.workers import Gathered, Workers, opened, sealed
 
 ROOT = Path(__file__).parents[2]
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -38,7 +38,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from app.figures import Figure, single
 from middleware.metrics import Exposition, Latencies
-from middleware.workers import Workers, as_text
+from middleware.workers import Workers
 
 latencies = Latencies()
 latencies.answered(SimpleNamespace(
@@ -49,7 +49,7 @@ shown = Exposition(latencies, [
     Figure("predict_errors_total", "Errors", lambda: dict(latencies.errors), ("code",)),
 ])
 workers = Workers(Path(sys.argv[1]))
-workers.join(lambda: as_text(shown.registry))
+workers.join(shown)
 print(workers.number, flush=True)
 for line in sys.stdin:
     latencies.answered(SimpleNamespace(
@@ -125,9 +125,9 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.latencies = Latencies()
         self.workers = Workers(folder)
-        gathered = partial(Gathered, workers=self.workers)
-        self.exposition = Exposition(self.latencies, [], gathered)
-        self.workers.join(lambda: as_text(self.exposition.registry))
+        own = Exposition(self.latencies, [])
+        self.exposition = Gathered(own, self.workers)
+        self.workers.join(own)
 
     def families(self, *names: str) -> dict[str, Metric]:
         text, _ = self.exposition(OPENMETRICS, names)
@@ -170,6 +170,7 @@ def impostor(folder: Path, number: int, behave: Callable[[socket.socket], object
                 continue
             with asking:
                 try:
+                    asking.recv(4096)
                     behave(asking)
                 except OSError:  # it did not wait
                     continue
@@ -225,7 +226,7 @@ def test_the_series_of_all_processes_are_shown_each_with_its_worker(
 def test_figures_are_read_when_they_are_asked_for(folder: Path, place: Callable[[], Place]) -> None:
     own, other, registry, reads = place(), Workers(folder), CollectorRegistry(), count(1)
     Gauge("reads", "How often it was asked", registry=registry).set_function(lambda: next(reads))
-    other.join(lambda: as_text(registry))
+    other.join(lambda accept, names: (text_of(registry), ""))
     assert [own.samples("reads")[0].value for _ in range(3)] == [1, 2, 3]
     other.close()
 
@@ -312,7 +313,7 @@ def test_one_that_ends_in_good_order_takes_its_series_along(folder: Path, place:
 def test_threads_that_join_at_once_get_different_numbers(folder: Path) -> None:
     crowd = [Workers(folder) for _ in range(16)]
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda one: one.join(lambda: b""), crowd))
+        list(pool.map(lambda one: one.join(lambda accept, names: ("", "")), crowd))
     assert sorted(one.number for one in crowd if one.number is not None) == list(range(16))
     for one in crowd:
         one.close()
@@ -322,9 +323,9 @@ def test_more_than_there_is_room_for_is_an_error(folder: Path, monkeypatch: pyte
     monkeypatch.setattr(workers, "MOST", 2)
     crowd = [Workers(folder) for _ in range(2)]
     for one in crowd:
-        one.join(lambda: b"")
+        one.join(lambda accept, names: ("", ""))
     with pytest.raises(OSError, match="too many workers"):
-        Workers(folder).join(lambda: b"")
+        Workers(folder).join(lambda accept, names: ("", ""))
     for one in crowd:
         one.close()
 
@@ -391,12 +392,16 @@ def test_one_that_sends_without_end_is_left_out(
     assert sent[0] < 2_000_000
 
 
+def text_of(registry: CollectorRegistry) -> str:
+    return generate_latest(registry).decode()
+
+
 def whole_text() -> bytes:
     registry = CollectorRegistry()
     Counter("seen", "Seen", ["what"], registry=registry).labels("it").inc()
     Gauge("up", "Up", registry=registry).set(1)
     Histogram("took_seconds", "Took", ["what"], registry=registry).labels("it").observe(0.1, {"trace_id": TRACE})
-    return as_text(registry)
+    return sealed(text_of(registry))
 
 
 WHOLE = whole_text()
@@ -449,17 +454,17 @@ def test_no_broken_byte_of_a_worker_breaks_the_scrape(folder: Path, place: Calla
 def test_a_figure_that_cannot_be_read_costs_one_scrape_and_not_the_worker(
     folder: Path, place: Callable[[], Place], caplog: pytest.LogCaptureFixture
 ) -> None:
-    own, troubled, answers = place(), Workers(folder), iter([RuntimeError("no figure"), WHOLE])
+    own, troubled, answers = place(), Workers(folder), iter([RuntimeError("no figure"), opened(WHOLE)])
 
-    def text() -> bytes:
+    def text(accept: str | None, names: Sequence[str]) -> tuple[str, str]:
         answer = next(answers)
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return answer, ""
 
     troubled.join(text)
     assert own.samples("seen_total") == []
-    assert [record.getMessage() for record in caplog.records] == ["this worker's metrics could not be read"]
+    assert [record.getMessage() for record in caplog.records] == ["metrics could not be shown to another worker"]
     assert len(own.samples("seen_total")) == 1
     troubled.close()
 

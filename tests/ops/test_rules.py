@@ -33,7 +33,7 @@ VALUES: Mapping[tuple[str, str], set[str]] = {
     ("predict_cache_lookups_total", "outcome"): HIT_OR_MISS,
     ("cache_hit_rate", "cache"): {"answers", "memory", "disk", "record"},
     ("predict_stage_seconds", "stage"): {
-        *("fetch-data", "compute-structure", "compute-rpe", "compute-v6", "policy", "shape"),
+        *("fetch-data", "await-data", "compute-structure", "compute-rpe", "compute-v6", "policy", "shape"),
     },
     ("predict_polygon_call_seconds", "kind"): {"bars", "days", "snapshot", "status"},
     ("predict_polygon_call_seconds", "outcome"): {"ok", "slow", "limited", "refused", "failed"},
