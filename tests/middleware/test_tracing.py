@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +14,7 @@ from typing import Any
 import pytest
 from flask import Flask, Response
 
-from app.errors import Upstream
+from app.errors import SettingsError, Upstream
 from app.factory import create_app
 from middleware.tracing import A_SECOND, Bucket, parent_of, state_of
 from tests.collector import Collector, Seen, collecting
@@ -471,3 +474,72 @@ def test_the_state_of_a_trace_goes_along_and_without_a_valid_parent_it_does_not(
     ask(app, "/livez", traceparent="nonsense", tracestate="vendor=1")
     close(app)
     assert sorted((span.trace == TRACE, span.state) for span in collector.roots()) == [(False, ""), (True, "vendor=1")]
+
+
+# --- what the library would say ---
+
+
+def test_headers_for_the_collector_that_cannot_be_read_are_quoted_nowhere(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization Bearer hush-1,api key=hush-2")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "token hush-3,a=b")
+    with caplog.at_level("DEBUG"):
+        ask(make(), "/livez")
+    assert "hush" not in caplog.text
+
+
+def test_a_variable_of_the_library_that_is_wrong_stops_the_start_with_a_sentence(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER", "hush")
+    with pytest.raises(SettingsError, match="OTEL_ variables") as raised:
+        make()
+    assert "hush" not in str(raised.value)
+
+
+def test_other_propagators_than_the_standard_s_change_nothing() -> None:
+    environment = {**os.environ, "OTEL_PROPAGATORS": "b3"}
+    command = [sys.executable, "-c", "import app.config, app.factory"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_long_values_of_a_caller_make_no_line(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    ask(make(), f"/swing?ticker=SPY&x={'y' * 2000}", **{"User-Agent": "z" * 2000})
+    assert caplog.records == []
+
+
+def test_what_an_exception_says_stays_here_and_its_kind_leaves(make: Make, collector: Collector) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"{}\n"
+        raise ValueError("GET https://provider/?apiKey=hush")
+
+    app = streaming(make(), pieces)
+    with pytest.raises(ValueError, match="hush"):
+        ask(app, "/stream")
+    close(app)
+    assert only(collector.roots()).events == ["ValueError"]
+    assert not [body for body in collector.raw if b"hush" in body]
+
+
+def test_a_path_that_nobody_knows_names_no_span(make: Make, collector: Collector) -> None:
+    app = make()
+    ask(app, "/" + "x" * 300)
+    close(app)
+    assert {span.name for span in collector.spans} == {"GET", "unrouted"}
+
+
+def test_a_slow_request_that_was_not_recorded_before_is_an_exemplar(make: Make) -> None:
+    timer = FakeTimer()
+    app = make(timer)
+
+    def slow() -> str:
+        timer.forward(3.0)
+        return "{}"
+
+    app.add_url_rule("/slow", "slow", slow)
+    said = plain(app, "/slow").headers["Server-Timing"]
+    text = plain(app, "/metrics", {"Accept": "application/openmetrics-text; version=1.0.0"}).text
+    (line,) = [line for line in text.splitlines() if 'le="5.0"' in line and 'route="/slow"' in line]
+    assert said.split("00-")[1][:32] in line

@@ -174,7 +174,9 @@ def test_what_the_runbook_names_is_there() -> None:
     assert anchors <= {name.lower() for name in NAMES}
     source = "".join(f.read_text() for part in ("app", "middleware", "blueprints") for f in (ROOT / part).rglob("*.py"))
     names = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", RUNBOOK))
-    assert {name for name in names if not re.search(rf"\b{name}\b", source)} == {"no_scrape", "no_target", "no_push"}
+    assert {name for name in names if not re.search(rf"\b{name}\b", source)} == {
+        *("no_scrape", "no_target", "no_metrics", "no_push"),
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
