@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
+# So many files of tests at a time
+TESTERS ?= 2
 # Programs that some tests need beside Python: program:Debian's package:Homebrew's formula
 TOOLS := redis-server:redis-server:redis promtool:prometheus:prometheus amtool:prometheus-alertmanager:alertmanager
 export MARKET_DATA GOLDEN_DIR
@@ -22,7 +24,7 @@ serve: $(RUNTIME) ## start the server: the demo market, unless MARKET or POLYGON
 	@if [ -z "$$MARKET$$POLYGON_API_KEY$$MASSIVE_API_KEY" ]; then export MARKET=demo; fi; exec $(BIN)/python -m app serve
 
 test: check audit tools ## style, types, known vulnerabilities and all tests that CI runs
-	$(BIN)/python -m pytest -m "not soak" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not soak" -n $(TESTERS) --dist loadfile $(PYTEST_ARGS)
 
 check: $(DEV) ## style and types alone
 	$(BIN)/ruff check .

@@ -6,9 +6,11 @@ import http.client
 import statistics
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 import requests
 
 from tests.collector import collecting
@@ -48,17 +50,7 @@ def test_two_servers_are_seen_in_one_trace_and_hand_it_on_to_the_provider(start:
         assert calls
         assert calls <= set(handed_on)
         assert TRACE in first.log.read_text(), "the log has the trace too"
-
-
-def test_two_traceparent_headers_are_none(start: Start) -> None:
-    server = start(MARKET="demo")
-    connection = http.client.HTTPConnection(urlsplit(server.base).netloc, timeout=10)
-    connection.putrequest("GET", "/livez")
-    for _ in range(2):
-        connection.putheader("traceparent", RECORD["traceparent"])
-    connection.endheaders()
-    with closing(connection):
-        assert TRACE not in str(connection.getresponse().headers["Server-Timing"])
+        assert TRACE not in timing_when_asked_with_two_traces(second), "two headers are none"
 
 
 def test_a_collector_of_any_kind_delays_no_request_and_no_stop(start: Start, tmp_path: Path) -> None:
@@ -67,7 +59,7 @@ def test_a_collector_of_any_kind_delays_no_request_and_no_stop(start: Start, tmp
         traced = start(MARKET="demo", DATA_DIR=tmp_path / "b", **traced_to(collector.address))
         for mood in ("ok", "slow", "failing", "silent"):
             collector.mood = mood
-            assert slower_by(plain, traced) < SLOWER_S, mood
+            assert delays_nothing(plain, traced), mood
         assert collector.spans, "it was traced all along"
         assert stop_s(traced) < stop_s(plain) + CLOSE_BOUND_S + 1
 
@@ -75,11 +67,20 @@ def test_a_collector_of_any_kind_delays_no_request_and_no_stop(start: Start, tmp
 def test_a_collector_that_is_not_there_delays_nothing_and_is_told_once(start: Start, tmp_path: Path) -> None:
     plain = start(MARKET="demo", DATA_DIR=tmp_path / "a", RATE_LIMIT_OTHER=1_000_000)
     traced = start(MARKET="demo", DATA_DIR=tmp_path / "b", **traced_to("http://127.0.0.1:9"))
-    assert slower_by(plain, traced) < SLOWER_S
+    assert delays_nothing(plain, traced)
     assert stop_s(traced) < stop_s(plain) + CLOSE_BOUND_S + 1
     log = traced.log.read_text()
     assert log.count("spans_lost") == 1
     assert "Traceback" not in log
+
+
+def timing_when_asked_with_two_traces(server: Server) -> str:
+    with closing(http.client.HTTPConnection(urlsplit(server.base).netloc, timeout=10)) as connection:
+        connection.putrequest("GET", "/livez")
+        for _ in range(2):
+            connection.putheader("traceparent", RECORD["traceparent"])
+        connection.endheaders()
+        return str(connection.getresponse().headers["Server-Timing"])
 
 
 def traced_to(address: str) -> dict[str, object]:
@@ -87,9 +88,39 @@ def traced_to(address: str) -> dict[str, object]:
     return {**common, "OTEL_EXPORTER_OTLP_ENDPOINT": address}
 
 
-def slower_by(plain: Server, traced: Server) -> float:
-    """Seconds, a median of interleaved rounds."""
-    return statistics.median(_slowest(traced) - _slowest(plain) for _ in range(5))
+@dataclass(frozen=True)
+class Delay:
+    """How much longer the traced server's requests take, seconds: the typical one, one in twenty, the slowest of all."""
+
+    typical: float
+    twentieth: float
+    worst: float
+
+
+def delay(plain: Server, traced: Server, rounds: int = 5) -> Delay:
+    """Of interleaved rounds the median, but for the worst."""
+    pairs = [(times(traced), times(plain)) for _ in range(rounds)]
+    typical, twentieth = (
+        statistics.median(mine[int(len(mine) * at)] - theirs[int(len(theirs) * at)] for mine, theirs in pairs)
+        for at in (0.5, 0.95)
+    )
+    return Delay(typical, twentieth, max(mine[-1] for mine, _ in pairs) - max(theirs[-1] for _, theirs in pairs))
+
+
+def delays_nothing(plain: Server, traced: Server) -> bool:
+    """As far as that can be told on a machine that does other things too: a request that waited for a collector of these would
+    take a second or more."""
+    found = delay(plain, traced)
+    return found.typical < SLOWER_S and found.worst < 0.25
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("mood", ["ok", "slow", "failing", "silent"])
+def test_on_a_quiet_machine_not_one_request_in_twenty_is_delayed(start: Start, tmp_path: Path, mood: str) -> None:
+    with collecting(mood) as collector:
+        plain = start(MARKET="demo", DATA_DIR=tmp_path / "a", RATE_LIMIT_OTHER=1_000_000)
+        traced = start(MARKET="demo", DATA_DIR=tmp_path / "b", **traced_to(collector.address))
+        assert delay(plain, traced, rounds=25).twentieth < SLOWER_S
 
 
 def stop_s(server: Server) -> float:
@@ -98,12 +129,12 @@ def stop_s(server: Server) -> float:
     return time.monotonic() - began
 
 
-def _slowest(server: Server, requests_: int = 60) -> float:
-    """The slowest but two of a second's worth of requests."""
+def times(server: Server, count: int = 60) -> list[float]:
+    """Seconds that requests one after the other take, the quickest first."""
     took = []
     with requests.Session() as session:
-        for _ in range(requests_):
+        for _ in range(count):
             began = time.perf_counter()
             assert session.get(f"{server.base}/health", timeout=10).status_code == 200
             took.append(time.perf_counter() - began)
-    return sorted(took)[-3]
+    return sorted(took)
