@@ -105,3 +105,12 @@ def own_redis() -> Iterator[RedisServer]:
     skip_without_redis_server()
     with RedisServer() as server:
         yield server
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says at the end of the run how many golden fields were compared and how many agreed."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, summary in report.user_properties:
+                if name == "golden":
+                    terminalreporter.write_line(f"golden: {summary}")
