@@ -1,5 +1,5 @@
 """A real Prometheus scrapes real servers under load while faults are put in: the right alerts become pending and fire, and no
-other. All durations of the rules are a sixtieth of what they are."""
+other. All durations of the rules are a thirtieth of what they are."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from tests.support import CALENDAR, demo_feed
 
 RULES = ROOT / "ops" / "prometheus"
 GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "tests.ops.faulty:app"]
-SHORTER = 60
+SHORTER = 30
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-EVERY_MS = 250
+EVERY_MS = 500
 Alert = tuple[str, str]
 """Job and name."""
 
@@ -55,7 +55,7 @@ def shortened(text: str) -> str:
 
 def test_durations_are_shortened_and_nothing_else() -> None:
     text = "for: 5m\nexpr: rate(x[5m]) > 2 and y offset 1h\nkeep_firing_for: 90s"
-    assert shortened(text) == "for: 5000ms\nexpr: rate(x[5000ms]) > 2 and y offset 60000ms\nkeep_firing_for: 1500ms"
+    assert shortened(text) == "for: 10000ms\nexpr: rate(x[10000ms]) > 2 and y offset 120000ms\nkeep_firing_for: 3000ms"
 
 
 @dataclass
@@ -123,7 +123,7 @@ def _wait_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> No
 
 
 @contextmanager
-def load(server: Server, paths: list[str], each_s: float = 0.1) -> Iterator[None]:
+def load(server: Server, paths: list[str], each_s: float = 0.2) -> Iterator[None]:
     """Requests one after the other until the end of the block."""
     stopped = threading.Event()
 
@@ -194,7 +194,7 @@ def test_each_fault_fires_its_alerts_and_no_other(tmp_path: Path, own_redis: Red
         slow.misbehave("slow", seconds=4.0)
         own_redis.kill()
         expected = {(job, name) for job, names in EXPECTED.items() for name in names}
-        found.look_until(lambda: found.seen["firing"] >= expected, 60)
+        found.look_until(lambda: found.seen["firing"] >= expected, 150)
         found.look_until(lambda: False, 3)
         for job, names in EXPECTED.items():
             assert found.of(job, "firing") == names, job
@@ -202,4 +202,4 @@ def test_each_fault_fires_its_alerts_and_no_other(tmp_path: Path, own_redis: Red
         assert 0.1 < found.value('error_ratio{job="errors"}') < 0.5
         assert found.value('request_latency_p99{job="predict"}') > 0
         servers["predict"].process.kill()
-        assert found.look_until(lambda: found.of("predict", "firing") == {"PredictDown"}, 20)
+        assert found.look_until(lambda: found.of("predict", "firing") == {"PredictDown"}, 40)
