@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
@@ -18,9 +18,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.errors import SettingsError
 from app.keys import ApiKey, parse_keys
 
-os.environ["OTEL_PROPAGATORS"] = (
-    "tracecontext"  # W3C alone; read when OpenTelemetry is imported, and others may not be there
-)
+# W3C's alone: others may not be installed, and OpenTelemetry looks when it is imported.
+os.environ["OTEL_PROPAGATORS"] = "tracecontext"
 VERSION = "0.1.0"
 MOST_REQUESTS = 1_000_000_000
 ARTEFACTS = Path(__file__).parent / "model" / "artefacts"
@@ -61,26 +60,34 @@ def _origin(value: str) -> str:
     return value.lower()
 
 
+def _split(value: SecretStr) -> SplitResult:
+    """Its parts. Of what is none Python would show the whole of it, password included."""
+    try:
+        return urlsplit(value.get_secret_value())
+    except ValueError:
+        raise ValueError("is no address") from None
+
+
+def _has_host(parts: SplitResult) -> bool:
+    """Whether there is a host, and a port that is one if any. What Python says of it would show a part of the password."""
+    try:
+        return bool(parts.hostname) and (parts.port is None or parts.port >= 0)
+    except ValueError:
+        return False
+
+
 def _redis_url(value: SecretStr) -> SecretStr:
-    parts = urlsplit(value.get_secret_value())
+    parts = _split(value)
     if parts.scheme not in ("redis", "rediss", "unix"):
         raise ValueError("must begin with redis://, rediss:// or unix://")
-    try:
-        named = parts.scheme == "unix" or (bool(parts.hostname) and (parts.port or 6379) > 0)
-    except ValueError:  # whose text would show a part of the password
-        named = False
-    if not named:
+    if parts.scheme != "unix" and not _has_host(parts):
         raise ValueError("is no address; what is special in a password must be escaped (%2F for /)")
     return value
 
 
 def _push_url(value: SecretStr) -> SecretStr:
-    try:
-        parts = urlsplit(value.get_secret_value())
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 80) > 0
-    except ValueError:  # whose text would show a part of the password
-        is_address = False
-    if not is_address or parts.query:
+    parts = _split(value)
+    if parts.scheme not in ("http", "https") or not _has_host(parts) or parts.query:
         raise ValueError("must be an http(s) address without a query")
     return value
 

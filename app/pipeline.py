@@ -18,7 +18,7 @@ from app.market.bars import Bars, Span, from_ms, no_bars
 from app.market.calendar import NY, ONE_DAY, Calendar, Session, ny_day
 from app.market.flight import time_limit
 from app.market.plan import Plan
-from app.market.source import Known, MissingOpen, Source
+from app.market.source import FETCH, Known, MissingOpen, Source
 from app.model.artefact import ModelSet
 from app.model.features import LATE_FROM, MIN_DAYS, decision_hours, decision_moment, price_11am_of, v6_features
 from app.model.v6 import V6Model
@@ -463,8 +463,9 @@ class Pipeline:
         today = ny_day(at) == ny_day(self.clock())
         for ticker in _known_of(tickers):
             if today and self._source.is_followed(ticker):
-                with self._stages("fetch-data", ticker=ticker, cache="followed"):
-                    continue
+                with self._stages(FETCH, ticker=ticker, cache="followed") as stage:
+                    stage.skip()
+                continue
             if traded:
                 self._source.refresh(ticker, at)
             else:

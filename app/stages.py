@@ -24,6 +24,10 @@ class Stage(Protocol):
         """It does not end with its block but when all of these are done."""
         ...
 
+    def skip(self) -> None:
+        """There was nothing to do: how long that took says nothing."""
+        ...
+
 
 class Stages(Protocol):
     """Opens stages. A stage that is opened inside another is part of it, in the same thread or in one that `carried` led to."""
@@ -73,6 +77,9 @@ class _Silence:
     note = set
 
     def last_until(self, futures: Sequence[Future[Any]]) -> None:
+        return None
+
+    def skip(self) -> None:
         return None
 
     def carried(self, work: Callable[[], T]) -> Callable[[], T]:

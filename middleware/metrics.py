@@ -113,16 +113,12 @@ class Figures(Collector):
         self._figures = figures
 
     def collect(self) -> Iterable[Metric]:
-        for figure, metric in zip(self._figures, self.describe(), strict=True):
+        for figure in self._figures:
+            family = CounterMetricFamily if figure.name.endswith("_total") else GaugeMetricFamily
+            metric = family(figure.name, figure.help, labels=figure.labels)
             for labels, value in figure.read().items():
                 metric.add_metric(labels, value)
             yield metric
-
-    def describe(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
-        """The metrics without values: the registry looks here for their names."""
-        for figure in self._figures:
-            family = CounterMetricFamily if figure.name.endswith("_total") else GaugeMetricFamily
-            yield family(figure.name, figure.help, labels=figure.labels)
 
 
 class Exposition:

@@ -46,6 +46,9 @@ class Unwatched:
     def last_until(self, futures: Sequence[Future[Any]]) -> None:
         return None
 
+    def skip(self) -> None:
+        return None
+
 
 UNWATCHED = Unwatched()
 
@@ -83,6 +86,9 @@ class Watched:
             self._left += len(futures)
         for future in futures:
             future.add_done_callback(lambda _: self._one_less())
+
+    def skip(self) -> None:
+        self._told = None
 
     def _one_less(self) -> None:
         with self._lock:

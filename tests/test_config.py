@@ -93,3 +93,12 @@ def test_defaults_are_those_of_the_specification() -> None:
     assert table["CLOCK_SPEED"][0] == "1.0"
     assert load(data_dir="x").data_dir == Path("x")
     assert all(text for _, text in table.values())
+
+
+@pytest.mark.parametrize("name", ["REDIS_URL", "METRICS_PUSHGATEWAY"])
+def test_an_address_that_cannot_be_taken_apart_is_not_shown(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    scheme = "redis" if name == "REDIS_URL" else "http"
+    monkeypatch.setenv(name, f"{scheme}://user:hush\u2100@host/")
+    with pytest.raises(SettingsError, match=name) as raised:
+        load()
+    assert "hush" not in str(raised.value)

@@ -420,6 +420,7 @@ class Source:
             stage.last_until(under_way)
             if not under_way:
                 stage.set(cache="hit")
+                stage.skip()
 
     def _start(self, ticker: str, span: Span, day: date) -> Future[Any] | None:
         """Begin a fetch unless it is not needed, is under way, or failed lately."""

@@ -841,3 +841,14 @@ def test_promtool_finds_nothing_to_mend(busy: Flask) -> None:
     text = ask(busy, "/metrics").text
     done = subprocess.run([PROMTOOL, "check", "metrics"], input=text, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_follower_with_nothing_to_fetch_measures_no_fetch(build: Build, market: ScriptedMarket) -> None:
+    app = build()
+    ask(app, ONE_TICKER)
+    before, calls = stages(app)["fetch-data"], len(market.calls)
+    core = app.extensions["predict-server"].pipeline
+    for _ in range(20):
+        core._source.refresh("SPY", core.clock())
+    assert len(market.calls) == calls
+    assert stages(app)["fetch-data"] == before

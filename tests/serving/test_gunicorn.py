@@ -30,10 +30,11 @@ def free_port() -> int:
 
 
 class Server:
-    """A running server: where it is and what it prints."""
+    """A running server: where it is, what it prints, and seconds that callers waited, by path, where a test notes them."""
 
     def __init__(self, process: subprocess.Popen[str], base: str, log: Path) -> None:
         self.process, self.base, self.log = process, base, log
+        self.took: dict[str, float] = {}
 
     def get(self, path: str) -> requests.Response:
         return requests.get(self.base + path, timeout=10)
