@@ -283,9 +283,9 @@ def _import_one(recorded: RecordedBars, file: Path) -> None:
     if brought.known:
         click.echo(f"{file.name}: already in, {brought.kept} bars")
     else:
-        click.echo(
-            f"{file.name}: {brought.kept} bars in, {brought.rejected.total()} rejected ({describe(brought.rejected)})"
-        )
+        repaired = f"{brought.repaired} repaired (low or high widened by a rounding), " if brought.repaired else ""
+        rejected = f"{brought.rejected.total()} rejected ({describe(brought.rejected)})"
+        click.echo(f"{file.name}: {brought.kept} bars in, {repaired}{rejected}")
 
 
 def _revision() -> str:

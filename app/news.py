@@ -37,6 +37,7 @@ NEWS: Final = frozenset(
 DETAILS: Final = frozenset(
     {
         "bars_known",
+        "bars_repaired",
         "call_withheld",
         "entitled",
         "fetch_failed",

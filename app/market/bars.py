@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,9 @@ Bools = npt.NDArray[np.bool_]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PRICES = ("o", "h", "l", "c")
 COLUMNS = ("t", "end", "o", "h", "l", "c", "v")
+ROUNDING = 1e-6
+"""By what share of the price a low or high may miss open or close and still be taken for rounded: more than single precision
+and adjustment factors cost, and less than a cent of any price below 10,000 USD, so that a bar wrong by a tick is refused."""
 
 
 class Span(StrEnum):
@@ -189,12 +193,22 @@ def _row_faults(t: Ints, end: Ints, x: Mapping[str, Floats]) -> dict[str, Bools]
         }
 
 
-def repaired(t: Ints, x: Mapping[str, Floats], end_of: Callable[[Ints], Ints]) -> tuple[Bars, Counter[str]]:
-    """Bars out of delivered rows: sorted, broken rows dropped, of equal times the last delivered kept (ruling M5).
+class Repaired(NamedTuple):
+    """Bars out of delivered rows. rejected: how many rows were dropped, by reason; widened: how many were kept with a low or
+    high that was widened by a rounding."""
 
-    t: starts, ms; x: columns o h l c v; end_of: starts -> ends. Returns the bars and how many rows were
-    rejected for which reason.
+    bars: Bars
+    rejected: Counter[str]
+    widened: int
+
+
+def repaired(t: Ints, x: Mapping[str, Floats], end_of: Callable[[Ints], Ints]) -> Repaired:
+    """Bars out of delivered rows: sorted, broken rows dropped, of equal times the last delivered kept (ruling M5). A low or
+    high that misses open or close by no more than ROUNDING is widened to it.
+
+    t: starts, ms; x: columns o h l c v; end_of: starts -> ends.
     """
+    x, widened = _widened(x)
     rejected: Counter[str] = Counter()
     end = end_of(t)
     good = np.ones(len(t), dtype=bool)
@@ -207,4 +221,14 @@ def repaired(t: Ints, x: Mapping[str, Floats], end_of: Callable[[Ints], Ints]) -
     rejected["same time as a later row"] += int((~last).sum())
     rows = rows[last]
     bars = Bars(t=t[rows], end=end[rows], **{name: x[name][rows] for name in (*PRICES, "v")})
-    return bars, +rejected
+    return Repaired(bars, +rejected, int(widened[rows].sum()))
+
+
+def _widened(x: Mapping[str, Floats]) -> tuple[Mapping[str, Floats], Bools]:
+    """The columns with each low and high that misses open or close by a rounding alone set to it, and which rows these are."""
+    low, high = np.minimum(x["o"], x["c"]), np.maximum(x["o"], x["c"])
+    with np.errstate(invalid="ignore"):
+        near_low = (x["l"] > low) & (x["l"] <= low * (1 + ROUNDING))
+        near_high = (x["h"] < high) & (x["h"] >= high * (1 - ROUNDING))
+    columns = {**x, "l": np.where(near_low, low, x["l"]), "h": np.where(near_high, high, x["h"])}
+    return columns, near_low | near_high

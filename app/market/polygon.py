@@ -63,7 +63,8 @@ Transport = Callable[[str, Mapping[str, str]], Reply]
 
 @dataclass(frozen=True, slots=True)
 class Aggregates:
-    """Bars of one request. `delayed`: the plan's data is late. `rejected`: dropped rows by reason.
+    """Bars of one request. `delayed`: the plan's data is late. `rejected`: dropped rows by reason; `widened`: rows kept with a
+    low or high that was widened by a rounding.
 
     `starts`: the start, ms, of every row delivered, broken ones included: a bar that is there but unusable is
     another thing than a bar that is missing (policy.md 3, gates 3 and 4).
@@ -73,6 +74,7 @@ class Aggregates:
     delayed: bool
     rejected: Counter[str]
     starts: frozenset[int]
+    widened: int = 0
 
 
 class Polygon:
@@ -128,9 +130,9 @@ class Polygon:
         t, columns, malformed = _columns(rows)
         outside = (t < window[0]) | (t >= window[1])
         columns = {name: column[~outside] for name, column in columns.items()}
-        bars, rejected = repaired(t[~outside], columns, self._ends(span))
+        bars, rejected, widened = repaired(t[~outside], columns, self._ends(span))
         rejected += Counter({"not a bar": malformed, OUTSIDE: int(outside.sum())})
-        return Aggregates(bars, delayed, +rejected, frozenset(t.tolist()))
+        return Aggregates(bars, delayed, +rejected, frozenset(t.tolist()), widened)
 
     def _ends(self, span: Span) -> Callable[[Ints], Ints]:
         return self._calendar.day_ends if span is Span.DAY else lambda t: t + span.ms

@@ -43,13 +43,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What one file brought: bars kept, rows rejected by reason, and whether it had been brought in before."""
+    """What one file brought: bars kept, rows rejected by reason, whether it had been brought in before, and how many of the
+    bars were repaired: a low or high was widened by a rounding."""
 
     ticker: str
     span: str
     kept: int
     rejected: Counter[str]
     known: bool
+    repaired: int = 0
 
 
 class RecordedBars:
@@ -70,7 +72,7 @@ class RecordedBars:
         if known:
             return Imported(ticker, span, known[0][0], Counter(), known=True)
         columns = read_columns(file)
-        bars, rejected = repaired(columns["t"].astype(np.int64), columns, self._ends(span))
+        bars, rejected, widened = repaired(columns["t"].astype(np.int64), columns, self._ends(span))
         if not len(bars):
             raise BrokenData(f"{file.name}: no usable bar in {len(columns['t'])} rows ({describe(rejected)})")
         with self._db.transaction():
@@ -78,7 +80,7 @@ class RecordedBars:
             self._db.write(
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", (digest, file.name, len(bars), rejected.total())
             )
-        return Imported(ticker, span, len(bars), rejected, known=False)
+        return Imported(ticker, span, len(bars), rejected, known=False, repaired=widened)
 
     def bars(self, ticker: str, span: Span | str, first_ms: int, end_ms: int) -> Bars:
         """The stored bars that start in [first_ms, end_ms)."""

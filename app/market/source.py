@@ -621,6 +621,8 @@ class Source:
         found = self._polygon.aggregates(ticker, span, first, last)
         if found.rejected:
             self._notice("bars_rejected", ticker=ticker, span=str(span), rows=found.rejected.total())
+        if found.widened:
+            self._notice("bars_repaired", ticker=ticker, span=str(span), rows=found.widened)
         if found.rejected[OUTSIDE] and not len(found.bars):
             raise Upstream("the provider's bars are of other days than those asked for")
         return found

@@ -61,10 +61,24 @@ def test_repair_sorts_drops_and_counts() -> None:
     order = np.array([5, 0, 2, 1, 3, 4, 0])
     columns = {name: column[order] for name, column in columns.items()}
     columns["v"][-1] = 77.0
-    good, rejected = repaired(columns["t"], columns, lambda t: t + Span.MINUTE.ms)
+    good, rejected, widened = repaired(columns["t"], columns, lambda t: t + Span.MINUTE.ms)
+    assert widened == 0
     assert good.t.tolist() == [bars.t[i] for i in (0, 1, 2, 4, 5)]
     assert good.v[0] == 77.0, "of two rows of the same time the later delivered one is kept"
     assert rejected == {"price not a positive number": 1, "same time as a later row": 1}
+
+
+def test_a_low_or_high_that_misses_by_a_rounding_is_widened_and_counted_apart() -> None:
+    bars = some_bars(6)
+    columns = changed(bars, 1, h=np.nextafter(max(bars.o[1], bars.c[1]), 0))
+    columns = {**columns, "l": columns["l"].copy(), "h": columns["h"].copy()}
+    columns["l"][2] = np.float32(min(bars.o[2], bars.c[2])) * (1 + 5e-7)
+    columns["h"][3] = max(bars.o[3], bars.c[3]) - 0.01
+    good, rejected, widened = repaired(columns["t"], columns, lambda t: t + Span.MINUTE.ms)
+    assert good.t.tolist() == [bars.t[i] for i in (0, 1, 2, 4, 5)]
+    assert (good.h[1], good.l[2]) == (max(bars.o[1], bars.c[1]), min(bars.o[2], bars.c[2]))
+    assert rejected == {"low or high does not enclose open and close": 1}, "a tick is no rounding"
+    assert widened == 2
 
 
 def test_resample_leaves_no_bar_for_an_empty_window() -> None:

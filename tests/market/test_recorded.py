@@ -99,6 +99,19 @@ def test_broken_bars_are_left_out_and_counted_by_reason(store: RecordedBars, tmp
     }
 
 
+def test_adjusted_prices_a_rounding_apart_lose_no_bar_and_are_counted_as_repaired(
+    store: RecordedBars, tmp_path: Path
+) -> None:
+    """As an adjusted file has them: the close is the day's high times a factor, the high itself is a rounding lower."""
+    columns = table(some_bars(40, span=Span.FIVE_MINUTES))
+    columns["c"] = columns["h"][:]
+    columns["h"] = [value * 0.8 / 0.8000000001 for value in columns["h"]]
+    brought = store.import_file(write_parquet(tmp_path / "SPY_5min.parquet", columns))
+    assert (brought.kept, brought.repaired, brought.rejected.total()) == (40, 40, 0)
+    bars = store.all_bars("SPY", Span.FIVE_MINUTES)
+    assert bars.h.tolist() == bars.c.tolist()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
