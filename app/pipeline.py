@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TypeVar
 
 from app.clock import Clock
@@ -54,9 +54,12 @@ from app.structure.ranges import Ranges, price_ranges
 from app.structure.volatility import Volatility, volatility
 
 T = TypeVar("T")
+Series = tuple[str, Sequence[Span], date]
+"""What an answer reads: a ticker, spans and the day that they are known by."""
 
-READ_S, REPLAY_S = 5.0, 10.0
-"""How long a request may wait for bars, all in all, real seconds (ruling A2)."""
+READ_S, COLD_S = 5.0, 10.0
+"""How long a request may wait for bars, all in all, real seconds (ruling A2): where memory holds the series that it reads, of
+whatever age, and where it does not, or a past moment is replayed."""
 
 FEAR_TICKER = "VIXY"
 DAILY_BAR_AFTER = timedelta(minutes=15)
@@ -201,9 +204,7 @@ class Pipeline:
         if market_open and not self.models.models:
             raise Unavailable("no model is loaded", part="models", code="MODEL_UNAVAILABLE")
         self._source.use(_known_of(tickers), at)
-        if market_open:
-            self._prepare(tickers, at)
-        with time_limit(READ_S):
+        with time_limit(self._prepare(self._current(tickers, at) if market_open else [])):
             signals = {ticker: self.signal(ticker, at) for ticker in tickers}
         _refuse_without_key(list(signals.values()))
         session = self._calendar.session_at(at)
@@ -227,8 +228,8 @@ class Pipeline:
         """Structure and signal of `tickers`, in that order. Raises Unavailable as `board` does for a missing key."""
         if keep:
             self._source.use(_known_of(tickers), at)
-        self._prepare(tickers, at)
-        with time_limit(READ_S if keep else REPLAY_S):
+        limit = self._prepare(self._current(tickers, at))
+        with time_limit(limit if keep else COLD_S):
             found = {ticker: self.structure(ticker, at, keep=keep) for ticker in tickers}
         _refuse_without_key([replace(s.signal, cause=s.fault) for s in found.values()])
         return found
@@ -266,21 +267,29 @@ class Pipeline:
     def overviews(self, tickers: Sequence[str], at: datetime) -> tuple[dict[str, Overview | PredictError], Vix | None]:
         """Daily signals, or per ticker why there is none, and the state of the volatility ETF."""
         self._source.use(_known_of(tickers), at)
-        with time_limit(READ_S):
+        signals = self._current(tickers, at) if self._calendar.is_open(at) else []
+        with time_limit(self._prepare([*signals, *self._days([FEAR_TICKER], at)])):
             return self._each(tickers, lambda ticker: self._overview(ticker, at)), self._fear(at)
 
     def breakdowns(self, tickers: Sequence[str], at: datetime) -> dict[str, Breakdown | PredictError]:
         """The twelve daily indicators (v1-contract.md 5.1), or per ticker why not."""
-        return self._each(tickers, lambda ticker: breakdown(self._completed(ticker, at)))
+        with time_limit(self._prepare(self._days(_known_of(tickers), at))):
+            return self._each(tickers, lambda ticker: breakdown(self._completed(ticker, at)))
 
     def volatilities(self, tickers: Sequence[str], at: datetime) -> dict[str, Volatility | PredictError]:
         """The volatility meter (v1-contract.md 5.3), or per ticker why not."""
-        return self._each(tickers, lambda ticker: volatility(self._completed(ticker, at)))
+        with time_limit(self._prepare(self._days(_known_of(tickers), at))):
+            return self._each(tickers, lambda ticker: volatility(self._completed(ticker, at)))
 
     def ranges(self, tickers: Sequence[str], at: datetime) -> dict[str, Ranges | PredictError]:
         """The day's price ranges (v1-contract.md 5.4), or per ticker why not."""
         self._source.use(_known_of(tickers), at)
-        return self._each(tickers, lambda ticker: self._ranges(ticker, at))
+        days = [
+            self._calendar.previous_trading_day(ny_day(at)),
+            *([ny_day(at)] if self._calendar.session_at(at) else []),
+        ]
+        with time_limit(self._prepare([(ticker, [Span.MINUTE], day) for ticker in _known_of(tickers) for day in days])):
+            return self._each(tickers, lambda ticker: self._ranges(ticker, at))
 
     def signal(self, ticker: str, at: datetime, *, keep: bool = True) -> TickerSignal:
         """The signal of one ticker. Gates in the order of ruling T6; never raises for a fault of market or model.
@@ -456,30 +465,38 @@ class Pipeline:
         found = self._source.known_open(ticker, session.day) if session is not None and at >= session.open else None
         return None if found is None else found.price
 
-    def _prepare(self, tickers: Sequence[str], at: datetime) -> None:
-        """Start all fetches that an answer needs at once; who waits for one then waits for the slowest, not for the sum. Of
-        followed tickers all is on its way."""
+    def _current(self, tickers: Sequence[str], at: datetime) -> list[Series]:
+        """What signals and structure at `at` read; on a day without bars yet the completed days alone."""
+        day = ny_day(at)
         traded = self._calendar.session_at(at) is not None and at.astimezone(NY).hour >= FIRST_HOUR
-        today = ny_day(at) == ny_day(self.clock())
-        for ticker in _known_of(tickers):
-            if today and self._source.is_followed(ticker):
+        spans = list(dict.fromkeys((Span.DAY, self.plan.signal_span, Span.MINUTE))) if traded else [Span.DAY]
+        return [(ticker, spans, day) for ticker in _known_of(tickers)]
+
+    def _days(self, tickers: Sequence[str], at: datetime) -> list[Series]:
+        """What `_completed` reads."""
+        return [(ticker, [Span.DAY], self._day_after_completed(at)) for ticker in tickers]
+
+    def _prepare(self, series: Sequence[Series]) -> float:
+        """Start all fetches that an answer needs at once; a request that waits for one then waits for the slowest, not for the
+        sum. Of followed tickers all is on its way. Returns for how many seconds the answer may wait for bars."""
+        today = ny_day(self.clock())
+        held = [self._source.holds(ticker, spans, day) for ticker, spans, day in series]
+        for ticker, spans, day in series:
+            if day == today and self._source.is_followed(ticker):
                 with self._stages(FETCH, ticker=ticker, cache="followed") as stage:
                     stage.skip()
-                continue
-            if traded:
-                self._source.refresh(ticker, at)
             else:
-                self._source.refresh_days(ticker, ny_day(at))
+                self._source.start(ticker, spans, day)
+        return READ_S if all(held) else COLD_S
 
     def _each(self, tickers: Sequence[str], work: Callable[[str], T]) -> dict[str, T | PredictError]:
         """`work` for every ticker; a failure is its own ticker's. Raises Unavailable if nothing can be had without a key."""
         found: dict[str, T | PredictError] = {}
-        with time_limit(READ_S):
-            for ticker in tickers:
-                try:
-                    found[ticker] = work(_supported(ticker))
-                except PredictError as exc:
-                    found[ticker] = exc
+        for ticker in tickers:
+            try:
+                found[ticker] = work(_supported(ticker))
+            except PredictError as exc:
+                found[ticker] = exc
         known = [x for x in found.values() if not isinstance(x, BadRequest)]
         _refuse_keyless([x if isinstance(x, PredictError) else None for x in known])
         return found
@@ -508,10 +525,13 @@ class Pipeline:
 
     def _completed(self, ticker: str, at: datetime) -> Bars:
         """Daily bars that are complete: today's too, once the provider has had time to make it."""
-        day, session = ny_day(at), self._calendar.session_at(at)
-        if session is not None and at >= session.close + DAILY_BAR_AFTER:
-            day += ONE_DAY
-        return self._source.daily(ticker, day)
+        return self._source.daily(ticker, self._day_after_completed(at))
+
+    def _day_after_completed(self, at: datetime) -> date:
+        """The day whose daily bars are the completed ones at `at`: today, or tomorrow once today's can be had."""
+        session = self._calendar.session_at(at)
+        over = session is not None and at >= session.close + DAILY_BAR_AFTER
+        return ny_day(at) + ONE_DAY if over else ny_day(at)
 
     def _ranges(self, ticker: str, at: datetime) -> Ranges:
         session = self._calendar.session_at(at)

@@ -56,7 +56,9 @@ MOST_ODD_DAYS = 0.02
 """Share of daily bars that may lie on days without trading before the answer is taken for another's."""
 
 MINUTE_MS = Span.MINUTE.ms
-DEADLINE_S = 5.0
+DEADLINE_S = 10.0
+"""Real seconds that anyone waits for one fetch; requests have their own limits for all of theirs (ruling A2)."""
+
 PATIENCE_S = 5.0
 """Real seconds that a fetch may wait for its turn and retry (polygon.md 5)."""
 
@@ -211,11 +213,25 @@ class Source:
 
     def refresh(self, ticker: str, at: datetime) -> None:
         """Start what a current answer about `ticker` needs and has not: its days, its bars of the day. Waits for nothing."""
-        self._start_all(ticker, dict.fromkeys((Span.DAY, self.plan.signal_span, Span.MINUTE)), ny_day(at))
+        self.start(ticker, list(dict.fromkeys((Span.DAY, self.plan.signal_span, Span.MINUTE))), ny_day(at))
 
     def refresh_days(self, ticker: str, day: date) -> None:
         """Start the fetch of the daily bars before `day` unless they are here. Waits for nothing."""
-        self._start_all(ticker, (Span.DAY,), day)
+        self.start(ticker, (Span.DAY,), day)
+
+    def start(self, ticker: str, spans: Sequence[Span], day: date) -> None:
+        """Begin the fetches of these series that are not here, as one stage that lasts until they are done; waits for none."""
+        with self._stages(FETCH, ticker=ticker, day=str(day), cache="miss") as stage:
+            started = [self._start(ticker, span, day) for span in spans]
+            under_way = [future for future in started if future is not None]
+            stage.last_until(under_way)
+            if not under_way:
+                stage.set(cache="hit")
+                stage.skip()
+
+    def holds(self, ticker: str, spans: Sequence[Span], day: date) -> bool:
+        """Whether memory holds these series, of whatever age."""
+        return all(self._kept.get((ticker, span, day)) is not None for span in spans)
 
     def is_ready(self, ticker: str, until: datetime) -> bool:
         """Whether memory alone holds the day's signal bars up to `until`."""
@@ -411,16 +427,6 @@ class Source:
 
     def _is_recent(self, kept: Known, span: Span) -> bool:
         return self._last_final(kept.fetched, span) >= self._last_final(self._clock() - LATE_AFTER, span)
-
-    def _start_all(self, ticker: str, spans: Iterable[Span], day: date) -> None:
-        """Begin the fetches of these series, as one stage that lasts until they are done."""
-        with self._stages(FETCH, ticker=ticker, day=str(day), cache="miss") as stage:
-            started = [self._start(ticker, span, day) for span in spans]
-            under_way = [future for future in started if future is not None]
-            stage.last_until(under_way)
-            if not under_way:
-                stage.set(cache="hit")
-                stage.skip()
 
     def _start(self, ticker: str, span: Span, day: date) -> Future[Any] | None:
         """Begin a fetch unless it is not needed, is under way, or failed lately."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -195,3 +196,48 @@ def test_samples_have_todays_shape(serve: Serve, clock: FakeClock, market: Scrip
         if name == "health":
             body["operations"] = {}
         keep_or_compare(name, body)
+
+
+@pytest.mark.parametrize(
+    ("path", "moment", "fetches"),
+    [
+        ("/daily_signals", "2025-03-11 11:30", 7),
+        ("/price_ranges", "2025-03-11 11:30", 6),
+        ("/signal_breakdown", "2025-03-11 11:30", 3),
+        ("/volatility_meter", "2025-03-11 11:30", 3),
+        ("/volatility_meter", "2025-03-11 16:20", 3),
+        ("/price_ranges", "2025-03-08 12:00", 3),
+    ],
+)
+def test_a_cold_start_fetches_everything_side_by_side(
+    serve: Serve, market: ScriptedMarket, clock: FakeClock, path: str, moment: str, fetches: int
+) -> None:
+    """No call is answered before all of them are under way."""
+    clock.set(moment)
+    met = threading.Barrier(fetches)
+
+    def wait(path: str) -> Reply | None:
+        met.wait(10)
+        return None
+
+    app = serve()
+    market.fault = wait
+    tickers = ask(app, path)["tickers"]
+    assert not met.broken
+    assert len(market.calls) == fetches
+    assert not [entry for entry in tickers.values() if "error" in entry]
+
+
+DOORS = (*ROUTES, "/trading_directions", "/mtf", "/swing", "/northstar", "/rpe")
+
+
+@pytest.mark.parametrize("path", DOORS)
+def test_a_cold_start_has_longer_than_a_read(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, clock: FakeClock, market: ScriptedMarket, path: str
+) -> None:
+    """Ruling A2: ten seconds until the bars are here for the first time, then five."""
+    monkeypatch.setattr("app.pipeline.READ_S", 0.0)
+    app = serve()
+    assert not [entry for entry in ask(app, path)["tickers"].values() if "error" in entry]
+    clock.forward(seconds=40)
+    assert not [entry for entry in ask(app, path)["tickers"].values() if "error" in entry], "nothing newer is due"
