@@ -206,9 +206,41 @@ def when_ready(server):
 
 
 def on_starting(server):
-    """Where several workers find each other; a reload keeps it."""
-    if workers > 1 and settings.workers_dir is None:
+    """Checks the address and makes the folder in which several workers find each other; a reload keeps it."""
+    if "GUNICORN_FD" not in os.environ:
+        check_host()
+    if server.num_workers > 1 and settings.workers_dir is None:
         os.environ["WORKERS_DIR"] = tempfile.mkdtemp(prefix=OURS)
+
+
+def check_host():
+    """Stop the start where HOST is not an address of this machine. gevent's own resolver must not run before the fork."""
+    look_up, new_socket = (monkey.get_original("socket", name) for name in ("getaddrinfo", "socket"))
+    try:
+        family, kind, protocol, _, where = look_up(settings.host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        with new_socket(family, kind, protocol) as probe:
+            probe.bind(where)
+    except (OSError, UnicodeError):
+        sys.exit(f"Error: HOST: is not a name or address of this machine (it is {settings.host!r})")
+
+
+def nworkers_changed(server, new_value, old_value):
+    """Hold the number of workers to one without Redis (ruling A9), whatever sets it: gunicorn's own options are refused at
+    the start, and SIGTTIN changes nothing."""
+    if new_value <= 1 or settings.redis_url is not None:
+        return
+    if old_value is None:
+        sys.exit("Error: --workers: more than one worker needs REDIS_URL")
+    server.log.warning("More than one worker needs REDIS_URL. The number of workers stays %s.", old_value)
+    server.num_workers = old_value
+
+
+def pre_exec(server):
+    """SIGUSR2 starts the new server by the command that started this one, and its recorded market keeps the clock."""
+    server.START_CTX["args"] = list(sys.orig_argv)
+    server.cfg.env_orig["CLOCK_ANCHOR"] = os.environ["CLOCK_ANCHOR"]
 
 
 def on_exit(server):

@@ -17,6 +17,7 @@ from app.errors import BadRequest, BudgetSpent, NotEntitled, PredictError, TryLa
 from app.market.bars import Bars, Span, from_ms, no_bars
 from app.market.calendar import NY, ONE_DAY, Calendar, Session, ny_day
 from app.market.flight import time_limit
+from app.market.inception import first_day_of, has_begun
 from app.market.plan import Plan
 from app.market.source import FETCH, Known, MissingOpen, Source
 from app.model.artefact import ModelSet
@@ -241,7 +242,7 @@ class Pipeline:
     def structure(self, ticker: str, at: datetime, *, keep: bool = True) -> Structure:
         """Northstar, RPE and swing of one ticker with its signal. Never raises for a fault of market or model."""
         signal = self.signal(ticker, at, keep=keep)
-        if signal.gate is Gate.UNSUPPORTED_TICKER:
+        if signal.gate is Gate.UNSUPPORTED_TICKER or not has_begun(ticker, ny_day(at)):
             return Structure(ticker, signal)
         minutes, minutes_fault = self._minutes(ticker, at)
         try:
@@ -305,6 +306,9 @@ class Pipeline:
         if session is None or not session.is_open(at):
             market = self._market_when_closed(ticker, at, fetch=not keep)
             return TickerSignal(ticker, name, market, gate=Gate.MARKET_CLOSED)
+        if not has_begun(ticker, session.day):
+            before = f"{ticker} began to trade on {first_day_of(ticker)}"
+            return self._gated(ticker, at, Gate.NO_MARKET_DATA, before, None)
         signal = self._open_signal(ticker, session, at, keep)
         market, fault = self._market(ticker, session, at)
         return replace(signal, market=market, cause=signal.cause or (None if signal.decision else fault))
@@ -470,7 +474,7 @@ class Pipeline:
         day = ny_day(at)
         traded = self._calendar.session_at(at) is not None and at.astimezone(NY).hour >= FIRST_HOUR
         spans = list(dict.fromkeys((Span.DAY, self.plan.signal_span, Span.MINUTE))) if traded else [Span.DAY]
-        return [(ticker, spans, day) for ticker in _known_of(tickers)]
+        return [(ticker, spans, day) for ticker in _known_of(tickers) if has_begun(ticker, day)]
 
     def _days(self, tickers: Sequence[str], at: datetime) -> list[Series]:
         """What `_completed` reads."""
@@ -544,7 +548,7 @@ class Pipeline:
     def _market_when_closed(self, ticker: str, at: datetime, *, fetch: bool) -> Market:
         """Closed: what is known, live without a call to the provider (v1-contract.md 4.1)."""
         session = self._calendar.session_at(at)
-        if session is None or at < session.open:
+        if session is None or at < session.open or not has_begun(ticker, session.day):
             return Market()
         known = self._source.peek(ticker, at)
         if fetch:

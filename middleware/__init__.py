@@ -85,7 +85,7 @@ LAYERS: tuple[Layer, ...] = (
     lambda app, door: Hygiene(app, behind_proxy=door.behind_proxy),
     lambda app, door: Cors(app, door.origins, door.operations),
     lambda app, door: Versioning(app, door.versions, door.neutral, door.today),
-    lambda app, door: Hosts(app, door.hosts, door.probes) if door.hosts else app,
+    lambda app, door: Hosts(app, door.hosts, door.probes),
     lambda app, door: Keys(
         app,
         find=door.find,

@@ -34,7 +34,8 @@ class Cors:
         return self._app(environ, start_response)
 
     def _finish(self, exchange: Exchange, headers: Headers) -> None:
-        """When the version is known."""
+        """When the version is known. v1's headers are the same for all origins, so that a cache may give one answer to all
+        without `Vary: Origin` (Fetch standard, CORS protocol and HTTP caches)."""
         origin = exchange.origin
         allowed: str | None = "*"
         if exchange.version > 1:
@@ -43,8 +44,7 @@ class Cors:
         if allowed is None:
             return
         headers.append(("Access-Control-Allow-Origin", allowed))
-        if origin is not None:
-            headers.append(("Access-Control-Expose-Headers", READ))
+        headers.append(("Access-Control-Expose-Headers", READ))
         if exchange.method == "OPTIONS":
             headers += _preflight(headers)
 

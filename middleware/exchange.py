@@ -248,7 +248,7 @@ class Exchanges:
 
     def _refuse(self, exc: Exception, environ: WSGIEnvironment, start: Callable[..., object]) -> list[bytes]:
         exchange: Exchange = environ[KEY]
-        if exchange.quota is None:
+        if exchange.quota is None and not is_preflight(environ):
             try:
                 self._count(exchange, "other")
             except PredictError as too_much:
@@ -269,6 +269,14 @@ class Exchanges:
         self._latencies.answered(exchange, took)
         self._tell(_line(exchange, self._epoch(), took))
         current.set(None)
+
+
+def is_preflight(environ: WSGIEnvironment) -> bool:
+    """Whether a browser asks if a page of another origin may send a request (Fetch standard, CORS preflight). Only a status of
+    200 to 299 means yes, so that a refusal for the rate would hide the real answer and its `Retry-After` from the page; and
+    it carries no key, so that it would be counted against the wrong client."""
+    named = "HTTP_ORIGIN" in environ and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+    return named and bool(environ["REQUEST_METHOD"] == "OPTIONS")
 
 
 def _line(exchange: Exchange, at: float, took: float) -> Line:

@@ -18,7 +18,7 @@ from flask_limiter import ApplicationLimit, Limiter, RequestLimit
 from limits import RateLimitItemPerMinute
 
 from app.errors import RateLimited
-from middleware.exchange import KEY, Client, Exchange, Quota
+from middleware.exchange import KEY, Client, Exchange, Quota, is_preflight
 from middleware.windows import Taken, Windows, last_taken
 
 WINDOW_S: Final = 60
@@ -26,7 +26,7 @@ OTHER = "other"
 """The group of whatever has none of its own, paths that are not there included."""
 
 FREE = "free"
-"""The group that is never limited: the platform's probes."""
+"""The group that is never limited: the platform's probes, and preflights."""
 
 
 class Limits:
@@ -75,6 +75,8 @@ def limit_requests(app: Flask, limits: Limits, groups: Mapping[str, str]) -> Non
     """Have Flask-Limiter count every request that reaches Flask, by the group of its endpoint."""
 
     def group() -> str:
+        if is_preflight(request.environ):
+            return FREE
         return groups.get(request.endpoint or "", OTHER)
 
     def amount() -> str:

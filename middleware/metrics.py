@@ -6,6 +6,7 @@ formats; with several workers it holds the series of all of them (middleware/wor
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -24,8 +25,16 @@ STAGE_EDGES: Final = (0.0005, *REQUEST_EDGES)
 CALL_EDGES: Final = (*STAGE_EDGES, 20.0)
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
 OTHER: Final = "other"
+MOST_FORMATS: Final = 8
+"""So many members of an `Accept` header are read at most."""
+
 SAMPLES_AT_ONCE: Final = 64
 AT_A_TIME_S: Final = 0.003
+
+_format = re.compile(
+    r"(?:application/openmetrics-text|text/plain)"
+    r"(?:[ \t]*;[ \t]*(?:version=\d{1,3}(?:\.\d{1,3}){0,2}|(?!version=)[a-z]{1,16}=[\w.-]{1,32})){0,4}"
+).fullmatch
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -135,6 +144,7 @@ class Exposition:
         """Text and content type, as the scraper accepts it; only the metrics named, if any are. It is made in pieces, and in
         between others have their turn: a scrape must not hold up the requests."""
         registry = self.registry.restricted_registry(names) if names else self.registry
+        accept = formats_of(accept)
         end, content_type = _encoded(_One(), accept)
         pieces, turns = [], Turns()
         for metric in registry.collect():
@@ -143,6 +153,13 @@ class Exposition:
                 pieces.append(_samples(text) if n else text)
                 turns.take()
         return "".join([*pieces, end]), content_type
+
+
+def formats_of(accept: str | None) -> str:
+    """The members of an `Accept` header (RFC 9110 12.5.1) that name one of Prometheus' formats, well formed and at most
+    MOST_FORMATS of them: whatever a scraper sends, what the library and the other workers read is short."""
+    members = (member.strip(" \t") for member in (accept or "").split(","))
+    return ", ".join([member for member in members if _format(member)][:MOST_FORMATS])
 
 
 class Turns:

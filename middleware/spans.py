@@ -19,7 +19,7 @@ from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode
 from app.errors import PredictError, Upstream
 from middleware.exchange import current
 from middleware.metrics import Latencies
-from middleware.tracing import Tracing
+from middleware.tracing import Trace, Tracing, unrecorded
 
 T = TypeVar("T")
 MEASURED: Final = frozenset(
@@ -130,7 +130,8 @@ class Spans:
     def carried(self, work: Callable[[], T]) -> Callable[[], T]:
         span = self._recorded()
         if span is None:
-            return work
+            exchange = current.get()
+            return work if exchange is None else _handing_on(exchange.trace, work)
 
         def inside() -> T:
             with trace.use_span(span, record_exception=False, set_status_on_exception=False):
@@ -179,6 +180,19 @@ class Spans:
                 exchange.stages[name] = max(so_far, seconds) if name in TOGETHER else so_far + seconds
 
         return tell
+
+
+def _handing_on(mine: Trace, work: Callable[[], T]) -> Callable[[], T]:
+    """`work` in another thread, as a part of a trace that is not recorded."""
+
+    def inside() -> T:
+        token = unrecorded.set(mine)
+        try:
+            return work()
+        finally:
+            unrecorded.reset(token)
+
+    return inside
 
 
 class Reply(Protocol):

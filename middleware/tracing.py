@@ -34,7 +34,10 @@ A_SECOND: Final = 10.0
 SLOW_S: Final = 2.0
 MOST_STATE: Final = 512
 LONGEST_MEMBER: Final = 128
+MOST_MEMBERS: Final = 32
 LONGEST_PATH: Final = 200
+METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
+"""The methods that a span may be named after (OpenTelemetry's HTTP conventions: RFC 9110 and PATCH)."""
 
 _parent = re.compile(
     r"(?!ff)(?!00.{53}.)[0-9a-f]{2}-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
@@ -59,9 +62,15 @@ def parent_of(header: str) -> Parent | None:
 
 
 def state_of(header: str | None) -> TraceState:
-    """A `tracestate` header: empty if it is broken or has more than 32 members; above 512 characters long members go first,
-    then the last ones (W3C Trace Context 3.3.1.5)."""
-    state = TraceState.from_header([header]) if header else TraceState()
+    """A `tracestate` header: empty if it is broken or has more than 32 members. Of members with the same key the first, which
+    is the newest, stays. Above 512 characters long members go first, then the last ones (W3C Trace Context 3.3.1)."""
+    listed = [member.strip(" \t") for member in (header or "").split(",")]
+    newest: dict[str, str] = {}
+    for member in filter(None, listed):
+        newest.setdefault(member.partition("=")[0], member)
+    if not newest or len(newest) > MOST_MEMBERS:
+        return TraceState()
+    state = TraceState.from_header([",".join(newest.values())])
     members = [f"{key}={value}" for key, value in state.items()]
     if len(",".join(members)) > MOST_STATE:
         members = [member for member in members if len(member) <= LONGEST_MEMBER]
@@ -118,6 +127,9 @@ class Bucket:
         self._left -= 1.0
         return True
 
+
+unrecorded: ContextVar[Trace | None] = ContextVar("unrecorded", default=None)
+"""The trace of the request that this thread works for, where it is not recorded."""
 
 granted: ContextVar[Trace | None] = ContextVar("granted", default=None)
 """The trace whose outermost span is being started: its ids are taken, and it is recorded (`exporting.Granted`)."""
@@ -184,7 +196,7 @@ class Tracing:
 
     def _start(self, mine: Trace, asked: Asked, seconds: float | None) -> Span:
         began = None if seconds is None else int((self._epoch() - seconds) * 1e9)
-        return self._span(mine, asked.method, SpanKind.SERVER, began)
+        return self._span(mine, _span_method(asked.method), SpanKind.SERVER, began)
 
     def _span(self, mine: Trace, name: str, kind: SpanKind, began_ns: int | None) -> Span:
         assert self.tracer is not None
@@ -209,11 +221,17 @@ def _context(mine: Trace) -> contexts.Context:
     return trace.set_span_in_context(NonRecordingSpan(theirs), contexts.Context())
 
 
+def _span_method(method: str) -> str:
+    """What a span is named after: unknown methods are all `HTTP`, so that callers cannot make up names."""
+    return method if method in METHODS else "HTTP"
+
+
 def _describe(span: Span, asked: Asked, broken: BaseException | None) -> None:
     """Names of OpenTelemetry's semantic conventions, and our own. Never a query: it may hold a secret."""
-    span.update_name(f"{asked.method} {asked.route}" if asked.route else asked.method)
+    name = _span_method(asked.method)
+    span.update_name(f"{name} {asked.route}" if asked.route else name)
     found: Mapping[str, str | int | None] = {
-        "http.request.method": asked.method,
+        "http.request.method": asked.method if asked.method in METHODS else "_OTHER",
         "http.route": asked.route,
         "url.path": asked.path[:LONGEST_PATH],
         "http.response.status_code": asked.status,
@@ -230,11 +248,16 @@ def _describe(span: Span, asked: Asked, broken: BaseException | None) -> None:
 
 
 def outgoing() -> dict[str, str]:
-    """Headers that hand the recorded trace of this thread on (W3C Trace Context); none for others."""
+    """Headers that hand the trace of this thread on, recorded or not (W3C Trace Context 3.2 and 4.3); none without one."""
     headers: dict[str, str] = {}
     if trace.get_current_span().is_recording():
         TraceContextTextMapPropagator().inject(headers)
-    return headers
+        return headers
+    mine = unrecorded.get()
+    if mine is None:
+        return headers
+    state = state_of(mine.state).to_header()
+    return {"traceparent": mine.header, **({"tracestate": state} if state else {})}
 
 
 def instrument(app: Flask, provider: TracerProvider) -> None:

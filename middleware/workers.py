@@ -20,14 +20,16 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from middleware.metrics import Turns
+from middleware.metrics import Turns, formats_of
 
 log = logging.getLogger("predict")
 
 MOST: Final = 64
 PATIENCE_S: Final = 2.0
 MOST_BYTES: Final = 8 << 20
-LONGEST_ASK: Final = 4096
+LONGEST_ASK: Final = 16_384
+"""Bytes; above all that a request line can name, escaped as JSON, and the formats that are accepted."""
+
 LINES_AT_ONCE: Final = 200
 DIGEST_BYTES: Final = 32
 END: Final = "# EOF\n"
@@ -134,6 +136,7 @@ class Gathered:
         self._workers = workers
 
     def __call__(self, accept: str | None, names: Sequence[str]) -> tuple[str, str]:
+        accept = formats_of(accept)
         text, content_type = self._show(accept, names)
         families: dict[str, tuple[list[str], list[str]]] = {}
         _add(families, self._workers.number or 0, text)

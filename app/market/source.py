@@ -17,11 +17,12 @@ import numpy as np
 
 from app.clock import Clock, Timer
 from app.errors import NotEntitled, PredictError, TryLater, Unavailable, Upstream
-from app.market.bars import Bars, Floats, Span, from_ms, joined, to_ms
+from app.market.bars import Bars, Floats, Span, from_ms, joined, no_bars, to_ms
 from app.market.budget import Priority, errand
 from app.market.cache import BarCache
 from app.market.calendar import NY, ONE_DAY, Calendar, Session, midnight_ms, ny, ny_day
 from app.market.flight import Recent, SingleFlight, afresh
+from app.market.inception import first_day_of
 from app.market.plan import Entitlement, Plan
 from app.market.polygon import OUTSIDE, Aggregates, NotFound, Polygon
 from app.stages import SILENT, Stages
@@ -300,7 +301,7 @@ class Source:
         """The daily bars that replays from `first` on need, in one call. Returns how many there are."""
         now = self._clock()
         today = ny_day(now)
-        start, end = self._earliest(first - HISTORY), today - ONE_DAY
+        start, end = self._earliest(ticker, first - HISTORY), today - ONE_DAY
         kept = self._cache.get(ticker, Span.DAY, start, end)
         if kept is None:
             with errand(Priority.BACKFILL, BACKFILL_PATIENCE_S, self._timer):
@@ -312,7 +313,7 @@ class Source:
 
     def missing(self, ticker: str, first: date, last: date) -> Sequence[date]:
         """The trading days first .. last whose one-minute bars are not in the cache and the plan's history has."""
-        days = self._calendar.trading_days(self._earliest(first), last)
+        days = self._calendar.trading_days(self._earliest(ticker, first), last)
         return [day for day in days if not self._cache.covers(ticker, Span.MINUTE, day, day)]
 
     def steady_until(self, at: datetime) -> datetime:
@@ -477,7 +478,9 @@ class Source:
         if before is not None and self._is_fresh(before, span, day):
             return before  # a twin came just before
         now = self._clock()
-        first, last = (self._earliest(day - HISTORY), day - ONE_DAY) if span is Span.DAY else (day, day)
+        first, last = (self._earliest(ticker, day - HISTORY), day - ONE_DAY) if span is Span.DAY else (day, day)
+        if last < first_day_of(ticker):
+            return Known(no_bars(), now)
         over = last < ny_day(now)
         bars, delayed = self._on_disk(ticker, span, first, last) if over else None, False
         if bars is None:
@@ -503,9 +506,10 @@ class Source:
         recent = day >= today or day >= self._calendar.previous_trading_day(today)
         return event if recent else f"past_{event}"
 
-    def _earliest(self, day: date) -> date:
-        """`day`, or the first one of the plan's history if that is later."""
-        return day if self._entitlement is None else max(day, self._entitlement.history_from)
+    def _earliest(self, ticker: str, day: date) -> date:
+        """`day`, or the first one of the fund or of the plan's history if that is later."""
+        history = [] if self._entitlement is None else [self._entitlement.history_from]
+        return max([day, first_day_of(ticker), *history])
 
     def _forget_past_days(self, ticker: str, day: date) -> None:
         """A new day's prices may be on another basis; past days come again out of the cache, which knows."""

@@ -11,13 +11,11 @@ from flask import request
 
 from app.errors import BadRequest
 from app.market.calendar import Calendar, ny, ny_day
+from app.market.inception import FIRST_DAY
 from app.signals.policy import SUPPORTED
 
 MAX_SYMBOLS = 50
 MAX_SYMBOL_LENGTH = 32
-FIRST_DAY = date(1993, 1, 29)
-"""No supported ticker traded before."""
-
 HOURS = range(4, 21)
 REPLAY_USAGE = "/replay?date=YYYY-MM-DD&time=HH:MM&ticker=SPY or /replay?date=YYYY-MM-DD&hour=14&tickers=SPY,QQQ"
 

@@ -6,10 +6,11 @@ v1 clients display nothing but `reason`, so age, delay and what kind of market t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 from app.errors import NotEntitled
 from app.market.calendar import NY
+from app.market.inception import first_day_of, has_begun
 from app.market.plan import Plan
 from app.model.artefact import ModelSet
 from app.pipeline import Board, TickerSignal
@@ -56,6 +57,12 @@ def replay_reason(signal: TickerSignal, at: datetime, plan: Plan) -> str:
         return f"{MARKS[plan.source]}The market was closed at {_clock(at)}."
     caveats = [IN_SAMPLE] if signal.decision is not None and signal.decision.in_sample else []
     return MARKS[plan.source] + " ".join([_said(signal, plan), *caveats])
+
+
+def no_market_data(ticker: str, day: date) -> str:
+    """Why a replayed day holds nothing of a ticker."""
+    nothing = f"There are no market data of {ticker} for {day}"
+    return f"{nothing}." if has_begun(ticker, day) else f"{nothing}: it began to trade on {first_day_of(ticker)}."
 
 
 def _said(signal: TickerSignal, plan: Plan) -> str:

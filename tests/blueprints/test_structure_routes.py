@@ -371,6 +371,34 @@ def test_replay_of_a_day_without_trading_has_no_market_data(serve: Serve, day: s
     assert {entry["error_code"] for entry in body["tickers"].values()} == {"NO_MARKET_DATA"}
 
 
+@pytest.mark.parametrize("day", ["0001-01-01", "1492-10-12", "1992-01-02", "1993-01-28"])
+def test_replay_of_a_day_before_all_funds_asks_nobody(
+    serve: Serve, market: ScriptedMarket, caplog: pytest.LogCaptureFixture, day: str
+) -> None:
+    body = ask(serve(), f"/replay?date={day}&time=11:00")
+    assert {entry["error_code"] for entry in body["tickers"].values()} == {"NO_MARKET_DATA"}
+    assert market.calls == []
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("moment", ["05:00", "09:30", "11:00", "20:30"])
+@pytest.mark.parametrize(
+    ("ticker", "eve", "first"),
+    [("SPY", "1993-01-28", "1993-01-29"), ("QQQ", "1999-03-09", "1999-03-10"), ("IWM", "2000-05-25", "2000-05-26")],
+)
+def test_no_call_is_made_for_days_before_the_fund_traded(
+    serve: Serve, market: ScriptedMarket, ticker: str, eve: str, first: str, moment: str
+) -> None:
+    app = serve()
+    entry = ask(app, f"/replay?date={eve}&time={moment}&ticker={ticker}")["tickers"][ticker]
+    assert entry["error_code"] == "NO_MARKET_DATA"
+    assert entry["error"].endswith(f"it began to trade on {first}.")
+    assert market.calls == []
+    ask(app, f"/replay?date={first}&time={moment}&ticker={ticker}")
+    assert market.calls, "the first day itself is asked for"
+    assert not [call for call in market.calls if first not in call or eve in call]
+
+
 def test_replay_of_a_weekend_needs_no_key(tmp_path: Path, clock: FakeClock) -> None:
     app = create_app(settings(market="polygon", polygon_api_key="", data_dir=tmp_path), clock=clock)
     assert ask(app, "/replay?date=2025-03-08&hour=11&ticker=SPY")["tickers"]["SPY"]["error_code"] == "NO_MARKET_DATA"

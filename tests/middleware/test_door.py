@@ -462,6 +462,16 @@ def test_any_page_may_read_v1_errors_too(shared: Build, path: str, origin: str |
     assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
+def test_what_pages_may_read_is_the_same_for_all_origins_or_varies_by_origin(shared: Build) -> None:
+    for path in ("/swing", "/v2/ping", "/nothing", "/livez"):
+        shown = []
+        for headers in ({}, PAGE, {"Origin": "https://other.example"}):
+            answer = shared().test_client().get(path, headers=headers)
+            if "origin" not in tokens(answer.headers, "Vary"):
+                shown.append([(k, v) for k, v in answer.headers if k.lower().startswith("access-control-")])
+        assert all(headers == shown[0] for headers in shown), path
+
+
 def tokens(headers: Headers, name: str) -> set[str]:
     return {token.strip().lower() for token in ", ".join(headers.getlist(name)).split(",") if token.strip()}
 
@@ -578,7 +588,58 @@ def test_our_own_host_names_are_answered(shared: Build, host: str) -> None:
     assert client.get("/swing", environ_overrides={"HTTP_HOST": host}).status_code == 200
 
 
-WRONG_HOSTS = ["evil.example", "api.example.evil.example", "xapi.example", "", "api.example@evil.example", "[::2]:80"]
+WRONG_HOSTS = ["evil.example", "api.example.evil.example", "xapi.example", "[::2]:80"]
+NO_HOSTS = [
+    *("", " ", ":80", "a b", "a/b", "a,b", "a\tb", "http://api.example", "api.example:80:80", "api.example:http"),
+    *("api.example:80@evil.example", "api.example@evil.example", "api.example:65536", "api.example:-1", "[::1", "::1"),
+    *("[:::]", "[evil]", "a%zz", "caf\u00e9", "a" * 300 + "@b"),
+]
+
+
+@pytest.mark.parametrize("path", ["/swing", "/v1/swing", "/nothing", "/livez", "/readyz", "/metrics"])
+@pytest.mark.parametrize("hosts", ["", "api.example"])
+def test_a_host_that_cannot_be_is_a_bad_request(shared: Build, hosts: str, path: str) -> None:
+    app = shared(allowed_hosts=hosts)
+    for host in NO_HOSTS:
+        status, body = raw(app, path, HTTP_HOST=host)
+        assert (status, json.loads(body)["error_code"]) == (400, "BAD_REQUEST"), host
+
+
+def raw(app: Flask, path: str, **environ: str) -> tuple[int, bytes]:
+    """Status and body of a request that the test client would refuse to send; without a host unless one is given."""
+    asked = EnvironBuilder(path).get_environ()
+    del asked["HTTP_HOST"]
+    statuses: list[str] = []
+
+    def start(status: str, headers: object, exc_info: object = None) -> Callable[[bytes], object]:
+        statuses.append(status)
+        return lambda data: None
+
+    body = b"".join(app.wsgi_app({**asked, **environ}, start))  # type: ignore[arg-type]
+    return int(statuses[0][:3]), body
+
+
+def test_a_request_without_a_host_is_a_bad_one_but_in_http_1_0(shared: Build) -> None:
+    assert raw(shared(), "/livez")[0] == 400
+    assert raw(shared(), "/livez", SERVER_PROTOCOL="HTTP/1.0")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://api.example/swing", "evil.example", 200),
+        ("http://evil.example/swing", "api.example", 400),
+        ("HTTPS://api.example:443/swing?ticker=SPY", "api.example", 200),
+        ("http://api.example@evil.example/swing", "api.example", 400),
+        ("/swing?back=http://evil.example/", "api.example", 200),
+    ],
+)
+def test_a_whole_address_in_the_request_line_outranks_the_host(
+    shared: Build, target: str, host: str, status: int
+) -> None:
+    client = shared(allowed_hosts="api.example").test_client()
+    environ = {"HTTP_HOST": host, "RAW_URI": target}
+    assert client.get("/swing", environ_overrides=environ).status_code == status
 
 
 @pytest.mark.parametrize("host", WRONG_HOSTS)

@@ -28,6 +28,7 @@ from werkzeug.test import TestResponse
 from app.factory import create_app
 from app.keys import ApiKey, new_key
 from app.market.polygon import Reply
+from middleware.limiting import Crowd, bound_crowds
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
 
 DIRECTIONS = "/trading_directions?ticker=SPY"
@@ -300,6 +301,31 @@ def test_probes_are_never_limited_nor_counted(build: Build, path: str, method: s
     answers += [client.open(path, method=method) for _ in range(20)]
     assert {a.status_code for a in answers} == {200}
     assert not any(values for a in answers for values in shown(a).values())
+
+
+PREFLIGHT = {"Origin": "https://page.example", "Access-Control-Request-Method": "GET"}
+
+
+@pytest.mark.parametrize("path", [DIRECTIONS, "/rpe", "/replay", "/health"])
+def test_a_preflight_is_neither_refused_for_the_rate_nor_counted(build: Build, path: str) -> None:
+    client = at(build(**{f"rate_limit_{name}": 2 for name in ROUTES}), "192.0.2.1")
+    assert [client.options(path, headers=PREFLIGHT).status_code for _ in range(5)] == [200] * 5
+    answers = [client.get(path) for _ in range(3)]
+    assert [answer.status_code == 429 for answer in answers] == [False, False, True]
+    over = client.options(path, headers=PREFLIGHT)
+    assert over.status_code == 200
+    assert "GET" in over.headers["Access-Control-Allow-Methods"]
+    assert client.options(path).status_code == 429, "no preflight: nobody asks for a page"
+
+
+def test_replays_under_way_refuse_no_preflight(build: Build) -> None:
+    crowd = Crowd(0, 0)
+    app = build()
+    app.before_request_funcs[None] = [f for f in app.before_request_funcs[None] if f.__name__ != "enter"]
+    bound_crowds(app, {"replay": crowd})
+    client = at(app, "192.0.2.1")
+    assert client.get(SATURDAY).status_code == 429
+    assert client.options("/replay", headers=PREFLIGHT).status_code == 200
 
 
 def test_two_addresses_do_not_share(build: Build) -> None:

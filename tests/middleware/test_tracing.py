@@ -16,7 +16,7 @@ from flask import Flask, Response
 
 from app.errors import SettingsError, Upstream
 from app.factory import create_app
-from middleware.tracing import A_SECOND, Bucket, parent_of, state_of
+from middleware.tracing import A_SECOND, Bucket, outgoing, parent_of, state_of
 from tests.collector import Collector, Seen, collecting
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
 
@@ -453,7 +453,8 @@ def test_a_traceparent_is_read_as_the_standard_says(make: Make, given: str, trac
         pytest.param("a=1,b=2", ["a", "b"], id="good"),
         pytest.param("a=1, \tb=2,,", ["a", "b"], id="spaces and empty members"),
         pytest.param("1a@tenant=x", ["1a@tenant"], id="multi-tenant key"),
-        pytest.param("a=1,a=2", [], id="a key twice"),
+        pytest.param("a=1,b=2,a=3", ["a", "b"], id="a key twice: the first, which is the newest, stays"),
+        pytest.param(",".join(["a=1"] * 40), ["a"], id="a key forty times"),
         pytest.param("A=1", [], id="a key in upper case"),
         pytest.param("nonsense", [], id="no pair"),
         pytest.param(",".join(f"k{i}=1" for i in range(32)), [f"k{i}" for i in range(32)], id="32 members"),
@@ -467,6 +468,42 @@ def test_a_traceparent_is_read_as_the_standard_says(make: Make, given: str, trac
 )
 def test_a_tracestate_is_read_as_the_standard_says(given: str, members: list[str]) -> None:
     assert list(state_of(given)) == members
+
+
+def handed_on(market: ScriptedMarket) -> list[dict[str, str]]:
+    """The trace headers that each call to the provider is made with, from now on."""
+    heard: list[dict[str, str]] = []
+
+    def hear(path: str) -> None:
+        heard.append(outgoing())
+
+    market.fault = hear
+    return heard
+
+
+@pytest.mark.parametrize("collected", [True, False])
+def test_a_trace_that_is_not_recorded_is_handed_on_to_the_provider(
+    make: Make, market: ScriptedMarket, collected: bool
+) -> None:
+    heard = handed_on(market)
+    app = make() if collected else make(otlp_endpoint=None)
+    asked = {"traceparent": f"00-{TRACE}-{SPAN}-00", "tracestate": "vendor=1,vendor=2"}
+    plain(app, "/trading_directions?ticker=SPY", asked)
+    assert heard
+    for headers in heard:
+        version, trace, span, flags = headers["traceparent"].split("-")
+        assert (version, trace, flags) == ("00", TRACE, "00")
+        assert span != SPAN, "the parent is this server's own span"
+        assert headers["tracestate"] == "vendor=1"
+
+
+def test_a_call_that_no_request_asked_for_hands_no_trace_on(make: Make, market: ScriptedMarket) -> None:
+    heard = handed_on(market)
+    make().extensions["predict-server"].pipeline._source.refresh_days("SPY", market.clock().date())
+    ends = time.monotonic() + 10
+    while not heard and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert heard == [{}]
 
 
 def test_the_state_of_a_trace_goes_along_and_without_a_valid_parent_it_does_not(
@@ -531,6 +568,19 @@ def test_a_path_that_nobody_knows_names_no_span(make: Make, collector: Collector
     ask(app, "/" + "x" * 300)
     close(app)
     assert {span.name for span in collector.spans} == {"GET", "unrouted"}
+
+
+@pytest.mark.parametrize("method", ["BREW", "get", "X" * 300])
+def test_a_method_that_nobody_knows_names_no_span(make: Make, collector: Collector, method: str) -> None:
+    app = make()
+    app.test_client().open("/livez", method=method, headers=RECORD, buffered=True)
+    app.test_client().open("/livez", method="PATCH", headers=RECORD, buffered=True)
+    close(app)
+    odd, known = collector.roots()
+    assert odd.name.split(" ")[0] == "HTTP"
+    assert known.name == "PATCH"
+    assert odd.attributes["http.request.method"] == "_OTHER"
+    assert not [span.name for span in collector.spans if method in span.name]
 
 
 def test_a_slow_request_that_was_not_recorded_before_is_an_exemplar(make: Make) -> None:

@@ -253,6 +253,31 @@ def test_each_metric_has_its_help_and_kind_once_however_many_show_it(place: Call
     assert first.endswith("Calls to the market-data provider")
 
 
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "text/html, " + ", ".join(f"application/x-{n}" for n in range(300)) + f", {OPENMETRICS}",
+        f"{OPENMETRICS}, " + ", ".join(["text/plain;version=0.0.4"] * 200),
+        "x" * 8000,
+        "application/openmetrics-text;version=" + "1." * 2000,
+        "application/openmetrics-text;version=one",
+        "\u00e9" * 2000,
+    ],
+)
+def test_no_accept_header_loses_a_worker(place: Callable[[], Place], accept: str) -> None:
+    own, _ = place(), place()
+    text, content_type = own.exposition(accept, ())
+    shown = [line for line in text.splitlines() if line.startswith("process_start_time_seconds")]
+    assert len(shown) == 2
+    assert content_type.startswith("application/openmetrics-text") == (OPENMETRICS in accept)
+
+
+def test_no_list_of_names_that_fits_into_a_request_loses_a_worker(place: Callable[[], Place]) -> None:
+    own, _ = place(), place()
+    text, _ = own.exposition(None, ["\x00" * 1300, "process_start_time_seconds"])
+    assert len([line for line in text.splitlines() if not line.startswith("#")]) == 2
+
+
 def test_a_single_metric_can_be_asked_for(place: Callable[[], Place]) -> None:
     own, _ = place(), place()
     [family] = own.families("process_start_time_seconds").values()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -75,6 +76,7 @@ def started(command: list[str], log: Path, **settings: object) -> Iterator[Serve
 
 
 SERVE = [sys.executable, "-m", "app", "serve"]
+SERVED = ["-c", "gunicorn.conf.py", "wsgi:app"]
 
 
 @pytest.fixture
@@ -193,6 +195,9 @@ def test_an_idle_keep_alive_connection_does_not_hold_the_stop(start: Start) -> N
         ({"PORT": "many"}, "PORT: "),
         ({"MARKET": "crypto"}, "MARKET: "),
         ({"WEB_CONCURRENCY": "3"}, "WEB_CONCURRENCY: more than one worker needs REDIS_URL"),
+        ({"GUNICORN_CMD_ARGS": "--workers 3"}, "--workers: more than one worker needs REDIS_URL"),
+        ({"HOST": "no-such-host.invalid"}, "HOST: is not a name or address of this machine"),
+        ({"HOST": "192.0.2.1"}, "HOST: is not a name or address of this machine"),
         ({"CLOCK": "noon", "MARKET": "recorded"}, "CLOCK: "),
     ],
 )
@@ -254,3 +259,38 @@ def test_answers_without_a_body_arrive_whether_the_connection_stays_or_not(start
             known = {"If-None-Match": "*", "Connection": kept}
             assert session.get(server.base + "/rpe?ticker=SPY", headers=known, timeout=10).status_code == 304
             assert board.status_code == 200
+
+
+def workers_of(server: Server) -> list[int]:
+    return [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", server.log.read_text())]
+
+
+def until(done: Callable[[], bool], words: str) -> None:
+    deadline = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < deadline, words
+        time.sleep(0.05)
+
+
+def test_sigttin_adds_no_worker_where_there_is_no_redis(start: Start) -> None:
+    server = start(MARKET="polygon")
+    server.process.send_signal(signal.SIGTTIN)
+    until(lambda: "needs REDIS_URL" in server.log.read_text(), "the refusal is said")
+    assert server.get("/livez").status_code == 200
+    assert len(workers_of(server)) == 1
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("command", [SERVE, [str(Path(sys.executable).parent / "gunicorn"), *SERVED]])
+def test_sigusr2_starts_a_second_server_that_takes_over(start: Start, command: list[str]) -> None:
+    server = start(command, MARKET="polygon")
+    server.process.send_signal(signal.SIGUSR2)
+    until(lambda: len(workers_of(server)) == 2, "the new server has a worker")
+    new = workers_of(server)[1]
+    try:
+        assert server.stop() == 0
+        until(lambda: server.get("/livez").status_code == 200, "the new server answers")
+    finally:
+        master = int((Path("/proc") / str(new) / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        os.kill(master, signal.SIGTERM)
+        until(lambda: not (Path("/proc") / str(new)).exists(), "the new server stops")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.market.calendar import NY
+from app.market.inception import has_begun
 from app.market.plan import Plan
 from app.pipeline import Structure
 from app.signals.policy import Decision, Gate, actionable, best, session_of_hour
@@ -58,9 +59,10 @@ def _entry(structure: Structure, moment: ReplayMoment, plan: Plan) -> Json:
     signal = structure.signal
     if signal.gate is Gate.UNSUPPORTED_TICKER:
         return unsupported(structure.ticker)
-    if not moment.trading_day or signal.gate is Gate.NO_MARKET_DATA or _is_empty(structure, moment):
-        day = moment.at.astimezone(NY).date()
-        return {"error": f"There are no market data of {structure.ticker} for {day}.", "error_code": "NO_MARKET_DATA"}
+    day = moment.at.astimezone(NY).date()
+    traded = moment.trading_day and has_begun(structure.ticker, day)
+    if not traded or signal.gate is Gate.NO_MARKET_DATA or _is_empty(structure, moment):
+        return {"error": texts.no_market_data(structure.ticker, day), "error_code": "NO_MARKET_DATA"}
     if structure.broken is not None and signal.decision is None:
         return fault(structure.broken)
     if signal.gate is not None and signal.gate.is_fault:
