@@ -28,6 +28,7 @@ from app.model import building, report
 from app.model.artefact import load_models, save_models
 from app.model.evaluation import Cell, as_record, from_record
 from app.model.v6 import V6Model
+from app.news import News
 from app.signals.policy import SUPPORTED
 
 LATE = timedelta(minutes=15)
@@ -94,7 +95,7 @@ def replay(day: str, moment: str, ticker: str) -> None:
     """Print what was, or would have been, shown at DAY (2025-11-05), MOMENT (14:35): the answer of /replay."""
     query = {"date": day, "time": moment, "ticker": ticker}
     settings = config.load(allowed_hosts=(), redis_url=None, web_concurrency=1, log_level="WARNING")
-    answer = create_app(settings).test_client().get("/replay", query_string=query)
+    answer = create_app(settings, news=_telling_waits()).test_client().get("/replay", query_string=query)
     body = answer.get_json()
     if answer.status_code != 200:
         raise BadRequest(body["error"].rstrip("."))
@@ -106,7 +107,7 @@ def replay(day: str, moment: str, ticker: str) -> None:
 @click.option("--ticker", type=click.Choice([*SUPPORTED, "all"]), default="all", help="one symbol; all otherwise")
 def backfill(days: int, ticker: str) -> None:
     """Bring past days in from the provider, within the plan's budget; run it again to go on after a break."""
-    core = build(config.load())
+    core = build(config.load(), news=_telling_waits())
     core.follower.probe_now()
     tickers = SUPPORTED if ticker == "all" else (ticker,)
     past = core.calendar.days_before(ny_day(core.market.clock()), days)
@@ -117,6 +118,17 @@ def backfill(days: int, ticker: str) -> None:
     first = core.source.entitlement.history_from if core.source.entitlement else past[0]
     if first > past[0]:
         click.echo(f"The plan's history begins on {first}: the days before cannot be had.")
+
+
+def _telling_waits() -> News:
+    """Events of which a wait for the provider's call budget is printed when it begins."""
+
+    def tell(seconds: int, **_: object) -> None:
+        click.echo(f"Waiting for the data plan's call budget: the next call may go in {seconds} s", err=True)
+
+    news = News()
+    news.hear("call_waits", tell)
+    return news
 
 
 def _minutes_left(core: Core, calls: int) -> str:

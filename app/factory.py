@@ -78,12 +78,14 @@ def create_app(
     transport: Transport | None = None,
     timer: Timer | None = None,
     versions: Versions = VERSIONS,
+    news: News | None = None,
 ) -> Flask:
     """The whole server. `clock`, `timer` and `transport` replace the market's own, its guards included: tests hand them in.
+    `news`: hears of every event.
 
     Raises SettingsError with a sentence that names the wrong variable.
     """
-    settings, timer, news = settings or load(), timer or Timer(), News()
+    settings, timer, news = settings or load(), timer or Timer(), news or News()
     watch = _watch(settings, timer, news, settings.traces_to)
     core = build(settings, clock=clock, transport=transport, timer=timer, news=news, watch=watch)
     access = AccessLog(_access_writer(core.settings), as_json=logs.is_json(core.settings.log_format))
@@ -119,12 +121,20 @@ def build(
     source = Source(polygon, cache, store, calendar, market.clock, market.plan, notice, timer, stages)
     pipeline = Pipeline(source, models, store, calendar, market.clock, notice, stages)
 
-    def entitle(found: Entitlement) -> None:
+    def adopt(found: Entitlement) -> None:
         source.entitle(found)
         if market.budget is not None and settings.polygon_calls_per_minute is None:
             market.budget.limit = PAID_PLAN if found.today else SMALL_PLAN
 
+    def entitle(found: Entitlement) -> None:
+        adopt(found)
+        if market.budget is not None:
+            market.budget.keep_plan(found)
+
     if market.budget is not None:
+        kept = market.budget.kept_plan()
+        if kept is not None:
+            adopt(kept.entitlement)
         market.budget.reserve_by(lambda: len(SUPPORTED) if _is_live(source, calendar, market.clock) else 0)
     probed = polygon if market.budget is not None else None
     follower = Follower(source, pipeline, calendar, market.clock, timer, notice, probed, entitle, stages)

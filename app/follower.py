@@ -181,10 +181,10 @@ class Follower:
 
     def _probe_once_a_day(self, at: datetime) -> None:
         """Sooner while it failed or the plan seems to lack the running day: what refused may have been a passing fault."""
-        found, polygon = self._source.entitlement, self._polygon
+        polygon = self._polygon
         if polygon is None or (self._source.plan.has_today and self._probed == ny_day(at)):
             return
-        if self._is_time("probe", at, PROBE_AGAIN_AFTER if found is None else REFUSED_FOR):
+        if self._is_time("probe", at, PROBE_AGAIN_AFTER if self._source.entitlement is None else REFUSED_FOR):
             self._start("probe", lambda: self._probe(polygon, at))
 
     def probe_now(self) -> None:

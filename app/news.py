@@ -38,6 +38,7 @@ DETAILS: Final = frozenset(
     {
         "bars_known",
         "bars_repaired",
+        "call_waits",
         "call_withheld",
         "entitled",
         "fetch_failed",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -194,6 +195,17 @@ def test_backfill_that_was_broken_off_goes_on_where_it_stopped(provider: StandIn
     assert WORLD_KEY not in broken.stderr
     provider.behave()
     assert backfill(provider, tmp_path).returncode == 0
+
+
+def test_backfill_says_at_once_what_it_waits_for_and_how_long(provider: StandIn, tmp_path: Path) -> None:
+    key, where = {"POLYGON_API_KEY": WORLD_KEY, "POLYGON_CALLS_PER_MINUTE": "1"}, provider.address
+    command = [sys.executable, "-m", "app", "backfill", "--days", "5", "--ticker", "SPY"]
+    env = os.environ | key | {"POLYGON_BASE_URL": where, "DATA_DIR": str(tmp_path), "MARKET": "polygon"}
+    with subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stderr is not None
+        first = waiting.stderr.readline()
+        waiting.kill()
+    assert re.fullmatch(r"Waiting for the data plan's call budget: the next call may go in (59|60) s\n", first)
 
 
 def test_backfill_without_a_key_says_so(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ into ours. The provider's own word (429, 401) pauses the whole key, not one call
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections import Counter
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import date, timedelta
 from enum import IntEnum
 from hashlib import blake2s
 from pathlib import Path
@@ -20,13 +22,15 @@ from typing import TypeVar
 
 from app.clock import Timer
 from app.errors import BudgetSpent, Unavailable
+from app.market.plan import Entitlement
 from app.market.polygon import KEY_REFUSED, Reply
 from app.sqlite import Database
 from app.stages import SILENT, Stages
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (ticket INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT, priority INTEGER, ended REAL);
-CREATE TABLE IF NOT EXISTS pauses (key TEXT, why TEXT, until REAL, PRIMARY KEY (key, why))
+CREATE TABLE IF NOT EXISTS pauses (key TEXT, why TEXT, until REAL, PRIMARY KEY (key, why));
+CREATE TABLE IF NOT EXISTS plans (key TEXT PRIMARY KEY, today INTEGER, history_from TEXT, ahead_s REAL, found_at REAL)
 """
 MEMORY = Path(":memory:")
 REMEMBERED_S = 60.0
@@ -34,6 +38,12 @@ LONGEST_CALL_S = 25.0
 """How long a call counts as under way when its process died before it said that it ended."""
 
 POLL_S = 0.25
+TOLD_FROM_S = 1.0
+"""A wait for a turn that lasts longer is announced when it begins."""
+
+PLAN_KEPT_S = 30 * 86_400.0
+"""How long a plan that a probe found is taken over by processes that start; the probe checks it anew."""
+
 PAUSES_S = (20.0, 40.0, 80.0)
 """Pauses after a first, second, further 429 in a row that names none (polygon.md 6); up to a tenth is added."""
 
@@ -66,6 +76,14 @@ class Limit:
 
 SMALL_PLAN = Limit(5, 60.0)
 PAID_PLAN = Limit(50, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPlan:
+    """What a probe found at `found_at`, epoch seconds."""
+
+    entitlement: Entitlement
+    found_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,18 +165,37 @@ class Budget:
         Raises BudgetSpent (carries the seconds until it may work) and Unavailable (the key was refused lately).
         """
         current = current_errand(self._timer)
+        told = False
         with self._queued(current.priority):
             while True:
                 ticket, wait = self._kept(lambda db: self._take(db, current.priority))
                 if ticket is not None:
                     return ticket
                 if self._timer.now() + wait > current.ends:
-                    self._notice("call_withheld", reason="budget")
-                    raise BudgetSpent(
-                        f"the data plan's call budget is spent, the next call may go in {wait:.0f} s",
-                        retry_after=max(1.0, wait),
-                    )
+                    raise self._withheld(wait)
+                if wait > TOLD_FROM_S and not told:
+                    told = True
+                    self._notice("call_waits", seconds=math.ceil(wait), priority=current.priority.name.lower())
                 self._timer.sleep(min(wait, POLL_S))
+
+    def _withheld(self, wait: float) -> BudgetSpent:
+        self._notice("call_withheld", reason="budget")
+        message = f"the data plan's call budget is spent, the next call may go in {math.ceil(wait)} s"
+        return BudgetSpent(message, retry_after=max(1.0, wait))
+
+    def keep_plan(self, found: Entitlement) -> None:
+        """Keep what a probe found, for all processes and for those that start later."""
+        row = (self._key, found.today, found.history_from.isoformat(), found.ahead.total_seconds(), self._timer.epoch())
+        self._kept(lambda db: db.write("INSERT OR REPLACE INTO plans VALUES (?, ?, ?, ?, ?)", row))
+
+    def kept_plan(self) -> KeptPlan | None:
+        """The plan of this key as the last probe of any process found it; None if there was none in PLAN_KEPT_S."""
+        sql = "SELECT today, history_from, ahead_s, found_at FROM plans WHERE key = ?"
+        for today, since, ahead_s, found_at in self._kept(lambda db: db.rows(sql, (self._key,))):
+            if abs(self._timer.epoch() - found_at) < PLAN_KEPT_S:
+                found = Entitlement(bool(today), date.fromisoformat(since), timedelta(seconds=ahead_s))
+                return KeptPlan(found, found_at)
+        return None
 
     def release(self, ticket: int) -> None:
         """The call of `ticket` has ended."""
@@ -215,8 +252,9 @@ class Budget:
             raise Unavailable(KEY_REFUSED, part="api_key", code="DATA_FETCH_ERROR")
         if pauses:
             return None, pauses["limit"] - now
-        if any(self._waiting[before] for before in Priority if before < priority):
-            return None, POLL_S
+        ahead = sum(self._waiting[before] for before in Priority if before < priority)
+        if ahead:
+            return None, max(POLL_S, self._wait(db, priority, now, ahead) or 0.0)
         with db.transaction():
             outside = (self._key, now - max(REMEMBERED_S, self.limit.window_s), now + 2 * LONGEST_CALL_S)
             db.write("DELETE FROM calls WHERE key = ? AND (ended <= ? OR ended > ?)", outside)
@@ -227,25 +265,30 @@ class Budget:
             db.write("INSERT INTO calls (key, priority, ended) VALUES (?, ?, ?)", row)
             return int(db.rows("SELECT last_insert_rowid()")[0][0]), 0.0
 
-    def _wait(self, db: Database, priority: Priority, now: float) -> float | None:
-        """Seconds until a call of `priority` may go, None if it may go now."""
+    def _wait(self, db: Database, priority: Priority, now: float, ahead: int = 0) -> float | None:
+        """Seconds until a call of `priority` may go when `ahead` others go first, None if it may go now."""
         sql = "SELECT ended, priority FROM calls WHERE key = ? AND ended > ? ORDER BY ended"
         rows = db.rows(sql, (self._key, now - self.limit.window_s))
         every = [ended for ended, _ in rows]
         history = [ended for ended, of in rows if of >= Priority.REPLAY]
-        waits = [self._until_free(every, self.limit.calls, now)]
+        waits = [self._until_free(every, self.limit.calls, now, ahead)]
         if priority >= Priority.REPLAY:
-            waits.append(self._until_free(history, self._for_history(priority), now))
+            waits.append(self._until_free(history, self._for_history(priority), now, 0))
         return max((wait for wait in waits if wait is not None), default=None)
 
     def _for_history(self, priority: Priority) -> int:
         kept_back = self._reserved() + (1 if priority is Priority.BACKFILL and self._reserved() else 0)
         return max(1, self.limit.calls - kept_back)
 
-    def _until_free(self, ended: list[float], allowed: int, now: float) -> float | None:
-        if len(ended) < allowed:
+    def _until_free(self, ended: list[float], allowed: int, now: float, ahead: int) -> float | None:
+        """Seconds until fewer than `allowed` calls are in the window, after `ahead` more; those that find no place in this
+        window take the first ones of the next."""
+        windows, place = divmod(ahead, allowed)
+        if not windows and len(ended) + place < allowed:
             return None
-        return max(0.01, ended[-allowed] + self.limit.window_s - now)
+        first = allowed - place
+        frees = ended[-first] + self.limit.window_s - now if len(ended) >= first else 0.0
+        return max(0.01, frees + windows * self.limit.window_s)
 
     def _pauses(self, db: Database) -> dict[str, float]:
         now = self._timer.epoch()

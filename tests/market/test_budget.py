@@ -7,12 +7,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
 from app.errors import BudgetSpent, Unavailable
 from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, Limit, Priority, errand
+from app.market.plan import Entitlement
 from app.market.polygon import Reply
 from tests.support import FakeTimer
 
@@ -59,6 +62,57 @@ def test_five_calls_go_and_the_sixth_is_told_when(make: Callable[..., Budget], t
     assert refused.code == "RATE_LIMITED"
     assert refused.retry_after == pytest.approx(50)
     assert "50 s" in refused.message
+
+
+def test_a_call_behind_a_waiting_one_is_told_the_real_wait(make: Callable[..., Budget], time: FakeTimer) -> None:
+    budget = make()
+    for _ in range(5):
+        call(budget, time)
+        time.forward(2)
+    with budget._queued(Priority.PROBE):
+        refused = spent(budget, time)
+    assert refused.retry_after == pytest.approx(52), "the first call that becomes free is the probe's"
+    assert "52 s" in refused.message
+
+
+@pytest.mark.parametrize(("ahead", "wait_s"), [(0, 60), (4, 60), (5, 120), (11, 180)])
+def test_a_full_window_lets_as_many_go_as_it_has_calls(
+    ahead: int, wait_s: float, make: Callable[..., Budget], time: FakeTimer
+) -> None:
+    budget = make()
+    for _ in range(5):
+        call(budget, time)
+    with ExitStack() as queue:
+        for _ in range(ahead):
+            queue.enter_context(budget._queued(Priority.PROBE))
+        assert spent(budget, time).retry_after == pytest.approx(wait_s)
+
+
+def test_no_refusal_says_that_the_next_call_may_go_in_0_s(make: Callable[..., Budget], time: FakeTimer) -> None:
+    budget = make(Limit(1, 60.0))
+    call(budget, time)
+    time.forward(59.8)
+    assert "in 1 s" in spent(budget, time).message
+
+
+def test_a_wait_is_announced_once_when_it_begins(make: Callable[..., Budget], time: FakeTimer) -> None:
+    budget = make(Limit(1, 60.0))
+    call(budget, time)
+    assert budget.heard == []  # type: ignore[attr-defined]
+    call(budget, time, Priority.BACKFILL, patience_s=600)
+    assert budget.heard == ["call_waits"]  # type: ignore[attr-defined]
+
+
+def test_the_plan_found_is_kept_for_the_next_process_and_by_key(make: Callable[..., Budget], time: FakeTimer) -> None:
+    found = Entitlement(True, date(2003, 9, 10), timedelta(seconds=2.5))
+    assert make().kept_plan() is None
+    make().keep_plan(found)
+    kept = make().kept_plan()
+    assert kept is not None
+    assert (kept.entitlement, kept.found_at) == (found, time.at)
+    assert make(key="another").kept_plan() is None
+    time.forward(31 * 86_400)
+    assert make().kept_plan() is None, "a plan of last month says nothing of today"
 
 
 def test_never_more_than_five_in_any_rolling_minute(make: Callable[..., Budget], time: FakeTimer) -> None:

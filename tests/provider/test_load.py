@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from app.errors import Upstream
+from app.market.budget import PAID_PLAN, SMALL_PLAN
 from tests.provider.world import TICKERS, World, world
 
 TAB = ["/trading_directions"] * 4 + [
@@ -188,3 +189,27 @@ def test_a_day_before_the_plans_history_costs_no_call(tmp_path: Path, monkeypatc
         assert status == 200
         assert "history begins on 2023-03-15" in body["tickers"]["SPY"]["error"]
         assert len(found.provider.calls) == before
+
+
+def test_a_restart_within_a_minute_of_five_calls_is_not_held_to_five_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.factory._namespace", lambda base_url: "provider")
+    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07") as found:
+        found.directions()
+        assert len(found.provider.calls) >= 5
+    with world(tmp_path, monkeypatch, "2025-03-11 11:40:20", hasty=False) as found:
+        budget = found.core.market.budget
+        assert budget is not None
+        assert budget.limit == PAID_PLAN
+        assert all(entry["locked_at"] for entry in found.directions()["tickers"].values())
+        assert found.timer.sleeping == 0, "nothing waits for a turn"
+
+
+def test_a_kept_plan_is_checked_anew_by_the_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.factory._namespace", lambda base_url: "provider")
+    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07"):
+        pass
+    with world(tmp_path, monkeypatch, "2025-03-11 11:40:20", plan="basic") as found:
+        assert found.core.market.budget is not None
+        assert found.core.market.budget.limit == SMALL_PLAN
