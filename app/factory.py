@@ -419,7 +419,7 @@ class _Background:
 
 def _drift(core: Core) -> Drift:
     """Hears of every decision from now on."""
-    found = {ticker: reference_of(model.metadata) for ticker, model in core.pipeline.models.models.items()}
+    found = {ticker: reference_of(model) for ticker, model in core.pipeline.models.models.items()}
     drift = Drift({ticker: reference for ticker, reference in found.items() if reference is not None})
     core.news.hear("predicted", drift.saw)
     return drift

@@ -161,13 +161,13 @@ def _about_models(core: Core, drift: Drift) -> list[Figure]:
         ),
         Figure(
             "predict_drift_outside_ratio",
-            "Share of the model's inputs that lie outside their training range",
+            "Share of the values that the model read which lie outside their training range",
             lambda: _by_ticker(drift.outside()),
             ("ticker",),
         ),
         Figure(
             "predict_drift_psi",
-            "Population stability index of the model's inputs against training, their mean",
+            "Population stability index of the inputs that the model reads against training, their mean",
             lambda: _by_ticker(drift.stability()),
             ("ticker",),
         ),

@@ -330,7 +330,7 @@ class Pipeline:
             model = self._model(ticker)
             stage.set(model=model.model_id)
             prediction = model.predict(hour, found)
-        self._notice("predicted", ticker=ticker, inputs=found.inputs)
+        self._notice("predicted", ticker=ticker, hour=hour, inputs=found.inputs)
         locked_at, expires_at = validity(session, hour)
         basis = Basis(
             ticker=ticker,

@@ -38,6 +38,7 @@ PURE = {
     "app.market.demo",
     "app.model.features",
     "app.model.v6",
+    "app.model.verdicts",
     "app.signals.policy",
     "app.signals.daily",
     "app.signals.lock",

@@ -14,6 +14,7 @@ import pytest
 
 from app.config import ARTEFACTS
 from app.market.standin import StandIn
+from app.model.verdicts import Verdict, counts_text, verdict_of_record
 from tests.market.test_recorded import table, write_csv, write_parquet
 from tests.provider.world import KEY as WORLD_KEY
 from tests.provider.world import standing_in
@@ -100,7 +101,9 @@ def test_evaluate_without_bars_prints_the_stored_report_its_hash_and_how_to_get_
     done = run("evaluate", DATA_DIR=tmp_path)
     assert done.returncode == 0
     rows = [line for line in done.stdout.splitlines() if line.startswith(("SPY ", "QQQ ", "IWM "))]
-    assert sum("random walk" in row or "no measurable skill" in row for row in rows) == 33
+    assert sum(row.endswith(tuple(Verdict)) for row in rows) == 33
+    cells = [c for path in ARTEFACTS.glob("v6_*.json") for c in json.loads(path.read_text())["evaluation"]["cells"]]
+    assert f"of 33 cells: {counts_text(map(verdict_of_record, cells))}" in done.stdout
     assert "2024Q4" in done.stdout
     assert done.stdout.count(": report ") == 3
     assert "MARKET_DATA=" in done.stdout
@@ -124,7 +127,7 @@ def test_replay_prints_the_answer_of_the_route(recorded_dir: Path) -> None:
 def test_replay_needs_nothing_of_the_server_s_door(tmp_path: Path) -> None:
     """Neither its Redis nor its host names: it reads what is stored."""
     door = {"WEB_CONCURRENCY": "2", "REDIS_URL": "redis://127.0.0.1:1/0", "ALLOWED_HOSTS": "api.example.com"}
-    done = run("replay", "2025-03-10", "14:35", MARKET="demo", DATA_DIR=tmp_path, **door)
+    done = run("replay", "2024-06-28", "14:35", MARKET="demo", DATA_DIR=tmp_path, **door)
     assert (done.returncode, done.stderr) == (0, "")
     assert set(json.loads(done.stdout)["tickers"]) == {"SPY", "QQQ", "IWM"}
 

@@ -139,9 +139,9 @@ def test_the_revision_moves_with_what_may_change_an_answer_alone(event: str) -> 
 def test_who_wants_to_hear_of_an_event_hears_of_that_one() -> None:
     news, found = News(), []
     news.hear("predicted", lambda **fields: found.append(fields))
-    news("predicted", ticker="SPY", inputs=[1.0])
+    news("predicted", ticker="SPY", hour=11, inputs=[1.0])
     news("past_bars_known", ticker="QQQ")
-    assert found == [{"ticker": "SPY", "inputs": [1.0]}]
+    assert found == [{"ticker": "SPY", "hour": 11, "inputs": [1.0]}]
 
 
 def test_nothing_is_lost_between_threads() -> None:

@@ -25,9 +25,9 @@ from app.model import evaluation
 from app.model.artefact import ENGINE_VERSION, FAMILY, SCHEMA_VERSION, TARGETS, PolicyStamp, feature_code_hash
 from app.model.drift import bins_of
 from app.model.evaluation import Cell, as_record, summary, walk_forward
-from app.model.features import DECISION_HOURS, FEATURES, MIN_DAYS
+from app.model.features import DECISION_HOURS, FEATURES, INPUTS, MIN_DAYS
 from app.model.training import Fitted, Rows, build_rows, candidates, fit_slot, slot_rows
-from app.model.v6 import SLOTS
+from app.model.v6 import SLOT_HOURS, SLOTS, SlotName
 
 SAME_WITHIN = 0.0005
 LIBRARIES = ("numpy", "scipy", "scikit-learn")
@@ -69,13 +69,23 @@ def build(
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
     """Arrays and metadata of the shipped artefact: every slot fitted on all days."""
     arrays: dict[str, npt.NDArray[Any]] = {}
-    slots: dict[str, Any] = {}
+    slots: dict[SlotName, Any] = {}
     for name in SLOTS:
         rows, labels = slot_rows(found.rows, name)
         fitted = fit_slot(rows, labels, candidates(name))
         arrays |= _slot_arrays(name, fitted)
         slots[name] = _slot_metadata(fitted, rows)
-    return arrays, {**_identity(found, policy), **_provenance(revision, now), **_report(found), "slots": slots}
+    read = {"feature_bins": feature_bins(found.rows, {name: about["inputs"] for name, about in slots.items()})}
+    return arrays, {**_identity(found, policy), **_provenance(revision, now), **_report(found), **read, "slots": slots}
+
+
+def feature_bins(rows: Rows, inputs: Mapping[SlotName, Sequence[str]]) -> dict[str, Any]:
+    """Per input that a slot reads, where its training values lie, over the hours at which a slot reads it."""
+    hours: dict[str, set[int]] = {}
+    for slot, names in inputs.items():
+        for name in names:
+            hours.setdefault(name, set()).update(SLOT_HOURS[slot])
+    return {name: bins_of(rows.x[np.isin(rows.hour, list(at)), INPUTS.index(name)]) for name, at in hours.items()}
 
 
 def report_hash(records: Sequence[Mapping[str, Any]]) -> str:
@@ -132,7 +142,6 @@ def _identity(found: Study, policy: PolicyStamp) -> dict[str, Any]:
         "feature_cols": list(FEATURES),
         "feature_code_hash": feature_code_hash(),
         "feature_ranges": _ranges(found.rows),
-        "feature_bins": bins_of(found.rows.x[:, : len(FEATURES)]),
         "min_days": MIN_DAYS,
         "thresholds": {"long": policy.long, "short": policy.short},
         "data": {
@@ -149,7 +158,7 @@ def _identity(found: Study, policy: PolicyStamp) -> dict[str, Any]:
 
 
 def _ranges(rows: Rows) -> dict[str, list[float]]:
-    """Per feature [min, median, max] of training, for drift checks."""
+    """Per feature [min, median, max] of training (v6.md 8)."""
     x = rows.x[:, : len(FEATURES)]
     table = np.stack([x.min(axis=0), np.median(x, axis=0), x.max(axis=0)], axis=1)
     return {name: [float(value) for value in row] for name, row in zip(FEATURES, table, strict=True)}

@@ -1,19 +1,22 @@
 """Whether what the model reads now looks like what it was fitted on: values outside the training range, and the population
 stability index.
+
+An input counts at the decision hours whose slots read it, and at no other; what no slot reads does not count at all.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from app.market.bars import Floats
-from app.model.features import FEATURES
+from app.model.features import DECISION_HOURS, INPUTS
+from app.model.v6 import V6Model
 
 BINS: Final = 5
 """Few: the index of a small sample is mostly its noise, (bins - 1) / days where a day's six decisions share a value."""
@@ -29,45 +32,72 @@ ENOUGH: Final = 180
 
 
 @dataclass(frozen=True, slots=True)
+class Bins:
+    """Training values of one input: the least and the greatest, the inner edges of its bins, the share in each."""
+
+    low: float
+    high: float
+    edges: Floats
+    shares: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Reference:
-    """The training sample of one ticker: low, high (29,); per feature the inner edges of its bins and the share in each."""
+    """The training sample of one ticker's model.
 
-    low: Floats
-    high: Floats
-    edges: Sequence[Floats]
-    shares: Sequence[Floats]
+    bins  per input that it reads, in the order of a row of what was read
+    hours per decision hour the inputs that its slots read
+    """
+
+    bins: Mapping[str, Bins]
+    hours: Mapping[int, frozenset[str]]
+
+    def row(self, hour: int, inputs: Floats) -> Floats:
+        """What the model read at `hour` of `inputs`, one value per name of `bins`; NaN for what it did not read then."""
+        read = self.hours.get(hour, frozenset())
+        return np.array([inputs[INPUTS.index(name)] if name in read else np.nan for name in self.bins])
 
 
-def bins_of(values: Floats) -> dict[str, list[list[float]]]:
-    """The quintiles of (n, 29) training values as an artefact keeps them; values that repeat make fewer bins."""
-    edges = [np.unique(np.quantile(column, np.arange(1, BINS) / BINS)) for column in values.T]
-    shares = [_shares(column, inner) for column, inner in zip(values.T, edges, strict=True)]
-    return {"edges": [e.tolist() for e in edges], "shares": [s.tolist() for s in shares]}
+def bins_of(values: Floats) -> dict[str, list[float]]:
+    """Range and quintiles of (n,) training values as an artefact keeps them; values that repeat make fewer bins."""
+    edges = np.unique(np.quantile(values, np.arange(1, BINS) / BINS))
+    return {
+        "range": [float(values.min()), float(values.max())],
+        "edges": edges.tolist(),
+        "shares": _shares(values, edges).tolist(),
+    }
 
 
-def reference_of(metadata: Mapping[str, Any]) -> Reference | None:
-    """The reference of an artefact; None if it was made without one."""
-    ranges, bins = metadata.get("feature_ranges"), metadata.get("feature_bins")
-    if ranges is None or bins is None:
+def reference_of(model: V6Model) -> Reference | None:
+    """The reference of a model; None if its artefact has none for something that it reads, or it reads nothing."""
+    hours = {hour: model.read_at(hour) for hour in DECISION_HOURS}
+    read, known = frozenset[str]().union(*hours.values()), model.metadata.get("feature_bins") or {}
+    if not read or not read <= known.keys():
         return None
-    table = np.array([ranges[name] for name in FEATURES])
-    edges, shares = ([np.array(row) for row in bins[part]] for part in ("edges", "shares"))
-    return Reference(table[:, 0], table[:, -1], edges, shares)
+    return Reference({name: _bins(known[name]) for name in INPUTS if name in read}, hours)
 
 
-def outside(reference: Reference, values: Floats) -> float:
-    """Share of (n, 29) values that lie outside their training range."""
-    return float(((values < reference.low) | (values > reference.high)).mean())
+def _bins(record: Mapping[str, Any]) -> Bins:
+    low, high = record["range"]
+    return Bins(low, high, np.array(record["edges"]), np.array(record["shares"]))
 
 
-def stability(reference: Reference, values: Floats) -> float:
-    """Population stability index of (n, 29) values against training, the mean over the features: below 0.1 nothing moved,
+def outside(reference: Reference, rows: Floats) -> float:
+    """Share of the values read in (n, k) rows that lie outside their training range."""
+    low, high = (np.array([getattr(bins, end) for bins in reference.bins.values()]) for end in ("low", "high"))
+    return float(((rows < low) | (rows > high)).sum() / np.isfinite(rows).sum())
+
+
+def stability(reference: Reference, rows: Floats) -> float:
+    """Population stability index of (n, k) rows against training, the mean over the inputs read: below 0.1 nothing moved,
     above 0.25 it is another population (the usual reading in credit scoring). Weeks differ from years: windows of
     the training sample itself reach 0.3, so that its course says more than its level."""
     found = []
-    for column, edges, expected in zip(values.T, reference.edges, reference.shares, strict=True):
-        now, then = (np.maximum(share, LEAST_SHARE) for share in (_shares(column, edges), expected))
-        found.append(float(((now - then) * np.log(now / then)).sum()))
+    for column, bins in zip(rows.T, reference.bins.values(), strict=True):
+        read = column[np.isfinite(column)]
+        if len(read):
+            now, then = (np.maximum(share, LEAST_SHARE) for share in (_shares(read, bins.edges), bins.shares))
+            found.append(float(((now - then) * np.log(now / then)).sum()))
     return float(np.mean(found))
 
 
@@ -84,11 +114,13 @@ class Drift:
         self._lock = threading.Lock()
         self._seen: dict[str, deque[Floats]] = {ticker: deque(maxlen=WINDOW) for ticker in references}
 
-    def saw(self, ticker: str, inputs: Floats) -> None:
-        """A decision was computed from these inputs (29 features, and what else a model may read)."""
-        with self._lock:
-            if ticker in self._seen:
-                self._seen[ticker].append(inputs[: len(FEATURES)])
+    def saw(self, ticker: str, hour: int, inputs: Floats) -> None:
+        """The decision of an hour was computed from these inputs, in the order of INPUTS."""
+        reference = self._references.get(ticker)
+        if reference is not None and reference.hours.get(hour):
+            row = reference.row(hour, inputs)
+            with self._lock:
+                self._seen[ticker].append(row)
 
     def decisions(self) -> dict[str, int]:
         """How many decisions are looked back on."""

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from app.market.bars import Bools, Floats
-from app.model.features import DECISION_HOURS, LATE_FROM
+from app.model.features import LATE_FROM
 from app.model.training import Candidate, Rows, b3_inputs, candidates, fit_slot, losses, slot_rows
-from app.model.v6 import SLOTS, SlotName
+from app.model.v6 import SLOT_HOURS, SLOTS, SlotName
+from app.model.verdicts import Verdict, verdict_of
 
 FIRST_TEST = date(2022, 1, 1)
 """Start of the first test block: about 350 training days lie before it in the recorded data."""
@@ -35,9 +36,9 @@ LONG, SHORT = 0.75, 0.25
 class Cell:
     """Out-of-sample result of one ticker x target x decision hour. Rates are shares in 0..1, losses in nats.
 
-    skill: mean of (log-loss of B2 - log-loss of the model), with its 95 % interval by a bootstrap over days; only an
-    interval above 0 is a claim. B0: the base rate of the training days; up_accuracy: always up; B1: sign of P against
-    the reference; B2: random walk; B3: logistic regression on three inputs; B4: the model's inputs on "close > now".
+    skill: mean of (log-loss of B2 - log-loss of the model), with its 95 % interval by a bootstrap over days; an interval
+    above 0 says better, one below 0 worse. B0: the base rate of the training days; up_accuracy: always up; B1: sign of P
+    against the reference; B2: random walk; B3: logistic regression on three inputs; B4: the model's inputs on "close > now".
     """
 
     ticker: str
@@ -71,9 +72,9 @@ class Cell:
     quarters: Mapping[str, Mapping[str, float]]
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         """The only words allowed for this cell (claim rule, v6.md 7)."""
-        return "better than the random walk" if self.skill_low > 0 else "no measurable skill"
+        return verdict_of(self.skill_low, self.skill_high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,7 @@ def walk_forward(ticker: str, rows: Rows, first: date = FIRST_TEST, last: date =
     cells = []
     for slot in SLOTS:
         scored = _join([_score(rows, slot, *block) for block in quarters(first, last)])
-        hours = [hour for hour in DECISION_HOURS if (hour < LATE_FROM) == (slot == "early_a")]
-        cells += [_cell(ticker, slot, hour, scored) for hour in hours]
+        cells += [_cell(ticker, slot, hour, scored) for hour in SLOT_HOURS[slot]]
     return sorted(cells, key=lambda cell: (cell.target, cell.hour))
 
 
@@ -129,7 +129,7 @@ def summary(cells: Sequence[Cell]) -> dict[str, Any]:
 
 def as_record(cell: Cell) -> dict[str, Any]:
     """A cell as plain values for the artefact's metadata."""
-    return {**asdict(cell), "verdict": cell.verdict}
+    return {**asdict(cell), "verdict": cell.verdict.value}
 
 
 def from_record(record: Mapping[str, Any]) -> Cell:

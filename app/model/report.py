@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from app.model.evaluation import Cell
+from app.model.verdicts import counts_text
 
 HEAD = (
     "ticker target hour     n  ties  base |   acc  brier  logloss   ece   auc  cover   hit |"
@@ -15,15 +16,17 @@ NOTES = (
     "out of sample, walk-forward by calendar quarter; n is days. acc, brier, logloss: the model.",
     "B0 always up / base rate of the training days; B1 sign of P against the reference; B2 random walk;",
     "B3 logistic regression on three inputs; B4 the model's inputs on `close > price at H`, the only move a trade can earn.",
+    "verdict: the 95 % interval of B2-model log-loss, by days, lies above 0 (better), below 0 (worse), or around it.",
     "cover, hit: share of days beyond 0.75 / 0.25, and how often the model was right on them.",
 )
 
 
 def lines(cells: Sequence[Cell]) -> Iterator[str]:
-    """The table, one row per cell, with its notes."""
+    """The table, one row per cell, with the count of its verdicts and its notes."""
     yield HEAD
     yield from (_row(cell) for cell in cells)
     yield ""
+    yield f"against the random walk, of {len(cells)} cells: {counts_text(cell.verdict for cell in cells)}"
     yield from NOTES
 
 

@@ -27,7 +27,7 @@ from app.model.features import (
     decision_moment,
     v6_features,
 )
-from app.model.v6 import SlotName
+from app.model.v6 import SLOT_HOURS, SlotName
 
 INNER_VALIDATION = 0.2
 C_GRID = (0.01, 0.1, 1.0)
@@ -157,8 +157,7 @@ def _remaining_share(today: Bars, session: Session, hour: int, o0: float) -> flo
 
 def slot_rows(rows: Rows, slot: SlotName) -> tuple[Rows, Bools]:
     """The rows of a slot and their labels."""
-    early = rows.hour < LATE_FROM
-    chosen = rows.where(early if slot == "early_a" else ~early)
+    chosen = rows.where(np.isin(rows.hour, SLOT_HOURS[slot]))
     return chosen, chosen.b if slot == "late_b" else chosen.a
 
 

@@ -13,10 +13,15 @@ from typing import Any, Literal
 import numpy as np
 
 from app.market.bars import Floats, Ints
-from app.model.features import LATE_FROM, Features
+from app.model.features import DECISION_HOURS, INPUTS, LATE_FROM, Features
 
 SlotName = Literal["early_a", "late_a", "late_b"]
 SLOTS: tuple[SlotName, ...] = ("early_a", "late_a", "late_b")
+SLOT_HOURS: Mapping[SlotName, tuple[int, ...]] = {
+    name: tuple(hour for hour in DECISION_HOURS if (hour < LATE_FROM) == (name == "early_a")) for name in SLOTS
+}
+"""The decision hours that each slot answers."""
+
 EARLY_B = 0.5
 """p_B before 11:00, where B has no reference price yet (v6.md 1)."""
 
@@ -42,6 +47,12 @@ class Slot:
     scale: Floats
     members: tuple[Logistic, ...]
     platt: tuple[float, float]
+
+    @property
+    def read(self) -> frozenset[str]:
+        """Names of the inputs that move its score: those to which a member with a weight gives a coefficient."""
+        used = np.any([member.weight * member.coef != 0 for member in self.members], axis=0)
+        return frozenset(INPUTS[column] for column in self.columns[used])
 
     def probability(self, inputs: Floats) -> float:
         """P(target) for the inputs of one decision hour, in (0, 1)."""
@@ -85,6 +96,11 @@ class V6Model:
     slots: Mapping[SlotName, Slot]
     accuracy: Accuracy
     metadata: Mapping[str, Any]
+
+    def read_at(self, hour: int) -> frozenset[str]:
+        """Names of the inputs that the slots of decision hour `hour` read."""
+        slots = (self.slots[name] for name, hours in SLOT_HOURS.items() if hour in hours)
+        return frozenset[str]().union(*(slot.read for slot in slots))
 
     def predict(self, hour: int, features: Features) -> Prediction:
         """Both probabilities at decision hour `hour`."""

@@ -13,6 +13,7 @@ from app.market.calendar import NY
 from app.market.inception import first_day_of, has_begun
 from app.market.plan import Plan
 from app.model.artefact import ModelSet
+from app.model.verdicts import counts_text, verdict_of_record
 from app.pipeline import Board, TickerSignal
 from app.signals.lock import decision_hour
 from app.signals.policy import BUCKETS, LEVELS, LONG_ABOVE, SHORT_BELOW, Decision, Gate
@@ -201,12 +202,9 @@ def _line(model_set: ModelSet, name: str) -> str:
 
 
 def _claim(model_set: ModelSet) -> str:
-    """The claim rule of v6.md 7: only an interval above zero allows one."""
+    """The claim rule of v6.md 7, counted over the loaded models' cells."""
     cells = [cell for model in model_set.models.values() for cell in model.metadata["evaluation"]["cells"]]
-    better = sum(cell["skill_low"] > 0 for cell in cells)
-    if not better:
-        return f"No measurable skill against a random walk in any of {len(cells)} cells."
-    return f"Measurably better than a random walk in {better} of {len(cells)} cells."
+    return f"Against a random walk, of {len(cells)} cells: {counts_text(map(verdict_of_record, cells))}."
 
 
 def _peak_line(model_set: ModelSet) -> str:

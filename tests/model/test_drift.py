@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,24 +18,39 @@ from app.config import ARTEFACTS
 from app.factory import POLICY, _drift, build
 from app.market.bars import Floats
 from app.model.artefact import load_models
-from app.model.drift import BINS, ENOUGH, WINDOW, Drift, Reference, bins_of, outside, reference_of, stability
-from app.model.features import FEATURES
+from app.model.building import feature_bins
+from app.model.drift import BINS, ENOUGH, WINDOW, Bins, Drift, Reference, bins_of, outside, reference_of, stability
+from app.model.features import DECISION_HOURS, INPUTS
+from app.model.training import Rows
+from app.model.v6 import Logistic, V6Model
 from app.news import News
 from tests.support import FakeClock, ScriptedMarket, settings
 
-WIDTH = len(FEATURES)
+READ = ("time_pct", "gap", "open_move_sigma", "gap_sigma")
+WIDTH = len(READ)
+LATE = 13
 TICKERS = ("SPY", "QQQ", "IWM")
 values = st.floats(-1e6, 1e6) | st.sampled_from([0.0, 1.0])
 few = examples(max_examples=40)
 samples = some.arrays(np.float64, st.tuples(st.integers(1, 40), st.just(WIDTH)), elements=values)
 
 
+def known_bins(values: Floats) -> Bins:
+    record = bins_of(values)
+    return Bins(*record["range"], np.array(record["edges"]), np.array(record["shares"]))
+
+
 def reference(sample: Floats) -> Reference:
-    """As an artefact of this training sample has it."""
-    ranges = {name: [column.min(), column.max()] for name, column in zip(FEATURES, sample.T, strict=True)}
-    found = reference_of({"feature_ranges": ranges, "feature_bins": bins_of(sample)})
-    assert found is not None
-    return found
+    """Of a model that reads READ at every hour, as the artefact of this training sample has it."""
+    bins = {name: known_bins(column) for name, column in zip(READ, sample.T, strict=True)}
+    return Reference(bins, dict.fromkeys(DECISION_HOURS, frozenset(READ)))
+
+
+def all_inputs(row: Floats, others: float = 0.0) -> Floats:
+    """Everything that a model may read, with `row` where READ stands."""
+    inputs = np.full(len(INPUTS), others)
+    inputs[[INPUTS.index(name) for name in READ]] = row
+    return inputs
 
 
 def ordinary(n: int, seed: int = 7) -> Floats:
@@ -63,18 +79,17 @@ def test_whatever_comes_the_measures_stay_in_their_bounds(sample: Floats, now: F
 @few
 @given(samples)
 def test_shares_are_shares_and_edges_ascend(sample: Floats) -> None:
-    found = bins_of(sample)
-    assert len(found["edges"]) == len(found["shares"]) == WIDTH
-    for edges, shares in zip(found["edges"], found["shares"], strict=True):
-        assert len(shares) == len(edges) + 1 <= BINS
-        assert all(0.0 <= share <= 1.0 for share in shares)
-        assert sum(shares) == pytest.approx(1.0)
-        assert all(a < b for a, b in pairwise(edges))
+    for column in sample.T:
+        found = bins_of(column)
+        assert len(found["shares"]) == len(found["edges"]) + 1 <= BINS
+        assert all(0.0 <= share <= 1.0 for share in found["shares"])
+        assert sum(found["shares"]) == pytest.approx(1.0)
+        assert all(a < b for a, b in pairwise(found["edges"]))
+        assert found["range"] == [column.min(), column.max()]
 
 
 def test_a_sample_without_repeats_falls_into_equal_bins() -> None:
-    found = bins_of(ordinary(1000))
-    assert all(shares == pytest.approx([1 / BINS] * BINS) for shares in found["shares"])
+    assert bins_of(ordinary(1000)[:, 0])["shares"] == pytest.approx([1 / BINS] * BINS)
 
 
 def test_another_draw_of_the_same_population_counts_as_not_moved() -> None:
@@ -104,7 +119,8 @@ def test_one_feature_that_moves_alone_tells_its_share_of_the_mean() -> None:
 
 def test_the_index_is_that_of_the_formula() -> None:
     """Two bins, half and half before, 3 to 1 now (an edge is of the upper bin): 0.25 ln(0.75 / 0.5) - 0.25 ln(0.25 / 0.5)."""
-    known = Reference(np.zeros(1), np.ones(1), [np.array([0.5])], [np.array([0.5, 0.5])])
+    bins = {"gap": Bins(0.0, 1.0, np.array([0.5]), np.array([0.5, 0.5]))}
+    known = Reference(bins, {LATE: frozenset(bins)})
     assert stability(known, np.array([[0.9], [0.8], [0.5], [0.1]])) == pytest.approx(0.25 * np.log(3))
 
 
@@ -147,7 +163,7 @@ def test_an_empty_bin_does_not_make_the_index_infinite() -> None:
 def seen(n: int, shift: float = 0.0) -> Drift:
     drift = Drift({"SPY": reference(ordinary(500))})
     for row in ordinary(n, seed=9) + shift:
-        drift.saw("SPY", row)
+        drift.saw("SPY", LATE, all_inputs(row))
     return drift
 
 
@@ -167,7 +183,7 @@ def test_no_more_than_a_window_of_decisions_is_looked_back_on() -> None:
     assert drift.decisions() == {"SPY": WINDOW}
     assert drift.outside() == {"SPY": 1.0}
     for row in ordinary(WINDOW, seed=10):
-        drift.saw("SPY", row)
+        drift.saw("SPY", LATE, all_inputs(row))
     assert drift.outside()["SPY"] < 0.02, "the old ones are forgotten"
     assert drift.stability()["SPY"] < 0.25
 
@@ -178,14 +194,28 @@ def test_enough_decisions_fit_into_the_window() -> None:
 
 def test_a_ticker_without_a_reference_is_left_out() -> None:
     drift = seen(1)
-    drift.saw("QQQ", ordinary(1)[0])
+    drift.saw("QQQ", LATE, all_inputs(ordinary(1)[0]))
     assert drift.decisions() == {"SPY": 1}
 
 
-def test_what_a_model_reads_beside_the_features_does_not_count() -> None:
+def test_what_no_slot_reads_does_not_count_however_far_it_moves() -> None:
     drift = Drift({"SPY": reference(ordinary(500))})
-    drift.saw("SPY", np.concatenate([ordinary(500)[0], [1e9, 1e9]]))
-    assert drift.outside() == {"SPY": 0.0}
+    for row in ordinary(ENOUGH, seed=9):
+        drift.saw("SPY", LATE, all_inputs(row, others=1e9))
+    assert drift.outside()["SPY"] < 0.02
+    assert drift.stability()["SPY"] < 0.25
+
+
+def test_an_input_counts_at_the_hours_alone_whose_slots_read_it() -> None:
+    bins = {name: known_bins(np.array([0.0, 1.0])) for name in ("gap", "p11_move_sigma")}
+    early, late = frozenset(["gap"]), frozenset(bins)
+    drift = Drift({"SPY": Reference(bins, {10: early, **dict.fromkeys(DECISION_HOURS[1:], late)})})
+    inputs = np.zeros(len(INPUTS))
+    inputs[INPUTS.index("p11_move_sigma")] = 50.0
+    drift.saw("SPY", 10, inputs)
+    assert drift.outside() == {"SPY": 0.0}, "before 11:00 nothing reads it"
+    drift.saw("SPY", 11, inputs)
+    assert drift.outside() == {"SPY": pytest.approx(1 / 3)}, "one of the three values that were read"
 
 
 def test_threads_may_decide_and_read_at_once() -> None:
@@ -195,7 +225,7 @@ def test_threads_may_decide_and_read_at_once() -> None:
     def work(ticker: str) -> None:
         try:
             for row in ordinary(60):
-                drift.saw(ticker, row)
+                drift.saw(ticker, LATE, all_inputs(row))
                 assert all(0.0 <= share <= 1.0 for share in drift.outside().values())
                 drift.stability()
         except BaseException as exc:
@@ -213,24 +243,73 @@ def test_threads_may_decide_and_read_at_once() -> None:
 # --- the shipped models ---
 
 
-def test_the_shipped_models_have_a_reference_of_whole_shares() -> None:
-    models = load_models(ARTEFACTS, TICKERS, POLICY).models
-    assert set(models) == set(TICKERS)
-    for model in models.values():
-        known = reference_of(model.metadata)
-        assert known is not None
-        assert len(known.edges) == len(known.shares) == len(known.low) == len(known.high) == WIDTH
-        assert (known.low <= known.high).all()
-        for edges, shares in zip(known.edges, known.shares, strict=True):
-            assert len(shares) == len(edges) + 1
-            assert shares.sum() == pytest.approx(1.0)
-            assert (np.diff(edges) > 0).all()
+def shipped(ticker: str = "SPY") -> V6Model:
+    return load_models(ARTEFACTS, TICKERS, POLICY).models[ticker]
 
 
-@pytest.mark.parametrize("part", ["feature_ranges", "feature_bins"])
-def test_a_model_made_before_there_were_references_has_none(part: str) -> None:
-    metadata = load_models(ARTEFACTS, TICKERS, POLICY).models["SPY"].metadata
-    assert reference_of({name: value for name, value in metadata.items() if name != part}) is None
+@pytest.mark.parametrize("ticker", TICKERS)
+def test_the_reference_of_a_shipped_model_is_of_what_its_slots_read_and_of_nothing_else(ticker: str) -> None:
+    model = shipped(ticker)
+    known = reference_of(model)
+    assert known is not None
+    assert set(known.bins) == {INPUTS[column] for slot in model.slots.values() for column in slot.columns}
+    assert set(model.metadata["feature_bins"]) == set(known.bins)
+    for hour, slots in {10: ("early_a",), **dict.fromkeys(DECISION_HOURS[1:], ("late_a", "late_b"))}.items():
+        assert known.hours[hour] == {name for slot in slots for name in model.metadata["slots"][slot]["inputs"]}
+    for bins in known.bins.values():
+        assert bins.low < bins.high
+        assert len(bins.shares) == len(bins.edges) + 1
+        assert bins.shares.sum() == pytest.approx(1.0)
+        assert (np.diff(bins.edges) > 0).all()
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_whatever_moves_the_prediction_counts_and_nothing_else_does(name: str) -> None:
+    """Each input in turn is moved far: the measure moves exactly if a probability does."""
+    model = shipped()
+    known = reference_of(model)
+    assert known is not None
+    usual = np.zeros(len(INPUTS))
+    for read, bins in known.bins.items():
+        usual[INPUTS.index(read)] = np.median(bins.edges)
+    moved = usual.copy()
+    moved[INPUTS.index(name)] += 0.9
+    for hour in DECISION_HOURS:
+        slots = [model.slots[slot] for slot in (("early_a",) if hour == 10 else ("late_a", "late_b"))]
+        predicts_otherwise = any(slot.probability(moved) != slot.probability(usual) for slot in slots)
+        row, far = known.row(hour, usual), known.row(hour, moved)
+        assert (not np.array_equal(row, far, equal_nan=True)) == predicts_otherwise, (name, hour)
+
+
+def test_an_input_without_a_coefficient_is_not_read() -> None:
+    model = shipped()
+    late = model.slots["late_a"]
+    [member] = late.members
+    still = replace(member, coef=np.where(np.arange(len(late.columns)) == 0, 0.0, member.coef))
+    idle = Logistic(0.0, np.ones(len(late.columns)), 0.0)
+    assert replace(late, members=(still, idle)).read == {INPUTS[column] for column in late.columns[1:]}
+
+
+def test_bins_are_made_over_the_hours_at_which_a_slot_reads_an_input() -> None:
+    n = 2 * len(DECISION_HOURS)
+    hour = np.tile(DECISION_HOURS, 2)
+    x = np.repeat(hour.astype(np.float64)[:, None], len(INPUTS), axis=1)
+    blank = np.zeros(n)
+    rows = Rows(np.arange(n), hour, x, *(blank > 0,) * 5, *(blank,) * 5)
+    made = feature_bins(rows, {"early_a": ["gap"], "late_a": ["gap"], "late_b": ["p11_move_sigma"]})
+    assert {name: found["range"] for name, found in made.items()} == {"gap": [10, 15], "p11_move_sigma": [11, 15]}
+
+
+@pytest.mark.parametrize("damage", ["none", "of other inputs", "one is missing"])
+def test_a_model_without_a_reference_for_what_it_reads_has_none(damage: str) -> None:
+    model = shipped()
+    bins = model.metadata["feature_bins"]
+    kept = {
+        "none": None,
+        "of other inputs": {"edges": [], "shares": []},
+        "one is missing": {name: about for name, about in bins.items() if name != "gap_sigma"},
+    }[damage]
+    assert reference_of(replace(model, metadata={**model.metadata, "feature_bins": kept})) is None
 
 
 def test_a_server_sees_every_decision_that_it_computes(

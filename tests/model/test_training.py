@@ -16,6 +16,7 @@ from app.model.building import reports_agree
 from app.model.evaluation import quarters, random_walk, walk_forward
 from app.model.features import DECISION_HOURS, INPUTS
 from app.model.training import Rows, build_rows, candidates, fit_slot, log_loss, slot_rows
+from app.model.verdicts import Verdict
 
 
 @pytest.fixture(scope="module")
@@ -142,22 +143,29 @@ def test_days_weigh_one_however_many_rows_they_have() -> None:
     assert training.day_weights(lopsided).tolist() == [0.5] * 8 + [1.0]
 
 
-def test_the_claim_needs_an_interval_above_zero(rows: Rows) -> None:
+def test_a_claim_needs_an_interval_beside_zero(rows: Rows) -> None:
     cells = walk_forward("SPY", rows, date(2022, 1, 1), date(2022, 12, 31))
     for cell in cells:
         assert cell.skill_low <= cell.skill <= cell.skill_high
-        assert (cell.verdict == "no measurable skill") == (cell.skill_low <= 0)
+        assert (cell.verdict is Verdict.BETTER) == (cell.skill_low > 0)
+        assert (cell.verdict is Verdict.WORSE) == (cell.skill_high < 0)
         assert cell.n == sum(quarter["n"] for quarter in cell.quarters.values())
     assert {(c.target, c.hour) for c in cells} == {("A", h) for h in DECISION_HOURS} | {("B", h) for h in range(11, 16)}
 
 
 def test_reports_agree_on_every_word_and_on_figures_to_rounding() -> None:
     one = [
-        {"n": 5, "verdict": "no measurable skill", "accuracy": 0.61234, "auc": None, "quarters": {"2022Q1": {"n": 3}}}
+        {
+            "n": 5,
+            "verdict": "no measurable difference",
+            "accuracy": 0.61234,
+            "auc": None,
+            "quarters": {"2022Q1": {"n": 3}},
+        }
     ]
     assert reports_agree(one, [{**one[0], "accuracy": 0.61236}])
     assert not reports_agree(one, [{**one[0], "accuracy": 0.614}])
     assert not reports_agree(one, [{**one[0], "n": 6}])
-    assert not reports_agree(one, [{**one[0], "verdict": "better than the random walk"}])
+    assert not reports_agree(one, [{**one[0], "verdict": "measurably better than the random walk"}])
     assert not reports_agree(one, [{**one[0], "quarters": {}}])
     assert not reports_agree(one, [])

@@ -7,6 +7,7 @@ from typing import Any
 
 from app.model.artefact import ENGINE_VERSION, ModelSet
 from app.model.v6 import V6Model
+from app.model.verdicts import verdict_of_record
 from app.signals.policy import LONG_ABOVE, SPEC_VERSION, SUPPORTED
 from blueprints.services import Services
 from blueprints.v1.shapes.common import Json, iso
@@ -96,4 +97,5 @@ def _model(model: V6Model | None) -> Json:
 
 
 def _cell(record: Mapping[str, Any]) -> Json:
-    return {key: value for key, value in record.items() if key not in ("quarters", "ticker")}
+    told = {key: value for key, value in record.items() if key not in ("quarters", "ticker")}
+    return told | {"verdict": verdict_of_record(record).value}
