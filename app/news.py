@@ -47,10 +47,12 @@ DETAILS: Final = frozenset(
         "limited",
         "looked_up",
         "open_learned",
+        "open_source_failed",
         "past_bars_known",
         "past_fetch_failed",
         "past_open_learned",
         "predicted",
+        "snapshot_refused",
         "stale_bars_served",
     }
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from app.clock import Clock
-from app.errors import NotEntitled
+from app.errors import NotEntitled, Upstream
 from app.market.bars import Span
 from app.market.polygon import NotFound, Polygon
 
@@ -14,6 +14,8 @@ YEAR = timedelta(days=365)
 ALL_HISTORY = date(2003, 9, 10)
 BASIC_YEARS, STARTER_YEARS, DEVELOPER_YEARS = 2, 5, 10
 PROBE_DAYS = timedelta(days=7)
+MOST_AHEAD = timedelta(hours=1)
+"""A provider's time that differs from ours by more is not believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +50,20 @@ class Entitlement:
 
 
 def probe(polygon: Polygon, ticker: str, today: date) -> Entitlement:
-    """Ask the provider in one call whether the key may see the running day; history as far as the smallest such plan has it,
-    clocks taken for equal. Raises what the client raises for a failed call."""
-    intraday = _has_snapshots(polygon, ticker)
+    """Ask the provider in one call, or two while its snapshots fail, whether the key may see the running day; history as far as
+    the smallest such plan has it, clocks taken for equal. Raises what the client raises for a failed call."""
+    intraday = _has_running_day(polygon, ticker, today)
     return Entitlement(intraday, _years_before(today, STARTER_YEARS if intraday else BASIC_YEARS), timedelta(0))
 
 
 def timed(found: Entitlement, polygon: Polygon, clock: Clock) -> Entitlement:
     """`found` with the difference of the clocks, in one more call. Ours is read when the answer is here: the call's time
-    makes it look fast, which only waits longer."""
-    theirs = polygon.server_time()
-    return replace(found, ahead=clock() - theirs)
+    makes it look fast, which only waits longer. Raises Upstream for a time that is another hour's: an old answer would make
+    every bar late by its age."""
+    ahead = clock() - polygon.server_time()
+    if abs(ahead) > MOST_AHEAD:
+        raise Upstream("the provider's clock and this server's are more than an hour apart")
+    return replace(found, ahead=ahead)
 
 
 def deepened(found: Entitlement, polygon: Polygon, ticker: str, today: date) -> Entitlement:
@@ -72,14 +77,25 @@ def deepened(found: Entitlement, polygon: Polygon, ticker: str, today: date) -> 
     return replace(found, history_from=reached)
 
 
-def _has_snapshots(polygon: Polygon, ticker: str) -> bool:
-    """Snapshots come with every plan that has the running day, and with no other (polygon.md 4)."""
+def _has_running_day(polygon: Polygon, ticker: str, today: date) -> bool:
+    """Snapshots come with every plan that has the running day, and with no other (polygon.md 4). Snapshots that fail say
+    nothing of the plan; then the minutes of today, which a plan without the running day refuses (polygon.md 6), tell."""
     try:
-        polygon.snapshot_open(ticker)
+        polygon.snapshot(ticker)
     except NotEntitled:
         return False
     except NotFound:
         return True
+    except Upstream:
+        return _has_minutes(polygon, ticker, today)
+    return True
+
+
+def _has_minutes(polygon: Polygon, ticker: str, today: date) -> bool:
+    try:
+        polygon.aggregates(ticker, Span.MINUTE, today, today)
+    except NotEntitled:
+        return False
     return True
 
 

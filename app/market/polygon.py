@@ -24,8 +24,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from app.errors import BudgetSpent, NotEntitled, Unavailable, Upstream
-from app.market.bars import Bars, Ints, Span, repaired
-from app.market.calendar import Calendar, midnight_ms
+from app.market.bars import Bars, Ints, Span, repaired, to_ms
+from app.market.calendar import ONE_DAY, Calendar, Session, midnight_ms
 
 MAX_PAGES = 100
 PAGE_LIMIT = 50_000
@@ -41,6 +41,9 @@ PATH_SPAN = {
 }
 FIELDS = ("o", "h", "l", "c", "v")
 OUTSIDE = "outside the days asked for"
+NANOSECONDS_IN_MS = 1_000_000
+"""Snapshots are dated in nanoseconds, bars in milliseconds (polygon.md 2)."""
+
 KEY_REFUSED = "the provider does not know the API key"
 
 
@@ -77,6 +80,21 @@ class Aggregates:
     widened: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A ticker's running day. `open`: USD, None if it is not known yet (0 means unknown, polygon.md 3.14). `dates`: the
+    moments, ms since the epoch, that the provider gives for it: of the update, and of the newest minute."""
+
+    open: float | None
+    dates: tuple[int, ...]
+
+    def is_of(self, session: Session) -> bool:
+        """Whether every date of the snapshot lies between the session's open and the end of its day. A snapshot without a
+        date, of another day, or of the hours before the open has no open of the session."""
+        first, end = to_ms(session.open), midnight_ms(session.day + ONE_DAY)
+        return bool(self.dates) and all(first <= date_ms < end for date_ms in self.dates)
+
+
 class Polygon:
     """Polygon's REST interface as far as this server uses it (polygon.md 2).
 
@@ -106,13 +124,16 @@ class Polygon:
         window = first if isinstance(first, int) else midnight_ms(first), midnight_ms(last) + Span.DAY.ms * 25 // 24
         return self._aggregates(rows, span, delayed, window)
 
-    def snapshot_open(self, ticker: str) -> float | None:
-        """Today's official open from the snapshot; None if it is not known yet (0 means unknown, polygon.md 3.14)."""
+    def snapshot(self, ticker: str) -> Snapshot:
+        """The running day as the provider knows it (polygon.md 2, call 6)."""
         body = self._call(f"/v2/snapshot/locale/us/markets/stocks/tickers/{ticker}", {})
-        snapshot = body.get("ticker")
-        day = snapshot.get("day") if isinstance(snapshot, dict) else None
-        price = day.get("o") if isinstance(day, dict) else None
-        return float(price) if isinstance(price, int | float) and _is_number(price) and price > 0 else None
+        found = _inner(body, "ticker")
+        if found.get("ticker", ticker) != ticker:
+            raise Upstream("the provider answered for another ticker")
+        price = _inner(found, "day").get("o")
+        dates = _positive(found.get("updated"), NANOSECONDS_IN_MS), _positive(_inner(found, "min").get("t"), 1)
+        known = float(price) if _is_number(price) and price is not None and price > 0 else None
+        return Snapshot(known, tuple(date_ms for date_ms in dates if date_ms is not None))
 
     def server_time(self) -> datetime:
         """The provider's own clock (polygon.md 2, call 9)."""
@@ -206,6 +227,17 @@ def _columns(rows: list[Any]) -> tuple[Ints, dict[str, Any], int]:
         for name in FIELDS
     }
     return t, columns, len(rows) - len(good)
+
+
+def _inner(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The object under a name, empty if it is none."""
+    found = body.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _positive(value: Any, unit: int) -> int | None:
+    """A whole number above 0 in whole units; None if it is none."""
+    return value // unit if type(value) is int and value > 0 else None
 
 
 def _is_number(value: Any) -> bool:

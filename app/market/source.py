@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any, Protocol
@@ -129,7 +130,12 @@ class OpenStore(Protocol):
 
 
 class MissingOpen(PredictError):
-    """The day has no usable official open; `code` tells a missing daily bar from one without an open (policy.md 3)."""
+    """The day has no usable official open; `code` tells a missing daily bar from one without an open (policy.md 3).
+    `fault`: the failure of a source that may have had it."""
+
+    def __init__(self, message: str, *, code: str | None = None, fault: PredictError | None = None) -> None:
+        super().__init__(message, code=code)
+        self.fault = fault
 
 
 class Source:
@@ -278,7 +284,8 @@ class Source:
         if session is None or at < session.open:
             raise MissingOpen("the session has not opened", code="MISSING_DAILY_BAR")
         if self.known_open(ticker, session.day) is None:
-            self.daily(ticker, session.day)
+            with suppress(Upstream, NotEntitled):
+                self.daily(ticker, session.day)
         kept = self.known_open(ticker, session.day)
         return kept or self._keep_open(ticker, session.day, self._learn_open(ticker, session, at))
 
@@ -364,42 +371,66 @@ class Source:
         return winner
 
     def _learn_open(self, ticker: str, session: Session, at: datetime) -> OfficialOpen:
+        """The official open by the first source that has it. A source that lacks it, fails or is refused passes on to the
+        next (policy.md 3); a spent budget and an unknown key are about every source and do not."""
         try:
             found: OfficialOpen = self._attempt(
-                ("open", ticker, session.day), lambda: self._provider_open(ticker, session.day)
+                ("open", ticker, session.day), lambda: self._provider_open(ticker, session)
             )
-        except MissingOpen:
+        except MissingOpen as exc:
             first = self.intraday(ticker, at).bars.since(session.open)
             if not len(first) or first.t[0] != to_ms(session.open):
-                raise
+                raise afresh(exc.fault or exc) from None
             return OfficialOpen(float(first.o[0]), "minute")
         return found
 
-    def _provider_open(self, ticker: str, day: date) -> OfficialOpen:
-        self._refuse_unentitled(Span.MINUTE, day, self._clock())
-        session = self._calendar.session(day)
-        if session is None or self._clock() < session.open + self.plan.lateness:
+    def _provider_open(self, ticker: str, session: Session) -> OfficialOpen:
+        """The open from the daily bar or the snapshot. Raises MissingOpen, with the fault if a source failed; the failures that
+        are about every source as they are."""
+        self._refuse_unentitled(Span.MINUTE, session.day, self._clock())
+        if self._clock() < session.open + self.plan.lateness:
             raise MissingOpen("the open of today is not known yet", code="MISSING_DAILY_BAR")
-        today = self._aggregates(ticker, Span.DAY, day, day)
-        if len(today.bars):
-            return OfficialOpen(float(today.bars.o[-1]), "daily")
-        live = day == ny_day(self._clock()) and self._has_snapshots
-        price = self._snapshot_open(ticker) if live else None
-        if price is not None:
-            return OfficialOpen(price, "snapshot")
-        if midnight_ms(day) in today.starts:
+        missing: list[MissingOpen] = []
+        faults: list[PredictError] = []
+        for source in (self._daily_open, self._snapshot_open):
+            try:
+                return source(ticker, session)
+            except MissingOpen as exc:
+                missing.append(exc)
+            except (Upstream, NotEntitled) as exc:
+                self._notice("open_source_failed", ticker=ticker, error=exc.message)
+                faults.append(exc)
+        first = missing[0] if missing else MissingOpen("no source of the open answers", code="MISSING_DAILY_BAR")
+        raise MissingOpen(first.message, code=first.code, fault=faults[0] if faults else None)
+
+    def _daily_open(self, ticker: str, session: Session) -> OfficialOpen:
+        """The open of the daily bar that is stamped with the session's own day."""
+        start = midnight_ms(session.day)
+        found = self._aggregates(ticker, Span.DAY, session.day, session.day)
+        prices = found.bars.o[found.bars.t == start]
+        if len(prices):
+            return OfficialOpen(float(prices[0]), "daily")
+        if start in found.starts:
             raise MissingOpen("the daily bar of today has no opening price", code="MISSING_DAILY_OPEN")
         raise MissingOpen("the daily bar of today is not there", code="MISSING_DAILY_BAR")
 
-    def _snapshot_open(self, ticker: str) -> float | None:
-        """Today's open from the snapshot; None where the plan has no snapshots."""
+    def _snapshot_open(self, ticker: str, session: Session) -> OfficialOpen:
+        """The open of a snapshot that is dated within the session."""
+        if not self._has_snapshots or session.day != ny_day(self._clock()):
+            raise MissingOpen("there is no snapshot", code="MISSING_DAILY_BAR")
         try:
-            return self._polygon.snapshot_open(ticker)
+            found = self._polygon.snapshot(ticker)
         except NotEntitled:
             self._has_snapshots = False
+            raise MissingOpen("the plan has no snapshots", code="MISSING_DAILY_BAR") from None
         except NotFound:
-            pass
-        return None
+            raise MissingOpen("there is no snapshot", code="MISSING_DAILY_BAR") from None
+        if found.open is None:
+            raise MissingOpen("the snapshot has no open yet", code="MISSING_DAILY_BAR")
+        if not found.is_of(session):
+            self._notice("snapshot_refused", ticker=ticker, day=str(session.day))
+            raise MissingOpen("the snapshot is not dated within the session", code="MISSING_DAILY_BAR")
+        return OfficialOpen(found.open, "snapshot")
 
     def _known(self, ticker: str, span: Span, day: date) -> Known:
         """Fresh bars; of a followed ticker those in memory; else a fetch, and while it fails what is not too old."""

@@ -33,7 +33,7 @@ from app.clock import Clock, wall_clock
 from app.errors import PredictError
 from app.market.bars import COLUMNS, Bars, Span, no_bars
 from app.market.calendar import Calendar, day_of_ms, midnight_ms, ny_day
-from app.market.polygon import Reply, Transport
+from app.market.polygon import NANOSECONDS_IN_MS, Reply, Transport
 from app.market.wire import AGGREGATES, SNAPSHOT, Feed
 
 CONTROL = "/_fault"
@@ -56,13 +56,19 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request that reached the provider. `at`: seconds by the stand-in's `now`."""
+    """One request that reached the provider. `at`: seconds by the stand-in's `now`; `moment`: the provider's time."""
 
     at: float
     path: str
     query: str
     authorization: str | None
     traceparent: str | None = None
+    moment: datetime | None = None
+
+    @property
+    def day_ms(self) -> int:
+        """Midnight of the provider's running day, ms."""
+        return midnight_ms(ny_day(self.moment or wall_clock()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,7 @@ def send(line: Line, answer: Answer, options: Options) -> None:
 
 
 Edit = Callable[[Row, Options, Call], Row]
+Bend = Callable[[Reply, Options, Call], Reply]
 Change = Callable[[Answer, Options], Answer]
 Sending = Callable[[Line, Answer, Options], None]
 
@@ -107,14 +114,20 @@ def unchanged(answer: Answer, options: Options) -> Answer:
     return answer
 
 
+def unbent(reply: Reply, options: Options, call: Call) -> Reply:
+    return reply
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """A way to misbehave. `options`: names and defaults; `edit`: of the body of an aggregates answer, the only ones such a
-    fault hits; `change`: of any answer; `sending`: how it goes over the line."""
+    fault hits; `bend`: of any good answer, by what was asked and when; `change`: of any answer; `sending`: how it goes over
+    the line."""
 
     help: str
     options: Options = field(default_factory=dict)
     edit: Edit | None = None
+    bend: Bend = unbent
     change: Change = unchanged
     sending: Sending = send
 
@@ -232,7 +245,7 @@ class StandIn:
     ) -> tuple[Answer, Hit | None]:
         """What to say to a request, and the fault that tells how to send it."""
         with self._lock:
-            call = Call(self._now(), path, query, authorization, traceparent)
+            call = Call(self._now(), path, query, authorization, traceparent, self.moment())
             self.calls.append(call)
             hit = self._hit(path)
         reply = self._reply(call)
@@ -240,6 +253,8 @@ class StandIn:
             return answered(reply), None
         if hit.fault.edit is not None and reply.status == 200:
             reply = reply._replace(body=hit.fault.edit(reply.body, hit.options, call))
+        if reply.status == 200:
+            reply = hit.fault.bend(reply, hit.options, call)
         return hit.fault.change(answered(reply), hit.options), hit
 
     def _hit(self, path: str) -> Hit | None:
@@ -577,6 +592,30 @@ def _leading_away(body: Row, options: Options, call: Call) -> Row:
     return {**body, "next_url": f"https://evil.example{call.path}?cursor=1"}
 
 
+def _kept_rows(reply: Reply, keep: Callable[[Row], bool]) -> Reply:
+    rows = [row for row in reply.body.get("results") or [] if keep(row)]
+    body = {name: value for name, value in reply.body.items() if name != "results"}
+    return reply._replace(body={**body, "resultsCount": len(rows), **({"results": rows} if rows else {})})
+
+
+def _without_daily_bar_of_today(reply: Reply, call: Call) -> Reply:
+    return _kept_rows(reply, lambda row: row["t"] < call.day_ms) if "/range/1/day/" in call.path else reply
+
+
+def _with_old_snapshot(reply: Reply, options: Options, call: Call) -> Reply:
+    """The snapshot is the one of `days` ago, at prices of its own."""
+    if not SNAPSHOT.fullmatch(call.path):
+        return _without_daily_bar_of_today(reply, call)
+    found, age_ms = reply.body["ticker"], int(options["days"] * DAY_MS)
+    day = {name: value * options["factor"] if name in "ohlc" else value for name, value in found["day"].items()}
+    minute, updated = {"t": found["min"]["t"] - age_ms}, found["updated"] - age_ms * NANOSECONDS_IN_MS
+    return reply._replace(body={**reply.body, "ticker": {**found, "day": day, "min": minute, "updated": updated}})
+
+
+def _with_failing_snapshot(reply: Reply, options: Options, call: Call) -> Reply:
+    return Reply(500, None) if SNAPSHOT.fullmatch(call.path) else _without_daily_bar_of_today(reply, call)
+
+
 BAD_GATEWAY = Answer(502, b"<html><body><h1>502 Bad Gateway</h1></body></html>", (("Content-Type", "text/html"),))
 FAULTS: Mapping[str, Fault] = {
     "401": Fault("the key is not known", change=_always(answered(UNKNOWN_KEY))),
@@ -605,6 +644,12 @@ FAULTS: Mapping[str, Fault] = {
     "next-url-loop": Fault("the next page is this one, for ever", edit=_circling),
     "next-url-foreign": Fault("the next page is on another host", edit=_leading_away),
     "clock-skew": Fault("the provider's clock is so many seconds ahead", {"seconds": 300.0}, change=_skewed),
+    "old-snapshot": Fault(
+        "today has no daily bar, and the snapshot is that of so many days ago, its prices multiplied by a factor",
+        {"days": 1.0, "factor": 0.97},
+        bend=_with_old_snapshot,
+    ),
+    "snapshot-500": Fault("today has no daily bar, and snapshots fail", bend=_with_failing_snapshot),
     "split": Fault(
         "prices before a moment (ms) divided by a factor", {"factor": 2.0, "before": 2.0**62}, edit=_of_rows(_split)
     ),

@@ -17,7 +17,7 @@ import numpy as np
 from app.clock import Clock
 from app.market.bars import Bars, Span, from_ms, no_bars, to_ms
 from app.market.calendar import ONE_DAY, Calendar, Session, midnight_ms, ny, ny_day
-from app.market.polygon import PAGE_LIMIT, PATH_SPAN, Reply
+from app.market.polygon import NANOSECONDS_IN_MS, PAGE_LIMIT, PATH_SPAN, Reply
 
 AGGREGATES = re.compile(r"/v2/aggs/ticker/([^/]+)/range/(\d+/[a-z]+)/([^/]+)/([^/]+)")
 SNAPSHOT = re.compile(r"/v2/snapshot/locale/us/markets/stocks/tickers/([^/]+)")
@@ -100,7 +100,11 @@ class Wire:
         bar = next(self._running_day(ticker, now), None)
         if bar is None:
             return Reply(404, {"status": "NOT_FOUND", "error": "ticker not found"})
-        return Reply(200, {"status": "OK", "ticker": {"ticker": ticker, "day": bar}})
+        updated_ns = to_ms(now) * NANOSECONDS_IN_MS
+        minute = {"t": to_ms(now) // Span.MINUTE.ms * Span.MINUTE.ms}
+        return Reply(
+            200, {"status": "OK", "ticker": {"ticker": ticker, "day": bar, "min": minute, "updated": updated_ns}}
+        )
 
     def _market_status(self, now: datetime) -> dict[str, Any]:
         early, late = self._extended(now)

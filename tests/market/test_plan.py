@@ -93,3 +93,22 @@ def test_a_market_status_without_a_body_is_the_providers_failure() -> None:
     clock: datetime = NOW
     with pytest.raises(Upstream):
         timed(Entitlement(True, TODAY, timedelta(0)), Polygon(empty, CALENDAR), lambda: clock)
+
+
+@pytest.mark.parametrize(("plan", "today"), [("paid", True), ("basic", False)])
+def test_snapshots_that_fail_say_nothing_of_the_plan_and_the_minutes_of_today_do(plan: str, today: bool) -> None:
+    """A paid key stayed at five calls a minute for as long as its snapshots failed."""
+
+    def failing(path: str, params: Any) -> Reply:
+        if "snapshot" in path:
+            return Reply(500, None)
+        return Reply(200, {"status": "OK"}) if plan == "paid" else Reply(403, {"message": "timeframe"})
+
+    assert probe(Polygon(failing, CALENDAR), "SPY", TODAY).today is today
+
+
+@pytest.mark.parametrize("server", ["2026-03-09T11:00:00-04:00", "2026-03-10T13:00:00-04:00"])
+def test_a_time_of_another_hour_is_not_the_providers_clock(server: str) -> None:
+    """An old answer would make every bar late by its age."""
+    with pytest.raises(Upstream, match="more than an hour apart"):
+        found(Key(server=server))

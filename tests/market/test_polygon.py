@@ -14,9 +14,10 @@ import requests
 import responses
 
 from app.errors import BudgetSpent, NotEntitled, PredictError, Unavailable, Upstream
-from app.market.bars import Span
+from app.market.bars import Span, to_ms
 from app.market.calendar import Calendar, midnight_ms
 from app.market.polygon import MAX_PAGES, Aggregates, HttpTransport, NotFound, Polygon, no_key
+from tests.support import new_york
 
 BASE = "https://api.massive.com"
 KEY = "k-very-secret"
@@ -246,12 +247,51 @@ def test_the_snapshots_open_of_zero_or_nothing_is_unknown(
     web: responses.RequestsMock, body: dict[str, Any], price: float | None
 ) -> None:
     web.get(SNAPSHOT, json={"status": "OK", **body})
-    assert client().snapshot_open("SPY") == price
+    assert client().snapshot("SPY").open == price
+
+
+def in_ns(text: str) -> int:
+    return to_ms(new_york(text)) * 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("dates", "is_of_the_session"),
+    [
+        ({"updated": in_ns("2026-03-10 09:31:02")}, True),
+        ({"updated": in_ns("2026-03-10 09:31:02"), "min": {"t": to_ms(new_york("2026-03-10 09:30"))}}, True),
+        ({"updated": in_ns("2026-03-10 09:31:02"), "min": {"t": 0}}, True),
+        ({"updated": in_ns("2026-03-09 16:00")}, False),
+        ({"updated": in_ns("2026-03-10 09:29:59")}, False),
+        ({"updated": in_ns("2026-03-11 00:00")}, False),
+        ({"updated": in_ns("2026-03-10 09:31:02"), "min": {"t": to_ms(new_york("2026-03-09 15:59"))}}, False),
+        ({"updated": in_ns("2026-03-10 09:31:02") // 1_000_000}, False),
+        ({"updated": 0}, False),
+        ({"updated": "now"}, False),
+        ({}, False),
+    ],
+    ids=[
+        *("today", "today with its minute", "no minute yet", "yesterday", "before the open", "tomorrow"),
+        *("yesterday's minute", "milliseconds", "zero", "text", "undated"),
+    ],
+)
+def test_a_snapshot_is_of_the_session_only_if_all_its_dates_say_so(
+    web: responses.RequestsMock, dates: dict[str, Any], is_of_the_session: bool
+) -> None:
+    web.get(SNAPSHOT, json={"status": "OK", "ticker": {"day": {"o": 501.25}, **dates}})
+    session = Calendar().session(date(2026, 3, 10))
+    assert session is not None
+    assert client().snapshot("SPY").is_of(session) is is_of_the_session
+
+
+def test_a_snapshot_of_another_ticker_is_refused(web: responses.RequestsMock) -> None:
+    web.get(SNAPSHOT, json={"status": "OK", "ticker": {"ticker": "QQQ", "day": {"o": 501.25}}})
+    with pytest.raises(Upstream, match="another ticker"):
+        client().snapshot("SPY")
 
 
 def test_without_a_key_every_call_says_so() -> None:
     with pytest.raises(Unavailable, match="no market-data key"):
-        Polygon(no_key, Calendar()).snapshot_open("SPY")
+        Polygon(no_key, Calendar()).snapshot("SPY")
 
 
 def test_a_machines_netrc_never_replaces_the_key(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import BudgetSpent, NotEntitled, Upstream
+from app.errors import BudgetSpent, NotEntitled, Unavailable, Upstream
 from app.market.bars import Span, to_ms
 from app.market.cache import BarCache
 from app.market.flight import time_limit
@@ -228,6 +228,103 @@ def test_the_open_comes_from_the_daily_bar_then_the_snapshot_then_the_first_minu
     from_minute = open_now(build(folder="c"))
     assert [x.source for x in (official, from_snapshot, from_minute)] == ["daily", "snapshot", "minute"]
     assert official.price == from_snapshot.price == from_minute.price
+
+
+def with_snapshot(**changes: object) -> Callable[[str, dict], dict]:  # type: ignore[type-arg]
+    """No daily bar of today, and this in the snapshot."""
+
+    def edit(path: str, body: dict) -> dict:  # type: ignore[type-arg]
+        if "snapshot" not in path:
+            return no_daily_bar_today(path, body)
+        return {**body, "ticker": {**body["ticker"], **changes}}
+
+    return edit
+
+
+YESTERDAY_NS = to_ms(new_york("2025-03-10 16:00")) * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"updated": YESTERDAY_NS, "min": {"t": YESTERDAY_NS // 1_000_000}, "day": {"o": 1.0}},
+        {"updated": None, "min": None, "day": {"o": 1.0}},
+    ],
+    ids=["of yesterday", "undated"],
+)
+def test_a_snapshot_that_is_not_of_today_is_never_todays_open(
+    build: Callable[..., Source], market: ScriptedMarket, changes: dict[str, object]
+) -> None:
+    official = open_now(build(folder="a"))
+    market.edit = with_snapshot(**changes)
+    source = build(folder="b")
+    found = open_now(source)
+    assert (found.price, found.source) == (official.price, "minute")
+    assert "snapshot_refused" in source.heard  # type: ignore[attr-defined]
+
+
+def test_a_daily_bar_of_another_moment_than_the_days_start_is_never_the_open(
+    build: Callable[..., Source], market: ScriptedMarket
+) -> None:
+    """A bar of the next midnight lies within a day of 25 hours."""
+    midnight = to_ms(new_york("2025-03-11 00:00"))
+
+    def edit(path: str, body: dict) -> dict:  # type: ignore[type-arg]
+        rows = [{**r, "t": r["t"] + 86_400_000} if r["t"] == midnight else r for r in body.get("results", [])]
+        return {**body, "results": rows} if "/day/" in path else body
+
+    market.edit, market.fault = edit, no_snapshot
+    assert open_now(build()).source == "minute"
+
+
+@pytest.mark.parametrize("failing", ["snapshot", "/day/2025-03-11/", "/day/"])
+def test_a_source_of_the_open_that_fails_passes_on_to_the_next(
+    build: Callable[..., Source], market: ScriptedMarket, failing: str
+) -> None:
+    market.edit = no_daily_bar_today
+    market.fault = lambda path: Reply(500, None) if failing in path else None
+    assert open_now(build()).source == ("minute" if failing == "snapshot" else "snapshot")
+
+
+def test_the_open_of_the_first_minute_stays_when_the_other_sources_are_back(
+    build: Callable[..., Source], market: ScriptedMarket
+) -> None:
+    market.fault = lambda path: Reply(500, None) if "/minute/" not in path else None
+    first = open_now(build())
+    market.fault = lambda path: None
+    assert first.source == "minute"
+    assert open_now(build()) == first
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [(Reply(429, None, 7.0), BudgetSpent), (Reply(401, None), Unavailable), (Reply(500, None), Upstream)],
+    ids=["spent budget", "unknown key", "every source fails"],
+)
+def test_what_is_about_every_source_does_not_pass_on(
+    build: Callable[..., Source], market: ScriptedMarket, reply: Reply, error: type[Exception]
+) -> None:
+    source = build()
+    if reply.status != 500:
+        source.intraday("SPY", new_york("2025-03-11 11:30"))
+    market.fault = lambda path: reply
+    with pytest.raises(error):
+        open_now(source)
+    assert source.known_open("SPY", DAY) is None
+
+
+def test_the_failure_of_a_source_is_said_when_no_other_has_the_open(
+    build: Callable[..., Source], market: ScriptedMarket
+) -> None:
+    half_past_nine = to_ms(new_york("2025-03-11 09:30"))
+
+    def edit(path: str, body: dict) -> dict:  # type: ignore[type-arg]
+        return dropping("/minute/", lambda row: row["t"] == half_past_nine)(path, no_daily_bar_today(path, body))
+
+    market.edit = edit
+    market.fault = lambda path: Reply(500, None) if "snapshot" in path else None
+    with pytest.raises(Upstream):
+        open_now(build())
 
 
 def test_the_first_open_that_was_learned_stays(build: Callable[..., Source], market: ScriptedMarket) -> None:

@@ -132,7 +132,7 @@ def test_the_faults_are_these() -> None:
     assert " ".join(FAULTS) == (
         "401 403 429 429-bare 500 502-html empty-200 error-200 delayed slow truncated-json broken-gzip trickle silence "
         "reset short-body nan-prices negative-prices unsorted duplicates missing-minute yesterday empty next-url-loop "
-        "next-url-foreign clock-skew split"
+        "next-url-foreign clock-skew old-snapshot snapshot-500 split"
     )
     assert all(fault.help for fault in FAULTS.values())
 

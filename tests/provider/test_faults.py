@@ -250,3 +250,28 @@ def test_a_split_overnight_brings_the_tickers_history_anew_and_signals_go_on(
         found.directions()
         found.run(1, ask=found.directions)
         assert all(entry["locked"] for entry in entries(check_answers(found)))
+
+
+@pytest.mark.parametrize("fault", ["old-snapshot", "snapshot-500"])
+def test_the_open_comes_from_the_first_minute_where_the_snapshot_is_of_no_use(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same probability as on a day on which all sources answer, from the start and live as in replay."""
+    caplog.set_level(logging.DEBUG)
+    answers = []
+    for name in ("", fault):
+        with world(tmp_path / (name or "healthy"), monkeypatch, "2025-03-11 11:58:07", fault=name) as found:
+            found.directions()
+            found.run(4, ask=found.directions)
+            board = check_answers(found)
+            answers.append([(e["action"], e["probability"], e["locked"]) for e in entries(board)])
+            replayed = found.get("/replay?date=2025-03-11&time=12:01")[1]["tickers"]
+            said = [replayed[ticker]["v6"]["probability_b"] for ticker in TICKERS]
+            assert said == [entry["probability"] for entry in entries(board)]
+            source = found.core.source.known_open("SPY", found.clock.at.date())
+            assert source is not None
+            assert source.source == ("minute" if name else "daily")
+            budget = found.get("/health")[1]["operations"]["budget"]
+            assert budget["limit"]["calls"] == 50, "the probe knows a failure from a refusal"
+        check_secrets(found, caplog)
+    assert answers[0] == answers[1]
