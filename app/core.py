@@ -98,6 +98,7 @@ def operations(core: Core) -> dict[str, Any]:
         "breaker": {} if breaker is None else {k: _rounded(asdict(s)) for k, s in breaker.states().items()},
         "follower": _rounded(asdict(core.follower.status())),
         "store": {"kind": "sqlite", "failing": core.store.degraded() is not None},
+        "cache": {"kind": "sqlite", "failing": not core.source.has_cache()},
         "models_missing": dict(pipeline.models.missing),
     }
 

@@ -20,13 +20,15 @@ from __future__ import annotations
 
 
 class PredictError(Exception):
-    """Root of the tree. `code` is one of the contract's error codes (v1-contract.md 3.3)."""
+    """Root of the tree. `code` is one of the contract's error codes (v1-contract.md 3.3). `message` may be shown to a client:
+    it holds no path, no address and no words of a library or of the provider. `detail` is the same for the log, with them."""
 
     code = "INTERNAL"
 
-    def __init__(self, message: str, *, code: str | None = None) -> None:
+    def __init__(self, message: str, *, code: str | None = None, detail: str | None = None) -> None:
         super().__init__(message)
         self.message = message
+        self.detail = detail or message
         if code is not None:
             self.code = code
 
@@ -70,8 +72,10 @@ class TryLater(PredictError):
 
     code = "DATA_FETCH_ERROR"
 
-    def __init__(self, message: str, *, code: str | None = None, retry_after: float = 60.0) -> None:
-        super().__init__(message, code=code)
+    def __init__(
+        self, message: str, *, code: str | None = None, retry_after: float = 60.0, detail: str | None = None
+    ) -> None:
+        super().__init__(message, code=code, detail=detail)
         self.retry_after = retry_after
 
 
@@ -102,8 +106,8 @@ class Unavailable(PredictError):
 
     code = "PIPELINE_UNAVAILABLE"
 
-    def __init__(self, message: str, *, part: str, code: str | None = None) -> None:
-        super().__init__(message, code=code)
+    def __init__(self, message: str, *, part: str, code: str | None = None, detail: str | None = None) -> None:
+        super().__init__(message, code=code, detail=detail)
         self.part = part
 
 

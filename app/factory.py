@@ -174,7 +174,7 @@ def _recorded(settings: Settings, calendar: Calendar, clock: Clock | None) -> Ma
     try:
         recorded = RecordedBars(settings.data_dir / "recorded.sqlite3", calendar)
     except Unavailable as exc:
-        log.warning("%s", exc.message)
+        log.warning("%s", exc.detail)
         clock = clock or wall_clock
         return Market(Wire(NoFeed(), calendar, clock), clock, plan, "recorded-none", ["no_recorded_bars"])
     clock = clock or _recorded_clock(settings, settings.clock or recorded.default_start(SUPPORTED))
@@ -439,7 +439,7 @@ def _services(core: Core, door: middleware.Door, versions: Versions, watch: Watc
             return "stopping"
         if not pipeline.models.models:
             return "no model is loaded"
-        return store.degraded()
+        return "the store cannot be used" if store.degraded() else None
 
     return Services(
         pipeline=pipeline,

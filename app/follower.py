@@ -236,6 +236,6 @@ class Follower:
                 try:
                     job()
                 except PredictError as exc:
-                    self._notice("follower_failed", what=str(key), error=exc.message)
+                    self._notice("follower_failed", what=str(key), error=exc.detail)
 
         self._jobs.start(key, limited)

@@ -32,7 +32,16 @@ WARNINGS: Final = frozenset(
     }
 )
 NEWS: Final = frozenset(
-    {"limits_shared", "metrics_pushed", "plan_probed", "signal_locked", "spans_sent", "store_recovered"}
+    {
+        "budget_on_disk",
+        "cache_recovered",
+        "limits_shared",
+        "metrics_pushed",
+        "plan_probed",
+        "signal_locked",
+        "spans_sent",
+        "store_recovered",
+    }
 )
 DETAILS: Final = frozenset(
     {

@@ -1,6 +1,7 @@
 """One SQLite file: opened in WAL mode, used by all threads of a process and by several processes of a machine.
 
-Says what went wrong in a sentence (Unavailable, part `store`); never leaves half a transaction behind.
+Says what went wrong in a sentence (Unavailable, part `store`): the file's name for clients, its path and SQLite's words in
+`detail`. It never leaves half a transaction behind.
 """
 
 from __future__ import annotations
@@ -92,4 +93,5 @@ class Database:
         try:
             yield
         except (sqlite3.Error, OSError) as exc:
-            raise Unavailable(f"cannot {verb} {self.path}: {exc}", part="store") from exc
+            said = f"the server cannot {verb} its file {self.path.name}"
+            raise Unavailable(said, part="store", detail=f"cannot {verb} {self.path}: {exc}") from exc

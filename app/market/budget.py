@@ -74,6 +74,10 @@ class Limit:
     window_s: float
 
 
+REOPEN_AFTER_S = 30.0
+"""Real seconds after which the ledger on disk is tried again."""
+
+REOPEN_PATIENCE_S = 1.0
 SMALL_PLAN = Limit(5, 60.0)
 PAID_PLAN = Limit(50, 1.0)
 
@@ -116,7 +120,8 @@ def current_errand(timer: Timer) -> Errand:
 @dataclass(frozen=True, slots=True)
 class Spending:
     """The state of a budget. `spent` and `left` calls of the window; `last_minute` calls of the last minute; `paused_s`
-    seconds until the provider's pause is over; `key_refused`: the pause is about the key."""
+    seconds until the provider's pause is over; `key_refused`: the pause is about the key; `in_memory`: other processes do not
+    see these calls."""
 
     limit: Limit
     spent: int
@@ -124,12 +129,14 @@ class Spending:
     last_minute: int
     paused_s: float
     key_refused: bool
+    in_memory: bool = False
 
 
 class Budget:
     """The calls of one key.
 
-    A ledger that cannot be kept on disk is kept in memory, for this process alone; that is said once.
+    A ledger that cannot be kept on disk is kept in memory, for this process alone; that is said once, and the disk is tried
+    again once in REOPEN_AFTER_S, whoever asks. Tickets of the ledger in memory are negative.
     """
 
     def __init__(
@@ -150,6 +157,8 @@ class Budget:
         self._waiting: Counter[Priority] = Counter()
         self._strikes = 0
         self._lock = threading.Lock()
+        self._path = path
+        self._retry_at = 0.0
         try:
             self._db = Database(path, SCHEMA, stages=stages)
         except Unavailable as exc:
@@ -200,7 +209,12 @@ class Budget:
     def release(self, ticket: int) -> None:
         """The call of `ticket` has ended."""
         now = self._timer.epoch()
-        self._kept(lambda db: db.write("UPDATE calls SET ended = ? WHERE ticket = ?", (now, ticket)))
+
+        def end(db: Database) -> None:
+            if (ticket < 0) == _is_memory(db):
+                db.write("UPDATE calls SET ended = ? WHERE ticket = ?", (now, abs(ticket)))
+
+        self._kept(end)
 
     def heed(self, reply: Reply) -> Reply:
         """Pause as the provider says; a 429 comes back with the pause that it led to."""
@@ -239,6 +253,7 @@ class Budget:
             last_minute=sum(end > now - REMEMBERED_S for end in ended),
             paused_s=max((until - now for until in pauses.values()), default=0.0),
             key_refused="key" in pauses,
+            in_memory=_is_memory(self._db),
         )
 
     def close(self) -> None:
@@ -263,7 +278,8 @@ class Budget:
                 return None, wait
             row = (self._key, int(priority), now + LONGEST_CALL_S)
             db.write("INSERT INTO calls (key, priority, ended) VALUES (?, ?, ?)", row)
-            return int(db.rows("SELECT last_insert_rowid()")[0][0]), 0.0
+            ticket = int(db.rows("SELECT last_insert_rowid()")[0][0])
+            return -ticket if _is_memory(db) else ticket, 0.0
 
     def _wait(self, db: Database, priority: Priority, now: float, ahead: int = 0) -> float | None:
         """Seconds until a call of `priority` may go when `ahead` others go first, None if it may go now."""
@@ -311,7 +327,8 @@ class Budget:
                 self._waiting[priority] -= 1
 
     def _kept(self, work: Callable[[Database], T]) -> T:
-        """`work` on the ledger; on one in memory from the moment on when the disk fails."""
+        """`work` on the ledger; on one in memory while the disk fails."""
+        self._return_to_disk()
         try:
             return work(self._db)
         except Unavailable as exc:
@@ -320,6 +337,35 @@ class Budget:
             self._db = self._in_memory(exc)
             return work(self._db)
 
+    def _return_to_disk(self) -> None:
+        """Go on with the ledger on disk, with the calls and pauses of the one in memory, once that is possible."""
+        if not _is_memory(self._db) or not self._may_retry():
+            return
+        columns = "key, priority, ended"
+        try:
+            disk = Database(self._path, SCHEMA, REOPEN_PATIENCE_S, self._stages)
+            with disk.transaction():
+                disk.write_many(
+                    f"INSERT INTO calls ({columns}) VALUES (?, ?, ?)", self._db.rows(f"SELECT {columns} FROM calls")
+                )
+                disk.write_many("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?)", self._db.rows("SELECT * FROM pauses"))
+        except Unavailable:
+            return
+        self._db = disk
+        self._notice("budget_on_disk")
+
+    def _may_retry(self) -> bool:
+        with self._lock:
+            if self._timer.now() < self._retry_at:
+                return False
+            self._retry_at = self._timer.now() + REOPEN_AFTER_S
+            return True
+
     def _in_memory(self, why: Unavailable) -> Database:
-        self._notice("budget_in_memory", error=why.message)
+        self._retry_at = self._timer.now() + REOPEN_AFTER_S
+        self._notice("budget_in_memory", error=why.detail)
         return Database(MEMORY, SCHEMA, stages=self._stages)
+
+
+def _is_memory(db: Database) -> bool:
+    return db.path == MEMORY

@@ -1,11 +1,14 @@
 """Bars of days that are over, kept for ever in SQLite, so that no past day is ever fetched twice (polygon.md 7).
 
 What is kept is complete: days before the day of the fetch. Covered days without bars stay covered, so an empty day costs
-no second call. A cache that cannot be written is said once and done without.
+no second call. The server works without a cache that cannot be opened, says so once, and tries it again now and
+then.
 """
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
@@ -20,6 +23,7 @@ from app.sqlite import Database
 from app.stages import SILENT, Stages
 
 T = TypeVar("T")
+REOPEN_AFTER_S = 30.0
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS bars (
     ticker TEXT, span TEXT, t INTEGER, end INTEGER, o REAL, h REAL, l REAL, c REAL, v REAL, fetched_at INTEGER,
@@ -37,11 +41,17 @@ class BarCache:
 
     def __init__(self, path: Path, notice: Callable[..., None], stages: Stages = SILENT) -> None:
         self._notice = notice
+        self._path = path
+        self._stages = stages
         self._db: Database | None = None
-        try:
-            self._db = Database(path, SCHEMA, stages=stages)
-        except Unavailable as exc:
-            notice("cache_unavailable", error=exc.message)
+        self._retry_at = 0.0
+        self._is_said = False
+        self._retrying = threading.Lock()
+        self._opened()
+
+    def is_open(self) -> bool:
+        """Whether the file can be used. While it cannot be opened, asking tries it again, once in REOPEN_AFTER_S."""
+        return self._opened() is not None
 
     def get(self, ticker: str, span: Span, first: date, last: date) -> Bars | None:
         """The bars of days first .. last, or None if not all of these days are covered."""
@@ -71,13 +81,14 @@ class BarCache:
 
     def put(self, ticker: str, span: Span, first: date, last: date, bars: Bars, fetched: datetime) -> None:
         """Keep the bars of days first .. last; all of these days must have been over when they were fetched."""
-        if self._db is None:
+        opened = self._opened()
+        if opened is None:
             return
         window = (ticker, span.value, midnight_ms(first), midnight_ms(last + ONE_DAY))
         inside = bars[slice(*np.searchsorted(bars.t, window[2:]).tolist())]
         stamp = to_ms(fetched)
         try:
-            with self._db.transaction() as db:
+            with opened.transaction() as db:
                 db.write("DELETE FROM bars WHERE ticker = ? AND span = ? AND t >= ? AND t < ?", window)
                 columns = (getattr(inside, name).tolist() for name in ("t", "end", "o", "h", "l", "c", "v"))
                 rows = ((ticker, span.value, *row, stamp) for row in zip(*columns, strict=True))
@@ -87,20 +98,43 @@ class BarCache:
                     (ticker, span.value, first.isoformat(), last.isoformat(), stamp),
                 )
         except Unavailable as exc:
-            self._notice("cache_unwritable", error=exc.message)
+            self._notice("cache_unwritable", error=exc.detail)
 
     def close(self) -> None:
         if self._db is not None:
             self._db.close()
 
     def _reading(self, work: Callable[[Database], T]) -> T | None:
-        if self._db is None:
+        opened = self._opened()
+        if opened is None:
             return None
         try:
-            return work(self._db)
+            return work(opened)
         except Unavailable as exc:
-            self._notice("cache_unreadable", error=exc.message)
+            self._notice("cache_unreadable", error=exc.detail)
             return None
+
+    def _opened(self) -> Database | None:
+        """The file, opened again now and then while that fails. It is said once."""
+        if self._db is not None or not self._may_retry():
+            return self._db
+        try:
+            self._db = Database(self._path, SCHEMA, stages=self._stages)
+        except Unavailable as exc:
+            if not self._is_said:
+                self._notice("cache_unavailable", error=exc.detail)
+            self._is_said = True
+            return None
+        if self._is_said:
+            self._notice("cache_recovered")
+        return self._db
+
+    def _may_retry(self) -> bool:
+        with self._retrying:
+            if time.monotonic() < self._retry_at:
+                return False
+            self._retry_at = time.monotonic() + REOPEN_AFTER_S
+            return True
 
     @staticmethod
     def _read(db: Database, ticker: str, span: Span, first_ms: int, end_ms: int) -> Bars:

@@ -198,18 +198,21 @@ def raise_for_reply(reply: Reply, *, marked: bool = True) -> None:
         if not isinstance(reply.body, dict):
             raise Upstream("the provider's answer is not JSON of the agreed shape")
         if marked and body.get("status") not in ("OK", "DELAYED"):
-            raise Upstream(f"the provider did not answer the request: {_said(body)}")
+            said = "the provider did not answer the request"
+            raise Upstream(said, detail=f"{said}: {_said(body)}")
     elif reply.status == 401:
         raise Unavailable(KEY_REFUSED, part="api_key", code="DATA_FETCH_ERROR")
     elif reply.status == 403:
-        raise NotEntitled(f"the plan does not include this data ({_said(body)})")
+        said = "the data plan does not include this data"
+        raise NotEntitled(said, detail=f"{said} ({_said(body)})")
     elif reply.status == 404:
         raise NotFound("the provider answered with status 404")
     elif reply.status == 429:
         wait = 20.0 if reply.retry_after is None else reply.retry_after
         raise BudgetSpent("the provider's call limit is reached", retry_after=wait)
     else:
-        raise Upstream(f"the provider answered with status {reply.status}: {_said(body)}")
+        said = f"the provider answered with status {reply.status}"
+        raise Upstream(said, detail=f"{said}: {_said(body)}")
 
 
 def _said(body: Mapping[str, Any]) -> str:

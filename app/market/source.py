@@ -352,6 +352,10 @@ class Source:
         """How old the newest bar of a ticker that is kept current may be: two bars, and their lateness."""
         return self.plan.lateness.total_seconds() + 2 * self.plan.signal_span.ms / 1000
 
+    def has_cache(self) -> bool:
+        """Whether past days are kept on disk; while they are not, asking tries it again now and then."""
+        return self._cache.is_open()
+
     def kept(self) -> int:
         """How many series are kept in memory."""
         return len(self._kept)
@@ -447,7 +451,7 @@ class Source:
         except (TryLater, NotEntitled, Unavailable) as exc:
             if kept is None or self._clock() - kept.fetched > STALE_AFTER:
                 raise
-            self._notice("stale_bars_served", ticker=ticker, span=str(span), error=exc.message)
+            self._notice("stale_bars_served", ticker=ticker, span=str(span), error=exc.detail)
             return replace(kept, stale=True)
         return known
 
@@ -490,7 +494,7 @@ class Source:
                 return fetch()
         except PredictError as exc:
             self._failed.put(key, Failure(self._clock(), _lasting(exc), afresh(exc)))
-            self._notice(self._about(key[-1], "fetch_failed"), key=str(key), code=exc.code)
+            self._notice(self._about(key[-1], "fetch_failed"), key=str(key), code=exc.code, error=exc.detail)
             raise
         except Exception as exc:  # whatever a provider's answer broke stays its own ticker's failure
             self._notice("fetch_broke", key=str(key), error=type(exc).__name__)

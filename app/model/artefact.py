@@ -116,9 +116,11 @@ def load_model(folder: Path, ticker: str, policy: PolicyStamp) -> V6Model:
             raise BrokenData("its content does not match the manifest's hash")
         return _model(ticker, arrays, metadata, entry["artifact_sha256"])
     except (KeyError, ValueError, TypeError, IndexError) as exc:
-        raise BrokenData(f"model of {ticker} refused: its metadata is incomplete ({exc!r})") from None
+        said = f"model of {ticker} refused: its metadata is incomplete"
+        raise BrokenData(said, detail=f"{said} ({exc!r})") from None
     except BrokenData as exc:
-        raise BrokenData(f"model of {ticker} refused: {exc.message}") from None
+        said = f"model of {ticker} refused"
+        raise BrokenData(f"{said}: {exc.message}", detail=f"{said}: {exc.detail}") from None
 
 
 def _model(ticker: str, arrays: Arrays, metadata: Metadata, sha256: str) -> V6Model:
@@ -205,7 +207,7 @@ def _arrays(content: bytes) -> Arrays:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (ValueError, zipfile.BadZipFile, EOFError) as exc:
-        raise BrokenData(f"the arrays cannot be read: {exc}") from None
+        raise BrokenData("the arrays cannot be read", detail=f"the arrays cannot be read: {exc}") from None
 
 
 def _npz(arrays: Arrays) -> bytes:

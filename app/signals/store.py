@@ -8,6 +8,7 @@ could not be written is written later (ruling S9).
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from datetime import date
@@ -66,7 +67,7 @@ class SignalStore(Protocol):
         ...
 
     def degraded(self) -> str | None:
-        """Why writes are failing, or None."""
+        """Why the store fails, for the log, or None. While it fails, asking tries it again now and then."""
         ...
 
     def close(self) -> None: ...
@@ -82,6 +83,7 @@ class SqliteStore:
         self._db: Database | None = None
         self._failure: str | None = None
         self._retry_at = 0.0
+        self._retrying = threading.Lock()
         self._signals: Recent[Decision] = Recent(KEPT)
         self._opens: Recent[OfficialOpen] = Recent(KEPT)
         self._unwritten_signals: Recent[Decision] = Recent(KEPT)
@@ -143,6 +145,7 @@ class SqliteStore:
         return len(self._changed)
 
     def degraded(self) -> str | None:
+        self._try(lambda db: None)
         return self._failure
 
     def close(self) -> None:
@@ -155,12 +158,13 @@ class SqliteStore:
         try:
             return work(self._db) if self._db is not None else None
         except Unavailable as exc:
-            self._fail(exc.message)
+            self._fail(exc.detail)
             return None
 
     def _try(self, work: Callable[[Database], T]) -> T | None:
-        """`work` on the database; None while it cannot be used. Tries again after a while, and then catches up."""
-        if self._failure is not None and time.monotonic() < self._retry_at:
+        """`work` on the database; None while it cannot be used. Tries again once in REOPEN_AFTER_S, whoever asks, and then
+        catches up."""
+        if self._failure is not None and not self._may_retry():
             return None
         try:
             if self._db is None:
@@ -169,8 +173,15 @@ class SqliteStore:
                 self._catch_up(self._db)
             return work(self._db)
         except Unavailable as exc:
-            self._fail(exc.message)
+            self._fail(exc.detail)
             return None
+
+    def _may_retry(self) -> bool:
+        with self._retrying:
+            if time.monotonic() < self._retry_at:
+                return False
+            self._retry_at = time.monotonic() + REOPEN_AFTER_S
+            return True
 
     def _fail(self, why: str) -> None:
         if self._failure is None:
@@ -178,7 +189,10 @@ class SqliteStore:
         self._failure, self._retry_at = why, time.monotonic() + REOPEN_AFTER_S
 
     def _catch_up(self, db: Database) -> None:
-        """Write what could not be written; what another process wrote meanwhile stays."""
+        """Prove that the file can be read and written, then write what could not be written; what another process wrote
+        meanwhile stays."""
+        db.rows("SELECT 1 FROM signals LIMIT 1")
+        db.write("PRAGMA user_version = 1")
         for decision in self._unwritten_signals.values():
             self._signals.put((decision.ticker, decision.day, decision.hour), _write_signal(db, decision))
         for ticker, day, found in self._unwritten_opens.values():

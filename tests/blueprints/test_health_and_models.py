@@ -11,6 +11,7 @@ from flask import Flask
 from app.config import ARTEFACTS
 from app.factory import POLICY, create_app
 from app.model.artefact import load_model
+from app.signals import store as stores
 from tests.support import FakeClock, ScriptedMarket, models_saying, settings
 
 Serve = Callable[..., Flask]
@@ -102,6 +103,37 @@ def test_readiness_is_models_store_and_not_stopping_never_the_provider(
     (tmp_path / "file").write_text("not a folder")
     assert serve(data_dir=tmp_path / "file").test_client().get("/readyz").status_code == 503
     assert market.calls == []
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/health"])
+def test_a_store_that_can_be_used_again_is_found_by_asking_for_health_alone(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(stores.time, "monotonic", lambda: now[0])
+    (tmp_path / "file").write_text("not a folder")
+    client = serve(data_dir=tmp_path / "file").test_client()
+    assert client.get("/readyz").status_code == 503
+    assert "store" in client.get("/health").get_json()["degraded"]
+    assert client.get("/health").get_json()["operations"]["cache"]["failing"] is True
+    (tmp_path / "file").unlink()
+    assert client.get("/readyz").status_code == 503, "it is tried again now and then, not with every probe"
+    now[0] += stores.REOPEN_AFTER_S
+    client.get(path)
+    assert client.get("/readyz").get_json() == {"status": "ok", "reason": None}
+    health = client.get("/health").get_json()
+    assert "store" not in health["degraded"]
+    assert (health["operations"]["store"]["failing"], health["operations"]["cache"]["failing"]) == (False, False)
+
+
+def test_readiness_names_the_store_and_shows_neither_its_path_nor_sqlites_words(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    client = serve(data_dir=tmp_path / "file").test_client()
+    assert client.get("/readyz").get_json()["reason"] == "the store cannot be used"
+    for shown in ("/readyz", "/health", "/trading_directions", "/replay?date=2025-03-10&time=11:00"):
+        text = client.get(shown).text
+        assert str(tmp_path) not in text
+        assert "Errno" not in text
 
 
 @pytest.mark.parametrize(

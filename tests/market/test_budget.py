@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import BudgetSpent, Unavailable
-from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, Limit, Priority, errand
+from app.market.budget import PAID_PLAN, REOPEN_AFTER_S, SMALL_PLAN, Budget, Limit, Priority, errand
 from app.market.plan import Entitlement
 from app.market.polygon import Reply
 from tests.support import FakeTimer
@@ -308,6 +308,28 @@ def test_a_folder_that_cannot_be_written_makes_it_count_in_memory(tmp_path: Path
         call(budget, time)
     assert spent(budget, time)
     assert [event for event in heard if event != "call_withheld"] == ["budget_in_memory"]
+
+
+def test_asking_for_the_budget_alone_brings_the_ledger_back_to_disk_with_what_was_spent(
+    tmp_path: Path, time: FakeTimer
+) -> None:
+    heard: list[str] = []
+    (tmp_path / "file").write_text("in the way")
+    path = tmp_path / "file" / "budget.sqlite3"
+    budget = Budget(path, KEY, SMALL_PLAN, time.timer, lambda event, **_: heard.append(event))
+    for _ in range(3):
+        call(budget, time)
+    under_way = budget.acquire()
+    (tmp_path / "file").unlink()
+    assert budget.spending().in_memory, "it is tried again now and then, not with every question"
+    time.forward(REOPEN_AFTER_S)
+    assert not budget.spending().in_memory
+    assert budget.spending().spent == 4
+    assert heard == ["budget_in_memory", "budget_on_disk"]
+    other = Budget(path, KEY, SMALL_PLAN, time.timer, lambda event, **_: heard.append(event))
+    assert other.spending().spent == 4, "other processes see it"
+    budget.release(under_way)
+    assert other.spending().spent == 4, "a ticket of the ledger in memory ends no call of another process"
 
 
 def test_a_ledger_that_breaks_at_run_time_goes_on_in_memory(

@@ -193,7 +193,8 @@ def test_each_failure_is_its_own_error_without_key_or_address(
     with pytest.raises(error) as caught:
         minutes()
     assert type(caught.value) is error
-    assert words in caught.value.message
+    assert words in caught.value.detail
+    assert KEY not in caught.value.detail
     assert KEY not in repr(caught.value)
     assert "massive" not in caught.value.message
 
@@ -202,9 +203,18 @@ def test_a_key_or_address_in_the_providers_own_words_is_cut_out(web: responses.R
     web.get(URL, status=400, json={"error": f"bad request: {URL}?apiKey={KEY} sorry apiKey={KEY}"})
     with pytest.raises(Upstream) as caught:
         minutes()
-    assert KEY not in caught.value.message
-    assert "massive" not in caught.value.message
-    assert "sorry" in caught.value.message
+    assert KEY not in caught.value.detail
+    assert "massive" not in caught.value.detail
+    assert "sorry" in caught.value.detail
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 500, 503])
+def test_the_providers_own_words_are_for_the_log_and_not_for_clients(web: responses.RequestsMock, status: int) -> None:
+    web.get(URL, status=status, json={"status": "ERROR", "error": "Upgrade your plan at our shop"})
+    with pytest.raises(PredictError) as caught:
+        minutes()
+    assert "shop" in caught.value.detail
+    assert "shop" not in caught.value.message
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from app.errors import BudgetSpent, NotEntitled, Unavailable, Upstream
-from app.market.bars import Span, to_ms
+from app.market import cache as caches
+from app.market.bars import Span, no_bars, to_ms
 from app.market.cache import BarCache
 from app.market.flight import time_limit
 from app.market.plan import Entitlement, Plan
@@ -41,6 +42,22 @@ def build(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Callable[
 
 def minute_calls(market: ScriptedMarket) -> int:
     return sum("/minute/" in path for path in market.calls)
+
+
+def test_a_cache_that_could_not_be_opened_is_opened_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, heard = [1000.0], []
+    monkeypatch.setattr(caches.time, "monotonic", lambda: now[0])
+    (tmp_path / "file").write_text("in the way")
+    cache = BarCache(tmp_path / "file" / "bars.sqlite3", lambda event, **fields: heard.append((event, fields)))
+    day = date(2025, 3, 10)
+    cache.put("SPY", Span.DAY, day, day, no_bars(), new_york("2025-03-11 09:00"))
+    (tmp_path / "file").unlink()
+    assert not cache.is_open()
+    now[0] += caches.REOPEN_AFTER_S
+    assert cache.is_open()
+    cache.put("SPY", Span.DAY, day, day, no_bars(), new_york("2025-03-11 09:00"))
+    assert cache.covers("SPY", Span.DAY, day, day)
+    assert [event for event, _ in heard] == ["cache_unavailable", "cache_recovered"]
 
 
 def test_nothing_after_the_moment_is_visible(build: Callable[..., Source]) -> None:

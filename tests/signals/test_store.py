@@ -110,6 +110,26 @@ def test_it_writes_later_what_it_could_not_write(tmp_path: Path, monkeypatch: py
     assert other.get_open("SPY", DAY) == OfficialOpen(1.0, "daily")
 
 
+def test_asking_how_it_is_tries_the_file_again_and_believes_no_file_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard: Heard
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(stores.time, "monotonic", lambda: now[0])
+    store = SqliteStore(tmp_path / "record.sqlite3", lambda event, **fields: heard.append(event))
+    assert store._db is not None
+    store._db.write("ALTER TABLE signals RENAME TO lost")
+    assert store.get("SPY", DAY, 13) is None
+    for _ in range(3):
+        now[0] += stores.REOPEN_AFTER_S
+        assert store.degraded() is not None
+    assert heard == ["store_degraded"], "no back and forth"
+    store._db.write("ALTER TABLE lost RENAME TO signals")
+    assert store.degraded() is not None, "not yet: it was tried a moment ago"
+    now[0] += stores.REOPEN_AFTER_S
+    assert store.degraded() is None
+    assert heard == ["store_degraded", "store_recovered"]
+
+
 def test_a_full_disk_degrades_and_says_so_once(open_store: Callable[[], SignalStore], heard: Heard) -> None:
     store = open_store()
     assert isinstance(store, SqliteStore)
