@@ -551,7 +551,7 @@ class Pipeline:
         if session is None or at < session.open or not has_begun(ticker, session.day):
             return Market()
         known = self._source.peek(ticker, at)
-        if fetch:
+        if fetch or (known is not None and self.plan.is_local):
             with suppress(PredictError):
                 known = self._source.intraday(ticker, at)
         if known is not None and known.fetched < session.close + self.plan.lateness:

@@ -34,6 +34,11 @@ class Plan:
         return self.delay + self.settle
 
     @property
+    def is_local(self) -> bool:
+        """Whether the bars are made or stored on this machine, so that a fetch calls no provider and takes a moment."""
+        return self.source != "polygon"
+
+    @property
     def has_today(self) -> bool:
         """Whether bars of the running day can be had at all."""
         return self.name != "end_of_day"

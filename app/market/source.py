@@ -447,7 +447,7 @@ class Source:
         if kept is not None and meanwhile:
             return kept if span is Span.DAY or self._is_recent(kept, span) else replace(kept, stale=True)
         try:
-            known: Known = self._attempt((ticker, span, day), lambda: self._load(ticker, span, day))
+            known = self._brought(ticker, span, day)
         except (TryLater, NotEntitled, Unavailable) as exc:
             if kept is None or self._clock() - kept.fetched > STALE_AFTER:
                 raise
@@ -455,8 +455,20 @@ class Source:
             return replace(kept, stale=True)
         return known
 
+    def _brought(self, ticker: str, span: Span, day: date) -> Known:
+        """What a fetch brings. On a local market whose clock is fast the fetch that was joined may have begun minutes ago:
+        then a second one, which begins after the caller's moment."""
+        key = (ticker, span, day)
+        known: Known = self._attempt(key, lambda: self._load(ticker, span, day))
+        if self._plan.is_local and not self._is_fresh(known, span, day):
+            known = self._attempt(key, lambda: self._load(ticker, span, day))
+        return known
+
     def _is_served_meanwhile(self, kept: Known, ticker: str, span: Span, day: date) -> bool:
-        """Whether a follower brings what is newer, and what is kept will do until then."""
+        """Whether a follower brings what is newer, and what is kept will do until then. On a local market nothing but the
+        newest will do: a fetch costs no call, and between two steps of the follower minutes of a fast clock may pass."""
+        if self._plan.is_local:
+            return False
         now = self._clock()
         young = span is Span.DAY or now - kept.fetched <= STALE_AFTER
         return young and day >= ny_day(now) and self.is_followed(ticker)

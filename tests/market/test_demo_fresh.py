@@ -1,0 +1,126 @@
+"""The demo runs 75 market seconds a second, so what takes a moment takes minutes of its market. Its prices are never stale."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from app.factory import build
+from app.market.bars import Span, to_ms
+from app.market.cache import BarCache
+from app.market.calendar import Session
+from app.market.demo import MARGIN, SPEED
+from app.market.plan import Plan
+from app.market.polygon import Polygon, Reply
+from app.market.source import Source
+from app.market.wire import Wire
+from app.pipeline import TickerSignal
+from app.signals.store import SqliteStore
+from tests.support import CALENDAR, FakeTimer, demo_feed, new_york, settings
+
+TICKERS = ("SPY", "QQQ", "IWM")
+STEP_PAUSES_S = (0.05, 0.3, 0.5, 1.0, 5.0, 20.0)
+"""Real seconds from one request to the next; the follower counts as dead only after thirty without a step."""
+
+FETCHES_TAKE_S = (0.0, 0.01, 0.2, 2.0)
+
+
+class DemoClock:
+    """The demo's clock and the real one beside it, moved by hand from any thread."""
+
+    def __init__(self, at: datetime) -> None:
+        self._lock = threading.Lock()
+        self.at = at
+        self.real = FakeTimer(hasty=True)
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def pass_s(self, seconds: float) -> None:
+        """So many real seconds pass."""
+        with self._lock:
+            self.at += timedelta(seconds=seconds * SPEED)
+            self.real.forward(seconds)
+
+
+class BusyMachine:
+    """The demo market's provider on a busy machine: a fetch may take two seconds of real time."""
+
+    def __init__(self, clock: DemoClock, delays: random.Random) -> None:
+        self._clock, self._delays = clock, delays
+        self._wire = Wire(demo_feed(), CALENDAR, clock)
+
+    def __call__(self, path: str, params: Mapping[str, str]) -> Reply:
+        reply = self._wire(path, params)
+        self._clock.pass_s(self._delays.choice(FETCHES_TAKE_S))
+        return reply
+
+
+def session_of(day: str) -> Session:
+    session = CALENDAR.session_at(new_york(f"{day} 12:00"))
+    assert session is not None
+    return session
+
+
+def signals(folder: Path, session: Session, seed: int) -> Iterator[tuple[datetime, TickerSignal]]:
+    """What is shown over a whole session and the minutes around it, the follower's steps as late as `seed` makes them."""
+    delays = random.Random(seed)
+    clock = DemoClock(session.open - MARGIN)
+    values = settings(market="demo", data_dir=folder)
+    core = build(values, clock=clock, transport=BusyMachine(clock, delays), timer=clock.real.timer)
+    while clock() < session.close + MARGIN:
+        if delays.random() < 0.5:
+            core.follower.step()
+        clock.pass_s(delays.choice(STEP_PAUSES_S))
+        at, ticker = clock(), delays.choice(TICKERS)
+        if delays.random() < 0.5:
+            yield from ((at, signal) for signal in core.pipeline.board(TICKERS, at).tickers.values())
+        else:
+            yield at, core.pipeline.structure(ticker, at).signal
+    core.close()
+
+
+@pytest.mark.parametrize(("day", "seed"), [("2025-03-11", 1), ("2025-03-12", 2), ("2024-11-29", 3), ("2025-03-13", 4)])
+def test_no_price_of_the_demo_is_stale_however_late_its_follower_and_its_fetches_are(
+    tmp_path: Path, day: str, seed: int
+) -> None:
+    session = session_of(day)
+    shown = list(signals(tmp_path, session, seed))
+    stale = [(at, signal.ticker, signal.market.as_of) for at, signal in shown if signal.market.stale]
+    assert stale == []
+    prices = [signal.market.price for at, signal in shown if session.open + timedelta(minutes=1) <= at < session.close]
+    assert len(prices) > 20
+    assert None not in prices
+
+
+def test_who_joins_a_fetch_that_began_minutes_ago_gets_the_bars_of_his_own_moment(tmp_path: Path) -> None:
+    clock = DemoClock(new_york("2025-03-11 11:30:20"))
+    wire, began, go_on = Wire(demo_feed(), CALENDAR, clock), threading.Event(), threading.Event()
+
+    def slow(path: str, params: Mapping[str, str]) -> Reply:
+        reply = wire(path, params)
+        if "/minute/" in path and not began.is_set():
+            began.set()
+            assert go_on.wait(30)
+        return reply
+
+    store, cache = SqliteStore(tmp_path / "record.sqlite3", _unheard), BarCache(tmp_path / "bars.sqlite3", _unheard)
+    source = Source(Polygon(slow, CALENDAR), cache, store, CALENDAR, clock, Plan("demo", Span.MINUTE), _unheard)
+    source.refresh("SPY", clock())
+    assert began.wait(30)
+    clock.pass_s(5)
+    at = clock()
+    threading.Timer(0.2, go_on.set).start()
+    found = source.intraday("SPY", at)
+    assert found.bars.end[-1] == to_ms(at.replace(second=0))
+    assert not found.stale
+    source.close()
+
+
+def _unheard(event: str, **fields: object) -> None:
+    """Nobody listens."""
