@@ -14,9 +14,10 @@ from typing import TypeVar
 
 from app.clock import Clock
 from app.errors import BadRequest, BudgetSpent, NotEntitled, PredictError, TryLater, Unavailable, Upstream
-from app.market.bars import Bars, Span, from_ms, no_bars
+from app.market.bars import Bars, Span, no_bars
 from app.market.calendar import NY, ONE_DAY, Calendar, Session, ny_day
 from app.market.flight import time_limit
+from app.market.freshness import is_behind, newest_end
 from app.market.inception import first_day_of, has_begun
 from app.market.plan import Plan
 from app.market.source import FETCH, Known, MissingOpen, Source
@@ -105,12 +106,18 @@ class TickerSignal:
     recorded: bool = False
     waiting: bool = False
 
+    @property
+    def bars(self) -> int:
+        """How many regular-session bars it rests on."""
+        return self.market.bars if self.decision is None else self.decision.bars_analyzed
+
 
 @dataclass(frozen=True, slots=True)
 class Structure:
     """Structure and signal of one ticker at one moment; live and replay give the same.
 
-    price: USD, the last minute's close, else the last price known, else the last daily close.
+    price: USD, `today_price`, else the last daily close.
+    today_price: USD, the day's last regular price, else its last minute's close; None before a bar of the day has ended.
     intraday: None with fewer than 30 minute bars (`minutes` tells how many); swing: None with fewer than 30 daily bars.
     fault: why daily bars that should be there are not; minutes_fault: the same of minute bars, the days are served.
     """
@@ -118,6 +125,7 @@ class Structure:
     ticker: str
     signal: TickerSignal
     price: float | None = None
+    today_price: float | None = None
     today_open: float | None = None
     intraday: Intraday | None = None
     swing: Swing | None = None
@@ -125,6 +133,11 @@ class Structure:
     days: int = 0
     fault: PredictError | None = None
     minutes_fault: PredictError | None = None
+
+    @property
+    def bars(self) -> int:
+        """How many bars of the day it rests on: the minutes, else those of the signal (ruling M6)."""
+        return self.minutes or self.signal.bars
 
     @property
     def broken(self) -> PredictError | None:
@@ -241,22 +254,26 @@ class Pipeline:
 
     def structure(self, ticker: str, at: datetime, *, keep: bool = True) -> Structure:
         """Northstar, RPE and swing of one ticker with its signal. Never raises for a fault of market or model."""
-        signal = self.signal(ticker, at, keep=keep)
+        signal = self.signal(ticker, at, keep=keep, fetch=True)
         if signal.gate is Gate.UNSUPPORTED_TICKER or not has_begun(ticker, ny_day(at)):
             return Structure(ticker, signal)
         minutes, minutes_fault = self._minutes(ticker, at)
         try:
             view = self._view(ticker, at, minutes.bars)
         except PredictError as exc:
-            return Structure(ticker, signal, signal.market.price, signal.market.today_open, fault=exc)
-        signal = replace(signal, market=_aged(signal.market, view, minutes.stale))
+            price, opened = signal.market.price, signal.market.today_open
+            return Structure(ticker, signal, price, today_price=price, today_open=opened, fault=exc)
+        stale = (minutes.stale and len(minutes.bars) > 0) or is_behind(view.completed, ny_day(at), at, self._calendar)
+        signal = replace(signal, market=_aged(signal.market, view, stale))
         with self._stages("compute-structure", ticker=ticker):
             intraday = analyse(ticker, view, v6=_probabilities(signal), stages=self._stages) if view.resolved else None
             swing = analyse_swing(ticker, view) if len(view.days) >= ENOUGH_DAYS else None
+        today_price = signal.market.price or _last_close(view.minutes)
         return Structure(
             ticker=ticker,
             signal=signal,
-            price=_last_close(view.minutes) or signal.market.price or _last_close(view.days),
+            price=today_price or _last_close(view.days),
+            today_price=today_price,
             today_open=self._known_open(ticker, at),
             intraday=intraday,
             swing=swing,
@@ -292,10 +309,11 @@ class Pipeline:
         with time_limit(self._prepare([(ticker, [Span.MINUTE], day) for ticker in _known_of(tickers) for day in days])):
             return self._each(tickers, lambda ticker: self._ranges(ticker, at))
 
-    def signal(self, ticker: str, at: datetime, *, keep: bool = True) -> TickerSignal:
+    def signal(self, ticker: str, at: datetime, *, keep: bool = True, fetch: bool = False) -> TickerSignal:
         """The signal of one ticker. Gates in the order of ruling T6; never raises for a fault of market or model.
 
-        keep: enter a decision made now into the record (live); replay does not (ruling S7).
+        keep: enter a decision made now into the record (live); replay does not (ruling S7). fetch: call the provider for what
+        is shown while the market is closed.
         """
         name = session_of_hour(at.astimezone(NY).hour)
         if ticker not in SUPPORTED:
@@ -304,13 +322,15 @@ class Pipeline:
             )
         session = self._calendar.session_at(at)
         if session is None or not session.is_open(at):
-            market = self._market_when_closed(ticker, at, fetch=not keep)
+            market = self._market_when_closed(ticker, at, fetch=fetch or not keep)
             return TickerSignal(ticker, name, market, gate=Gate.MARKET_CLOSED)
         if not has_begun(ticker, session.day):
             before = f"{ticker} began to trade on {first_day_of(ticker)}"
             return self._gated(ticker, at, Gate.NO_MARKET_DATA, before, None)
         signal = self._open_signal(ticker, session, at, keep)
         market, fault = self._market(ticker, session, at)
+        if signal.decision is None:
+            market = replace(market, price_11am=self._price_11am(ticker, session, at, fetch=True))
         return replace(signal, market=market, cause=signal.cause or (None if signal.decision else fault))
 
     def compute(self, ticker: str, session: Session, hour: int) -> Decision:
@@ -429,29 +449,44 @@ class Pipeline:
             official = self._source.open_of(ticker, at).price
         try:
             found = self._newest(ticker, session, at)
+            _refuse_expired(found, session, at)
         except PredictError as exc:
             last = self._source.peek(ticker, at)
-            as_of = None if last is None else _end_of(last.bars)
+            as_of = None if last is None else newest_end(last.bars)
             return Market(today_open=official, as_of=as_of, stale=True), exc
-        return _market_of(found, session, official, at), None
+        return _market_of(found, session, official), None
 
     def _newest(self, ticker: str, session: Session, at: datetime) -> Known:
         """The finest bars of the day that there are."""
         if self.plan.signal_span is not Span.MINUTE:
             minutes = self._source.minutes(ticker, at)
-            if len(minutes.bars.since(session.open)):
+            if _has_price(minutes, session):
                 return minutes
         return self._source.intraday(ticker, at)
 
+    def _newest_in_memory(self, ticker: str, session: Session, at: datetime) -> Known | None:
+        """The same without a call; None unless all series of the day are in memory, so that what is shown does not depend on
+        which one came first."""
+        known, minutes = self._source.peek(ticker, at), self._source.peek(ticker, at, Span.MINUTE)
+        if known is None or minutes is None:
+            return None
+        return minutes if _has_price(minutes, session) else known
+
     def _minutes(self, ticker: str, at: datetime) -> tuple[Known, PredictError | None]:
         """The day's one-minute bars; none at night and on days without trading, and none with the fault that hides them."""
-        nothing = Known(no_bars(), at)
-        if self._calendar.session_at(at) is None or at.astimezone(NY).hour < FIRST_HOUR:
+        nothing, session = Known(no_bars(), at), self._calendar.session_at(at)
+        if session is None or at.astimezone(NY).hour < FIRST_HOUR:
             return nothing, None
         try:
-            return self._source.minutes(ticker, at), None
+            return self._current_minutes(ticker, session, at), None
         except PredictError as exc:
             return nothing, exc
+
+    def _current_minutes(self, ticker: str, session: Session, at: datetime) -> Known:
+        """The day's one-minute bars. Raises Upstream in an open market of which they say nothing any more."""
+        minutes = self._source.minutes(ticker, at)
+        _refuse_expired(minutes, session, at)
+        return minutes
 
     def _view(self, ticker: str, at: datetime, minutes: Bars) -> View:
         """What structure may see at `at`. Without one-minute bars (ruling M6) it is the completed days alone."""
@@ -541,28 +576,47 @@ class Pipeline:
         session = self._calendar.session_at(at)
         previous = self._calendar.session(self._calendar.previous_trading_day(ny_day(at)))
         assert previous is not None
-        minutes = no_bars() if session is None else self._source.minutes(ticker, at).bars
+        minutes = no_bars() if session is None else self._current_minutes(ticker, session, at).bars
         before = self._source.minutes(ticker, previous.close + EXTENDED_HOURS).bars
         return price_ranges(at, session, minutes, previous, before)
 
     def _market_when_closed(self, ticker: str, at: datetime, *, fetch: bool) -> Market:
-        """Closed: what is known, live without a call to the provider (v1-contract.md 4.1)."""
+        """Closed: what the day came to. Without `fetch` only what is known, without a call (v1-contract.md 4.1)."""
         session = self._calendar.session_at(at)
         if session is None or at < session.open or not has_begun(ticker, session.day):
             return Market()
-        known = self._source.peek(ticker, at)
-        if fetch or (known is not None and self.plan.is_local):
-            with suppress(PredictError):
-                known = self._source.intraday(ticker, at)
-        if known is not None and known.fetched < session.close + self.plan.lateness:
-            known = replace(known, stale=True)
+        fetch = fetch or (self.plan.is_local and self._source.peek(ticker, at) is not None)
+        known: Known | None = None
+        with suppress(PredictError):
+            if fetch:
+                self._source.open_of(ticker, at)
+        with suppress(PredictError):
+            newest = self._newest if fetch else self._newest_in_memory
+            known = newest(ticker, session, at)
         official = self._known_open(ticker, at)
-        market = Market(today_open=official) if known is None else _market_of(known, session, official, at)
-        return replace(market, price_11am=self._recorded_11am(ticker, session) or market.price_11am)
+        market = Market(today_open=official) if known is None else _market_of(known, session, official)
+        return replace(market, price_11am=self._price_11am(ticker, session, at, fetch=fetch))
 
-    def _recorded_11am(self, ticker: str, session: Session) -> float | None:
-        """P11 as the day's record has it."""
-        kept = (self.store.get(ticker, session.day, hour) for hour in decision_hours(session) if hour >= LATE_FROM)
+    def _price_11am(self, ticker: str, session: Session, at: datetime, *, fetch: bool) -> float | None:
+        """P11 as the day's record has it, else of the bars that signals read; None until all of these up to 11:00 are here
+        (ruling T2): once shown it does not move."""
+        eleven = decision_moment(session, LATE_FROM)
+        if at < eleven:
+            return None
+        recorded = self._recorded_11am(ticker, session, at)
+        if recorded is not None:
+            return recorded
+        with suppress(PredictError):
+            if fetch:
+                self._source.is_complete(ticker, eleven)
+            known = self._source.peek(ticker, eleven) if self._source.is_ready(ticker, eleven) else None
+            return None if known is None else price_11am_of(known.bars.since(session.open), session)
+        return None
+
+    def _recorded_11am(self, ticker: str, session: Session, at: datetime) -> float | None:
+        """P11 as the day's record has it by `at`."""
+        hours = [h for h in decision_hours(session) if h >= LATE_FROM and decision_moment(session, h) <= at]
+        kept = (self.store.get(ticker, session.day, hour) for hour in hours)
         return next((decision.price_11am for decision in kept if decision is not None), None)
 
 
@@ -574,11 +628,6 @@ def _supported(ticker: str) -> str:
     if ticker not in SUPPORTED:
         raise BadRequest(f"{ticker} is not supported", code=Gate.UNSUPPORTED_TICKER.value)
     return ticker
-
-
-def _end_of(bars: Bars) -> datetime | None:
-    """When the newest bar ended, New York; None without bars."""
-    return from_ms(int(bars.end[-1])).astimezone(NY) if len(bars) else None
 
 
 def _last_close(bars: Bars) -> float | None:
@@ -595,19 +644,25 @@ def _probabilities(signal: TickerSignal) -> Probabilities | None:
 def _aged(market: Market, view: View, stale: bool) -> Market:
     """The market with the age of what a structure rests on: its last minute, else its last day."""
     bars = view.minutes if len(view.minutes) else view.completed
-    return replace(market, as_of=market.as_of or _end_of(bars), stale=market.stale or stale)
+    return replace(market, as_of=market.as_of or newest_end(bars), stale=market.stale or stale)
 
 
-def _market_of(known: Known, session: Session, official: float | None, at: datetime) -> Market:
+def _has_price(known: Known, session: Session) -> bool:
+    return len(known.bars.since(session.open)) > 0 and not known.expired
+
+
+def _refuse_expired(known: Known, session: Session, at: datetime) -> None:
+    """Raises Upstream for bars of an open market that have stood still for too long to say what its price is."""
+    if known.expired and len(known.bars) and session.is_open(at):
+        raise Upstream(f"the newest bar ended at {newest_end(known.bars):%H:%M}")
+
+
+def _market_of(known: Known, session: Session, official: float | None) -> Market:
     regular: Bars = known.bars.until(session.close).since(session.open)
     if not len(regular):
         return Market(today_open=official, stale=known.stale)
     high, low = float(regular.h.max()), float(regular.l.min())
-    eleven: float | None = None
-    if at >= decision_moment(session, LATE_FROM):
-        with suppress(Unavailable):
-            eleven = price_11am_of(regular, session)
-    return Market(float(regular.c[-1]), official, len(regular), _end_of(regular), known.stale, high, low, eleven)
+    return Market(float(regular.c[-1]), official, len(regular), newest_end(regular), known.stale, high, low)
 
 
 def _refuse_without_key(signals: Sequence[TickerSignal]) -> None:

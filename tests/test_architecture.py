@@ -36,6 +36,7 @@ PURE = {
     "app.market.bars",
     "app.market.calendar",
     "app.market.demo",
+    "app.market.freshness",
     "app.model.features",
     "app.model.v6",
     "app.model.verdicts",

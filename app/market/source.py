@@ -7,11 +7,12 @@ memory; the others are fetched by who asks first, for all who ask.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,19 +24,19 @@ from app.market.budget import Priority, errand
 from app.market.cache import BarCache
 from app.market.calendar import NY, ONE_DAY, Calendar, Session, midnight_ms, ny, ny_day
 from app.market.flight import Recent, SingleFlight, afresh
+from app.market.freshness import LATE_AFTER, MORNING, STALE_AFTER, Freshness, Timetable, is_behind, newest_end
 from app.market.inception import first_day_of
 from app.market.plan import Entitlement, Plan
 from app.market.polygon import OUTSIDE, Aggregates, NotFound, Polygon
 from app.stages import SILENT, Stages
 
 HISTORY = timedelta(days=730)
-STALE_AFTER = timedelta(minutes=15)
-LATE_AFTER = timedelta(seconds=15)
-"""How long after a bar became final the one before it is still current: the time of a fetch and its retries."""
-
 RETRY_AFTER = timedelta(seconds=60)
 DAYS_AGAIN_AFTER = timedelta(minutes=5)
 """How long daily bars that lack the days just before are kept before they are asked for again."""
+
+CLOSE_AGAIN_AFTER = timedelta(minutes=5)
+"""How long bars of today that do not reach the close are kept after it before they are asked for again."""
 
 REFUSED_FOR = timedelta(minutes=15)
 """How long a refusal for the plan's sake is taken for an answer: it is permanent, but for a plan that is changed."""
@@ -43,6 +44,9 @@ REFUSED_FOR = timedelta(minutes=15)
 IN_USE_FOR = timedelta(minutes=5)
 DELAYED_BY = timedelta(minutes=15)
 """How late bars are that the provider itself calls delayed (polygon.md 4)."""
+
+PROMPT_FOR = timedelta(minutes=15)
+"""How long no answer may be marked as delayed until the plan counts as real time again."""
 
 REVISED_FOR = timedelta(days=2)
 """How long after a day its daily bar may still be missing or change (polygon.md 3.9, 5)."""
@@ -56,6 +60,9 @@ ONE_FACTOR = 0.9
 
 MOST_ODD_DAYS = 0.02
 """Share of daily bars that may lie on days without trading before the answer is taken for another's."""
+
+FUTURE = "in the future"
+"""Why bars are rejected that begin after now."""
 
 MINUTE_MS = Span.MINUTE.ms
 DEADLINE_S = 10.0
@@ -72,9 +79,6 @@ OVERLAP = 5
 TODAY_WORKERS, HISTORY_WORKERS = 7, 3
 """Fetches at a time: of the running day, and of all others, so that replays never starve it; ten in all (polygon.md 5)."""
 
-MORNING = time(4)
-"""From then on the daily bars of the days before have their last corrections (polygon.md 5)."""
-
 UNBROKEN_DAYS = 21
 Key = tuple[Any, ...]
 """What a fetch is known by: its ticker first or second, its day last."""
@@ -86,16 +90,15 @@ FETCH, AWAIT = "fetch-data", "await-data"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Bars as of `fetched` (market time). `stale`: a newer fetch failed or is late and these are served in its stead;
-    `delayed`: the provider itself called them late."""
+    """Bars that were asked for at `fetched` (market time). `stale`: newer ones should be here, or the fetch that would have
+    brought them failed; `expired`: they have been missing for so long that the price is not known any more; `delayed`: the
+    provider itself called them late."""
 
     bars: Bars
     fetched: datetime
     stale: bool = False
     delayed: bool = False
-
-    def until(self, at: datetime) -> Known:
-        return replace(self, bars=self.bars.until(at))
+    expired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,7 @@ class Source:
         self._plan = plan
         self._stages = stages
         self._provider_delays = False
+        self._prompt_since: datetime | None = None
         self._end_of_day = False
         self._entitlement: Entitlement | None = None
         self._has_snapshots = True
@@ -251,16 +255,18 @@ class Source:
 
     def intraday(self, ticker: str, at: datetime) -> Known:
         """The day's bars that signals read, extended hours included, ended by `at`."""
-        return self._known(ticker, self.plan.signal_span, ny_day(at)).until(at)
+        return self._as_of(self._known(ticker, self.plan.signal_span, ny_day(at)), self.plan.signal_span, at)
 
     def minutes(self, ticker: str, at: datetime) -> Known:
         """The day's one-minute bars, extended hours included, ended by `at`."""
-        return self._known(ticker, Span.MINUTE, ny_day(at)).until(at)
+        return self._as_of(self._known(ticker, Span.MINUTE, ny_day(at)), Span.MINUTE, at)
 
-    def peek(self, ticker: str, at: datetime) -> Known | None:
-        """What `intraday` would give out of memory alone; None if that is nothing. Never calls the provider."""
-        kept = self._kept.get((ticker, self.plan.signal_span, ny_day(at)))
-        return kept.until(at) if kept else None
+    def peek(self, ticker: str, at: datetime, span: Span | None = None) -> Known | None:
+        """What `intraday` would give out of memory alone, or the day's bars of another `span`; None if that is nothing. Never
+        calls the provider."""
+        span = span or self.plan.signal_span
+        kept = self._kept.get((ticker, span, ny_day(at)))
+        return self._as_of(kept, span, at) if kept else None
 
     def is_complete(self, ticker: str, until: datetime) -> bool:
         """Whether the day's signal bars are final up to `until` (ruling T2): a later bar exists, or they were fetched
@@ -268,8 +274,34 @@ class Source:
         return self._is_whole(self._known(ticker, self.plan.signal_span, ny_day(until)), until)
 
     def _is_whole(self, known: Known, until: datetime) -> bool:
-        late = self.plan.settle + max(self.plan.delay, DELAYED_BY if known.delayed else timedelta(0))
-        return bool(len(known.bars.since(until))) or known.fetched >= until + late
+        """A bar that is not here may still come, unless a later one is here, the day was over, or bars of this plan are final
+        at their end."""
+        if len(known.bars.since(until)) or ny_day(known.fetched) > ny_day(until):
+            return True
+        newest = newest_end(known.bars)
+        reaches = not self.plan.settle or (newest is not None and newest >= until)
+        return reaches and known.fetched >= until + self._lateness(known)
+
+    def _lateness(self, known: Known) -> timedelta:
+        return self.plan.settle + max(self.plan.delay, DELAYED_BY if known.delayed else timedelta(0))
+
+    def _timetable(self, known: Known, span: Span, day: date) -> Timetable:
+        return Timetable(self._calendar.session(day), span, self._lateness(known))
+
+    def _as_of(self, known: Known, span: Span, at: datetime) -> Known:
+        """What had ended by `at`, with how fresh that was. After the close it is stale unless it surely reaches the close."""
+        bars, timetable = known.bars.until(at), self._timetable(known, span, ny_day(at))
+        freshness, session = timetable.freshness(newest_end(bars), at), timetable.session
+        ends_early = session is not None and at >= session.close and not self._is_whole(known, session.close)
+        stale = known.stale or ends_early or freshness is not Freshness.CURRENT
+        return replace(known, bars=bars, stale=stale, expired=freshness is Freshness.EXPIRED)
+
+    def _is_expired(self, kept: Known, span: Span, day: date) -> bool:
+        """Whether bars that are kept may stand in no longer for newer ones. Daily bars do while they reach the day."""
+        now = self._clock()
+        if span is Span.DAY:
+            return is_behind(kept.bars, day, now, self._calendar)
+        return self._timetable(kept, span, day).freshness(newest_end(kept.bars), now) is Freshness.EXPIRED
 
     def known_open(self, ticker: str, day: date) -> OfficialOpen | None:
         """The official open if it has been learned; never calls the provider."""
@@ -331,11 +363,17 @@ class Source:
         delayed = self.plan.settle + max(self.plan.delay, DELAYED_BY)
         turns = [next_minute(at, after) for after in (timedelta(0), late, late + LATE_AFTER, delayed)]
         ends = [failure.at + failure.lasts for failure in self._failed.values()]
-        ends += [kept.fetched + STALE_AFTER for kept in self._kept.values()]
-        today = ny_day(at)
-        due = [key for key, kept in self._kept.items() if key[-1] == today and not self._is_fresh(kept, *key[1:])]
-        ends += [at + timedelta(seconds=1)] * bool(due)
+        running = [(key[1], kept) for key, kept in self._kept.items() if key[-1] == ny_day(at)]
+        ends += [end for span, kept in running for end in self._turns(kept, span, ny_day(at))]
+        due = any(not self._is_fresh(kept, span, ny_day(at)) for span, kept in running)
+        ends += [at + timedelta(seconds=1)] * due
         return min(turns + [end for end in ends if end > at])
+
+    def _turns(self, kept: Known, span: Span, day: date) -> tuple[datetime, ...]:
+        """When bars that are kept become stale, and expired; daily bars do not within their day."""
+        if span is Span.DAY:
+            return ()
+        return self._timetable(kept, span, day).turns(newest_end(kept.bars))
 
     def age_s(self, ticker: str, at: datetime) -> float | None:
         """Market seconds since the end of the day's newest bar in memory, since the open while there is none; None on a day
@@ -350,7 +388,7 @@ class Source:
 
     def age_allowed_s(self) -> float:
         """How old the newest bar of a ticker that is kept current may be: two bars, and their lateness."""
-        return self.plan.lateness.total_seconds() + 2 * self.plan.signal_span.ms / 1000
+        return Timetable(None, self.plan.signal_span, self.plan.lateness).age_allowed().total_seconds()
 
     def has_cache(self) -> bool:
         """Whether past days are kept on disk; while they are not, asking tries it again now and then."""
@@ -437,7 +475,7 @@ class Source:
         return OfficialOpen(found.open, "snapshot")
 
     def _known(self, ticker: str, span: Span, day: date) -> Known:
-        """Fresh bars; of a followed ticker those in memory; else a fetch, and while it fails what is not too old."""
+        """Fresh bars; of a followed ticker those in memory; else a fetch, and while it fails what has not expired."""
         kept = self._kept.get((ticker, span, day))
         fresh = kept is not None and self._is_fresh(kept, span, day)
         meanwhile = kept is not None and not fresh and self._is_served_meanwhile(kept, ticker, span, day)
@@ -445,11 +483,11 @@ class Source:
         if kept is not None and fresh:
             return kept
         if kept is not None and meanwhile:
-            return kept if span is Span.DAY or self._is_recent(kept, span) else replace(kept, stale=True)
+            return kept
         try:
             known = self._brought(ticker, span, day)
         except (TryLater, NotEntitled, Unavailable) as exc:
-            if kept is None or self._clock() - kept.fetched > STALE_AFTER:
+            if kept is None or self._is_expired(kept, span, day):
                 raise
             self._notice("stale_bars_served", ticker=ticker, span=str(span), error=exc.detail)
             return replace(kept, stale=True)
@@ -467,14 +505,9 @@ class Source:
     def _is_served_meanwhile(self, kept: Known, ticker: str, span: Span, day: date) -> bool:
         """Whether a follower brings what is newer, and what is kept will do until then. On a local market nothing but the
         newest will do: a fetch costs no call, and between two steps of the follower minutes of a fast clock may pass."""
-        if self._plan.is_local:
+        if self._plan.is_local or day < ny_day(self._clock()) or not self.is_followed(ticker):
             return False
-        now = self._clock()
-        young = span is Span.DAY or now - kept.fetched <= STALE_AFTER
-        return young and day >= ny_day(now) and self.is_followed(ticker)
-
-    def _is_recent(self, kept: Known, span: Span) -> bool:
-        return self._last_final(kept.fetched, span) >= self._last_final(self._clock() - LATE_AFTER, span)
+        return span is Span.DAY or not self._is_expired(kept, span, day)
 
     def _start(self, ticker: str, span: Span, day: date) -> Future[Any] | None:
         """Begin a fetch unless it is not needed, is under way, or failed lately."""
@@ -612,8 +645,17 @@ class Source:
             self._end_of_day = self._end_of_day or today
             raise
         if today:
-            self._end_of_day, self._provider_delays = False, found.delayed
+            self._end_of_day = False
+            self._observe_delay(found.delayed, now)
         return self._final(bars, now), found.delayed
+
+    def _observe_delay(self, delayed: bool, now: datetime) -> None:
+        """One answer marked as delayed makes the plan late; only answers without the mark for PROMPT_FOR end that."""
+        if delayed or not self._provider_delays:
+            self._provider_delays, self._prompt_since = delayed, None
+            return
+        self._prompt_since = self._prompt_since or now
+        self._provider_delays = now - self._prompt_since < PROMPT_FOR
 
     def _whole(self, ticker: str, span: Span, day: date) -> tuple[Aggregates, Bars]:
         found = self._aggregates(ticker, span, day, day)
@@ -650,7 +692,7 @@ class Source:
         found = self._aggregates(ticker, Span.DAY, first, last)
         bars = found.bars
         if found.delayed and last == ny_day(self._clock()):
-            self._provider_delays = True
+            self._observe_delay(True, self._clock())
         traded = np.isin(bars.t, [midnight_ms(day) for day in self._calendar.trading_days(first, last)])
         if len(bars) and 1 - traded.mean() > MOST_ODD_DAYS:
             raise Upstream("the provider's daily bars are of other days than those asked for")
@@ -670,12 +712,13 @@ class Source:
         self._opens.forget_opens(ticker, ny_day(now))
 
     def _final(self, bars: Bars, now: datetime) -> Bars:
-        """Without a last bar that may still change (ruling T2)."""
-        running = len(bars) and bars.end[-1] > to_ms(now - self.plan.lateness)
-        return bars[: len(bars) - 1] if running else bars
+        """The bars that have ended, without a last one that may still change (ruling T2)."""
+        ended = bars.until(now)
+        may_change = len(ended) and ended.end[-1] > to_ms(now - self.plan.lateness)
+        return ended[: len(ended) - 1] if may_change else ended
 
     def _aggregates(self, ticker: str, span: Span, first: date | int, last: date) -> Aggregates:
-        found = self._polygon.aggregates(ticker, span, first, last)
+        found = _begun(self._polygon.aggregates(ticker, span, first, last), self._clock())
         if found.rejected:
             self._notice("bars_rejected", ticker=ticker, span=str(span), rows=found.rejected.total())
         if found.widened:
@@ -686,8 +729,9 @@ class Source:
 
     def _is_fresh(self, known: Known, span: Span, day: date) -> bool:
         """Whether no bar that is read can have become final since the fetch. Days that were over then are final; of the
-        running one nothing after the close is read before the day is over. Daily bars are final if they reach the day
-        before and came that morning (polygon.md 3.9); else they are asked for again after a while."""
+        running one nothing after the close is read before the day is over, once its bars reach the close. Daily bars are
+        final if they reach the day before and came that morning (polygon.md 3.9); else they are asked for again after a
+        while."""
         if span is Span.DAY:
             now, morning = self._clock(), ny(day, MORNING)
             settled = self._reaches(known.bars, day) and (known.fetched >= morning or now < morning)
@@ -699,7 +743,7 @@ class Source:
             return False
         session = self._calendar.session(day)
         if session is not None and known.fetched >= session.close + self.plan.lateness:
-            return True
+            return self._is_whole(known, session.close) or abs(self._clock() - known.fetched) < CLOSE_AGAIN_AFTER
         return self._last_final(known.fetched, span) == self._last_final(self._clock(), span)
 
     def _reaches(self, daily: Bars, day: date) -> bool:
@@ -709,6 +753,15 @@ class Source:
 
     def _last_final(self, at: datetime, span: Span) -> int:
         return to_ms(at - self.plan.lateness) // span.ms
+
+
+def _begun(found: Aggregates, now: datetime) -> Aggregates:
+    """Without bars that are stamped in the future; they count as rejected."""
+    begun = int(np.searchsorted(found.bars.t, to_ms(now), side="right"))
+    future = len(found.bars) - begun
+    if not future:
+        return found
+    return replace(found, bars=found.bars[:begun], rejected=found.rejected + Counter({FUTURE: future}))
 
 
 def _is_rebased(before: Floats, after: Floats) -> bool:

@@ -561,6 +561,24 @@ def _of_yesterday(rows: list[Row], options: Options) -> list[Row]:
     return [{**row, "t": row["t"] - DAY_MS} for row in rows]
 
 
+def _frozen(body: Row, options: Options, call: Call) -> Row:
+    """Minutes alone: the daily bars of the days before are what they are."""
+    rows = body.get("results") or []
+    if "/range/1/minute/" not in call.path or not rows:
+        return body
+    kept = [row for row in rows if row["t"] < options["since"]]
+    return {**body, "results": kept, "resultsCount": len(kept)}
+
+
+def _with_future_minutes(body: Row, options: Options, call: Call) -> Row:
+    """Two more minutes, stamped one and two hours after the newest one."""
+    rows = body.get("results") or []
+    if "/range/1/minute/" not in call.path or not rows:
+        return body
+    more = [{**rows[-1], "t": rows[-1]["t"] + hours * Span.HOUR.ms} for hours in (1, 2)]
+    return {**body, "results": rows + more, "resultsCount": len(rows) + len(more)}
+
+
 def _split(rows: list[Row], options: Options) -> list[Row]:
     factor, before = options["factor"], options["before"]
     return [_rebased(row, factor) if row["t"] < before else row for row in rows]
@@ -653,6 +671,8 @@ FAULTS: Mapping[str, Fault] = {
     "split": Fault(
         "prices before a moment (ms) divided by a factor", {"factor": 2.0, "before": 2.0**62}, edit=_of_rows(_split)
     ),
+    "future-bars": Fault("two more minutes, stamped one and two hours after the newest", edit=_with_future_minutes),
+    "frozen": Fault("no minute from a moment (ms) on, however late it is", {"since": 0.0}, edit=_frozen),
 }
 
 

@@ -132,7 +132,7 @@ def test_the_faults_are_these() -> None:
     assert " ".join(FAULTS) == (
         "401 403 429 429-bare 500 502-html empty-200 error-200 delayed slow truncated-json broken-gzip trickle silence "
         "reset short-body nan-prices negative-prices unsorted duplicates missing-minute yesterday empty next-url-loop "
-        "next-url-foreign clock-skew old-snapshot snapshot-500 split"
+        "next-url-foreign clock-skew old-snapshot snapshot-500 split future-bars frozen"
     )
     assert all(fault.help for fault in FAULTS.values())
 
@@ -389,6 +389,22 @@ def test_a_split_rebases_the_rows_before_a_moment(provider: StandIn, get: Get) -
     assert [(4 * new["c"], new["v"] / 4) for new in bad[:-1]] == [(row["c"], row["v"]) for row in good[:-1]]
     provider.misbehave("split")
     assert [2 * row["o"] for row in rows(get, DAILY)] == [row["o"] for row in good]
+
+
+def test_frozen_minutes_end_before_a_moment_and_days_go_on(provider: StandIn, get: Get) -> None:
+    since = to_ms(new_york("2025-03-11 10:20"))
+    good, days = rows(get), rows(get, DAILY)
+    provider.misbehave("frozen", since=since)
+    assert rows(get) == [row for row in good if row["t"] < since]
+    assert rows(get, DAILY) == days
+
+
+def test_future_bars_come_after_the_good_ones(provider: StandIn, get: Get) -> None:
+    good = rows(get)
+    provider.misbehave("future-bars")
+    found = rows(get)
+    assert found[:-2] == good
+    assert [row["t"] - good[-1]["t"] for row in found[-2:]] == [3_600_000, 7_200_000]
 
 
 @pytest.mark.parametrize("fault", [name for name, fault in FAULTS.items() if fault.edit])

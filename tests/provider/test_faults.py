@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from app.market.bars import to_ms
 from tests.provider.world import KEY, TICKERS, World, world
+from tests.support import new_york
 
 PAST = "/replay?date=2025-02-26&time=12:00"
 MINUTE = 60.0
@@ -25,12 +27,13 @@ SLOWEST = ("trickle",)
 @dataclass(frozen=True)
 class Row:
     """A way to misbehave. code: of each ticker when the hour's bars cannot be had; status: of /trading_directions then;
-    heals_s: within how many seconds of market time after its end all is well again."""
+    heals_s: within how many seconds of market time after its end all is well again; options: of the fault."""
 
     fault: str
     code: str
     heals_s: float = 2 * MINUTE
     status: int = 200
+    options: Mapping[str, float] = field(default_factory=dict)
 
 
 FAILS = [
@@ -45,8 +48,19 @@ FAILS = [
             *("reset", "short-body", "empty", "yesterday", "next-url-loop", "next-url-foreign"),
         )
     ),
+    Row("frozen", "DATA_FETCH_ERROR", options={"since": to_ms(new_york("2025-03-11 11:42"))}),
 ]
-SERVED = ("delayed", "nan-prices", "negative-prices", "unsorted", "duplicates", "missing-minute", "clock-skew", "slow")
+SERVED = (
+    "delayed",
+    "future-bars",
+    "nan-prices",
+    "negative-prices",
+    "unsorted",
+    "duplicates",
+    "missing-minute",
+    "clock-skew",
+    "slow",
+)
 
 
 def entries(body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -98,7 +112,7 @@ def test_a_provider_that_fails(
         found.run(2, ask=found.directions)
         before = found.directions()
         assert not before["data_status"]["stale"]
-        found.provider.misbehave(row.fault)
+        found.provider.misbehave(row.fault, **row.options)
 
         found.run(3, ask=found.directions)
         board = check_answers(found, elsewhere=row.status)
@@ -136,7 +150,7 @@ def test_a_provider_that_fails_from_the_start(
     row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    with world(tmp_path, monkeypatch, "2025-03-11 12:10:07", fault=row.fault) as found:
+    with world(tmp_path, monkeypatch, "2025-03-11 12:10:07", fault=row.fault, options=row.options) as found:
         board = check_answers(found, status=row.status, elsewhere=row.status)
         for entry in entries(board) if row.status == 200 else []:
             assert entry["action"] == "NO_TRADE"
@@ -275,3 +289,92 @@ def test_the_open_comes_from_the_first_minute_where_the_snapshot_is_of_no_use(
             assert budget["limit"]["calls"] == 50, "the probe knows a failure from a refusal"
         check_secrets(found, caplog)
     assert answers[0] == answers[1]
+
+
+def test_bars_that_stand_still_are_stale_then_without_a_price_and_then_without_a_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider answers every minute, its newest bar stays the one that ended at 10:20."""
+    with world(tmp_path, monkeypatch, "2025-03-11 10:18:07") as found:
+        found.directions()
+        found.provider.misbehave("frozen", since=to_ms(new_york("2025-03-11 10:20")))
+        found.run(3, ask=found.directions)
+        assert not found.directions()["data_status"]["stale"], "10:21: one bar may be missing"
+        found.run(2, ask=found.directions)
+        board = found.directions()
+        assert board["data_status"]["stale"]
+        for entry in entries(board):
+            assert "Prices are stale, from 10:20 AM ET." in entry["reason"]
+            assert entry["locked"]
+            assert entry["current_price"] is not None
+        found.run(34, ask=found.directions)
+        for entry in entries(found.directions()):
+            assert entry["locked"], "10:57: the lock stands for its hour"
+            assert entry["current_price"] is None, "nobody knows the price any more"
+        for path in ("/mtf", "/rpe", "/northstar", "/price_ranges"):
+            assert {entry["error_code"] for entry in found.get(path)[1]["tickers"].values()} == {"DATA_FETCH_ERROR"}
+        found.run(32, ask=found.directions)
+        for entry in entries(found.directions()):
+            assert (entry["action"], entry["reason_code"]) == ("NO_TRADE", "DATA_FETCH_ERROR")
+            assert (entry["current_price"], entry["price_11am"]) == (None, None)
+            assert "Prices are stale, from 10:20 AM ET." in entry["reason"]
+        found.provider.behave()
+        found.run(2, ask=found.directions)
+        for entry in entries(found.directions()):
+            assert entry["locked_at"][11:16] == "11:00"
+
+
+def test_the_eleven_oclock_price_waits_for_its_bars_and_never_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: dict[str, set[object]] = {ticker: set() for ticker in TICKERS}
+
+    def look(found: World) -> None:
+        for path in ("/trading_directions", f"/replay?date=2025-03-11&time={found.clock.at:%H:%M}", "/mtf"):
+            for ticker, entry in found.get(path)[1]["tickers"].items():
+                value = (entry.get("intraday") or entry).get("price_11am")
+                shown[ticker] |= {value} - {None}
+
+    with world(tmp_path, monkeypatch, "2025-03-11 10:50:07") as found:
+        found.directions()
+        found.provider.misbehave("frozen", since=to_ms(new_york("2025-03-11 10:53")))
+        found.run(30, every_s=30, ask=lambda: look(found))
+        assert set(map(len, shown.values())) == {0}, "the bars up to 11:00 are not here"
+        found.provider.behave()
+        found.run(10, every_s=30, ask=lambda: look(found))
+        right = {t: found.core.source.intraday(t, new_york("2025-03-11 11:00")).bars.c[-1] for t in TICKERS}
+        assert shown == {ticker: {round(float(price), 2)} for ticker, price in right.items()}
+
+
+def test_a_server_that_starts_at_eleven_sharp_shows_no_eleven_oclock_price_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:00:00") as found:
+        for second in range(5):
+            for path in ("/trading_directions", "/replay?date=2025-03-11&time=11:00"):
+                for entry in found.get(path)[1]["tickers"].values():
+                    assert entry.get("price_11am") is None, (second, path)
+            found.step(1)
+        for entry in entries(found.directions()):
+            assert entry["price_11am"] is not None
+
+
+@pytest.mark.parametrize("at", ["2025-03-11 11:40:07", "2025-03-11 11:58:07"])
+def test_bars_stamped_in_the_future_are_left_out_and_the_others_served(
+    at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Midway and from the start: after two answers with such bars the server says what it says without them."""
+    answers = []
+    for name in ("healthy", "future-bars"):
+        with world(tmp_path / name, monkeypatch, at) as found:
+            if name == "future-bars":
+                if at.endswith("11:40:07"):
+                    found.directions()
+                found.provider.misbehave(name)
+            found.directions()
+            found.run(4, ask=found.directions)
+            found.provider.behave()
+            found.run(1, ask=found.directions)
+            answers.append((found.directions(), found.get("/mtf")[1]))
+    assert answers[0] == answers[1]
+    assert "bars_rejected" in caplog.text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time as real
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -24,6 +24,7 @@ from tests.support import CALENDAR, FakeClock, FakeTimer, demo_feed, new_york, s
 
 KEY = "k-3f9a-very-secret"
 TICKERS = ("SPY", "QQQ", "IWM")
+NO_OPTIONS: Mapping[str, float] = {}
 
 
 class World:
@@ -78,10 +79,11 @@ def world(
     hasty: bool = True,
     delay: timedelta = timedelta(0),
     fault: str = "",
+    options: Mapping[str, float] = NO_OPTIONS,
     **values: Any,
 ) -> Iterator[World]:
     """A server of `folder` that starts at New York moment `at`. `delay`: how late the provider's bars are; `fault`: of the
-    provider from the start; `values`: settings, and `plan` of the provider."""
+    provider from the start, with its `options`; `values`: settings, and `plan` of the provider."""
     clock, timer = FakeClock(new_york(at)), FakeTimer(hasty=hasty)
     for ticker in TICKERS:
         demo_feed().bars(ticker, Span.DAY, 0, 1)  # made once, slowly
@@ -100,7 +102,7 @@ def world(
         patch.setattr("app.factory.build", build)
         found = World(provider, made[0], app.test_client(), clock, timer)
         if fault:
-            provider.misbehave(fault)
+            provider.misbehave(fault, **options)
         found.step(0)
         yield found
         provider.behave()

@@ -119,12 +119,12 @@ def phases(structure: Structure) -> Json | None:
 
 
 def quoted(structure: Structure) -> Json:
-    """Price, open and change beside an analysis."""
+    """Price, open and change beside an analysis. There is no change before a bar of the day has ended."""
     return {
         "current_price": price(structure.price),
         "today_open": price(structure.today_open),
-        "today_change_pct": change_pct(structure.price, structure.today_open),
-        "bars_analyzed": structure.minutes,
+        "today_change_pct": change_pct(structure.today_price, structure.today_open),
+        "bars_analyzed": structure.bars,
     }
 
 
