@@ -5,157 +5,23 @@ from gevent import monkey
 monkey.patch_all()
 
 import gc  # noqa: E402
-import json  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
-import secrets  # noqa: E402
 import shutil  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
-from contextlib import suppress  # noqa: E402
-from http import HTTPStatus  # noqa: E402
-
-import gevent  # noqa: E402
-from gunicorn.glogging import Logger  # noqa: E402
-from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine  # noqa: E402
-from gunicorn.workers.ggevent import GeventWorker  # noqa: E402
 
 from app import logs  # noqa: E402
 from app.config import VERSION, load  # noqa: E402
 from app.errors import SettingsError  # noqa: E402
+from serving.worker import Log, Worker  # noqa: E402
 
 try:
     settings = load()
 except SettingsError as exc:
     sys.exit(f"Error: {exc.message}")
-
-ARRIVAL_S = 10.0
-"""In so many seconds a request's body must be here; the bound of line and headers is `keepalive`."""
-
-LAST_WORDS_S = 6
-"""Of graceful_timeout: for what a worker has to send when its requests are over. Then the master kills it."""
-
-UNREADABLE = {
-    LimitRequestLine: (414, "the address is too long"),
-    LimitRequestHeaders: (431, "the headers are too large"),
-}
-
-
-class Log(Logger):
-    """gunicorn's own news; the access log is the server's (middleware/access.py)."""
-
-    def access(self, resp, req, environ, request_time):
-        return
-
-    def exception(self, msg, *args, **kwargs):
-        """What broke an answer on its way was told with the request's id already."""
-        if not getattr(sys.exc_info()[1], "is_told", False):
-            super().exception(msg, *args, **kwargs)
-
-
-class Together:
-    """A connection for one answer: its head waits for its first bytes, so that both go out in one packet. A stream should
-    begin with something."""
-
-    def __init__(self, sock):
-        self.sock, self.head, self.begun = sock, b"", False
-
-    def __getattr__(self, name):
-        return getattr(self.sock, name)
-
-    def sendall(self, data):
-        if not self.begun:
-            self.begun, self.head = True, data
-            return
-        self.sock.sendall(self.head + data if self.head else data)
-        self.head = b""
-
-    def flush(self):
-        if self.head:
-            self.sock.sendall(self.head)
-            self.head = b""
-
-
-class Worker(GeventWorker):
-    """gevent's worker with a prompt stop: from SIGTERM on /readyz says so, idle keep-alive connections are closed, and
-    requests under way are finished with `Connection: close`. gunicorn alone waits for idle ones until graceful_timeout.
-
-    A body that does not arrive in time ends early, for whoever reads it; what cannot be read as a request at all is
-    refused in JSON, and its address is not logged.
-    """
-
-    def init_process(self):
-        self.idle, self.busy = set(), set()
-        self.cfg.set("graceful_timeout", graceful_timeout - LAST_WORDS_S)
-        super().init_process()
-
-    def handle(self, listener, client, addr):
-        self.idle.add(client)
-        try:
-            super().handle(listener, client, addr)
-        finally:
-            self.idle.discard(client)
-
-    def handle_request(self, listener_name, req, sock, addr):
-        self.idle.discard(sock)
-        self.busy.add(req)
-        if not self.alive:
-            req.force_close()
-        one = Together(sock)
-        waiting = gevent.spawn_later(ARRIVAL_S, self.stop_reading, req, sock) if brings_body(req) else None
-        try:
-            super().handle_request(listener_name, req, one, addr)
-        finally:
-            with suppress(OSError):  # closed, and not by us
-                one.flush()
-            if waiting is not None:
-                waiting.kill(block=False)
-            self.busy.discard(req)
-            self.idle.add(sock)
-
-    def stop_reading(self, req, sock):
-        req.force_close()
-        with suppress(OSError):
-            sock.shutdown(socket.SHUT_RD)
-
-    def handle_error(self, req, client, addr, exc):
-        known = type(exc).__module__ == "gunicorn.http.errors"
-        status, said = UNREADABLE.get(type(exc), (400, "this is not a request")) if known else (500, "it broke")
-        if known:
-            self.log.info("unreadable request: %s", type(exc).__name__)
-        elif not getattr(exc, "is_told", False):
-            self.log.error("a connection broke", exc_info=exc)
-        with suppress(OSError):
-            client.sendall(refusal(status, said))
-
-    def handle_exit(self, sig, frame):
-        super().handle_exit(sig, frame)
-        if not self.booted:
-            return
-        self.wsgi.extensions["predict-server"].stop()
-        for req in self.busy:
-            req.force_close()
-        gevent.spawn(self.close_idle)
-
-    def close_idle(self):
-        for client in list(self.idle):
-            with suppress(OSError):
-                client.shutdown(socket.SHUT_RD)
-
-
-def brings_body(req):
-    return any(name in ("CONTENT-LENGTH", "TRANSFER-ENCODING") and value != "0" for name, value in req.headers)
-
-
-def refusal(status, said):
-    """An answer to what never became a request, in v1's shape."""
-    code = "INTERNAL" if status == 500 else "BAD_REQUEST"
-    body = json.dumps({"error": f"{said[0].upper()}{said[1:]}.", "error_code": code}).encode() + b"\n"
-    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-    head += f"X-Request-Id: {secrets.token_hex(16)}\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def address(port):
@@ -165,7 +31,7 @@ def address(port):
 bind = [address(port) for port in (settings.port, settings.operations_port) if port is not None]
 workers = settings.web_concurrency
 worker_class = Worker
-worker_connections = 1000
+worker_connections = settings.max_connections
 loglevel = settings.log_level.lower()
 timeout = 30
 graceful_timeout = 20
@@ -262,8 +128,3 @@ def worker_exit(server, worker):
         worker.wsgi.extensions["predict-server"].close()
         logging.shutdown()
         os._exit(0)
-
-
-def post_request(worker, req, environ, resp):
-    """Let the other connections have a turn: a busy keep-alive connection would starve them."""
-    gevent.sleep(0)

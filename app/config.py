@@ -197,6 +197,21 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, Listed] = Field(
         (), alias="CORS_ORIGINS", description="other origins whose pages may read v2, comma-separated"
     )
+    max_connections: int = Field(
+        4096,
+        alias="MAX_CONNECTIONS",
+        ge=16,
+        le=50_000,
+        description="open connections of one worker; the system's limit on open files may lower it",
+    )
+    max_connections_per_address: int | None = Field(
+        None,
+        alias="MAX_CONNECTIONS_PER_ADDRESS",
+        ge=1,
+        le=50_000,
+        description="of them from one address; default: an eighth. No bound behind a proxy (`TRUST_PROXY`) and for "
+        "`RATE_LIMIT_ALLOW`",
+    )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode, Listed] = Field(
         (), alias="ALLOWED_HOSTS", description="host names that are answered, comma-separated; default: any"
     )
@@ -278,6 +293,13 @@ class Settings(BaseSettings):
     def behind_proxy(self) -> bool:
         """Whether `X-Real-IP` is believed."""
         return self.railway_replica is not None if self.trust_proxy is None else self.trust_proxy
+
+    @property
+    def connections_per_address(self) -> int | None:
+        """How many connections one address may hold; None: a proxy speaks for many."""
+        if self.behind_proxy:
+            return None
+        return self.max_connections_per_address or max(1, self.max_connections // 8)
 
     @property
     def can_forget(self) -> bool:

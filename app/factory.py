@@ -49,13 +49,16 @@ from blueprints import errors
 from blueprints.services import Keep, Services
 from middleware.access import AccessLog
 from middleware.exchange import current
+from middleware.identity import counted_as
 from middleware.keeping import Answers
 from middleware.limiting import Crowd, Limits
 from middleware.metrics import Exposition
 from middleware.pushing import Pushing
+from middleware.sockets import ROUTE as SOCKETS
 from middleware.watching import Watch
 from middleware.windows import LocalWindows, RedisWindows, SharedWindows
 from middleware.workers import Gathered, Show, Workers
+from serving.connections import Connections
 
 log = logging.getLogger("predict")
 
@@ -79,9 +82,11 @@ def create_app(
     timer: Timer | None = None,
     versions: Versions = VERSIONS,
     news: News | None = None,
+    attach_sockets: Callable[[Flask], object] | None = None,
 ) -> Flask:
     """The whole server. `clock`, `timer` and `transport` replace the market's own, its guards included: tests hand them in.
-    `news`: hears of every event.
+    `news`: hears of every event. `attach_sockets` puts Socket.IO on the app (`SocketIO.init_app`) below all layers; without
+    it `/socket.io/` is not there.
 
     Raises SettingsError with a sentence that names the wrong variable.
     """
@@ -89,11 +94,14 @@ def create_app(
     watch = _watch(settings, timer, news, settings.traces_to)
     core = build(settings, clock=clock, transport=transport, timer=timer, news=news, watch=watch)
     access = AccessLog(_access_writer(core.settings), as_json=logs.is_json(core.settings.log_format))
-    door = _door(core, versions, access, watch)
+    stopping = threading.Event()
+    door = _door(core, versions, access, watch, stopping, has_sockets=attach_sockets is not None)
     app = Flask("predict", static_folder=None)
     app.response_class = Answer
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    blueprints.register(app, _services(core, door, versions, watch, _Background(core, door, access, watch)))
+    blueprints.register(app, _services(core, door, versions, watch, _Background(core, door, access, watch, stopping)))
+    if attach_sockets is not None:
+        attach_sockets(app)
     middleware.install(app, door)
     logs.name_requests(_ids)
     _say_what_is_missing(core)
@@ -245,7 +253,9 @@ def _ids() -> dict[str, str]:
     return {} if exchange is None else {"request_id": exchange.id, "trace_id": exchange.trace.id}
 
 
-def _door(core: Core, versions: Versions, access: AccessLog, watch: Watch) -> middleware.Door:
+def _door(
+    core: Core, versions: Versions, access: AccessLog, watch: Watch, stopping: threading.Event, *, has_sockets: bool
+) -> middleware.Door:
     """What the layers around Flask need."""
     settings, timer, clock = core.settings, core.timer, core.market.clock
     limits = Limits(_amounts(settings), _windows(settings, timer, core.news, watch.spans), core.news)
@@ -265,7 +275,7 @@ def _door(core: Core, versions: Versions, access: AccessLog, watch: Watch) -> mi
         hosts=settings.allowed_hosts,
         origins=settings.cors_origins,
         behind_proxy=settings.behind_proxy,
-        neutral=blueprints.NEUTRAL,
+        neutral=blueprints.NEUTRAL | {SOCKETS} if has_sockets else blueprints.NEUTRAL,
         probes=blueprints.PROBES,
         operations=blueprints.OPERATIONS,
         operations_port=settings.operations_port,
@@ -277,6 +287,8 @@ def _door(core: Core, versions: Versions, access: AccessLog, watch: Watch) -> mi
         limits=limits,
         groups=blueprints.GROUPS,
         crowds={"replay": Crowd(REPLAYS_EACH, REPLAYS_ALL)},
+        stopping=stopping,
+        has_sockets=has_sockets,
         answers=Answers(),
         market_now=lambda: clock().timestamp(),
         revision=lambda: core.news.revision,
@@ -346,6 +358,7 @@ def _about_watch(watch: Watch) -> list[Figure]:
     latencies, exporting = watch.latencies, watch.exporting
     found = [
         Figure("predict_requests_in_flight", "Requests under way", single(lambda: latencies.in_flight)),
+        Figure("predict_streams_open", "Streams, long polls and WebSockets", single(lambda: latencies.streams_open)),
         Figure("predict_errors_total", "Answers with an error, by its code", lambda: dict(latencies.errors), ("code",)),
     ]
     if exporting is None:
@@ -355,6 +368,27 @@ def _about_watch(watch: Watch) -> list[Figure]:
         *found,
         Figure("predict_spans_waiting", "Spans not sent yet", single(queue.waiting)),
         Figure("predict_spans_total", "Spans that were sent, and lost", queue.outcomes, ("outcome",)),
+    ]
+
+
+def _connections(settings: Settings) -> Connections:
+    """The bounds of this process's connections."""
+    exempt = settings.rate_limit_allow
+    return Connections(
+        settings.max_connections, settings.connections_per_address, lambda address: counted_as(address, exempt)
+    )
+
+
+def _about_connections(connections: Connections) -> list[Figure]:
+    """What is counted of connections."""
+    return [
+        Figure("predict_connections_open", "Connections of clients", single(lambda: len(connections))),
+        Figure(
+            "predict_connections_closed_total",
+            "Connections that the server ended or refused for what their clients did",
+            lambda: dict(connections.closed),
+            ("reason",),
+        ),
     ]
 
 
@@ -371,16 +405,20 @@ def _keep(core: Core) -> Keep:
 class _Background:
     """What runs beside the requests, from `start` to `close`: access log, follower, and what shows metrics."""
 
-    def __init__(self, core: Core, door: middleware.Door, access: AccessLog, watch: Watch) -> None:
+    def __init__(
+        self, core: Core, door: middleware.Door, access: AccessLog, watch: Watch, stopping: threading.Event
+    ) -> None:
         self._core = core
         self._notice = core.news
         self._access = access
         self._watch = watch
         self._windows = door.limits.windows
-        self.stopping = threading.Event()
+        self.stopping = stopping
+        self.connections = _connections(core.settings)
         folder, gateway = core.settings.workers_dir, core.settings.pushgateway
         self._workers = None if folder is None else Workers(folder)
         about = [*figures(core, _drift(core), door.answers.given), *_about_door(door, access), *_about_watch(watch)]
+        about += _about_connections(self.connections)
         self._own = Exposition(watch.latencies, about)
         self.metrics: Show = self._own if self._workers is None else Gathered(self._own, self._workers)
         self._pushing = None if gateway is None else self._to_push(gateway.get_secret_value())
@@ -453,6 +491,8 @@ def _services(core: Core, door: middleware.Door, versions: Versions, watch: Watc
         metrics=background.metrics,
         stages=watch.spans,
         versions=lambda: [_version(version, door.today()) for version in versions],
+        connections=background.connections,
+        stopping=background.stopping,
         start=background.start,
         stop=background.stopping.set,
         close=background.close,

@@ -27,6 +27,21 @@ class Keep(NamedTuple):
     speed: float
 
 
+class Stream(NamedTuple):
+    """A route's answer is a stream (blueprints/streams.py). last: the bytes that end it when the server stops."""
+
+    last: bytes
+
+
+class Stopping(Protocol):
+    """The stopping event (`threading.Event`)."""
+
+    def is_set(self) -> bool: ...
+    def wait(self, timeout: float | None = None) -> bool:
+        """Whether it is set, `timeout` seconds from now at the latest."""
+        ...
+
+
 class Exchange(Protocol):
     """What the layers around Flask know of a request (middleware/exchange.py)."""
 
@@ -38,6 +53,7 @@ class Exchange(Protocol):
     def version(self) -> int: ...
 
     keep: Keep | None
+    stream: Stream | None
     code: str | None
     trace_id: str
 
@@ -55,6 +71,8 @@ class Services:
     metrics     text and content type of `/metrics`, for an Accept header and the metrics named
     stages      where the time of an answer goes
     versions    the API's versions, as `GET /versions` shows them
+    connections what bounds the connections of this process (serving/connections.py)
+    stopping    set once the process is stopping: streams wait on it, and end
     stop        from now on `ready` says that the process is stopping, and nothing new is begun in the background
     close       let go of files; the last thing a process does
     """
@@ -70,6 +88,8 @@ class Services:
     metrics: Callable[[str | None, Sequence[str]], tuple[str, str]]
     stages: Stages
     versions: Callable[[], Iterable[Mapping[str, Any]]]
+    connections: Any
+    stopping: Stopping
     start: Callable[[], None]
     stop: Callable[[], None]
     close: Callable[[], None]

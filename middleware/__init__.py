@@ -23,7 +23,10 @@ from middleware.hygiene import Hosts, Hygiene, bound_requests, read_bodies
 from middleware.identity import Addresses, Key, Keys, Network
 from middleware.keeping import Answers, Keeping
 from middleware.limiting import Crowd, Limits, bound_crowds, limit_requests
+from middleware.sockets import ROUTE as SOCKETS
+from middleware.sockets import Sockets
 from middleware.spans import Calls, Reply
+from middleware.streaming import Stopping
 from middleware.tracing import instrument, outgoing
 from middleware.versioning import Table, Versioning
 from middleware.watching import Watch, watch
@@ -48,6 +51,7 @@ class Door:
     versions, today               the table, and the day by which it is read, UTC
     find, factors, allowed        holder of a key (None: there are no keys), limits by tier, addresses with more of them
     limits, groups, crowds        what is counted, by which group of an endpoint, how many at a time
+    stopping, has_sockets         set once the process stops; whether Socket.IO is part of the app
     answers, market_now, revision kept answers, market time (seconds since 1970), changes of the core
     """
 
@@ -71,6 +75,8 @@ class Door:
     limits: Limits
     groups: Mapping[str, str]
     crowds: Mapping[str, Crowd]
+    stopping: Stopping
+    has_sockets: bool
     answers: Answers
     market_now: Callable[[], float]
     revision: Callable[[], int]
@@ -79,11 +85,19 @@ class Door:
 Layer = Callable[["WSGIApplication", Door], "WSGIApplication"]
 LAYERS: tuple[Layer, ...] = (
     lambda app, door: Exchanges(
-        app, door.explain, door.limits.count, door.tell, door.watch.tracing, door.watch.latencies, door.now, door.epoch
+        app,
+        explain=door.explain,
+        count=door.limits.count,
+        tell=door.tell,
+        tracing=door.watch.tracing,
+        latencies=door.watch.latencies,
+        now=door.now,
+        epoch=door.epoch,
+        stopping=door.stopping,
     ),
     lambda app, door: Addresses(app, door.allowed, behind_proxy=door.behind_proxy, with_keys=door.find is not None),
     lambda app, door: Hygiene(app, behind_proxy=door.behind_proxy),
-    lambda app, door: Cors(app, door.origins, door.operations),
+    lambda app, door: Cors(app, door.origins, {*door.operations, SOCKETS} if door.has_sockets else door.operations),
     lambda app, door: Versioning(app, door.versions, door.neutral, door.today),
     lambda app, door: Hosts(app, door.hosts, door.probes),
     lambda app, door: Keys(
@@ -95,6 +109,7 @@ LAYERS: tuple[Layer, ...] = (
         probes=door.probes,
     ),
     lambda app, door: Keeping(app, door.answers, door.limits, door.market_now, door.revision),
+    lambda app, door: Sockets(app, door.limits.count, door.watch.latencies.opened) if door.has_sockets else app,
 )
 IN_FLASK: tuple[Callable[[Flask, Door], None], ...] = (
     lambda app, door: instrument(app, door.watch.exporting.provider) if door.watch.exporting else None,

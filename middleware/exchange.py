@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from app.errors import PredictError
 from middleware.metrics import Latencies
+from middleware.streaming import Stopping, Stream, StreamBody
 from middleware.tracing import Trace, Tracing
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Exchange:
     inside   the crowd that the request is part of, if its group is bounded
     trace    its place in a trace           stages   seconds by name, of those that are over
     code     of the error it is answered with
+    stream   set by a route whose answer is a stream
+    is_open_stream  it counts as an open stream, and no more as a request under way
     cache    `kept`: given again, `made`: by a route whose answers may be kept
     finishing  run on the answer's headers before they go out, errors' too
     """
@@ -103,6 +106,8 @@ class Exchange:
     inside: Any = None
     status: int = 0
     code: str | None = None
+    stream: Stream | None = None
+    is_open_stream: bool = False
     cache: str | None = None
     stages: dict[str, float] = field(default_factory=dict)
     finishing: list[Callable[[Exchange, Headers], None]] = field(default_factory=list)
@@ -212,8 +217,10 @@ class Exchanges:
         latencies: Latencies,
         now: Callable[[], float],
         epoch: Callable[[], float],
+        stopping: Stopping,
     ) -> None:
         self._app = app
+        self._stopping = stopping
         self._explain = explain
         self._count = count
         self._tell = tell
@@ -236,6 +243,9 @@ class Exchanges:
 
         try:
             body = self._app(environ, start)
+        except StopIteration:  # the connection spoke another protocol, and that is over
+            self._end(exchange, began, None, "ended")
+            raise
         except Exception as exc:
             body = self._refuse(exc, environ, start)
         except BaseException as exc:  # the worker's own time-out, or its end
@@ -244,6 +254,11 @@ class Exchanges:
         if type(body) is list:
             self._end(exchange, began, None)
             return body
+        if exchange.stream is not None:
+            self._latencies.opened(exchange)
+            return StreamBody(
+                body, exchange.stream, self._stopping, lambda how, broken: self._end(exchange, began, broken, how)
+            )
         return Body(body, lambda broken: self._end(exchange, began, broken))
 
     def _refuse(self, exc: Exception, environ: WSGIEnvironment, start: Callable[..., object]) -> list[bytes]:
@@ -257,16 +272,19 @@ class Exchanges:
         start(status_line(status), headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
-    def _end(self, exchange: Exchange, began: float, broken: BaseException | None) -> None:
-        """The last byte is out. An answer that broke on its way counts as a 500, whatever it began with."""
+    def _end(self, exchange: Exchange, began: float, broken: BaseException | None, outcome: str | None = None) -> None:
+        """The last byte is out. An answer that broke on its way counts as a 500, whatever it began with. outcome: how a
+        stream ended."""
         took = self._now() - began
         if broken is not None:
             exchange.status, exchange.code = 500, BROKEN
             broken.is_told = True  # type: ignore[attr-defined]
             log.error("the answer to request %s broke on its way", exchange.id, exc_info=broken)
-        self._latencies.in_flight -= 1
         self._tracing.end(exchange, took, broken)
-        self._latencies.answered(exchange, took)
+        if exchange.stream is None:
+            self._latencies.answered(exchange, took)
+        else:
+            self._latencies.streamed(exchange, outcome or "ended", took)
         self._tell(_line(exchange, self._epoch(), took))
         current.set(None)
 

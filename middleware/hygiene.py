@@ -1,6 +1,6 @@
 """What every answer carries to keep a browser from being misled, and what a request may bring: its host, its size.
 
-The bounds of request line, headers and of the time in which a request must arrive are gunicorn's (gunicorn.conf.py).
+The bounds of request line, headers and of the time in which a request must arrive are the worker's (serving/bounds.py).
 """
 
 from __future__ import annotations

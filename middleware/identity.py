@@ -131,9 +131,22 @@ def _client(address: str, allowed: Sequence[Network], usual: float) -> Client:
     except ValueError:
         return Client("address:unknown", usual)
     factor = ALLOWED_FACTOR if any(ip in network for network in allowed) else usual
+    return Client(f"address:{_counted_as(ip)}", factor)
+
+
+def _counted_as(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     if isinstance(ip, ipaddress.IPv6Address):
-        return Client(f"address:{ipaddress.ip_network((ip, IPV6_HOST_BITS), strict=False)}", factor)
-    return Client(f"address:{ip}", factor)
+        return str(ipaddress.ip_network((ip, IPV6_HOST_BITS), strict=False))
+    return str(ip)
+
+
+def counted_as(address: str, exempt: Sequence[Network]) -> str | None:
+    """Whose share a connection from an address counts against; None: nobody's, the address is exempt or unknown."""
+    try:
+        ip = _ip(address)
+    except ValueError:
+        return None
+    return None if any(ip in network for network in exempt) else _counted_as(ip)
 
 
 def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

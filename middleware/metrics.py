@@ -22,6 +22,7 @@ REQUEST_EDGES: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 """Seconds; one is 2.0, where the alert is."""
 
 STAGE_EDGES: Final = (0.0005, *REQUEST_EDGES)
+STREAM_EDGES: Final = (0.1, 1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0)
 CALL_EDGES: Final = (*STAGE_EDGES, 20.0)
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
 OTHER: Final = "other"
@@ -61,6 +62,7 @@ class Answered(Protocol):
     route: str | None
     status: int
     code: str | None
+    is_open_stream: bool
 
 
 class Latencies:
@@ -69,6 +71,7 @@ class Latencies:
     def __init__(self) -> None:
         self.registry = CollectorRegistry(support_collectors_without_names=True)
         self.in_flight = 0
+        self.streams_open = 0
         self.errors: dict[tuple[str, ...], float] = {}
         self.labels: dict[str, tuple[str, ...]] = {}
         self._requests = self._histogram(
@@ -76,6 +79,12 @@ class Latencies:
             "Requests, to the last byte of their answers; an answer that broke on its way has status 500",
             ("route", "method", "status", "version"),
             REQUEST_EDGES,
+        )
+        self._streams = self._histogram(
+            "predict_stream_seconds",
+            "Streams and long polls, from the request to the last byte; none of them counts in predict_request_seconds",
+            ("route", "outcome"),
+            STREAM_EDGES,
         )
         self._stages = self._histogram("predict_stage_seconds", "Stages of making an answer", ("stage",), STAGE_EDGES)
         self._calls = self._histogram(
@@ -85,12 +94,30 @@ class Latencies:
 
     def answered(self, asked: Answered, seconds: float) -> None:
         """A request is over."""
+        self.in_flight -= 1
         method = asked.method if asked.method in METHODS else OTHER
         key = asked.route, method, asked.status, asked.version
         child = self._children.get(key)
         if child is None:
             child = self._children[key] = self._child(*key)
         child.observe(seconds, _exemplar(asked.trace))
+        if asked.code is not None:
+            self.errors[asked.code,] = self.errors.get((asked.code,), 0) + 1
+
+    def opened(self, asked: Answered) -> None:
+        """A request turns out to be a stream; again does nothing."""
+        if not asked.is_open_stream:
+            asked.is_open_stream = True
+            self.in_flight -= 1
+            self.streams_open += 1
+
+    def streamed(self, asked: Answered, outcome: str, seconds: float) -> None:
+        """A stream is over."""
+        if asked.is_open_stream:
+            self.streams_open -= 1
+        else:
+            self.in_flight -= 1
+        self._streams.labels(asked.route or "none", outcome).observe(seconds)
         if asked.code is not None:
             self.errors[asked.code,] = self.errors.get((asked.code,), 0) + 1
 

@@ -91,6 +91,7 @@ class Asked(Protocol):
     status: int
     code: str | None
     cache: str | None
+    stream: Any
 
 
 @dataclass(slots=True)
@@ -170,7 +171,7 @@ class Tracing:
 
     def end(self, asked: Asked, seconds: float, broken: BaseException | None = None) -> None:
         """The last byte is out, or will never be. seconds: since the first."""
-        mine, slow, failed = asked.trace, seconds >= SLOW_S, asked.status >= 500
+        mine, slow, failed = asked.trace, seconds >= SLOW_S and asked.stream is None, asked.status >= 500
         if mine.span is None:
             if self.tracer is None or not (slow or failed):
                 return

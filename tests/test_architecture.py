@@ -61,12 +61,12 @@ PURE_MAY_IMPORT = {
     *("typing", "zoneinfo", "numpy", "app.errors", "app.stages"),
 }
 CALENDAR_MAY_ALSO = {"holidays"}
-WEB = {"flask", "werkzeug", "socketio", "flask_socketio", "blueprints", "middleware"}
+WEB = {"flask", "werkzeug", "socketio", "flask_socketio", "blueprints", "middleware", "serving"}
 JOINERS = {"app.factory", "app.cli"}
 
 
 def modules() -> dict[str, ast.Module]:
-    files = [f for folder in ("app", "blueprints", "middleware") for f in (ROOT / folder).rglob("*.py")]
+    files = [f for folder in ("app", "blueprints", "middleware", "serving") for f in (ROOT / folder).rglob("*.py")]
     return {_name(file): ast.parse(file.read_text()) for file in [*files, ROOT / "wsgi.py"]}
 
 
@@ -151,6 +151,11 @@ def test_middleware_imports_errors_and_nothing_else_of_ours() -> None:
         if in_package(a, "middleware") and b.split(".")[0] in ("app", "blueprints") and b != "app.errors"
     ]
     assert bad == []
+
+
+def test_serving_imports_nothing_else_of_ours() -> None:
+    ours = ("app", "blueprints", "middleware")
+    assert [f"{a} imports {b}" for a, b in edges() if in_package(a, "serving") and b.split(".")[0] in ours] == []
 
 
 def test_blueprints_and_versions_keep_apart() -> None:

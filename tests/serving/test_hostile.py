@@ -20,7 +20,7 @@ from tests.serving.test_gunicorn import Server, free_port, started
 
 SOON_S = 5.0
 ARRIVAL_S = 10.0
-"""gunicorn.conf.py: in so many seconds a body must be here."""
+"""serving/bounds.py: in so many seconds a body must be here."""
 
 COMMAND = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
 HOST = b"Host: localhost\r\n"

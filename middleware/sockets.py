@@ -1,0 +1,43 @@
+"""Socket.IO's place below the layers. Its requests (handshakes, long polling, the WebSocket itself) never reach Flask's
+hooks; this layer, the innermost, counts each against a limit and measures it as a stream, for it lasts as long as its
+client likes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
+
+from middleware.exchange import KEY, Exchange
+from middleware.streaming import Unending
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+ROUTE: Final = "/socket.io/"
+GROUP: Final = "other"
+SWITCHING: Final = 101
+
+
+class Sockets:
+    """The layer. `count(exchange, group)` raises when there were too many requests; `opened(exchange)` hears of the others."""
+
+    def __init__(
+        self, app: WSGIApplication, count: Callable[[Exchange, str], None], opened: Callable[[Exchange], None]
+    ) -> None:
+        self._app = app
+        self._count = count
+        self._opened = opened
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != ROUTE:
+            return self._app(environ, start_response)
+        exchange: Exchange = environ[KEY]
+        exchange.route, exchange.group = ROUTE, GROUP
+        self._count(exchange, GROUP)
+        exchange.stream = Unending()
+        self._opened(exchange)
+        try:
+            return self._app(environ, start_response)
+        except StopIteration:  # python-engineio's word under gunicorn for a WebSocket that is over
+            exchange.status = SWITCHING
+            raise

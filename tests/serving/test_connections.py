@@ -1,0 +1,106 @@
+"""How many connections there may be, and which one makes room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from serving.connections import Connections
+
+
+@dataclass(eq=False)
+class FakeConnection:
+    address: str = "192.0.2.1"
+    evicted: list[bool] = field(default_factory=list)
+
+    def evict(self) -> None:
+        self.evicted.append(True)
+
+
+def connections(most: int = 100, most_of_address: int | None = None) -> Connections:
+    return Connections(most, most_of_address, lambda address: None if address == "proxy" else address)
+
+
+def entered(held: Connections, number: int, address: str = "192.0.2.1") -> list[FakeConnection]:
+    made = [FakeConnection(address) for _ in range(number)]
+    assert all(held.enter(connection) for connection in made)
+    return made
+
+
+def test_a_new_connection_finds_room_while_another_of_its_address_waits() -> None:
+    held = connections(most_of_address=3)
+    first, *others = entered(held, 3)
+    entered(held, 1)
+    assert first.evicted == [True]
+    assert not any(connection.evicted for connection in others)
+    assert len(held) == 3
+    assert held.closed == {("evicted",): 1}
+
+
+def test_an_address_at_its_bound_costs_no_other_address_a_connection() -> None:
+    held = connections(most=10, most_of_address=3)
+    (honest,) = entered(held, 1, "192.0.2.9")
+    entered(held, 500, "192.0.2.1")
+    assert not honest.evicted
+    assert len(held) == 4
+
+
+def test_proxies_have_no_bound_of_their_own() -> None:
+    held = connections(most=100, most_of_address=3)
+    entered(held, 100, "proxy")
+    assert len(held) == 100
+    assert not held.closed
+
+
+def test_incomplete_requests_make_room_before_idle_connections() -> None:
+    held = connections(most=3)
+    idle, *incomplete = entered(held, 3)
+    held.serve(idle)
+    held.wait(idle)
+    entered(held, 2)
+    assert [connection.evicted for connection in (idle, *incomplete)] == [[], [True], [True]]
+    held.serve(next(iter(held._incomplete)))
+    held.serve(next(iter(held._incomplete)))
+    entered(held, 1)
+    assert idle.evicted == [True]
+
+
+def test_what_is_being_answered_is_never_closed_and_the_new_one_is_refused() -> None:
+    for held in (connections(most=2), connections(most_of_address=2)):
+        busy = entered(held, 2)
+        for connection in busy:
+            held.serve(connection)
+        assert not held.enter(FakeConnection())
+        assert not any(connection.evicted for connection in busy)
+        assert held.closed == {("refused",): 1}
+
+
+def test_a_connection_that_left_leaves_nothing_behind() -> None:
+    held = connections(most_of_address=2)
+    for connection in entered(held, 2):
+        held.serve(connection)
+        held.wait(connection)
+        held.leave(connection)
+        held.leave(connection)
+    assert len(held) == 0
+    assert held.waiting() == []
+    assert not held._held
+    assert not held._waiting_of
+
+
+def test_an_evicted_connection_that_ends_later_counts_once() -> None:
+    held = connections(most=1)
+    (first,) = entered(held, 1)
+    entered(held, 1)
+    held.serve(first)
+    held.wait(first)
+    held.leave(first)
+    assert len(held) == 1
+    assert first not in held.waiting()
+
+
+def test_fewer_open_files_mean_fewer_connections_and_never_more() -> None:
+    held = connections(most=100)
+    held.limit(1000)
+    assert held.most == 100
+    held.limit(40)
+    assert held.most == 40

@@ -1,0 +1,305 @@
+"""Requests as they are read from a connection, and answers as they are written to it: bounds, turns, and what is counted."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import pytest
+from gevent import socket
+from gunicorn.config import Config
+from gunicorn.http.errors import LimitRequestHeaders
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+
+from serving.bounds import Bounds
+from serving.connection import Connection
+from serving.reading import HeadTimeout, IdleTimeout, RequestParser, RequestReader
+
+QUICK = Bounds(head_s=0.3, idle_s=0.3, body_s=0.3, write_s=0.3, linger_s=0.3, body_chunks=200, body_bytes=100_000)
+POST = b"POST /nothing HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+GET = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+SOON_S = 5.0
+
+
+class Line:
+    """Two ends of a connection: the client's, and the server's parser on the other."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.client, self.server = socket.socketpair()
+        self.closed: Counter[tuple[str, ...]] = Counter()
+        self.reader = RequestReader(self.server, bounds, self.closed)
+        self.parser = RequestParser(Config(), self.reader, ("127.0.0.1", 1))
+        self.connection = Connection(self.server, "127.0.0.1", bounds, self.closed)
+
+
+Connect = Callable[[Bounds], Line]
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    made: list[Line] = []
+
+    def begin(bounds: Bounds) -> Line:
+        made.append(Line(bounds))
+        return made[-1]
+
+    yield begin
+    for line in made:
+        line.client.close()
+        line.server.close()
+
+
+@pytest.fixture
+def line(connect: Connect) -> Line:
+    return connect(QUICK)
+
+
+def took(work: Callable[[], Any], raises: type[BaseException]) -> float:
+    began = time.monotonic()
+    with pytest.raises(raises):
+        work()
+    return time.monotonic() - began
+
+
+def sending(line: Line, pieces: Iterator[bytes], pause_s: float = 0.0) -> gevent.Greenlet:
+    def send() -> None:
+        for piece in pieces:
+            line.client.sendall(piece)
+            gevent.sleep(pause_s)
+
+    return gevent.spawn(send)
+
+
+def endless(piece: bytes) -> Iterator[bytes]:
+    while True:
+        yield piece
+
+
+def test_a_body_that_nobody_read_ends_the_connection_and_is_not_drained(line: Line) -> None:
+    line.client.sendall(CHUNKED + b"1\r\na\r\n" * 50)
+    request = next(line.parser)
+    assert request.should_close(), "the answer's head says so"
+    assert took(lambda: next(line.parser), StopIteration) < 0.2, "gunicorn alone reads on until the client ends"
+
+
+def test_a_body_of_known_length_that_nobody_read_ends_the_connection_too(line: Line) -> None:
+    line.client.sendall(POST + b"Content-Length: 1000000\r\n\r\n" + b"x" * 1000)
+    assert next(line.parser).should_close()
+    with pytest.raises(StopIteration):
+        next(line.parser)
+
+
+def test_a_body_half_read_ends_the_connection_even_if_the_rest_is_read_after_the_head(line: Line) -> None:
+    line.client.sendall(POST + b"Content-Length: 4000\r\n\r\n" + b"x" * 4000)
+    request = next(line.parser)
+    request.body.read(10)
+    assert request.should_close()
+    request.body.read()
+    assert request.should_close()
+
+
+@pytest.mark.parametrize(
+    "body", [b"Content-Length: 2\r\n\r\n{}", b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"]
+)
+def test_a_body_read_to_its_end_keeps_the_connection(line: Line, body: bytes) -> None:
+    line.client.sendall(POST + body + GET)
+    request = next(line.parser)
+    assert request.body.read() == b"{}"
+    assert not request.should_close()
+    line.reader.expect_head()
+    assert next(line.parser).path == "/livez"
+
+
+def test_too_many_pieces_are_refused_and_counted_and_others_have_turns_meanwhile(line: Line) -> None:
+    line.client.sendall(CHUNKED + b"1\r\na\r\n" * 400)
+    turns = []
+    other = gevent.spawn(lambda: [turns.append(gevent.sleep(0)) for _ in range(100)])
+    request = next(line.parser)
+    with pytest.raises(RequestEntityTooLarge):
+        request.body.read()
+    assert line.closed == {("body_bounds",): 1}
+    assert len(turns) >= 2
+    assert request.should_close()
+    other.kill()
+
+
+def test_a_body_is_bounded_as_it_is_sent(line: Line) -> None:
+    chunk = b"1;" + b"x" * 4000 + b"\r\na\r\n"
+    sender = sending(line, iter([CHUNKED, *[chunk] * 40]))
+    with pytest.raises(RequestEntityTooLarge):
+        next(line.parser).body.read()
+    assert line.closed == {("body_bounds",): 1}
+    sender.kill()
+
+
+def test_a_body_that_trickles_has_a_deadline_as_a_whole(line: Line) -> None:
+    sender = sending(line, iter([CHUNKED, *[b"1\r\na\r\n"] * 100]), 0.02)
+    request = next(line.parser)
+    assert took(request.body.read, ClientDisconnected) < SOON_S
+    assert line.closed == {("body_timeout",): 1}
+    assert request.should_close()
+    sender.kill()
+
+
+def test_a_fast_body_leaves_others_their_turns(connect: Connect) -> None:
+    line = connect(Bounds())
+    sender = sending(line, iter([POST + b"Content-Length: 1900000\r\n\r\n", b"x" * 1_900_000]))
+    turns = []
+    other = gevent.spawn(lambda: [turns.append(gevent.sleep(0)) for _ in range(1000)])
+    assert len(next(line.parser).body.read()) == 1_900_000
+    assert len(turns) >= 10
+    gevent.killall([sender, other])
+
+
+def test_half_a_head_has_a_deadline(line: Line) -> None:
+    line.client.sendall(GET[:20])
+    with pytest.raises(HeadTimeout) as raised:
+        next(line.parser)
+    assert raised.value.has_begun
+    assert line.closed == {("head_timeout",): 1}
+
+
+def test_a_head_that_trickles_has_a_deadline_as_a_whole(line: Line) -> None:
+    sender = sending(line, iter([GET[:20], *[b"x"] * 200]), 0.02)
+    assert took(lambda: next(line.parser), HeadTimeout) < SOON_S
+    sender.kill()
+
+
+def test_the_deadline_of_a_head_begins_with_a_new_connection_and_with_the_first_byte_of_an_old_one(line: Line) -> None:
+    with pytest.raises(HeadTimeout) as raised:
+        next(line.parser)
+    assert not raised.value.has_begun
+    line.reader.expect_head()
+    with pytest.raises(IdleTimeout):
+        next(line.parser)
+    line.reader.expect_head()
+    line.client.sendall(GET[:20])
+    with pytest.raises(HeadTimeout):
+        next(line.parser)
+
+
+def test_half_a_head_behind_a_whole_request_has_the_deadline_of_a_head(connect: Connect) -> None:
+    line = connect(Bounds(head_s=0.3, idle_s=60))
+    line.client.sendall(GET + GET[:20])
+    next(line.parser)
+    line.reader.expect_head()
+    assert took(lambda: next(line.parser), HeadTimeout) < SOON_S
+
+
+def test_line_and_headers_together_are_bounded(connect: Connect) -> None:
+    line = connect(Bounds(head_bytes=20_000))
+    sender = sending(line, iter([GET[:-2], *[b"X-A: " + b"x" * 4000 + b"\r\n"] * 6]))
+    with pytest.raises(LimitRequestHeaders):
+        next(line.parser)
+    sender.kill()
+
+
+def test_a_client_is_told_to_go_on_only_when_its_body_is_read(line: Line) -> None:
+    line.client.sendall(POST + b"Content-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+    request = next(line.parser)
+    assert not request._expected_100_continue, "gunicorn would send it before anyone looked at the request"
+    line.client.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        line.client.recv(100)
+    reading = gevent.spawn(request.body.read)
+    line.client.settimeout(SOON_S)
+    assert line.client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    line.client.sendall(b"{}")
+    assert reading.get(timeout=SOON_S) == b"{}"
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def test_an_answer_of_known_length_leaves_in_one_packet(line: Line) -> None:
+    line.connection.begin()
+    line.connection.sendall(HEAD)
+    line.client.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        line.client.recv(1000)
+    line.connection.sendall(b"{}")
+    assert line.client.recv(1000) == HEAD + b"{}"
+
+
+def test_the_head_of_a_stream_leaves_at_once(line: Line) -> None:
+    line.connection.begin()
+    line.connection.sendall(STREAM_HEAD)
+    line.client.settimeout(SOON_S)
+    assert line.client.recv(1000) == STREAM_HEAD
+    assert line.connection.is_streaming
+
+
+def test_an_answer_without_a_body_is_sent_by_flush(line: Line) -> None:
+    line.connection.begin()
+    line.connection.sendall(HEAD)
+    line.connection.flush()
+    line.connection.flush()
+    assert line.client.recv(1000) == HEAD
+
+
+def test_a_client_that_does_not_read_is_dropped_and_counted(line: Line) -> None:
+    line.connection.begin()
+    line.connection.sendall(STREAM_HEAD)
+    assert took(lambda: line.connection.sendall(b"x" * 10_000_000), ConnectionAbortedError) < SOON_S
+    assert line.closed == {("write_timeout",): 1}
+
+
+def test_a_client_that_sips_is_dropped_as_well(connect: Connect) -> None:
+    line = connect(Bounds(write_s=0.5, write_rate=1 << 30))
+
+    def sip() -> None:
+        while line.client.recv(20_000):
+            gevent.sleep(0.05)
+
+    sipping = gevent.spawn(sip)
+    line.connection.begin()
+    line.connection.sendall(STREAM_HEAD)
+    assert took(lambda: line.connection.sendall(b"x" * 50_000_000), ConnectionAbortedError) < SOON_S
+    assert line.closed == {("write_timeout",): 1}
+    sipping.kill()
+
+
+def test_a_slow_client_that_goes_on_reading_gets_its_whole_answer(connect: Connect) -> None:
+    line = connect(Bounds(write_s=0.5))
+    got = []
+
+    def read() -> None:
+        while piece := line.client.recv(200_000):
+            got.append(len(piece))
+            gevent.sleep(0.01)
+
+    reading = gevent.spawn(read)
+    line.connection.begin()
+    line.connection.sendall(STREAM_HEAD)
+    line.connection.sendall(b"x" * 10_000_000)
+    line.connection.close()
+    reading.get(timeout=30)
+    assert sum(got) == 10_000_000 + len(STREAM_HEAD)
+    assert not line.closed
+
+
+def test_after_an_early_answer_the_client_can_read_it_and_is_not_listened_to_for_long(line: Line) -> None:
+    line.client.sendall(b"x" * 1000)
+    sender = sending(line, endless(b"x" * 1000))
+    line.connection.begin()
+    line.connection.sendall(HEAD)
+    line.connection.sendall(b"{}")
+    began = time.monotonic()
+    line.connection.linger()
+    line.connection.close()
+    assert time.monotonic() - began < SOON_S
+    assert line.client.recv(1000) == HEAD + b"{}"
+    sender.kill()
+
+
+def test_a_client_that_leaves_ends_the_lingering_at_once(connect: Connect) -> None:
+    line = connect(Bounds(linger_s=60))
+    line.client.close()
+    began = time.monotonic()
+    line.connection.linger()
+    assert time.monotonic() - began < SOON_S
