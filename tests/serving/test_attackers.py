@@ -15,7 +15,6 @@ from threading import Event, Thread
 import pytest
 
 from bench.serving import child_of
-from tests.serving.test_declared_streams import wait_for_start
 from tests.serving.test_gunicorn import Server, started
 from tests.serving.test_streams import value, wait_for
 
@@ -33,7 +32,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("attackers")
     values = {"MAX_CONNECTIONS_PER_ADDRESS": PER_ADDRESS, "RATE_LIMIT_OTHER": 1_000_000}
     with started(COMMAND, folder / "log", MARKET="demo", DATA_DIR=folder, **values) as server:
-        wait_for_start(server)
+        server.wait_ready()
         yield server
 
 
@@ -180,7 +179,7 @@ def test_sigterm_is_prompt_while_clients_do_not_read_and_half_requests_stand(
     folder = tmp_path_factory.mktemp("stopped")
     command = [*COMMAND[:4], "gunicorn.conf.py", COMMAND[5]]
     with started(command, folder / "log", MARKET="demo", DATA_DIR=folder, RATE_LIMIT_OTHER=1_000_000) as server:
-        wait_for_start(server)
+        server.wait_ready()
         with ExitStack() as stack:
             for _ in range(5):
                 sock = stack.enter_context(closing(connected(server, receive_bytes=4096)))

@@ -30,14 +30,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("declared")
     values = {"ALLOWED_HOSTS": "127.0.0.1", "RATE_LIMIT_OTHER": "1000000", "WITH_SOCKETS": "1"}
     with started(GUNICORN, folder / "log", MARKET="demo", DATA_DIR=folder, LOG_FORMAT="json", **values) as server:
-        wait_for_start(server)
-        yield server
-
-
-def wait_for_start(server: Server) -> None:
-    with suppress(requests.Timeout):  # a busy machine: the port is open before the worker serves
         server.wait_ready()
-    server.wait_ready()
+        yield server
 
 
 def asked(server: Server, path: str) -> requests.Response:
