@@ -206,7 +206,7 @@ def new_key(name: str, tier: str, days: int) -> None:
 def train() -> None:
     """Evaluate and fit the V6 models on the imported bars, and write the artefacts to MODELS_DIR."""
     settings = config.load()
-    recorded, calendar = _recorded(settings), Calendar()
+    recorded, calendar = _recorded(settings), Calendar(dict(settings.market_closures))
     artefacts = {}
     for ticker in SUPPORTED:
         click.echo(f"{ticker}: evaluating and fitting", err=True)
@@ -222,7 +222,7 @@ def evaluate() -> None:
     """Print the models' evaluation: from the imported bars where they are there, else the stored report."""
     settings = config.load()
     stored = load_models(settings.models_dir, SUPPORTED, POLICY)
-    recorded, calendar = _recorded(settings), Calendar()
+    recorded, calendar = _recorded(settings), Calendar(dict(settings.market_closures))
     try:
         studies = [building.study(recorded, ticker, calendar) for ticker in SUPPORTED]
     except BrokenData as exc:
@@ -265,7 +265,7 @@ def _left_out(found: building.Study) -> str:
 
 
 def _recorded(settings: config.Settings) -> RecordedBars:
-    return RecordedBars(settings.data_dir / "recorded.sqlite3", Calendar())
+    return RecordedBars(settings.data_dir / "recorded.sqlite3", Calendar(dict(settings.market_closures)))
 
 
 def _expanded(files: Sequence[Path]) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -17,11 +17,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import SettingsError
 from app.keys import ApiKey, parse_keys
+from app.market.calendar import is_usable_override
 
 # W3C's alone: others may not be installed, and OpenTelemetry looks when it is imported.
 os.environ["OTEL_PROPAGATORS"] = "tracecontext"
 VERSION = "0.1.0"
 MOST_REQUESTS = 1_000_000_000
+MOST_CLOSURES = 100
 ARTEFACTS = Path(__file__).parent / "model" / "artefacts"
 
 
@@ -50,6 +52,31 @@ def _listed(value: object) -> object:
 
 def _keys(value: object) -> object:
     return parse_keys(value) if isinstance(value, str) else value
+
+
+def _closures(value: object) -> object:
+    """`2026-01-09, 2026-07-02=13:00` as pairs of a day and its close, None for a day without trading."""
+    parts = _listed(value)
+    if not isinstance(parts, tuple) or not all(isinstance(part, str) for part in parts):
+        return value
+    pairs = [_closure(part) for part in parts]
+    if len(pairs) > MOST_CLOSURES or len(dict(pairs)) < len(pairs):
+        raise ValueError(f"must name at most {MOST_CLOSURES} days, each once")
+    return tuple(pairs)
+
+
+def _closure(text: str) -> tuple[date, time | None]:
+    day_text, _, close_text = text.partition("=")
+    try:
+        day, close = (
+            date.fromisoformat(day_text.strip()),
+            time.fromisoformat(close_text.strip()) if close_text else None,
+        )
+    except ValueError:
+        raise ValueError("each must be a day like 2026-01-09, or with its close, 2026-07-02=13:00") from None
+    if text.endswith("=") or (close is not None and close.tzinfo is not None) or not is_usable_override(day, close):
+        raise ValueError("each must be a weekday, its close New York time after 10:00 and by 16:00") from None
+    return day, close
 
 
 def _origin(value: str) -> str:
@@ -133,6 +160,12 @@ class Settings(BaseSettings):
         le=3000,
         description="cap on calls to the provider in any minute; default: 5 until the start-up probe finds a paid plan, "
         "then 50 a second",
+    )
+    market_closures: Annotated[tuple[tuple[date, time | None], ...], NoDecode, BeforeValidator(_closures)] = Field(
+        (),
+        alias="MARKET_CLOSURES",
+        description="days without trading and early closes (New York) that the rules do not know, comma-separated, like "
+        "`2026-01-09,2026-07-02=13:00`; they win over what the provider announces, and the demo ignores them",
     )
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(
         None, alias="REDIS_URL", description="state shared by several workers or replicas: the limits' counts"

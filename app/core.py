@@ -9,8 +9,9 @@ from typing import Any, Protocol
 from app.clock import Clock, Timer
 from app.config import Settings
 from app.follower import Follower
+from app.market.announcements import Announcements, upcoming
 from app.market.budget import Budget
-from app.market.calendar import NY, Calendar
+from app.market.calendar import NY, Calendar, ny_day
 from app.market.plan import Plan
 from app.market.polygon import Transport
 from app.market.source import Source
@@ -62,12 +63,15 @@ class Core:
     source: Source
     pipeline: Pipeline
     follower: Follower
+    announcements: Announcements | None = None
 
     def close(self) -> None:
         """Begin nothing more and let go of files; fetches under way are left to themselves."""
         self.follower.close()
         self.source.close()
         self.store.close()
+        if self.announcements is not None:
+            self.announcements.close()
         if self.market.budget is not None:
             self.market.budget.close()
 
@@ -93,6 +97,7 @@ def operations(core: Core) -> dict[str, Any]:
         "market": pipeline.plan.source,
         "market_time": core.market.clock().astimezone(NY).isoformat(timespec="seconds"),
         "plan": _plan(core.source),
+        "calendar": _calendar(core),
         "fetches": pipeline.fetches(),
         "budget": None if budget is None else _rounded(asdict(budget.spending())),
         "breaker": {} if breaker is None else {k: _rounded(asdict(s)) for k, s in breaker.states().items()},
@@ -101,6 +106,14 @@ def operations(core: Core) -> dict[str, Any]:
         "cache": {"kind": "sqlite", "failing": not core.source.has_cache()},
         "models_missing": dict(pipeline.models.missing),
     }
+
+
+def _calendar(core: Core) -> dict[str, Any]:
+    """The next days out of the ordinary, and where a provider is asked for them, how that went."""
+    today = ny_day(core.market.clock())
+    if core.announcements is None:
+        return {"upcoming": upcoming(core.calendar, today)}
+    return asdict(core.announcements.status(today))
 
 
 def _plan(source: Source) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from app.core import Core, Market, operations, troubles
 from app.errors import SettingsError, Unavailable
 from app.figures import Figure, figures, single
 from app.follower import Follower
+from app.market.announcements import Announcements
 from app.market.bars import Span
 from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, Limit
 from app.market.cache import BarCache
@@ -118,7 +119,9 @@ def build(
     watch: Watch | None = None,
 ) -> Core:
     """Market, model, signals and follower, joined; nothing runs yet. Traces go where `watch` sends them, by default nowhere."""
-    timer, calendar, notice = timer or Timer(), Calendar(), news or News()
+    timer, notice = timer or Timer(), news or News()
+    named = {} if settings.market == "demo" else dict(settings.market_closures)
+    calendar = Calendar(named)
     watch = watch or _watch(settings, timer, notice, None)
     models = load_models(settings.models_dir, SUPPORTED, POLICY)
     market = _with(_market(settings, calendar, models, clock, timer, notice, watch), clock, transport, watch)
@@ -128,6 +131,10 @@ def build(
     polygon = Polygon(market.transport, calendar, settings.polygon_base_url)
     source = Source(polygon, cache, store, calendar, market.clock, market.plan, notice, timer, stages)
     pipeline = Pipeline(source, models, store, calendar, market.clock, notice, stages)
+    notice.hear("calendar_changed", lambda **fields: source.follow_calendar())
+    announcements: Announcements | None = None
+    if settings.market == "polygon":
+        announcements = Announcements(folder / "calendar.sqlite3", calendar, named, timer, notice, stages)
 
     def adopt(found: Entitlement) -> None:
         source.entitle(found)
@@ -145,8 +152,8 @@ def build(
             adopt(kept.entitlement)
         market.budget.reserve_by(lambda: len(SUPPORTED) if _is_live(source, calendar, market.clock) else 0)
     probed = polygon if market.budget is not None else None
-    follower = Follower(source, pipeline, calendar, market.clock, timer, notice, probed, entitle, stages)
-    return Core(settings, timer, notice, market, calendar, store, source, pipeline, follower)
+    follower = Follower(source, pipeline, calendar, market.clock, timer, notice, probed, entitle, announcements, stages)
+    return Core(settings, timer, notice, market, calendar, store, source, pipeline, follower, announcements)
 
 
 def _is_live(source: Source, calendar: Calendar, clock: Clock) -> bool:

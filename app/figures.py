@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from app.config import VERSION
 from app.core import Core
+from app.market.announcements import REASONS
 from app.model.drift import Drift
 from app.news import EVENTS
 from app.signals.lock import decision_hour
@@ -63,6 +64,17 @@ def _about_data(core: Core) -> list[Figure]:
     return [
         Figure(
             "predict_market_open", "1 in a regular session", single(lambda: core.calendar.is_open(core.market.clock()))
+        ),
+        Figure(
+            "predict_calendar_days",
+            "Days whose hours the provider or the operator names against the rules",
+            single(lambda: len(core.calendar.overrides)),
+        ),
+        Figure(
+            "predict_calendar_rows_refused_total",
+            "Announced holidays that cannot be right",
+            lambda: _counted(core, "announcement_refused", [(reason,) for reason in REASONS]),
+            ("reason",),
         ),
         Figure("predict_ticker_followed", "1 while a ticker is kept current", lambda: _followed(core), ("ticker",)),
         Figure(

@@ -15,6 +15,7 @@ from typing import Any
 
 from app.clock import Clock, Timer
 from app.errors import PredictError
+from app.market.announcements import Announcements
 from app.market.budget import Priority, errand
 from app.market.calendar import ONE_DAY, Calendar, Session, ny, ny_day
 from app.market.flight import SingleFlight, time_limit
@@ -39,6 +40,7 @@ ENDS_AFTER = timedelta(minutes=30)
 AGAIN_AFTER = timedelta(seconds=15)
 VERIFY_AGAIN_AFTER = timedelta(seconds=60)
 PROBE_AGAIN_AFTER = timedelta(seconds=60)
+CALENDAR_LOOKED_AT_AFTER = timedelta(seconds=30)
 PROBE_FIRST_S = 10.0
 PROBE_PATIENCE_S = 90.0
 """Real seconds that a probe waits for its turn: a window of the smallest plan, and a call's time."""
@@ -69,6 +71,7 @@ class Follower:
         notice: Callable[..., None],
         polygon: Polygon | None,
         entitle: Callable[[Entitlement], None],
+        announcements: Announcements | None = None,
         stages: Stages = SILENT,
     ) -> None:
         self._stages = stages
@@ -80,7 +83,8 @@ class Follower:
         self._notice = notice
         self._polygon = polygon
         self._entitle = entitle
-        self._jobs: SingleFlight[Any] = SingleFlight(2 * len(SUPPORTED) + 1)
+        self._announcements = announcements
+        self._jobs: SingleFlight[Any] = SingleFlight(2 * len(SUPPORTED) + 2)
         self._followed: frozenset[str] = frozenset()
         self._began: float | None = None
         self._beat: float | None = None
@@ -107,9 +111,10 @@ class Follower:
         at = self._clock()
         self._beat = self._timer.now()
         self._probe_once_a_day(at)
-        session = self._calendar.session_at(at)
         if self._awaits_probe():
             return
+        self._refresh_calendar(at)
+        session = self._calendar.session_at(at)
         if session is None or not self._source.plan.has_today:
             self._followed = frozenset()
             return
@@ -178,6 +183,15 @@ class Follower:
         elif at >= session.close + DAILY_BAR_AFTER:
             for ticker in self._source.in_use(at):
                 self._source.refresh_days(ticker, session.day + ONE_DAY)
+
+    def _refresh_calendar(self, at: datetime) -> None:
+        """Once a day for all processes on one DATA_DIR; what another one learned is taken over."""
+        announcements, polygon = self._announcements, self._polygon
+        if announcements is None or not self._is_time("calendar", at, CALENDAR_LOOKED_AT_AFTER):
+            return
+        announcements.load()
+        if polygon is not None and announcements.is_due(at):
+            self._start("calendar", lambda: announcements.refresh(polygon, at))
 
     def _probe_once_a_day(self, at: datetime) -> None:
         """Sooner while it failed or the plan seems to lack the running day: what refused may have been a passing fault."""

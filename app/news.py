@@ -20,6 +20,8 @@ WARNINGS: Final = frozenset(
         "cache_unavailable",
         "cache_unreadable",
         "cache_unwritable",
+        "calendar_changed",
+        "calendar_in_memory",
         "fetch_broke",
         "follower_broke",
         "history_rebased",
@@ -45,6 +47,7 @@ NEWS: Final = frozenset(
 )
 DETAILS: Final = frozenset(
     {
+        "announcement_refused",
         "bars_known",
         "bars_repaired",
         "call_waits",
@@ -72,6 +75,7 @@ CHANGES: Final = frozenset(
     {
         "bars_known",
         "breaker_changed",
+        "calendar_changed",
         "entitled",
         "fetch_broke",
         "fetch_failed",
@@ -85,6 +89,7 @@ CHANGES: Final = frozenset(
 """What may change an answer: kept ones end with it (ruling A1)."""
 
 COUNTED: Final[Mapping[str, tuple[str, ...]]] = {
+    "announcement_refused": ("reason",),
     "breaker_changed": ("kind", "state"),
     "call_withheld": ("reason",),
     "gated": ("gate",),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, time, timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from app.config import load, variables
+from app.core import operations
 from app.errors import SettingsError
+from app.factory import build
+from tests.support import new_york, settings
 
 
 @pytest.mark.parametrize(
@@ -102,3 +105,32 @@ def test_an_address_that_cannot_be_taken_apart_is_not_shown(name: str, monkeypat
     with pytest.raises(SettingsError, match=name) as raised:
         load()
     assert "hush" not in str(raised.value)
+
+
+def test_closures_are_named_by_day_with_or_without_a_close() -> None:
+    found = settings(market_closures="2026-01-09, 2026-07-02=13:00").market_closures
+    assert found == ((date(2026, 1, 9), None), (date(2026, 7, 2), time(13)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("soon", "2026-01-10", "2026-01-09=noon", "2026-01-09=", "2026-01-09=09:30", "2026-01-09=17:00"),
+        *("2026-01-09=13:00:30", "2026-01-09=13:00Z", "2026-01-09,2026-01-09=13:00", "2026-02-30"),
+    ],
+)
+def test_a_closure_that_cannot_be_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("MARKET_CLOSURES", text)
+    with pytest.raises(SettingsError, match="MARKET_CLOSURES"):
+        load()
+
+
+def test_a_named_closure_closes_the_market_where_no_provider_is_asked(tmp_path: Path) -> None:
+    named = {"market_closures": "2025-03-11,2025-03-12=13:00", "data_dir": tmp_path}
+    core = build(settings(market="recorded", **named), clock=lambda: new_york("2025-03-11 11:00"))
+    assert core.calendar.session(date(2025, 3, 11)) is None
+    assert not core.pipeline.board(["SPY"], new_york("2025-03-11 11:00")).market_open
+    assert core.calendar.is_open(new_york("2025-03-12 12:59"))
+    assert not core.calendar.is_open(new_york("2025-03-12 13:00"))
+    assert {"day": "2025-03-11", "close": None} in operations(core)["calendar"]["upcoming"]
+    core.close()

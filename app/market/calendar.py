@@ -70,17 +70,58 @@ Overrides = Mapping[date, time | None]
 """What is known better than the rules, per day: its closing time, or None if the market is closed."""
 
 
+OVERRIDE_CLOSES = time(10), CLOSE
+"""A close that overrides the rules lies in between, the last one included."""
+
+
+def is_usable_override(day: date, close: time | None) -> bool:
+    """Whether `close` can be the close of `day`: a weekday's, on a full minute after 10:00 and by 16:00, or none."""
+    if day.weekday() >= 5:
+        return False
+    return close is None or (
+        OVERRIDE_CLOSES[0] < close <= OVERRIDE_CLOSES[1] and close.second == close.microsecond == 0
+    )
+
+
+class _Days:
+    """The rules with one set of overrides, never changed; what is derived from both is cached with them."""
+
+    def __init__(self, overrides: Overrides) -> None:
+        self.overrides = dict(overrides)
+        self.days_before = lru_cache(maxsize=256)(self._find_days_before)
+
+    def session(self, day: date) -> Session | None:
+        close = self.overrides[day] if day in self.overrides else _close_by_rule(day)
+        return None if close is None else Session(day, ny(day, OPEN), ny(day, close))
+
+    def _find_days_before(self, day: date, n: int) -> tuple[date, ...]:
+        found: list[date] = []
+        while len(found) < n:
+            day -= ONE_DAY
+            if self.session(day) is not None:
+                found.append(day)
+        return tuple(reversed(found))
+
+
 class Calendar:
-    """Sessions by day. `overrides` win over the rules (the provider's word for the future, policy.md 1)."""
+    """Sessions by day. `overrides` win over the rules (the provider's word for the future, policy.md 1); a running server
+    swaps them for everyone who holds the calendar."""
 
     def __init__(self, overrides: Overrides | None = None) -> None:
-        self._overrides = dict(overrides or {})
-        self._days_before = lru_cache(maxsize=256)(self._find_days_before)
+        self._days = _Days(overrides or {})
+
+    @property
+    def overrides(self) -> Overrides:
+        """What is known better than the rules."""
+        return self._days.overrides
+
+    def override(self, overrides: Overrides) -> None:
+        """Replace all overrides at once: no caller sees a part of them, and nothing derived from the old ones stays."""
+        self._days = _Days(overrides)
 
     def session(self, day: date) -> Session | None:
         """The session of `day`, or None if it is not a trading day."""
-        close = self._overrides[day] if day in self._overrides else _close_by_rule(day)
-        return None if close is None else Session(day, ny(day, OPEN), ny(day, close))
+        return self._days.session(day)
 
     def session_at(self, at: datetime) -> Session | None:
         """The session of the New York day of `at`, open or not."""
@@ -106,14 +147,7 @@ class Calendar:
 
     def days_before(self, day: date, n: int) -> tuple[date, ...]:
         """The last n trading days before `day`, ascending."""
-        return self._days_before(day, n)
-
-    def _find_days_before(self, day: date, n: int) -> tuple[date, ...]:
-        found: list[date] = []
-        while len(found) < n:
-            day = self.previous_trading_day(day)
-            found.append(day)
-        return tuple(reversed(found))
+        return self._days.days_before(day, n)
 
     def trading_days(self, first: date, last: date) -> list[date]:
         """The trading days first .. last, ascending."""
@@ -138,6 +172,11 @@ class Calendar:
             return ms
         session = self.session(day)
         return to_ms(session.close if session else ny(day, CLOSE))
+
+
+def differs_from_rules(day: date, close: time | None) -> bool:
+    """Whether the rules have another close for `day`, or none."""
+    return _close_by_rule(day) != close
 
 
 @lru_cache(maxsize=32_768)

@@ -147,6 +147,14 @@ class Polygon:
             raise Upstream("the provider's clock names no time zone")
         return moment
 
+    def upcoming_closures(self) -> list[Any]:
+        """The rows of announced holidays and early closes, as they come (polygon.md 2, call 10)."""
+        reply = self._transport("/v1/marketstatus/upcoming", {})
+        if reply.status == 200 and isinstance(reply.body, list):
+            return reply.body
+        raise_for_reply(reply, marked=False)
+        raise Upstream("the provider's answer holds no list of holidays")
+
     def _aggregates(self, rows: list[Any], span: Span, delayed: bool, window: tuple[int, int]) -> Aggregates:
         t, columns, malformed = _columns(rows)
         outside = (t < window[0]) | (t >= window[1])

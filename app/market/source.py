@@ -206,6 +206,11 @@ class Source:
         self._entitlement = found
         self._notice("entitled", today=found.today)
 
+    def follow_calendar(self) -> None:
+        """The calendar has changed: daily bars are read anew, and what failed for want of a day may be tried again."""
+        self._kept.forget(lambda key: Span.DAY in key)
+        self._failed.forget(lambda key: True)
+
     def follow_by(self, follows: Callable[[str], bool]) -> None:
         """`follows(ticker)`: whether a follower keeps the ticker current, so that a request need not."""
         self._followed = follows
@@ -576,7 +581,10 @@ class Source:
         return known
 
     def _on_disk(self, ticker: str, span: Span, first: date, last: date) -> Bars | None:
+        """Bars of the cache; daily ones end as the calendar has it now."""
         bars = self._cache.get(ticker, span, first, last)
+        if bars is not None and span is Span.DAY:
+            bars = replace(bars, end=self._calendar.day_ends(bars.t))
         self._notice("looked_up", cache="disk", outcome="miss" if bars is None else "hit")
         return bars
 

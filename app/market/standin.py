@@ -19,7 +19,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock_time
 from email.utils import formatdate
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -31,12 +32,13 @@ import numpy as np
 
 from app.clock import Clock, wall_clock
 from app.errors import PredictError
-from app.market.bars import COLUMNS, Bars, Span, no_bars
-from app.market.calendar import Calendar, day_of_ms, midnight_ms, ny_day
+from app.market.bars import COLUMNS, Bars, Span, no_bars, to_ms
+from app.market.calendar import ONE_DAY, OPEN, Calendar, day_of_ms, midnight_ms, ny, ny_day
 from app.market.polygon import NANOSECONDS_IN_MS, Reply, Transport
 from app.market.wire import AGGREGATES, SNAPSHOT, Feed
 
 CONTROL = "/_fault"
+UPCOMING = "/v1/marketstatus/upcoming"
 SOME = 5
 """Of broken rows there is one in so many."""
 
@@ -634,6 +636,38 @@ def _with_failing_snapshot(reply: Reply, options: Options, call: Call) -> Reply:
     return Reply(500, None) if SNAPSHOT.fullmatch(call.path) else _without_daily_bar_of_today(reply, call)
 
 
+def _named_day(options: Options, call: Call) -> date:
+    """The day of the option `day`, as yyyymmdd; the provider's running day if that is 0."""
+    number = int(options["day"])
+    return date(number // 10_000, number // 100 % 100, number % 100) if number else day_of_ms(call.day_ms)
+
+
+def _with_announcement(reply: Reply, day: date, hours: Row) -> Reply:
+    """The list of holidays with one more, in its place."""
+    added = [{"date": day.isoformat(), "exchange": name, "name": "Special", **hours} for name in ("NYSE", "NASDAQ")]
+    return reply._replace(body=sorted([*reply.body, *added], key=lambda row: row["date"]))
+
+
+def _with_closure(reply: Reply, options: Options, call: Call) -> Reply:
+    day = _named_day(options, call)
+    if call.path == UPCOMING and day_of_ms(call.day_ms) <= day:
+        return _with_announcement(reply, day, {"status": "closed"})
+    traded = AGGREGATES.fullmatch(call.path) is not None
+    return _kept_rows(reply, lambda row: day_of_ms(row["t"]) != day) if traded else reply
+
+
+def _with_early_close(reply: Reply, options: Options, call: Call) -> Reply:
+    day = _named_day(options, call)
+    first, last = (ny(day, at).astimezone(UTC) for at in (OPEN, clock_time(int(options["hour"]))))
+    if call.path == UPCOMING and day_of_ms(call.day_ms) <= day:
+        hours = {"status": "early-close", "open": first.isoformat(), "close": last.isoformat()}
+        return _with_announcement(reply, day, hours)
+    if AGGREGATES.fullmatch(call.path) is None:
+        return reply
+    first_ms, end_ms = to_ms(last), midnight_ms(day + ONE_DAY)
+    return _kept_rows(reply, lambda row: not first_ms <= row["t"] < end_ms)
+
+
 BAD_GATEWAY = Answer(502, b"<html><body><h1>502 Bad Gateway</h1></body></html>", (("Content-Type", "text/html"),))
 FAULTS: Mapping[str, Fault] = {
     "401": Fault("the key is not known", change=_always(answered(UNKNOWN_KEY))),
@@ -668,6 +702,14 @@ FAULTS: Mapping[str, Fault] = {
         bend=_with_old_snapshot,
     ),
     "snapshot-500": Fault("today has no daily bar, and snapshots fail", bend=_with_failing_snapshot),
+    "unscheduled-closure": Fault(
+        "a day (yyyymmdd; 0: today) is announced as closed and has no bars", {"day": 0.0}, bend=_with_closure
+    ),
+    "early-close": Fault(
+        "an early close of a day (yyyymmdd; 0: today) is announced, and its bars end then",
+        {"day": 0.0, "hour": 13.0},
+        bend=_with_early_close,
+    ),
     "split": Fault(
         "prices before a moment (ms) divided by a factor", {"factor": 2.0, "before": 2.0**62}, edit=_of_rows(_split)
     ),

@@ -6,15 +6,16 @@ import logging
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.factory import build
 from app.market.bars import to_ms
 from tests.provider.world import KEY, TICKERS, World, world
-from tests.support import new_york
+from tests.support import CALENDAR, new_york, settings
 
 PAST = "/replay?date=2025-02-26&time=12:00"
 MINUTE = 60.0
@@ -378,3 +379,86 @@ def test_bars_stamped_in_the_future_are_left_out_and_the_others_served(
             answers.append((found.directions(), found.get("/mtf")[1]))
     assert answers[0] == answers[1]
     assert "bars_rejected" in caplog.text
+
+
+def announced_calls(found: World) -> int:
+    return sum(call.path == "/v1/marketstatus/upcoming" for call in found.provider.calls)
+
+
+def test_an_announced_closure_is_closed_and_no_hole_in_the_days_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gave NO_TRADE for 21 sessions. The next start without network knows it too."""
+    with world(tmp_path, monkeypatch, "2025-03-11 15:58:07") as found:
+        found.provider.misbehave("unscheduled-closure", day=20250312)
+        found.directions()
+        found.run(1)
+        assert {"day": "2025-03-12", "close": None} in found.get("/health")[1]["operations"]["calendar"]["upcoming"]
+        found.clock.set("2025-03-12 11:00:00")
+        found.run(1, ask=found.directions)
+        board = found.directions()
+        assert not board["market_open"]
+        assert board["reason"]
+        assert {entry["reason_code"] for entry in entries(board)} == {"MARKET_CLOSED"}
+        for day in (13, 14):
+            found.clock.set(f"2025-03-{day} 10:01:00")
+            found.directions()
+            found.run(2, ask=found.directions)
+            board = found.directions()
+            assert all(entry["locked"] for entry in entries(board)), [e["reason"] for e in entries(board)]
+            replayed = found.get(f"/replay?date=2025-03-{day}&time=10:02")[1]["tickers"]
+            assert [replayed[t]["v6"]["probability_a"] for t in TICKERS] == [e["probability"] for e in entries(board)]
+        assert announced_calls(found) == 4, "one call a day"
+        found.provider.misbehave("reset")
+        known = {"polygon_base_url": found.provider.address, "polygon_api_key": KEY, "data_dir": tmp_path}
+        again = build(settings(**known), clock=found.clock, timer=found.timer.timer)
+        assert again.calendar.session(date(2025, 3, 12)) is None, "a start without network"
+        assert again.pipeline.board(TICKERS, found.clock.at).tickers["SPY"].decision is not None
+        again.close()
+
+
+def test_an_announced_early_close_ends_the_day_and_withdraws_no_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A SHORT stayed locked until 16:00."""
+    with world(tmp_path, monkeypatch, "2025-03-11 07:50:07") as found:
+        found.run(1)
+        assert found.core.calendar.session(date(2025, 3, 11)) == CALENDAR.session(date(2025, 3, 11))
+        found.clock.set("2025-03-11 12:01:07")
+        found.provider.misbehave("500", only="marketstatus")
+        found.run(1, ask=found.directions)
+        locked = entries(found.directions())
+        found.provider.misbehave("early-close", day=20250311)
+        found.timer.forward(900)
+        found.run(1, ask=found.directions)
+        board = found.directions()
+        assert board["market_open"]
+        assert {"day": "2025-03-11", "close": "13:00"} in found.get("/health")[1]["operations"]["calendar"]["upcoming"]
+        for was, entry in zip(locked, entries(board), strict=True):
+            assert entry["locked"]
+            assert (entry["action"], entry["probability"]) == (was["action"], was["probability"]), "the lock stands"
+        found.clock.set("2025-03-11 13:00:00")
+        assert not found.directions()["market_open"]
+        found.run(2, ask=found.directions)
+        assert {entry["reason_code"] for entry in entries(found.directions())} == {"MARKET_CLOSED"}
+        replayed = found.get("/replay?date=2025-03-11&time=13:01")[1]
+        assert replayed["market_open"] is False
+        assert found.core.store.get("SPY", date(2025, 3, 11), 13) is None
+
+
+def test_an_early_close_that_is_announced_when_it_has_passed_withdraws_no_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world(tmp_path, monkeypatch, "2025-03-11 07:50:07") as found:
+        found.run(1)
+        found.clock.set("2025-03-11 13:01:00")
+        found.provider.misbehave("500", only="marketstatus")
+        found.run(1, ask=found.directions)
+        kept = found.core.store.get("SPY", date(2025, 3, 11), 13)
+        assert kept is not None
+        found.provider.misbehave("early-close", day=20250311)
+        found.clock.set("2025-03-11 13:20:00")
+        found.timer.forward(900)
+        found.run(1, ask=found.directions)
+        assert {entry["reason_code"] for entry in entries(found.directions())} == {"MARKET_CLOSED"}
+        assert found.core.store.get("SPY", date(2025, 3, 11), 13) == kept

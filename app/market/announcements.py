@@ -1,0 +1,310 @@
+"""Closures and early closes that the provider announces: read, judged, kept on disk, and put into the calendar (policy.md 1).
+
+The provider is believed for the future, within bounds: nonsense is refused and counted, and an answer that announces more
+closures than can be right changes nothing. What was announced stays known when its day has passed, since history needs it.
+All processes on one folder ask once a day together; a failure keeps what is known and is tried again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from app.clock import Timer
+from app.errors import PredictError, Unavailable, Upstream
+from app.market.budget import MEMORY, Priority, errand
+from app.market.calendar import (
+    CLOSE,
+    NY,
+    ONE_DAY,
+    OPEN,
+    Calendar,
+    Overrides,
+    differs_from_rules,
+    is_usable_override,
+    ny_day,
+)
+from app.market.polygon import Polygon
+from app.sqlite import Database
+from app.stages import SILENT, Stages
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS announced (day TEXT PRIMARY KEY, close TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS checks (id INTEGER PRIMARY KEY CHECK (id = 1), tried REAL NOT NULL, day TEXT NOT NULL)
+"""
+EXCHANGES = frozenset({"NYSE", "NASDAQ"})
+MOST_ROWS = 500
+FARTHEST = timedelta(days=730)
+MOST_UNSCHEDULED = 7
+"""Days from a MONTH ago on that may differ from the rules. The longest unscheduled closure since 1933 had four days (2001)."""
+
+MONTH = timedelta(days=30)
+AGAIN_AFTER_S = 900.0
+"""Real seconds between two tries while the provider fails."""
+
+ASKED_FROM = timedelta(hours=8)
+PATIENCE_S = 90.0
+REASONS = ("shape", "date", "past", "far", "weekend", "status", "hours")
+T = TypeVar("T")
+
+
+class Refused(ValueError):
+    """A row that cannot be right; the message is one of REASONS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """The usable rows of an answer: the close by day, None for a day without trading; and how many were refused, by reason."""
+
+    days: Overrides
+    refused: Counter[str]
+
+
+def read_announcements(rows: Iterable[Any], today: date) -> Announced:
+    """The rows of NYSE and NASDAQ from `today` on. Where two differ about a day, the shorter day holds."""
+    days: dict[date, time | None] = {}
+    refused: Counter[str] = Counter()
+    for row in rows:
+        try:
+            if _is_of_the_exchanges(row):
+                day, close = _read(row, today)
+                days[day] = _shorter(days[day], close) if day in days else close
+        except Refused as exc:
+            refused[str(exc)] += 1
+    return Announced(days, refused)
+
+
+def _is_of_the_exchanges(row: Any) -> bool:
+    if not isinstance(row, dict):
+        raise Refused("shape")
+    return row.get("exchange") in EXCHANGES if isinstance(row.get("exchange"), str) else False
+
+
+def _read(row: Mapping[str, Any], today: date) -> tuple[date, time | None]:
+    try:
+        day = date.fromisoformat(str(row.get("date")))
+    except ValueError:
+        raise Refused("date") from None
+    if day < today:
+        raise Refused("past")
+    if day > today + FARTHEST:
+        raise Refused("far")
+    if day.weekday() >= 5:
+        raise Refused("weekend")
+    if row.get("status") not in ("closed", "early-close"):
+        raise Refused("status")
+    return day, None if row["status"] == "closed" else _early_close(row, day)
+
+
+def _early_close(row: Mapping[str, Any], day: date) -> time:
+    """The New York time of an early close of a session that opens as usual."""
+    opens, closes = (_moment(row.get(name)) for name in ("open", "close"))
+    if closes is None or closes.date() != day or closes.time() >= CLOSE or not is_usable_override(day, closes.time()):
+        raise Refused("hours")
+    if opens is not None and (opens.date(), opens.time()) != (day, OPEN):
+        raise Refused("hours")
+    return closes.time()
+
+
+def _moment(value: Any) -> datetime | None:
+    """A UTC moment as New York time; None if there is none. Raises Refused for one that cannot be read."""
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(str(value))
+        if moment.tzinfo is None:
+            raise Refused("hours")
+        return moment.astimezone(NY)
+    except (ValueError, OverflowError):
+        raise Refused("hours") from None
+
+
+def _shorter(one: time | None, other: time | None) -> time | None:
+    return None if one is None or other is None else min(one, other)
+
+
+def merged(known: Overrides, found: Announced, today: date) -> Overrides:
+    """What is known after an answer: days up to today stay unless they are announced anew; a later one that the answer
+    reaches beyond and no longer has was withdrawn. Raises Upstream for an answer that cannot be right."""
+    if not found.days:
+        raise Upstream("the provider's list of holidays has no usable row")
+    unscheduled = {day: close for day, close in found.days.items() if differs_from_rules(day, close)}
+    last = max(found.days)
+    kept = {d: close for d, close in known.items() if d not in found.days and (d <= today or d > last)}
+    if len(unscheduled) + sum(day >= today - MONTH for day in kept) > MOST_UNSCHEDULED:
+        raise Upstream("the provider announces more unscheduled closures than can be right")
+    return {**kept, **unscheduled}
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarStatus:
+    """What `/health` shows: the day of asking of the last good answer, why the last try failed, how many of its
+    rows were refused, and the next days whose hours differ from an ordinary weekday's."""
+
+    checked: str | None
+    error: str | None
+    refused_rows: int
+    upcoming: list[dict[str, str | None]]
+
+
+class Announcements:
+    """Keeps the calendar to what is announced. `named`: what the operator names; it wins over the provider. `path`: the file
+    that the processes share; without a disk what is known stays in memory."""
+
+    def __init__(
+        self,
+        path: Path,
+        calendar: Calendar,
+        named: Overrides,
+        timer: Timer,
+        notice: Callable[..., None],
+        stages: Stages = SILENT,
+    ) -> None:
+        self._calendar, self._named, self._timer = calendar, dict(named), timer
+        self._notice, self._stages = notice, stages
+        self._announced: Overrides = {}
+        self._checked: date | None = None
+        self._error: str | None = None
+        self._refused = 0
+        try:
+            self._db = Database(path, SCHEMA, stages=stages)
+        except Unavailable as exc:
+            self._db = self._in_memory(exc)
+        self.load()
+
+    def load(self) -> None:
+        """Take over what is kept, whichever process learned it."""
+        self._announced, self._checked = self._kept(_read_all)
+        self._apply()
+
+    def is_due(self, at: datetime) -> bool:
+        """Whether nobody has a good answer of the day of asking."""
+        return self._checked != _asking_day(at)
+
+    def refresh(self, polygon: Polygon, at: datetime) -> None:
+        """Ask the provider unless another process did today or tries now. Raises what the client raises; what is known
+        stays."""
+        now = self._timer.epoch()
+        if not self._kept(lambda db: _claim(db, _asking_day(at), now)):
+            return
+        try:
+            with errand(Priority.MINUTES, PATIENCE_S, self._timer):
+                rows = polygon.upcoming_closures()
+            self._learn(rows, at)
+        except PredictError as exc:
+            self._error = exc.message
+            raise
+        self._error = None
+
+    def status(self, today: date) -> CalendarStatus:
+        """The state of the calendar on `today`."""
+        checked = None if self._checked is None else self._checked.isoformat()
+        return CalendarStatus(checked, self._error, self._refused, upcoming(self._calendar, today))
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _learn(self, rows: list[Any], at: datetime) -> None:
+        if len(rows) > MOST_ROWS:
+            raise Upstream("the provider's list of holidays is too long")
+        found = read_announcements(rows, ny_day(at))
+        self._refused = found.refused.total()
+        for reason in found.refused.elements():
+            self._notice("announcement_refused", reason=reason)
+        self._announced, self._checked = merged(self._announced, found, ny_day(at)), _asking_day(at)
+        self._kept(lambda db: _write_all(db, self._announced, self._checked))
+        self._apply()
+
+    def _apply(self) -> None:
+        """Swap the calendar's overrides if they are others than before."""
+        before, now = self._calendar.overrides, {**self._announced, **self._named}
+        if before == now:
+            return
+        self._calendar.override(now)
+        changed = sorted(day for day in {*before, *now} if before.get(day, day) != now.get(day, day))
+        shown = " ".join(f"{day}={_shown(now[day]) if day in now else 'by-rule'}" for day in changed[:MOST_UNSCHEDULED])
+        self._notice("calendar_changed", days=shown)
+
+    def _kept(self, work: Callable[[Database], T]) -> T:
+        """`work` on the file; from the moment on when the disk fails, on a copy in memory."""
+        try:
+            return work(self._db)
+        except Unavailable as exc:
+            self._db = self._in_memory(exc)
+            return work(self._db)
+
+    def _in_memory(self, why: Unavailable) -> Database:
+        self._notice("calendar_in_memory", error=why.message)
+        db = Database(MEMORY, SCHEMA, stages=self._stages)
+        _write_all(db, self._announced, self._checked)
+        return db
+
+
+def _asking_day(at: datetime) -> date:
+    """The day of asking, which begins at 08:00 New York: what is announced over night is known before the open."""
+    return ny_day(at - ASKED_FROM)
+
+
+def upcoming(calendar: Calendar, today: date) -> list[dict[str, str | None]]:
+    """The weekdays of the next three months that are closed or close early; `close` is New York time, None for a closed day."""
+    days = (today + number * ONE_DAY for number in range(92))
+    sessions = [(day, calendar.session(day)) for day in days if day.weekday() < 5]
+    return [
+        {"day": day.isoformat(), "close": None if session is None else session.close.astimezone(NY).strftime("%H:%M")}
+        for day, session in sessions
+        if session is None or session.is_short
+    ]
+
+
+def _shown(close: time | None) -> str:
+    return "closed" if close is None else close.strftime("%H:%M")
+
+
+def _claim(db: Database, today: date, now: float) -> bool:
+    """Whether this process is to ask now. A time of a try that lies in the future is a clock's that was set back."""
+    with db.transaction():
+        row = next(iter(db.rows("SELECT tried, day FROM checks")), None)
+        if row is not None and (row[1] == today.isoformat() or 0 <= now - row[0] < AGAIN_AFTER_S):
+            return False
+        db.write("INSERT OR REPLACE INTO checks VALUES (1, ?, ?)", (now, "" if row is None else row[1]))
+    return True
+
+
+def _write_all(db: Database, days: Overrides, checked: date | None) -> None:
+    rows = [(day.isoformat(), "" if close is None else close.isoformat()) for day, close in days.items()]
+    with db.transaction():
+        db.write("DELETE FROM announced")
+        db.write_many("INSERT INTO announced VALUES (?, ?)", rows)
+        day = "" if checked is None else checked.isoformat()
+        db.write(
+            "INSERT INTO checks VALUES (1, 0, ?) ON CONFLICT (id) DO UPDATE SET tried = 0, day = excluded.day", (day,)
+        )
+
+
+def _read_all(db: Database) -> tuple[Overrides, date | None]:
+    """What is kept; a row that cannot be used is left out."""
+    days: dict[date, time | None] = {}
+    for text, close in db.rows("SELECT day, close FROM announced"):
+        day, at = _day(text), _time(close)
+        if day is not None and (at is not None or not close) and is_usable_override(day, at):
+            days[day] = at
+    checks = db.rows("SELECT day FROM checks")
+    return days, _day(checks[0][0]) if checks else None
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _time(text: str) -> time | None:
+    try:
+        return time.fromisoformat(text)
+    except ValueError:
+        return None

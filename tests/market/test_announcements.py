@@ -1,0 +1,239 @@
+"""Announced closures: believed within bounds, asked for once a day, and kept (policy.md 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import Upstream
+from app.market.announcements import AGAIN_AFTER_S, MOST_ROWS, MOST_UNSCHEDULED, Announcements, read_announcements
+from app.market.calendar import Calendar, Overrides, ny
+from app.market.polygon import Polygon, Reply
+from tests.support import FakeTimer
+
+TODAY = date(2026, 3, 10)
+CHRISTMAS = {"date": "2026-12-25", "exchange": "NYSE", "name": "Christmas", "status": "closed"}
+
+
+def closed(day: str, **values: Any) -> dict[str, Any]:
+    return {"date": day, "exchange": "NYSE", "name": "Special", "status": "closed", **values}
+
+
+def early(day: str, close: Any, **values: Any) -> dict[str, Any]:
+    return closed(day, status="early-close", close=close, **values)
+
+
+class Provider:
+    """Answers with these rows, or fails."""
+
+    def __init__(self, *rows: Any) -> None:
+        self.reply, self.calls = Reply(200, [CHRISTMAS, *rows]), 0
+
+    def __call__(self, path: str, params: Mapping[str, str]) -> Reply:
+        assert path == "/v1/marketstatus/upcoming"
+        self.calls += 1
+        return self.reply
+
+    def say(self, *rows: Any) -> None:
+        self.reply = Reply(200, [CHRISTMAS, *rows])
+
+
+class Process:
+    """One process's calendar on a shared folder."""
+
+    def __init__(self, folder: Path, timer: FakeTimer, provider: Provider, named: Overrides | None = None) -> None:
+        self.calendar, self.heard, self._provider = Calendar(), list[str](), provider
+        notice: Callable[..., None] = lambda event, **fields: self.heard.append(event)  # noqa: E731
+        self.known = Announcements(folder / "calendar.sqlite3", self.calendar, named or {}, timer.timer, notice)
+
+    def refresh(self, today: date = TODAY) -> None:
+        self.known.refresh(Polygon(self._provider, self.calendar), ny(today, time(9)))
+
+    def close_of(self, day: str) -> time | None:
+        session = self.calendar.session(date.fromisoformat(day))
+        return None if session is None else session.close.time()
+
+
+@pytest.fixture
+def timer() -> FakeTimer:
+    return FakeTimer()
+
+
+@pytest.fixture
+def start(tmp_path: Path, timer: FakeTimer) -> Callable[..., Process]:
+    return lambda provider, **values: Process(tmp_path, timer, provider, **values)
+
+
+def test_an_announced_closure_and_an_early_close_are_in_the_calendar_at_once(start: Callable[..., Process]) -> None:
+    process = start(Provider(closed("2026-03-12"), early("2026-03-13", "2026-03-13T17:00:00.000Z")))
+    before = process.calendar.days_before(date(2026, 3, 17), 3)
+    process.refresh()
+    assert process.close_of("2026-03-12") is None
+    assert process.close_of("2026-03-13") == time(13)
+    assert process.calendar.days_before(date(2026, 3, 17), 3) != before, "what is derived from sessions follows"
+    assert "calendar_changed" in process.heard
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("closed", "shape"),
+        (closed("soon"), "date"),
+        (closed("2026-03-09"), "past"),
+        (closed("9999-12-31"), "far"),
+        (closed("2026-03-14"), "weekend"),
+        (closed("2026-03-12", status="lunch"), "status"),
+        (early("2026-03-12", None), "hours"),
+        (early("2026-03-12", "noon"), "hours"),
+        (early("2026-03-12", "2026-03-12T13:00:00"), "hours"),
+        (early("2026-03-12", "2026-03-12T13:29:00Z"), "hours"),
+        (early("2026-03-12", "2026-03-12T20:00:00Z"), "hours"),
+        (early("2026-03-12", "2026-03-13T17:00:00Z"), "hours"),
+        (early("2026-03-12", "2026-03-12T17:00:30Z"), "hours"),
+        (early("2026-03-12", "0001-01-01T00:00:00+14:00"), "hours"),
+        (early("2026-03-12", "2026-03-12T17:00:00Z", open="2026-03-12T17:30:00Z"), "hours"),
+    ],
+)
+def test_a_row_that_cannot_be_right_is_refused_and_counted(
+    start: Callable[..., Process], row: Any, reason: str
+) -> None:
+    assert read_announcements([row], TODAY).refused == {reason: 1}
+    process = start(Provider(row))
+    process.refresh()
+    assert process.calendar.overrides == {}
+    assert process.known.status(TODAY).refused_rows == 1
+    assert "announcement_refused" in process.heard
+
+
+def test_other_exchanges_are_not_asked(start: Callable[..., Process]) -> None:
+    process = start(Provider(closed("2026-03-12", exchange="OTC"), closed("2026-03-13", exchange=None)))
+    process.refresh()
+    assert process.calendar.overrides == {}
+    assert process.known.status(TODAY).refused_rows == 0
+
+
+def test_where_the_exchanges_differ_the_shorter_day_holds(start: Callable[..., Process]) -> None:
+    process = start(Provider(closed("2026-03-12", exchange="NASDAQ"), early("2026-03-12", "2026-03-12T17:00:00Z")))
+    process.refresh()
+    assert process.close_of("2026-03-12") is None
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [closed(str(TODAY + timedelta(days=n))) for n in range(365)],
+        [closed("2026-03-12")] * (MOST_ROWS + 1),
+        "closed",
+        {"status": "OK"},
+        None,
+        [],
+        [closed("2020-01-01")],
+    ],
+    ids=["every day", "too many rows", "text", "an object", "nothing", "no row", "no usable row"],
+)
+def test_an_answer_that_cannot_be_right_changes_nothing(start: Callable[..., Process], rows: Any) -> None:
+    provider = Provider(closed("2026-03-12"))
+    process = start(provider)
+    process.refresh()
+    provider.reply = Reply(200, rows)
+    with pytest.raises(Upstream):
+        process.refresh(TODAY + timedelta(days=1))
+    assert process.calendar.overrides == {date(2026, 3, 12): None}
+    assert process.known.status(TODAY).error
+
+
+def test_a_closure_a_day_for_ever_is_believed_for_a_week_and_a_half(
+    start: Callable[..., Process], timer: FakeTimer
+) -> None:
+    provider = Provider()
+    process, day = start(provider), TODAY
+    for _ in range(20):
+        provider.say(closed(str(day)))
+        timer.forward(86_400)
+        try:
+            process.refresh(day)
+        except Upstream:
+            break
+        day = process.calendar.previous_trading_day(day) and next(Calendar().days_after(day))
+    assert len(process.calendar.overrides) == MOST_UNSCHEDULED
+
+
+def test_processes_on_one_folder_ask_once_a_day_together(start: Callable[..., Process], timer: FakeTimer) -> None:
+    provider = Provider(closed("2026-03-12"))
+    processes = [start(provider) for _ in range(3)]
+    for _ in range(5):
+        for process in processes:
+            process.refresh()
+            process.known.load()
+        timer.forward(3600)
+    assert provider.calls == 1
+    assert [process.close_of("2026-03-12") for process in processes] == [None] * 3
+    assert not any(process.known.is_due(ny(TODAY, time(20))) for process in processes)
+    processes[0].refresh(TODAY + timedelta(days=1))
+    assert provider.calls == 2
+    assert processes[1].known.is_due(ny(TODAY + timedelta(days=2), time(8)))
+    assert not processes[0].known.is_due(ny(TODAY + timedelta(days=2), time(7))), "the day of asking begins at 08:00"
+
+
+def test_a_failure_keeps_what_is_known_and_is_tried_again_after_a_while(
+    start: Callable[..., Process], timer: FakeTimer
+) -> None:
+    provider = Provider(closed("2026-03-12"))
+    process, tomorrow = start(provider), TODAY + timedelta(days=1)
+    process.refresh()
+    timer.forward(86_400)
+    provider.reply = Reply(500, None)
+    for _ in range(3):
+        with pytest.raises(Upstream):
+            process.refresh(tomorrow)
+        process.refresh(tomorrow)
+        timer.forward(AGAIN_AFTER_S)
+    assert provider.calls == 4
+    assert process.close_of("2026-03-12") is None
+    provider.say()
+    process.refresh(tomorrow)
+    assert process.known.status(tomorrow).error is None
+
+
+def test_the_next_start_without_network_knows_it_and_so_does_history(start: Callable[..., Process]) -> None:
+    start(Provider(closed("2026-03-12"), early("2026-03-13", "2026-03-13T17:00:00Z"))).refresh()
+    again = start(Provider())
+    assert again.close_of("2026-03-12") is None
+    assert again.close_of("2026-03-13") == time(13)
+    again.refresh(date(2026, 4, 1))
+    assert again.close_of("2026-03-12") is None, "its day has passed"
+
+
+def test_a_later_closure_that_is_no_longer_announced_was_withdrawn_and_todays_stays(
+    start: Callable[..., Process], timer: FakeTimer
+) -> None:
+    provider = Provider(closed("2026-03-12"), closed("2026-03-11"))
+    process = start(provider)
+    process.refresh()
+    provider.say()
+    process.refresh(date(2026, 3, 11))
+    assert process.close_of("2026-03-11") is None
+    assert process.close_of("2026-03-12") == time(16)
+
+
+def test_what_the_operator_names_wins(start: Callable[..., Process]) -> None:
+    process = start(Provider(closed("2026-03-12")), named={date(2026, 3, 12): time(13), date(2026, 1, 9): None})
+    process.refresh()
+    assert process.close_of("2026-03-12") == time(13)
+    assert process.close_of("2026-01-09") is None
+
+
+@pytest.mark.parametrize("content", ["no database", None], ids=["broken file", "a folder in its place"])
+def test_a_file_that_cannot_be_used_leaves_what_is_announced_in_memory(
+    start: Callable[..., Process], tmp_path: Path, content: str | None
+) -> None:
+    path = tmp_path / "calendar.sqlite3"
+    path.mkdir() if content is None else path.write_text(content * 100)
+    process = start(Provider(closed("2026-03-12")))
+    process.refresh()
+    assert process.close_of("2026-03-12") is None
+    assert "calendar_in_memory" in process.heard
