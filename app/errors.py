@@ -18,6 +18,8 @@ PredictError
 
 from __future__ import annotations
 
+from datetime import date
+
 
 class PredictError(Exception):
     """Root of the tree. `code` is one of the contract's error codes (v1-contract.md 3.3). `message` may be shown to a client:
@@ -96,9 +98,16 @@ class Upstream(TryLater):
 
 
 class NotEntitled(PredictError):
-    """Polygon's plan has no such data. Permanent: asking again does not help."""
+    """Polygon's plan has no such data. Permanent: asking again does not help. `since`: the first day of the plan's history,
+    if the day asked for lies before it."""
 
     code = "DATA_FETCH_ERROR"
+
+    def __init__(
+        self, message: str, *, code: str | None = None, detail: str | None = None, since: date | None = None
+    ) -> None:
+        super().__init__(message, code=code, detail=detail)
+        self.since = since
 
 
 class Unavailable(PredictError):

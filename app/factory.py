@@ -191,9 +191,11 @@ def _recorded(settings: Settings, calendar: Calendar, clock: Clock | None) -> Ma
     except Unavailable as exc:
         log.warning("%s", exc.detail)
         clock = clock or wall_clock
-        return Market(Wire(NoFeed(), calendar, clock), clock, plan, "recorded-none", ["no_recorded_bars"])
+        nothing = replace(plan, has_bars=False)
+        return Market(Wire(NoFeed(), calendar, clock), clock, nothing, "recorded-none", ["no_recorded_bars"])
     clock = clock or _recorded_clock(settings, settings.clock or recorded.default_start(SUPPORTED))
-    degraded = [] if recorded.series() else ["no_recorded_bars"]
+    plan = replace(plan, has_bars=bool(recorded.series()))
+    degraded = [] if plan.has_bars else ["no_recorded_bars"]
     name = f"recorded-{recorded.data_hash()[:12]}"
     speed = 1.0 if clock is wall_clock else settings.clock_speed
     return Market(Wire(recorded, calendar, clock), clock, plan, name, degraded, speed=speed)

@@ -22,7 +22,15 @@ from app.market.inception import first_day_of, has_begun
 from app.market.plan import Plan
 from app.market.source import FETCH, Known, MissingOpen, Source
 from app.model.artefact import ModelSet
-from app.model.features import LATE_FROM, MIN_DAYS, decision_hours, decision_moment, price_11am_of, v6_features
+from app.model.features import (
+    LATE_FROM,
+    MIN_DAYS,
+    Features,
+    decision_hours,
+    decision_moment,
+    price_11am_of,
+    v6_features,
+)
 from app.model.v6 import V6Model
 from app.signals.daily import DailySignal, Vix, daily_signal, vix
 from app.signals.lock import decision_hour, previous_hour, still_stands, validity
@@ -346,7 +354,7 @@ class Pipeline:
         intraday = self._source.intraday(ticker, at).bars
         before = self._calendar.days_before(session.day, MIN_DAYS)
         with self._stages("compute-v6", ticker=ticker, hour=hour, source=self.plan.source) as stage:
-            found = v6_features(session, hour, intraday, daily, official, before)
+            found = _features(session, hour, intraday, daily, official, before)
             model = self._model(ticker)
             stage.set(model=model.model_id)
             prediction = model.predict(hour, found)
@@ -618,6 +626,19 @@ class Pipeline:
         hours = [h for h in decision_hours(session) if h >= LATE_FROM and decision_moment(session, h) <= at]
         kept = (self.store.get(ticker, session.day, hour) for hour in hours)
         return next((decision.price_11am for decision in kept if decision is not None), None)
+
+
+def _features(
+    session: Session, hour: int, intraday: Bars, daily: Bars, official: float, days: Sequence[date]
+) -> Features:
+    """`v6_features`; the names of features without a value are for the log."""
+    try:
+        return v6_features(session, hour, intraday, daily, official, days)
+    except Unavailable as exc:
+        if exc.part != "models":
+            raise
+        said = "the model cannot be computed from these bars"
+        raise Unavailable(said, part=exc.part, code=exc.code, detail=f"{said}: {exc.detail}") from None
 
 
 def _known_of(tickers: Sequence[str]) -> list[str]:

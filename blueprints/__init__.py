@@ -12,7 +12,7 @@ from blueprints.services import Services
 from blueprints.v1 import routes as v1
 
 PROBES: Final = frozenset({"/livez", "/readyz"})
-NEUTRAL: Final = PROBES | {"/versions", "/metrics"}
+NEUTRAL: Final = PROBES | {"/", "/versions", "/metrics"}
 """Paths that belong to no version."""
 
 OPERATIONS: Final = frozenset({"/metrics"})

@@ -29,6 +29,7 @@ from app.errors import (
     Unavailable,
 )
 from app.signals.policy import SUPPORTED
+from blueprints.index import nothing_at
 from blueprints.services import exchange
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,18 @@ HTTP_CODES = {
     415: "UNSUPPORTED_MEDIA_TYPE",
     429: "TOO_MANY_REQUESTS",
 }
+HTTP_TEXTS = {
+    400: "the request cannot be understood",
+    405: "this method cannot be used here",
+    413: "the body is too large",
+    415: "the body must be JSON",
+    429: "too many requests; try again later",
+    500: "something went wrong on this server",
+    502: "the market-data provider did not answer as it should",
+    503: "this cannot be served now; try again later",
+}
+"""What the framework's own errors say here."""
+
 HANDED_ON = ("Allow", "Retry-After")
 MAX_INSTANCE = 200
 Headers = list[tuple[str, str]]
@@ -111,7 +124,7 @@ def explain(exc: Exception, asked: Asked) -> Answer:
 
 def _told(exc: Exception, asked: Asked) -> _Told:
     if isinstance(exc, HTTPException):
-        return _http(exc)
+        return _http(exc, asked)
     status = next((status for kind, status in STATUS if isinstance(exc, kind)), None)
     if status is None or not isinstance(exc, PredictError):
         log.error("unforeseen fault in request %s", asked.id, exc_info=exc)
@@ -127,12 +140,15 @@ def _advice(exc: PredictError) -> Headers:
     return [("WWW-Authenticate", 'Bearer realm="predict"')] if isinstance(exc, Unauthorized) else []
 
 
-def _http(exc: HTTPException) -> _Told:
+def _http(exc: HTTPException, asked: Asked) -> _Told:
     if isinstance(exc, ClientDisconnected):
         return _Told(408, "The body did not arrive.", "REQUEST_TIMEOUT")
     status = exc.code or 500
     headers = tuple((name, value) for name, value in exc.get_headers() if name in HANDED_ON)
-    return _Told(status, exc.description or exc.name, _code(status), headers=headers)
+    text = nothing_at(asked.path) if status == 404 else HTTP_TEXTS.get(status) or f"{exc.name} ({status})"
+    if status == 405:
+        text = f"{text}: {dict(headers).get('Allow', 'none')} may be used"
+    return _Told(status, sentence(text), _code(status), headers=headers)
 
 
 def _code(status: int) -> str:

@@ -5,9 +5,31 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify, request
 
-from blueprints.services import services
+from blueprints.index import ABOUT, NAME, PATHS, page
+from blueprints.services import Services, services
 
 blueprint = Blueprint("ops", __name__)
+
+
+@blueprint.get("/")
+def index() -> Response:
+    """What this server is: JSON, or a short page for those who prefer HTML (RFC 9110 12.5.1)."""
+    served = services()
+    state = _state(served)
+    if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
+        response = Response(page(served.version, state), content_type="text/html; charset=utf-8")
+    else:
+        body = {"name": NAME, "version": served.version, "about": ABOUT, "state": state, "paths": dict(PATHS)}
+        response = jsonify(body)
+    response.vary.add("Accept")
+    return response
+
+
+def _state(served: Services) -> str:
+    """Which market this is and whether it is open, in a sentence."""
+    kind = {"demo": "a synthetic demo market", "recorded": "recorded bars", "polygon": "live market data"}
+    state = "open" if served.calendar.is_open(served.clock()) else "closed"
+    return f"It serves {kind[served.pipeline.plan.source]}; the market is {state}."
 
 
 @blueprint.get("/livez")

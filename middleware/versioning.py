@@ -96,8 +96,8 @@ class Versioning:
         another path in it than the layers do."""
         rest = path[len(prefix) :]
         odd = not path.startswith("/") or "//" in path
-        if odd or (prefix and (rest in self._neutral or _prefix(rest))):
-            raise NotFound(f"{path[:200]} is not there")
+        if odd or (prefix and ((rest or "/") in self._neutral or _prefix(rest))):
+            raise NotFound(f"there is nothing at {path[:200]}")
         return (rest or "/") if version == 1 else f"/v{version}{rest}"
 
     def _farewell(self, policy: Policy) -> Headers:

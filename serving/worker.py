@@ -39,8 +39,9 @@ LAST_SENDS_S: Final = 6
 GONE: Final = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ECONNABORTED, errno.EBADF, None})
 """A client that left, or was dropped."""
 
+GONE_WRONG = "something went wrong on this server"
 UNREADABLE: Final = {
-    LimitRequestLine: (414, "the address is too long"),
+    LimitRequestLine: (414, "the request line is too long"),
     LimitRequestHeaders: (431, "the headers are too large"),
     HeadTimeout: (408, "the request did not arrive in time"),
 }
@@ -153,7 +154,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         known = type(exc) in UNREADABLE or type(exc).__module__ == "gunicorn.http.errors"
         if isinstance(exc, HeadTimeout) and not exc.has_begun:
             return
-        status, reason = UNREADABLE.get(type(exc), (400, "this is not a request")) if known else (500, "it broke")
+        status, reason = UNREADABLE.get(type(exc), (400, "this is not an HTTP request")) if known else (500, GONE_WRONG)
         if known:
             self.log.info("unreadable request: %s", type(exc).__name__)
         elif not getattr(exc, "is_told", False):

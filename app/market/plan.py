@@ -21,13 +21,14 @@ MOST_AHEAD = timedelta(hours=1)
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What the data of this deployment is: its name in `data_status`, the series that signals read (ruling M6), how late
-    its bars are, and how long after its end a bar may still change (ruling T2)."""
+    its bars are, how long after its end a bar may still change (ruling T2), and whether there are any bars at all."""
 
     source: str
     signal_span: Span
     delay: timedelta = timedelta(0)
     settle: timedelta = timedelta(0)
     name: str | None = None
+    has_bars: bool = True
 
     @property
     def lateness(self) -> timedelta:

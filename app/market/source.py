@@ -639,7 +639,8 @@ class Source:
         if self._entitlement is None:
             return
         if day < self._entitlement.history_from:
-            raise NotEntitled(f"the plan's history begins on {self._entitlement.history_from}")
+            since = self._entitlement.history_from
+            raise NotEntitled(f"the plan's history begins on {since}", since=since)
         if span is not Span.DAY and day == ny_day(now) and not self._entitlement.today:
             raise NotEntitled("the plan has no bars of the running day")
 

@@ -321,8 +321,13 @@ def actionable(decisions: Sequence[Decision]) -> list[Decision]:
 
 
 def _reason(action: Action, session: SessionName, p: float, bucket: str, hour: int) -> str:
-    target = "closes above its open" if session == "early" else "closes above its 11:00 price"
-    chance = f"{p * 100:.1f}% that it {target}"
+    """In words. The percentage is the probability as it is emitted; a SHORT's is that of its own side."""
+    target = "above its open" if session == "early" else "above its 11:00 price"
+    shown = shown_active(p)
+    if action == "SHORT":
+        chance = f"{(1 - shown) * 100:.1f}% that it does not close {target}"
+    else:
+        chance = f"{shown * 100:.1f}% that it closes {target}"
     if action == "NO_TRADE":
         return f"Neutral at {hour}:00: {chance}, between the thresholds of 25% and 75%."
     return f"{action} since {hour}:00: {chance} ({bucket.replace('_', ' ')})."

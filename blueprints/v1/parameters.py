@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, time
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from flask import request
@@ -16,6 +17,7 @@ from app.signals.policy import SUPPORTED
 
 MAX_SYMBOLS = 50
 MAX_SYMBOL_LENGTH = 32
+MAX_PARAMETERS = 20
 HOURS = range(4, 21)
 REPLAY_USAGE = "/replay?date=YYYY-MM-DD&time=HH:MM&ticker=SPY or /replay?date=YYYY-MM-DD&hour=14&tickers=SPY,QQQ"
 
@@ -35,7 +37,7 @@ def tickers(args: Mapping[str, str]) -> Tickers:
     one = args.get("ticker", "").strip().upper()
     if one and one != "ALL":
         if one not in SUPPORTED:
-            raise BadRequest(f"{one[:MAX_SYMBOL_LENGTH]} is not supported", code="UNSUPPORTED_TICKER")
+            raise BadRequest(_unsupported(one), code="UNSUPPORTED_TICKER")
         return Tickers((one,), single=True)
     listed = (
         [symbol.strip().upper()[:MAX_SYMBOL_LENGTH] for symbol in args.get("tickers", "").split(",")] if not one else []
@@ -46,6 +48,21 @@ def tickers(args: Mapping[str, str]) -> Tickers:
     if len(symbols) > MAX_SYMBOLS:
         raise BadRequest(f"tickers takes at most {MAX_SYMBOLS} symbols", code="UNSUPPORTED_TICKER")
     return Tickers(symbols, single=False)
+
+
+def _unsupported(symbol: str) -> str:
+    text = f"{symbol[:MAX_SYMBOL_LENGTH]} is not supported"
+    near = get_close_matches(symbol[:MAX_SYMBOL_LENGTH], SUPPORTED, n=1)
+    return f"{text}. Perhaps {near[0]} is meant" if near else text
+
+
+def _missing(what: str, args: Mapping[str, str]) -> str:
+    """That a parameter is missing, and which of those given may be a misspelling of it."""
+    for name in list(args)[:MAX_PARAMETERS]:
+        near = get_close_matches(name.lower()[:MAX_SYMBOL_LENGTH], what.split(" or "), n=1)
+        if near and name != near[0]:
+            return f"{what} is missing: {name[:MAX_SYMBOL_LENGTH]} is no parameter, perhaps {near[0]} is meant"
+    return f"{what} is missing"
 
 
 class ReplayMoment(NamedTuple):
@@ -63,9 +80,9 @@ def replay_moment(args: Mapping[str, str], now: datetime, calendar: Calendar) ->
     Raises BadRequest, one error code per row of the contract's validation table.
     """
     if not args.get("date"):
-        raise BadRequest("date is missing", usage=REPLAY_USAGE)
+        raise BadRequest(_missing("date", args), usage=REPLAY_USAGE)
     if not args.get("time") and not args.get("hour"):
-        raise BadRequest("time or hour is missing", usage=REPLAY_USAGE)
+        raise BadRequest(_missing("time or hour", args), usage=REPLAY_USAGE)
     day = _day(args["date"], ny_day(now))
     moment = _time(args["time"]) if args.get("time") else _hour(args["hour"])
     session, asked = calendar.session(day) if day >= FIRST_DAY else None, ny(day, moment)

@@ -38,26 +38,47 @@ RPE_PHASES = {
 }
 
 
+GATES: Mapping[Gate, str] = {
+    Gate.MARKET_CLOSED: "the market is closed",
+    Gate.UNSUPPORTED_TICKER: "no supported ticker was asked for",
+    Gate.MISSING_DAILY_BAR: "the daily bar of today is not there",
+    Gate.MISSING_DAILY_OPEN: "the opening price of today is not known",
+    Gate.INSUFFICIENT_DATA: "there are not enough bars for a signal yet",
+    Gate.NO_MARKET_DATA: "there are no market data of this day",
+    Gate.DATA_FETCH_ERROR: "the market data cannot be fetched now",
+    Gate.RATE_LIMITED: "the data plan allows no more calls now",
+    Gate.MODEL_UNAVAILABLE: "a model is missing",
+}
+"""What stands before a signal, for the text about the whole board; a ticker's own `reason` says more."""
+
+NO_BARS = "No bars have been imported yet (python -m app import FILE). "
+
+
+def mark(plan: Plan) -> str:
+    """What every text begins with where the market is not the real one (ruling M1), and where it has no bars."""
+    return MARKS[plan.source] + ("" if plan.has_bars else NO_BARS)
+
+
 def closed(board: Board, plan: Plan) -> str:
     """Why there is no signal while the market is closed, with the regular hours."""
     opens = board.next_day_opens.astimezone(NY)
     when = f"{opens:%A, %b} {opens.day} at {_clock(opens)}"
-    return f"{MARKS[plan.source]}Market closed. Regular hours are 9:30 AM to 4:00 PM ET; next open {when}."
+    return f"{mark(plan)}Market closed. Regular hours are 9:30 AM to 4:00 PM ET; next open {when}."
 
 
 def reason(signal: TickerSignal, board: Board, plan: Plan) -> str:
     """What the ticker's answer rests on, in one or a few sentences."""
     if signal.gate is Gate.MARKET_CLOSED:
         return closed(board, plan)
-    return MARKS[plan.source] + " ".join([_said(signal, plan), *_caveats(signal, board, plan)])
+    return mark(plan) + " ".join([_said(signal, plan), *_caveats(signal, board, plan)])
 
 
 def replay_reason(signal: TickerSignal, at: datetime, plan: Plan) -> str:
     """What a replayed answer rests on."""
     if signal.gate is Gate.MARKET_CLOSED:
-        return f"{MARKS[plan.source]}The market was closed at {_clock(at)}."
+        return f"{mark(plan)}The market was closed at {_clock(at)}."
     caveats = [IN_SAMPLE] if signal.decision is not None and signal.decision.in_sample else []
-    return MARKS[plan.source] + " ".join([_said(signal, plan), *caveats])
+    return mark(plan) + " ".join([_said(signal, plan), *caveats])
 
 
 def no_market_data(ticker: str, day: date) -> str:
@@ -69,7 +90,9 @@ def no_market_data(ticker: str, day: date) -> str:
 def _said(signal: TickerSignal, plan: Plan) -> str:
     said = signal.detail if signal.decision is None else signal.decision.reason
     if isinstance(signal.cause, NotEntitled):
-        said = f"the data plan ({plan.name}) has no bars of this day: {said}"
+        since = signal.cause.since
+        said = f"the data plan ({plan.name}) has no bars of this day"
+        said += f": its history begins on {since}" if since is not None else ""
     return sentence(said)
 
 
@@ -94,31 +117,30 @@ def _caveats(signal: TickerSignal, board: Board, plan: Plan) -> list[str]:
 
 def recommendation(board: Board, plan: Plan) -> str:
     """The board in one text (policy.md 9)."""
-    mark = MARKS[plan.source]
     if not board.market_open:
         return closed(board, plan)
     decisions = [s.decision for s in board.tickers.values() if s.decision is not None]
     if decisions:
-        return mark + _board_text(decisions, board.best)
-    gates = sorted({s.gate.value for s in board.tickers.values() if s.gate is not None})
-    return f"{mark}No trade: {', '.join(gates) or 'no ticker asked for'}."
+        return mark(plan) + _board_text(decisions, board.best)
+    gates = {s.gate for s in board.tickers.values() if s.gate is not None}
+    words = "; ".join(text for gate, text in GATES.items() if gate in gates)
+    return f"{mark(plan)}No trade: {words or 'no ticker was asked for'}."
 
 
 def _board_text(decisions: Sequence[Decision], chosen: Decision | None) -> str:
     if chosen is None:
         return f"No trade: all neutral ({', '.join(f'{d.ticker}: {_percent(d)}' for d in decisions)})."
-    acting = ", ".join(f"{d.ticker} {d.action} {_percent(d)}" for d in decisions if d.action != "NO_TRADE")
+    acting = ", ".join(f"{d.ticker} {d.action} ({_chance(d)})" for d in decisions if d.action != "NO_TRADE")
     return f"{acting}. Best: {chosen.ticker}."
 
 
 def replay_recommendation(decisions: Sequence[Decision], chosen: Decision | None, market_open: bool, plan: Plan) -> str:
     """A replayed board in one text."""
-    mark = MARKS[plan.source]
     if not market_open:
-        return f"{mark}The market was closed."
+        return f"{mark(plan)}The market was closed."
     if not decisions:
-        return f"{mark}No trade: there was no signal."
-    return mark + _board_text(decisions, chosen)
+        return f"{mark(plan)}No trade: there was no signal."
+    return mark(plan) + _board_text(decisions, chosen)
 
 
 def allowed(found: Sequence[Mapping[str, object]]) -> str:
@@ -218,6 +240,12 @@ def _peak_line(model_set: ModelSet) -> str:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
+
+
+def _chance(decision: Decision) -> str:
+    """The truncated active probability (policy.md 9) with what it is the probability of."""
+    percent = int(decision.p_active * 100)
+    return f"{f'{percent}%' if percent else 'under 1%'} to close higher"
 
 
 def _percent(decision: Decision) -> str:

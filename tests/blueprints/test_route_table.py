@@ -12,6 +12,7 @@ Serve = Callable[..., Flask]
 GET = {"GET", "HEAD", "OPTIONS"}
 POST = {"POST", "OPTIONS"}
 ROUTES = {
+    "/": GET,
     "/trading_directions": GET,
     "/trading-directions": GET,
     "/mtf": GET,
@@ -63,7 +64,6 @@ def test_wrong_methods_are_405_json_that_names_the_right_ones(serve: Serve, path
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/mtf/",
         "/MTF",
         "/v3/mtf",

@@ -73,7 +73,7 @@ def signal_breakdown(found: Mapping[str, Breakdown | PredictError], at: datetime
     """5.1."""
 
     def shape(value: Breakdown) -> Json:
-        return _breakdown(value, texts.MARKS[plan.source])
+        return _breakdown(value, texts.mark(plan))
 
     return {**_dated(at), "tickers": {ticker: _each(value, shape) for ticker, value in found.items()}}
 

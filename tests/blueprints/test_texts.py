@@ -1,0 +1,264 @@
+"""Every text that a client may show, in every variant: a sentence that a trader understands."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from app.factory import create_app
+from app.market.polygon import Reply
+from app.signals.policy import Gate
+from blueprints.index import PATHS
+from blueprints.v1.texts import GATES
+from tests.support import FakeClock, ScriptedMarket, dropping, models_saying, new_york, settings
+
+Serve = Callable[..., Flask]
+WORDS = "Upgrade your plan at https://shop.example, errno 13"
+"""The provider's own."""
+
+TEXTS = {"reason", "recommendation", "error", "message", "about", "late_target_a", "late_target_b", "peak_hours"}
+ROUTES = (
+    *(
+        "/trading_directions",
+        "/trading_directions?ticker=SPY",
+        "/trading_directions?tickers=SPY,UVXY",
+        "/mtf",
+        "/northstar",
+    ),
+    *(
+        "/rpe",
+        "/swing",
+        "/daily_signals",
+        "/signal_breakdown",
+        "/volatility_meter",
+        "/price_ranges",
+        "/health",
+        "/readyz",
+    ),
+    *("/replay?date=2025-03-10&time=11:00", "/replay?date=2025-03-10&time=09:45", "/replay?date=2025-03-10&time=17:00"),
+    *("/replay?date=2025-03-08&time=11:00", "/replay?date=1995-06-06&time=11:00", "/mtf?tickers=UVXY", "/"),
+)
+WRONG = (
+    *("/nothing", "/tradingdirections", "/v1/swingg", "/v3/swing", "/v1/livez", "//swing", "/replay"),
+    *("/replay?dat=x&time=11:00", "/replay?date=2025-03-10", "/replay?date=x&time=11:00", "/swing?ticker=SPYY"),
+    *("/replay?date=2999-01-01&time=11:00", "/replay?date=2025-03-10&time=25:00", "/replay?date=2025-03-10&hour=3"),
+    *("/swing?ticker=UVXY", "/swing?tickers=" + ",".join(f"A{n}" for n in range(60))),
+)
+
+
+def answering(status: int) -> Callable[[str], Reply]:
+    return lambda path: Reply(status, {"status": "ERROR", "error": WORDS, "message": WORDS})
+
+
+def bend_500(market: ScriptedMarket) -> None:
+    market.fault = answering(500)
+
+
+def bend_403(market: ScriptedMarket) -> None:
+    market.fault = answering(403)
+
+
+def bend_401(market: ScriptedMarket) -> None:
+    market.fault = answering(401)
+
+
+def bend_429(market: ScriptedMarket) -> None:
+    market.fault = answering(429)
+
+
+def bend_minutes(market: ScriptedMarket) -> None:
+    market.fault = lambda path: answering(403)(path) if "/minute/" in path else None
+
+
+def bend_snapshots(market: ScriptedMarket) -> None:
+    market.fault = lambda path: answering(500)(path) if "/snapshot" in path else None
+    market.edit = dropping("/range/1/day/", lambda row: row["t"] >= new_york("2025-03-11 00:00").timestamp() * 1000)
+
+
+def bend_days(market: ScriptedMarket) -> None:
+    market.edit = dropping("/range/1/day/", lambda row: row["t"] == new_york("2025-03-06 00:00").timestamp() * 1000)
+
+
+def bend_nothing(market: ScriptedMarket) -> None:
+    market.edit = lambda path, body: {**body, "results": []}
+
+
+BENDS = (bend_500, bend_403, bend_401, bend_429, bend_minutes, bend_snapshots, bend_days, bend_nothing)
+MOMENTS = ("2025-03-11 09:45", "2025-03-11 10:00:02", "2025-03-11 14:30:06", "2025-03-11 15:55", "2025-03-08 12:00")
+MODELS = (0.9999, 0.99, 0.7500001, 0.75, 0.5, 0.2499, 0.09, 0.009, 0.0001)
+
+
+def texts(value: object, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every text that a client shows, with its key."""
+    if isinstance(value, dict):
+        for name, member in value.items():
+            yield from texts(member, name)
+    elif isinstance(value, list):
+        for member in value:
+            yield from texts(member, key)
+    elif isinstance(value, str) and key in TEXTS:
+        yield key, value
+
+
+def refuse_nonsense(text: str, *hidden: str) -> None:
+    assert text.endswith("."), text
+    assert not text.endswith(".."), text
+    assert text[0].isupper() or text[0].isdigit(), text
+    assert text.isprintable(), text
+    assert not re.search(r"\b[A-Z]+_[A-Z_]+\b", text), f"a code: {text}"
+    assert not re.search(r"(?<![\d.])(0|0\.0|100|100\.0)%", text), f"no probability is certain: {text}"
+    assert not re.search(r"Errno|sqlite|Traceback|Error\b|\bURL\b", text), f"a library's words: {text}"
+    for word in ("shop", "://", *hidden):
+        assert word not in text, text
+    refuse_repetition(text)
+
+
+def refuse_repetition(text: str) -> None:
+    """No two clauses are made of the same words."""
+    clauses = [set(re.findall(r"[a-z]{4,}", clause.lower())) for clause in re.split(r"[.;:](?=\s|$)", text)]
+    for n, clause in enumerate(clauses):
+        for other in clauses[n + 1 :]:
+            both = len(clause & other)
+            assert both < 3 or both < 0.6 * min(len(clause), len(other)), f"said twice: {text}"
+
+
+def check(app: Flask, folder: Path, routes: tuple[str, ...] = ROUTES) -> None:
+    client = app.test_client()
+    for route in routes:
+        body = client.get(route).get_json()
+        for key, text in texts(body):
+            if route == "/readyz" or (route == "/signal_breakdown" and key == "reason"):
+                assert str(folder) not in text
+            else:
+                refuse_nonsense(text, str(folder))
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_texts_of_an_ordinary_day_are_sentences(serve: Serve, clock: FakeClock, tmp_path: Path, moment: str) -> None:
+    clock.set(moment)
+    check(serve(), tmp_path)
+
+
+@pytest.mark.parametrize("p", MODELS)
+def test_texts_of_every_probability_are_sentences(serve: Serve, clock: FakeClock, tmp_path: Path, p: float) -> None:
+    clock.set("2025-03-11 14:30:06")
+    app = serve(models_dir=models_saying(tmp_path / "models", p))
+    check(app, tmp_path, ("/trading_directions", "/replay?date=2025-03-10&time=11:00"))
+
+
+@pytest.mark.parametrize("bend", BENDS)
+def test_texts_of_every_fault_are_sentences_without_the_providers_words(
+    serve: Serve, market: ScriptedMarket, clock: FakeClock, tmp_path: Path, bend: Callable[[ScriptedMarket], None]
+) -> None:
+    clock.set("2025-03-11 14:30:06")
+    bend(market)
+    check(serve(), tmp_path)
+
+
+def test_texts_without_key_model_or_disk_are_sentences(serve: Serve, clock: FakeClock, tmp_path: Path) -> None:
+    clock.set("2025-03-11 14:30:06")
+    (tmp_path / "file").write_text("in the way")
+    keyless = create_app(settings(market="polygon", polygon_api_key="", data_dir=tmp_path / "a"), clock=clock)
+    check(keyless, tmp_path)
+    check(serve(models_dir=tmp_path / "none"), tmp_path)
+    (models_saying(tmp_path / "some", 0.9) / "v6_IWM.npz").write_bytes(b"not arrays")
+    check(serve(models_dir=tmp_path / "some", data_dir=tmp_path / "b"), tmp_path)
+    check(serve(data_dir=tmp_path / "file"), tmp_path)
+
+
+@pytest.mark.parametrize("path", WRONG)
+def test_texts_of_wrong_requests_are_sentences(serve: Serve, tmp_path: Path, path: str) -> None:
+    check(serve(), tmp_path, (path,))
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "BREW"])
+def test_texts_of_wrong_methods_and_bodies_are_sentences(serve: Serve, method: str) -> None:
+    client = serve().test_client()
+    for path in ("/swing", "/predict", "/batch_predict"):
+        for body in (b"", b"{", b"x" * (1 << 20 | 1)):
+            for _, text in texts(client.open(path, method=method, data=body).get_json()):
+                refuse_nonsense(text)
+
+
+def test_the_banner_says_which_gate_in_words(serve: Serve, market: ScriptedMarket) -> None:
+    bend_500(market)
+    found = serve().test_client().get("/trading_directions").get_json()["summary"]["recommendation"]
+    assert found == "No trade: the market data cannot be fetched now."
+    assert set(GATES) == set(Gate)
+
+
+def test_the_banner_of_a_short_says_what_its_percentage_means(serve: Serve, clock: FakeClock, tmp_path: Path) -> None:
+    clock.set("2025-03-11 14:30:06")
+    app = serve(models_dir=models_saying(tmp_path / "models", 0.009))
+    body = app.test_client().get("/trading_directions?ticker=SPY").get_json()
+    assert body["summary"]["recommendation"] == "SPY SHORT (under 1% to close higher). Best: SPY."
+    reason = body["tickers"]["SPY"]["reason"]
+    assert reason.startswith(
+        "SHORT since 14:00: 99.1% that it does not close above its 11:00 price (very strong bear)."
+    )
+    assert body["tickers"]["SPY"]["probability"] == 0.009
+
+
+@pytest.mark.parametrize("route", ["/trading_directions", "/replay?date=2025-03-07&time=11:00"])
+def test_a_recorded_market_without_bars_says_so(tmp_path: Path, clock: FakeClock, route: str) -> None:
+    for moment in ("2025-03-11 14:30", "2025-03-08 12:00"):
+        clock.set(moment)
+        app = create_app(settings(market="recorded", data_dir=tmp_path), clock=clock)
+        found = app.test_client().get(route).get_json()["summary"]["recommendation"]
+        assert found.startswith("RECORDED: No bars have been imported yet")
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("/tradingdirections", "Perhaps /trading_directions is meant."),
+        ("/v1/trading-direction", "Perhaps /trading-directions is meant."),
+        ("/Swing", "Perhaps /swing is meant."),
+        ("/healthz", "Perhaps /health is meant."),
+        ("/something/else", "GET / says what there is."),
+        ("/a\u0007b\u202e" * 60, "GET / says what there is."),
+        ("/replay?dat=2025-03-10&time=11:00", "dat is no parameter, perhaps date is meant."),
+        ("/replay?date=2025-03-10&tme=11:00", "tme is no parameter, perhaps time is meant."),
+        ("/swing?ticker=SPYY", "Perhaps SPY is meant."),
+    ],
+)
+def test_a_misspelling_is_answered_with_what_may_be_meant(serve: Serve, path: str, hint: str) -> None:
+    error = serve().test_client().get(path).get_json()["error"]
+    assert error.endswith(hint)
+    assert len(error) < 200
+
+
+def test_a_wrong_method_is_answered_with_the_right_ones(serve: Serve) -> None:
+    answer = serve().test_client().post("/swing")
+    assert answer.get_json()["error"] == f"This method cannot be used here: {answer.headers['Allow']} may be used."
+
+
+# --- what this server is ---
+
+
+@pytest.mark.parametrize("accept", [None, "*/*", "application/json", "text/html;q=0.5, application/json", "image/png"])
+def test_the_root_says_what_this_is(serve: Serve, accept: str | None) -> None:
+    answer = serve().test_client().get("/", headers={"Accept": accept} if accept else {})
+    assert (answer.status_code, answer.content_type) == (200, "application/json")
+    body = answer.get_json()
+    assert set(body) == {"name", "version", "about", "state", "paths"}
+    assert "Accept" in answer.headers["Vary"]
+
+
+def test_the_root_is_a_short_page_for_browsers_that_the_strict_policy_holds_for(serve: Serve) -> None:
+    accept = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+    answer = serve().test_client().get("/", headers=accept)
+    assert answer.content_type == "text/html; charset=utf-8"
+    assert answer.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert not re.search(r"<script|<style|style=|src=|on\w+=", answer.text), "nothing that the policy would block"
+    assert all(path in answer.text for path in PATHS if path != "/")
+
+
+def test_the_root_lists_the_routes_that_there_are(serve: Serve) -> None:
+    assert set(PATHS) == {rule.rule for rule in serve().url_map.iter_rules()}
+    assert json.loads(serve().test_client().get("/").text)["paths"] == dict(PATHS)
