@@ -22,7 +22,7 @@ SERIES = (Span.DAY, Span.FIVE_MINUTES, Span.MINUTE)
 SUBSETS = list(chain.from_iterable(combinations(SERIES, n) for n in range(len(SERIES) + 1)))
 FIVE_MINUTES_ONLY = "2024-06-12"
 BOTH_SPANS = "2026-03-17"
-ROUTES = ("/mtf", "/northstar", "/rpe", "/swing")
+ROUTES = ("/mtf", "/northstar")
 
 
 def ask(app: Flask, path: str) -> dict[str, Any]:

@@ -339,10 +339,10 @@ def test_the_eleven_oclock_price_waits_for_its_bars_and_never_moves(
     with world(tmp_path, monkeypatch, "2025-03-11 10:50:07") as found:
         found.directions()
         found.provider.misbehave("frozen", since=to_ms(new_york("2025-03-11 10:53")))
-        found.run(30, every_s=30, ask=lambda: look(found))
+        found.run(30, every_s=60, ask=lambda: look(found))
         assert set(map(len, shown.values())) == {0}, "the bars up to 11:00 are not here"
         found.provider.behave()
-        found.run(10, every_s=30, ask=lambda: look(found))
+        found.run(5, every_s=60, ask=lambda: look(found))
         right = {t: found.core.source.intraday(t, new_york("2025-03-11 11:00")).bars.c[-1] for t in TICKERS}
         assert shown == {ticker: {round(float(price), 2)} for ticker, price in right.items()}
 
