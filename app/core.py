@@ -12,11 +12,13 @@ from app.follower import Follower
 from app.market.announcements import Announcements, upcoming
 from app.market.budget import Budget
 from app.market.calendar import NY, Calendar, ny_day
+from app.market.completeness import resumes_after
 from app.market.plan import Plan
 from app.market.polygon import Transport
 from app.market.source import Source
 from app.news import News
 from app.pipeline import Pipeline
+from app.signals.policy import SUPPORTED
 from app.signals.store import SqliteStore
 
 
@@ -88,6 +90,7 @@ def troubles(core: Core) -> list[str]:
         found.append("provider_failing")
     if following.last_step_s is not None and not following.alive:
         found.append("follower_stopped")
+    found += ["daily_bars_missing"] if _missing_days(core) else []
     return found
 
 
@@ -98,6 +101,7 @@ def operations(core: Core) -> dict[str, Any]:
         "market_time": core.market.clock().astimezone(NY).isoformat(timespec="seconds"),
         "plan": _plan(core.source),
         "calendar": _calendar(core),
+        "daily_bars_missing": _missing_days(core),
         "fetches": pipeline.fetches(),
         "budget": None if budget is None else _rounded(asdict(budget.spending())),
         "breaker": {} if breaker is None else {k: _rounded(asdict(s)) for k, s in breaker.states().items()},
@@ -114,6 +118,19 @@ def _calendar(core: Core) -> dict[str, Any]:
     if core.announcements is None:
         return {"upcoming": upcoming(core.calendar, today)}
     return asdict(core.announcements.status(today))
+
+
+def _missing_days(core: Core) -> dict[str, Any]:
+    """Per ticker, which daily bars are missing among those that today's signals read, and what that costs."""
+    today, found = ny_day(core.market.clock()), {}
+    for ticker in SUPPORTED:
+        missing = core.source.missing_days(ticker, today)
+        if missing:
+            resumes = resumes_after(missing, core.calendar)
+            sessions = len(core.calendar.trading_days(today, resumes)) - 1
+            days = [day.isoformat() for day in missing]
+            found[ticker] = {"days": days, "no_signal_until": resumes.isoformat(), "sessions_without_signal": sessions}
+    return found
 
 
 def _plan(source: Source) -> dict[str, Any]:

@@ -14,6 +14,7 @@ log = logging.getLogger("predict")
 ERRORS: Final = frozenset({"record_changed"})
 WARNINGS: Final = frozenset(
     {
+        "bars_incomplete",
         "bars_rejected",
         "breaker_changed",
         "budget_in_memory",

@@ -16,6 +16,7 @@ from app.clock import Clock
 from app.errors import BadRequest, BudgetSpent, NotEntitled, PredictError, TryLater, Unavailable, Upstream
 from app.market.bars import Bars, Span, no_bars
 from app.market.calendar import NY, ONE_DAY, Calendar, Session, ny_day
+from app.market.completeness import missing_days, resumes_after
 from app.market.flight import time_limit
 from app.market.freshness import is_behind, newest_end
 from app.market.inception import first_day_of, has_begun
@@ -84,7 +85,7 @@ FIRST_HOUR = 4
 @dataclass(frozen=True, slots=True)
 class Market:
     """What floats while a signal is locked. Prices in USD, high and low of the session so far; `as_of` is the end of the
-    newest bar known."""
+    newest bar known; `missing`: how many bars the session of a day that is over lacks."""
 
     price: float | None = None
     today_open: float | None = None
@@ -94,6 +95,7 @@ class Market:
     high: float | None = None
     low: float | None = None
     price_11am: float | None = None
+    missing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +354,7 @@ class Pipeline:
         if not self._source.is_complete(ticker, at):  # before the bars are read: they may only grow in between
             raise _NotYet(f"the bars up to {hour}:00 are not all here yet")
         intraday = self._source.intraday(ticker, at).bars
+        self._refuse_missing_days(daily, session.day)
         before = self._calendar.days_before(session.day, MIN_DAYS)
         with self._stages("compute-v6", ticker=ticker, hour=hour, source=self.plan.source) as stage:
             found = _features(session, hour, intraday, daily, official, before)
@@ -375,6 +378,18 @@ class Pipeline:
         )
         with self._stages("policy", ticker=ticker, hour=hour):
             return decide(basis, prediction)
+
+    def _refuse_missing_days(self, daily: Bars, day: date) -> None:
+        """Raises Unavailable naming the daily bars that are missing among the last ones, and until when there is no signal."""
+        missing = missing_days(daily, day, self._calendar)
+        if missing and len(daily) >= MIN_DAYS:
+            bars = f"bar of {missing[0]} is" if len(missing) == 1 else f"bars of {', '.join(map(str, missing))} are"
+            resumes = resumes_after(missing, self._calendar)
+            raise Unavailable(
+                f"the daily {bars} missing: no signal until {resumes}, since every signal reads the last {MIN_DAYS} of them",
+                part="data",
+                code="INSUFFICIENT_DATA",
+            )
 
     def _model(self, ticker: str) -> V6Model:
         model = self.models.models.get(ticker)
@@ -681,9 +696,10 @@ def _refuse_expired(known: Known, session: Session, at: datetime) -> None:
 def _market_of(known: Known, session: Session, official: float | None) -> Market:
     regular: Bars = known.bars.until(session.close).since(session.open)
     if not len(regular):
-        return Market(today_open=official, stale=known.stale)
+        return Market(today_open=official, stale=known.stale, missing=known.missing)
     high, low = float(regular.h.max()), float(regular.l.min())
-    return Market(float(regular.c[-1]), official, len(regular), newest_end(regular), known.stale, high, low)
+    newest, price = newest_end(regular), float(regular.c[-1])
+    return Market(price, official, len(regular), newest, known.stale, high, low, missing=known.missing)
 
 
 def _refuse_without_key(signals: Sequence[TickerSignal]) -> None:

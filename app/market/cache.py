@@ -1,15 +1,15 @@
 """Bars of days that are over, kept for ever in SQLite, so that no past day is ever fetched twice (polygon.md 7).
 
-What is kept is complete: days before the day of the fetch. Covered days without bars stay covered, so an empty day costs
-no second call. The server works without a cache that cannot be opened, says so once, and tries it again now and
-then.
+What is kept are days before the day of the fetch. Covered days without bars stay covered, so an empty day costs no second
+call. How often a day that stayed incomplete was asked for is kept beside, for all processes that share the file. The server
+works without a cache that cannot be opened, says so once, and tries it again now and then.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import date, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -17,8 +17,9 @@ from typing import TypeVar
 import numpy as np
 
 from app.errors import Unavailable
-from app.market.bars import Bars, Span, no_bars, to_ms
+from app.market.bars import Bars, Span, from_ms, no_bars, to_ms
 from app.market.calendar import ONE_DAY, midnight_ms
+from app.market.completeness import Tries
 from app.sqlite import Database
 from app.stages import SILENT, Stages
 
@@ -32,7 +33,15 @@ CREATE TABLE IF NOT EXISTS bars (
 CREATE TABLE IF NOT EXISTS covered (
     ticker TEXT, span TEXT, first_day TEXT, last_day TEXT, fetched_at INTEGER,
     PRIMARY KEY (ticker, span, first_day, last_day)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS incomplete (
+    ticker TEXT, span TEXT, day TEXT, tries INTEGER, tried_at INTEGER,
+    PRIMARY KEY (ticker, span, day)
 ) WITHOUT ROWID
+"""
+TRIED = """
+INSERT INTO incomplete VALUES (?, ?, ?, 1, ?)
+ON CONFLICT DO UPDATE SET tries = tries + 1, tried_at = excluded.tried_at
 """
 
 
@@ -76,11 +85,29 @@ class BarCache:
             with db.transaction():
                 db.write("DELETE FROM bars WHERE ticker = ?", (ticker,))
                 db.write("DELETE FROM covered WHERE ticker = ?", (ticker,))
+                db.write("DELETE FROM incomplete WHERE ticker = ?", (ticker,))
 
         self._reading(drop)
 
-    def put(self, ticker: str, span: Span, first: date, last: date, bars: Bars, fetched: datetime) -> None:
-        """Keep the bars of days first .. last; all of these days must have been over when they were fetched."""
+    def tries(self, ticker: str, span: Span, days: Collection[date]) -> dict[date, Tries]:
+        """How often those of `days` were asked for that stayed incomplete."""
+        sql = "SELECT day, tries, tried_at FROM incomplete WHERE ticker = ? AND span = ? AND day >= ? AND day <= ?"
+        key = (ticker, span.value, min(days).isoformat(), max(days).isoformat())
+        rows = self._reading(lambda db: db.rows(sql, key)) or []
+        return {date.fromisoformat(day): Tries(count, from_ms(last)) for day, count, last in rows}
+
+    def put(
+        self,
+        ticker: str,
+        span: Span,
+        first: date,
+        last: date,
+        bars: Bars,
+        fetched: datetime,
+        incomplete: Collection[date] = (),
+    ) -> None:
+        """Keep the bars of days first .. last; all of these days must have been over when they were fetched. One more try is
+        booked on each day that is `incomplete`."""
         opened = self._opened()
         if opened is None:
             return
@@ -97,6 +124,7 @@ class BarCache:
                     "INSERT OR REPLACE INTO covered VALUES (?, ?, ?, ?, ?)",
                     (ticker, span.value, first.isoformat(), last.isoformat(), stamp),
                 )
+                db.write_many(TRIED, ((ticker, span.value, day.isoformat(), stamp) for day in incomplete))
         except Unavailable as exc:
             self._notice("cache_unwritable", error=exc.detail)
 

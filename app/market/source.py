@@ -23,8 +23,9 @@ from app.market.bars import Bars, Floats, Span, from_ms, joined, no_bars, to_ms
 from app.market.budget import Priority, errand
 from app.market.cache import BarCache
 from app.market.calendar import NY, ONE_DAY, Calendar, Session, midnight_ms, ny, ny_day
+from app.market.completeness import AGAIN_AFTER, missing_bars, missing_days
 from app.market.flight import Recent, SingleFlight, afresh
-from app.market.freshness import LATE_AFTER, MORNING, STALE_AFTER, Freshness, Timetable, is_behind, newest_end
+from app.market.freshness import LATE_AFTER, MORNING, Freshness, Timetable, is_behind, newest_end
 from app.market.inception import first_day_of
 from app.market.plan import Entitlement, Plan
 from app.market.polygon import OUTSIDE, Aggregates, NotFound, Polygon
@@ -79,7 +80,6 @@ OVERLAP = 5
 TODAY_WORKERS, HISTORY_WORKERS = 7, 3
 """Fetches at a time: of the running day, and of all others, so that replays never starve it; ten in all (polygon.md 5)."""
 
-UNBROKEN_DAYS = 21
 Key = tuple[Any, ...]
 """What a fetch is known by: its ticker first or second, its day last."""
 
@@ -92,13 +92,16 @@ FETCH, AWAIT = "fetch-data", "await-data"
 class Known:
     """Bars that were asked for at `fetched` (market time). `stale`: newer ones should be here, or the fetch that would have
     brought them failed; `expired`: they have been missing for so long that the price is not known any more; `delayed`: the
-    provider itself called them late."""
+    provider itself called them late. `missing`: how many bars of its session a day that is over lacks, or how many of the
+    last days have no daily bar; `again`: when these are asked for again, None: not any more."""
 
     bars: Bars
     fetched: datetime
     stale: bool = False
     delayed: bool = False
     expired: bool = False
+    missing: int = 0
+    again: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,11 +337,9 @@ class Source:
             return 0
         with errand(Priority.BACKFILL, BACKFILL_PATIENCE_S, self._timer):
             found = self._aggregates(ticker, Span.MINUTE, missing[0], missing[-1]).bars
-        now = self._clock()
         for day in missing:
             bars = found[slice(*np.searchsorted(found.t, (midnight_ms(day), midnight_ms(day + ONE_DAY))).tolist())]
-            if self._is_settled(bars, Span.MINUTE, day, now):
-                self._cache.put(ticker, Span.MINUTE, day, day, bars, now)
+            self._keep_past(ticker, Span.MINUTE, day, bars)
         return len(found)
 
     def bring_days(self, ticker: str, first: date) -> int:
@@ -346,19 +347,29 @@ class Source:
         now = self._clock()
         today = ny_day(now)
         start, end = self._earliest(ticker, first - HISTORY), today - ONE_DAY
-        kept = self._cache.get(ticker, Span.DAY, start, end)
-        if kept is None:
+        kept = self._on_disk(ticker, Span.DAY, start, today)
+        if kept is None or _is_due(kept, now):
             with errand(Priority.BACKFILL, BACKFILL_PATIENCE_S, self._timer):
-                kept = self._daily_bars(ticker, start, end, now)
-            self._forget_if_rebased(ticker, kept, now)
-            if self._is_settled(kept, Span.DAY, today, now):
-                self._cache.put(ticker, Span.DAY, start, end, kept, now)
-        return len(kept)
+                bars = self._daily_bars(ticker, start, end, now)
+            self._forget_if_rebased(ticker, bars, now)
+            kept = self._keep_past(ticker, Span.DAY, today, bars, start)
+        return len(kept.bars)
 
     def missing(self, ticker: str, first: date, last: date) -> Sequence[date]:
-        """The trading days first .. last whose one-minute bars are not in the cache and the plan's history has."""
+        """The trading days first .. last of the plan's history whose one-minute bars are to be asked for: they are not in the
+        cache, or are incomplete and their next try is due."""
+        now = self._clock()
         days = self._calendar.trading_days(self._earliest(ticker, first), last)
-        return [day for day in days if not self._cache.covers(ticker, Span.MINUTE, day, day)]
+        kept = ((day, self._on_disk(ticker, Span.MINUTE, day, day)) for day in days)
+        return [day for day, known in kept if known is None or _is_due(known, now)]
+
+    def missing_days(self, ticker: str, day: date) -> list[date]:
+        """Which of the daily bars that signals of `day` read are not in memory though others are, ascending; none before the
+        morning of that day, when they may still come."""
+        kept = self._kept.get((ticker, Span.DAY, day))
+        if kept is None or not len(kept.bars) or kept.fetched < ny(day, MORNING):
+            return []
+        return missing_days(kept.bars, day, self._calendar)
 
     def steady_until(self, at: datetime) -> datetime:
         """Until when an answer about `at` stands if nothing comes in: the next minute, the next moment at which a bar becomes
@@ -563,30 +574,84 @@ class Source:
         if before is not None and self._is_fresh(before, span, day):
             return before  # a twin came just before
         now = self._clock()
-        first, last = (self._earliest(ticker, day - HISTORY), day - ONE_DAY) if span is Span.DAY else (day, day)
-        if last < first_day_of(ticker):
+        first = self._earliest(ticker, day - HISTORY) if span is Span.DAY else day
+        if _last_of(span, day) < first_day_of(ticker):
             return Known(no_bars(), now)
-        over = last < ny_day(now)
-        bars, delayed = self._on_disk(ticker, span, first, last) if over else None, False
-        if bars is None:
-            bars, delayed = self._fetch(ticker, span, first, day, now)
-            if over and self._is_settled(bars, span, day, now):
-                self._cache.put(ticker, span, first, last, bars, now)
-        known = Known(bars, now, delayed=delayed)
+        kept = self._on_disk(ticker, span, first, day) if _last_of(span, day) < ny_day(now) else None
+        known = self._asked(ticker, span, first, day, kept) if kept is None or _is_due(kept, now) else kept
         self._refuse_shrunk(known, before)
         if span is Span.DAY and before is None and day == ny_day(now):
             self._forget_past_days(ticker, day)
         self._kept.put((ticker, span, day), known)
-        self._notice(self._about(day, "bars_known"), ticker=ticker, span=str(span), bars=len(bars))
+        self._notice(self._about(day, "bars_known"), ticker=ticker, span=str(span), bars=len(known.bars))
         return known
 
-    def _on_disk(self, ticker: str, span: Span, first: date, last: date) -> Bars | None:
+    def _asked(self, ticker: str, span: Span, first: date, day: date, kept: Known | None) -> Known:
+        """The provider's word. What is on disk, although incomplete, stands in for a fetch that fails."""
+        now = self._clock()
+        try:
+            bars, delayed = self._fetch(ticker, span, first, day, now)
+        except PredictError:
+            if kept is None:
+                raise
+            return replace(kept, again=now + RETRY_AFTER)
+        if _last_of(span, day) >= ny_day(now) and span is not Span.DAY:
+            return Known(bars, now, delayed=delayed)
+        return replace(self._keep_past(ticker, span, day, bars, first), delayed=delayed)
+
+    def _keep_past(self, ticker: str, span: Span, day: date, bars: Bars, first: date | None = None) -> Known:
+        """What is known of days that are over, after they were fetched: on disk from then on, unless they may still change;
+        of two answers the one that lacks less."""
+        now, last, first = self._clock(), _last_of(span, day), first or day
+        if self._may_change(bars, span, day, now):
+            missing = self._missing(bars, span, day)
+            wait = DAYS_AGAIN_AFTER if len(bars) else RETRY_AFTER
+            return Known(bars, now, missing=missing, again=now + wait if missing else None)
+        kept = self._cache.get(ticker, span, first, last)
+        if kept is not None and self._missing(kept, span, day) < self._missing(bars, span, day):
+            bars = kept
+        lacking = self._lacking(bars, span, day)
+        self._cache.put(ticker, span, first, last, bars, now, lacking if self._is_provided else ())
+        known = self._judged(ticker, span, day, bars, now)
+        if lacking and self._is_provided:
+            self._notice("bars_incomplete", ticker=ticker, span=str(span), days=_listed(lacking), again=known.again)
+        return known if known.again is None else replace(known, again=max(known.again, now + AGAIN_AFTER[0]))
+
+    def _on_disk(self, ticker: str, span: Span, first: date, day: date) -> Known | None:
         """Bars of the cache; daily ones end as the calendar has it now."""
-        bars = self._cache.get(ticker, span, first, last)
+        bars = self._cache.get(ticker, span, first, _last_of(span, day))
         if bars is not None and span is Span.DAY:
             bars = replace(bars, end=self._calendar.day_ends(bars.t))
         self._notice("looked_up", cache="disk", outcome="miss" if bars is None else "hit")
-        return bars
+        return None if bars is None else self._judged(ticker, span, day, bars, self._clock())
+
+    def _judged(self, ticker: str, span: Span, day: date, bars: Bars, now: datetime) -> Known:
+        """Bars of days that are over, with what they lack and when that is asked for again: at once if it never was."""
+        lacking = self._lacking(bars, span, day)
+        again = None
+        if lacking and self._is_provided:
+            tries = self._cache.tries(ticker, span, lacking)
+            turns = [tries[lack].again if lack in tries else now for lack in lacking]
+            again = min((turn for turn in turns if turn is not None), default=None)
+        return Known(bars, now, missing=self._missing(bars, span, day), again=again)
+
+    @property
+    def _is_provided(self) -> bool:
+        """Whether past days can get better: recorded and made-up ones are what they are."""
+        return self._plan.source == "polygon"
+
+    def _lacking(self, bars: Bars, span: Span, day: date) -> list[date]:
+        """The days whose bars are not whole by the calendar: of daily bars the last ones before `day`, else `day` itself."""
+        if span is Span.DAY:
+            return missing_days(bars, day, self._calendar)
+        return [day] if self._missing(bars, span, day) else []
+
+    def _missing(self, bars: Bars, span: Span, day: date) -> int:
+        """How many bars these days lack."""
+        if span is Span.DAY:
+            return len(missing_days(bars, day, self._calendar))
+        session = self._calendar.session(day)
+        return 0 if session is None else missing_bars(bars, span, session)
 
     def _about(self, day: date, event: str) -> str:
         """`past_...` if no answer about now can rest on the day: replays of old days change nothing else."""
@@ -610,15 +675,10 @@ class Source:
         if not len(known.bars) or known.bars.t[-1] < before.bars.t[-1]:
             raise Upstream("the provider's answer lacks bars that it gave before")
 
-    def _is_settled(self, bars: Bars, span: Span, day: date, now: datetime) -> bool:
-        """Whether bars of days that are over can be kept for ever: they are whole, or old enough to stay as they are. That a
-        trading day has none is not believed for ever."""
-        if span is Span.DAY:
-            return self._reaches(bars, day) and now >= ny(day, MORNING)
-        session = self._calendar.session(day)
-        if session is None or not len(bars):
-            return session is None
-        return ny_day(now) - day > REVISED_FOR or bool(bars.end[-1] >= to_ms(session.close - STALE_AFTER))
+    @staticmethod
+    def _may_change(bars: Bars, span: Span, day: date, now: datetime) -> bool:
+        """Whether daily bars are not to be kept yet: none came, or the morning may correct them (polygon.md 3.9)."""
+        return span is Span.DAY and (not len(bars) or now < ny(day, MORNING))
 
     def _fetch(self, ticker: str, span: Span, first: date, day: date, now: datetime) -> tuple[Bars, bool]:
         """The provider's final bars of first .. day, and whether it calls them delayed; of daily bars that of `day` is not
@@ -739,26 +799,18 @@ class Source:
     def _is_fresh(self, known: Known, span: Span, day: date) -> bool:
         """Whether no bar that is read can have become final since the fetch. Days that were over then are final; of the
         running one nothing after the close is read before the day is over, once its bars reach the close. Daily bars are
-        final if they reach the day before and came that morning (polygon.md 3.9); else they are asked for again after a
-        while."""
-        if span is Span.DAY:
-            now, morning = self._clock(), ny(day, MORNING)
-            settled = self._reaches(known.bars, day) and (known.fetched >= morning or now < morning)
-            return settled or abs(now - known.fetched) < (DAYS_AGAIN_AFTER if len(known.bars) else RETRY_AFTER)
-        if ny_day(known.fetched) > day:
-            settled = self._is_settled(known.bars, span, day, known.fetched)
-            return settled or abs(self._clock() - known.fetched) < RETRY_AFTER
-        if ny_day(self._clock()) > day:
+        final if they came that morning (polygon.md 3.9). What is incomplete is asked for again after a while."""
+        now = self._clock()
+        if span is Span.DAY or ny_day(known.fetched) > day:
+            if known.again is not None:
+                return known.fetched <= now < known.again
+            return span is not Span.DAY or known.fetched >= ny(day, MORNING) or now < ny(day, MORNING)
+        if ny_day(now) > day:
             return False
         session = self._calendar.session(day)
         if session is not None and known.fetched >= session.close + self.plan.lateness:
             return self._is_whole(known, session.close) or abs(self._clock() - known.fetched) < CLOSE_AGAIN_AFTER
         return self._last_final(known.fetched, span) == self._last_final(self._clock(), span)
-
-    def _reaches(self, daily: Bars, day: date) -> bool:
-        """Whether the newest daily bars are those of the trading days before `day`, without a hole."""
-        newest = self._calendar.days_before(day, UNBROKEN_DAYS)
-        return bool(daily.t[-UNBROKEN_DAYS:].tolist() == [midnight_ms(before) for before in newest])
 
     def _last_final(self, at: datetime, span: Span) -> int:
         return to_ms(at - self.plan.lateness) // span.ms
@@ -771,6 +823,20 @@ def _begun(found: Aggregates, now: datetime) -> Aggregates:
     if not future:
         return found
     return replace(found, bars=found.bars[:begun], rejected=found.rejected + Counter({FUTURE: future}))
+
+
+def _last_of(span: Span, day: date) -> date:
+    """The last day of the series that is known by `day`: daily bars are those before it."""
+    return day - ONE_DAY if span is Span.DAY else day
+
+
+def _is_due(known: Known, now: datetime) -> bool:
+    """Whether what is incomplete is to be asked for again."""
+    return known.again is not None and known.again <= now
+
+
+def _listed(days: Sequence[date]) -> str:
+    return ",".join(day.isoformat() for day in days)
 
 
 def _is_rebased(before: Floats, after: Floats) -> bool:

@@ -32,8 +32,8 @@ import numpy as np
 
 from app.clock import Clock, wall_clock
 from app.errors import PredictError
-from app.market.bars import COLUMNS, Bars, Span, no_bars, to_ms
-from app.market.calendar import ONE_DAY, OPEN, Calendar, day_of_ms, midnight_ms, ny, ny_day
+from app.market.bars import COLUMNS, Bars, Span, from_ms, no_bars, to_ms
+from app.market.calendar import NY, ONE_DAY, OPEN, Calendar, day_of_ms, midnight_ms, ny, ny_day
 from app.market.polygon import NANOSECONDS_IN_MS, Reply, Transport
 from app.market.wire import AGGREGATES, SNAPSHOT, Feed
 
@@ -599,6 +599,25 @@ def _with_holes(body: Row, options: Options, call: Call) -> Row:
     return {**body, "results": kept, "resultsCount": len(kept)}
 
 
+def _cut_day(rows: list[Row], options: Options) -> list[Row]:
+    return [row for row in rows if _hour(row) < options["hour"]]
+
+
+def _with_midday_hole(rows: list[Row], options: Options) -> list[Row]:
+    return [row for row in rows if not options["first"] <= _hour(row) < options["last"]]
+
+
+def _hour(row: Row) -> float:
+    """The New York hour at which a bar starts, with its minutes as a fraction."""
+    at = from_ms(row["t"]).astimezone(NY)
+    return at.hour + at.minute / 60
+
+
+def _without_row(rows: list[Row], options: Options) -> list[Row]:
+    start = options["start"] or rows[len(rows) // 2]["t"]
+    return [row for row in rows if row["t"] != start]
+
+
 def _without_rows(body: Row, options: Options, call: Call) -> Row:
     left = {name: value for name, value in body.items() if name not in ("results", "next_url")}
     return {**left, "resultsCount": 0}
@@ -691,6 +710,13 @@ FAULTS: Mapping[str, Fault] = {
     "unsorted": Fault("rows out of order", edit=_of_rows(_unsorted)),
     "duplicates": Fault("one row in five comes twice", edit=_of_rows(_with_duplicates)),
     "missing-minute": Fault("one minute in seven is missing, never the newest", edit=_with_holes),
+    "cut-day": Fault("no rows from an hour (New York) on", {"hour": 11.0}, edit=_of_rows(_cut_day)),
+    "midday-hole": Fault(
+        "no rows between two hours (New York)", {"first": 10.5, "last": 11.5}, edit=_of_rows(_with_midday_hole)
+    ),
+    "missing-row": Fault(
+        "a row (its start, ms; the middle one) is missing", {"start": 0.0}, edit=_of_rows(_without_row)
+    ),
     "yesterday": Fault("rows stamped 24 hours early", edit=_of_rows(_of_yesterday)),
     "empty": Fault("no rows, status OK", edit=_without_rows),
     "next-url-loop": Fault("the next page is this one, for ever", edit=_circling),

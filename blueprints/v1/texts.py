@@ -78,6 +78,8 @@ def replay_reason(signal: TickerSignal, at: datetime, plan: Plan) -> str:
     if signal.gate is Gate.MARKET_CLOSED:
         return f"{mark(plan)}The market was closed at {_clock(at)}."
     caveats = [IN_SAMPLE] if signal.decision is not None and signal.decision.in_sample else []
+    if signal.market.missing:
+        caveats.append(f"The bars of this day are incomplete: {signal.market.missing} of its session are missing.")
     return mark(plan) + " ".join([_said(signal, plan), *caveats])
 
 

@@ -131,9 +131,9 @@ def test_only_the_key_opens(
 def test_the_faults_are_these() -> None:
     assert " ".join(FAULTS) == (
         "401 403 429 429-bare 500 502-html empty-200 error-200 delayed slow truncated-json broken-gzip trickle silence "
-        "reset short-body nan-prices negative-prices unsorted duplicates missing-minute yesterday empty next-url-loop "
-        "next-url-foreign clock-skew old-snapshot snapshot-500 unscheduled-closure "
-        "early-close split future-bars frozen"
+        "reset short-body nan-prices negative-prices unsorted duplicates missing-minute cut-day "
+        "midday-hole missing-row yesterday empty next-url-loop next-url-foreign clock-skew old-snapshot snapshot-500 "
+        "unscheduled-closure early-close split future-bars frozen"
     )
     assert all(fault.help for fault in FAULTS.values())
 

@@ -14,6 +14,7 @@ import pytest
 
 from app.factory import build
 from app.market.bars import to_ms
+from app.market.calendar import midnight_ms
 from tests.provider.world import KEY, TICKERS, World, world
 from tests.support import CALENDAR, new_york, settings
 
@@ -462,3 +463,55 @@ def test_an_early_close_that_is_announced_when_it_has_passed_withdraws_no_signal
         found.run(1, ask=found.directions)
         assert {entry["reason_code"] for entry in entries(found.directions())} == {"MARKET_CLOSED"}
         assert found.core.store.get("SPY", date(2025, 3, 11), 13) == kept
+
+
+@pytest.mark.parametrize("fault", ["cut-day", "midday-hole", "nan-prices", "missing-minute"])
+def test_an_incomplete_past_day_is_told_and_heals_at_a_bounded_number_of_calls(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minutes = "/1/minute/2025-02-26"
+    with world(tmp_path / "whole", monkeypatch, "2025-03-11 11:40:07") as found:
+        whole = found.get(PAST)[1]["tickers"]
+    with world(tmp_path / "b", monkeypatch, "2025-03-11 11:40:07") as found:
+        found.provider.misbehave(fault, only=minutes, **({"hour": 12.0} if fault == "cut-day" else {}))
+        for _ in range(40):
+            tickers = found.get(PAST)[1]["tickers"]
+            found.step(60)
+        assert all("bars of this day are incomplete" in entry["v6"]["reason"] for entry in tickers.values())
+        calls = sum(minutes in call.path for call in found.provider.calls)
+        assert calls <= 4 * len(TICKERS), "at once, and after 1, 5 and 15 minutes"
+        found.provider.behave()
+        found.step(3600)
+        assert found.get(PAST)[1]["tickers"] == whole
+        calls = sum(minutes in call.path for call in found.provider.calls)
+        for _ in range(3):
+            found.step(24 * 3600)
+            found.get(PAST)
+        assert sum(minutes in call.path for call in found.provider.calls) == calls
+
+
+def test_a_missing_daily_bar_is_named_with_what_it_costs_and_heals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:10:07") as found:
+        found.provider.misbehave("missing-row", only="/SPY/range/1/day/", start=float(midnight_ms(date(2025, 3, 4))))
+        found.directions()
+        found.run(2, ask=found.directions)
+        board = found.directions()["tickers"]
+        assert (board["SPY"]["action"], board["SPY"]["reason_code"]) == ("NO_TRADE", "INSUFFICIENT_DATA")
+        assert "the daily bar of 2025-03-04 is missing: no signal until 2025-04-03" in board["SPY"]["reason"].lower()
+        assert board["QQQ"]["locked"]
+        assert board["IWM"]["locked"]
+        health = found.get("/health")[1]
+        assert "daily_bars_missing" in health["degraded"]
+        cost = {"days": ["2025-03-04"], "no_signal_until": "2025-04-03", "sessions_without_signal": 17}
+        assert health["operations"]["daily_bars_missing"] == {"SPY": cost}
+        found.run(30, every_s=60, ask=found.directions)
+        calls = [call for call in found.provider.calls if "/SPY/range/1/day/2023" in call.path]
+        assert len(calls) <= 4, "at once, and after 1, 5 and 15 minutes"
+        found.provider.behave()
+        found.run(61, every_s=60, ask=found.directions)
+        assert found.directions()["tickers"]["SPY"]["locked"]
+        health = found.get("/health")[1]
+        assert "daily_bars_missing" not in health["degraded"]
+        assert health["operations"]["daily_bars_missing"] == {}
