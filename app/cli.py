@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -19,9 +20,10 @@ from app.core import Core
 from app.errors import BadRequest, BrokenData, PredictError
 from app.factory import POLICY, build, create_app
 from app.market.backfill import backfill as backfilled
-from app.market.calendar import Calendar, ny_day
+from app.market.calendar import NY, Calendar, ny_day
 from app.market.demo import HISTORY_FROM, LAP, DemoFeed
-from app.market.recorded import RecordedBars, describe, series_of
+from app.market.importing.names import series_file
+from app.market.recorded import Outcome, Reading, RecordedBars, describe
 from app.market.standin import FAULTS, PLANS, OnOurDays, StandIn
 from app.market.wire import Feed, Wire
 from app.model import building, report
@@ -32,6 +34,7 @@ from app.news import News
 from app.signals.policy import SUPPORTED
 
 LATE = timedelta(minutes=15)
+MOST_NAMED = 20
 HOW_TO_GET_DATA = (
     "The report above is the stored one. To make it anew, bring in five-minute and daily bars of SPY, QQQ and IWM that "
     "reach from before 2022 to 2024-12-31 (files named like SPY_5min.parquet and SPY_1day.parquet, columns t o h l c v): "
@@ -73,16 +76,19 @@ def demo() -> None:
 
 @cli.command("import")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), required=True)
-def import_bars(files: Sequence[Path]) -> None:
-    """Bring recorded bars in: files named {TICKER}_{span}.parquet or .csv, or folders of them. Again changes nothing."""
+@click.option("--zone", default=NY.key, show_default=True, help="time zone of times that name none, like UTC")
+@click.option("--stamped", type=click.Choice(["start", "end"]), default="start", show_default=True, help="of bars")
+def import_bars(files: Sequence[Path], zone: str, stamped: str) -> None:
+    """Bring recorded bars in: files named {TICKER}_{span}.parquet, .csv, .csv.gz or .zip, or folders of them.
+
+    What was recognised is printed. Of a ticker whose series are not in the same prices nothing comes in.
+    """
+    reading = Reading(datetime.now(UTC), _zone(zone), stamped_at_end=stamped == "end")
     recorded = _recorded(config.load())
-    failed = 0
-    for file in _expanded(files):
-        try:
-            _import_one(recorded, file)
-        except PredictError as exc:
-            failed += 1
-            click.echo(f"{file.name}: not imported. {exc.message}", err=True)
+    outcomes = recorded.import_files(_expanded(files), reading, _progress)
+    for outcome in outcomes:
+        _say(outcome)
+    failed = sum(not outcome.imported for outcome in outcomes)
     if failed:
         raise BrokenData(f"{failed} file{'s' if failed > 1 else ''} not imported, nothing of them was written")
 
@@ -268,36 +274,60 @@ def _recorded(settings: config.Settings) -> RecordedBars:
     return RecordedBars(settings.data_dir / "recorded.sqlite3", Calendar(dict(settings.market_closures)))
 
 
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, KeyError, OSError):
+        raise BadRequest(
+            f"--zone {name}: there is no such time zone; names are like America/New_York and UTC"
+        ) from None
+
+
 def _expanded(files: Sequence[Path]) -> list[Path]:
-    """Files as named; of folders, the files whose names are series."""
+    """Files as named; of folders, the files whose names are series. Raises BrokenData for a folder without any."""
     found: list[Path] = []
     for file in files:
-        found += sorted(f for f in file.iterdir() if _is_series(f)) if file.is_dir() else [file]
+        found += _series_in(file) if file.is_dir() else [file]
     return found
+
+
+def _series_in(folder: Path) -> list[Path]:
+    entries = sorted(folder.iterdir())
+    series = [entry for entry in entries if _is_series(entry)]
+    left_out = [entry.name for entry in entries if entry not in series]
+    if left_out:
+        more = f" and {len(left_out) - MOST_NAMED} more" if len(left_out) > MOST_NAMED else ""
+        click.echo(f"{folder}: left out, not named like SPY_5min.parquet: {', '.join(left_out[:MOST_NAMED])}{more}")
+    if not series:
+        raise BrokenData(f"{folder}: no file in this folder is named like SPY_5min.parquet, .csv, .csv.gz or .zip")
+    return series
 
 
 def _is_series(file: Path) -> bool:
     try:
-        series_of(file)
+        series_file(file)
     except BrokenData:
         return False
-    return True
+    return file.is_file()
 
 
-def _import_one(recorded: RecordedBars, file: Path) -> None:
-    with click.progressbar(length=1, label=f"{file.name:32}", show_pos=True, file=sys.stderr) as bar:
+def _progress(file: Path, done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r{file.name}: writing {total} bars ", err=True, nl=False)
 
-        def progress(done: int, total: int) -> None:
-            bar.length = total
-            bar.update(done)
 
-        brought = recorded.import_file(file, progress)
-    if brought.known:
-        click.echo(f"{file.name}: already in, {brought.kept} bars")
+def _say(outcome: Outcome) -> None:
+    """What became of a file: what was recognised and counted, or why it did not come in."""
+    name, brought = outcome.file.name, outcome.imported
+    if brought is None:
+        click.echo(f"{name}: not imported. {outcome.refused}", err=True)
+    elif brought.known:
+        click.echo(f"{name}: already in, {brought.kept} bars")
     else:
         repaired = f"{brought.repaired} repaired (low or high widened by a rounding), " if brought.repaired else ""
         rejected = f"{brought.rejected.total()} rejected ({describe(brought.rejected)})"
-        click.echo(f"{file.name}: {brought.kept} bars in, {repaired}{rejected}")
+        click.echo(f"{name}: {brought.kept} bars in, {repaired}{rejected}")
+        click.echo("".join(f"  {line}\n" for line in brought.seen), nl=False)
 
 
 def _revision() -> str:

@@ -49,6 +49,13 @@ class Database:
         with self._stages("sqlite", operation="read", file=self.path.name), self._lock, self._saying("read"):
             return self._connection.execute(sql, args).fetchall()
 
+    def chunks(self, sql: str, args: Sequence[Any] = (), size: int = 10_000) -> Iterator[list[Any]]:
+        """The rows of a query, `size` at a time: memory does not grow with their number."""
+        with self._stages("sqlite", operation="read", file=self.path.name), self._lock, self._saying("read"):
+            cursor = self._connection.execute(sql, args)
+            while rows := cursor.fetchmany(size):
+                yield rows
+
     @contextmanager
     def transaction(self) -> Iterator[Database]:
         """All of the block's writes, or none of them."""

@@ -16,8 +16,8 @@ import numpy as np
 from app.clock import Timer
 from app.config import ARTEFACTS, Settings, load
 from app.factory import POLICY
-from app.market.bars import Bars, Span
-from app.market.calendar import NY, Calendar
+from app.market.bars import Bars, Span, to_ms
+from app.market.calendar import NY, Calendar, midnight_ms
 from app.market.demo import DemoFeed
 from app.market.polygon import Reply
 from app.market.wire import Wire
@@ -162,3 +162,19 @@ def some_bars(n: int = 5, *, start_ms: int = 1_700_000_000_000, span: Span = Spa
     t = start_ms + span.ms * np.arange(n)
     o = price + 0.01 * np.arange(n)
     return Bars(t=t, end=t + span.ms, o=o, h=o + 0.02, l=o - 0.02, c=o + 0.01, v=np.full(n, 10.0))
+
+
+def session_bars(
+    n: int = 5, *, day: str = "2025-03-11", span: Span = Span.MINUTE, price: float = 100.0, spread: float = 0.02
+) -> Bars:
+    """n bars of regular sessions from `day` on, as a recorded file has them, each a cent above the one before."""
+    session = CALENDAR.session(datetime.fromisoformat(day).date())
+    starts: list[int] = []
+    while session is not None and len(starts) < n:
+        first, end = to_ms(session.open), to_ms(session.close)
+        starts += [midnight_ms(session.day)] if span is Span.DAY else range(first, end, span.ms)
+        session = CALENDAR.session(next(CALENDAR.days_after(session.day)))
+    t = np.array(starts[:n], dtype=np.int64)
+    o = price + 0.01 * np.arange(n)
+    end = CALENDAR.day_ends(t) if span is Span.DAY else t + span.ms
+    return Bars(t=t, end=end, o=o, h=o + spread, l=o - spread, c=o + 0.01, v=np.full(n, 10.0))

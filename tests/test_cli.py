@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -13,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from app.config import ARTEFACTS
+from app.market.bars import Span
 from app.market.standin import StandIn
 from app.model.verdicts import Verdict, counts_text, verdict_of_record
 from tests.market.test_recorded import table, write_csv, write_parquet
 from tests.provider.world import KEY as WORLD_KEY
 from tests.provider.world import standing_in
-from tests.support import some_bars
+from tests.support import session_bars
 
 ROOT = Path(__file__).parent.parent
 
@@ -37,7 +39,7 @@ def run(*args: str | Path, **environment: str | Path) -> subprocess.CompletedPro
 
 
 def test_import_says_what_came_in_and_what_was_left_out(tmp_path: Path) -> None:
-    good = write_parquet(tmp_path / "SPY_5min.parquet", table(some_bars(300_000 // 60_000), h=1.0))
+    good = write_parquet(tmp_path / "SPY_5min.parquet", table(session_bars(5, span=Span.FIVE_MINUTES), h=1.0))
     done = run("import", good, DATA_DIR=tmp_path / "d")
     assert done.returncode == 0
     assert "SPY_5min.parquet: 4 bars in, 1 rejected (1 x low or high does not enclose open and close)" in done.stdout
@@ -48,7 +50,7 @@ def test_import_says_what_came_in_and_what_was_left_out(tmp_path: Path) -> None:
 def test_import_of_a_folder_takes_its_series_and_leaves_the_rest(tmp_path: Path) -> None:
     folder = tmp_path / "bars"
     folder.mkdir()
-    write_csv(folder / "SPY_5min.csv", table(some_bars()))
+    write_csv(folder / "SPY_5min.csv", table(session_bars(span=Span.FIVE_MINUTES)))
     (folder / "README.md").write_text("no bars")
     done = run("import", folder, DATA_DIR=tmp_path / "d")
     assert done.returncode == 0
@@ -58,12 +60,44 @@ def test_import_of_a_folder_takes_its_series_and_leaves_the_rest(tmp_path: Path)
 def test_a_broken_file_is_said_and_the_good_one_still_comes_in(tmp_path: Path) -> None:
     bad = tmp_path / "QQQ_5min.parquet"
     bad.write_bytes(b"nothing of the kind")
-    good = write_csv(tmp_path / "SPY_5min.csv", table(some_bars()))
+    good = write_csv(tmp_path / "SPY_5min.csv", table(session_bars(span=Span.FIVE_MINUTES)))
     done = run("import", bad, good, DATA_DIR=tmp_path / "d")
     assert done.returncode == 1
     assert "QQQ_5min.parquet: not imported. QQQ_5min.parquet: cannot be read" in done.stderr
     assert "SPY_5min.csv: 5 bars in" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_import_prints_what_was_recognised_and_reads_every_ending_of_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "bars"
+    folder.mkdir()
+    bars = table(session_bars(span=Span.FIVE_MINUTES))
+    write_csv(folder / "SPY_5min.CSV", bars)
+    plain = write_csv(folder / "QQQ_5min.csv", bars)
+    (folder / "IWM_5min.csv.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    (folder / "notes.xlsx").write_text("no bars")
+    done = run("import", folder, DATA_DIR=tmp_path / "d")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("5 bars in") == 3
+    assert done.stdout.count("milliseconds since the epoch (UTC)") == 3
+    assert "columns t = 't', o = 'o'" in done.stdout
+    assert "left out, not named like SPY_5min.parquet: notes.xlsx" in done.stdout
+
+
+def test_import_of_a_folder_without_series_or_of_nothing_says_so(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    empty = run("import", tmp_path / "empty", DATA_DIR=tmp_path / "d")
+    assert (empty.returncode, "no file in this folder is named like" in empty.stderr) == (1, True)
+    nowhere = run("import", tmp_path / "nowhere", DATA_DIR=tmp_path / "d")
+    assert (nowhere.returncode, "nowhere: cannot be read: No such file or directory" in nowhere.stderr) == (1, True)
+
+
+def test_import_of_a_file_that_is_mostly_rejected_ends_with_an_error(tmp_path: Path) -> None:
+    columns = table(session_bars(40, span=Span.FIVE_MINUTES))
+    columns["h"] = [1.0] * 36 + columns["h"][36:]
+    done = run("import", write_csv(tmp_path / "SPY_5min.csv", columns), DATA_DIR=tmp_path / "d")
+    assert done.returncode == 1
+    assert "36 of 40 rows rejected" in done.stderr
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -74,7 +108,11 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_data_dir_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    done = run("import", write_csv(tmp_path / "SPY_5min.csv", table(some_bars())), DATA_DIR=tmp_path / "file")
+    done = run(
+        "import",
+        write_csv(tmp_path / "SPY_5min.csv", table(session_bars(span=Span.FIVE_MINUTES))),
+        DATA_DIR=tmp_path / "file",
+    )
     assert done.returncode == 1
     assert done.stderr.startswith("Error: cannot open ")
     assert "Traceback" not in done.stderr

@@ -13,8 +13,9 @@ import pytest
 from app.errors import BrokenData, Unavailable
 from app.market.bars import Bars, Span, to_ms
 from app.market.calendar import Calendar, midnight_ms
-from app.market.recorded import RecordedBars, series_of
-from tests.support import new_york, some_bars
+from app.market.importing.names import series_of
+from app.market.recorded import RecordedBars
+from tests.support import new_york, session_bars
 
 COLUMNS = ("t", "o", "h", "l", "c", "v")
 
@@ -46,7 +47,7 @@ def store(tmp_path: Path) -> RecordedBars:
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
 def test_both_kinds_of_file_bring_the_same_bars(store: RecordedBars, tmp_path: Path, kind: str) -> None:
-    bars = some_bars(span=Span.FIVE_MINUTES)
+    bars = session_bars(span=Span.FIVE_MINUTES)
     write = write_parquet if kind == "parquet" else write_csv
     told: list[tuple[int, int]] = []
     brought = store.import_file(write(tmp_path / f"SPY_5min.{kind}", table(bars)), lambda *n: told.append(n))
@@ -56,7 +57,7 @@ def test_both_kinds_of_file_bring_the_same_bars(store: RecordedBars, tmp_path: P
 
 
 def test_the_same_file_again_changes_nothing_and_says_so(store: RecordedBars, tmp_path: Path) -> None:
-    file = write_parquet(tmp_path / "SPY_5min.parquet", table(some_bars(span=Span.FIVE_MINUTES)))
+    file = write_parquet(tmp_path / "SPY_5min.parquet", table(session_bars(span=Span.FIVE_MINUTES)))
     store.import_file(file)
     before = store.data_hash()
     assert store.import_file(file).known
@@ -64,7 +65,7 @@ def test_the_same_file_again_changes_nothing_and_says_so(store: RecordedBars, tm
 
 
 def test_more_bars_of_a_series_join_it(store: RecordedBars, tmp_path: Path) -> None:
-    bars = some_bars(8, span=Span.FIVE_MINUTES)
+    bars = session_bars(8, span=Span.FIVE_MINUTES)
     store.import_file(write_csv(tmp_path / "SPY_5min.csv", table(bars[:5])))
     store.import_file(write_csv(tmp_path / "SPY_5min.csv", table(bars[3:])))
     assert store.all_bars("SPY", Span.FIVE_MINUTES).equals(bars)
@@ -72,8 +73,8 @@ def test_more_bars_of_a_series_join_it(store: RecordedBars, tmp_path: Path) -> N
 
 def test_the_order_of_imports_does_not_name_other_data(tmp_path: Path) -> None:
     files = [
-        write_csv(tmp_path / "SPY_5min.csv", table(some_bars(span=Span.FIVE_MINUTES))),
-        write_csv(tmp_path / "QQQ_5min.csv", table(some_bars(span=Span.FIVE_MINUTES, price=50))),
+        write_csv(tmp_path / "SPY_5min.csv", table(session_bars(span=Span.FIVE_MINUTES))),
+        write_csv(tmp_path / "QQQ_5min.csv", table(session_bars(span=Span.FIVE_MINUTES, price=50))),
     ]
     hashes = set()
     for i, order in enumerate((files, files[::-1])):
@@ -85,7 +86,7 @@ def test_the_order_of_imports_does_not_name_other_data(tmp_path: Path) -> None:
 
 
 def test_broken_bars_are_left_out_and_counted_by_reason(store: RecordedBars, tmp_path: Path) -> None:
-    columns = table(some_bars(span=Span.FIVE_MINUTES), h=1.0)
+    columns = table(session_bars(span=Span.FIVE_MINUTES), h=1.0)
     columns["c"][3] = None
     columns["t"].append(columns["t"][0])
     for name in COLUMNS[1:]:
@@ -103,7 +104,7 @@ def test_adjusted_prices_a_rounding_apart_lose_no_bar_and_are_counted_as_repaire
     store: RecordedBars, tmp_path: Path
 ) -> None:
     """As an adjusted file has them: the close is the day's high times a factor, the high itself is a rounding lower."""
-    columns = table(some_bars(40, span=Span.FIVE_MINUTES))
+    columns = table(session_bars(40, span=Span.FIVE_MINUTES))
     columns["c"] = columns["h"][:]
     columns["h"] = [value * 0.8 / 0.8000000001 for value in columns["h"]]
     brought = store.import_file(write_parquet(tmp_path / "SPY_5min.parquet", columns))
@@ -134,7 +135,7 @@ def test_a_file_that_cannot_be_used_is_refused_whole(
 
 
 def test_a_parquet_file_cut_short_leaves_nothing_behind(store: RecordedBars, tmp_path: Path) -> None:
-    file = write_parquet(tmp_path / "SPY_5min.parquet", table(some_bars(500, span=Span.FIVE_MINUTES)))
+    file = write_parquet(tmp_path / "SPY_5min.parquet", table(session_bars(500, span=Span.FIVE_MINUTES)))
     file.write_bytes(file.read_bytes()[:-200])
     with pytest.raises(BrokenData, match=r"SPY_5min.parquet: cannot be read"):
         store.import_file(file)
@@ -142,7 +143,7 @@ def test_a_parquet_file_cut_short_leaves_nothing_behind(store: RecordedBars, tmp
 
 
 def test_a_full_disk_half_way_leaves_nothing_behind(store: RecordedBars, tmp_path: Path) -> None:
-    file = write_parquet(tmp_path / "SPY_5min.parquet", table(some_bars(30_000, span=Span.FIVE_MINUTES)))
+    file = write_parquet(tmp_path / "SPY_5min.parquet", table(session_bars(30_000, span=Span.FIVE_MINUTES)))
     pages = store._db.rows("PRAGMA page_count")[0][0]
     store._db.rows(f"PRAGMA max_page_count = {pages + 20}")
     with pytest.raises(Unavailable, match="full"):
@@ -152,8 +153,8 @@ def test_a_full_disk_half_way_leaves_nothing_behind(store: RecordedBars, tmp_pat
 
 
 def test_other_series_of_a_ticker_are_never_merged(store: RecordedBars, tmp_path: Path) -> None:
-    store.import_file(write_csv(tmp_path / "QQQ_5min.csv", table(some_bars(span=Span.FIVE_MINUTES))))
-    other = some_bars(3, span=Span.FIVE_MINUTES, price=7.0)
+    store.import_file(write_csv(tmp_path / "QQQ_5min.csv", table(session_bars(span=Span.FIVE_MINUTES))))
+    other = session_bars(3, span=Span.FIVE_MINUTES, price=7.0)
     store.import_file(write_csv(tmp_path / "QQQ_5min_consolidated.csv", table(other)))
     assert len(store.all_bars("QQQ", Span.FIVE_MINUTES)) == 5
     assert store.all_bars("QQQ", "5min_consolidated").equals(other)
@@ -169,11 +170,10 @@ def test_the_open_of_a_day_is_a_fact_beside_its_bar(store: RecordedBars, tmp_pat
 
 
 def test_the_clock_starts_at_the_last_session_that_all_tickers_have(store: RecordedBars, tmp_path: Path) -> None:
-    first, second = (to_ms(new_york(f"2025-03-{day} 09:30")) for day in (11, 12))
     assert store.default_start(("SPY", "QQQ")) is None
-    for ticker, starts in (("SPY", (first, second)), ("QQQ", (first,))):
-        for start in starts:
-            bars = some_bars(start_ms=start)
+    for ticker, days in (("SPY", ("2025-03-11", "2025-03-12")), ("QQQ", ("2025-03-11",))):
+        for day in days:
+            bars = session_bars(day=day)
             store.import_file(write_csv(tmp_path / f"{ticker}_1min.csv", table(bars)))
     assert store.default_start(("SPY", "QQQ")) == new_york("2025-03-11 09:25")
     assert store.default_start(("SPY",)) == new_york("2025-03-12 09:25")

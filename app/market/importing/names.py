@@ -1,0 +1,72 @@
+"""Ticker and span out of a file's name (ruling M5), and what a span means."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.errors import BrokenData
+
+KINDS = (".parquet", ".csv", ".csv.gz", ".zip")
+NAME = re.compile(r"(?P<ticker>[A-Z][A-Z.]{0,9})_(?P<span>\d+(?:min|hour|day)(?:_[a-z0-9]+)?)")
+SPAN = re.compile(r"(\d+)(min|hour|day)")
+UNIT_MS = {"min": 60_000, "hour": 3_600_000, "day": 86_400_000}
+LONGEST_INTRADAY_MS = 4 * UNIT_MS["hour"]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesFile:
+    """A file and what its name says. kind: one of KINDS, in lower case."""
+
+    path: Path
+    ticker: str
+    span: str
+    kind: str
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def is_daily(self) -> bool:
+        return self.span.startswith("1day")
+
+
+def series_file(path: Path) -> SeriesFile:
+    """What a file's name says. Raises BrokenData if it is no `{TICKER}_{span}` with a known ending or an impossible span."""
+    kind = next((kind for kind in sorted(KINDS, key=len, reverse=True) if path.name.lower().endswith(kind)), None)
+    match = NAME.fullmatch(path.name[: -len(kind)]) if kind else None
+    if not kind or not match:
+        raise BrokenData(
+            f"{path.name}: the name must be TICKER_SPAN.parquet, .csv, .csv.gz or .zip, like SPY_5min.parquet or IWM_1day.csv"
+        )
+    _refuse_odd_span(path.name, match["span"])
+    return SeriesFile(path, match["ticker"], match["span"], kind)
+
+
+def series_of(file: Path) -> tuple[str, str]:
+    """Ticker and span out of a file's name. Raises BrokenData."""
+    found = series_file(file)
+    return found.ticker, found.span
+
+
+def span_ms(span: str) -> int:
+    """Length of a bar in ms by its span's name (`5min`, `1hour`, `5min_consolidated`)."""
+    number, unit = SPAN.match(span).groups()  # type: ignore[union-attr]
+    return int(number) * UNIT_MS[unit]
+
+
+def in_words(ms: int) -> str:
+    """A length of time in words: `5 min`, `1 day`."""
+    for unit in ("day", "hour", "min"):
+        if ms >= UNIT_MS[unit] and ms % UNIT_MS[unit] == 0:
+            return f"{ms // UNIT_MS[unit]} {unit}"
+    return f"{ms / 1000:g} s"
+
+
+def _refuse_odd_span(name: str, span: str) -> None:
+    number, unit = SPAN.match(span).groups()  # type: ignore[union-attr]
+    length = int(number) * UNIT_MS[unit]
+    if length == 0 or (unit == "day" and int(number) != 1) or (unit != "day" and length > LONGEST_INTRADAY_MS):
+        raise BrokenData(f"{name}: bars of {span} are not taken; a bar lasts from 1min to 4hour, or 1day")
