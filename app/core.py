@@ -15,6 +15,7 @@ from app.market.calendar import NY, Calendar, ny_day
 from app.market.completeness import resumes_after
 from app.market.plan import Plan
 from app.market.polygon import Transport
+from app.market.running_day import RunningDay
 from app.market.source import Source
 from app.news import News
 from app.pipeline import Pipeline
@@ -66,11 +67,14 @@ class Core:
     pipeline: Pipeline
     follower: Follower
     announcements: Announcements | None = None
+    running_day: RunningDay | None = None
 
     def close(self) -> None:
         """Begin nothing more and let go of files; fetches under way are left to themselves."""
         self.follower.close()
         self.source.close()
+        if self.running_day is not None:
+            self.running_day.close()
         self.store.close()
         if self.announcements is not None:
             self.announcements.close()
@@ -90,6 +94,8 @@ def troubles(core: Core) -> list[str]:
         found.append("provider_failing")
     if following.last_step_s is not None and not following.alive:
         found.append("follower_stopped")
+    if following.role == "unshared":
+        found.append("follower_unshared")
     found += ["daily_bars_missing"] if _missing_days(core) else []
     return found
 

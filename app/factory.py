@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,7 +29,7 @@ from app.figures import Figure, figures, single
 from app.follower import Follower
 from app.market.announcements import Announcements
 from app.market.bars import Span
-from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, Limit
+from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, KeptPlan, Limit
 from app.market.cache import BarCache
 from app.market.calendar import Calendar
 from app.market.calling import failed, kind_of, metered, outcome, persistent
@@ -36,7 +37,8 @@ from app.market.demo import SEED, SPEED, DemoFeed, demo_moment
 from app.market.plan import Entitlement, Plan
 from app.market.polygon import HOSTS, HttpTransport, Polygon, Transport, no_key
 from app.market.recorded import RecordedBars
-from app.market.source import Source
+from app.market.running_day import RunningDay, SqliteRunningDay
+from app.market.source import MissingOpen, Source
 from app.market.wire import NoFeed, Wire
 from app.model.artefact import ModelSet, PolicyStamp, load_models
 from app.model.drift import Drift, reference_of
@@ -129,7 +131,8 @@ def build(
     store = SqliteStore(folder / "record.sqlite3", notice, stages)
     cache = BarCache(folder / "bars.sqlite3", notice, stages)
     polygon = Polygon(market.transport, calendar, settings.polygon_base_url)
-    source = Source(polygon, cache, store, calendar, market.clock, market.plan, notice, timer, stages)
+    running_day = _running_day(market, folder, timer, notice, stages)
+    source = Source(polygon, cache, store, calendar, market.clock, market.plan, notice, timer, stages, running_day)
     pipeline = Pipeline(source, models, store, calendar, market.clock, notice, stages)
     notice.hear("calendar_changed", lambda **fields: source.follow_calendar())
     announcements: Announcements | None = None
@@ -146,14 +149,30 @@ def build(
         if market.budget is not None:
             market.budget.keep_plan(found)
 
+    adopted: list[KeptPlan] = []
+
+    def adopt_plan() -> bool:
+        kept = None if market.budget is None else market.budget.kept_plan()
+        if kept is None or kept in adopted:
+            return False
+        adopted[:] = [kept]
+        adopt(kept.entitlement)
+        return True
+
     if market.budget is not None:
-        kept = market.budget.kept_plan()
-        if kept is not None:
-            adopt(kept.entitlement)
+        adopt_plan()
         market.budget.reserve_by(lambda: len(SUPPORTED) if _is_live(source, calendar, market.clock) else 0)
     probed = polygon if market.budget is not None else None
-    follower = Follower(source, pipeline, calendar, market.clock, timer, notice, probed, entitle, announcements, stages)
-    return Core(settings, timer, notice, market, calendar, store, source, pipeline, follower, announcements)
+    shared = (announcements, stages, running_day, adopt_plan)
+    follower = Follower(source, pipeline, calendar, market.clock, timer, notice, probed, entitle, *shared)
+    return Core(settings, timer, notice, market, calendar, store, source, pipeline, follower, announcements, running_day)
+
+
+def _running_day(market: Market, folder: Path, timer: Timer, notice: News, stages: Stages) -> RunningDay | None:
+    """What the processes on one DATA_DIR share, where a call costs."""
+    if market.budget is None:
+        return None
+    return SqliteRunningDay(folder / "running_day.sqlite3", timer, notice, stages, (MissingOpen,))
 
 
 def _is_live(source: Source, calendar: Calendar, clock: Clock) -> bool:

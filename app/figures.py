@@ -57,6 +57,21 @@ def _about_server(core: Core) -> list[Figure]:
         Figure("predict_fetches_waiting", "Fetches of bars under way or queued", single(core.source.fetches)),
         Figure("predict_follower_jobs", "Jobs of the follower under way or queued", single(core.follower.waiting)),
         Figure("predict_follower_alive", "1 while the follower steps; absent without a key", lambda: _follower(core)),
+        Figure(
+            "predict_follower_leads",
+            "1 while this process brings the market for all on its DATA_DIR",
+            single(lambda: core.follower.status().role != "reader"),
+        ),
+        Figure(
+            "predict_follower_takeovers_total",
+            "How often this process took the follower's lease",
+            single(lambda: core.follower.status().takeovers),
+        ),
+        Figure(
+            "predict_running_day_unshared",
+            "1 while the processes on one DATA_DIR cannot share bars",
+            single(lambda: core.follower.status().role == "unshared"),
+        ),
     ]
 
 

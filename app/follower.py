@@ -21,7 +21,8 @@ from app.market.calendar import ONE_DAY, Calendar, Session, ny, ny_day
 from app.market.flight import SingleFlight, time_limit
 from app.market.plan import Entitlement, deepened, probe, timed
 from app.market.polygon import Polygon
-from app.market.source import BACKFILL_PATIENCE_S, REFUSED_FOR, Source
+from app.market.running_day import RunningDay
+from app.market.source import BACKFILL_PATIENCE_S, IN_USE_FOR, REFUSED_FOR, Source
 from app.model.features import decision_moment
 from app.pipeline import DAILY_BAR_AFTER, FIRST_HOUR, Pipeline
 from app.signals.lock import decision_hour
@@ -38,6 +39,7 @@ DAYS_FROM = time(9)
 
 ENDS_AFTER = timedelta(minutes=30)
 AGAIN_AFTER = timedelta(seconds=15)
+INTEREST_AGAIN_AFTER = timedelta(seconds=30)
 VERIFY_AGAIN_AFTER = timedelta(seconds=60)
 PROBE_AGAIN_AFTER = timedelta(seconds=60)
 CALENDAR_LOOKED_AT_AFTER = timedelta(seconds=30)
@@ -49,17 +51,26 @@ PROBE_PATIENCE_S = 90.0
 @dataclass(frozen=True, slots=True)
 class Following:
     """What the follower does: tickers kept current, seconds since its last step (None before the first), whether it is to
-    be relied on, and why the last probe failed."""
+    be relied on, and why the last probe failed.
+
+    role: `leader` brings the market for all processes on its DATA_DIR, `reader` takes it over from the leader, `unshared`
+    brings it for itself because nothing can be shared, `alone` because there is nothing to share. holder: the id of the
+    process that has the lease. takeovers: how often this process took it.
+    """
 
     tickers: Sequence[str]
     last_step_s: float | None
     alive: bool
     probe_error: str | None
+    role: str
+    holder: str | None
+    takeovers: int
 
 
 class Follower:
     """Drives source and pipeline by the clock. `polygon`: whose plan is probed once a day, None for markets without one;
-    `entitle` hears what the probe finds."""
+    `entitle` hears what the probe finds. `running_day`: what the processes on one DATA_DIR share; `adopt_plan` takes over
+    a plan that another process found, and says whether there was a new one."""
 
     def __init__(
         self,
@@ -73,8 +84,14 @@ class Follower:
         entitle: Callable[[Entitlement], None],
         announcements: Announcements | None = None,
         stages: Stages = SILENT,
+        running_day: RunningDay | None = None,
+        adopt_plan: Callable[[], bool] = lambda: False,
     ) -> None:
         self._stages = stages
+        self._running_day = running_day
+        self._adopt_plan = adopt_plan
+        self._role = "alone" if running_day is None else "reader"
+        self._takeovers = 0
         self._source = source
         self._pipeline = pipeline
         self._calendar = calendar
@@ -105,12 +122,17 @@ class Follower:
             except Exception as exc:  # a follower that died would leave the market to stand still
                 self._notice("follower_broke", error=f"{type(exc).__name__}: {exc}")
             self._timer.sleep(TICK_S)
+        if self._running_day is not None:
+            self._running_day.resign()
 
     def step(self) -> None:
         """Start what is due now."""
         at = self._clock()
         self._beat = self._timer.now()
-        self._probe_once_a_day(at)
+        if self._leads():
+            self._probe_once_a_day(at)
+        else:
+            self._read(at)
         if self._awaits_probe():
             return
         self._refresh_calendar(at)
@@ -122,9 +144,38 @@ class Follower:
         self._follow(session, at, due)
         for ticker in due:
             self._lock(ticker, session, at)
-        self._bring_days(session, at)
+        if self._role != "reader":
+            self._bring_days(session, at)
         if self._is_time("verify", at, VERIFY_AGAIN_AFTER):
             self._start("verify", lambda: self._pipeline.store.verify(session.day))
+
+    def _leads(self) -> bool:
+        """Whether this process is the one that brings the market; renews its lease."""
+        if self._running_day is None:
+            return True
+        lease, before = self._running_day.lead(), self._role
+        self._role = "leader" if lease else "unshared" if self._running_day.failing() else "reader"
+        if lease is not None and before != "leader":
+            self._takeovers += 1
+            self._notice("follower_leads", token=lease.token)
+        elif before == "leader" and lease is None:
+            self._notice("follower_lease_lost", role=self._role)
+        return self._role != "reader"
+
+    def _read(self, at: datetime) -> None:
+        """Take over what the leader brought."""
+        self._source.adopt(at)
+        if self._adopt_plan():
+            self._probed = ny_day(at)
+
+    def _in_use(self, at: datetime) -> list[str]:
+        """The tickers that any process on the DATA_DIR was asked for in the last minutes."""
+        used = self._source.last_uses(at)
+        if self._running_day is None:
+            return list(used)
+        if used and self._is_time(("interest", *sorted(used)), at, INTEREST_AGAIN_AFTER):
+            self._running_day.ask_for(used)
+        return sorted({*used, *self._running_day.asked_for(at - IN_USE_FOR, at)} & {*SUPPORTED})
 
     def _awaits_probe(self) -> bool:
         """At the start the probe goes first: it tells how many calls there are. Not for long."""
@@ -135,7 +186,16 @@ class Follower:
 
     def status(self) -> Following:
         since = None if self._beat is None else self._timer.now() - self._beat
-        return Following(sorted(self._followed), since, self._alive(), self._probe_error)
+        lease = None if self._running_day is None else self._running_day.leader()
+        return Following(
+            tickers=sorted(self._followed),
+            last_step_s=since,
+            alive=self._alive(),
+            probe_error=self._probe_error,
+            role=self._role,
+            holder=None if lease is None else lease.holder,
+            takeovers=self._takeovers,
+        )
 
     def waiting(self) -> int:
         """How many of its own jobs are under way."""
@@ -149,8 +209,8 @@ class Follower:
 
     def _follow(self, session: Session, at: datetime, due: Sequence[str]) -> None:
         in_hours = ny(session.day, time(FIRST_HOUR)) <= at < session.close + ENDS_AFTER
-        self._followed = frozenset(self._source.in_use(at) + list(due)) if in_hours else frozenset()
-        for ticker in sorted(self._followed):
+        self._followed = frozenset(self._in_use(at) + list(due)) if in_hours else frozenset()
+        for ticker in sorted(self._followed) if self._role != "reader" else ():
             self._source.refresh(ticker, at)
             if at >= session.open + self._source.plan.lateness:
                 self._learn_open(ticker, session.day, at)
@@ -181,7 +241,7 @@ class Follower:
             for ticker in SUPPORTED:
                 self._source.refresh_days(ticker, session.day)
         elif at >= session.close + DAILY_BAR_AFTER:
-            for ticker in self._source.in_use(at):
+            for ticker in self._in_use(at):
                 self._source.refresh_days(ticker, session.day + ONE_DAY)
 
     def _refresh_calendar(self, at: datetime) -> None:
@@ -190,7 +250,7 @@ class Follower:
         if announcements is None or not self._is_time("calendar", at, CALENDAR_LOOKED_AT_AFTER):
             return
         announcements.load()
-        if polygon is not None and announcements.is_due(at):
+        if polygon is not None and self._role != "reader" and announcements.is_due(at):
             self._start("calendar", lambda: announcements.refresh(polygon, at))
 
     def _probe_once_a_day(self, at: datetime) -> None:

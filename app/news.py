@@ -25,10 +25,12 @@ WARNINGS: Final = frozenset(
         "calendar_in_memory",
         "fetch_broke",
         "follower_broke",
+        "follower_lease_lost",
         "history_rebased",
         "limits_local",
         "metrics_not_pushed",
         "provider_pauses_us",
+        "running_day_unshared",
         "spans_lost",
         "store_degraded",
         "workers_apart",
@@ -38,6 +40,8 @@ NEWS: Final = frozenset(
     {
         "budget_on_disk",
         "cache_recovered",
+        "follower_leads",
+        "running_day_shared",
         "limits_shared",
         "metrics_pushed",
         "plan_probed",
@@ -49,6 +53,7 @@ NEWS: Final = frozenset(
 DETAILS: Final = frozenset(
     {
         "announcement_refused",
+        "bars_fenced",
         "bars_known",
         "bars_repaired",
         "call_waits",

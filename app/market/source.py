@@ -27,8 +27,10 @@ from app.market.completeness import AGAIN_AFTER, missing_bars, missing_days
 from app.market.flight import Recent, SingleFlight, afresh
 from app.market.freshness import LATE_AFTER, MORNING, Freshness, Timetable, is_behind, newest_end
 from app.market.inception import first_day_of
+from app.market.lease import Lease
 from app.market.plan import Entitlement, Plan
 from app.market.polygon import OUTSIDE, Aggregates, NotFound, Polygon
+from app.market.running_day import RunningDay, SharedFailure, SharedSeries
 from app.stages import SILENT, Stages
 
 HISTORY = timedelta(days=730)
@@ -84,6 +86,9 @@ Key = tuple[Any, ...]
 """What a fetch is known by: its ticker first or second, its day last."""
 
 Notice = Callable[..., None]
+OPEN = "open"
+"""What the key of an official open begins with."""
+
 FETCH, AWAIT = "fetch-data", "await-data"
 """Stages: bars are brought; another's fetch is waited for."""
 
@@ -161,7 +166,9 @@ class Source:
         notice: Notice,
         timer: Timer | None = None,
         stages: Stages = SILENT,
+        running_day: RunningDay | None = None,
     ) -> None:
+        self._running_day = running_day
         self._plan = plan
         self._stages = stages
         self._provider_delays = False
@@ -205,6 +212,8 @@ class Source:
         """Take over what a probe found; if that is news, what was refused before may be asked for again."""
         if self._entitlement is None or self._end_of_day == found.today:
             self._failed.forget(lambda key: True)
+            if self._running_day is not None:
+                self._running_day.forget_failures()
         self._end_of_day, self._has_snapshots = not found.today, found.today
         self._entitlement = found
         self._notice("entitled", today=found.today)
@@ -229,6 +238,19 @@ class Source:
     def in_use(self, at: datetime) -> list[str]:
         """The tickers that were asked for in the last minutes."""
         return [ticker for ticker, used in self._used.items() if timedelta(0) <= at - used < IN_USE_FOR]
+
+    def last_uses(self, at: datetime) -> dict[str, datetime]:
+        """The tickers that were asked for in the last minutes, with the moment of the last time."""
+        return {ticker: self._used[ticker] for ticker in self.in_use(at)}
+
+    def adopt(self, at: datetime) -> None:
+        """Take over what other processes brought of the running day. Never calls the provider."""
+        shared = self._running_day
+        for name, fetched in shared.fetched(ny_day(at)).items() if shared is not None else ():
+            key = _key_of(name)
+            kept = self._kept.get(key)
+            if kept is None or kept.fetched < fetched:
+                self._adopted(key)
 
     def refresh(self, ticker: str, at: datetime) -> None:
         """Start what a current answer about `ticker` needs and has not: its days, its bars of the day. Waits for nothing."""
@@ -530,7 +552,7 @@ class Source:
         key, kept = (ticker, span, day), self._kept.get((ticker, span, day))
         if (kept is not None and self._is_fresh(kept, span, day)) or self._recent_failure(key) is not None:
             return None
-        return self._flight_of(key).start(key, lambda: self._remembering(key, lambda: self._load(ticker, span, day)))
+        return self._flight_of(key).start(key, lambda: self._coordinated(key, lambda: self._load(ticker, span, day)))
 
     def _attempt(self, key: Key, fetch: Callable[[], Any]) -> Any:
         """`fetch`, shared with its twins; for a while after a failure that failure again."""
@@ -539,7 +561,7 @@ class Source:
             raise afresh(failed)
         flight = self._flight_of(key)
         with self._stages(AWAIT if flight.runs(key) else FETCH, series=" ".join(str(part) for part in key)):
-            return flight.run(key, lambda: self._remembering(key, fetch), DEADLINE_S)
+            return flight.run(key, lambda: self._coordinated(key, fetch), DEADLINE_S)
 
     def _recent_failure(self, key: Key) -> PredictError | None:
         failed = self._failed.get(key)
@@ -548,6 +570,66 @@ class Source:
 
     def _flight_of(self, key: Key) -> SingleFlight[Any]:
         return self._flight if key[-1] >= ny_day(self._clock()) else self._history
+
+    def _coordinated(self, key: Key, fetch: Callable[[], Any]) -> Any:
+        """`fetch` in one process at a time; what another process brought, or met, is the answer of this one too."""
+        shared = self._running_day
+        if shared is None or not self._is_shared(key):
+            return self._remembering(key, fetch)
+
+        def telling() -> Any:
+            try:
+                return self._remembering(key, fetch)
+            except PredictError:
+                failed = self._failed.get(key)
+                if failed is not None:
+                    shared.fail(_name_of(key), SharedFailure(failed.at, failed.lasts, failed.error))
+                raise
+
+        def share(found: Any, lease: Lease) -> None:
+            if isinstance(found, Known):
+                series = SharedSeries(found.bars, found.fetched, found.delayed)
+                shared.put(_name_of(key), key[-1], series, lease)
+
+        return shared.once(_name_of(key), lambda: self._from_others(shared, key), telling, share)
+
+    def _is_shared(self, key: Key) -> bool:
+        """Whether other processes may need a fetch of the same: past days in the cache on disk need none."""
+        ticker, span, day = key
+        if ticker == OPEN or day >= ny_day(self._clock()):
+            return True
+        first, last = (self._earliest(ticker, day - HISTORY), day - ONE_DAY) if span is Span.DAY else (day, day)
+        return not self._cache.covers(ticker, span, first, last)
+
+    def _from_others(self, shared: RunningDay, key: Key) -> Any:
+        """What another process brought, if that will do; None if it does not. Raises the failure that it met lately."""
+        found = self.known_open(*key[1:]) if key[0] == OPEN else self._adopted(key)
+        failed = shared.failure(_name_of(key)) if found is None else None
+        if failed is not None and timedelta(0) <= self._clock() - failed.at < failed.lasts:
+            self._failed.put(key, Failure(failed.at, failed.lasts, failed.error))
+            raise afresh(failed.error)
+        return found
+
+    def _adopted(self, key: Key) -> Known | None:
+        """Takes over the series of another process if it is newer than what is here; what is here then, if it is fresh."""
+        assert self._running_day is not None
+        series, kept = self._running_day.get(_name_of(key)), self._kept.get(key)
+        newer = series is not None and (kept is None or kept.fetched < series.fetched)
+        if series is not None and newer and series.fetched <= self._clock():
+            kept = Known(series.bars, series.fetched, delayed=series.delayed)
+            self._take_over(key, kept)
+        return kept if kept is not None and self._is_fresh(kept, *key[1:]) else None
+
+    def _take_over(self, key: Key, known: Known) -> None:
+        """What comes from another process counts like a fetch of this one's."""
+        ticker, span, day = key
+        today = day == ny_day(self._clock())
+        if span is Span.DAY and today:
+            self._forget_past_days(ticker, day)
+        elif today:
+            self._end_of_day, self._provider_delays = False, known.delayed
+        self._kept.put(key, known)
+        self._notice(self._about(day, "bars_known"), ticker=ticker, span=str(span), bars=len(known.bars))
 
     def _remembering(self, key: Key, fetch: Callable[[], Any]) -> Any:
         try:
@@ -854,6 +936,16 @@ def next_minute(at: datetime, after: timedelta) -> datetime:
     """The first moment behind `at` that lies `after` past a full minute."""
     now, late = to_ms(at), after // timedelta(milliseconds=1)
     return from_ms(now + MINUTE_MS - (now - late) % MINUTE_MS)
+
+
+def _name_of(key: Key) -> str:
+    """The key as the processes on one DATA_DIR name it."""
+    return " ".join(str(part) for part in key)
+
+
+def _key_of(name: str) -> Key:
+    ticker, span, day = name.split(" ")
+    return ticker, Span(span), date.fromisoformat(day)
 
 
 def _lasting(exc: PredictError) -> timedelta:

@@ -1,0 +1,319 @@
+"""The running day as one of the processes on a DATA_DIR fetched it, for all of them: bars with the moment they were asked
+for, failures, and which tickers are asked for.
+
+`once` is a single flight between processes: whoever needs a series first fetches it under a lease, and the others read
+what it brought. A store that cannot be used costs sharing, never an answer: each process then fetches for itself.
+`RunningDay` is the seam where another store than SQLite joins.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from app.clock import Timer
+from app.errors import BudgetSpent, NotEntitled, PredictError, TryLater, Unavailable, Upstream
+from app.market.bars import COLUMNS, Bars, from_ms, to_ms
+from app.market.lease import LEASES, Lease, SqliteLeases
+from app.market.polygon import NotFound
+from app.sqlite import Database
+from app.stages import SILENT, Stages
+
+T = TypeVar("T")
+SCHEMA = (
+    LEASES
+    + """;
+CREATE TABLE IF NOT EXISTS series (
+    name TEXT PRIMARY KEY, day TEXT, fetched INTEGER, delayed INTEGER, bars BLOB, written REAL
+);
+CREATE TABLE IF NOT EXISTS failures (name TEXT PRIMARY KEY, at INTEGER, lasts_s REAL, error TEXT);
+CREATE TABLE IF NOT EXISTS interest (ticker TEXT PRIMARY KEY, used INTEGER)
+"""
+)
+FOLLOWER = "follower"
+MOST_SERIES, MOST_FAILURES, MOST_TICKERS = 64, 256, 64
+"""Rows kept, the newest."""
+
+POLL_S = 0.05
+PATIENCE_S = 2.0
+"""Real seconds to wait for another process's transaction."""
+
+REOPEN_AFTER_S = 10.0
+"""Real seconds after which a store that failed is tried again."""
+
+WAITS_S = 10.0
+"""Real seconds to wait for what another process fetches."""
+
+ERRORS: tuple[type[PredictError], ...] = (BudgetSpent, NotEntitled, NotFound, TryLater, Unavailable, Upstream)
+"""The failures that are shared."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedSeries:
+    """Bars that were asked for at `fetched` (market time); `delayed`: the provider calls them late."""
+
+    bars: Bars
+    fetched: datetime
+    delayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SharedFailure:
+    """A fetch that failed at `at` (market time), and for how long that is the answer of all processes."""
+
+    at: datetime
+    lasts: timedelta
+    error: PredictError
+
+
+class RunningDay(Protocol):
+    """What the processes on one DATA_DIR share of the running day. No method raises for a store that cannot be used."""
+
+    def failing(self) -> str | None:
+        """Why nothing is shared now, or None."""
+        ...
+
+    def lead(self) -> Lease | None:
+        """The follower's lease if this process has it, renewed; None while another one follows."""
+        ...
+
+    def leader(self) -> Lease | None:
+        """Who follows now."""
+        ...
+
+    def once(
+        self, name: str, read: Callable[[], T | None], fetch: Callable[[], T], share: Callable[[T, Lease], None]
+    ) -> T:
+        """What `read` finds, else what `fetch` brings, in one process at a time; `share` hands it to the others. Raises what
+        they raise, and Upstream if another process takes too long."""
+        ...
+
+    def get(self, name: str) -> SharedSeries | None: ...
+
+    def put(self, name: str, day: date, series: SharedSeries, lease: Lease) -> bool:
+        """Keep the series unless the lease has passed to another process (fencing); whether it was kept."""
+        ...
+
+    def fetched(self, since: date) -> dict[str, datetime]:
+        """When the series of the days from `since` on were fetched, by name."""
+        ...
+
+    def failure(self, name: str) -> SharedFailure | None: ...
+
+    def fail(self, name: str, failure: SharedFailure) -> None: ...
+
+    def forget_failures(self) -> None: ...
+
+    def ask_for(self, used: Mapping[str, datetime]) -> None:
+        """Register interest: when the tickers were asked for last."""
+        ...
+
+    def asked_for(self, since: datetime, until: datetime) -> list[str]:
+        """The tickers that any process was asked for in between."""
+        ...
+
+    def resign(self) -> None:
+        """Free the follower's lease, so that the next process takes over at once."""
+        ...
+
+    def close(self) -> None:
+        """Resign, and share nothing more."""
+        ...
+
+
+class SqliteRunningDay:
+    """The running day in a SQLite file. `notice(event, **fields)` hears when nothing can be shared, and when it can again."""
+
+    def __init__(
+        self,
+        path: Path,
+        timer: Timer,
+        notice: Callable[..., None],
+        stages: Stages = SILENT,
+        errors: Sequence[type[PredictError]] = (),
+    ) -> None:
+        """`errors`: kinds of failure to share besides ERRORS."""
+        self._errors = {kind.__name__: kind for kind in (*ERRORS, *errors)}
+        self._path = path
+        self._timer = timer
+        self._notice = notice
+        self._stages = stages
+        self._db: Database | None = None
+        self._leases: SqliteLeases | None = None
+        self._failure: str | None = None
+        self._retry_at = 0.0
+        self._lease: Lease | None = None
+        self._safely(lambda db, leases: None, None)
+
+    def failing(self) -> str | None:
+        return self._failure
+
+    def lead(self) -> Lease | None:
+        def renew(db: Database, leases: SqliteLeases) -> Lease | None:
+            leases.renew_held()
+            return leases.acquire(FOLLOWER)
+
+        self._lease = self._safely(renew, None)
+        return self._lease
+
+    def leader(self) -> Lease | None:
+        return self._safely(lambda db, leases: leases.current(FOLLOWER), None)
+
+    def once(
+        self, name: str, read: Callable[[], T | None], fetch: Callable[[], T], share: Callable[[T, Lease], None]
+    ) -> T:
+        """Waits in steps of POLL_S for at most WAITS_S."""
+        ends = self._timer.now() + WAITS_S
+        while True:
+            found = read()
+            if found is not None:
+                return found
+            lease = self._safely(lambda db, leases: leases.acquire(name), None)
+            if lease is not None:
+                return self._fetched(lease, read, fetch, share)
+            if self._failure is not None:
+                return fetch()
+            if self._timer.now() > ends:
+                raise Upstream("another process is still fetching this", retry_after=5)
+            self._timer.sleep(POLL_S)
+
+    def _fetched(
+        self, lease: Lease, read: Callable[[], T | None], fetch: Callable[[], T], share: Callable[[T, Lease], None]
+    ) -> T:
+        try:
+            found = read()  # it may have come just before the lease was free
+            if found is None:
+                found = fetch()
+                share(found, lease)
+            return found
+        finally:
+            self._safely(lambda db, leases: leases.release(lease), None)
+
+    def get(self, name: str) -> SharedSeries | None:
+        sql = "SELECT fetched, delayed, bars FROM series WHERE name = ?"
+        rows = self._rows(sql, (name,))
+        return SharedSeries(_unpacked(rows[0][2]), from_ms(rows[0][0]), bool(rows[0][1])) if rows else None
+
+    def put(self, name: str, day: date, series: SharedSeries, lease: Lease) -> bool:
+        row = (name, day.isoformat(), to_ms(series.fetched), series.delayed, _packed(series.bars), self._timer.epoch())
+
+        def write(db: Database, leases: SqliteLeases) -> bool:
+            with db.transaction():
+                if not leases.is_current(lease):
+                    return False
+                db.write("INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?, ?, ?)", row)
+                _trim(db, "series", "name", "written", MOST_SERIES)
+                return True
+
+        kept = self._safely(write, False)
+        if not kept and self._failure is None:
+            self._notice("bars_fenced", name=name, token=lease.token)
+        return kept
+
+    def fetched(self, since: date) -> dict[str, datetime]:
+        sql = "SELECT name, fetched FROM series WHERE day >= ?"
+        rows = self._rows(sql, (since.isoformat(),))
+        return {name: from_ms(fetched) for name, fetched in rows}
+
+    def failure(self, name: str) -> SharedFailure | None:
+        sql = "SELECT at, lasts_s, error FROM failures WHERE name = ?"
+        for at, lasts_s, error in self._rows(sql, (name,)):
+            record = json.loads(error)
+            kind = self._errors.get(record.pop("kind"))
+            if kind is not None:
+                return SharedFailure(from_ms(at), timedelta(seconds=lasts_s), kind(record.pop("message"), **record))
+        return None
+
+    def fail(self, name: str, failure: SharedFailure) -> None:
+        row = (name, to_ms(failure.at), failure.lasts.total_seconds(), json.dumps(_record_of(failure.error)))
+
+        def write(db: Database, leases: SqliteLeases) -> None:
+            with db.transaction():
+                db.write("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?)", row)
+                _trim(db, "failures", "name", "at", MOST_FAILURES)
+
+        self._safely(write, None)
+
+    def forget_failures(self) -> None:
+        self._safely(lambda db, leases: db.write("DELETE FROM failures"), 0)
+
+    def ask_for(self, used: Mapping[str, datetime]) -> None:
+        rows = [(ticker, to_ms(at)) for ticker, at in used.items()]
+
+        def write(db: Database, leases: SqliteLeases) -> None:
+            with db.transaction():
+                db.write_many("INSERT OR REPLACE INTO interest VALUES (?, ?)", rows)
+                _trim(db, "interest", "ticker", "used", MOST_TICKERS)
+
+        self._safely(write, None)
+
+    def asked_for(self, since: datetime, until: datetime) -> list[str]:
+        sql = "SELECT ticker FROM interest WHERE used > ? AND used <= ? ORDER BY ticker"
+        rows = self._rows(sql, (to_ms(since), to_ms(until)))
+        return [ticker for (ticker,) in rows]
+
+    def resign(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            self._safely(lambda db, leases: leases.release(lease), None)
+
+    def close(self) -> None:
+        self.resign()
+        self._failure, self._retry_at = "closed", math.inf
+        if self._db is not None:
+            self._db.close()
+
+    def _rows(self, sql: str, args: Sequence[Any]) -> list[Any]:
+        return self._safely(lambda db, leases: db.rows(sql, args), list[Any]())
+
+    def _safely(self, work: Callable[[Database, SqliteLeases], T], otherwise: T) -> T:
+        """`work` on the store; `otherwise` while it cannot be used. It is tried again after a while."""
+        if self._failure is not None and self._timer.now() < self._retry_at:
+            return otherwise
+        try:
+            if self._db is None or self._leases is None:
+                self._db = Database(self._path, SCHEMA, PATIENCE_S, self._stages)
+                self._leases = SqliteLeases(self._db, self._timer)
+            found = work(self._db, self._leases)
+        except Unavailable as exc:
+            self._fail(exc.message)
+            return otherwise
+        if self._failure is not None:
+            self._failure = None
+            self._notice("running_day_shared")
+        return found
+
+    def _fail(self, why: str) -> None:
+        if self._failure is None:
+            self._notice("running_day_unshared", error=why)
+        self._failure, self._retry_at = why, self._timer.now() + REOPEN_AFTER_S
+        if self._leases is not None:
+            self._leases.drop_held()
+
+
+def _trim(db: Database, table: str, key: str, age: str, most: int) -> None:
+    """Keep the newest rows; the names come from this module alone."""
+    newest = f"SELECT {key} FROM {table} ORDER BY {age} DESC LIMIT {most}"
+    db.write(f"DELETE FROM {table} WHERE {key} NOT IN ({newest})")
+
+
+def _packed(bars: Bars) -> bytes:
+    return b"".join(getattr(bars, name).tobytes() for name in COLUMNS)
+
+
+def _unpacked(blob: bytes) -> Bars:
+    columns = np.frombuffer(blob, dtype=np.int64).reshape(len(COLUMNS), -1)
+    whole = {name: columns[i].copy() for i, name in enumerate(COLUMNS)}
+    return Bars(**{name: c if name in ("t", "end") else c.view(np.float64) for name, c in whole.items()})
+
+
+def _record_of(error: PredictError) -> dict[str, object]:
+    known = {"kind": type(error).__name__, "message": error.message, "code": error.code}
+    return known | {name: getattr(error, name) for name in ("retry_after", "part") if hasattr(error, name)}

@@ -1,0 +1,307 @@
+"""Several servers on one DATA_DIR: the provider is asked as often as by one, and all give the same answers."""
+
+from __future__ import annotations
+
+import time as real
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.clock import Timer
+from app.errors import NotEntitled, Upstream
+from app.factory import Core, build, create_app
+from app.market.bars import Span
+from app.market.lease import LEASE_S, SqliteLeases
+from app.market.running_day import FOLLOWER, SharedFailure, SharedSeries, SqliteRunningDay
+from app.market.standin import StandIn
+from app.market.wire import Wire
+from app.sqlite import Database
+from tests.provider.world import KEY, TICKERS
+from tests.support import CALENDAR, FakeClock, FakeTimer, demo_feed, new_york, settings, some_bars
+
+DAY = new_york("2025-03-11 00:00").date()
+PATHS = ("/trading_directions", "/mtf", "/daily_signals", "/swing", "/replay?date=2025-03-10&time=12:05&ticker=SPY")
+
+
+@dataclass
+class Servers:
+    """Servers on one folder, in front of one provider, on one clock. Those in `dead` do nothing any more."""
+
+    folder: Path
+    provider: StandIn
+    clock: FakeClock
+    time: FakeTimer
+    patch: pytest.MonkeyPatch
+    cores: list[Core] = field(default_factory=list)
+    clients: list[Any] = field(default_factory=list)
+    dead: set[int] = field(default_factory=set)
+
+    def start(self, **values: Any) -> int:
+        """One more server; its number."""
+        timer = Timer(now=lambda: self.time.at, epoch=lambda: self.time.at, sleep=lambda seconds: real.sleep(0.002))
+
+        def keeping(*args: Any, **kwargs: Any) -> Core:
+            self.cores.append(build(*args, **kwargs))
+            return self.cores[-1]
+
+        known = {"polygon_base_url": self.provider.address, "polygon_api_key": KEY, "data_dir": self.folder, **values}
+        with self.patch.context() as patch:
+            patch.setattr("app.factory.build", keeping)
+            self.clients.append(create_app(settings(**known), clock=self.clock, timer=timer).test_client())
+        return len(self.cores) - 1
+
+    def living(self) -> list[int]:
+        return [number for number in range(len(self.cores)) if number not in self.dead]
+
+    def step(self, seconds: float) -> None:
+        self.clock.forward(seconds=seconds)
+        self.time.forward(seconds)
+        for _ in range(2):  # the second one reads what the first one brought
+            for number in self.living():
+                self.cores[number].follower.step()
+            self.settle()
+
+    def settle(self) -> None:
+        ends = real.monotonic() + 30
+        while any(self.cores[n].source.fetches() + self.cores[n].follower.waiting() for n in self.living()):
+            assert real.monotonic() < ends, "a fetch hangs"
+            real.sleep(0.001)
+
+    def run(self, seconds: float, *, every_s: float = 4.0) -> None:
+        for _ in range(round(seconds / every_s)):
+            self.step(every_s)
+
+    def get(self, number: int, path: str) -> Any:
+        return self.clients[number].get(path).get_json()
+
+    def role(self, number: int) -> str:
+        role: str = self.get(number, "/health")["operations"]["follower"]["role"]
+        return role
+
+    def agree(self, path: str) -> Any:
+        """The answer of all living servers, which is one."""
+        answers = [_timeless(self.get(number, path)) for number in self.living()]
+        assert all(answer == answers[0] for answer in answers), path
+        return answers[0]
+
+
+def _timeless(body: Any) -> Any:
+    return {key: value for key, value in body.items() if key not in ("generated_at", "timestamp")}
+
+
+@contextmanager
+def servers(folder: Path, patch: pytest.MonkeyPatch, at: str, count: int) -> Iterator[Servers]:
+    clock, time = FakeClock(new_york(at)), FakeTimer()
+    for ticker in TICKERS:
+        demo_feed().bars(ticker, Span.DAY, 0, 1)
+    with StandIn(Wire(demo_feed(), CALENDAR, clock), key=KEY, clock=clock, now=lambda: time.at) as provider:
+        found = Servers(folder, provider, clock, time, patch)
+        for _ in range(count):
+            found.start()
+        yield found
+        provider.behave()
+        for core in found.cores:
+            core.close()
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["at once", "one after the other"])
+def test_calls_do_not_grow_with_processes_and_all_answer_the_same(
+    together: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = {}
+    for count in (1, 2, 3):
+        with servers(tmp_path / str(count), monkeypatch, "2025-03-11 10:57:31", count if together else 1) as found:
+            found.step(0)
+            for path in PATHS:
+                found.agree(path)
+            found.run(60)
+            while len(found.cores) < count:
+                found.start()
+                found.step(0)
+            for _ in range(5):
+                for path in PATHS:
+                    found.agree(path)
+                found.run(60)
+            board = found.agree("/trading_directions")
+            assert {entry["locked_at"][11:16] for entry in board["tickers"].values()} == {"11:00"}
+            assert not board["data_status"]["stale"]
+            assert sorted(found.role(number) for number in range(count)) == ["leader"] + ["reader"] * (count - 1)
+            calls[count] = sorted(call.path for call in found.provider.calls)
+    print({count: len(paths) for count, paths in calls.items()})
+    assert calls[1] == calls[2] == calls[3]
+
+
+def test_what_the_clients_of_a_reader_ask_for_is_followed_by_the_leader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with servers(tmp_path, monkeypatch, "2025-03-11 11:20:31", 2) as found:
+        found.run(60)
+        assert found.get(0, "/health")["operations"]["follower"]["tickers"] == []
+        found.get(1, "/trading_directions?ticker=IWM")
+        found.step(4)
+        assert found.get(0, "/health")["operations"]["follower"]["tickers"] == ["IWM"]
+        found.run(400)
+        assert found.get(0, "/health")["operations"]["follower"]["tickers"] == []
+
+
+def test_a_leader_that_dies_is_replaced_in_seconds_without_a_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with servers(tmp_path, monkeypatch, "2025-03-11 11:20:31", 2) as found:
+        found.step(0)
+        found.agree("/trading_directions")
+        found.run(60)
+        found.dead.add(0)
+        for _ in range(60):
+            found.step(2)
+            body = found.get(1, "/trading_directions")
+            assert not body["data_status"]["stale"]
+            assert body["data_status"]["age_s"] < 130
+            if found.time.at > 1_000_060 + LEASE_S + 4:
+                assert found.role(1) == "leader"
+        probes = [call for call in found.provider.calls if "snapshot" in call.path]
+        assert len(probes) == 1, "the new leader has the plan that the old one found"
+
+
+def test_a_leader_that_stops_hands_over_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with servers(tmp_path, monkeypatch, "2025-03-11 11:20:31", 2) as found:
+        found.step(0)
+        assert [found.role(0), found.role(1)] == ["leader", "reader"]
+        found.cores[0].close()
+        found.dead.add(0)
+        found.cores[1].follower.step()
+        assert found.role(1) == "leader"
+
+
+def test_a_leader_that_was_halted_and_wakes_writes_no_old_bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    time = FakeTimer()
+    halted, other = (SqliteRunningDay(tmp_path / "day.sqlite3", time.timer, lambda event, **_: None) for _ in "ab")
+    old, new = (SharedSeries(some_bars(n), new_york(f"2025-03-11 11:2{n}"), False) for n in (3, 5))
+
+    def fetch() -> SharedSeries:
+        time.forward(LEASE_S + 1)  # it stands still in the middle of its call
+        other.once("SPY 1min 2025-03-11", lambda: None, lambda: new, lambda found, lease: put(other, found, lease))
+        return old
+
+    def put(day: SqliteRunningDay, found: SharedSeries, lease: Any) -> None:
+        written.append(day.put("SPY 1min 2025-03-11", DAY, found, lease))
+
+    written: list[bool] = []
+    halted.once("SPY 1min 2025-03-11", lambda: None, fetch, lambda found, lease: put(halted, found, lease))
+    assert written == [True, False]
+    kept = halted.get("SPY 1min 2025-03-11")
+    assert kept is not None
+    assert len(kept.bars) == 5
+    assert kept.fetched == new.fetched
+
+
+def test_an_outage_costs_no_more_calls_with_more_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = {}
+    for count in (1, 3):
+        with servers(tmp_path / str(count), monkeypatch, "2025-03-11 11:20:31", count) as found:
+            found.step(0)
+            found.agree("/trading_directions")
+            found.provider.misbehave("403", only="/minute/")
+            before = len(found.provider.calls)
+            for _ in range(3):
+                found.run(60)
+                for number in range(count):
+                    found.get(number, "/trading_directions")
+            calls[count] = sum("/minute/" in call.path for call in found.provider.calls[before:])
+    assert calls[1] == calls[3] > 0
+
+
+def test_processes_that_cannot_share_follow_for_themselves_and_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.market.running_day.SCHEMA", "CREATE TABLE broken (")
+    with servers(tmp_path, monkeypatch, "2025-03-11 11:20:31", 2) as found:
+        found.step(0)
+        for number in (0, 1):
+            assert all(entry["locked_at"] for entry in found.get(number, "/trading_directions")["tickers"].values())
+        found.run(60)
+        for number in (0, 1):
+            health = found.get(number, "/health")
+            assert "follower_unshared" in health["degraded"]
+            assert health["operations"]["follower"]["role"] == "unshared"
+            assert not found.get(number, "/trading_directions")["data_status"]["stale"]
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[SqliteLeases, SqliteLeases, FakeTimer]:
+    time = FakeTimer()
+    db = Database(tmp_path / "leases.sqlite3", "CREATE TABLE leases (name TEXT PRIMARY KEY, holder, token, expires)")
+    return SqliteLeases(db, time.timer), SqliteLeases(db, time.timer), time
+
+
+def test_a_lease_has_one_holder_until_it_ends(two: tuple[SqliteLeases, SqliteLeases, FakeTimer]) -> None:
+    one, other, time = two
+    first = one.acquire(FOLLOWER)
+    assert first is not None
+    assert other.acquire(FOLLOWER) is None
+    time.forward(LEASE_S - 1)
+    one.renew_held()
+    time.forward(LEASE_S - 1)
+    assert other.acquire(FOLLOWER) is None, "it was renewed"
+    time.forward(2)
+    second = other.acquire(FOLLOWER)
+    assert second is not None
+    assert second.token == first.token + 1
+    assert not one.is_current(first)
+    one.renew_held()
+    assert one.acquire(FOLLOWER) is None
+
+
+def test_a_lease_that_is_renewed_keeps_its_token(two: tuple[SqliteLeases, SqliteLeases, FakeTimer]) -> None:
+    one, _, time = two
+    first = one.acquire(FOLLOWER)
+    time.forward(LEASE_S + 60)
+    again = one.acquire(FOLLOWER)
+    assert first is not None
+    assert again is not None
+    assert again.token == first.token, "nobody else had it"
+    assert one.is_current(first)
+
+
+def test_a_clock_that_is_set_back_does_not_make_a_dead_holders_lease_last(
+    two: tuple[SqliteLeases, SqliteLeases, FakeTimer],
+) -> None:
+    one, other, time = two
+    one.acquire(FOLLOWER)
+    time.forward(-3600)
+    assert other.acquire(FOLLOWER) is not None
+
+
+def test_the_tables_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for most in ("MOST_SERIES", "MOST_FAILURES", "MOST_TICKERS"):
+        monkeypatch.setattr(f"app.market.running_day.{most}", 3)
+    at, time = new_york("2025-03-11 11:20"), FakeTimer()
+    day = SqliteRunningDay(tmp_path / "day.sqlite3", time.timer, lambda event, **_: None)
+    for number in range(6):
+        time.forward(1)
+        at += timedelta(seconds=1)
+        series = SharedSeries(some_bars(2), at, False)
+        name = f"T{number} 1min 2025-03-11"
+        day.once(name, lambda: None, lambda s=series: s, lambda found, lease, n=name: day.put(n, DAY, found, lease))  # type: ignore[misc]
+        day.fail(name, SharedFailure(at, timedelta(seconds=60), Upstream("no")))
+        day.ask_for({f"T{number}": at})
+    assert sorted(day.fetched(DAY)) == [f"T{number} 1min 2025-03-11" for number in (3, 4, 5)]
+    assert day.asked_for(at - timedelta(hours=1), at) == ["T3", "T4", "T5"]
+    assert day.failure("T0 1min 2025-03-11") is None
+    assert day.failure("T5 1min 2025-03-11") is not None
+
+
+def test_a_failure_is_the_same_one_in_another_process(tmp_path: Path) -> None:
+    one, other = (SqliteRunningDay(tmp_path / "d.sqlite3", FakeTimer().timer, lambda event, **_: None) for _ in "ab")
+    at = new_york("2025-03-11 11:20")
+    for error in (NotEntitled("the plan has no such data"), Upstream("it failed", retry_after=7)):
+        one.fail("x", SharedFailure(at, timedelta(seconds=60), error))
+        found = other.failure("x")
+        assert found is not None
+        assert (type(found.error), found.error.message, found.error.code) == (type(error), error.message, error.code)
+        assert (found.at, found.lasts) == (at, timedelta(seconds=60))
