@@ -349,6 +349,8 @@ class Budget:
                     f"INSERT INTO calls ({columns}) VALUES (?, ?, ?)", self._db.rows(f"SELECT {columns} FROM calls")
                 )
                 disk.write_many("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?)", self._db.rows("SELECT * FROM pauses"))
+                plans = self._db.rows("SELECT * FROM plans")
+                disk.write_many("INSERT OR REPLACE INTO plans VALUES (?, ?, ?, ?, ?)", plans)
         except Unavailable:
             return
         self._db = disk

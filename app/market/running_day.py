@@ -54,6 +54,9 @@ WAITS_S = 10.0
 ERRORS: tuple[type[PredictError], ...] = (BudgetSpent, NotEntitled, NotFound, TryLater, Unavailable, Upstream)
 """The failures that are shared."""
 
+FIELDS = ("message", "code", "detail", "retry_after", "part", "fault")
+"""What an error may carry."""
+
 
 @dataclass(frozen=True, slots=True)
 class SharedSeries:
@@ -225,11 +228,20 @@ class SqliteRunningDay:
     def failure(self, name: str) -> SharedFailure | None:
         sql = "SELECT at, lasts_s, error FROM failures WHERE name = ?"
         for at, lasts_s, error in self._rows(sql, (name,)):
-            record = json.loads(error)
-            kind = self._errors.get(record.pop("kind"))
-            if kind is not None:
-                return SharedFailure(from_ms(at), timedelta(seconds=lasts_s), kind(record.pop("message"), **record))
+            known = self._error_of(json.loads(error))
+            return None if known is None else SharedFailure(from_ms(at), timedelta(seconds=lasts_s), known)
         return None
+
+    def _error_of(self, record: dict[str, Any]) -> PredictError | None:
+        """The error again; None of a kind that is not shared."""
+        kind = self._errors.get(record["kind"])
+        if kind is None:
+            return None
+        error = kind.__new__(kind, record["message"])
+        if record.get("fault") is not None:
+            record["fault"] = self._error_of(record["fault"])
+        error.__dict__.update({name: value for name, value in record.items() if name != "kind"})
+        return error
 
     def fail(self, name: str, failure: SharedFailure) -> None:
         row = (name, to_ms(failure.at), failure.lasts.total_seconds(), json.dumps(_record_of(failure.error)))
@@ -283,7 +295,7 @@ class SqliteRunningDay:
                 self._leases = SqliteLeases(self._db, self._timer)
             found = work(self._db, self._leases)
         except Unavailable as exc:
-            self._fail(exc.message)
+            self._fail(exc.detail)
             return otherwise
         if self._failure is not None:
             self._failure = None
@@ -314,6 +326,9 @@ def _unpacked(blob: bytes) -> Bars:
     return Bars(**{name: c if name in ("t", "end") else c.view(np.float64) for name, c in whole.items()})
 
 
-def _record_of(error: PredictError) -> dict[str, object]:
-    known = {"kind": type(error).__name__, "message": error.message, "code": error.code}
-    return known | {name: getattr(error, name) for name in ("retry_after", "part") if hasattr(error, name)}
+def _record_of(error: PredictError) -> dict[str, Any]:
+    """What makes the error again: its kind, and its fields where it has them."""
+    fields = {name: getattr(error, name) for name in FIELDS if hasattr(error, name)}
+    if fields.get("fault") is not None:
+        fields["fault"] = _record_of(fields["fault"])
+    return {"kind": type(error).__name__, **fields}

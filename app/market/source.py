@@ -589,7 +589,8 @@ class Source:
         def share(found: Any, lease: Lease) -> None:
             if isinstance(found, Known):
                 series = SharedSeries(found.bars, found.fetched, found.delayed)
-                shared.put(_name_of(key), key[-1], series, lease)
+                if not shared.put(_name_of(key), key[-1], series, lease):
+                    self._adopted(key)
 
         return shared.once(_name_of(key), lambda: self._from_others(shared, key), telling, share)
 
@@ -664,6 +665,9 @@ class Source:
         self._refuse_shrunk(known, before)
         if span is Span.DAY and before is None and day == ny_day(now):
             self._forget_past_days(ticker, day)
+        newest = self._kept.get((ticker, span, day))
+        if newest is not None and known.fetched < newest.fetched <= self._clock():
+            return newest  # another process's, taken over during this fetch
         self._kept.put((ticker, span, day), known)
         self._notice(self._about(day, "bars_known"), ticker=ticker, span=str(span), bars=len(known.bars))
         return known

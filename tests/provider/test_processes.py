@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from app.clock import Timer
-from app.errors import NotEntitled, Upstream
+from app.errors import NotEntitled, PredictError, Upstream
 from app.factory import Core, build, create_app
 from app.market.bars import Span
 from app.market.lease import LEASE_S, SqliteLeases
 from app.market.running_day import FOLLOWER, SharedFailure, SharedSeries, SqliteRunningDay
+from app.market.source import MissingOpen
 from app.market.standin import StandIn
 from app.market.wire import Wire
 from app.sqlite import Database
@@ -92,6 +93,11 @@ class Servers:
 
 def _timeless(body: Any) -> Any:
     return {key: value for key, value in body.items() if key not in ("generated_at", "timestamp")}
+
+
+def _fields(error: PredictError) -> dict[str, Any]:
+    known = {"code": error.code, **vars(error)}
+    return known | ({"fault": _fields(known["fault"])} if "fault" in known else {})
 
 
 @contextmanager
@@ -232,6 +238,25 @@ def test_processes_that_cannot_share_follow_for_themselves_and_say_so(
             assert not found.get(number, "/trading_directions")["data_status"]["stale"]
 
 
+def test_a_file_that_cannot_be_written_any_more_costs_sharing_and_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with servers(tmp_path, monkeypatch, "2025-03-11 11:20:31", 1) as found:
+        found.step(0)
+        found.agree("/trading_directions")
+        running_day = found.cores[0].running_day
+        assert isinstance(running_day, SqliteRunningDay)
+        assert running_day._db is not None
+        running_day._db.write("PRAGMA query_only = 1")
+        found.run(60)
+        assert found.role(0) == "unshared"
+        assert not found.get(0, "/trading_directions")["data_status"]["stale"]
+        running_day._db.write("PRAGMA query_only = 0")
+        found.run(60)
+        assert found.role(0) == "leader"
+        assert "follower_unshared" not in found.get(0, "/health")["degraded"]
+
+
 @pytest.fixture
 def two(tmp_path: Path) -> tuple[SqliteLeases, SqliteLeases, FakeTimer]:
     time = FakeTimer()
@@ -297,11 +322,14 @@ def test_the_tables_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_failure_is_the_same_one_in_another_process(tmp_path: Path) -> None:
-    one, other = (SqliteRunningDay(tmp_path / "d.sqlite3", FakeTimer().timer, lambda event, **_: None) for _ in "ab")
+    path, timer = tmp_path / "day.sqlite3", FakeTimer().timer
+    one, other = (SqliteRunningDay(path, timer, lambda event, **_: None, errors=(MissingOpen,)) for _ in "ab")
     at = new_york("2025-03-11 11:20")
-    for error in (NotEntitled("the plan has no such data"), Upstream("it failed", retry_after=7)):
+    refusal, failure = NotEntitled("the plan has no such data"), Upstream("it failed", retry_after=7)
+    for error in (refusal, failure, MissingOpen("not there", code="MISSING_DAILY_BAR", fault=failure)):
         one.fail("x", SharedFailure(at, timedelta(seconds=60), error))
         found = other.failure("x")
         assert found is not None
-        assert (type(found.error), found.error.message, found.error.code) == (type(error), error.message, error.code)
+        assert (type(found.error), found.error.args) == (type(error), error.args)
+        assert _fields(found.error) == _fields(error)
         assert (found.at, found.lasts) == (at, timedelta(seconds=60))
