@@ -165,7 +165,9 @@ def build(
     probed = polygon if market.budget is not None else None
     shared = (announcements, stages, running_day, adopt_plan)
     follower = Follower(source, pipeline, calendar, market.clock, timer, notice, probed, entitle, *shared)
-    return Core(settings, timer, notice, market, calendar, store, source, pipeline, follower, announcements, running_day)
+    return Core(
+        settings, timer, notice, market, calendar, store, source, pipeline, follower, announcements, running_day
+    )
 
 
 def _running_day(market: Market, folder: Path, timer: Timer, notice: News, stages: Stages) -> RunningDay | None:

@@ -54,7 +54,7 @@ WAITS_S = 10.0
 ERRORS: tuple[type[PredictError], ...] = (BudgetSpent, NotEntitled, NotFound, TryLater, Unavailable, Upstream)
 """The failures that are shared."""
 
-FIELDS = ("message", "code", "detail", "retry_after", "part", "fault")
+FIELDS = ("message", "code", "detail", "retry_after", "part", "fault", "since")
 """What an error may carry."""
 
 
@@ -240,6 +240,8 @@ class SqliteRunningDay:
         error = kind.__new__(kind, record["message"])
         if record.get("fault") is not None:
             record["fault"] = self._error_of(record["fault"])
+        if record.get("since") is not None:
+            record["since"] = date.fromisoformat(record["since"])
         error.__dict__.update({name: value for name, value in record.items() if name != "kind"})
         return error
 
@@ -331,4 +333,6 @@ def _record_of(error: PredictError) -> dict[str, Any]:
     fields = {name: getattr(error, name) for name in FIELDS if hasattr(error, name)}
     if fields.get("fault") is not None:
         fields["fault"] = _record_of(fields["fault"])
+    if fields.get("since") is not None:
+        fields["since"] = fields["since"].isoformat()
     return {"kind": type(error).__name__, **fields}

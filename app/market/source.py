@@ -628,7 +628,8 @@ class Source:
         if span is Span.DAY and today:
             self._forget_past_days(ticker, day)
         elif today:
-            self._end_of_day, self._provider_delays = False, known.delayed
+            self._end_of_day = False
+            self._observe_delay(known.delayed, known.fetched)
         self._kept.put(key, known)
         self._notice(self._about(day, "bars_known"), ticker=ticker, span=str(span), bars=len(known.bars))
 
