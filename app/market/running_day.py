@@ -31,7 +31,8 @@ SCHEMA = (
     LEASES
     + """;
 CREATE TABLE IF NOT EXISTS series (
-    name TEXT PRIMARY KEY, day TEXT, fetched INTEGER, delayed INTEGER, bars BLOB, written REAL
+    name TEXT PRIMARY KEY, day TEXT, fetched INTEGER, delayed INTEGER, bars BLOB, written REAL, missing INTEGER,
+    again INTEGER
 );
 CREATE TABLE IF NOT EXISTS failures (name TEXT PRIMARY KEY, at INTEGER, lasts_s REAL, error TEXT);
 CREATE TABLE IF NOT EXISTS interest (ticker TEXT PRIMARY KEY, used INTEGER)
@@ -60,11 +61,14 @@ FIELDS = ("message", "code", "detail", "retry_after", "part", "fault", "since")
 
 @dataclass(frozen=True, slots=True)
 class SharedSeries:
-    """Bars that were asked for at `fetched` (market time); `delayed`: the provider calls them late."""
+    """Bars that were asked for at `fetched` (market time); `delayed`: the provider calls them late. `missing`: how many of
+    days that are over are not there, and `again`: when they are asked for again."""
 
     bars: Bars
     fetched: datetime
     delayed: bool
+    missing: int = 0
+    again: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,18 +204,22 @@ class SqliteRunningDay:
             self._safely(lambda db, leases: leases.release(lease), None)
 
     def get(self, name: str) -> SharedSeries | None:
-        sql = "SELECT fetched, delayed, bars FROM series WHERE name = ?"
-        rows = self._rows(sql, (name,))
-        return SharedSeries(_unpacked(rows[0][2]), from_ms(rows[0][0]), bool(rows[0][1])) if rows else None
+        sql = "SELECT bars, fetched, delayed, missing, again FROM series WHERE name = ?"
+        for bars, fetched, delayed, missing, again in self._rows(sql, (name,)):
+            ends = None if again is None else from_ms(again)
+            return SharedSeries(_unpacked(bars), from_ms(fetched), bool(delayed), missing, ends)
+        return None
 
     def put(self, name: str, day: date, series: SharedSeries, lease: Lease) -> bool:
-        row = (name, day.isoformat(), to_ms(series.fetched), series.delayed, _packed(series.bars), self._timer.epoch())
+        again = None if series.again is None else to_ms(series.again)
+        about = (name, day.isoformat(), to_ms(series.fetched), series.delayed)
+        row = (*about, _packed(series.bars), self._timer.epoch(), series.missing, again)
 
         def write(db: Database, leases: SqliteLeases) -> bool:
             with db.transaction():
                 if not leases.is_current(lease):
                     return False
-                db.write("INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?, ?, ?)", row)
+                db.write("INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
                 _trim(db, "series", "name", "written", MOST_SERIES)
                 return True
 

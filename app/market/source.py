@@ -588,7 +588,7 @@ class Source:
 
         def share(found: Any, lease: Lease) -> None:
             if isinstance(found, Known):
-                series = SharedSeries(found.bars, found.fetched, found.delayed)
+                series = SharedSeries(found.bars, found.fetched, found.delayed, found.missing, found.again)
                 if not shared.put(_name_of(key), key[-1], series, lease):
                     self._adopted(key)
 
@@ -617,7 +617,9 @@ class Source:
         series, kept = self._running_day.get(_name_of(key)), self._kept.get(key)
         newer = series is not None and (kept is None or kept.fetched < series.fetched)
         if series is not None and newer and series.fetched <= self._clock():
-            kept = Known(series.bars, series.fetched, delayed=series.delayed)
+            kept = Known(
+                series.bars, series.fetched, delayed=series.delayed, missing=series.missing, again=series.again
+            )
             self._take_over(key, kept)
         return kept if kept is not None and self._is_fresh(kept, *key[1:]) else None
 

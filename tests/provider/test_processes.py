@@ -321,6 +321,17 @@ def test_the_tables_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert day.failure("T5 1min 2025-03-11") is not None
 
 
+def test_what_a_series_lacks_is_known_to_the_other_processes(tmp_path: Path) -> None:
+    one, other = (SqliteRunningDay(tmp_path / "d.sqlite3", FakeTimer().timer, lambda event, **_: None) for _ in "ab")
+    at, name = new_york("2025-03-11 11:20"), "SPY 1day 2025-03-11"
+    series = SharedSeries(some_bars(3, span=Span.DAY), at, True, missing=2, again=at + timedelta(minutes=5))
+    one.once(name, lambda: None, lambda: series, lambda found, lease: one.put(name, DAY, found, lease))  # type: ignore[arg-type, return-value]
+    found = other.get(name)
+    assert found is not None
+    assert (found.fetched, found.delayed, found.missing, found.again) == (at, True, 2, series.again)
+    assert found.bars.c.tolist() == series.bars.c.tolist()
+
+
 def test_a_failure_is_the_same_one_in_another_process(tmp_path: Path) -> None:
     path, timer = tmp_path / "day.sqlite3", FakeTimer().timer
     one, other = (SqliteRunningDay(path, timer, lambda event, **_: None, errors=(MissingOpen,)) for _ in "ab")
