@@ -604,15 +604,20 @@ def test_bars_of_another_span_from_an_earlier_version_heal(tmp_path: Path) -> No
 
 
 MEASURE = """
-import resource, sys
+import sys
 from pathlib import Path
 from app.market.calendar import Calendar
 from app.market.recorded import RecordedBars
+def peak():  # KiB; unlike getrusage's, without what the parent had before it became this program
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
 store = RecordedBars(Path(sys.argv[1]), Calendar())
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 kept = store.import_file(Path(sys.argv[2])).kept
-print(kept, before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(kept, before, peak())
 """
+
+on_linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 
 
 def grown_by(folder: Path, bars: int) -> float:
@@ -625,10 +630,12 @@ def grown_by(folder: Path, bars: int) -> float:
     return (after - before) / 1024
 
 
+@on_linux
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    assert grown_by(tmp_path, 60_000) < 40
+    assert grown_by(tmp_path, 60_000) < 45
 
 
+@on_linux
 @pytest.mark.soak
 def test_memory_of_600_000_rows_is_bounded(tmp_path: Path) -> None:
     assert grown_by(tmp_path, 600_000) < 80
