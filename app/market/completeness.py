@@ -21,9 +21,13 @@ IWM it is three one-minute bars and three five-minute bars; the consolidated tap
 MOST_MISSING = 0.12
 """Share of a session's bars that may be missing in all; in such recorded sessions it is a tenth."""
 
-AGAIN_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 24 * 60, 7 * 24 * 60))
-"""How long after each try a day that is still incomplete is asked for again. After the last one it stays as it is, so that a
-day which the provider does not have whole costs seven calls in all."""
+HOUR, DAY, WEEK = 60, 24 * 60, 7 * 24 * 60
+AGAIN_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, HOUR, DAY, WEEK))
+"""How long after each try a past day's incomplete minutes are asked for again. After the last one they stay as they are, so
+that a day which the provider does not have whole costs seven calls in all."""
+
+DAYS_AGAIN = tuple(timedelta(minutes=minutes) for minutes in (1, 5, *[15] * 7, *[HOUR] * 5, DAY, WEEK))
+"""The same of a missing daily bar, which costs signals as long as it is missing: 17 calls in all, 14 within a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +37,10 @@ class Tries:
     count: int
     last: datetime
 
-    @property
-    def again(self) -> datetime | None:
+    def again(self, span: Span) -> datetime | None:
         """When to ask again; None: never."""
-        return self.last + AGAIN_AFTER[self.count - 1] if self.count <= len(AGAIN_AFTER) else None
+        waits = DAYS_AGAIN if span is Span.DAY else AGAIN_AFTER
+        return self.last + waits[self.count - 1] if self.count <= len(waits) else None
 
 
 def missing_bars(bars: Bars, span: Span, session: Session) -> int:

@@ -720,7 +720,7 @@ class Source:
         again = None
         if lacking and self._is_provided:
             tries = self._cache.tries(ticker, span, lacking)
-            turns = [tries[lack].again if lack in tries else now for lack in lacking]
+            turns = [tries[lack].again(span) if lack in tries else now for lack in lacking]
             again = min((turn for turn in turns if turn is not None), default=None)
         return Known(bars, now, missing=self._missing(bars, span, day), again=again)
 

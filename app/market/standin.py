@@ -614,8 +614,8 @@ def _hour(row: Row) -> float:
 
 
 def _without_row(rows: list[Row], options: Options) -> list[Row]:
-    start = options["start"] or rows[len(rows) // 2]["t"]
-    return [row for row in rows if row["t"] != start]
+    middle = rows[len(rows) // 2]["t"] if rows else 0.0
+    return [row for row in rows if row["t"] != (options["start"] or middle)]
 
 
 def _without_rows(body: Row, options: Options, call: Call) -> Row:

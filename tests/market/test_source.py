@@ -17,7 +17,7 @@ from app.market import cache as caches
 from app.market.bars import Span, no_bars, to_ms
 from app.market.cache import BarCache
 from app.market.calendar import midnight_ms
-from app.market.completeness import AGAIN_AFTER
+from app.market.completeness import AGAIN_AFTER, DAYS_AGAIN
 from app.market.flight import time_limit
 from app.market.plan import Entitlement, Plan
 from app.market.polygon import Polygon, Reply
@@ -1145,10 +1145,10 @@ def test_a_missing_daily_bar_is_asked_for_again_at_a_pace_and_filled_when_it_com
     assert len(market.calls) == 2
 
 
-def test_a_daily_bar_that_stays_missing_costs_seven_calls_beside_one_a_day(
+def test_a_daily_bar_that_stays_missing_costs_a_bounded_number_of_calls(
     build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
 ) -> None:
-    """For replays of ten days that read it, and for the days that go by, in two processes."""
+    """For replays of four days that read it and for the running day, in two processes, for a day."""
     without_hole(market)
     days, running, began = CALENDAR.days_before(DAY, 4), [build(), build()], clock()
     for passed in FORTNIGHT[:110]:
@@ -1156,7 +1156,7 @@ def test_a_daily_bar_that_stays_missing_costs_seven_calls_beside_one_a_day(
         for source in running:
             for day in (*days, DAY):
                 source.daily("SPY", day)
-    assert len(market.calls) <= 1 + len(AGAIN_AFTER) + len(days)
+    assert len(market.calls) <= 1 + len(DAYS_AGAIN) + len(days)
 
 
 def test_a_rejected_daily_bar_is_a_missing_one_and_one_a_rounding_off_is_not(
