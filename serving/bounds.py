@@ -9,6 +9,7 @@ from dataclasses import dataclass
 class Bounds:
     """What one client may take.
 
+    place_s         for so long at least a connection keeps its place before a new one may take it
     head_s          from the first byte of a request (of a new connection: from its start) to the end of its headers
     head_bytes      request line and headers together
     idle_s          between an answer and the next request on the same connection
@@ -24,6 +25,7 @@ class Bounds:
     drop_s          after the stopping event: time after which a client that does not read, or a stream, is dropped
     """
 
+    place_s: float = 1.0
     head_s: float = 5.0
     head_bytes: int = 64 << 10
     idle_s: float = 75.0

@@ -17,6 +17,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import gevent
+from gevent.server import StreamServer
 from gunicorn.glogging import Logger
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, NoMoreData
 from gunicorn.workers.ggevent import GeventWorker
@@ -29,6 +30,9 @@ from serving.reading import BoundedRequest, HeadTimeout, IdleTimeout, RequestPar
 EXTENSION: Final = "predict-server"
 HEADROOM: Final = 64
 """Connections beyond the bound that are accepted to be refused, or take the place of an evicted one."""
+
+ACCEPTED_A_TURN: Final = 1
+"""New connections between two turns of the open ones: a flood of new ones does not hold up requests."""
 
 OTHER_FILES: Final = 256
 """Open files that are no connections: databases, calls to the provider, collectors."""
@@ -74,15 +78,16 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def load_wsgi(self) -> None:
         super().load_wsgi()
         self.connections = self.wsgi.extensions[EXTENSION].connections
-        allowed = open_files(self.connections.most + HEADROOM + OTHER_FILES)
-        self.connections.limit(allowed - HEADROOM - OTHER_FILES)
-        self.worker_connections = self.connections.most + HEADROOM
+        extra = HEADROOM + OTHER_FILES + self.connections.most_delayed
+        self.connections.limit(open_files(self.connections.most + extra) - extra)
+        self.worker_connections = self.connections.most + self.connections.most_delayed + HEADROOM
+        StreamServer.max_accept = ACCEPTED_A_TURN
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """One connection, from its first byte to its last."""
         closed = self.connections.closed
         connection = Connection(client, addr[0] if isinstance(addr, tuple) else "", self.bounds, closed)
-        if not self.connections.enter(connection):
+        if not self.admit(connection):
             self.refuse(connection)
             return
         reader = RequestReader(client, self.bounds, closed)
@@ -100,6 +105,16 @@ class Worker(GeventWorker):  # type: ignore[misc]
             lingers = True
         finally:
             self.end(connection, lingers=lingers)
+
+    def admit(self, connection: Connection) -> bool:
+        """Let a connection in, after a moment if it takes the place of another; False: there is no room for it."""
+        delay_s = self.connections.delay(connection, self.bounds.place_s)
+        if not delay_s:
+            return self.connections.enter(connection)
+        with self.connections.delayed() as there_is_room:
+            if there_is_room:
+                gevent.sleep(delay_s)
+        return self.connections.enter(connection) if there_is_room else self.connections.refuse()
 
     def serve(self, listener_name: Any, connection: Connection, parser: RequestParser, addr: Any) -> None:
         """Requests one after the other. Raises StopIteration after the last one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from serving.connections import Connections
@@ -16,8 +17,10 @@ class FakeConnection:
         self.evicted.append(True)
 
 
-def connections(most: int = 100, most_of_address: int | None = None) -> Connections:
-    return Connections(most, most_of_address, lambda address: None if address == "proxy" else address)
+def connections(
+    most: int = 100, most_of_address: int | None = None, now: Callable[[], float] = lambda: 0.0
+) -> Connections:
+    return Connections(most, most_of_address, lambda address: None if address == "proxy" else address, now)
 
 
 def entered(held: Connections, number: int, address: str = "192.0.2.1") -> list[FakeConnection]:
@@ -104,3 +107,41 @@ def test_fewer_open_files_mean_fewer_connections_and_never_more() -> None:
     assert held.most == 100
     held.limit(40)
     assert held.most == 40
+
+
+def test_an_address_at_its_bound_waits_until_a_place_of_its_own_was_held_for_a_moment() -> None:
+    times = [0.0]
+    held = connections(most_of_address=2, now=lambda: times[0])
+    entered(held, 1)
+    times[0] = 0.25
+    entered(held, 1)
+    assert held.delay(FakeConnection(), place_s=1.0) == 0.75
+    assert held.delay(FakeConnection("192.0.2.9"), place_s=1.0) == 0.0
+    times[0] = 1.0
+    assert held.delay(FakeConnection(), place_s=1.0) == 0.0
+
+
+def test_a_full_server_keeps_each_place_for_a_moment_whoever_asks() -> None:
+    times = [0.0]
+    held = connections(most=2, now=lambda: times[0])
+    idle, _ = entered(held, 2)
+    held.serve(idle)
+    held.wait(idle)
+    times[0] = 0.5
+    assert held.delay(FakeConnection("192.0.2.9"), place_s=1.0) == 0.5
+
+
+def test_as_many_as_a_quarter_of_the_connections_may_wait_for_a_place() -> None:
+    held = connections(most=8)
+    with held.delayed() as first, held.delayed() as second, held.delayed() as third:
+        assert (first, second, third) == (True, True, False)
+    with held.delayed() as again:
+        assert again
+
+
+def test_where_every_connection_is_being_answered_nobody_waits_for_a_place() -> None:
+    held = connections(most_of_address=1)
+    (busy,) = entered(held, 1)
+    held.serve(busy)
+    assert held.delay(FakeConnection(), place_s=1.0) == 0.0
+    assert not held.enter(FakeConnection())
