@@ -108,6 +108,10 @@ class RunningDay(Protocol):
         """Keep the series unless the lease has passed to another process (fencing); whether it was kept."""
         ...
 
+    def forget(self, ticker: str) -> None:
+        """Drop the series of a ticker: their prices are on an old basis."""
+        ...
+
     def fetched(self, since: date) -> dict[str, datetime]:
         """When the series of the days from `since` on were fetched, by name."""
         ...
@@ -227,6 +231,11 @@ class SqliteRunningDay:
         if not kept and self._failure is None:
             self._notice("bars_fenced", name=name, token=lease.token)
         return kept
+
+    def forget(self, ticker: str) -> None:
+        prefix = f"{ticker} "
+        sql = "DELETE FROM series WHERE substr(name, 1, ?) = ?"
+        self._safely(lambda db, leases: db.write(sql, (len(prefix), prefix)), 0)
 
     def fetched(self, since: date) -> dict[str, datetime]:
         sql = "SELECT name, fetched FROM series WHERE day >= ?"

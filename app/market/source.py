@@ -866,6 +866,8 @@ class Source:
             return
         self._notice("history_rebased", ticker=ticker)
         self._cache.forget(ticker)
+        if self._running_day is not None:
+            self._running_day.forget(ticker)
         self._kept.forget(lambda key: key[0] == ticker)
         self._opens.forget_opens(ticker, ny_day(now))
 
