@@ -114,7 +114,7 @@ def test_a_data_dir_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         DATA_DIR=tmp_path / "file",
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: cannot open ")
+    assert done.stderr == "Error: the server cannot open its file recorded.sqlite3\n"
     assert "Traceback" not in done.stderr
 
 

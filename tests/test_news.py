@@ -17,6 +17,7 @@ from app.news import CHANGES, COUNTED, DETAILS, ERRORS, EVENTS, NEWS, WARNINGS, 
 ROOT = Path(__file__).parents[1]
 CODE = sorted([*(ROOT / "app").rglob("*.py"), *(ROOT / "middleware").rglob("*.py")])
 FIELDS = {
+    "announcement_refused": {"reason": "date"},
     "breaker_changed": {"kind": "bars", "state": "open"},
     "call_withheld": {"reason": "key"},
     "gated": {"gate": "NO_MARKET_DATA"},

@@ -79,9 +79,9 @@ def check_secrets(found: World, caplog: pytest.LogCaptureFixture) -> None:
     assert not [text for text in everything if KEY in text]
 
 
-def check_answers(found: World, *, status: int = 200, elsewhere: int = 200) -> dict[str, Any]:
+def check_answers(found: World, *, status: int = 200, elsewhere: int = 200, cold: bool = False) -> dict[str, Any]:
     """The three doors of the existing dashboard answer, in time; returns the trading directions. `elsewhere`: what may be
-    said where nothing is kept (503 for a key that is refused, else 200)."""
+    said where nothing is kept (503 for a key that is refused, else 200); `cold`: nothing has been fetched yet."""
     code, board = found.get("/trading_directions")
     assert code == status, board
     for path in ("/mtf?tickers=SPY", "/mtf?tickers=UVXY", f"/replay?date={found.clock.at:%Y-%m-%d}&hour=11", PAST):
@@ -89,7 +89,8 @@ def check_answers(found: World, *, status: int = 200, elsewhere: int = 200) -> d
         assert code in (200, elsewhere), body
     for path in ("/health", "/models", "/readyz"):
         assert found.get(path)[0] == 200
-    assert found.slowest_s < 5.0
+    assert found.slowest_s["read"] < (10.0 if cold else 5.0), "ruling A2"
+    assert found.slowest_s["replay"] < 10.0, "ruling A2"
     return board
 
 
