@@ -61,7 +61,7 @@ from middleware.sockets import ROUTE as SOCKETS
 from middleware.watching import Watch
 from middleware.windows import LocalWindows, RedisWindows, SharedWindows
 from middleware.workers import Gathered, Show, Workers
-from serving.connections import Connections
+from serving.connections import REASONS, Connections
 
 log = logging.getLogger("predict")
 
@@ -416,7 +416,7 @@ def _about_connections(connections: Connections) -> list[Figure]:
         Figure(
             "predict_connections_closed_total",
             "Connections that the server ended or refused for what their clients did",
-            lambda: dict(connections.closed),
+            lambda: {(reason,): connections.closed[reason,] for reason in REASONS},
             ("reason",),
         ),
     ]

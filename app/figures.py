@@ -81,7 +81,7 @@ def _about_data(core: Core) -> list[Figure]:
             "predict_market_open", "1 in a regular session", single(lambda: core.calendar.is_open(core.market.clock()))
         ),
         Figure(
-            "predict_calendar_days",
+            "predict_calendar_exceptions",
             "Days whose hours the provider or the operator names against the rules",
             single(lambda: len(core.calendar.overrides)),
         ),

@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+REASONS = ("head_timeout", "body_timeout", "body_bounds", "body_unread", "write_timeout", "evicted", "refused")
+"""Why the server ends a connection for what its client does, or does not let it in."""
+
 
 class Evictable(Protocol):
     """A connection (`serving.connection.Connection`)."""

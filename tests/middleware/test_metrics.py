@@ -24,6 +24,7 @@ from app.config import VERSION
 from app.errors import BudgetSpent, Unavailable, Upstream
 from app.factory import create_app
 from app.figures import ACTIONS, CACHES, OUTCOMES, STATES, WITHHELD
+from app.market import announcements
 from app.market.calling import kind_of, outcome
 from app.market.polygon import Reply
 from app.market.wire import Wire
@@ -31,6 +32,7 @@ from app.news import EVENTS, News
 from app.signals.policy import SUPPORTED, Gate
 from middleware.metrics import METHODS, OTHER, REQUEST_EDGES, Latencies
 from middleware.spans import MEASURED
+from serving import connections
 from tests.provider.world import World, world
 from tests.support import CALENDAR, FakeClock, FakeTimer, ScriptedMarket, demo_feed, models_saying, settings
 
@@ -288,7 +290,7 @@ def known_values(app: Flask) -> Mapping[str, set[str]]:
         "kind": {"bars", "days", "snapshot", "status"},
         "outcome": {"ok", "slow", "limited", "refused", "failed", "allowed", *OUTCOMES},
         "cache": {"answers", *CACHES},
-        "reason": set(WITHHELD),
+        "reason": {*WITHHELD, *announcements.REASONS, *connections.REASONS},
         "state": {*STATES, "spent", "left"},
         "ticker": set(SUPPORTED),
         "action": set(ACTIONS),
