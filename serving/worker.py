@@ -31,8 +31,9 @@ EXTENSION: Final = "predict-server"
 HEADROOM: Final = 64
 """Connections beyond the bound that are accepted to be refused, or take the place of an evicted one."""
 
-ACCEPTED_A_TURN: Final = 1
-"""New connections between two turns of the open ones: a flood of new ones does not hold up requests."""
+ACCEPTED_A_TURN: Final = 8
+"""New connections between two turns of the open ones: a flood of new ones does not hold up requests, and a few clients that
+come together do not wait for many turns."""
 
 OTHER_FILES: Final = 256
 """Open files that are no connections: databases, calls to the provider, collectors."""
