@@ -19,6 +19,7 @@ class Bounds:
     chunks_a_turn   pieces that are read before other connections have a turn
     write_s         a client that takes no byte of its answer for so long is dropped
     write_rate      and so is one that takes fewer bytes a second than this, on average, beyond `write_s`
+    send_buffer     what the kernel keeps for a client that does not read; Linux doubles it
     linger_s        after an answer whose request was not read to its end: time for the client to take the answer
     linger_reads    how often unread bytes are discarded meanwhile, 64 KiB at most each time
     stream_stop_s   after the stopping event: time for a stream to end by itself; it is interrupted then
@@ -35,6 +36,7 @@ class Bounds:
     chunks_a_turn: int = 64
     write_s: float = 10.0
     write_rate: int = 4096
+    send_buffer: int = 128 << 10
     linger_s: float = 2.0
     linger_reads: int = 40
     stream_stop_s: float = 1.0

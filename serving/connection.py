@@ -42,6 +42,8 @@ class Connection:
         self._bounds = bounds
         self._closed = closed
         self._now = now
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, bounds.send_buffer)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.sock, name)

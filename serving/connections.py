@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+SPACING_S = 0.004
+"""Between two connections that take the places of others, so that many which wait for one do not come in at once."""
+
 REASONS = ("head_timeout", "body_timeout", "body_bounds", "body_unread", "write_timeout", "evicted", "refused")
 """Why the server ends a connection for what its client does, or does not let it in."""
 
@@ -55,6 +58,7 @@ class Connections:
         self._counts_as = counts_as
         self._now = now
         self._delayed = 0
+        self._next_place = 0.0
         self._open: dict[Evictable, str | None] = {}
         self._incomplete: Waiting = OrderedDict()
         self._idle: Waiting = OrderedDict()
@@ -85,7 +89,10 @@ class Connections:
         else:
             return 0.0
         since = next(iter(waiting.values()), None)
-        return 0.0 if since is None else max(0.0, since + place_s - self._now())
+        if since is None:
+            return 0.0
+        self._next_place = max(self._next_place + SPACING_S, since + place_s, self._now())
+        return self._next_place - self._now()
 
     @contextmanager
     def delayed(self) -> Iterator[bool]:

@@ -18,6 +18,9 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from serving.bounds import Bounds
 
+TURN_S = 0.001
+"""A pause in which other connections are served. A pause of 0 would not look for what has arrived on them."""
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -76,7 +79,7 @@ class RequestReader(SocketUnreader):  # type: ignore[misc]
         if self._ends is None:
             return self._first_of_head()
         if self._reads:
-            gevent.sleep(0)
+            gevent.sleep(TURN_S)
         data = self._received(self.mxchunk)
         if data is None:
             self._closed["head_timeout",] += 1
@@ -102,7 +105,7 @@ class RequestReader(SocketUnreader):  # type: ignore[misc]
             self._must_say_continue = False
             self.sock.sendall(CONTINUE)
         if self._reads:
-            gevent.sleep(0)
+            gevent.sleep(TURN_S)
         data = self._received(min(max(size_hint or 0, self.mxchunk), self.max_body_chunk))
         if data is None:
             self._closed["body_timeout",] += 1
@@ -148,7 +151,7 @@ class BoundedChunks(ChunkedReader):  # type: ignore[misc]
             if number > bounds.body_chunks:
                 unreader.refuse_body()
             if number % bounds.chunks_a_turn == 0:
-                gevent.sleep(0)
+                gevent.sleep(TURN_S)
             yield piece
 
 

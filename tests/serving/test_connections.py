@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from serving.connections import Connections
+import pytest
+
+from serving.connections import SPACING_S, Connections
 
 
 @dataclass(eq=False)
@@ -117,8 +119,11 @@ def test_an_address_at_its_bound_waits_until_a_place_of_its_own_was_held_for_a_m
     entered(held, 1)
     assert held.delay(FakeConnection(), place_s=1.0) == 0.75
     assert held.delay(FakeConnection("192.0.2.9"), place_s=1.0) == 0.0
-    times[0] = 1.0
+    times[0] = 2.0
     assert held.delay(FakeConnection(), place_s=1.0) == 0.0
+    assert held.delay(FakeConnection(), place_s=1.0) == pytest.approx(SPACING_S), (
+        "many that wait do not come in at once"
+    )
 
 
 def test_a_full_server_keeps_each_place_for_a_moment_whoever_asks() -> None:
