@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from app.errors import PredictError
 from middleware.metrics import Latencies
-from middleware.streaming import Stopping, Stream, StreamBody
+from middleware.streaming import Body, Stopping, Stream, StreamBody
 from middleware.tracing import Trace, Tracing
 
 if TYPE_CHECKING:
@@ -164,43 +164,6 @@ class Line(NamedTuple):
     path: str
     status: int
     seconds: float
-
-
-class Body:
-    """An answer's bytes, followed to the last: `ended(error)` hears once that they are out, or what broke them off. A caller
-    who leaves ends them too, without an error."""
-
-    def __init__(self, body: Iterable[bytes], ended: Callable[[BaseException | None], None]) -> None:
-        self._body = body
-        self._pieces = iter(body)
-        self._ended: Callable[[BaseException | None], None] | None = ended
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            return next(self._pieces)
-        except StopIteration:
-            raise
-        except BaseException as exc:
-            self._end(exc)
-            raise
-
-    def close(self) -> None:
-        close = getattr(self._body, "close", None)
-        try:
-            if close is not None:
-                close()
-        except BaseException as exc:
-            self._end(exc)
-            raise
-        self._end(None)
-
-    def _end(self, broken: BaseException | None) -> None:
-        ended, self._ended = self._ended, None
-        if ended is not None:
-            ended(broken)
 
 
 class Exchanges:
