@@ -72,12 +72,16 @@ class SharedSeries:
 
 
 @dataclass(frozen=True, slots=True)
-class SharedFailure:
+class FetchFailure:
     """A fetch that failed at `at` (market time), and for how long that is the answer of all processes."""
 
     at: datetime
     lasts: timedelta
     error: PredictError
+
+    def holds(self, at: datetime) -> bool:
+        """Whether the failure is still the answer at `at`."""
+        return timedelta(0) <= at - self.at < self.lasts
 
 
 class RunningDay(Protocol):
@@ -116,9 +120,9 @@ class RunningDay(Protocol):
         """When the series of the days from `since` on were fetched, by name."""
         ...
 
-    def failure(self, name: str) -> SharedFailure | None: ...
+    def failure(self, name: str) -> FetchFailure | None: ...
 
-    def fail(self, name: str, failure: SharedFailure) -> None: ...
+    def fail(self, name: str, failure: FetchFailure) -> None: ...
 
     def forget_failures(self) -> None: ...
 
@@ -242,11 +246,11 @@ class SqliteRunningDay:
         rows = self._rows(sql, (since.isoformat(),))
         return {name: from_ms(fetched) for name, fetched in rows}
 
-    def failure(self, name: str) -> SharedFailure | None:
+    def failure(self, name: str) -> FetchFailure | None:
         sql = "SELECT at, lasts_s, error FROM failures WHERE name = ?"
         for at, lasts_s, error in self._rows(sql, (name,)):
             known = self._error_of(json.loads(error))
-            return None if known is None else SharedFailure(from_ms(at), timedelta(seconds=lasts_s), known)
+            return None if known is None else FetchFailure(from_ms(at), timedelta(seconds=lasts_s), known)
         return None
 
     def _error_of(self, record: dict[str, Any]) -> PredictError | None:
@@ -262,7 +266,7 @@ class SqliteRunningDay:
         error.__dict__.update({name: value for name, value in record.items() if name != "kind"})
         return error
 
-    def fail(self, name: str, failure: SharedFailure) -> None:
+    def fail(self, name: str, failure: FetchFailure) -> None:
         row = (name, to_ms(failure.at), failure.lasts.total_seconds(), json.dumps(_record_of(failure.error)))
 
         def write(db: Database, leases: SqliteLeases) -> None:

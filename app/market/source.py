@@ -30,7 +30,7 @@ from app.market.inception import first_day_of
 from app.market.lease import Lease
 from app.market.plan import Entitlement, Plan
 from app.market.polygon import OUTSIDE, Aggregates, NotFound, Polygon
-from app.market.running_day import RunningDay, SharedFailure, SharedSeries
+from app.market.running_day import FetchFailure, RunningDay, SharedSeries
 from app.stages import SILENT, Stages
 
 HISTORY = timedelta(days=730)
@@ -110,15 +110,6 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """A fetch that failed at `at` (market time), and for how long that is the answer."""
-
-    at: datetime
-    lasts: timedelta
-    error: PredictError
-
-
-@dataclass(frozen=True, slots=True)
 class OfficialOpen:
     """The official opening price of a day and where it was learned (`daily`, `snapshot`, `minute`); ruling T1."""
 
@@ -188,7 +179,7 @@ class Source:
         self._flight: SingleFlight[Any] = SingleFlight(TODAY_WORKERS, stages)
         self._history: SingleFlight[Any] = SingleFlight(HISTORY_WORKERS, stages)
         self._kept: Recent[Known] = Recent(KEPT_SERIES)
-        self._failed: Recent[Failure] = Recent(KEPT_SERIES)
+        self._failed: Recent[FetchFailure] = Recent(KEPT_SERIES)
 
     @property
     def plan(self) -> Plan:
@@ -565,8 +556,7 @@ class Source:
 
     def _recent_failure(self, key: Key) -> PredictError | None:
         failed = self._failed.get(key)
-        recent = failed is not None and timedelta(0) <= self._clock() - failed.at < failed.lasts
-        return failed.error if failed is not None and recent else None
+        return failed.error if failed is not None and failed.holds(self._clock()) else None
 
     def _flight_of(self, key: Key) -> SingleFlight[Any]:
         return self._flight if key[-1] >= ny_day(self._clock()) else self._history
@@ -583,7 +573,7 @@ class Source:
             except PredictError:
                 failed = self._failed.get(key)
                 if failed is not None:
-                    shared.fail(_name_of(key), SharedFailure(failed.at, failed.lasts, failed.error))
+                    shared.fail(_name_of(key), failed)
                 raise
 
         def share(found: Any, lease: Lease) -> None:
@@ -606,8 +596,8 @@ class Source:
         """What another process brought, if that will do; None if it does not. Raises the failure that it met lately."""
         found = self.known_open(*key[1:]) if key[0] == OPEN else self._adopted(key)
         failed = shared.failure(_name_of(key)) if found is None else None
-        if failed is not None and timedelta(0) <= self._clock() - failed.at < failed.lasts:
-            self._failed.put(key, Failure(failed.at, failed.lasts, failed.error))
+        if failed is not None and failed.holds(self._clock()):
+            self._failed.put(key, failed)
             raise afresh(failed.error)
         return found
 
@@ -640,13 +630,13 @@ class Source:
             with self._stages.root("fetch", series=str(key)), errand(self._priority(key), PATIENCE_S, self._timer):
                 return fetch()
         except PredictError as exc:
-            self._failed.put(key, Failure(self._clock(), _lasting(exc), afresh(exc)))
+            self._failed.put(key, FetchFailure(self._clock(), _lasting(exc), afresh(exc)))
             self._notice(self._about(key[-1], "fetch_failed"), key=str(key), code=exc.code, error=exc.detail)
             raise
         except Exception as exc:  # whatever a provider's answer broke stays its own ticker's failure
             self._notice("fetch_broke", key=str(key), error=type(exc).__name__)
             broken = Upstream(f"the provider's answer could not be read ({type(exc).__name__})")
-            self._failed.put(key, Failure(self._clock(), RETRY_AFTER, broken))
+            self._failed.put(key, FetchFailure(self._clock(), RETRY_AFTER, broken))
             raise afresh(broken) from None
 
     def _priority(self, key: Key) -> Priority:
