@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,29 @@ from app.stages import SILENT, Stages
 
 BUSY_S = 0.05
 PATIENCE_S = 5.0
+REOPEN_AFTER_S = 30.0
+"""Real seconds after which a file that could not be used is tried again."""
+
+
+class Retries:
+    """When a file that could not be used may be tried again: once in REOPEN_AFTER_S, whoever asks. `now`: seconds."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self._next = 0.0
+
+    def take(self) -> bool:
+        """Whether it may be tried now; the next try is then a while off."""
+        with self._lock:
+            if self._now() < self._next:
+                return False
+            self._next = self._now() + REOPEN_AFTER_S
+            return True
+
+    def postpone(self) -> None:
+        """It failed just now."""
+        self._next = self._now() + REOPEN_AFTER_S
 
 
 class Database:

@@ -24,7 +24,7 @@ from app.clock import Timer
 from app.errors import BudgetSpent, Unavailable
 from app.market.plan import Entitlement
 from app.market.polygon import KEY_REFUSED, Reply
-from app.sqlite import Database
+from app.sqlite import Database, Retries
 from app.stages import SILENT, Stages
 
 SCHEMA = """
@@ -73,9 +73,6 @@ class Limit:
     calls: int
     window_s: float
 
-
-REOPEN_AFTER_S = 30.0
-"""Real seconds after which the ledger on disk is tried again."""
 
 REOPEN_PATIENCE_S = 1.0
 SMALL_PLAN = Limit(5, 60.0)
@@ -136,7 +133,7 @@ class Budget:
     """The calls of one key.
 
     A ledger that cannot be kept on disk is kept in memory, for this process alone; that is said once, and the disk is tried
-    again once in REOPEN_AFTER_S, whoever asks. Tickets of the ledger in memory are negative.
+    again at a pace (`app.sqlite.Retries`), whoever asks. Tickets of the ledger in memory are negative.
     """
 
     def __init__(
@@ -158,7 +155,7 @@ class Budget:
         self._strikes = 0
         self._lock = threading.Lock()
         self._path = path
-        self._retry_at = 0.0
+        self._retries = Retries(timer.now)
         try:
             self._db = Database(path, SCHEMA, stages=stages)
         except Unavailable as exc:
@@ -339,7 +336,7 @@ class Budget:
 
     def _return_to_disk(self) -> None:
         """Go on with the ledger on disk, with the calls and pauses of the one in memory, once that is possible."""
-        if not _is_memory(self._db) or not self._may_retry():
+        if not _is_memory(self._db) or not self._retries.take():
             return
         columns = "key, priority, ended"
         try:
@@ -356,15 +353,8 @@ class Budget:
         self._db = disk
         self._notice("budget_on_disk")
 
-    def _may_retry(self) -> bool:
-        with self._lock:
-            if self._timer.now() < self._retry_at:
-                return False
-            self._retry_at = self._timer.now() + REOPEN_AFTER_S
-            return True
-
     def _in_memory(self, why: Unavailable) -> Database:
-        self._retry_at = self._timer.now() + REOPEN_AFTER_S
+        self._retries.postpone()
         self._notice("budget_in_memory", error=why.detail)
         return Database(MEMORY, SCHEMA, stages=self._stages)
 

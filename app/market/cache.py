@@ -7,7 +7,6 @@ works without a cache that cannot be opened, says so once, and tries it again no
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Collection
 from datetime import date, datetime
@@ -20,11 +19,10 @@ from app.errors import Unavailable
 from app.market.bars import Bars, Span, from_ms, no_bars, to_ms
 from app.market.calendar import ONE_DAY, midnight_ms
 from app.market.completeness import Tries
-from app.sqlite import Database
+from app.sqlite import Database, Retries
 from app.stages import SILENT, Stages
 
 T = TypeVar("T")
-REOPEN_AFTER_S = 30.0
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS bars (
     ticker TEXT, span TEXT, t INTEGER, end INTEGER, o REAL, h REAL, l REAL, c REAL, v REAL, fetched_at INTEGER,
@@ -53,13 +51,12 @@ class BarCache:
         self._path = path
         self._stages = stages
         self._db: Database | None = None
-        self._retry_at = 0.0
+        self._retries = Retries(lambda: time.monotonic())
         self._is_said = False
-        self._retrying = threading.Lock()
         self._opened()
 
     def is_open(self) -> bool:
-        """Whether the file can be used. While it cannot be opened, asking tries it again, once in REOPEN_AFTER_S."""
+        """Whether the file can be used. While it cannot be opened, asking tries it again, at a pace (`app.sqlite.Retries`)."""
         return self._opened() is not None
 
     def get(self, ticker: str, span: Span, first: date, last: date) -> Bars | None:
@@ -144,7 +141,7 @@ class BarCache:
 
     def _opened(self) -> Database | None:
         """The file, opened again now and then while that fails. It is said once."""
-        if self._db is not None or not self._may_retry():
+        if self._db is not None or not self._retries.take():
             return self._db
         try:
             self._db = Database(self._path, SCHEMA, stages=self._stages)
@@ -156,13 +153,6 @@ class BarCache:
         if self._is_said:
             self._notice("cache_recovered")
         return self._db
-
-    def _may_retry(self) -> bool:
-        with self._retrying:
-            if time.monotonic() < self._retry_at:
-                return False
-            self._retry_at = time.monotonic() + REOPEN_AFTER_S
-            return True
 
     @staticmethod
     def _read(db: Database, ticker: str, span: Span, first_ms: int, end_ms: int) -> Bars:

@@ -8,7 +8,6 @@ could not be written is written later (ruling S9).
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from datetime import date
@@ -21,7 +20,7 @@ from app.errors import Unavailable
 from app.market.flight import Recent
 from app.market.source import OfficialOpen
 from app.signals.policy import Decision
-from app.sqlite import Database
+from app.sqlite import Database, Retries
 from app.stages import SILENT, Stages
 
 SCHEMA = """
@@ -35,7 +34,6 @@ CREATE TABLE IF NOT EXISTS opens (
 T = TypeVar("T")
 log = logging.getLogger("predict")
 KEPT = 4096
-REOPEN_AFTER_S = 30.0
 WRITE_PATIENCE_S = 1.0
 
 _decision: TypeAdapter[Decision] = TypeAdapter(Decision)
@@ -82,8 +80,7 @@ class SqliteStore:
         self._notice = notice
         self._db: Database | None = None
         self._failure: str | None = None
-        self._retry_at = 0.0
-        self._retrying = threading.Lock()
+        self._retries = Retries(lambda: time.monotonic())
         self._signals: Recent[Decision] = Recent(KEPT)
         self._opens: Recent[OfficialOpen] = Recent(KEPT)
         self._unwritten_signals: Recent[Decision] = Recent(KEPT)
@@ -162,9 +159,9 @@ class SqliteStore:
             return None
 
     def _try(self, work: Callable[[Database], T]) -> T | None:
-        """`work` on the database; None while it cannot be used. Tries again once in REOPEN_AFTER_S, whoever asks, and then
-        catches up."""
-        if self._failure is not None and not self._may_retry():
+        """`work` on the database; None while it cannot be used. Tries again at a pace (`app.sqlite.Retries`), whoever asks,
+        and then catches up."""
+        if self._failure is not None and not self._retries.take():
             return None
         try:
             if self._db is None:
@@ -176,17 +173,11 @@ class SqliteStore:
             self._fail(exc.detail)
             return None
 
-    def _may_retry(self) -> bool:
-        with self._retrying:
-            if time.monotonic() < self._retry_at:
-                return False
-            self._retry_at = time.monotonic() + REOPEN_AFTER_S
-            return True
-
     def _fail(self, why: str) -> None:
         if self._failure is None:
             self._notice("store_degraded", error=why)
-        self._failure, self._retry_at = why, time.monotonic() + REOPEN_AFTER_S
+        self._failure = why
+        self._retries.postpone()
 
     def _catch_up(self, db: Database) -> None:
         """Prove that the file can be read and written, then write what could not be written; what another process wrote

@@ -12,6 +12,7 @@ from app.config import ARTEFACTS
 from app.factory import POLICY, create_app
 from app.model.artefact import load_model
 from app.signals import store as stores
+from app.sqlite import REOPEN_AFTER_S
 from tests.support import FakeClock, ScriptedMarket, models_saying, settings
 
 Serve = Callable[..., Flask]
@@ -118,7 +119,7 @@ def test_a_store_that_can_be_used_again_is_found_by_asking_for_health_alone(
     assert client.get("/health").get_json()["operations"]["cache"]["failing"] is True
     (tmp_path / "file").unlink()
     assert client.get("/readyz").status_code == 503, "it is tried again now and then, not with every probe"
-    now[0] += stores.REOPEN_AFTER_S
+    now[0] += REOPEN_AFTER_S
     client.get(path)
     assert client.get("/readyz").get_json() == {"status": "ok", "reason": None}
     health = client.get("/health").get_json()

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from app.errors import BudgetSpent, Unavailable
-from app.market.budget import PAID_PLAN, REOPEN_AFTER_S, SMALL_PLAN, Budget, Limit, Priority, errand
+from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, Limit, Priority, errand
 from app.market.plan import Entitlement
 from app.market.polygon import Reply
+from app.sqlite import REOPEN_AFTER_S
 from tests.support import FakeTimer
 
 KEY = "k-very-secret"

@@ -23,6 +23,7 @@ from app.market.plan import Entitlement, Plan
 from app.market.polygon import Polygon, Reply
 from app.market.source import MissingOpen, OfficialOpen, Source
 from app.signals.store import SqliteStore
+from app.sqlite import REOPEN_AFTER_S
 from tests.support import CALENDAR, FakeClock, ScriptedMarket, dropping, new_york
 
 DAY = date(2025, 3, 11)
@@ -56,7 +57,7 @@ def test_a_cache_that_could_not_be_opened_is_opened_later(tmp_path: Path, monkey
     cache.put("SPY", Span.DAY, day, day, no_bars(), new_york("2025-03-11 09:00"))
     (tmp_path / "file").unlink()
     assert not cache.is_open()
-    now[0] += caches.REOPEN_AFTER_S
+    now[0] += REOPEN_AFTER_S
     assert cache.is_open()
     cache.put("SPY", Span.DAY, day, day, no_bars(), new_york("2025-03-11 09:00"))
     assert cache.covers("SPY", Span.DAY, day, day)

@@ -20,6 +20,7 @@ from app.news import News
 from app.signals import store as stores
 from app.signals.policy import Decision
 from app.signals.store import SqliteStore
+from app.sqlite import REOPEN_AFTER_S
 from tests.signals.test_policy import decision
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
 
@@ -158,7 +159,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     monkeypatch.setattr(stores.time, "monotonic", lambda: now[0])
 
     def pass_by() -> None:
-        now[0] += stores.REOPEN_AFTER_S
+        now[0] += REOPEN_AFTER_S
 
     return pass_by
 

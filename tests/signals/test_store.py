@@ -14,6 +14,7 @@ from app.market.source import OfficialOpen
 from app.signals import store as stores
 from app.signals.policy import Decision
 from app.signals.store import SignalStore, SqliteStore
+from app.sqlite import REOPEN_AFTER_S
 from tests.signals.test_policy import decision
 
 DAY = date(2025, 3, 11)
@@ -102,7 +103,7 @@ def test_it_writes_later_what_it_could_not_write(tmp_path: Path, monkeypatch: py
     store.put_open("SPY", DAY, OfficialOpen(1.0, "daily"))
     folder.unlink()
     assert store.degraded() is not None
-    now[0] += stores.REOPEN_AFTER_S
+    now[0] += REOPEN_AFTER_S
     assert store.get("SPY", DAY, 14) is None
     assert store.degraded() is None
     other = SqliteStore(folder / "record.sqlite3", lambda event, **fields: None)
@@ -120,12 +121,12 @@ def test_asking_how_it_is_tries_the_file_again_and_believes_no_file_that_cannot_
     store._db.write("ALTER TABLE signals RENAME TO lost")
     assert store.get("SPY", DAY, 13) is None
     for _ in range(3):
-        now[0] += stores.REOPEN_AFTER_S
+        now[0] += REOPEN_AFTER_S
         assert store.degraded() is not None
     assert heard == ["store_degraded"], "no back and forth"
     store._db.write("ALTER TABLE lost RENAME TO signals")
     assert store.degraded() is not None, "not yet: it was tried a moment ago"
-    now[0] += stores.REOPEN_AFTER_S
+    now[0] += REOPEN_AFTER_S
     assert store.degraded() is None
     assert heard == ["store_degraded", "store_recovered"]
 
