@@ -1,8 +1,9 @@
 """Closures and early closes that the provider announces: read, judged, kept on disk, and put into the calendar (policy.md 1).
 
 The provider is believed for the future, within bounds: nonsense is refused and counted, and an answer that announces more
-closures than can be right changes nothing. What was announced stays known when its day has passed, since history needs it.
-All processes on one folder ask once a day together; a failure keeps what is known and is tried again.
+closures than can be right changes nothing. What was announced stays known once its day has closed, since history needs it;
+until then a later answer may withdraw it. All processes on one folder ask once a day together; a failure keeps what is known
+and is tried again.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from app.market.calendar import (
     OPEN,
     Calendar,
     Overrides,
+    close_by_rule,
     differs_from_rules,
     is_usable_override,
+    ny,
     ny_day,
 )
 from app.market.polygon import Polygon
@@ -127,17 +130,24 @@ def _shorter(one: time | None, other: time | None) -> time | None:
     return None if one is None or other is None else min(one, other)
 
 
-def merged(known: Overrides, found: Announced, today: date) -> Overrides:
-    """What is known after an answer: days up to today stay unless they are announced anew; a later one that the answer
-    reaches beyond and no longer has was withdrawn. Raises Upstream for an answer that cannot be right."""
+def merged(known: Overrides, found: Announced, at: datetime) -> Overrides:
+    """What is known after an answer of `at`: days that are over stay unless they are announced anew; of the others, today
+    included, one that the answer reaches beyond and no longer has was withdrawn. Raises Upstream for an answer that cannot
+    be right."""
     if not found.days:
         raise Upstream("the provider's list of holidays has no usable row")
     unscheduled = {day: close for day, close in found.days.items() if differs_from_rules(day, close)}
     last = max(found.days)
-    kept = {d: close for d, close in known.items() if d not in found.days and (d <= today or d > last)}
-    if len(unscheduled) + sum(day >= today - MONTH for day in kept) > MOST_UNSCHEDULED:
+    kept = {d: close for d, close in known.items() if d not in found.days and (_is_over(d, close, at) or d > last)}
+    if len(unscheduled) + sum(day >= ny_day(at) - MONTH for day in kept) > MOST_UNSCHEDULED:
         raise Upstream("the provider announces more unscheduled closures than can be right")
     return {**kept, **unscheduled}
+
+
+def _is_over(day: date, close: time | None, at: datetime) -> bool:
+    """Whether `day`, which closes at `close`, is history at `at`: today is the future until its close (policy.md 1). A day
+    without trading is over when it would have closed by the rules."""
+    return at >= ny(day, close or close_by_rule(day) or CLOSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +225,7 @@ class Announcements:
         self._refused = found.refused.total()
         for reason in found.refused.elements():
             self._notice("announcement_refused", reason=reason)
-        self._announced, self._checked = merged(self._announced, found, ny_day(at)), _asking_day(at)
+        self._announced, self._checked = merged(self._announced, found, at), _asking_day(at)
         self._kept(lambda db: _write_all(db, self._announced, self._checked))
         self._apply()
 

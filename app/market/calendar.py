@@ -91,7 +91,7 @@ class _Days:
         self.days_before = lru_cache(maxsize=256)(self._find_days_before)
 
     def session(self, day: date) -> Session | None:
-        close = self.overrides[day] if day in self.overrides else _close_by_rule(day)
+        close = self.overrides[day] if day in self.overrides else close_by_rule(day)
         return None if close is None else Session(day, ny(day, OPEN), ny(day, close))
 
     def _find_days_before(self, day: date, n: int) -> tuple[date, ...]:
@@ -176,11 +176,12 @@ class Calendar:
 
 def differs_from_rules(day: date, close: time | None) -> bool:
     """Whether the rules have another close for `day`, or none."""
-    return _close_by_rule(day) != close
+    return close_by_rule(day) != close
 
 
 @lru_cache(maxsize=32_768)
-def _close_by_rule(day: date) -> time | None:
+def close_by_rule(day: date) -> time | None:
+    """The closing time of `day` by the rules alone, New York; None on a day without trading."""
     if day.weekday() >= 5 or day in _closures(day.year):
         return None
     return EARLY_CLOSE if day in _half_days(day.year) else CLOSE

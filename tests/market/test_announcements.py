@@ -50,8 +50,8 @@ class Process:
         notice: Callable[..., None] = lambda event, **fields: self.heard.append(event)  # noqa: E731
         self.known = Announcements(folder / "calendar.sqlite3", self.calendar, named or {}, timer.timer, notice)
 
-    def refresh(self, today: date = TODAY) -> None:
-        self.known.refresh(Polygon(self._provider, self.calendar), ny(today, time(9)))
+    def refresh(self, today: date = TODAY, at: time = time(9)) -> None:
+        self.known.refresh(Polygon(self._provider, self.calendar), ny(today, at))
 
     def close_of(self, day: str) -> time | None:
         session = self.calendar.session(date.fromisoformat(day))
@@ -208,16 +208,41 @@ def test_the_next_start_without_network_knows_it_and_so_does_history(start: Call
     assert again.close_of("2026-03-12") is None, "its day has passed"
 
 
-def test_a_later_closure_that_is_no_longer_announced_was_withdrawn_and_todays_stays(
-    start: Callable[..., Process], timer: FakeTimer
+@pytest.mark.parametrize(
+    ("row", "at", "close"),
+    [
+        (closed("2026-03-11"), time(8), time(16)),
+        (closed("2026-03-11"), time(15, 59), time(16)),
+        (closed("2026-03-11"), time(16), None),
+        (early("2026-03-11", "2026-03-11T17:00:00Z"), time(12, 59), time(16)),
+        (early("2026-03-11", "2026-03-11T17:00:00Z"), time(13), time(13)),
+    ],
+    ids=["in the morning", "before the close", "at the close", "before an early close", "at an early close"],
+)
+def test_what_is_no_longer_announced_was_withdrawn_unless_it_is_over(
+    start: Callable[..., Process], row: Any, at: time, close: time | None
 ) -> None:
-    provider = Provider(closed("2026-03-12"), closed("2026-03-11"))
-    process = start(provider)
+    """Today is the future until it closes: a closure that the list of its morning withdraws kept the server closed all day."""
+    provider = Provider(closed("2026-03-12"), row)
+    process, other = start(provider), start(provider)
     process.refresh()
     provider.say()
-    process.refresh(date(2026, 3, 11))
-    assert process.close_of("2026-03-11") is None
-    assert process.close_of("2026-03-12") == time(16)
+    process.refresh(date(2026, 3, 11), at)
+    other.known.load()
+    for each in (process, other, start(provider)):
+        assert each.close_of("2026-03-12") == time(16)
+        assert each.close_of("2026-03-11") == close
+    process.refresh(date(2026, 4, 1))
+    assert process.close_of("2026-03-11") == close, "its day has passed"
+
+
+def test_what_the_operator_names_stays_when_the_provider_withdraws_it(start: Callable[..., Process]) -> None:
+    provider, today = Provider(closed("2026-03-11")), date(2026, 3, 11)
+    process = start(provider, named={today: time(13)})
+    process.refresh()
+    provider.say()
+    process.refresh(today)
+    assert process.close_of("2026-03-11") == time(13)
 
 
 def test_what_the_operator_names_wins(start: Callable[..., Process]) -> None:

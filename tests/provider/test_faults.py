@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.factory import build
+from app.factory import build, create_app
 from app.market.bars import to_ms
 from app.market.calendar import midnight_ms
 from tests.provider.world import KEY, TICKERS, World, world
@@ -464,6 +464,33 @@ def test_an_early_close_that_is_announced_when_it_has_passed_withdraws_no_signal
         found.run(1, ask=found.directions)
         assert {entry["reason_code"] for entry in entries(found.directions())} == {"MARKET_CLOSED"}
         assert found.core.store.get("SPY", date(2025, 3, 11), 13) == kept
+
+
+@pytest.mark.parametrize("withdrawn", ["unscheduled-closure", "early-close"])
+def test_what_the_list_of_its_own_morning_withdraws_is_a_whole_day_live_and_in_every_replay(
+    withdrawn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server was closed all day, and the day was lost to replay."""
+    options = {"day": 20250311, **({"hour": 12} if withdrawn == "early-close" else {})}
+    with world(tmp_path, monkeypatch, "2025-03-10 08:01:00", fault=withdrawn, options=options) as found:
+        found.run(2)
+        assert found.core.calendar.session(date(2025, 3, 11)) != CALENDAR.session(date(2025, 3, 11))
+        found.provider.behave()
+        for moment in ("08:05", "10:00", "12:00"):
+            found.clock.set(f"2025-03-11 {moment}:07")
+            found.run(1, ask=found.directions)
+        board = found.directions()
+        assert board["market_open"]
+        assert {entry["locked_at"][11:16] for entry in entries(board)} == {"12:00"}
+        told = [(entry["probability_a"], entry["probability_b"]) for entry in entries(board)]
+        found.clock.set("2025-03-12 10:00:07")
+        found.run(1, ask=found.directions)
+        known = {"polygon_base_url": found.provider.address, "polygon_api_key": KEY, "data_dir": tmp_path}
+        again = create_app(settings(**known), clock=found.clock, timer=found.timer.timer).test_client()
+        for client in (found.client, again):
+            replayed = client.get("/replay?date=2025-03-11&time=12:01").get_json()["tickers"]
+            assert [(replayed[t]["v6"]["probability_a"], replayed[t]["v6"]["probability_b"]) for t in TICKERS] == told
+        again.application.extensions["predict-server"].close()
 
 
 @pytest.mark.parametrize("fault", ["cut-day", "midday-hole", "nan-prices", "missing-minute"])
