@@ -126,7 +126,7 @@ class TickerSignal:
 class Structure:
     """Structure and signal of one ticker at one moment; live and replay give the same.
 
-    price: USD, `today_price`, else the last daily close.
+    price: USD, `today_price`, else the last daily close; None while newer bars are known that are too old to tell the price.
     today_price: USD, the day's last regular price, else its last minute's close; None before a bar of the day has ended.
     intraday: None with fewer than 30 minute bars (`minutes` tells how many); swing: None with fewer than 30 daily bars.
     fault: why daily bars that should be there are not; minutes_fault: the same of minute bars, the days are served.
@@ -282,7 +282,7 @@ class Pipeline:
         return Structure(
             ticker=ticker,
             signal=signal,
-            price=today_price or _last_close(view.days),
+            price=today_price or (_last_close(view.days) if _is_of(signal.market, view) else None),
             today_price=today_price,
             today_open=self._known_open(ticker, at),
             intraday=intraday,
@@ -681,6 +681,11 @@ def _aged(market: Market, view: View, stale: bool) -> Market:
     """The market with the age of what a structure rests on: its last minute, else its last day."""
     bars = view.minutes if len(view.minutes) else view.completed
     return replace(market, as_of=market.as_of or newest_end(bars), stale=market.stale or stale)
+
+
+def _is_of(market: Market, view: View) -> bool:
+    """Whether the market is as old as the last completed day, so that the day's close may be shown with the market's age."""
+    return market.as_of == newest_end(view.completed)
 
 
 def _has_price(known: Known, session: Session) -> bool:

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from app.factory import build, create_app
-from app.market.bars import to_ms
+from app.market.bars import Span, from_ms, to_ms
 from app.market.calendar import midnight_ms
+from blueprints.v1.shapes.common import iso
 from tests.provider.world import KEY, TICKERS, World, world
-from tests.support import CALENDAR, new_york, settings
+from tests.support import CALENDAR, demo_feed, new_york, settings
 
 PAST = "/replay?date=2025-02-26&time=12:00"
 MINUTE = 60.0
@@ -325,6 +326,47 @@ def test_bars_that_stand_still_are_stale_then_without_a_price_and_then_without_a
         found.run(2, ask=found.directions)
         for entry in entries(found.directions()):
             assert entry["locked_at"][11:16] == "11:00"
+
+
+def closes_by_end(ticker: str) -> dict[str, set[float]]:
+    """The prices of the minutes and days of a week, by when their bars ended."""
+    found: dict[str, set[float]] = {}
+    first, last = (midnight_ms(date(2025, 3, day)) for day in (5, 12))
+    for span in (Span.MINUTE, Span.DAY):
+        bars = demo_feed().bars(ticker, span, first, last)
+        ends = CALENDAR.day_ends(bars.t) if span is Span.DAY else bars.end
+        for end, close in zip(ends.tolist(), bars.c.tolist(), strict=True):
+            found.setdefault(iso(from_ms(end)), set()).add(round(close, 2))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("fault", "since"),
+    [("frozen", "10:20"), ("frozen", "09:20"), ("500", "10:20")],
+)
+def test_a_price_is_always_the_close_of_the_bar_whose_age_is_told(
+    fault: str, since: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a feed that stood still they showed yesterday's close beside a moment of today."""
+    start, shown = new_york(f"2025-03-11 {since}"), set[str]()
+    right = closes_by_end("SPY")
+    with world(tmp_path, monkeypatch, f"{start - timedelta(seconds=113):%Y-%m-%d %H:%M:%S}") as found:
+        found.directions()
+
+        def look() -> None:
+            today = f"/replay?date=2025-03-11&time={found.clock.at:%H:%M}&"
+            for path in ("/swing?", "/mtf?", "/rpe?", "/northstar?", "/trading_directions?", today):
+                body = found.get(f"{path}ticker=SPY")[1]
+                price, as_of = body["tickers"]["SPY"].get("current_price"), body["data_status"]["as_of"]
+                assert price is None or price in right[as_of], (path, found.clock.at)
+                shown.add(path.rstrip("?") if price is not None else "nothing")
+                if found.clock.at > start + timedelta(minutes=30):
+                    assert price is None or as_of < "2025-03-11", (path, "nobody knows the price of today any more")
+
+        found.run(1, every_s=30, ask=look)
+        found.provider.misbehave(fault, only="/minute/", **({"since": to_ms(start)} if fault == "frozen" else {}))
+        found.run(32, every_s=120, ask=look)
+    assert {"nothing", "/swing", "/mtf", "/rpe", "/northstar"} <= shown
 
 
 def test_the_eleven_oclock_price_waits_for_its_bars_and_never_moves(
