@@ -142,7 +142,7 @@ def _missing_days(core: Core) -> dict[str, Any]:
 def _plan(source: Source) -> dict[str, Any]:
     plan, found = source.plan, source.entitlement
     return {
-        "name": plan.name,
+        "name": plan.shown_name,
         "delay_s": plan.delay.total_seconds(),
         "probed": found is not None,
         "history_from": None if found is None else found.history_from.isoformat(),

@@ -230,9 +230,10 @@ def _recorded_clock(settings: Settings, start: datetime | None) -> Clock:
 def _polygon(settings: Settings, timer: Timer, notice: News, watch: Watch) -> Market:
     plan = Plan("polygon", Span.MINUTE, timedelta(minutes=settings.polygon_delay_minutes), SETTLE)
     if settings.polygon_api_key is None or not settings.has_key:
-        return Market(no_key, wall_clock, plan, "polygon", ["no_api_key"])
+        return Market(no_key, wall_clock, replace(plan, has_key=False), "polygon", ["no_api_key"])
     key, cap = settings.polygon_api_key.get_secret_value(), settings.polygon_calls_per_minute
     limit, namespace = SMALL_PLAN if cap is None else Limit(cap, 60.0), _namespace(settings.polygon_base_url)
+    plan = replace(plan, is_polygon=namespace == "polygon")
     budget = Budget(settings.data_dir / namespace / "budget.sqlite3", key, limit, timer, notice, watch.spans)
     http = _measured(HttpTransport(settings.polygon_base_url, key, headers=middleware.outgoing), watch)
     breaker = middleware.wrap(

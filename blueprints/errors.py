@@ -145,7 +145,9 @@ def _http(exc: HTTPException, asked: Asked) -> _Told:
         return _Told(408, "The body did not arrive.", "REQUEST_TIMEOUT")
     status = exc.code or 500
     headers = tuple((name, value) for name, value in exc.get_headers() if name in HANDED_ON)
-    text = nothing_at(asked.path) if status == 404 else HTTP_TEXTS.get(status) or f"{exc.name} ({status})"
+    text = (
+        nothing_at(asked.path, asked.version) if status == 404 else HTTP_TEXTS.get(status) or f"{exc.name} ({status})"
+    )
     if status == 405:
         text = f"{text}: {dict(headers).get('Allow', 'none')} may be used"
     return _Told(status, sentence(text), _code(status), headers=headers)

@@ -7,11 +7,14 @@ from difflib import get_close_matches
 from html import escape
 from typing import Final
 
+from app.market.plan import Plan
+
 NAME: Final = "predict server"
 ABOUT: Final = (
-    "This server predicts how SPY, QQQ and IWM will close: a signal for each hour of the session, from bars that had ended by "
-    "then. It gives no advice."
+    "At each full hour from 10:00 to 15:00 New York this server says how likely SPY, QQQ and IWM are to close above their "
+    "open, and from 11:00 on above their 11:00 price, computed from bars that had ended by then. It gives no advice."
 )
+MARKETS: Final[Mapping[str, str]] = {"demo": "a synthetic demo market", "recorded": "recorded bars"}
 PATHS: Final[Mapping[str, str]] = {
     "/": "this overview",
     "/trading_directions": "the signals of the hour",
@@ -21,8 +24,8 @@ PATHS: Final[Mapping[str, str]] = {
     "/rpe": "the five-phase analysis of the session",
     "/swing": "the analysis of the days",
     "/replay": "a past moment: /replay?date=YYYY-MM-DD&time=HH:MM",
-    "/daily_signals": "the morning overview",
-    "/daily-signals": "the morning overview",
+    "/daily_signals": "the overview of the day, on a coarser ladder than the signals of the hour",
+    "/daily-signals": "the overview of the day, on a coarser ladder than the signals of the hour",
     "/signal_breakdown": "twelve daily indicators",
     "/signal-breakdown": "twelve daily indicators",
     "/volatility_meter": "how volatile these days are",
@@ -40,9 +43,25 @@ PATHS: Final[Mapping[str, str]] = {
 LONGEST_PATH: Final = 100
 
 
-def nothing_at(path: str) -> str:
-    """That there is nothing at `path`, and what may have been meant."""
+def market_in_words(plan: Plan) -> str:
+    """Which market this server shows, and what it lacks."""
+    if plan.source != "polygon":
+        return MARKETS[plan.source] + ("" if plan.has_bars else ", of which none have been imported yet")
+    if not plan.has_key:
+        return "live market data, without a key to fetch them"
+    if not plan.is_polygon:
+        return "market data of a provider that is not Polygon"
+    minutes = int(plan.delay.total_seconds() // 60)
+    return f"market data that are {minutes} minutes late" if minutes else "live market data"
+
+
+def nothing_at(path: str, version: int = 1) -> str:
+    """That there is nothing at `path` in this version of the API, and what may have been meant."""
     shown = "".join(c if c.isprintable() else "?" for c in path[:LONGEST_PATH])
+    if version != 1:
+        return (
+            f"There is nothing at {shown} in version {version} of this API. GET /versions says which versions there are"
+        )
     asked = shown.lower().removeprefix("/v1").rstrip("/.")
     near = get_close_matches(asked, PATHS, n=1, cutoff=0.75)
     return f"There is nothing at {shown}. " + (f"Perhaps {near[0]} is meant" if near else "GET / says what there is")

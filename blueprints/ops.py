@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify, request
 
-from blueprints.index import ABOUT, NAME, PATHS, page
+from blueprints.index import ABOUT, NAME, PATHS, market_in_words, page
 from blueprints.services import Services, services
 
 blueprint = Blueprint("ops", __name__)
@@ -27,9 +27,8 @@ def index() -> Response:
 
 def _state(served: Services) -> str:
     """Which market this is and whether it is open, in a sentence."""
-    kind = {"demo": "a synthetic demo market", "recorded": "recorded bars", "polygon": "live market data"}
     state = "open" if served.calendar.is_open(served.clock()) else "closed"
-    return f"It serves {kind[served.pipeline.plan.source]}; the market is {state}."
+    return f"It serves {market_in_words(served.pipeline.plan)}; the market is {state}."
 
 
 @blueprint.get("/livez")

@@ -21,7 +21,8 @@ MOST_AHEAD = timedelta(hours=1)
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What the data of this deployment is: its name in `data_status`, the series that signals read (ruling M6), how late
-    its bars are, how long after its end a bar may still change (ruling T2), and whether there are any bars at all."""
+    its bars are, how long after its end a bar may still change (ruling T2), whether any bars were imported, whether there is a
+    key for the provider, and whether the provider is Polygon itself (`POLYGON_BASE_URL`)."""
 
     source: str
     signal_span: Span
@@ -29,6 +30,18 @@ class Plan:
     settle: timedelta = timedelta(0)
     name: str | None = None
     has_bars: bool = True
+    has_key: bool = True
+    is_polygon: bool = True
+
+    @property
+    def has_data(self) -> bool:
+        """Whether there is anything that bars can come from."""
+        return self.has_bars and self.has_key
+
+    @property
+    def shown_name(self) -> str | None:
+        """Its name in answers; None while no key tells which plan it is."""
+        return self.name if self.has_key else None
 
     @property
     def lateness(self) -> timedelta:

@@ -230,7 +230,7 @@ def _permission(phase1: Phase1, health: Health, density: Phase3) -> Phase4:
 def _denials(phase1: Phase1, health: Health, density: Phase3) -> Iterator[str]:
     """Why trading is not permitted, in the order of northstar.md 6."""
     if phase1.confidence_band is not ConfidenceBand.STRUCTURAL_EDGE:
-        yield f"Evidence only reaches {phase1.confidence_band}"
+        yield f"The evidence is too thin to trade on ({phase1.confidence_band})"
     if health.stand_down:
         yield f"Health of {health.health_score} calls for standing down"
     if density.throttle is Throttle.BLOCKED:

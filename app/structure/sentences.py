@@ -5,8 +5,10 @@ Clients show them joined and parse none. No rule lives here, and nothing here ma
 
 from __future__ import annotations
 
-from app.structure.terms import FailureType
+from app.structure.terms import Direction, FailureType
 from app.structure.truth import Acceptance, Continuity, FailedLevel, Failure
+
+MOVES = {Direction.UP: "up", Direction.DOWN: "down", Direction.BALANCED: "sideways"}
 
 
 def acceptance(held: Acceptance) -> str:
@@ -25,10 +27,12 @@ def failed_level(failed: FailedLevel) -> str:
 
 
 def conflict(continuity: Continuity) -> str | None:
-    """The disagreeing timeframes, None if they agree (northstar.md 3.5)."""
-    if continuity.aligned:
+    """The disagreeing timeframes, None if they agree; in words, and by their names as northstar.md 3.5 asks."""
+    if continuity.aligned or continuity.daily is None:
         return None
-    return f"The days say DAILY={continuity.daily}, the session INTRADAY={continuity.intraday}"
+    days, session = MOVES[continuity.daily], MOVES[continuity.intraday]
+    names = f"DAILY={continuity.daily}, INTRADAY={continuity.intraday}"
+    return f"The days go {days}, the session goes {session} ({names})"
 
 
 def failure(failed: Failure, price: float) -> str:

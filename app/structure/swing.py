@@ -49,6 +49,7 @@ HEALTHY_SCORE, MIXED_SCORE = 65, 45  # swing.md 3
 CLEAN_DENSITY = 60  # swing.md 4
 RSI_LOW, RSI_HIGH = 20, 80  # swing.md 4
 REVERSION_LOW, REVERSION_HIGH = 35, 65  # swing.md 5.3
+IN_WORDS = {Trend.UPTREND: "in an uptrend", Trend.DOWNTREND: "in a downtrend", Trend.SIDEWAYS: "going sideways"}
 BIAS = {SwingDirection.BULLISH: Bias.LONG, SwingDirection.BEARISH: Bias.SHORT, SwingDirection.NEUTRAL: Bias.NEUTRAL}
 
 
@@ -246,11 +247,7 @@ def _trend_alignment(days: Bars, weeks: Weeks) -> TrendAlignment:
     weekly = _trend(weeks.closes, SHORT_WEEKS, LONG_WEEKS)
     if weekly is daily:
         return TrendAlignment(weekly, daily, aligned=True)
-    if Trend.SIDEWAYS in (weekly, daily):
-        sideways, other = ("weeks", daily) if weekly is Trend.SIDEWAYS else ("days", weekly)
-        reason = f"the {sideways} go sideways while the other timeframe is in an {other}"
-    else:
-        reason = f"the weeks are in an {weekly}, the days in an {daily}"
+    reason = f"the weeks are {IN_WORDS[weekly]} while the days are {IN_WORDS[daily]}"
     return TrendAlignment(weekly, daily, aligned=False, conflict_reason=reason)
 
 
@@ -375,7 +372,7 @@ def _moved(closes: Floats) -> float:
 def _notes(trends: TrendAlignment, momentum: Momentum, volume: Volume) -> Iterator[str]:
     """swing.md 2.8."""
     if trends.aligned:
-        yield f"Days and weeks agree: {trends.daily_trend}"
+        yield f"Days and weeks agree: both are {IN_WORDS[trends.daily_trend]}"
     else:
         yield f"Days and weeks disagree: {trends.conflict_reason}"
     if momentum.rsi_14 > OVERBOUGHT:
@@ -419,7 +416,8 @@ def _trend_strength(trends: TrendAlignment) -> tuple[int, str]:
         return 80, ""
     if trends.weekly_trend is Trend.SIDEWAYS:
         return 40, "The weeks give no clear trend"
-    return 30, f"The days ({trends.daily_trend}) do not follow the weeks ({trends.weekly_trend})"
+    days, weeks = IN_WORDS[trends.daily_trend], IN_WORDS[trends.weekly_trend]
+    return 30, f"The days, {days}, do not follow the weeks, {weeks}"
 
 
 def _momentum_quality(reality: SwingReality) -> tuple[int, str]:

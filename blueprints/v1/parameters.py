@@ -66,12 +66,13 @@ def _missing(what: str, args: Mapping[str, str]) -> str:
 
 
 class ReplayMoment(NamedTuple):
-    """The moment a replay is about. label: `HH:MM` as asked for."""
+    """The moment a replay is about. label: `HH:MM` as asked for; is_ahead: that has not come yet, and `at` is now."""
 
     at: datetime
     label: str
     trading_day: bool
     after_open: bool
+    is_ahead: bool = False
 
 
 def replay_moment(args: Mapping[str, str], now: datetime, calendar: Calendar) -> ReplayMoment:
@@ -87,7 +88,8 @@ def replay_moment(args: Mapping[str, str], now: datetime, calendar: Calendar) ->
     moment = _time(args["time"]) if args.get("time") else _hour(args["hour"])
     session, asked = calendar.session(day) if day >= FIRST_DAY else None, ny(day, moment)
     at = min(asked, now)
-    return ReplayMoment(at, f"{moment:%H:%M}", session is not None, session is not None and at >= session.open)
+    after_open = session is not None and at >= session.open
+    return ReplayMoment(at, f"{moment:%H:%M}", session is not None, after_open, is_ahead=asked > now)
 
 
 def _day(text: str, today: date) -> date:
@@ -98,7 +100,7 @@ def _day(text: str, today: date) -> date:
     if day is None:
         raise BadRequest("date must be a day of the calendar, YYYY-MM-DD", code="INVALID_DATE")
     if day > today:
-        raise BadRequest("date lies in the future", code="DATE_IN_FUTURE")
+        raise BadRequest(f"date lies in the future: in this market today is {today}", code="DATE_IN_FUTURE")
     return day
 
 

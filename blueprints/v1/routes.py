@@ -104,7 +104,7 @@ def volatility_meter() -> Response:
     asked, served = tickers(request.args), services()
     at = served.clock()
     found = served.pipeline.volatilities(asked.symbols, at)
-    return _shaped(lambda: shapes.volatility_meter(found, at))
+    return _shaped(lambda: shapes.volatility_meter(found, at, served.pipeline.plan))
 
 
 @blueprint.get("/price_ranges")
@@ -114,7 +114,7 @@ def price_ranges() -> Response:
     asked, served = tickers(request.args), services()
     at = served.clock()
     found = served.pipeline.ranges(asked.symbols, at)
-    return _shaped(lambda: shapes.ranges(found, at))
+    return _shaped(lambda: shapes.ranges(found, at, served.pipeline.plan))
 
 
 @blueprint.get("/model_info")

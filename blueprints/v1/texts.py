@@ -16,8 +16,9 @@ from app.model.artefact import ModelSet
 from app.model.verdicts import counts_text, verdict_of_record
 from app.pipeline import Board, TickerSignal
 from app.signals.lock import decision_hour
-from app.signals.policy import BUCKETS, LEVELS, LONG_ABOVE, SHORT_BELOW, Decision, Gate
+from app.signals.policy import BUCKETS, LEVELS, LONG_ABOVE, SHORT_BELOW, Decision, Gate, SessionName
 from blueprints.errors import sentence
+from blueprints.index import market_in_words
 
 MARKS = {"demo": "DEMO: ", "recorded": "RECORDED: ", "polygon": ""}
 PEAK_HOURS = (13, 14)
@@ -51,12 +52,22 @@ GATES: Mapping[Gate, str] = {
 }
 """What stands before a signal, for the text about the whole board; a ticker's own `reason` says more."""
 
-NO_BARS = "No bars have been imported yet (python -m app import FILE). "
+REFERENCES: Mapping[SessionName, str] = {"early": "open", "late": "11:00 price"}
+"""What the active probability compares the close with: target A before 11:00, target B from then on (policy.md 4)."""
+
+NO_BARS = "No bars have been imported yet: run python -m app import FOLDER. "
+NO_KEY = "No market-data key is set. "
 
 
 def mark(plan: Plan) -> str:
-    """What every text begins with where the market is not the real one (ruling M1), and where it has no bars."""
-    return MARKS[plan.source] + ("" if plan.has_bars else NO_BARS)
+    """What every text begins with where the market is not the real one (ruling M1), where it has no bars, and where there is
+    no key for it (ruling A5)."""
+    return MARKS[plan.source] + ("" if plan.has_bars else NO_BARS) + ("" if plan.has_key else NO_KEY)
+
+
+def error(message: str, plan: Plan) -> str:
+    """Why a ticker has no answer; without imported bars that alone is why."""
+    return mark(plan).strip() if not plan.has_bars else mark(plan) + sentence(message)
 
 
 def closed(board: Board, plan: Plan) -> str:
@@ -73,20 +84,26 @@ def reason(signal: TickerSignal, board: Board, plan: Plan) -> str:
     return mark(plan) + " ".join([_said(signal, plan), *_caveats(signal, board, plan)])
 
 
-def replay_reason(signal: TickerSignal, at: datetime, plan: Plan) -> str:
-    """What a replayed answer rests on."""
+def not_yet(label: str, at: datetime) -> str:
+    """That the moment asked for (`HH:MM`) lies ahead, so that the answer is about now, `at` (v1-contract.md 4.3)."""
+    return f"{label} has not come yet; this answer is as of now, {_clock(at)}."
+
+
+def replay_reason(signal: TickerSignal, at: datetime, plan: Plan, ahead: str = "") -> str:
+    """What a replayed answer rests on. ahead: the sentence of `not_yet`, where the moment asked for lies ahead."""
+    caveats = [ahead] if ahead else []
     if signal.gate is Gate.MARKET_CLOSED:
-        return f"{mark(plan)}The market was closed at {_clock(at)}."
-    caveats = [IN_SAMPLE] if signal.decision is not None and signal.decision.in_sample else []
+        return mark(plan) + " ".join([f"The market was closed at {_clock(at)}.", *caveats])
+    caveats += [IN_SAMPLE] if signal.decision is not None and signal.decision.in_sample else []
     if signal.market.missing:
         caveats.append(f"The bars of this day are incomplete: {signal.market.missing} of its session are missing.")
     return mark(plan) + " ".join([_said(signal, plan), *caveats])
 
 
-def no_market_data(ticker: str, day: date) -> str:
+def no_market_data(ticker: str, day: date, plan: Plan) -> str:
     """Why a replayed day holds nothing of a ticker."""
     nothing = f"There are no market data of {ticker} for {day}"
-    return f"{nothing}." if has_begun(ticker, day) else f"{nothing}: it began to trade on {first_day_of(ticker)}."
+    return error(nothing if has_begun(ticker, day) else f"{nothing}: it began to trade on {first_day_of(ticker)}", plan)
 
 
 def _said(signal: TickerSignal, plan: Plan) -> str:
@@ -131,35 +148,42 @@ def recommendation(board: Board, plan: Plan) -> str:
 
 def _board_text(decisions: Sequence[Decision], chosen: Decision | None) -> str:
     if chosen is None:
-        return f"No trade: all neutral ({', '.join(f'{d.ticker}: {_percent(d)}' for d in decisions)})."
+        return f"No trade: all neutral ({_neutral_chances(decisions)})."
     acting = ", ".join(f"{d.ticker} {d.action} ({_chance(d)})" for d in decisions if d.action != "NO_TRADE")
     return f"{acting}. Best: {chosen.ticker}."
 
 
-def replay_recommendation(decisions: Sequence[Decision], chosen: Decision | None, market_open: bool, plan: Plan) -> str:
-    """A replayed board in one text."""
+def _neutral_chances(decisions: Sequence[Decision]) -> str:
+    """`SPY: 41%, QQQ: 55% to close above the 11:00 price`, by target where the tickers' hours differ."""
+    targets = {d.session: [x for x in decisions if x.session == d.session] for d in decisions}
+    lists = {name: ", ".join(f"{d.ticker}: {_percent(d)}" for d in group) for name, group in targets.items()}
+    return "; ".join(f"{chances} to close above the {REFERENCES[name]}" for name, chances in lists.items())
+
+
+def replay_recommendation(
+    decisions: Sequence[Decision], chosen: Decision | None, market_open: bool, plan: Plan, ahead: str = ""
+) -> str:
+    """A replayed board in one text. ahead: as for `replay_reason`."""
     if not market_open:
-        return f"{mark(plan)}The market was closed."
-    if not decisions:
-        return f"{mark(plan)}No trade: there was no signal."
-    return mark(plan) + _board_text(decisions, chosen)
+        said = "The market was closed."
+    else:
+        said = _board_text(decisions, chosen) if decisions else "No trade: there was no signal."
+    return mark(plan) + " ".join([said, *([ahead] if ahead else [])])
 
 
-def allowed(found: Sequence[Mapping[str, object]]) -> str:
+def allowed(found: Sequence[Mapping[str, object]], plan: Plan) -> str:
     """Which tickers a structure engine permits, in one text."""
     if not found:
-        return "No ticker is permitted to trade."
-    return "Permitted: " + ", ".join(f"{entry['ticker']} {entry['bias']}" for entry in found) + "."
+        return f"{mark(plan)}No ticker is permitted to trade."
+    return f"{mark(plan)}Permitted: " + ", ".join(f"{entry['ticker']} {entry['bias']}" for entry in found) + "."
 
 
-def alignment_summary(alignments: Mapping[str, str | None]) -> dict[str, object]:
+def alignment_summary(alignments: Mapping[str, str | None], plan: Plan) -> dict[str, object]:
     """Where session and days agree."""
     agreeing = [ticker for ticker, alignment in alignments.items() if alignment in ("bullish", "bearish")]
     text = ", ".join(f"{ticker} {alignments[ticker]}" for ticker in agreeing)
-    return {
-        "aligned_tickers": agreeing,
-        "recommendation": f"Session and days agree: {text}." if agreeing else "Session and days agree on no ticker.",
-    }
+    said = f"Session and days agree: {text}." if agreeing else "Session and days agree on no ticker."
+    return {"aligned_tickers": agreeing, "recommendation": mark(plan) + said}
 
 
 def fear(regime: str) -> str:
@@ -174,9 +198,10 @@ def fear(regime: str) -> str:
 
 def message(board: Board, plan: Plan) -> str:
     """One sentence on what is being looked at."""
-    kind = {"demo": "a synthetic demo market", "recorded": "recorded bars", "polygon": "live market data"}[plan.source]
     state = "open" if board.market_open else "closed"
-    return f"Signals for {kind}; the market is {state}. Each holds from the hour it was made to the next."
+    return (
+        f"Signals for {market_in_words(plan)}; the market is {state}. Each holds from the hour it was made to the next."
+    )
 
 
 def trading_rules() -> dict[str, object]:
@@ -247,7 +272,7 @@ def _mean(values: Sequence[float]) -> float:
 def _chance(decision: Decision) -> str:
     """The truncated active probability (policy.md 9) with what it is the probability of."""
     percent = int(decision.p_active * 100)
-    return f"{f'{percent}%' if percent else 'under 1%'} to close higher"
+    return f"{f'{percent}%' if percent else 'under 1%'} to close above its {REFERENCES[decision.session]}"
 
 
 def _percent(decision: Decision) -> str:

@@ -196,7 +196,7 @@ def test_the_banner_of_a_short_says_what_its_percentage_means(serve: Serve, cloc
     clock.set("2025-03-11 14:30:06")
     app = serve(models_dir=models_saying(tmp_path / "models", 0.009))
     body = app.test_client().get("/trading_directions?ticker=SPY").get_json()
-    assert body["summary"]["recommendation"] == "SPY SHORT (under 1% to close higher). Best: SPY."
+    assert body["summary"]["recommendation"] == "SPY SHORT (under 1% to close above its 11:00 price). Best: SPY."
     reason = body["tickers"]["SPY"]["reason"]
     assert reason.startswith(
         "SHORT since 14:00: 99.1% that it does not close above its 11:00 price (very strong bear)."
@@ -204,13 +204,125 @@ def test_the_banner_of_a_short_says_what_its_percentage_means(serve: Serve, cloc
     assert body["tickers"]["SPY"]["probability"] == 0.009
 
 
-@pytest.mark.parametrize("route", ["/trading_directions", "/replay?date=2025-03-07&time=11:00"])
-def test_a_recorded_market_without_bars_says_so(tmp_path: Path, clock: FakeClock, route: str) -> None:
-    for moment in ("2025-03-11 14:30", "2025-03-08 12:00"):
-        clock.set(moment)
-        app = create_app(settings(market="recorded", data_dir=tmp_path), clock=clock)
-        found = app.test_client().get(route).get_json()["summary"]["recommendation"]
-        assert found.startswith("RECORDED: No bars have been imported yet")
+@pytest.mark.parametrize(
+    ("moment", "p", "said"),
+    [
+        ("2025-03-11 10:30", 0.905, "SPY LONG (90% to close above its open). Best: SPY."),
+        ("2025-03-11 11:30", 0.905, "SPY LONG (90% to close above its 11:00 price). Best: SPY."),
+        ("2025-03-11 10:30", 0.605, "No trade: all neutral (SPY: 60% to close above the open)."),
+        ("2025-03-11 11:30", 0.605, "No trade: all neutral (SPY: 60% to close above the 11:00 price)."),
+    ],
+)
+def test_the_banner_names_what_the_close_is_compared_with(
+    serve: Serve, clock: FakeClock, tmp_path: Path, moment: str, p: float, said: str
+) -> None:
+    clock.set(moment)
+    client = serve(models_dir=models_saying(tmp_path / "models", p)).test_client()
+    assert client.get("/trading_directions?ticker=SPY").get_json()["summary"]["recommendation"] == said
+    day, time = moment.split()
+    replayed = client.get(f"/replay?date={day}&time={time}&ticker=SPY").get_json()
+    assert replayed["summary"]["recommendation"] == said
+
+
+NO_BARS = "RECORDED: No bars have been imported yet: run python -m app import FOLDER."
+STRUCTURES = ("/mtf", "/northstar", "/rpe", "/swing")
+DAILY = ("/daily_signals", "/signal_breakdown", "/volatility_meter", "/price_ranges")
+
+
+@pytest.mark.parametrize("route", ["/trading_directions", "/replay?date=2025-03-07&time=11:00", *STRUCTURES, *DAILY])
+@pytest.mark.parametrize("moment", ["2025-03-11 14:30", "2025-03-08 12:00"])
+def test_a_recorded_market_without_bars_says_so_wherever_an_answer_suffers(
+    tmp_path: Path, clock: FakeClock, route: str, moment: str
+) -> None:
+    clock.set(moment)
+    app = create_app(settings(market="recorded", data_dir=tmp_path), clock=clock)
+    body = app.test_client().get(route).get_json()
+    for ticker, entry in body["tickers"].items():
+        faults = [text for key, text in texts(entry) if key in ("error", "reason")]
+        assert not (faults and not all(text.startswith(NO_BARS) for text in faults)), (ticker, faults)
+    assert any(text.startswith(NO_BARS) for _, text in texts(body)), "nothing says why"
+    if "data_status" in body:
+        assert body["data_status"]["stale"] is True
+
+
+@pytest.mark.parametrize("source", ["demo", "recorded"])
+@pytest.mark.parametrize("route", ["/mtf", "/northstar", "/rpe", "/volatility_meter"])
+def test_the_sentence_about_all_tickers_says_which_market_it_is(
+    tmp_path: Path, clock: FakeClock, source: str, route: str
+) -> None:
+    clock.set("2025-03-11 14:30")
+    app = create_app(settings(market=source, data_dir=tmp_path), clock=clock)
+    body = app.test_client().get(route).get_json()
+    text = body["trading_guidance"] if route == "/volatility_meter" else body["summary"]["recommendation"]
+    assert text.startswith(f"{source.upper()}: ")
+
+
+def keyless(clock: FakeClock, folder: Path) -> Flask:
+    return create_app(settings(market="polygon", polygon_api_key="", data_dir=folder), clock=clock)
+
+
+def test_a_server_without_a_key_says_so_where_it_answers(tmp_path: Path, clock: FakeClock) -> None:
+    clock.set("2025-03-08 12:00")
+    client = keyless(clock, tmp_path).test_client()
+    assert "without a key" in client.get("/").get_json()["state"]
+    board, daily = (client.get(route).get_json() for route in ("/trading_directions", "/daily_signals"))
+    assert board["tickers"]["SPY"]["reason"].startswith("No market-data key is set. Market closed.")
+    assert board["summary"]["recommendation"].startswith("No market-data key is set.")
+    assert daily["tickers"]["SPY"]["error"].startswith("No market-data key is set.")
+    for body in (board, daily):
+        assert (body["data_status"]["plan"], body["data_status"]["stale"]) == (None, True)
+    assert client.get("/health").get_json()["operations"]["plan"]["name"] is None
+
+
+@pytest.mark.parametrize("route", [*STRUCTURES, *DAILY[1:], "/replay?date=2025-03-07&time=11:00"])
+def test_without_a_key_who_needs_data_gets_503_in_a_closed_market_too(
+    tmp_path: Path, clock: FakeClock, route: str
+) -> None:
+    """v1-contract.md 3.3."""
+    clock.set("2025-03-08 12:00")
+    answer = keyless(clock, tmp_path).test_client().get(route)
+    assert (answer.status_code, answer.get_json()["error"]) == (503, "No market-data key is configured.")
+
+
+def test_a_provider_that_is_not_polygon_is_not_called_live(tmp_path: Path, clock: FakeClock) -> None:
+    clock.set("2025-03-08 12:00")
+    given = {"polygon_api_key": "k", "polygon_base_url": "http://127.0.0.1:1", "data_dir": tmp_path}
+    client = create_app(settings(market="polygon", **given), clock=clock).test_client()
+    assert "a provider that is not Polygon" in client.get("/").get_json()["state"]
+    assert "a provider that is not Polygon" in client.get("/trading_directions").get_json()["message"]
+
+
+def test_a_replay_of_a_time_that_has_not_come_says_that_it_is_about_now(serve: Serve, clock: FakeClock) -> None:
+    clock.set("2025-03-11 13:05")
+    client = serve().test_client()
+    body = client.get("/replay?date=2025-03-11&time=14:30").get_json()
+    said = "14:30 has not come yet; this answer is as of now, 1:05 PM ET."
+    assert said in body["summary"]["recommendation"]
+    assert all(said in entry["v6"]["reason"] for entry in body["tickers"].values())
+    past = client.get("/replay?date=2025-03-11&time=13:05").get_json()
+    assert not any("has not come" in text for _, text in texts(past))
+
+
+def test_a_replay_of_a_future_day_is_told_the_markets_today(serve: Serve, clock: FakeClock) -> None:
+    clock.set("2025-03-11 13:05")
+    error = serve().test_client().get("/replay?date=2025-03-12&time=11:00").get_json()["error"]
+    assert error == "Date lies in the future: in this market today is 2025-03-11."
+
+
+def test_a_path_in_a_version_without_routes_is_not_proposed_to_itself(serve: Serve) -> None:
+    error = serve().test_client().get("/mtf", headers={"X-API-Version": "2"}).get_json()["detail"]
+    assert error == "There is nothing at /mtf in version 2 of this API. GET /versions says which versions there are."
+
+
+def test_daily_signals_are_stale_when_every_ticker_fails_for_staleness(
+    serve: Serve, market: ScriptedMarket, clock: FakeClock
+) -> None:
+    clock.set("2025-03-11 14:30:06")
+    frozen = new_york("2025-03-11 14:05").timestamp() * 1000
+    market.edit = dropping("/minute/", lambda row: row["t"] >= frozen)
+    body = serve().test_client().get("/daily_signals").get_json()
+    assert all("error" in entry for entry in body["tickers"].values()), body["tickers"]
+    assert body["data_status"]["stale"] is True
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,10 @@ def test_two_sideways_timeframes_are_aligned_too() -> None:
 
 @pytest.mark.parametrize(
     ("weekly", "words"),
-    [([100.0, 100.0, 100.0, 100.0], ["weeks", "sideways", UP]), ([9.0, 8.0, 7.0, 6.0], ["weeks", DOWN, UP])],
+    [
+        ([100.0, 100.0, 100.0, 100.0], ["weeks", "sideways", "days", "an uptrend"]),
+        ([9.0, 8.0, 7.0, 6.0], ["weeks", "a downtrend", "days", "an uptrend"]),
+    ],
 )
 def test_a_conflict_has_a_reason(weekly: list[float], words: list[str]) -> None:
     found = _trend_alignment(days(RISING), Weeks(1.0, 1.0, np.array(weekly)))

@@ -14,7 +14,7 @@ from app.market.plan import Plan
 from app.model.artefact import ENGINE_VERSION
 from app.pipeline import TickerSignal
 from app.signals.policy import SPEC_VERSION, Decision, shown_active, shown_other
-from blueprints.errors import sentence
+from blueprints.v1 import texts
 
 Json = dict[str, Any]
 MINUTE = timedelta(minutes=1)
@@ -43,15 +43,16 @@ def time_et(at: datetime) -> str:
     return at.astimezone(NY).strftime("%I:%M %p ET")
 
 
-def data_status(at: datetime, signals: Sequence[TickerSignal], plan: Plan) -> Json:
-    """How fresh what was answered is (ruling V3); of several tickers, the oldest."""
+def data_status(at: datetime, signals: Sequence[TickerSignal], plan: Plan, *, failed: bool = False) -> Json:
+    """How fresh what was answered is (ruling V3); of several tickers, the oldest. failed: the data of a ticker that was asked
+    for could not be had. Where no data can come from anywhere, nothing is fresh."""
     known = [signal.market.as_of for signal in signals if signal.market.as_of is not None]
     as_of = min(known, default=None)
     return {
         "source": plan.source,
-        "plan": plan.name,
+        "plan": plan.shown_name,
         "delayed": bool(plan.delay) or any(signal.waiting for signal in signals),
-        "stale": any(signal.market.stale for signal in signals),
+        "stale": failed or not plan.has_data or any(signal.market.stale for signal in signals),
         "as_of": iso(as_of) if as_of else None,
         "age_s": int((at - as_of).total_seconds()) if as_of else None,
     }
@@ -75,9 +76,9 @@ def probabilities(decision: Decision) -> tuple[float, float]:
     return p_a, p_b
 
 
-def fault(exc: PredictError) -> Json:
+def fault(exc: PredictError, plan: Plan) -> Json:
     """The two keys of a ticker whose data could not be had."""
-    return {"error": sentence(exc.message), "error_code": exc.code}
+    return {"error": texts.error(exc.message, plan), "error_code": exc.code}
 
 
 def unsupported(ticker: str) -> Json:

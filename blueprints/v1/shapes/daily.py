@@ -14,7 +14,7 @@ from app.model.artefact import ModelSet
 from app.model.v6 import V6Model
 from app.pipeline import FEAR_TICKER, Overview
 from app.signals.daily import DailySignal, Trade, Vix, best_trade, market_signal, side_probability
-from app.signals.policy import Decision, session_of_hour
+from app.signals.policy import Decision, Gate, session_of_hour
 from app.structure.indicators import Breakdown
 from app.structure.ranges import Range, Ranges
 from app.structure.volatility import Volatility, market_volatility
@@ -26,6 +26,7 @@ EMOJI = {"BUY": "🟢", "SELL": "🔴", "HOLD": "🟡"}
 MARKET_EMOJI = {"BULLISH": "🟢", "BEARISH": "🔴", "MIXED": "🟡"}
 MARKET_ACTION = {"BULLISH": "FAVOR LONGS", "BEARISH": "FAVOR SHORTS", "MIXED": "BE SELECTIVE"}
 FEAR_EMOJI = {"HIGH": "🔴", "ELEVATED": "🟠", "NORMAL": "🟢", "LOW": "🔵"}
+DATA_FAULTS = (Gate.DATA_FETCH_ERROR, Gate.RATE_LIMITED)
 COLOURS = {
     "premarket": "#9333ea",
     "first_30min": "#f59e0b",
@@ -64,8 +65,8 @@ def daily_signals(
         "summary": {"buys": sides["BUY"], "sells": sides["SELL"], "holds": [_held(held) for held in sides["HOLD"]]},
         "best_trade": None if best is None else _rounded(best),
         "vix": None if fear is None else _vix(fear),
-        "tickers": {ticker: _entry(view, models.models.get(ticker)) for ticker, view in found.items()},
-        "data_status": data_status(at, [view.signal for view in good.values()], plan),
+        "tickers": {ticker: _entry(view, models.models.get(ticker), plan) for ticker, view in found.items()},
+        "data_status": data_status(at, [view.signal for view in good.values()], plan, failed=_lacks_data(found)),
     }
 
 
@@ -75,36 +76,43 @@ def signal_breakdown(found: Mapping[str, Breakdown | PredictError], at: datetime
     def shape(value: Breakdown) -> Json:
         return _breakdown(value, texts.mark(plan))
 
-    return {**_dated(at), "tickers": {ticker: _each(value, shape) for ticker, value in found.items()}}
+    return {**_dated(at), "tickers": {ticker: _each(value, shape, plan) for ticker, value in found.items()}}
 
 
-def volatility_meter(found: Mapping[str, Volatility | PredictError], at: datetime) -> Json:
+def volatility_meter(found: Mapping[str, Volatility | PredictError], at: datetime, plan: Plan) -> Json:
     """5.3."""
     market = market_volatility([value.score for value in found.values() if isinstance(value, Volatility)])
     return {
         **_dated(at),
         "market_volatility": market.regime.value if market.regime else None,
         "market_volatility_score": market.score,
-        "trading_guidance": market.guidance,
-        "tickers": {ticker: _each(value, _volatility) for ticker, value in found.items()},
+        "trading_guidance": texts.mark(plan) + market.guidance,
+        "tickers": {ticker: _each(value, _volatility, plan) for ticker, value in found.items()},
     }
 
 
-def ranges(found: Mapping[str, Ranges | PredictError], at: datetime) -> Json:
-    """5.4."""
+def ranges(found: Mapping[str, Ranges | PredictError], at: datetime, plan: Plan) -> Json:
+    """5.4. Without imported bars no range is known of any ticker, and that is a fault, not a quiet day."""
+    nothing = PredictError("there are no market data", code=Gate.NO_MARKET_DATA.value)
 
     def entry(ticker: str, value: Ranges | PredictError) -> Json:
-        return {"ticker": ticker, "timestamp": iso(at), **_each(value, _ranges)}
+        value = value if plan.has_bars else nothing
+        return {"ticker": ticker, "timestamp": iso(at), **_each(value, _ranges, plan)}
 
     return {"generated_at": iso(at), "tickers": {ticker: entry(ticker, value) for ticker, value in found.items()}}
 
 
-def _each(value: T | PredictError, shape: Callable[[T], Json]) -> Json:
-    return fault(value) if isinstance(value, PredictError) else shape(value)
+def _each(value: T | PredictError, shape: Callable[[T], Json], plan: Plan) -> Json:
+    return fault(value, plan) if isinstance(value, PredictError) else shape(value)
 
 
-def _entry(view: Overview | PredictError, model: V6Model | None) -> Json:
-    return fault(view) if isinstance(view, PredictError) else _overview(view, model)
+def _entry(view: Overview | PredictError, model: V6Model | None, plan: Plan) -> Json:
+    return fault(view, plan) if isinstance(view, PredictError) else _overview(view, model)
+
+
+def _lacks_data(found: Mapping[str, Overview | PredictError]) -> bool:
+    """Whether a ticker has no answer because its data could not be had, or are too old to be shown."""
+    return any(isinstance(view, PredictError) and view.code in DATA_FAULTS for view in found.values())
 
 
 def _dated(at: datetime) -> Json:

@@ -9,7 +9,6 @@ from app.market.inception import has_begun
 from app.market.plan import Plan
 from app.pipeline import Structure
 from app.signals.policy import Decision, Gate, actionable, best, session_of_hour
-from blueprints.errors import sentence
 from blueprints.v1 import texts
 from blueprints.v1.parameters import ReplayMoment
 from blueprints.v1.shapes.common import (
@@ -49,7 +48,7 @@ def replay(found: Mapping[str, Structure], moment: ReplayMoment, market_open: bo
         "tickers": entries,
         "v6_signals": {ticker: entry["v6"] for ticker, entry in good.items()},
         "northstar": {ticker: entry["northstar"] for ticker, entry in good.items()},
-        "summary": _summary(entries, decisions, market_open, plan),
+        "summary": _summary(entries, decisions, moment, market_open, plan),
         "source": _source(found),
         "data_status": data_status(moment.at, [s.signal for s in found.values()], plan),
     }
@@ -62,11 +61,11 @@ def _entry(structure: Structure, moment: ReplayMoment, plan: Plan) -> Json:
     day = moment.at.astimezone(NY).date()
     traded = moment.trading_day and has_begun(structure.ticker, day)
     if not traded or signal.gate is Gate.NO_MARKET_DATA or _is_empty(structure, moment):
-        return {"error": texts.no_market_data(structure.ticker, day), "error_code": "NO_MARKET_DATA"}
+        return {"error": texts.no_market_data(structure.ticker, day, plan), "error_code": "NO_MARKET_DATA"}
     if structure.broken is not None and signal.decision is None:
-        return fault(structure.broken)
+        return fault(structure.broken, plan)
     if signal.gate is not None and signal.gate.is_fault:
-        return {"error": sentence(signal.detail), "error_code": signal.gate.value}
+        return {"error": texts.error(signal.detail, plan), "error_code": signal.gate.value}
     decision = signal.decision
     p_a, p_b = (None, None) if decision is None else probabilities(decision)
     return {
@@ -90,7 +89,7 @@ def _decided(structure: Structure, decision: Decision, moment: ReplayMoment, pla
     p_a, p_b = probabilities(decision)
     return {
         "action": decision.action,
-        "reason": texts.replay_reason(structure.signal, moment.at, plan),
+        "reason": texts.replay_reason(structure.signal, moment.at, plan, _ahead(moment)),
         "reason_code": decision.reason_code,
         "probability_a": p_a,
         "probability_b": p_b,
@@ -106,7 +105,7 @@ def _undecided(structure: Structure, moment: ReplayMoment, plan: Plan) -> Json:
     return {
         **dict.fromkeys(NO_V6),
         "action": "NO_TRADE",
-        "reason": texts.replay_reason(signal, moment.at, plan),
+        "reason": texts.replay_reason(signal, moment.at, plan, _ahead(moment)),
         "reason_code": signal.gate.value if signal.gate else None,
         "session": signal.session,
         "price_11am": price(signal.market.price_11am),
@@ -115,7 +114,13 @@ def _undecided(structure: Structure, moment: ReplayMoment, plan: Plan) -> Json:
     }
 
 
-def _summary(entries: Mapping[str, Json], decisions: list[Decision], market_open: bool, plan: Plan) -> Json:
+def _ahead(moment: ReplayMoment) -> str:
+    return texts.not_yet(moment.label, moment.at) if moment.is_ahead else ""
+
+
+def _summary(
+    entries: Mapping[str, Json], decisions: list[Decision], moment: ReplayMoment, market_open: bool, plan: Plan
+) -> Json:
     chosen = best(decisions)
     acting = [decision.ticker for decision in actionable(decisions)]
     allowed = [t for t, entry in entries.items() if entry.get("northstar") and entry["northstar"]["phase4"]["allowed"]]
@@ -123,7 +128,7 @@ def _summary(entries: Mapping[str, Json], decisions: list[Decision], market_open
         "best_ticker": chosen.ticker if chosen else None,
         "allowed_tickers": allowed,
         "v6_actionable": acting,
-        "recommendation": texts.replay_recommendation(decisions, chosen, market_open, plan),
+        "recommendation": texts.replay_recommendation(decisions, chosen, market_open, plan, _ahead(moment)),
     }
 
 

@@ -33,7 +33,7 @@ ALIGNED = {"LONG": "bullish", "SHORT": "bearish"}
 
 def mtf(found: Structures, at: datetime, market_open: bool, plan: Plan) -> Json:
     """4.2."""
-    entries = {ticker: _mtf_entry(structure) for ticker, structure in found.items()}
+    entries = {ticker: _mtf_entry(structure, plan) for ticker, structure in found.items()}
     return {
         **envelope(at),
         "analysis_type": "MULTI_TIMEFRAME",
@@ -41,14 +41,14 @@ def mtf(found: Structures, at: datetime, market_open: bool, plan: Plan) -> Json:
         "market_open": market_open,
         "pipeline_version": PIPELINE_VERSION,
         "tickers": entries,
-        "summary": texts.alignment_summary({ticker: entry["alignment"] for ticker, entry in entries.items()}),
+        "summary": texts.alignment_summary({ticker: entry["alignment"] for ticker, entry in entries.items()}, plan),
         "data_status": _status(found, at, plan),
     }
 
 
 def northstar(found: Structures, at: datetime, market_open: bool, plan: Plan) -> Json:
     """4.5; with exactly one ticker also `ticker` and `analysis`."""
-    entries = {ticker: _northstar_entry(structure) for ticker, structure in found.items()}
+    entries = {ticker: _northstar_entry(structure, plan) for ticker, structure in found.items()}
     allowed = [
         {"ticker": ticker, "bias": p4["bias"], "mode": p4["execution_mode"], "risk": p4["risk_state"]}
         for ticker, entry in entries.items()
@@ -62,7 +62,7 @@ def northstar(found: Structures, at: datetime, market_open: bool, plan: Plan) ->
         "summary": {
             "execution_allowed": bool(allowed),
             "allowed_tickers": allowed,
-            "recommendation": texts.allowed(allowed),
+            "recommendation": texts.allowed(allowed, plan),
         },
         "data_status": _status(found, at, plan),
     }
@@ -74,7 +74,7 @@ def northstar(found: Structures, at: datetime, market_open: bool, plan: Plan) ->
 
 def rpe(found: Structures, at: datetime, market_open: bool, plan: Plan) -> Json:
     """4.4."""
-    entries = {ticker: _rpe_entry(structure) for ticker, structure in found.items()}
+    entries = {ticker: _rpe_entry(structure, plan) for ticker, structure in found.items()}
     allowed = [
         {
             "ticker": ticker,
@@ -93,7 +93,7 @@ def rpe(found: Structures, at: datetime, market_open: bool, plan: Plan) -> Json:
         "summary": {
             "execution_allowed": bool(allowed),
             "allowed_tickers": allowed,
-            "recommendation": texts.allowed(allowed),
+            "recommendation": texts.allowed(allowed, plan),
         },
         "data_status": _status(found, at, plan),
     }
@@ -105,7 +105,7 @@ def swing(found: Structures, at: datetime, plan: Plan) -> Json:
         **envelope(at),
         "analysis_type": "SWING",
         "timeframes": ["DAILY", "WEEKLY"],
-        "tickers": {ticker: _swing_entry(structure) for ticker, structure in found.items()},
+        "tickers": {ticker: _swing_entry(structure, plan) for ticker, structure in found.items()},
         "data_status": _status(found, at, plan),
     }
 
@@ -141,7 +141,7 @@ def _is_unsupported(structure: Structure) -> bool:
     return structure.signal.gate is Gate.UNSUPPORTED_TICKER
 
 
-def _mtf_entry(structure: Structure) -> Json:
+def _mtf_entry(structure: Structure, plan: Plan) -> Json:
     if _is_unsupported(structure):
         return {**unsupported(structure.ticker), "intraday": None, "swing": None, "alignment": None}
     detail = _alignment(structure)
@@ -153,7 +153,7 @@ def _mtf_entry(structure: Structure) -> Json:
         "alignment_detail": detail,
     }
     broken = structure.broken
-    return body if broken is None or isinstance(broken, NotEntitled) else body | fault(broken)
+    return body if broken is None or isinstance(broken, NotEntitled) else body | fault(broken, plan)
 
 
 def _intraday(structure: Structure) -> Json | None:
@@ -198,15 +198,15 @@ def _alignment(structure: Structure) -> Json | None:
     return {"status": "CONFLICT", **detail, "confidence": "LOW", "recommendation": texts.CONFLICT}
 
 
-def _northstar_entry(structure: Structure) -> Json:
+def _northstar_entry(structure: Structure, plan: Plan) -> Json:
     if structure.intraday is None:
-        return _without_minutes(structure)
+        return _without_minutes(structure, plan)
     return {**plain(structure.intraday.northstar), **quoted(structure)}
 
 
-def _rpe_entry(structure: Structure) -> Json:
+def _rpe_entry(structure: Structure, plan: Plan) -> Json:
     if structure.intraday is None:
-        return _without_minutes(structure)
+        return _without_minutes(structure, plan)
     decision = structure.signal.decision
     signals = None if decision is None else _v6_signals(decision)
     return {**plain(structure.intraday.rpe), **quoted(structure), "v6_signals": signals}
@@ -226,21 +226,21 @@ def _v6_signals(decision: Decision) -> Json:
     }
 
 
-def _without_minutes(structure: Structure) -> Json:
+def _without_minutes(structure: Structure, plan: Plan) -> Json:
     if _is_unsupported(structure):
         return unsupported(structure.ticker)
     if structure.broken is not None:
-        return {**fault(structure.broken), "bars_available": structure.minutes}
-    text = f"{structure.minutes} one-minute bars of the day are known; {ENOUGH_MINUTES} are needed."
+        return {**fault(structure.broken, plan), "bars_available": structure.minutes}
+    text = texts.error(f"{structure.minutes} one-minute bars of the day are known; {ENOUGH_MINUTES} are needed", plan)
     return {"error": text, "error_code": "INSUFFICIENT_DATA", "bars_available": structure.minutes}
 
 
-def _swing_entry(structure: Structure) -> Json:
+def _swing_entry(structure: Structure, plan: Plan) -> Json:
     if _is_unsupported(structure):
         return unsupported(structure.ticker)
     if structure.swing is not None:
         return {**plain(structure.swing), "current_price": price(structure.price)}
     if structure.fault is not None:
-        return {**fault(structure.fault), "bars_available": structure.days}
-    text = f"{structure.days} daily bars are known; {ENOUGH_DAYS} are needed."
+        return {**fault(structure.fault, plan), "bars_available": structure.days}
+    text = texts.error(f"{structure.days} daily bars are known; {ENOUGH_DAYS} are needed", plan)
     return {"error": text, "error_code": "INSUFFICIENT_DATA", "bars_available": structure.days}
