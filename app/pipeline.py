@@ -352,7 +352,7 @@ class Pipeline:
         official = self._source.open_of(ticker, at).price
         daily = self._source.daily(ticker, session.day)
         if not self._source.is_complete(ticker, at):  # before the bars are read: they may only grow in between
-            raise _NotYet(f"the bars up to {hour}:00 are not all here yet")
+            raise _NotYet(self._what_is_missing(ticker, at))
         intraday = self._source.intraday(ticker, at).bars
         self._refuse_missing_days(daily, session.day)
         before = self._calendar.days_before(session.day, MIN_DAYS)
@@ -378,6 +378,13 @@ class Pipeline:
         )
         with self._stages("policy", ticker=ticker, hour=hour):
             return decide(basis, prediction)
+
+    def _what_is_missing(self, ticker: str, until: datetime) -> str:
+        """Why the bars up to a decision hour are not complete."""
+        hole = self._source.hole(ticker, until)
+        if hole is not None:
+            return f"the bars from {hole[0]:%H:%M} to {hole[1]:%H:%M} are missing"
+        return f"the bars up to {until:%H:%M} are not all here yet"
 
     def _refuse_missing_days(self, daily: Bars, day: date) -> None:
         """Raises Unavailable naming the daily bars that are missing among the last ones, and until when there is no signal."""

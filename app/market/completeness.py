@@ -8,8 +8,8 @@ from datetime import date, datetime, timedelta
 
 import numpy as np
 
-from app.market.bars import Bars, Span, to_ms
-from app.market.calendar import Calendar, Session, midnight_ms
+from app.market.bars import Bars, Ints, Span, from_ms, to_ms
+from app.market.calendar import NY, Calendar, Session, midnight_ms
 
 UNBROKEN_DAYS = 21
 """How many daily bars before a day are judged: those that V6 reads (ruling T4)."""
@@ -19,7 +19,20 @@ MOST_QUIET_BARS = {Span.MINUTE: 5, Span.FIVE_MINUTES: 3}
 IWM it is three one-minute bars and three five-minute bars; the consolidated tape lacks fewer."""
 
 MOST_MISSING = 0.12
-"""Share of a session's bars that may be missing in all; in such recorded sessions it is a tenth."""
+"""Share of a session's bars that may be missing in all, beyond MOST_QUIET_BARS; in such recorded sessions it is a tenth."""
+
+HALTS = (
+    ("2020-03-09 09:34", "2020-03-09 09:50"),
+    ("2020-03-12 09:35", "2020-03-12 09:51"),
+    ("2020-03-16 09:30", "2020-03-16 09:46"),
+    ("2020-03-18 12:56", "2020-03-18 13:12"),
+)
+"""The times, New York, in which all trading was halted by the market-wide circuit breaker (NYSE Rule 7.12)."""
+
+Hole = tuple[datetime, datetime]
+"""From when to when bars are missing, New York."""
+
+_HALTS_MS = [tuple(to_ms(datetime.fromisoformat(at).replace(tzinfo=NY)) for at in halt) for halt in HALTS]
 
 HOUR, DAY, WEEK = 60, 24 * 60, 7 * 24 * 60
 AGAIN_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, HOUR, DAY, WEEK))
@@ -43,15 +56,37 @@ class Tries:
         return self.last + waits[self.count - 1] if self.count <= len(waits) else None
 
 
-def missing_bars(bars: Bars, span: Span, session: Session) -> int:
-    """How many bars a session lacks; 0 if quiet minutes alone can explain it, and for spans that no signal reads."""
+def missing_bars(bars: Bars, span: Span, session: Session, until: datetime) -> int:
+    """How many of the bars that end by `until` a session lacks; 0 if quiet minutes alone can explain it, and
+    for spans that no signal reads."""
     if span not in MOST_QUIET_BARS:
         return 0
-    expected = np.arange(to_ms(session.open), to_ms(session.close), span.ms)
-    missing = ~np.isin(expected, bars.t)
-    count = int(missing.sum())
-    too_many = count > MOST_MISSING * len(expected)
-    return count if too_many or _longest_run(missing) > MOST_QUIET_BARS[span] else 0
+    expected = _expected(span, session, until)
+    count = int((~np.isin(expected, bars.t)).sum())
+    too_many = count > max(MOST_QUIET_BARS[span], MOST_MISSING * len(expected))
+    return count if too_many or hole(bars, span, session, until) else 0
+
+
+def hole(bars: Bars, span: Span, session: Session, until: datetime) -> Hole | None:
+    """From when to when, New York, the session's first bars in a row are missing that are more than quiet minutes explain, of
+    those that end by `until`; None if there are none, and for spans that no signal reads."""
+    if span not in MOST_QUIET_BARS:
+        return None
+    expected = _expected(span, session, until)
+    missing = np.concatenate([[False], ~np.isin(expected, bars.t), [False]]).astype(np.int8)
+    edges = np.flatnonzero(np.diff(missing)).reshape(-1, 2)
+    for first, end in edges[edges[:, 1] - edges[:, 0] > MOST_QUIET_BARS[span]].tolist():
+        return from_ms(int(expected[first])).astimezone(NY), from_ms(int(expected[end - 1]) + span.ms).astimezone(NY)
+    return None
+
+
+def _expected(span: Span, session: Session, until: datetime) -> Ints:
+    """Starts of the bars that end by `until`, without those that lie in a halt, be it in part."""
+    last = to_ms(min(until, session.close)) - span.ms
+    starts = np.arange(to_ms(session.open), last + 1, span.ms)
+    for first, end in _HALTS_MS:
+        starts = starts[(starts + span.ms <= first) | (starts >= end)]
+    return starts
 
 
 def missing_days(daily: Bars, day: date, calendar: Calendar) -> list[date]:
@@ -64,9 +99,3 @@ def resumes_after(missing: Sequence[date], calendar: Calendar) -> date:
     """The first trading day that reads none of the `missing` daily bars."""
     days = calendar.days_after(max(missing))
     return [next(days) for _ in range(UNBROKEN_DAYS + 1)][-1]
-
-
-def _longest_run(flags: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> int:
-    """Length of the longest run of set flags."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    return int((edges[1::2] - edges[::2]).max(initial=0))

@@ -23,7 +23,7 @@ from app.market.bars import Bars, Floats, Span, from_ms, joined, no_bars, to_ms
 from app.market.budget import Priority, errand
 from app.market.cache import BarCache
 from app.market.calendar import NY, ONE_DAY, Calendar, Session, midnight_ms, ny, ny_day
-from app.market.completeness import AGAIN_AFTER, missing_bars, missing_days
+from app.market.completeness import AGAIN_AFTER, Hole, hole, missing_bars, missing_days
 from app.market.flight import Recent, SingleFlight, afresh
 from app.market.freshness import LATE_AFTER, MORNING, Freshness, Timetable, is_behind, newest_end
 from app.market.inception import first_day_of
@@ -180,6 +180,7 @@ class Source:
         self._history: SingleFlight[Any] = SingleFlight(HISTORY_WORKERS, stages)
         self._kept: Recent[Known] = Recent(KEPT_SERIES)
         self._failed: Recent[FetchFailure] = Recent(KEPT_SERIES)
+        self._lost: Recent[list[int]] = Recent(KEPT_SERIES)
 
     @property
     def plan(self) -> Plan:
@@ -268,7 +269,7 @@ class Source:
     def is_ready(self, ticker: str, until: datetime) -> bool:
         """Whether memory alone holds the day's signal bars up to `until`."""
         kept = self._kept.get((ticker, self.plan.signal_span, ny_day(until)))
-        return kept is not None and self._is_whole(kept, until)
+        return kept is not None and self._is_whole(kept, self.plan.signal_span, until)
 
     def daily(self, ticker: str, day: date) -> Bars:
         """Daily bars of the two years before `day`, all complete. `day` itself is not among them."""
@@ -290,13 +291,30 @@ class Source:
         return self._as_of(kept, span, at) if kept else None
 
     def is_complete(self, ticker: str, until: datetime) -> bool:
-        """Whether the day's signal bars are final up to `until` (ruling T2): a later bar exists, or they were fetched
-        late enough for none to be missing."""
-        return self._is_whole(self._known(ticker, self.plan.signal_span, ny_day(until)), until)
+        """Whether the day's signal bars are final up to `until` (ruling T2) and without a hole: a later bar exists, or they
+        were fetched late enough for none to be missing."""
+        span = self.plan.signal_span
+        return self._is_whole(self._known(ticker, span, ny_day(until)), span, until)
 
-    def _is_whole(self, known: Known, until: datetime) -> bool:
-        """A bar that is not here may still come, unless a later one is here, the day was over, or bars of this plan are final
-        at their end."""
+    def hole(self, ticker: str, until: datetime) -> Hole | None:
+        """From when to when memory lacks bars of the session that signals read, before `until`; None if quiet minutes can
+        explain what is missing."""
+        span = self.plan.signal_span
+        kept = self._kept.get((ticker, span, ny_day(until)))
+        return None if kept is None else self._hole(kept.bars, span, until)
+
+    def _hole(self, bars: Bars, span: Span, until: datetime) -> Hole | None:
+        """The same of any bars of a day. Recorded and made-up bars are what they are."""
+        session = self._calendar.session(ny_day(until)) if self._is_provided else None
+        return None if session is None else hole(bars, span, session, until)
+
+    def _is_whole(self, known: Known, span: Span, until: datetime) -> bool:
+        """Whether all bars up to `until` have arrived, without a hole."""
+        return self._has_arrived(known, until) and self._hole(known.bars, span, until) is None
+
+    def _has_arrived(self, known: Known, until: datetime) -> bool:
+        """A last bar that is not here may still come, unless a later one is here, the day was over, or bars of this plan are
+        final at their end."""
         if len(known.bars.since(until)) or ny_day(known.fetched) > ny_day(until):
             return True
         newest = newest_end(known.bars)
@@ -313,9 +331,10 @@ class Source:
         """What had ended by `at`, with how fresh that was. After the close it is stale unless it surely reaches the close."""
         bars, timetable = known.bars.until(at), self._timetable(known, span, ny_day(at))
         freshness, session = timetable.freshness(newest_end(bars), at), timetable.session
-        ends_early = session is not None and at >= session.close and not self._is_whole(known, session.close)
+        ends_early = session is not None and at >= session.close and not self._is_whole(known, span, session.close)
         stale = known.stale or ends_early or freshness is not Freshness.CURRENT
-        return replace(known, bars=bars, stale=stale, expired=freshness is Freshness.EXPIRED)
+        missing = known.missing or self._missing(bars, span, ny_day(at), newest_end(bars) or at)
+        return replace(known, bars=bars, stale=stale, expired=freshness is Freshness.EXPIRED, missing=missing)
 
     def _is_expired(self, kept: Known, span: Span, day: date) -> bool:
         """Whether bars that are kept may stand in no longer for newer ones. Daily bars do while they reach the day."""
@@ -655,7 +674,7 @@ class Source:
             return Known(no_bars(), now)
         kept = self._on_disk(ticker, span, first, day) if _last_of(span, day) < ny_day(now) else None
         known = self._asked(ticker, span, first, day, kept) if kept is None or _is_due(kept, now) else kept
-        self._refuse_shrunk(known, before)
+        self._refuse_shrunk((ticker, span, day), known, before)
         if span is Span.DAY and before is None and day == ny_day(now):
             self._forget_past_days(ticker, day)
         newest = self._kept.get((ticker, span, day))
@@ -725,12 +744,12 @@ class Source:
             return missing_days(bars, day, self._calendar)
         return [day] if self._missing(bars, span, day) else []
 
-    def _missing(self, bars: Bars, span: Span, day: date) -> int:
-        """How many bars these days lack."""
+    def _missing(self, bars: Bars, span: Span, day: date, until: datetime | None = None) -> int:
+        """How many bars these days lack; of a session, of those that end by `until` (None: by its close)."""
         if span is Span.DAY:
             return len(missing_days(bars, day, self._calendar))
         session = self._calendar.session(day)
-        return 0 if session is None else missing_bars(bars, span, session)
+        return 0 if session is None else missing_bars(bars, span, session, until or session.close)
 
     def _about(self, day: date, event: str) -> str:
         """`past_...` if no answer about now can rest on the day: replays of old days change nothing else."""
@@ -747,12 +766,22 @@ class Source:
         """A new day's prices may be on another basis; past days come again out of the cache, which knows."""
         self._kept.forget(lambda key: key[0] == ticker and key[-1] < day)
 
-    def _refuse_shrunk(self, known: Known, before: Known | None) -> None:
-        """An answer that lacks bars which were there a minute ago is a failure, not a quiet market."""
+    def _refuse_shrunk(self, key: Key, known: Known, before: Known | None) -> None:
+        """An answer that lacks bars which were there before is a failure, not a quiet market; unless it is the second one that
+        lacks them, and no more than quiet minutes explain: these the provider has taken back."""
         if before is None or not len(before.bars) or known.fetched < before.fetched:
             return
-        if not len(known.bars) or known.bars.t[-1] < before.bars.t[-1]:
-            raise Upstream("the provider's answer lacks bars that it gave before")
+        lost = before.bars.t[~np.isin(before.bars.t, known.bars.t)].tolist()
+        again = lost == self._lost.get(key)
+        self._lost.put(key, lost)
+        if lost and not (again and self._is_taken_back(key[1], known, before)):
+            raise Upstream(f"the provider's answer lacks {len(lost)} bars that it gave before")
+
+    def _is_taken_back(self, span: Span, known: Known, before: Known) -> bool:
+        """Whether `known` goes as far as `before`, and lacks no more in a row than quiet minutes can explain."""
+        reaches = len(known.bars) > 0 and known.bars.t[-1] >= before.bars.t[-1]
+        until = newest_end(before.bars) or before.fetched
+        return reaches and self._hole(known.bars, span, until) == self._hole(before.bars, span, until)
 
     @staticmethod
     def _may_change(bars: Bars, span: Span, day: date, now: datetime) -> bool:
@@ -812,9 +841,11 @@ class Source:
     def _continued(self, ticker: str, span: Span, day: date, now: datetime) -> tuple[Aggregates, Bars] | None:
         """The new bars, and the whole series with them. None where the day has to be asked for whole: at first, when a full
         hour is passed, so that a decision rests on the same bars whether its server has followed all day or has just
-        started, and when the new bars do not join what is known."""
+        started, when what is known has a hole, and when the new bars do not join it."""
         kept = self._kept.get((ticker, span, day))
         if kept is None or not len(kept.bars) or self._clock_hour(kept.fetched) != self._clock_hour(now):
+            return None
+        if self._hole(kept.bars, span, now) is not None:
             return None
         found = self._aggregates(ticker, span, int(kept.bars.t[-OVERLAP:][0]), day)
         joins = int(kept.bars.t[-1]) in found.bars.t
@@ -890,7 +921,7 @@ class Source:
             return False
         session = self._calendar.session(day)
         if session is not None and known.fetched >= session.close + self.plan.lateness:
-            return self._is_whole(known, session.close) or abs(self._clock() - known.fetched) < CLOSE_AGAIN_AFTER
+            return self._is_whole(known, span, session.close) or abs(self._clock() - known.fetched) < CLOSE_AGAIN_AFTER
         return self._last_final(known.fetched, span) == self._last_final(self._clock(), span)
 
     def _last_final(self, at: datetime, span: Span) -> int:
