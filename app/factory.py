@@ -34,6 +34,7 @@ from app.market.cache import BarCache
 from app.market.calendar import Calendar
 from app.market.calling import failed, kind_of, metered, outcome, persistent
 from app.market.demo import SEED, SPEED, DemoFeed, demo_moment
+from app.market.pinned import CHANGED, PinnedBars
 from app.market.plan import Entitlement, Plan
 from app.market.polygon import HOSTS, HttpTransport, Polygon, Transport, no_key
 from app.market.recorded import RecordedBars
@@ -219,7 +220,13 @@ def _recorded(settings: Settings, calendar: Calendar, clock: Clock | None) -> Ma
     degraded = [] if plan.has_bars else ["no_recorded_bars"]
     name = f"recorded-{recorded.data_hash()[:12]}"
     speed = 1.0 if clock is wall_clock else settings.clock_speed
-    return Market(Wire(recorded, calendar, clock), clock, plan, name, degraded, speed=speed)
+
+    def tell_changed() -> None:
+        degraded.append("recorded_bars_changed")
+        log.warning("%s", CHANGED)
+
+    feed = PinnedBars(recorded, tell_changed)
+    return Market(Wire(feed, calendar, clock), clock, plan, name, degraded, speed=speed)
 
 
 def _recorded_clock(settings: Settings, start: datetime | None) -> Clock:
