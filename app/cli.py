@@ -20,6 +20,7 @@ from app.core import Core
 from app.errors import BadRequest, BrokenData, PredictError
 from app.factory import POLICY, build, create_app
 from app.market.backfill import backfill as backfilled
+from app.market.bars import Span
 from app.market.calendar import NY, Calendar, ny_day
 from app.market.demo import HISTORY_FROM, LAP, DemoFeed
 from app.market.importing.names import series_file
@@ -31,10 +32,13 @@ from app.model.artefact import load_models, save_models
 from app.model.evaluation import Cell, as_record, from_record
 from app.model.v6 import V6Model
 from app.news import News
+from app.pipeline import FEAR_TICKER
 from app.signals.policy import SUPPORTED
+from blueprints.errors import sentence
 
 LATE = timedelta(minutes=15)
 MOST_NAMED = 20
+READ_SPANS = (Span.MINUTE, Span.FIVE_MINUTES, Span.DAY)
 HOW_TO_GET_DATA = (
     "The report above is the stored one. To make it anew, bring in five-minute and daily bars of SPY, QQQ and IWM that "
     "reach from before 2022 to 2024-12-31 (files named like SPY_5min.parquet and SPY_1day.parquet, columns t o h l c v): "
@@ -204,8 +208,8 @@ def new_key(name: str, tier: str, days: int) -> None:
         secret, key = keys.new_key(name, tier, datetime.now(UTC).date() + timedelta(days=days))
     except ValueError as exc:
         raise click.ClickException(str(exc)) from None
-    click.echo(f"For {name}, and nobody else; it cannot be shown again:\n{secret}")
-    click.echo(f"For the server, added to API_KEYS with a comma:\n{key}")
+    click.echo(f"The secret of {name}. Give it to its holder only; it cannot be shown again:\n{secret}")
+    click.echo(f"The entry for the server. Add it to API_KEYS, with a comma before it if there are others:\n{key}")
 
 
 @cli.command()
@@ -320,14 +324,28 @@ def _say(outcome: Outcome) -> None:
     """What became of a file: what was recognised and counted, or why it did not come in."""
     name, brought = outcome.file.name, outcome.imported
     if brought is None:
-        click.echo(f"{name}: not imported. {outcome.refused}", err=True)
-    elif brought.known:
+        why = outcome.refused.removeprefix(f"{name}: ").removeprefix(f"{outcome.file}: ")
+        click.echo(f"{name}: not imported. {sentence(why)}", err=True)
+        return
+    if brought.known:
         click.echo(f"{name}: already in, {brought.kept} bars")
     else:
         repaired = f"{brought.repaired} repaired (low or high widened by a rounding), " if brought.repaired else ""
-        rejected = f"{brought.rejected.total()} rejected ({describe(brought.rejected)})"
-        click.echo(f"{name}: {brought.kept} bars in, {repaired}{rejected}")
+        rejected = f"{brought.rejected.total()} rejected ({describe(brought.rejected)})" if brought.rejected else ""
+        click.echo(f"{name}: {brought.kept} bars in, {repaired}{rejected or 'none rejected'}")
         click.echo("".join(f"  {line}\n" for line in brought.seen), nl=False)
+    unread = _unread(brought.ticker, brought.span)
+    if unread:
+        click.echo(f"  {unread}")
+
+
+def _unread(ticker: str, span: str) -> str:
+    """That no answer reads a series, if so."""
+    if ticker not in (*SUPPORTED, FEAR_TICKER):
+        return f"no answer reads these bars: {ticker} is not served, {', '.join(SUPPORTED)} are"
+    if ticker == FEAR_TICKER:
+        return "" if span == Span.DAY else f"no answer reads these bars: of {ticker} the 1day bars alone are read"
+    return "" if span in READ_SPANS else f"no answer reads these bars: {', '.join(READ_SPANS)} bars are read"
 
 
 def _revision() -> str:

@@ -63,7 +63,7 @@ def test_a_broken_file_is_said_and_the_good_one_still_comes_in(tmp_path: Path) -
     good = write_csv(tmp_path / "SPY_5min.csv", table(session_bars(span=Span.FIVE_MINUTES)))
     done = run("import", bad, good, DATA_DIR=tmp_path / "d")
     assert done.returncode == 1
-    assert "QQQ_5min.parquet: not imported. QQQ_5min.parquet: cannot be read" in done.stderr
+    assert "QQQ_5min.parquet: not imported. Cannot be read" in done.stderr
     assert "SPY_5min.csv: 5 bars in" in done.stdout
     assert "Traceback" not in done.stderr
 
@@ -84,12 +84,26 @@ def test_import_prints_what_was_recognised_and_reads_every_ending_of_a_folder(tm
     assert "left out, not named like SPY_5min.parquet: notes.xlsx" in done.stdout
 
 
+def test_import_says_which_bars_no_answer_reads(tmp_path: Path) -> None:
+    columns = table(session_bars(60, span=Span.FIVE_MINUTES))
+    files = [write_csv(tmp_path / f"{name}.csv", columns) for name in ("aapl_5min", "SPY_5min", "SPY_5min_other")]
+    done = run("import", *files, DATA_DIR=tmp_path / "d")
+    assert done.returncode == 0, done.stderr
+    assert "no answer reads these bars: AAPL is not served, SPY, QQQ, IWM are" in done.stdout
+    assert "no answer reads these bars: 1min, 5min, 1day bars are read" in done.stdout
+    assert done.stdout.count("no answer reads") == 2
+    assert done.stdout.count("bars in, none rejected\n") == 3
+
+
 def test_import_of_a_folder_without_series_or_of_nothing_says_so(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     empty = run("import", tmp_path / "empty", DATA_DIR=tmp_path / "d")
     assert (empty.returncode, "no file in this folder is named like" in empty.stderr) == (1, True)
     nowhere = run("import", tmp_path / "nowhere", DATA_DIR=tmp_path / "d")
-    assert (nowhere.returncode, "nowhere: cannot be read: No such file or directory" in nowhere.stderr) == (1, True)
+    assert (
+        nowhere.returncode,
+        "nowhere: not imported. Cannot be read: No such file or directory." in nowhere.stderr,
+    ) == (1, True)
 
 
 def test_import_of_a_file_that_is_mostly_rejected_ends_with_an_error(tmp_path: Path) -> None:
@@ -103,7 +117,7 @@ def test_import_of_a_file_that_is_mostly_rejected_ends_with_an_error(tmp_path: P
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     done = run("import", tmp_path / "SPY_5min.csv", DATA_DIR=tmp_path / "d")
     assert done.returncode == 1
-    assert "SPY_5min.csv: cannot be read: No such file or directory" in done.stderr
+    assert done.stderr.startswith("SPY_5min.csv: not imported. Cannot be read: No such file or directory.\n")
 
 
 def test_a_data_dir_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -209,12 +209,12 @@ class _TickerImport:
             with self._db.transaction():
                 self._db.write(INCOMING)
                 outcomes += [self._outcome(file) for file in files]
-                self._refuse_other_bases(files[0].ticker)
+                bases = self._compare_bases(files[0].ticker)
         except (BrokenData, _Parted) as exc:
             return [found if found.refused else Outcome(found.file, refused=exc.message) for found in outcomes] or [
                 Outcome(file.path, refused=exc.message) for file in files
             ]
-        return outcomes
+        return [_with_base(outcome, bases) for outcome in outcomes]
 
     def _outcome(self, file: SeriesFile) -> Outcome:
         self._db.write("SAVEPOINT file")
@@ -241,7 +241,8 @@ class _TickerImport:
             replaced = self._join(file)
         except BrokenData as exc:
             message = exc.message if exc.message.startswith(file.name) else f"{file.name}: {exc.message}"
-            raise BrokenData(message) from None
+            advice = f". {source.zone_advice}" if isinstance(exc, checks.OtherZone) else ""
+            raise BrokenData(message + advice) from None
         self._copy(file, kept)
         self._derive(file.ticker, file.span)
         self._db.write("INSERT OR REPLACE INTO latest VALUES (?, ?, ?, ?)", (file.ticker, file.span, digest, kept))
@@ -410,14 +411,19 @@ class _TickerImport:
                 opens = ((ticker, day_of_ms(t).isoformat(), price) for t, price in chunk)
                 self._db.write_many("INSERT INTO opens VALUES (?, ?, ?)", opens)
 
-    def _refuse_other_bases(self, ticker: str) -> None:
-        """Raises BrokenData if a series just written is in other prices than another of its ticker. Series of other vendors
-        (`5min_consolidated`) are nobody's base: nothing reads them beside the others."""
+    def _compare_bases(self, ticker: str) -> dict[str, str]:
+        """Per series just written, which others of its ticker are in the same prices, in words. Raises BrokenData if one is in
+        other prices. Series of other vendors (`5min_consolidated`) are nobody's base: nothing reads them beside the others."""
         stored = self._rows("SELECT span FROM series WHERE ticker = ? ORDER BY span", (ticker,))
         spans = [span for (span,) in stored if "_" not in span]
         quotes = {span: self._quotes(ticker, span) for span in spans} if self._written else {}
+        same: dict[str, list[str]] = {span: [] for span in self._written}
         for i, one in enumerate(spans):
             for other in spans[i + 1 :]:
+                common = len(quotes[one].keys() & quotes[other].keys()) if quotes else 0
+                for span, its in ((one, other), (other, one)):
+                    if span in same and common:
+                        same[span].append(f"{its} ({common} {'day' if common == 1 else 'days'} compared)")
                 found = disagreement(quotes[one], quotes[other]) if {one, other} & self._written.keys() else None
                 if found:
                     raise BrokenData(
@@ -425,6 +431,7 @@ class _TickerImport:
                         f"{one} and {found.other:g} in {other}. Nothing of {ticker} was written. Bring all its series in with "
                         "one import, adjusted alike (yfinance: auto_adjust=False for daily bars beside intraday ones)"
                     )
+        return {span: _base_in_words(span, found) for span, found in same.items()}
 
     def _quotes(self, ticker: str, span: str) -> dict[date, Quote]:
         """First and last regular price of each session of a stored series."""
@@ -499,6 +506,22 @@ def _ends(calendar: Calendar, span: str) -> Callable[[Ints], Ints]:
 def _sum(values: Iterable[float]) -> float:
     found = list(values)
     return sum(found) if found else NONE
+
+
+def _with_base(outcome: Outcome, bases: Mapping[str, str]) -> Outcome:
+    """The outcome of a file that was read, with the base of its series among what was recognised."""
+    brought = outcome.imported
+    if brought is None or brought.known:
+        return outcome
+    return replace(outcome, imported=replace(brought, seen=(*brought.seen, bases[brought.span])))
+
+
+def _base_in_words(span: str, same: Sequence[str]) -> str:
+    if "_" in span:
+        return "price base: not compared, this is another vendor's series"
+    if not same:
+        return "price base: not known, no other series of this ticker has a day in common with it"
+    return f"price base: the same as {', '.join(same)}"
 
 
 def _stamps_in_words(stamped: Counter[str]) -> tuple[str, ...]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import sqlite3
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -31,7 +32,7 @@ from hypothesis import strategies as st
 from app.errors import BrokenData
 from app.factory import create_app
 from app.market.bars import Bars, Span, from_ms, to_ms
-from app.market.calendar import NY, Calendar, midnight_ms
+from app.market.calendar import NY, Calendar, midnight_ms, ny
 from app.market.importing.bases import Quote, disagreement
 from app.market.recorded import Reading, RecordedBars
 from tests.support import new_york, session_bars
@@ -487,7 +488,57 @@ def test_bars_on_another_base_brought_in_again_move_the_opens_with_them(store: R
     assert [bool(outcome.imported) for outcome in outcomes] == [True, True]
     assert store.official_open("SPY", DAY) == 50.0
     assert store.data_hash() != before[1]
-    assert "on another base" in outcomes[0].imported.seen[-1]  # type: ignore[union-attr]
+    assert "on another base" in outcomes[0].imported.seen[-2]  # type: ignore[union-attr]
+
+
+def test_the_base_that_series_share_is_among_what_was_recognised(store: RecordedBars, tmp_path: Path) -> None:
+    alone = store.import_file(put(tmp_path, "QQQ_5min.csv", text(FIVE)))
+    assert "price base: not known, no other series of this ticker" in alone.seen[-1]
+    other = store.import_file(put(tmp_path, "QQQ_5min_other.csv", text(scaled(FIVE, 0.5))))
+    assert other.seen[-1] == "price base: not compared, this is another vendor's series"
+    days, minutes = (outcome.imported for outcome in store.import_files(days_and_minutes(tmp_path / "a")))
+    assert days is not None
+    assert minutes is not None
+    assert re.fullmatch(r"price base: the same as 5min \(\d+ days compared\)", days.seen[-1])
+    assert re.fullmatch(r"price base: the same as 1day \(\d+ days compared\)", minutes.seen[-1])
+    later = store.import_file(put(tmp_path, "SPY_1min.csv", text(session_bars(390))))
+    assert re.search(r"the same as 1day \(1 day compared\), 5min \(1 day compared\)", later.seen[-1])
+
+
+def extended_day(zone: Any) -> str:
+    """Bars from 04:00 to 20:00 of three days, their times the wall's in `zone`."""
+    starts = [
+        ny(day, time(4)) + timedelta(minutes=5 * n)
+        for day in (date(2025, 3, 11), date(2025, 3, 12), date(2025, 3, 13))
+        for n in range(192)
+    ]
+    rows = (
+        f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S},10,11,9,10,{1000 if at.hour in (9, 10) else 100}" for at in starts
+    )
+    return "\n".join(["t,o,h,l,c,v", *rows]) + "\n"
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Asia/Tokyo"])
+def test_a_file_of_another_zone_is_refused_with_the_way_to_name_it(
+    store: RecordedBars, tmp_path: Path, zone: str
+) -> None:
+    """Extended hours, of which many lie outside trading hours then."""
+    file = put(tmp_path, "SPY_5min.csv", extended_day(ZoneInfo(zone)))
+    refused = store.import_files([file])[0].refused
+    assert "read as New York: name another zone with --zone, like --zone UTC" in refused
+    assert store.import_files([file], Reading(zone=ZoneInfo(zone)))[0].imported
+
+
+def test_numbers_whose_moments_are_wrong_are_not_told_to_name_a_zone(store: RecordedBars, tmp_path: Path) -> None:
+    file = put(tmp_path, "SPY_5min.csv", text(FIVE, times=(FIVE.t - 7 * 3_600_000).tolist()))
+    refused = store.import_files([file])[0].refused
+    assert "milliseconds since the epoch (UTC): --zone changes nothing of these" in refused
+
+
+@pytest.mark.parametrize("name", ["spy_5min.csv", "Spy_5MIN.CSV", "SPY_5Min.csv"])
+def test_the_case_of_a_files_name_is_nothing(store: RecordedBars, tmp_path: Path, name: str) -> None:
+    brought = store.import_file(put(tmp_path, name, text(FIVE)))
+    assert (brought.ticker, brought.span) == ("SPY", "5min")
 
 
 @pytest.mark.parametrize("turned", [False, True])

@@ -35,6 +35,13 @@ LOUDER = 2.0
 LULL = 0.95
 
 
+OUTSIDE_HOURS = "outside 04:00 to 20:00 New York"
+
+
+class OtherZone(BrokenData):
+    """The times of a file are those of another time zone than was read."""
+
+
 class Days(NamedTuple):
     """The New York day of each row: index into `midnight`, `open`, `close` (ms; 0 where the calendar does not trade)."""
 
@@ -74,7 +81,7 @@ def row_faults(t: Ints, span: str, calendar: Calendar) -> dict[str, Bools]:
     return {
         **faults,
         "not a trading day": sane & (opening == 0),
-        "outside 04:00 to 20:00 New York": sane & ((into_day < TRADING[0]) | (into_day >= TRADING[1])),
+        OUTSIDE_HOURS: sane & ((into_day < TRADING[0]) | (into_day >= TRADING[1])),
         f"start not on the grid of {span} bars": sane & off_grid,
     }
 
@@ -118,13 +125,15 @@ def _trades(t: Ints, calendar: Calendar) -> Bools:
 
 
 def refuse_too_many_rejected(rejected: Counter[str], rows: int, gaps: Counter[int], span: str) -> None:
-    """A file that loses more than a tenth of its rows is not what its name says. Raises BrokenData."""
+    """A file that loses more than a tenth of its rows is not what its name says. Raises BrokenData; OtherZone, if most of them
+    lie outside trading hours."""
     if rejected.total() <= max(min(FEW_ROWS, rows / 2), REJECTED_SHARE * rows):
         return
     why = "; ".join(f"{count} x {reason}" for reason, count in sorted(rejected.items()))
     seen = f"; rows are mostly {in_words(gaps.most_common(1)[0][0])} apart, expected {span}" if gaps else ""
     what = f"{rejected.total()} of {rows} rows rejected" if rejected.total() < rows else f"no usable bar in {rows} rows"
-    raise BrokenData(f"{what} ({why}){seen}")
+    kind = OtherZone if 2 * rejected[OUTSIDE_HOURS] > rejected.total() else BrokenData
+    raise kind(f"{what} ({why}){seen}")
 
 
 def coarser_days(t: Ints, span: str, calendar: Calendar) -> Bools:
@@ -174,19 +183,17 @@ class AroundOpen:
 
 
 def refuse_wrong_times(days: Sequence[AroundOpen], span: str) -> None:
-    """Bars stamped at their end, or in another zone than was read. Raises BrokenData with what was seen."""
+    """Bars stamped at their end, or in another zone than was read. Raises BrokenData or OtherZone with what was seen."""
     half = len(days) / 2
     late = [day for day in days if np.isnan(day.at)]
     if len(late) > half:
         if sum(not np.isnan(day.after) for day in late) > len(late) / 2:
             raise BrokenData(_stamped_at_end(span))
-        raise BrokenData("most days have no bar at 09:30 New York, expected one: the time zone is another one (--zone)")
+        raise OtherZone("most days have no bar at 09:30 New York, expected one: the time zone is another one")
     if _later_is_louder(days):
         raise BrokenData(_stamped_at_end(span))
     if len(days) >= FEW_DAYS and sum(not day.has_last for day in days) > half:
-        raise BrokenData(
-            "most days have no bar at the session's end, expected one: the time zone is another one (--zone)"
-        )
+        raise OtherZone("most days have no bar at the session's end, expected one: the time zone is another one")
     _refuse_quiet_open(days)
 
 
@@ -210,9 +217,9 @@ def _refuse_quiet_open(days: Sequence[AroundOpen]) -> None:
     rows = rows[~np.isnan(rows).any(axis=1)]
     before, after = rows.sum(axis=0)
     if len(rows) > len(days) / 2 and after < LULL * before:
-        raise BrokenData(
+        raise OtherZone(
             f"volume falls at 09:30 New York ({before:.0f} in the half hour before, {after:.0f} after), expected a rise: "
-            "the time zone is another one (--zone)"
+            "the time zone is another one"
         )
 
 

@@ -72,6 +72,14 @@ class BarFile:
         mark = self._mark if self._mark != POINT else ""
         return tuple(said for said in (self._shape, *sorted(self._times.kinds), mark, others) if said)
 
+    @property
+    def zone_advice(self) -> str:
+        """What can be done if its times are another zone's."""
+        kinds = " and ".join(sorted(self._times.kinds))
+        if "without a zone" in kinds:
+            return f"The file has {kinds}: name another zone with --zone, like --zone UTC"
+        return f"The file has {kinds}: --zone changes nothing of these, the moments themselves must be other ones"
+
     def pieces(self) -> Generator[Piece, None, None]:
         """The file's rows in its own order."""
         read = _READERS[self.file.kind]

@@ -9,7 +9,7 @@ from pathlib import Path
 from app.errors import BrokenData
 
 KINDS = (".parquet", ".csv", ".csv.gz", ".zip")
-NAME = re.compile(r"(?P<ticker>[A-Z][A-Z.]{0,9})_(?P<span>\d+(?:min|hour|day)(?:_[a-z0-9]+)?)")
+NAME = re.compile(r"(?P<ticker>[A-Z][A-Z.]{0,9})_(?P<span>\d+(?:min|hour|day)(?:_[a-z0-9]+)?)", re.IGNORECASE)
 SPAN = re.compile(r"(\d+)(min|hour|day)")
 UNIT_MS = {"min": 60_000, "hour": 3_600_000, "day": 86_400_000}
 LONGEST_INTRADAY_MS = 4 * UNIT_MS["hour"]
@@ -34,15 +34,17 @@ class SeriesFile:
 
 
 def series_file(path: Path) -> SeriesFile:
-    """What a file's name says. Raises BrokenData if it is no `{TICKER}_{span}` with a known ending or an impossible span."""
+    """What a file's name says, in whatever case. Raises BrokenData if it is no `{TICKER}_{span}` with a known ending, or if its
+    span is impossible."""
     kind = next((kind for kind in sorted(KINDS, key=len, reverse=True) if path.name.lower().endswith(kind)), None)
     match = NAME.fullmatch(path.name[: -len(kind)]) if kind else None
     if not kind or not match:
         raise BrokenData(
             f"{path.name}: the name must be TICKER_SPAN.parquet, .csv, .csv.gz or .zip, like SPY_5min.parquet or IWM_1day.csv"
         )
-    _refuse_odd_span(path.name, match["span"])
-    return SeriesFile(path, match["ticker"], match["span"], kind)
+    ticker, span = match["ticker"].upper(), match["span"].lower()
+    _refuse_odd_span(path.name, span)
+    return SeriesFile(path, ticker, span, kind)
 
 
 def series_of(file: Path) -> tuple[str, str]:
