@@ -4,6 +4,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import errno  # noqa: E402
 import gc  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
@@ -50,12 +51,17 @@ raw_env = [f"CLOCK_ANCHOR={settings.clock_anchor or time.time()}"]
 OURS = f"predict-{os.getpid()}-"
 """Begins the name of a folder that this process made; the file is read anew at a reload."""
 
+PROVIDER = (
+    "live market data"
+    if settings.polygon_base_url == type(settings).model_fields["polygon_base_url"].default
+    else f"market data of {settings.polygon_base_url}"
+)
 WHAT = {
     "demo": "DEMO market: synthetic bars and a fast clock, nothing here is real",
     "recorded": "RECORDED market: imported bars, replayed by their own clock",
-    "polygon": "live market data"
+    "polygon": PROVIDER
     if settings.has_key
-    else "live market data, but no POLYGON_API_KEY is set: 503 in an open market",
+    else f"{PROVIDER}, but no POLYGON_API_KEY is set: 503 where data are needed",
 }
 
 
@@ -72,15 +78,42 @@ def when_ready(server):
 
 
 def on_starting(server):
-    """Checks the address and makes the folder in which several workers find each other; a reload keeps it."""
+    """Checks folder and address and makes the folder in which several workers find each other; a reload keeps it."""
+    check_data_dir()
     if "GUNICORN_FD" not in os.environ:
-        check_host()
+        family, address = check_host()
+        if server.cfg.bind == bind and not server.cfg.reuse_port:
+            check_ports(family, address)
     if server.num_workers > 1 and settings.workers_dir is None:
         os.environ["WORKERS_DIR"] = tempfile.mkdtemp(prefix=OURS)
 
 
+def check_data_dir():
+    """Stop the start where DATA_DIR, or what it lies in, is a file."""
+    there = next(
+        path for path in (settings.data_dir.absolute(), *settings.data_dir.absolute().parents) if path.exists()
+    )
+    if not there.is_dir():
+        sys.exit(f"Error: DATA_DIR: {str(there)!r} is a file, where a folder is needed")
+
+
+def check_ports(family, address):
+    """Stop the start where a port cannot be listened on, rather than try again for seconds."""
+    for name, port in (("PORT", settings.port), ("OPERATIONS_PORT", settings.operations_port)):
+        if port is None:
+            continue
+        with monkey.get_original("socket", "socket")(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address[0], port, *address[2:]))
+            except OSError as exc:
+                why = "another program listens on it" if exc.errno == errno.EADDRINUSE else exc.strerror.lower()
+                sys.exit(f"Error: {name}: cannot listen on {port}: {why}")
+
+
 def check_host():
-    """Stop the start where HOST is not an address of this machine. gevent's own resolver must not run before the fork."""
+    """The address behind HOST. Stops the start where it is none of this machine's. gevent's own resolver must not run before
+    the fork."""
     look_up, new_socket = (monkey.get_original("socket", name) for name in ("getaddrinfo", "socket"))
     try:
         family, kind, protocol, _, where = look_up(settings.host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
@@ -88,6 +121,7 @@ def check_host():
         ]
         with new_socket(family, kind, protocol) as probe:
             probe.bind(where)
+        return family, where
     except (OSError, UnicodeError):
         sys.exit(f"Error: HOST: is not a name or address of this machine (it is {settings.host!r})")
 

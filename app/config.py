@@ -352,7 +352,7 @@ def load(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as exc:
-        raise SettingsError("; ".join(_sentence(error) for error in exc.errors())) from None
+        raise SettingsError("; ".join(dict.fromkeys(_sentence(error) for error in exc.errors()))) from None
 
 
 def variables() -> Mapping[str, tuple[str, str]]:
@@ -368,10 +368,34 @@ def variables() -> Mapping[str, tuple[str, str]]:
     return table
 
 
+MUST: Mapping[str, str] = {
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a number",
+    "bool_parsing": "must be true or false",
+    "datetime_parsing": "must be a moment like 2025-11-05T13:30",
+    "datetime_from_date_parsing": "must be a moment like 2025-11-05T13:30",
+    "ip_v4_network": "must be addresses or networks like 192.0.2.7 or 192.0.2.0/24",
+    "ip_v6_network": "must be addresses or networks like 192.0.2.7 or 192.0.2.0/24",
+    "greater_than_equal": "must be at least {ge:g}",
+    "greater_than": "must be above {gt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "less_than": "must be below {lt:g}",
+    "literal_error": "must be {expected}",
+    "string_too_short": "must have {min_length} characters or more",
+    "string_too_long": "must have {max_length} characters at most",
+}
+"""What a value must be, by pydantic's name of what it is not."""
+
+
 def _sentence(error: ErrorDetails) -> str:
+    """What is wrong with a variable, in our words: those of a validator, or MUST."""
     reason = error["msg"].removeprefix("Value error, ")
     if not error["loc"]:
         return reason
+    if error["type"] != "value_error":
+        reason = MUST.get(error["type"], "is not valid").format(**error.get("ctx", {})).replace("'", "")
     name = str(error["loc"][0])
     given = (
         ""

@@ -31,7 +31,7 @@ from app.market.announcements import Announcements
 from app.market.bars import Span
 from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, KeptPlan, Limit
 from app.market.cache import BarCache
-from app.market.calendar import Calendar
+from app.market.calendar import Calendar, ny_day
 from app.market.calling import failed, kind_of, metered, outcome, persistent
 from app.market.demo import SEED, SPEED, DemoFeed, demo_moment
 from app.market.pinned import CHANGED, PinnedBars
@@ -215,6 +215,8 @@ def _recorded(settings: Settings, calendar: Calendar, clock: Clock | None) -> Ma
         clock = clock or wall_clock
         nothing = replace(plan, has_bars=False)
         return Market(Wire(NoFeed(), calendar, clock), clock, nothing, "recorded-none", ["no_recorded_bars"])
+    if clock is None and settings.clock is not None:
+        _refuse_clock_outside(settings.clock, recorded, calendar)
     clock = clock or _recorded_clock(settings, settings.clock or recorded.default_start(SUPPORTED))
     plan = replace(plan, has_bars=bool(recorded.series()))
     degraded = [] if plan.has_bars else ["no_recorded_bars"]
@@ -227,6 +229,19 @@ def _recorded(settings: Settings, calendar: Calendar, clock: Clock | None) -> Ma
 
     feed = PinnedBars(recorded, tell_changed)
     return Market(Wire(feed, calendar, clock), clock, plan, name, degraded, speed=speed)
+
+
+def _refuse_clock_outside(clock: datetime, recorded: RecordedBars, calendar: Calendar) -> None:
+    """Raises SettingsError if the recorded market's clock would start on a day that no imported bar is near."""
+    days = recorded.days(SUPPORTED)
+    if days is None:
+        return
+    first, last = days
+    day = ny_day(clock)
+    newest = day if calendar.session(day) is not None else calendar.previous_trading_day(day)
+    if not first <= day or newest > last:
+        reach, given = f"from {first} to {last}", clock.isoformat(timespec="minutes")
+        raise SettingsError(f"CLOCK: must lie in the imported bars, which reach {reach} (it is {given})")
 
 
 def _recorded_clock(settings: Settings, start: datetime | None) -> Clock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, time, timedelta
 from pathlib import Path
 
@@ -37,6 +38,43 @@ def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, valu
     with pytest.raises(SettingsError) as caught:
         load()
     assert caught.value.message.startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PORT", "many", "PORT: must be a whole number (it is 'many')"),
+        ("PORT", "80000", "PORT: must be at most 65535 (it is '80000')"),
+        ("MAX_CONNECTIONS", "3", "MAX_CONNECTIONS: must be at least 16 (it is '3')"),
+        ("CLOCK", "noon", "CLOCK: must be a moment like 2025-11-05T13:30 (it is 'noon')"),
+        ("CLOCK", "2025-11-05T25:00", "CLOCK: must be a moment like 2025-11-05T13:30 (it is '2025-11-05T25:00')"),
+        ("CLOCK_SPEED", "fast", "CLOCK_SPEED: must be a number (it is 'fast')"),
+        ("CLOCK_SPEED", "0", "CLOCK_SPEED: must be above 0 (it is '0')"),
+        ("TRUST_PROXY", "maybe", "TRUST_PROXY: must be true or false (it is 'maybe')"),
+        ("MARKET", "crypto", "MARKET: must be polygon, recorded or demo (it is 'crypto')"),
+        (
+            "RATE_LIMIT_ALLOW",
+            "x",
+            "RATE_LIMIT_ALLOW: must be addresses or networks like 192.0.2.7 or 192.0.2.0/24 (it is 'x')",
+        ),
+    ],
+)
+def test_a_wrong_value_is_told_in_plain_words_once(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert caught.value.message == said
+
+
+def test_no_setting_is_refused_in_the_words_of_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in variables():
+        monkeypatch.setenv(name.split(" or ")[0], "\N{SNOWMAN} ")
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert not re.search(r"(?i)input should|unable to|pydantic|string_|value error", caught.value.message)
+    assert "is not valid" not in caught.value.message
 
 
 def test_several_workers_need_redis(monkeypatch: pytest.MonkeyPatch) -> None:

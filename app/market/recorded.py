@@ -178,6 +178,13 @@ class RecordedBars:
         """SHA-256 over every series: names the data, whatever order it was brought in."""
         return hashlib.sha256(repr(self.series()).encode()).hexdigest()
 
+    def days(self, tickers: Sequence[str]) -> tuple[date, date] | None:
+        """The first and the last New York day of the stored bars of these tickers; None without any."""
+        spans = [(first, last) for ticker, _, _, first, last, _ in self.series() if ticker in tickers]
+        if not spans:
+            return None
+        return day_of_ms(min(first for first, _ in spans)), day_of_ms(max(last for _, last in spans))
+
     def default_start(self, tickers: Sequence[str]) -> datetime | None:
         """09:25 of the last session with one-minute bars for all tickers (ruling M2), or of the last with any."""
         for span in (Span.MINUTE, Span.FIVE_MINUTES):

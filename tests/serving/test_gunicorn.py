@@ -19,6 +19,12 @@ from pathlib import Path
 import pytest
 import requests
 
+from app.market.bars import Span
+from app.market.calendar import Calendar
+from app.market.recorded import RecordedBars
+from tests.market.test_recorded import table, write_csv
+from tests.support import session_bars
+
 ROOT = Path(__file__).parent.parent.parent
 SETTINGS = ("MARKET", "CLOCK", "CLOCK_SPEED", "POLYGON_API_KEY", "MASSIVE_API_KEY", "PORT", "HOST", "DATA_DIR")
 Start = Callable[..., "Server"]
@@ -211,6 +217,49 @@ def test_a_wrong_setting_stops_the_start_with_its_name(
     assert done.returncode != 0
     assert f"Error: {words}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def refused(**settings: object) -> str:
+    """What a start that cannot succeed prints, without the log's records."""
+    done = subprocess.run(SERVE, cwd=ROOT, env=environment(**settings), capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    return "\n".join(line for line in done.stderr.splitlines() if not line.startswith("{"))
+
+
+@pytest.mark.parametrize("inside", ["", "deeper/still"])
+def test_a_data_dir_that_is_a_file_stops_the_start_with_a_sentence(tmp_path: Path, inside: str) -> None:
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    said = refused(MARKET="demo", DATA_DIR=file / inside)
+    assert said == f"Error: DATA_DIR: {str(file)!r} is a file, where a folder is needed"
+
+
+@pytest.mark.parametrize("name", ["PORT", "OPERATIONS_PORT"])
+def test_a_port_in_use_stops_the_start_with_a_sentence(tmp_path: Path, name: str) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        ports = {"PORT": free_port(), name: port}
+        said = refused(MARKET="demo", DATA_DIR=tmp_path, **ports)
+    assert said == f"Error: {name}: cannot listen on {port}: another program listens on it"
+
+
+@pytest.mark.parametrize("clock", ["2031-01-02T10:00", "1990-01-02T10:00", "2025-03-12T10:00"])
+def test_a_clock_outside_the_imported_bars_stops_the_start_with_a_sentence(tmp_path: Path, clock: str) -> None:
+    bars = RecordedBars(tmp_path / "recorded.sqlite3", Calendar())
+    bars.import_file(write_csv(tmp_path / "SPY_5min.csv", table(session_bars(78, span=Span.FIVE_MINUTES))))
+    bars.close()
+    said = refused(MARKET="recorded", DATA_DIR=tmp_path, CLOCK=clock, PORT=free_port())
+    assert said.startswith(
+        "Error: CLOCK: must lie in the imported bars, which reach from 2025-03-11 to 2025-03-11 (it is"
+    )
+
+
+def test_an_option_that_redis_does_not_know_stops_the_start_without_a_trace(tmp_path: Path) -> None:
+    said = refused(MARKET="demo", DATA_DIR=tmp_path, REDIS_URL="redis://127.0.0.1/0?nonsense=1", PORT=free_port())
+    assert said == "Error: REDIS_URL: has an option (after the ?) that redis does not know"
 
 
 def test_two_servers_on_one_data_dir_give_one_answer(start: Start, recorded_dir: Path) -> None:
