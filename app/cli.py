@@ -168,8 +168,10 @@ def polygon(port: int, market: str, plan: str, fault: str | None) -> None:
             provider.misbehave(fault)
         click.echo(f"The provider's stand-in ({market} market, {plan} plan) is at {provider.address}")
         where = f"POLYGON_API_KEY=anything POLYGON_BASE_URL={provider.address}"
-        click.echo(f"A server that asks it: MARKET=polygon {where} python -m app serve")
-        click.echo(f"Faults: curl {provider.address}/_fault; curl -X PUT .../_fault/NAME; curl -X DELETE .../_fault")
+        faults = f"{provider.address}/_fault"
+        click.echo(f"A server that asks it: make serve MARKET=polygon {where}")
+        click.echo(f"Faults that there are, and the one that is on: curl {faults}")
+        click.echo(f"Begin one: curl -X PUT {faults}/NAME    End it: curl -X DELETE {faults}")
         signal.sigwait(ends)
 
 

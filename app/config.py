@@ -164,8 +164,9 @@ class Settings(BaseSettings):
     market_closures: Annotated[tuple[tuple[date, time | None], ...], NoDecode, BeforeValidator(_closures)] = Field(
         (),
         alias="MARKET_CLOSURES",
-        description="days without trading and early closes (New York) that the rules do not know, comma-separated, like "
-        "`2026-01-09,2026-07-02=13:00`; they win over what the provider announces, and the demo ignores them",
+        description="weekdays without trading (`2026-01-09`) and early closes (`2026-07-02=13:00`, New York, after 10:00 and "
+        "by 16:00) that the rules do not know, comma-separated, 100 at most; they win over what the provider announces, and "
+        "the demo ignores them",
     )
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(
         None, alias="REDIS_URL", description="state shared by several workers or replicas: the limits' counts"
@@ -180,8 +181,8 @@ class Settings(BaseSettings):
     clock: Annotated[datetime, AfterValidator(_new_york_if_naive)] | None = Field(
         None,
         alias="CLOCK",
-        description="moment at which the recorded market's clock starts (ISO 8601; New York if without offset); "
-        "default: 09:25 of the last session that has one-minute bars for all tickers",
+        description="moment at which the recorded market's clock starts (ISO 8601; New York if without offset); outside the "
+        "imported bars it stops the start; default: 09:25 of the last session that has one-minute bars for all tickers",
     )
     clock_speed: float = Field(
         1.0, alias="CLOCK_SPEED", gt=0, le=3600, description="recorded market: market seconds per real second"

@@ -84,6 +84,14 @@ def test_import_prints_what_was_recognised_and_reads_every_ending_of_a_folder(tm
     assert "left out, not named like SPY_5min.parquet: notes.xlsx" in done.stdout
 
 
+def test_the_command_line_outside_its_environment_says_how_to_get_one() -> None:
+    """Isolated from all installed packages, as the system's own Python is."""
+    bare = [sys.executable, "-S", "-m", "app", "import", "x"]
+    done = subprocess.run(bare, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"Error: \w+ is not installed here\. `make setup` installs .*\n", done.stderr)
+
+
 def test_import_says_which_bars_no_answer_reads(tmp_path: Path) -> None:
     columns = table(session_bars(60, span=Span.FIVE_MINUTES))
     files = [write_csv(tmp_path / f"{name}.csv", columns) for name in ("aapl_5min", "SPY_5min", "SPY_5min_other")]

@@ -16,6 +16,7 @@ from app.config import ARTEFACTS, variables
 from app.model.verdicts import counts_text, verdict_of_record
 from app.versions import VERSIONS
 from blueprints import GROUPS
+from blueprints.v1.parameters import HOURS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -60,6 +61,16 @@ def test_every_make_target_in_the_readme_is_in_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"make ([a-z]+)", README)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_commands_name_the_python_that_has_the_packages() -> None:
+    assert not re.search(r"(?<!\.venv/bin/)python -m app", README)
+
+
+def test_the_readme_says_which_times_replay_takes_and_what_a_follower_is() -> None:
+    assert f"({HOURS[0]:02}:00 to {HOURS[-1]}:59)" in README
+    assert all(f"`{role}` (" in README for role in ("leader", "reader", "unshared", "alone"))
+    assert all(f"curl -X {method} http://127.0.0.1:9100/_fault" in README for method in ("PUT", "DELETE"))
 
 
 def test_the_figures_are_those_of_the_shipped_report() -> None:

@@ -21,7 +21,8 @@ Serve = Callable[..., Flask]
 WORDS = "Upgrade your plan at https://shop.example, errno 13"
 """The provider's own."""
 
-TEXTS = {"reason", "recommendation", "error", "message", "about", "late_target_a", "late_target_b", "peak_hours"}
+ACCURACY = ("late_target_a", "late_target_b", "peak_hours")
+TEXTS = {"reason", "recommendation", "error", "message", "about", *ACCURACY}
 ROUTES = (
     *(
         "/trading_directions",
@@ -93,15 +94,15 @@ MOMENTS = ("2025-03-11 09:45", "2025-03-11 10:00:02", "2025-03-11 14:30:06", "20
 MODELS = (0.9999, 0.99, 0.7500001, 0.75, 0.5, 0.2499, 0.09, 0.009, 0.0001)
 
 
-def texts(value: object, key: str = "") -> Iterator[tuple[str, str]]:
+def texts(value: object, key: str = "", also: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
     """Every text that a client shows, with its key."""
     if isinstance(value, dict):
         for name, member in value.items():
-            yield from texts(member, name)
+            yield from texts(member, name, also)
     elif isinstance(value, list):
         for member in value:
-            yield from texts(member, key)
-    elif isinstance(value, str) and key in TEXTS:
+            yield from texts(member, key, also)
+    elif isinstance(value, str) and key in (*TEXTS, *also):
         yield key, value
 
 
@@ -255,6 +256,17 @@ def test_the_sentence_about_all_tickers_says_which_market_it_is(
     body = app.test_client().get(route).get_json()
     text = body["trading_guidance"] if route == "/volatility_meter" else body["summary"]["recommendation"]
     assert text.startswith(f"{source.upper()}: ")
+
+
+@pytest.mark.parametrize("moment", [*MOMENTS, "2025-03-11 20:30"])
+def test_the_demo_says_demo_wherever_the_readme_says_so(tmp_path: Path, clock: FakeClock, moment: str) -> None:
+    clock.set(moment)
+    client = create_app(settings(market="demo", data_dir=tmp_path), clock=clock).test_client()
+    for route in (*STRUCTURES, *DAILY, "/trading_directions", "/replay?date=2024-06-12&time=14:35", *ROUTES[-4:-2]):
+        body = client.get(route).get_json()
+        said = [text for key, text in texts(body, also=("trading_guidance",)) if key not in ("message", *ACCURACY)]
+        assert all(text.startswith("DEMO: ") for text in said), (route, said)
+        assert said or body.get("data_status", {}).get("source") == "demo" or route == "/price_ranges"
 
 
 def keyless(clock: FakeClock, folder: Path) -> Flask:
