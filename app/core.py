@@ -13,7 +13,7 @@ from app.market.announcements import Announcements, upcoming
 from app.market.budget import Budget
 from app.market.calendar import NY, Calendar, ny_day
 from app.market.completeness import resumes_after
-from app.market.plan import Plan
+from app.market.plan import ClockSkew, Plan
 from app.market.polygon import Transport
 from app.market.running_day import RunningDay
 from app.market.source import Source
@@ -41,7 +41,7 @@ class Circuits(Protocol):
 @dataclass(frozen=True, slots=True)
 class Market:
     """One of the three markets: how it is asked, its clock, what its data are, and the name its records go by. `budget` and
-    `breaker` guard a provider that is asked over the network."""
+    `breaker` guard a provider that is asked over the network, whose clock is `skew` behind ours."""
 
     transport: Transport
     clock: Clock
@@ -50,6 +50,7 @@ class Market:
     degraded: list[str] = field(default_factory=list)
     budget: Budget | None = None
     breaker: Circuits | None = None
+    skew: ClockSkew | None = None
     speed: float = 1.0
 
 
@@ -105,7 +106,7 @@ def operations(core: Core) -> dict[str, Any]:
     return {
         "market": pipeline.plan.source,
         "market_time": core.market.clock().astimezone(NY).isoformat(timespec="seconds"),
-        "plan": _plan(core.source),
+        "plan": _plan(core.source, core.market.skew),
         "calendar": _calendar(core),
         "daily_bars_missing": _missing_days(core),
         "fetches": pipeline.fetches(),
@@ -139,14 +140,15 @@ def _missing_days(core: Core) -> dict[str, Any]:
     return found
 
 
-def _plan(source: Source) -> dict[str, Any]:
+def _plan(source: Source, skew: ClockSkew | None) -> dict[str, Any]:
     plan, found = source.plan, source.entitlement
+    ahead = None if skew is None else skew.measured
     return {
         "name": plan.shown_name,
         "delay_s": plan.delay.total_seconds(),
         "probed": found is not None,
         "history_from": None if found is None else found.history_from.isoformat(),
-        "clock_ahead_s": None if found is None else round(found.ahead.total_seconds(), 1),
+        "clock_ahead_s": None if ahead is None else round(ahead.total_seconds(), 1),
     }
 
 

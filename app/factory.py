@@ -32,10 +32,10 @@ from app.market.bars import Span
 from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, KeptPlan, Limit
 from app.market.cache import BarCache
 from app.market.calendar import Calendar, ny_day
-from app.market.calling import failed, kind_of, metered, outcome, persistent
+from app.market.calling import dated, failed, kind_of, metered, outcome, persistent
 from app.market.demo import SEED, SPEED, DemoFeed, demo_moment
 from app.market.pinned import CHANGED, PinnedBars
-from app.market.plan import Entitlement, Plan
+from app.market.plan import ClockSkew, Entitlement, Plan
 from app.market.polygon import HOSTS, HttpTransport, Polygon, Transport, no_key
 from app.market.recorded import RecordedBars
 from app.market.running_day import RunningDay, SqliteRunningDay
@@ -132,8 +132,10 @@ def build(
     store = SqliteStore(folder / "record.sqlite3", notice, stages)
     cache = BarCache(folder / "bars.sqlite3", notice, stages)
     polygon = Polygon(market.transport, calendar, settings.polygon_base_url)
-    running_day = _running_day(market, folder, timer, notice, stages)
-    source = Source(polygon, cache, store, calendar, market.clock, market.plan, notice, timer, stages, running_day)
+    ahead = timedelta if market.skew is None else market.skew.ahead
+    running_day = _running_day(market, folder, timer, notice, stages, ahead)
+    shared = (timer, stages, running_day, ahead)
+    source = Source(polygon, cache, store, calendar, market.clock, market.plan, notice, *shared)
     pipeline = Pipeline(source, models, store, calendar, market.clock, notice, stages)
     notice.hear("calendar_changed", lambda **fields: source.follow_calendar())
     announcements: Announcements | None = None
@@ -164,18 +166,20 @@ def build(
         adopt_plan()
         market.budget.reserve_by(lambda: len(SUPPORTED) if _is_live(source, calendar, market.clock) else 0)
     probed = polygon if market.budget is not None else None
-    shared = (announcements, stages, running_day, adopt_plan)
-    follower = Follower(source, pipeline, calendar, market.clock, timer, notice, probed, entitle, *shared)
+    rest = (announcements, stages, running_day, adopt_plan)
+    follower = Follower(source, pipeline, calendar, market.clock, timer, notice, probed, entitle, *rest)
     return Core(
         settings, timer, notice, market, calendar, store, source, pipeline, follower, announcements, running_day
     )
 
 
-def _running_day(market: Market, folder: Path, timer: Timer, notice: News, stages: Stages) -> RunningDay | None:
+def _running_day(
+    market: Market, folder: Path, timer: Timer, notice: News, stages: Stages, ahead: Callable[[], timedelta]
+) -> RunningDay | None:
     """What the processes on one DATA_DIR share, where a call costs."""
     if market.budget is None:
         return None
-    return SqliteRunningDay(folder / "running_day.sqlite3", timer, notice, stages, (MissingOpen,))
+    return SqliteRunningDay(folder / "running_day.sqlite3", timer, notice, stages, (MissingOpen,), ahead)
 
 
 def _is_live(source: Source, calendar: Calendar, clock: Clock) -> bool:
@@ -196,7 +200,7 @@ def _market(
         return _demo(calendar, models, clock)
     if settings.market == "recorded":
         return _recorded(settings, calendar, clock)
-    return _polygon(settings, timer, notice, watch)
+    return _polygon(settings, clock or wall_clock, timer, notice, watch)
 
 
 def _demo(calendar: Calendar, models: ModelSet, clock: Clock | None) -> Market:
@@ -249,19 +253,20 @@ def _recorded_clock(settings: Settings, start: datetime | None) -> Clock:
     return wall_clock if start is None else running_clock(start, settings.clock_speed, began)
 
 
-def _polygon(settings: Settings, timer: Timer, notice: News, watch: Watch) -> Market:
+def _polygon(settings: Settings, clock: Clock, timer: Timer, notice: News, watch: Watch) -> Market:
     plan = Plan("polygon", Span.MINUTE, timedelta(minutes=settings.polygon_delay_minutes), SETTLE)
     if settings.polygon_api_key is None or not settings.has_key:
-        return Market(no_key, wall_clock, replace(plan, has_key=False), "polygon", ["no_api_key"])
+        return Market(no_key, clock, replace(plan, has_key=False), "polygon", ["no_api_key"])
     key, cap = settings.polygon_api_key.get_secret_value(), settings.polygon_calls_per_minute
     limit, namespace = SMALL_PLAN if cap is None else Limit(cap, 60.0), _namespace(settings.polygon_base_url)
     plan = replace(plan, is_polygon=namespace == "polygon")
     budget = Budget(settings.data_dir / namespace / "budget.sqlite3", key, limit, timer, notice, watch.spans)
-    http = _measured(HttpTransport(settings.polygon_base_url, key, headers=middleware.outgoing), watch)
+    skew = ClockSkew(clock, notice)
+    http = dated(_measured(HttpTransport(settings.polygon_base_url, key, headers=middleware.outgoing), watch), skew)
     breaker = middleware.wrap(
         persistent(metered(http, budget), timer), kind_of=kind_of, failed=failed, notice=notice, now=timer.now
     )
-    return Market(breaker, wall_clock, plan, namespace, budget=budget, breaker=breaker)
+    return Market(breaker, clock, plan, namespace, budget=budget, breaker=breaker, skew=skew)
 
 
 def _namespace(base_url: str) -> str:
@@ -272,7 +277,7 @@ def _namespace(base_url: str) -> str:
 
 def _with(market: Market, clock: Clock | None, transport: Transport | None, watch: Watch) -> Market:
     if transport is not None:
-        market = replace(market, transport=transport, budget=None, breaker=None)
+        market = replace(market, transport=transport, budget=None, breaker=None, skew=None)
     if market.breaker is None:
         market = replace(market, transport=_measured(market.transport, watch))
     return replace(market, clock=clock or market.clock)

@@ -19,7 +19,7 @@ from app.market.announcements import Announcements
 from app.market.budget import Priority, errand
 from app.market.calendar import ONE_DAY, Calendar, Session, ny, ny_day
 from app.market.flight import SingleFlight, time_limit
-from app.market.plan import Entitlement, deepened, probe, timed
+from app.market.plan import Entitlement, deepened, probe
 from app.market.polygon import Polygon
 from app.market.running_day import RunningDay
 from app.market.source import BACKFILL_PATIENCE_S, IN_USE_FOR, REFUSED_FOR, Source
@@ -275,24 +275,19 @@ class Follower:
         self._probe_error, self._probed = None, ny_day(at)
 
     def _probe_in_steps(self, polygon: Polygon, today: date) -> None:
-        """What matters most first: whether there is a running day, then the clock, then how far back history goes. What was
-        known of the later ones stands until they are known anew."""
+        """What matters most first: whether there is a running day, then how far back history goes. What was known of history
+        stands until it is known anew."""
         known = self._source.entitlement
         with errand(Priority.PROBE, PROBE_PATIENCE_S, self._timer):
             found = probe(polygon, SUPPORTED[0], today)
         if known is not None:
             since = known.history_from if known.today == found.today else found.history_from
-            found = replace(found, ahead=known.ahead, history_from=since)
-        self._entitle(found)
-        with errand(Priority.PROBE, PROBE_PATIENCE_S, self._timer):
-            found = timed(found, polygon, self._clock)
+            found = replace(found, history_from=since)
         self._entitle(found)
         with errand(Priority.BACKFILL, BACKFILL_PATIENCE_S, self._timer):
             found = deepened(found, polygon, SUPPORTED[0], today)
         self._entitle(found)
-        self._notice(
-            "plan_probed", today=found.today, history_from=found.history_from, ahead_s=found.ahead.total_seconds()
-        )
+        self._notice("plan_probed", today=found.today, history_from=found.history_from)
 
     def _is_time(self, what: object, at: datetime, every: timedelta) -> bool:
         """Whether `what` was not tried within `every` of market time; if so, it counts as tried now."""

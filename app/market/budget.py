@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from enum import IntEnum
 from hashlib import blake2s
 from pathlib import Path
@@ -30,8 +30,10 @@ from app.stages import SILENT, Stages
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (ticket INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT, priority INTEGER, ended REAL);
 CREATE TABLE IF NOT EXISTS pauses (key TEXT, why TEXT, until REAL, PRIMARY KEY (key, why));
-CREATE TABLE IF NOT EXISTS plans (key TEXT PRIMARY KEY, today INTEGER, history_from TEXT, ahead_s REAL, found_at REAL)
+CREATE TABLE IF NOT EXISTS plans (key TEXT PRIMARY KEY, today INTEGER, history_from TEXT, found_at REAL)
 """
+PLAN_COLUMNS = "key, today, history_from, found_at"
+KEEP_PLAN = f"INSERT OR REPLACE INTO plans ({PLAN_COLUMNS}) VALUES (?, ?, ?, ?)"
 MEMORY = Path(":memory:")
 REMEMBERED_S = 60.0
 LONGEST_CALL_S = 25.0
@@ -191,16 +193,15 @@ class Budget:
 
     def keep_plan(self, found: Entitlement) -> None:
         """Keep what a probe found, for all processes and for those that start later."""
-        row = (self._key, found.today, found.history_from.isoformat(), found.ahead.total_seconds(), self._timer.epoch())
-        self._kept(lambda db: db.write("INSERT OR REPLACE INTO plans VALUES (?, ?, ?, ?, ?)", row))
+        row = (self._key, found.today, found.history_from.isoformat(), self._timer.epoch())
+        self._kept(lambda db: db.write(KEEP_PLAN, row))
 
     def kept_plan(self) -> KeptPlan | None:
         """The plan of this key as the last probe of any process found it; None if there was none in PLAN_KEPT_S."""
-        sql = "SELECT today, history_from, ahead_s, found_at FROM plans WHERE key = ?"
-        for today, since, ahead_s, found_at in self._kept(lambda db: db.rows(sql, (self._key,))):
+        sql = "SELECT today, history_from, found_at FROM plans WHERE key = ?"
+        for today, since, found_at in self._kept(lambda db: db.rows(sql, (self._key,))):
             if abs(self._timer.epoch() - found_at) < PLAN_KEPT_S:
-                found = Entitlement(bool(today), date.fromisoformat(since), timedelta(seconds=ahead_s))
-                return KeptPlan(found, found_at)
+                return KeptPlan(Entitlement(bool(today), date.fromisoformat(since)), found_at)
         return None
 
     def release(self, ticket: int) -> None:
@@ -346,8 +347,7 @@ class Budget:
                     f"INSERT INTO calls ({columns}) VALUES (?, ?, ?)", self._db.rows(f"SELECT {columns} FROM calls")
                 )
                 disk.write_many("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?)", self._db.rows("SELECT * FROM pauses"))
-                plans = self._db.rows("SELECT * FROM plans")
-                disk.write_many("INSERT OR REPLACE INTO plans VALUES (?, ?, ?, ?, ?)", plans)
+                disk.write_many(KEEP_PLAN, self._db.rows(f"SELECT {PLAN_COLUMNS} FROM plans"))
         except Unavailable:
             return
         self._db = disk

@@ -1,4 +1,5 @@
-"""How a call to the provider is made: metered by the budget, and tried again while its errand has time (polygon.md 6).
+"""How a call to the provider is made: metered by the budget, and tried again while its errand has time (polygon.md 6); the
+date of its answer is held against this process's clock.
 
 Each function takes a transport and is one. What wraps them further out, the breaker, sees a call with all its tries
 as one, and judges it by `failed`.
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from app.clock import Timer
 from app.errors import BudgetSpent, Upstream
 from app.market.budget import Budget, current_errand
+from app.market.plan import ClockSkew
 from app.market.polygon import Reply, Transport
 
 RETRIES_S = (1.0, 2.0, 4.0)
@@ -34,6 +36,18 @@ def metered(call: Transport, budget: Budget) -> Transport:
         return budget.heed(reply)
 
     return within_budget
+
+
+def dated(call: Transport, skew: ClockSkew) -> Transport:
+    """`call`; the dates of its good answers tell how far this process's clock is off."""
+
+    def observing(path: str, params: Mapping[str, str]) -> Reply:
+        reply = call(path, params)
+        if reply.status == 200 and reply.date is not None:
+            skew.observe(reply.date, reply.took_s)
+        return reply
+
+    return observing
 
 
 def persistent(call: Transport, timer: Timer) -> Transport:

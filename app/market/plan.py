@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from app.clock import Clock
 from app.errors import NotEntitled, Upstream
@@ -16,6 +17,8 @@ BASIC_YEARS, STARTER_YEARS, DEVELOPER_YEARS = 2, 5, 10
 PROBE_DAYS = timedelta(days=7)
 MOST_AHEAD = timedelta(hours=1)
 """A provider's time that differs from ours by more is not believed."""
+
+DATE_UNIT = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +64,50 @@ class Plan:
 @dataclass(frozen=True, slots=True)
 class Entitlement:
     """What the probe found that a key may do. `today`: bars of the running day; `history_from`: the first day that is sure
-    to be there; `ahead`: how far this server's clock runs before the provider's (negative: behind)."""
+    to be there."""
 
     today: bool
     history_from: date
-    ahead: timedelta
+
+
+class ClockSkew:
+    """How far this process's market clock runs before the provider's, as the Date of the provider's answers has it (RFC
+    9110 6.6.1). Every process measures its own. `notice(event, **fields)` hears when it changes."""
+
+    def __init__(self, clock: Clock, notice: Callable[..., None]) -> None:
+        self._clock = clock
+        self._notice = notice
+        self._ahead: timedelta | None = None
+
+    @property
+    def measured(self) -> timedelta | None:
+        """How far the clock runs ahead (negative: behind); None before the first answer."""
+        return self._ahead
+
+    def ahead(self) -> timedelta:
+        """The same; none while it was not measured."""
+        return self._ahead or timedelta(0)
+
+    def observe(self, said_at: datetime, took_s: float) -> None:
+        """An answer that is here now was dated `said_at`, in whole seconds, by the provider within the last `took_s` seconds.
+        What was known stands while it may be right; else the largest difference is taken, which waits longest. A date of
+        another hour is not believed: an old answer would make every bar late by its age."""
+        most = self._clock() - said_at
+        if abs(most) > MOST_AHEAD:
+            return
+        least = most - timedelta(seconds=took_s) - DATE_UNIT
+        known, self._ahead = self._ahead, self.ahead()
+        if not least <= self._ahead <= most + DATE_UNIT:
+            self._ahead = most
+        if self._ahead != (known or timedelta(0)):
+            self._notice("clock_differs", ahead_s=round(self._ahead.total_seconds(), 1))
 
 
 def probe(polygon: Polygon, ticker: str, today: date) -> Entitlement:
     """Ask the provider in one call, or two while its snapshots fail, whether the key may see the running day; history as far as
-    the smallest such plan has it, clocks taken for equal. Raises what the client raises for a failed call."""
+    the smallest such plan has it. Raises what the client raises for a failed call."""
     intraday = _has_running_day(polygon, ticker, today)
-    return Entitlement(intraday, _years_before(today, STARTER_YEARS if intraday else BASIC_YEARS), timedelta(0))
-
-
-def timed(found: Entitlement, polygon: Polygon, clock: Clock) -> Entitlement:
-    """`found` with the difference of the clocks, in one more call. Ours is read when the answer is here: the call's time
-    makes it look fast, which only waits longer. Raises Upstream for a time that is another hour's: an old answer would make
-    every bar late by its age."""
-    ahead = clock() - polygon.server_time()
-    if abs(ahead) > MOST_AHEAD:
-        raise Upstream("the provider's clock and this server's are more than an hour apart")
-    return replace(found, ahead=ahead)
+    return Entitlement(intraday, _years_before(today, STARTER_YEARS if intraday else BASIC_YEARS))
 
 
 def deepened(found: Entitlement, polygon: Polygon, ticker: str, today: date) -> Entitlement:

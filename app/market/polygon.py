@@ -48,13 +48,14 @@ KEY_REFUSED = "the provider does not know the API key"
 
 
 class Reply(NamedTuple):
-    """What a transport brings back: HTTP status, decoded JSON (None if it was not JSON), seconds of Retry-After, and how
-    many seconds the call took."""
+    """What a transport brings back: HTTP status, decoded JSON (None if it was not JSON), seconds of Retry-After, how many
+    seconds the call took, and the provider's own time (Date header, RFC 9110 6.6.1)."""
 
     status: int
     body: Any
     retry_after: float | None = None
     took_s: float = 0.0
+    date: datetime | None = None
 
 
 class NotFound(Upstream):
@@ -134,18 +135,6 @@ class Polygon:
         dates = _positive(found.get("updated"), NANOSECONDS_IN_MS), _positive(_inner(found, "min").get("t"), 1)
         known = float(price) if _is_number(price) and price is not None and price > 0 else None
         return Snapshot(known, tuple(date_ms for date_ms in dates if date_ms is not None))
-
-    def server_time(self) -> datetime:
-        """The provider's own clock (polygon.md 2, call 9)."""
-        reply = self._transport("/v1/marketstatus/now", {})
-        raise_for_reply(reply, marked=False)
-        try:
-            moment = datetime.fromisoformat(str(reply.body.get("serverTime")))
-        except ValueError:
-            raise Upstream("the provider's clock cannot be read") from None
-        if moment.tzinfo is None:
-            raise Upstream("the provider's clock names no time zone")
-        return moment
 
     def upcoming_closures(self) -> list[Any]:
         """The rows of announced holidays and early closes, as they come (polygon.md 2, call 10)."""
@@ -300,7 +289,8 @@ class HttpTransport:
             with response:
                 body = _json_or_none(_read(response, began + self._total_s))
                 wait = _retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
-                return Reply(response.status_code, body, wait, time.monotonic() - began)
+                said_at = _date(response.headers.get("Date"))
+                return Reply(response.status_code, body, wait, time.monotonic() - began, said_at)
         except requests.Timeout:
             raise Upstream("the provider did not answer in time") from None
         except (requests.RequestException, HTTPError, OSError, ValueError) as exc:
@@ -348,6 +338,15 @@ def _retry_after(value: str | None, date_header: str | None) -> float | None:
     except (ValueError, TypeError):
         return None
     return min(max(wait, 0.0), LONGEST_WAIT_S)
+
+
+def _date(value: str | None) -> datetime | None:
+    """The moment of a Date header; None where it is missing, cannot be read or names no time zone."""
+    try:
+        moment = parsedate_to_datetime(value or "")
+    except (ValueError, TypeError):
+        return None
+    return None if moment.tzinfo is None else moment
 
 
 def no_key(path: str, params: Mapping[str, str]) -> Reply:

@@ -153,8 +153,11 @@ class SqliteRunningDay:
         notice: Callable[..., None],
         stages: Stages = SILENT,
         errors: Sequence[type[PredictError]] = (),
+        clock_ahead: Callable[[], timedelta] = timedelta,
     ) -> None:
-        """`errors`: kinds of failure to share besides ERRORS."""
+        """`errors`: kinds of failure to share besides ERRORS. `clock_ahead()`: how far this process's market clock runs before
+        the provider's; the file has the provider's time, which all processes share."""
+        self._clock_ahead = clock_ahead
         self._errors = {kind.__name__: kind for kind in (*ERRORS, *errors)}
         self._path = path
         self._timer = timer
@@ -214,13 +217,13 @@ class SqliteRunningDay:
     def get(self, name: str) -> SharedSeries | None:
         sql = "SELECT bars, fetched, delayed, missing, again FROM series WHERE name = ?"
         for bars, fetched, delayed, missing, again in self._rows(sql, (name,)):
-            ends = None if again is None else from_ms(again)
-            return SharedSeries(_unpacked(bars), from_ms(fetched), bool(delayed), missing, ends)
+            ends = None if again is None else self._ours(again)
+            return SharedSeries(_unpacked(bars), self._ours(fetched), bool(delayed), missing, ends)
         return None
 
     def put(self, name: str, day: date, series: SharedSeries, lease: Lease) -> bool:
-        again = None if series.again is None else to_ms(series.again)
-        about = (name, day.isoformat(), to_ms(series.fetched), series.delayed)
+        again = None if series.again is None else self._providers(series.again)
+        about = (name, day.isoformat(), self._providers(series.fetched), series.delayed)
         row = (*about, _packed(series.bars), self._timer.epoch(), series.missing, again)
 
         def write(db: Database, leases: SqliteLeases) -> bool:
@@ -244,13 +247,13 @@ class SqliteRunningDay:
     def fetched(self, since: date) -> dict[str, datetime]:
         sql = "SELECT name, fetched FROM series WHERE day >= ?"
         rows = self._rows(sql, (since.isoformat(),))
-        return {name: from_ms(fetched) for name, fetched in rows}
+        return {name: self._ours(fetched) for name, fetched in rows}
 
     def failure(self, name: str) -> FetchFailure | None:
         sql = "SELECT at, lasts_s, error FROM failures WHERE name = ?"
         for at, lasts_s, error in self._rows(sql, (name,)):
             known = self._error_of(json.loads(error))
-            return None if known is None else FetchFailure(from_ms(at), timedelta(seconds=lasts_s), known)
+            return None if known is None else FetchFailure(self._ours(at), timedelta(seconds=lasts_s), known)
         return None
 
     def _error_of(self, record: dict[str, Any]) -> PredictError | None:
@@ -267,7 +270,7 @@ class SqliteRunningDay:
         return error
 
     def fail(self, name: str, failure: FetchFailure) -> None:
-        row = (name, to_ms(failure.at), failure.lasts.total_seconds(), json.dumps(_record_of(failure.error)))
+        row = (name, self._providers(failure.at), failure.lasts.total_seconds(), json.dumps(_record_of(failure.error)))
 
         def write(db: Database, leases: SqliteLeases) -> None:
             with db.transaction():
@@ -280,7 +283,7 @@ class SqliteRunningDay:
         self._safely(lambda db, leases: db.write("DELETE FROM failures"), 0)
 
     def ask_for(self, used: Mapping[str, datetime]) -> None:
-        rows = [(ticker, to_ms(at)) for ticker, at in used.items()]
+        rows = [(ticker, self._providers(at)) for ticker, at in used.items()]
 
         def write(db: Database, leases: SqliteLeases) -> None:
             with db.transaction():
@@ -291,7 +294,7 @@ class SqliteRunningDay:
 
     def asked_for(self, since: datetime, until: datetime) -> list[str]:
         sql = "SELECT ticker FROM interest WHERE used > ? AND used <= ? ORDER BY ticker"
-        rows = self._rows(sql, (to_ms(since), to_ms(until)))
+        rows = self._rows(sql, (self._providers(since), self._providers(until)))
         return [ticker for (ticker,) in rows]
 
     def resign(self) -> None:
@@ -304,6 +307,14 @@ class SqliteRunningDay:
         self._failure, self._retry_at = "closed", math.inf
         if self._db is not None:
             self._db.close()
+
+    def _providers(self, at: datetime) -> int:
+        """A moment of this process's clock by the provider's, ms."""
+        return to_ms(at - self._clock_ahead())
+
+    def _ours(self, ms: int) -> datetime:
+        """A moment of the provider's clock by this process's."""
+        return from_ms(ms) + self._clock_ahead()
 
     def _rows(self, sql: str, args: Sequence[Any]) -> list[Any]:
         return self._safely(lambda db, leases: db.rows(sql, args), list[Any]())

@@ -158,8 +158,11 @@ class Source:
         timer: Timer | None = None,
         stages: Stages = SILENT,
         running_day: RunningDay | None = None,
+        clock_ahead: Callable[[], timedelta] = timedelta,
     ) -> None:
+        """`clock_ahead()`: how far `clock` runs before the provider's."""
         self._running_day = running_day
+        self._clock_ahead = clock_ahead
         self._plan = plan
         self._stages = stages
         self._provider_delays = False
@@ -189,8 +192,7 @@ class Source:
         plan = self._plan
         if self._provider_delays and not plan.delay:
             plan = replace(plan, delay=DELAYED_BY)
-        if self._entitlement is not None and self._entitlement.ahead > timedelta(seconds=1):
-            plan = replace(plan, settle=plan.settle + self._entitlement.ahead)
+        plan = replace(plan, settle=plan.settle + max(timedelta(0), self._clock_ahead()))
         if plan.source != "polygon":
             return replace(plan, name=plan.source)
         return replace(plan, name="end_of_day" if self._end_of_day else "delayed" if plan.delay else "real_time")

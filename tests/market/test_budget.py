@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -105,7 +105,7 @@ def test_a_wait_is_announced_once_when_it_begins(make: Callable[..., Budget], ti
 
 
 def test_the_plan_found_is_kept_for_the_next_process_and_by_key(make: Callable[..., Budget], time: FakeTimer) -> None:
-    found = Entitlement(True, date(2003, 9, 10), timedelta(seconds=2.5))
+    found = Entitlement(True, date(2003, 9, 10))
     assert make().kept_plan() is None
     make().keep_plan(found)
     kept = make().kept_plan()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
 from app.errors import Unavailable, Upstream
-from app.market.plan import Entitlement, deepened, probe, timed
+from app.market.calling import dated
+from app.market.plan import ClockSkew, Entitlement, deepened, probe
 from app.market.polygon import Polygon, Reply
 from tests.support import CALENDAR, new_york
 
@@ -20,14 +21,11 @@ NOW = new_york("2026-03-10 11:00")
 class Key:
     """A provider's answers to one key. `years` of history, None for all."""
 
-    def __init__(self, *, snapshots: bool = True, years: int | None = None, server: str = "") -> None:
+    def __init__(self, *, snapshots: bool = True, years: int | None = None) -> None:
         self.snapshots, self.years, self.calls = snapshots, years, list[str]()
-        self.server = server or NOW.isoformat()
 
     def __call__(self, path: str, params: Mapping[str, str]) -> Reply:
         self.calls.append(path)
-        if "marketstatus" in path:
-            return Reply(200, {"market": "open", "serverTime": self.server})
         if "snapshot" in path:
             return Reply(200, {"status": "OK", "ticker": {}}) if self.snapshots else Reply(403, {"message": "no"})
         first = date.fromisoformat(path.split("/")[-2])
@@ -37,8 +35,7 @@ class Key:
 
 def found(key: Key) -> Entitlement:
     polygon = Polygon(key, CALENDAR)
-    known = timed(probe(polygon, "SPY", TODAY), polygon, lambda: NOW)
-    return deepened(known, polygon, "SPY", TODAY)
+    return deepened(probe(polygon, "SPY", TODAY), polygon, "SPY", TODAY)
 
 
 @pytest.mark.parametrize(
@@ -51,30 +48,16 @@ def found(key: Key) -> Entitlement:
     ],
     ids=["basic", "starter", "developer", "advanced"],
 )
-def test_each_plan_is_told_from_the_others_in_at_most_four_calls(key: Key, today: bool, since: date) -> None:
+def test_each_plan_is_told_from_the_others_in_at_most_three_calls(key: Key, today: bool, since: date) -> None:
     known = found(key)
     assert (known.today, known.history_from) == (today, since)
-    assert len(key.calls) <= 4
+    assert len(key.calls) <= 3
 
 
 def test_whether_there_is_a_running_day_is_known_after_one_call() -> None:
     key = Key(snapshots=False)
     assert not probe(Polygon(key, CALENDAR), "SPY", TODAY).today
     assert len(key.calls) == 1
-
-
-@pytest.mark.parametrize(
-    ("server", "ahead_s"),
-    [("2026-03-10T10:59:40-04:00", 20), ("2026-03-10T15:05:00Z", -300), ("2026-03-10T15:00:00Z", 0)],
-)
-def test_the_difference_of_the_clocks_is_seen(server: str, ahead_s: int) -> None:
-    assert found(Key(server=server)).ahead == timedelta(seconds=ahead_s)
-
-
-@pytest.mark.parametrize("server", ["soon", "2026-03-10T11:00:00"])
-def test_a_clock_that_cannot_be_read_is_the_providers_failure(server: str) -> None:
-    with pytest.raises(Upstream, match="clock"):
-        found(Key(server=server))
 
 
 @pytest.mark.parametrize(("status", "error"), [(500, Upstream), (401, Unavailable)])
@@ -84,15 +67,6 @@ def test_a_probe_that_fails_says_why_and_finds_nothing(status: int, error: type[
 
     with pytest.raises(error):
         probe(Polygon(failing, CALENDAR), "SPY", TODAY)
-
-
-def test_a_market_status_without_a_body_is_the_providers_failure() -> None:
-    def empty(path: str, params: Any) -> Reply:
-        return Reply(200, None)
-
-    clock: datetime = NOW
-    with pytest.raises(Upstream):
-        timed(Entitlement(True, TODAY, timedelta(0)), Polygon(empty, CALENDAR), lambda: clock)
 
 
 @pytest.mark.parametrize(("plan", "today"), [("paid", True), ("basic", False)])
@@ -107,8 +81,58 @@ def test_snapshots_that_fail_say_nothing_of_the_plan_and_the_minutes_of_today_do
     assert probe(Polygon(failing, CALENDAR), "SPY", TODAY).today is today
 
 
-@pytest.mark.parametrize("server", ["2026-03-09T11:00:00-04:00", "2026-03-10T13:00:00-04:00"])
-def test_a_time_of_another_hour_is_not_the_providers_clock(server: str) -> None:
+class Clocks:
+    """This server's clock, and what it knows of the provider's."""
+
+    def __init__(self) -> None:
+        self.at, self.heard = NOW, list[float]()
+        self.skew = ClockSkew(lambda: self.at, lambda event, ahead_s: self.heard.append(ahead_s))
+
+    def answer(self, ahead_s: float, *, took_s: float = 0.1) -> timedelta:
+        """An answer comes while this server's clock runs so far ahead."""
+        self.skew.observe((self.at - timedelta(seconds=ahead_s)).replace(microsecond=0), took_s)
+        return self.skew.ahead()
+
+
+@pytest.mark.parametrize("ahead_s", [20, 90, -300, 3599])
+def test_the_difference_of_the_clocks_is_seen_with_the_first_answer_and_told_once(ahead_s: int) -> None:
+    clocks = Clocks()
+    assert clocks.skew.measured is None
+    for _ in range(3):
+        assert clocks.answer(ahead_s) == timedelta(seconds=ahead_s)
+        clocks.at += timedelta(seconds=60)
+    assert clocks.heard == [ahead_s]
+    assert clocks.answer(0) == timedelta(0), "the clock was set right"
+
+
+def test_whole_seconds_and_the_time_of_a_call_are_no_difference() -> None:
+    clocks = Clocks()
+    for ms in range(0, 3000, 170):
+        clocks.at += timedelta(milliseconds=170)
+        assert clocks.answer(0.4 if ms % 2 else -0.4) == timedelta(0)
+        assert clocks.answer(2.5, took_s=2.5) == timedelta(0)
+    assert clocks.skew.measured == timedelta(0)
+    assert clocks.heard == []
+
+
+@pytest.mark.parametrize("ahead_s", [86_400, 3601, -7200])
+def test_a_date_of_another_hour_is_not_the_providers_clock(ahead_s: float) -> None:
     """An old answer would make every bar late by its age."""
-    with pytest.raises(Upstream, match="more than an hour apart"):
-        found(Key(server=server))
+    clocks = Clocks()
+    clocks.answer(20)
+    assert clocks.answer(ahead_s) == timedelta(seconds=20)
+
+
+@pytest.mark.parametrize(
+    ("reply", "measured"),
+    [
+        (Reply(200, {}, date=NOW - timedelta(seconds=30)), timedelta(seconds=30)),
+        (Reply(200, {}), None),
+        (Reply(502, None, date=NOW - timedelta(seconds=30)), None),
+    ],
+    ids=["good", "without a date", "a gateway's"],
+)
+def test_good_answers_tell_the_time(reply: Reply, measured: timedelta | None) -> None:
+    clocks = Clocks()
+    assert dated(lambda path, params: reply, clocks.skew)("/", {}) is reply
+    assert clocks.skew.measured == measured

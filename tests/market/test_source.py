@@ -32,12 +32,13 @@ SETTLE = timedelta(seconds=5)
 
 @pytest.fixture
 def build(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Callable[..., Source]:
-    def make(plan: Plan | None = None, folder: str = "a") -> Source:
+    def make(plan: Plan | None = None, folder: str = "a", clock_ahead: Callable[[], timedelta] = timedelta) -> Source:
         heard: list[str] = []
         store = SqliteStore(tmp_path / folder / "record.sqlite3", lambda event, **fields: heard.append(event))
         cache = BarCache(tmp_path / folder / "bars.sqlite3", lambda event, **fields: heard.append(event))
         plan = plan or Plan("polygon", Span.MINUTE, settle=SETTLE)
-        source = Source(Polygon(market, CALENDAR), cache, store, CALENDAR, clock, plan, lambda e, **f: heard.append(e))
+        polygon, notice = Polygon(market, CALENDAR), lambda e, **f: heard.append(e)
+        source = Source(polygon, cache, store, CALENDAR, clock, plan, notice, clock_ahead=clock_ahead)
         source.heard = heard  # type: ignore[attr-defined]
         return source
 
@@ -565,8 +566,8 @@ def test_a_limit_inside_another_never_outlasts_it(build: Callable[..., Source], 
     assert waited < 2.5
 
 
-def entitled(source: Source, *, today: bool = True, since: date = date(2003, 9, 10), ahead_s: float = 0.0) -> Source:
-    source.entitle(Entitlement(today, since, timedelta(seconds=ahead_s)))
+def entitled(source: Source, *, today: bool = True, since: date = date(2003, 9, 10)) -> Source:
+    source.entitle(Entitlement(today, since))
     return source
 
 
@@ -594,7 +595,7 @@ def test_history_is_asked_for_as_far_as_the_plan_has_it(build: Callable[..., Sou
 def test_a_clock_ahead_of_the_providers_waits_longer_for_a_bar(
     build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
 ) -> None:
-    source = entitled(build(), ahead_s=8)
+    source = build(clock_ahead=lambda: timedelta(seconds=8))
     clock.set("2025-03-11 11:00:10")
     assert not source.is_complete("SPY", new_york("2025-03-11 11:00"))
     clock.set("2025-03-11 11:00:13")

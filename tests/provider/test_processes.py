@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time as real
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.clock import Timer
+from app.clock import Clock, Timer
 from app.errors import NotEntitled, PredictError, Upstream
 from app.factory import Core, build, create_app
-from app.market.bars import Span
+from app.market.bars import Span, to_ms
 from app.market.lease import LEASE_S, SqliteLeases
+from app.market.polygon import Reply, Transport
 from app.market.running_day import FOLLOWER, FetchFailure, SharedSeries, SqliteRunningDay
 from app.market.source import MissingOpen
 from app.market.standin import StandIn
@@ -42,9 +43,12 @@ class Servers:
     clients: list[Any] = field(default_factory=list)
     dead: set[int] = field(default_factory=set)
 
-    def start(self, **values: Any) -> int:
-        """One more server; its number."""
+    def start(self, ahead_s: float = 0.0, **values: Any) -> int:
+        """One more server, whose market clock runs so far ahead of the provider's; its number."""
         timer = Timer(now=lambda: self.time.at, epoch=lambda: self.time.at, sleep=lambda seconds: real.sleep(0.002))
+
+        def clock() -> datetime:
+            return self.clock.at + timedelta(seconds=ahead_s)
 
         def keeping(*args: Any, **kwargs: Any) -> Core:
             self.cores.append(build(*args, **kwargs))
@@ -53,7 +57,7 @@ class Servers:
         known = {"polygon_base_url": self.provider.address, "polygon_api_key": KEY, "data_dir": self.folder, **values}
         with self.patch.context() as patch:
             patch.setattr("app.factory.build", keeping)
-            self.clients.append(create_app(settings(**known), clock=self.clock, timer=timer).test_client())
+            self.clients.append(create_app(settings(**known), clock=clock, timer=timer).test_client())
         return len(self.cores) - 1
 
     def living(self) -> list[int]:
@@ -100,12 +104,36 @@ def _fields(error: PredictError) -> dict[str, Any]:
     return known | ({"fault": _fields(known["fault"])} if "fault" in known else {})
 
 
+class WithRunningMinute:
+    """A provider that also delivers the running minute, whose prices still move (polygon.md 3.11)."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ended = Wire(demo_feed(), CALENDAR, clock)
+        self._begun = Wire(demo_feed(), CALENDAR, lambda: clock() + timedelta(minutes=1))
+
+    def __call__(self, path: str, params: Mapping[str, str]) -> Reply:
+        reply, now = self._ended(path, params), to_ms(self._clock())
+        if "/range/1/minute/" not in path or not reply.body.get("results"):
+            return reply
+        begun = self._begun(path, params).body["results"][-1]
+        if not begun["t"] <= now < begun["t"] + Span.MINUTE.ms:
+            return reply
+        running = {**begun, "h": begun["o"] * 1.004, "l": begun["o"] * 0.996, "c": begun["o"] * 1.004}
+        rows = [*reply.body["results"], running]
+        return reply._replace(body={**reply.body, "results": rows, "resultsCount": len(rows)})
+
+
 @contextmanager
-def servers(folder: Path, patch: pytest.MonkeyPatch, at: str, count: int) -> Iterator[Servers]:
+def servers(
+    folder: Path, patch: pytest.MonkeyPatch, at: str, count: int, provided: Callable[[Clock], Transport] | None = None
+) -> Iterator[Servers]:
+    """`provided(clock)`: what the provider answers; by default the demo market."""
     clock, time = FakeClock(new_york(at)), FakeTimer()
     for ticker in TICKERS:
         demo_feed().bars(ticker, Span.DAY, 0, 1)
-    with StandIn(Wire(demo_feed(), CALENDAR, clock), key=KEY, clock=clock, now=lambda: time.at) as provider:
+    wire = Wire(demo_feed(), CALENDAR, clock) if provided is None else provided(clock)
+    with StandIn(wire, key=KEY, clock=clock, now=lambda: time.at) as provider:
         found = Servers(folder, provider, clock, time, patch)
         for _ in range(count):
             found.start()
@@ -204,6 +232,72 @@ def test_a_leader_that_was_halted_and_wakes_writes_no_old_bars(tmp_path: Path, m
     assert kept is not None
     assert len(kept.bars) == 5
     assert kept.fetched == new.fetched
+
+
+def signals(board: Any) -> list[tuple[Any, ...]]:
+    return [(entry["action"], entry["probability"], entry["price_11am"]) for entry in board["tickers"].values()]
+
+
+def test_a_process_whose_clock_is_fast_locks_no_minute_that_still_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took over the difference of the leader's clock, and locked 11:00 at 10:59:32. Alone it did so before it knew any."""
+    with servers(tmp_path / "right", monkeypatch, "2025-03-11 10:57:30", 1, WithRunningMinute) as found:
+        found.step(0)
+        found.run(240, every_s=10)
+        right = signals(found.get(0, "/trading_directions?ticker=SPY"))
+    for leads in (True, False):
+        with servers(tmp_path / str(leads), monkeypatch, "2025-03-11 10:57:30", int(leads), WithRunningMinute) as found:
+            found.run(60)
+            fast = found.start(ahead_s=90)
+            found.clock.forward(seconds=62)
+            found.time.forward(62)
+            early = found.get(fast, "/trading_directions?ticker=SPY")
+            assert [entry["price_11am"] for entry in early["tickers"].values()] == [None], "it is 10:59:32"
+            assert "11:00" not in {(entry["locked_at"] or "")[11:16] for entry in early["tickers"].values()}
+            assert found.get(fast, "/health")["operations"]["plan"]["clock_ahead_s"] == 90.0
+            found.run(60)
+            assert signals(found.get(fast, "/trading_directions?ticker=SPY")) == right
+
+
+@pytest.mark.parametrize("ahead_s", [(90, 0), (0, 90), (0, -90), (20, -20)])
+def test_a_reader_has_the_newest_bars_however_the_clocks_differ(
+    ahead_s: tuple[float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A leader 90 s fast starved a reader whose clock was right, which did not say that its data were stale."""
+    with servers(tmp_path, monkeypatch, "2025-03-11 11:06:30", 0, WithRunningMinute) as found:
+        for seconds in ahead_s:
+            found.start(ahead_s=seconds)
+        found.step(0)
+        found.get(0, "/trading_directions")
+        found.get(1, "/replay?date=2025-03-10&time=12:05")
+        for number in (0, 1):
+            found.get(number, "/trading_directions")
+        for _ in range(12):
+            found.run(60, every_s=10)
+            boards = [found.get(number, "/trading_directions") for number in (0, 1)]
+            for board, ahead in zip(boards, ahead_s, strict=True):
+                newest = found.clock.at + timedelta(seconds=min(ahead, 0))
+                assert board["data_status"]["as_of"] == newest.replace(second=0).isoformat()
+                assert not board["data_status"]["stale"]
+        roles = [found.role(number) for number in (0, 1)]
+        assert roles == ["leader", "reader"]
+
+
+def test_a_reader_of_a_leader_whose_clock_is_slow_says_that_its_bars_are_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with servers(tmp_path, monkeypatch, "2025-03-11 11:06:30", 0) as found:
+        for ahead_s in (-90, 0):
+            found.start(ahead_s=ahead_s)
+        found.step(0)
+        stale = set()
+        for _ in range(30):
+            found.step(10)
+            shown = found.get(1, "/trading_directions")["data_status"]
+            assert shown["age_s"] <= 140 or shown["stale"]
+            stale.add(shown["stale"])
+        assert True in stale
 
 
 def test_an_outage_costs_no_more_calls_with_more_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
