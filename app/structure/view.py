@@ -116,7 +116,7 @@ def _holds(days: Bars, midnight: int) -> bool:
 
 
 def _with_today(completed: Bars, regular: Bars, midnight: int, close: int, official_open: float) -> Bars:
-    """The completed days, and today as far as its regular minutes have come (N7, T1)."""
+    """The completed days, and today as far as its regular minutes have come (N7, ruling T1)."""
     last = float(regular.c[-1]) if len(regular) else official_open
     return Bars(
         t=np.concatenate((completed.t, (midnight,))),

@@ -271,7 +271,7 @@ def test_too_few_days_say_how_many_there_are(serve: Serve, market: ScriptedMarke
 
 
 def test_rpe_has_its_five_phases_and_the_model_in_phase_five_alone(serve: Serve, tmp_path: Path) -> None:
-    """P5-3: other probabilities change nothing in phases 1 to 4."""
+    """policy.md 13, P5-3: other probabilities change nothing in phases 1 to 4."""
     low = ask(serve(models_dir=models_saying(tmp_path / "a", 0.1), data_dir=tmp_path / "1"), "/rpe")
     high = ask(serve(models_dir=models_saying(tmp_path / "b", 0.9), data_dir=tmp_path / "2"), "/rpe")
     names = ("phase1_truth", "phase2_signal_health", "phase3_signal_density", "phase4_execution_posture")

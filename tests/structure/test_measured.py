@@ -20,7 +20,7 @@ def measured(bars: Bars, daily: Bars | None = None, *, opened: float | None = No
     return measured_truth(view.minutes, levels, truth)
 
 
-# core12 (2.1)
+# core12 (rpe.md 2.1)
 
 
 def test_vwap_weighs_the_typical_price_by_volume() -> None:
@@ -68,7 +68,7 @@ def test_relative_volume_is_five_bars_against_twenty() -> None:
     assert measured(minutes(FLAT, v=[1.0] * 25 + [5.0] * 5)).core12.relative_volume == 2.5
 
 
-# the other parts (2.2-2.7)
+# the other parts (rpe.md 2.2-2.7)
 
 
 def test_nothing_accepted_has_no_level_and_no_time() -> None:
@@ -135,7 +135,7 @@ def test_failures_are_bare_tokens() -> None:
     assert (found.failed_breakout_level, found.most_recent_failure_bars_ago) == (100.0, 8)
 
 
-# aggregation (2.8)
+# aggregation (rpe.md 2.8)
 
 BEST = replace(
     UNRESOLVED,

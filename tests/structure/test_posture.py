@@ -59,7 +59,7 @@ def checked(bars: Bars) -> SignalHealth:
     return signal_health(bars, SESSION, None, HEALTH)
 
 
-# integrity (3.1)
+# integrity (rpe.md 3.1)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_without_bars_there_is_no_quality() -> None:
     assert (integrity.data_quality_score, integrity.time_alignment_ok) == (0, False)
 
 
-# volatility regime (3.3)
+# volatility regime (rpe.md 3.3)
 
 
 def regime(last: float, count: int = 60) -> SignalHealth:
@@ -143,7 +143,7 @@ def test_the_regime_needs_an_hour_and_some_range() -> None:
     assert signal_health(flat, SESSION, measure(view(flat)), HEALTH).risk_state.state is RiskLevel.NORMAL
 
 
-# density (4)
+# density (rpe.md 4)
 
 
 def truth(
@@ -230,7 +230,7 @@ def test_the_last_material_change_names_the_type(
     assert (found.magnitude, found.bars_since_change) == (magnitude, bars)
 
 
-# posture (5)
+# posture (rpe.md 5)
 
 SOUND = replace(checked(minutes([100.0] * 40)), tier=HealthTier.HEALTHY, health_score=100)
 

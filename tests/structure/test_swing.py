@@ -58,7 +58,7 @@ def analysed(closes: list[float], **made: list[float]) -> Swing:
     return swing("SPY", night(days(closes, before=AFTER, **made)))
 
 
-# rule 0 and levels (2.1)
+# rule 0 and levels (swing.md 2.1)
 
 
 def test_below_thirty_days_nothing_is_resolved() -> None:
@@ -112,7 +112,7 @@ def test_one_day_is_a_week() -> None:
     assert weeks.closes.tolist() == [5.0]
 
 
-# trends (2.2)
+# trends (swing.md 2.2)
 
 
 def test_two_rising_timeframes_are_aligned() -> None:
@@ -155,7 +155,7 @@ def test_a_trend_needs_two_means_and_the_close(closes: list[float], trend: Trend
     assert _trend(np.array(closes), 2, 4) is trend
 
 
-# momentum (2.3)
+# momentum (swing.md 2.3)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_the_exponential_mean_weighs_by_age_from_the_first_close() -> None:
     assert _exponential_mean([1.0, 2.0, 4.0], 12) == pytest.approx(expected, rel=1e-15)
 
 
-# volume (2.4, S1)
+# volume (swing.md 2.4, S1)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_volume_of_few_days_is_unknown() -> None:
     assert _volume(np.full(20, 5.0)).avg_volume_20d == 5.0
 
 
-# direction, confidence, dominance, notes (2.5-2.8)
+# direction, confidence, dominance, notes (swing.md 2.5-2.8)
 
 LEVELS = SwingLevels(current_price=100.0, sma_20=100.0, sma_50=90.0, daily_low_5d=97.4, daily_high_5d=103.0)
 
@@ -329,7 +329,7 @@ def test_a_conflict_is_noted_with_its_reason() -> None:
     assert "they differ" in note
 
 
-# health (3)
+# health (swing.md 3)
 
 
 def reality(
@@ -395,7 +395,7 @@ def test_the_tiers_begin_at_forty_five_and_sixty_five(score: int, tier: str) -> 
     assert _tier(score) == tier
 
 
-# density (4)
+# density (swing.md 4)
 
 
 @pytest.mark.parametrize(
@@ -425,7 +425,7 @@ def test_what_to_wait_for_names_the_level() -> None:
     assert "30" in _density(reality(rsi=10.0)).wait_for
 
 
-# permission (5)
+# permission (swing.md 5)
 
 
 def permission(seen: SwingReality) -> tuple[Bias, SwingMode, HoldingPeriod, tuple[str, ...]]:

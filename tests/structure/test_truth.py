@@ -68,7 +68,7 @@ def test_direction_reads_forty_bars_only() -> None:
     assert direction_of(minutes([500.0] * 20 + STEPS_UP)) is Direction.UP
 
 
-# acceptance (3.3)
+# acceptance (northstar.md 3.3)
 
 
 def closes_around(above: int, below: int) -> Bars:
@@ -133,7 +133,7 @@ def test_both_extremes_can_fail_and_the_high_comes_first() -> None:
     assert [level.rejected for level in truth_of(bars).failed_levels] == [True, False]
 
 
-# range (3.4)
+# range (northstar.md 3.4)
 
 
 def moved(last: float, *, width_10: float, width_30: float = 10.0) -> Bars:
@@ -184,7 +184,7 @@ def test_rotation_is_complete_unless_the_last_bar_makes_an_extreme(tail: list[fl
     assert truth_of(minutes([100.0] * 20 + tail)).range.rotation_complete is complete
 
 
-# timeframes (3.2, 3.5; N5, N6)
+# timeframes (northstar.md 3.2, 3.5; N5, N6)
 
 
 def test_forty_days_are_compared() -> None:
@@ -242,7 +242,7 @@ def test_a_still_hour_is_dominated_by_days_that_move() -> None:
     assert truth_of(minutes([1000.0] * 60), days(ranging(1.0, 5))).dominant_timeframe is Timeframe.DAILY
 
 
-# participation (3.6)
+# participation (northstar.md 3.6)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_without_any_volume_nothing_is_wrong_with_the_effort() -> None:
     assert (found.conviction, found.effort_result_match) == (Conviction.LOW, True)
 
 
-# memory (3.7)
+# memory (northstar.md 3.7)
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_two_days_are_no_streak_and_one_is_nothing() -> None:
     assert truth_of(minutes(FLAT), opened=90.0).memory.gap is None
 
 
-# failures (3.8, R2)
+# failures (northstar.md 3.8, R2)
 
 
 def broken(tail: list[float], *, h: list[float] | None = None, low: list[float] | None = None) -> Bars:
@@ -417,7 +417,7 @@ def test_a_reversal_needs_a_new_extreme_and_a_close_beyond_the_bar(
     assert not truth_of(bars).failures.present
 
 
-# evidence (3.11)
+# evidence (northstar.md 3.11)
 
 
 def test_evidence_adds_up_every_part() -> None:

@@ -14,7 +14,8 @@ from blueprints.v1.shapes.common import Json, iso
 
 
 def health(served: Services) -> Json:
-    """4.8. `model_loaded` is about the pattern model, which does not ship: false, so its clients stay quiet."""
+    """The body of `/health` (v1-contract.md 4.8). `model_loaded` is about the pattern model, which does not ship: false, so its
+    clients stay quiet."""
     model_set = served.pipeline.models
     loaded = list(model_set.models)
     return {
@@ -36,7 +37,7 @@ def health(served: Services) -> Json:
 
 
 def models(model_set: ModelSet) -> Json:
-    """4.9."""
+    """The body of `/models` (v1-contract.md 4.9)."""
     return {
         "active_version": model_set.set_id,
         "models": {ticker: _model(model_set.models.get(ticker)) for ticker in SUPPORTED},
@@ -48,7 +49,7 @@ def models(model_set: ModelSet) -> Json:
 
 
 def model_info(served: Services) -> Json:
-    """5.2: about the pattern model, which does not ship."""
+    """The body of `/model_info` (v1-contract.md 5.2), about the pattern model, which does not ship."""
     return {
         "metrics": None,
         "feature_cols": [],
@@ -59,7 +60,8 @@ def model_info(served: Services) -> Json:
 
 
 def no_predictions() -> Json:
-    """5.2: `/batch_predict` without a pattern model. An entry per pattern would be shown as a coin's 50 %."""
+    """The body of `/batch_predict` without a pattern model (v1-contract.md 5.2). An entry per pattern would be shown as a
+    coin's 50 %."""
     return {"predictions": [], "models_available": []}
 
 

@@ -1,5 +1,5 @@
-"""The shapes of `/daily_signals` (v1-contract.md 4.7), `/signal_breakdown` (5.1), `/volatility_meter` (5.3) and
-`/price_ranges` (5.4)."""
+"""The shapes of `/daily_signals`, `/signal_breakdown`, `/volatility_meter` and `/price_ranges` (v1-contract.md 4.7, 5.1, 5.3,
+5.4)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def daily_signals(
     plan: Plan,
     models: ModelSet,
 ) -> Json:
-    """4.7."""
+    """The body of `/daily_signals` (v1-contract.md 4.7)."""
     good = {ticker: view for ticker, view in found.items() if isinstance(view, Overview)}
     trades = [_trade(ticker, view.daily) for ticker, view in good.items()]
     sides = {side: [_listed(t, v.daily) for t, v in good.items() if v.daily.grade.signal == side] for side in EMOJI}
@@ -71,7 +71,7 @@ def daily_signals(
 
 
 def signal_breakdown(found: Mapping[str, Breakdown | PredictError], at: datetime, plan: Plan) -> Json:
-    """5.1."""
+    """The body of `/signal_breakdown` (v1-contract.md 5.1)."""
 
     def shape(value: Breakdown) -> Json:
         return _breakdown(value, texts.mark(plan))
@@ -80,7 +80,7 @@ def signal_breakdown(found: Mapping[str, Breakdown | PredictError], at: datetime
 
 
 def volatility_meter(found: Mapping[str, Volatility | PredictError], at: datetime, plan: Plan) -> Json:
-    """5.3."""
+    """The body of `/volatility_meter` (v1-contract.md 5.3)."""
     market = market_volatility([value.score for value in found.values() if isinstance(value, Volatility)])
     return {
         **_dated(at),
@@ -92,7 +92,8 @@ def volatility_meter(found: Mapping[str, Volatility | PredictError], at: datetim
 
 
 def ranges(found: Mapping[str, Ranges | PredictError], at: datetime, plan: Plan) -> Json:
-    """5.4. Without imported bars no range is known of any ticker, and that is a fault, not a quiet day."""
+    """The body of `/price_ranges` (v1-contract.md 5.4). Without imported bars no range is known of any ticker, and that is a
+    fault, not a quiet day."""
     nothing = PredictError("there are no market data", code=Gate.NO_MARKET_DATA.value)
 
     def entry(ticker: str, value: Ranges | PredictError) -> Json:

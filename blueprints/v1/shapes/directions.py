@@ -54,7 +54,8 @@ THRESHOLDS = {"long": LONG_ABOVE, "short": SHORT_BELOW, "neutral_low": SHORT_BEL
 
 
 def trading_directions(board: Board, pipeline: Pipeline, *, single: bool) -> Json:
-    """4.1. `single`: one ticker was named, its fields are mirrored at top level (decision 6)."""
+    """The body of `/trading_directions` (v1-contract.md 4.1). `single`: one ticker was named, its fields are mirrored at top
+    level (decision 6)."""
     plan, model_set = pipeline.plan, pipeline.models
     entries = {t: _entry(signal, board, plan, model_set.models.get(t)) for t, signal in board.tickers.items()}
     body = {

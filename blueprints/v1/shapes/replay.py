@@ -28,7 +28,7 @@ NO_V6 = ("probability_a", "probability_b")
 
 
 def replay(found: Mapping[str, Structure], moment: ReplayMoment, market_open: bool, plan: Plan) -> Json:
-    """4.3."""
+    """The body of `/replay` (v1-contract.md 4.3)."""
     at = moment.at.astimezone(NY)
     entries = {ticker: _entry(structure, moment, plan) for ticker, structure in found.items()}
     good = {ticker: entry for ticker, entry in entries.items() if "error" not in entry}

@@ -32,7 +32,7 @@ ALIGNED = {"LONG": "bullish", "SHORT": "bearish"}
 
 
 def mtf(found: Structures, at: datetime, market_open: bool, plan: Plan) -> Json:
-    """4.2."""
+    """The body of `/mtf` (v1-contract.md 4.2)."""
     entries = {ticker: _mtf_entry(structure, plan) for ticker, structure in found.items()}
     return {
         **envelope(at),
@@ -47,7 +47,7 @@ def mtf(found: Structures, at: datetime, market_open: bool, plan: Plan) -> Json:
 
 
 def northstar(found: Structures, at: datetime, market_open: bool, plan: Plan) -> Json:
-    """4.5; with exactly one ticker also `ticker` and `analysis`."""
+    """The body of `/northstar` (v1-contract.md 4.5); with exactly one ticker also `ticker` and `analysis`."""
     entries = {ticker: _northstar_entry(structure, plan) for ticker, structure in found.items()}
     allowed = [
         {"ticker": ticker, "bias": p4["bias"], "mode": p4["execution_mode"], "risk": p4["risk_state"]}
@@ -73,7 +73,7 @@ def northstar(found: Structures, at: datetime, market_open: bool, plan: Plan) ->
 
 
 def rpe(found: Structures, at: datetime, market_open: bool, plan: Plan) -> Json:
-    """4.4."""
+    """The body of `/rpe` (v1-contract.md 4.4)."""
     entries = {ticker: _rpe_entry(structure, plan) for ticker, structure in found.items()}
     allowed = [
         {
@@ -100,7 +100,7 @@ def rpe(found: Structures, at: datetime, market_open: bool, plan: Plan) -> Json:
 
 
 def swing(found: Structures, at: datetime, plan: Plan) -> Json:
-    """4.6."""
+    """The body of `/swing` (v1-contract.md 4.6)."""
     return {
         **envelope(at),
         "analysis_type": "SWING",
