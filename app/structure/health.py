@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from app.structure.sentences import FAILURES
 from app.structure.terms import Conviction, HealthTier, RangeState
 from app.structure.truth import Truth
 from app.structure.view import Activity
@@ -66,7 +67,7 @@ def _tier(score: int) -> HealthTier:
 
 def _penalties(truth: Truth, activity: Activity) -> Iterator[tuple[str, int, str]]:
     """Dimension, points and reason of each penalty that applies, in the order of northstar.md 4."""
-    failed = " and ".join(failure.type.value for failure in truth.failures.found)
+    failed = " and ".join(FAILURES[failure.type] for failure in truth.failures.found)
     if not truth.acceptance.accepted:
         yield "structural_integrity", 25, "Closes hold neither side of the 30-bar middle"
     if not truth.continuity.aligned:

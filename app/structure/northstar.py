@@ -258,6 +258,6 @@ def _invalidation(phase1: Phase1) -> tuple[str, str, str]:
     levels = phase1.key_levels
     return (
         f"Closes lose their side of the range between ${levels.recent_low:.2f} and ${levels.recent_high:.2f}",
-        f"The daily bars turn against the session's {phase1.direction}",
+        f"The daily bars turn against the session, which goes {sentences.MOVES[phase1.direction]}",
         f"A breakout is taken back or a bar reverses around ${levels.current_price:.2f}",
     )

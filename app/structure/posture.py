@@ -16,6 +16,7 @@ from app.market.calendar import Session
 from app.structure.health import Dimensions, Health
 from app.structure.levels import HOUR_BARS, Levels, mean
 from app.structure.measured import Core12, MeasuredTruth
+from app.structure.sentences import MOVES
 from app.structure.terms import (
     Bias,
     ChangeType,
@@ -369,7 +370,7 @@ def _stand_down_reasons(measured: MeasuredTruth, health: SignalHealth, density: 
 
 def _bias(measured: MeasuredTruth) -> PostureBias:
     direction, aligned = measured.aggregation.direction, measured.mtf_continuity.aligned
-    reasons = [f"VWAP ${measured.core12.vwap:.2f} leaves the direction {direction}"]
+    reasons = [f"By the VWAP of ${measured.core12.vwap:.2f} the session goes {MOVES[direction]}"]
     if aligned:
         reasons.append("Nothing in the daily bars contradicts the session")
     return PostureBias(BIAS[direction], _strength(direction, aligned), tuple(reasons))

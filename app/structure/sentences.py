@@ -9,6 +9,12 @@ from app.structure.terms import Direction, FailureType
 from app.structure.truth import Acceptance, Continuity, FailedLevel, Failure
 
 MOVES = {Direction.UP: "up", Direction.DOWN: "down", Direction.BALANCED: "sideways"}
+FAILURES = {
+    FailureType.FAILED_HIGH_BREAKOUT: "a failed breakout at the high",
+    FailureType.FAILED_LOW_BREAKOUT: "a failed breakout at the low",
+    FailureType.BEARISH_REVERSAL: "a reversal downwards",
+    FailureType.BULLISH_REVERSAL: "a reversal upwards",
+}
 
 
 def acceptance(held: Acceptance) -> str:

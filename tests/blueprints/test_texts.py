@@ -258,6 +258,34 @@ def test_the_sentence_about_all_tickers_says_which_market_it_is(
     assert text.startswith(f"{source.upper()}: ")
 
 
+LISTS = (
+    "reasons",
+    "blockers",
+    "conditions",
+    "structure_notes",
+    "invalidation_levels",
+    "invalidation_context",
+    "wait_for",
+)
+BOUND = re.compile(
+    r"^[A-Z_]+: (?=the )|(?<=\()DAILY=[A-Z]+, INTRADAY=[A-Z]+(?=\))|(?<=\()(CONTEXT_ONLY|NO_TRADE)(?=\)$)"
+)
+"""Names that northstar.md asks for in a text: a failure's (3.8), both directions' (3.5), the band's (6)."""
+
+
+@pytest.mark.parametrize("moment", [f"2025-03-{day} {time}" for day in (10, 11, 12) for time in ("10:40", "15:10")])
+def test_sentences_of_the_structure_say_in_words_what_a_code_means(serve: Serve, clock: FakeClock, moment: str) -> None:
+    clock.set(moment)
+    client, seen = serve().test_client(), 0
+    for route in STRUCTURES:
+        for key, text in texts(client.get(route).get_json(), also=(*LISTS, "conflict_tf", "conflict_reason")):
+            if key in TEXTS:
+                continue
+            seen += 1
+            assert not re.search(r"[A-Z]{2,}_[A-Z]|UP|DOWN|BALANCED|SIDEWAYS", BOUND.sub("", text)), text
+    assert seen > 20
+
+
 @pytest.mark.parametrize("moment", [*MOMENTS, "2025-03-11 20:30"])
 def test_the_demo_says_demo_wherever_the_readme_says_so(tmp_path: Path, clock: FakeClock, moment: str) -> None:
     clock.set(moment)
