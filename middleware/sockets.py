@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 ROUTE: Final = "/socket.io/"
 GROUP: Final = "other"
+CONNECTION: Final = "gunicorn.socket"
+"""In the environment: the client's connection (`serving.connection.Connection`)."""
+
 SWITCHING: Final = 101
 
 
@@ -35,6 +38,8 @@ class Sockets:
         exchange.route, exchange.group = ROUTE, GROUP
         self._count(exchange, GROUP)
         exchange.stream = Unending()
+        if CONNECTION in environ:
+            environ[CONNECTION].is_streaming = True
         self._opened(exchange)
         try:
             return self._app(environ, start_response)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +17,12 @@ class Bounds:
     body_bytes      a body as it is sent, chunk sizes and extensions included; the body itself is bounded by the routes
     body_chunks     pieces of a chunked body
     chunks_a_turn   pieces that are read before other connections have a turn
-    write_s         a client that takes no byte of its answer for so long is dropped
+    write_s         a client that is behind and takes no byte for so long is dropped
     write_rate      and so is one that takes fewer bytes a second than this, on average, beyond `write_s`
     send_buffer     what the kernel keeps for a client that does not read; Linux doubles it
-    linger_s        after an answer whose request was not read to its end: time for the client to take the answer
-    linger_reads    how often unread bytes are discarded meanwhile, 64 KiB at most each time
+    linger_s        after the last answer of a connection: time for the client to end it
     stream_stop_s   after the stopping event: time for a stream to end by itself; it is interrupted then
-    drop_s          after the stopping event: time after which a client that does not read, or a stream, is dropped
+    drop_s          after the stopping event: time for requests to arrive, and for clients to take what was written
     """
 
     place_s: float = 1.0
@@ -38,6 +37,21 @@ class Bounds:
     write_rate: int = 4096
     send_buffer: int = 128 << 10
     linger_s: float = 2.0
-    linger_reads: int = 40
     stream_stop_s: float = 1.0
     drop_s: float = 2.0
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that a client may have left to take without being behind."""
+        return self.send_buffer // 4
+
+    def stopping(self) -> Bounds:
+        """The bounds of a process that stops."""
+        return replace(
+            self,
+            head_s=min(self.head_s, self.drop_s),
+            idle_s=0.0,
+            body_s=min(self.body_s, self.drop_s),
+            write_s=min(self.write_s, self.drop_s),
+            linger_s=min(self.linger_s, self.stream_stop_s),
+        )

@@ -1,10 +1,10 @@
 """The connections of one process: how many there may be, and which one is closed where there is no more room.
 
-A connection that waits (for the rest of a request, or for the next one) can be closed without breaking an answer. So a new
-connection finds room as long as any other waits: among those of its own address first where that address holds its share,
-else among all, incomplete requests before idle connections and the one that waited longest first. Only where every
-connection is in the middle of an answer, the new one is refused. A connection keeps its place for a moment before another
-may take it (`delay`): a client that opens connections anew as fast as they are closed costs the others next to nothing.
+A connection is in one of five states (`State`). In four of them it waits for its client and can be closed. So a new connection
+finds room as long as any other waits: among those of its own address first where that address holds its share, else among all,
+in the order of `EVICTABLE` and the one that waited longest first. Only where every connection is in the middle of an answer,
+there is no room. A connection keeps its place for a moment before another may take it (`delay`): a client that opens
+connections anew as fast as they are closed costs the others next to nothing.
 """
 
 from __future__ import annotations
@@ -13,17 +13,51 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from enum import Enum, auto
+from typing import Final, Protocol
 
 SPACING_S = 0.004
 """Between two connections that take the places of others, so that many which wait for one do not come in at once."""
 
-REASONS = ("head_timeout", "body_timeout", "body_bounds", "body_unread", "write_timeout", "evicted", "refused")
+REASONS = (
+    "head_timeout",
+    "body_timeout",
+    "body_bounds",
+    "body_unread",
+    "unreadable",
+    "write_timeout",
+    "evicted",
+    "refused",
+)
 """Why the server ends a connection for what its client does, or does not let it in."""
 
 
+class State(Enum):
+    """What a connection does.
+
+    READING    its request is on its way: the head of the first one, a head of which a part came, or a body
+    LINGERING  its last answer is out, and the server waits for the client to end the connection
+    IDLE       its answer is out, and the next request has not begun
+    WRITING    its client does not take the answer as fast as it is written
+    ANSWERING  the server is at work on its answer
+    """
+
+    READING = auto()
+    LINGERING = auto()
+    IDLE = auto()
+    WRITING = auto()
+    ANSWERING = auto()
+
+
+EVICTABLE: Final = (State.READING, State.LINGERING, State.IDLE, State.WRITING)
+"""The states in which a connection can be closed. The first ones lose least: WRITING loses an answer."""
+
+
 class Evictable(Protocol):
-    """A connection (`serving.connection.Connection`)."""
+    """A connection (`serving.connection.Connection`). reason: why the server ends it, one of REASONS."""
+
+    state: State
+    reason: str | None
 
     @property
     def address(self) -> str: ...
@@ -32,17 +66,39 @@ class Evictable(Protocol):
         """End it from outside."""
 
 
-Waiting = OrderedDict[Evictable, float]
-"""Connections that wait, the one that waited longest first, and since when."""
+class Waiting:
+    """Connections that wait for their clients, by state; in each state the one that waited longest is the first."""
+
+    def __init__(self) -> None:
+        self._queues: dict[State, OrderedDict[Evictable, float]] = {state: OrderedDict() for state in EVICTABLE}
+
+    def move(self, connection: Evictable, state: State, now: float) -> None:
+        """The connection changes from the state that it has to `state`."""
+        self.remove(connection)
+        if state in self._queues:
+            self._queues[state][connection] = now
+
+    def remove(self, connection: Evictable) -> None:
+        queue = self._queues.get(connection.state)
+        if queue is not None:
+            queue.pop(connection, None)
+
+    def first(self) -> tuple[Evictable, float] | None:
+        """The connection to be evicted, and since when it waits; None: none waits."""
+        for queue in self._queues.values():
+            if queue:
+                return next(iter(queue.items()))
+        return None
 
 
 class Connections:
-    """All connections of this process.
+    """The connections of this process, or those of a part of them with room of its own (`beside`).
 
     most             of all addresses; `limit` lowers it where the system allows fewer open files
     most_of_address  of one address, None: no bound of its own
     counts_as        whose share a connection from an address counts against; None: nobody's (proxies)
     now              seconds, monotonic
+    evicted_as       the reason that is counted for a connection which makes room
     closed           how many the server ended, by reason
     """
 
@@ -52,22 +108,36 @@ class Connections:
         most_of_address: int | None,
         counts_as: Callable[[str], str | None],
         now: Callable[[], float] = time.monotonic,
+        evicted_as: str = "evicted",
     ) -> None:
         self.most = most
         self._most_of_address = most_of_address
         self._counts_as = counts_as
         self._now = now
+        self._evicted_as = evicted_as
         self._delayed = 0
         self._next_place = 0.0
         self._open: dict[Evictable, str | None] = {}
-        self._incomplete: Waiting = OrderedDict()
-        self._idle: Waiting = OrderedDict()
+        self._waiting = Waiting()
         self._waiting_of: dict[str, Waiting] = {}
         self._held: Counter[str] = Counter()
+        self._beside: list[Connections] = []
         self.closed: Counter[tuple[str, ...]] = Counter()
 
+    def beside(self, most: int, evicted_as: str = "evicted") -> Connections:
+        """Room for other connections of any address, which are counted together with these."""
+        other = Connections(most, None, self._counts_as, self._now, evicted_as)
+        other.closed = self.closed
+        self._beside.append(other)
+        return other
+
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._open) + sum(map(len, self._beside))
+
+    def __iter__(self) -> Iterator[Evictable]:
+        yield from list(self._open)
+        for other in self._beside:
+            yield from other
 
     def limit(self, most: int) -> None:
         """Hold at most so many, if that is fewer."""
@@ -83,15 +153,14 @@ class Connections:
         room, and where none waits whose place could be taken."""
         owner = self._owner_of(connection)
         if owner is not None and self._is_at_share(owner):
-            waiting = self._waiting_of[owner]
+            first = self._waiting_of[owner].first()
         elif len(self._open) >= self.most:
-            waiting = self._incomplete or self._idle
+            first = self._waiting.first()
         else:
             return 0.0
-        since = next(iter(waiting.values()), None)
-        if since is None:
+        if first is None:
             return 0.0
-        self._next_place = max(self._next_place + SPACING_S, since + place_s, self._now())
+        self._next_place = max(self._next_place + SPACING_S, first[1] + place_s, self._now())
         return self._next_place - self._now()
 
     @contextmanager
@@ -107,55 +176,45 @@ class Connections:
             self._delayed -= 1
 
     def enter(self, connection: Evictable) -> bool:
-        """Count a new connection in, which then waits for its first request; False: there is no room for it."""
+        """Take a new connection in, which then waits for its first request; False: there is no room for it."""
         owner = self._owner_of(connection)
-        if owner is not None and self._is_at_share(owner) and not self._evict_of(owner):
-            return self.refuse()
-        if len(self._open) >= self.most and not self._evict_any():
-            return self.refuse()
+        if owner is not None and self._is_at_share(owner) and not self._evict(self._waiting_of[owner]):
+            return False
+        if len(self._open) >= self.most and not self._evict(self._waiting):
+            return False
         self._open[connection] = owner
-        self._incomplete[connection] = self._now()
         if owner is not None:
             self._held[owner] += 1
-            self._waiting_of.setdefault(owner, OrderedDict())[connection] = self._now()
+            self._waiting_of.setdefault(owner, Waiting())
+        self.move(connection, State.READING)
         return True
 
-    def wait(self, connection: Evictable) -> None:
-        """Its answer is out: it waits for the next request."""
-        if connection not in self._open:
-            return
-        self._idle[connection] = self._now()
-        owner = self._open[connection]
-        if owner is not None:
-            self._waiting_of[owner][connection] = self._now()
-
-    def serve(self, connection: Evictable) -> None:
-        """Its request is complete: from now on it cannot be evicted."""
-        self._incomplete.pop(connection, None)
-        self._idle.pop(connection, None)
-        owner = self._open.get(connection)
-        if owner is not None:
-            self._waiting_of[owner].pop(connection, None)
+    def move(self, connection: Evictable, state: State) -> None:
+        """The connection changes its state, and waits in the new one from now on."""
+        if connection in self._open:
+            now, owner = self._now(), self._open[connection]
+            self._waiting.move(connection, state, now)
+            if owner is not None:
+                self._waiting_of[owner].move(connection, state, now)
+        connection.state = state
 
     def leave(self, connection: Evictable) -> None:
         """It is over; again does nothing."""
         if connection not in self._open:
             return
-        self.serve(connection)
         owner = self._open.pop(connection)
+        self._waiting.remove(connection)
         if owner is not None:
+            self._waiting_of[owner].remove(connection)
             self._held[owner] -= 1
             if not self._held[owner]:
                 del self._held[owner], self._waiting_of[owner]
 
-    def waiting(self) -> list[Evictable]:
-        """Those that wait for a request, complete or not."""
-        return [*self._incomplete, *self._idle]
-
-    def refuse(self) -> bool:
-        """Count a connection that found no room."""
-        self.closed["refused",] += 1
-        return False
+    def blame(self, connection: Evictable, reason: str) -> None:
+        """Count why the server ends a connection. Each is counted once, by the first reason."""
+        if connection.reason is None:
+            connection.reason = reason
+            self.closed[reason,] += 1
 
     def _owner_of(self, connection: Evictable) -> str | None:
         return None if self._most_of_address is None else self._counts_as(connection.address)
@@ -164,18 +223,13 @@ class Connections:
         share = self._most_of_address
         return owner is not None and share is not None and self._held[owner] >= share
 
-    def _evict_of(self, owner: str) -> bool:
-        return self._evict(self._waiting_of[owner])
-
-    def _evict_any(self) -> bool:
-        return self._evict(self._incomplete) or self._evict(self._idle)
-
     def _evict(self, waiting: Waiting) -> bool:
-        """Close the one that waited longest; False: none waits."""
-        oldest = next(iter(waiting), None)
-        if oldest is None:
+        """Close the first one; False: none waits."""
+        first = waiting.first()
+        if first is None:
             return False
-        self.leave(oldest)
-        self.closed["evicted",] += 1
-        oldest.evict()
+        connection, _ = first
+        self.leave(connection)
+        self.blame(connection, self._evicted_as)
+        connection.evict()
         return True

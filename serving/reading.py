@@ -3,23 +3,26 @@ other connections. A body that nobody read is never drained: the connection is c
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import gevent
 from gunicorn.http.body import Body, ChunkedReader, LengthReader
-from gunicorn.http.errors import LimitRequestHeaders
+from gunicorn.http.errors import LimitRequestHeaders, ParseException
 from gunicorn.http.message import Request
 from gunicorn.http.parser import Parser
 from gunicorn.http.unreader import SocketUnreader
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from serving.bounds import Bounds
+from serving.connection import Connection
+from serving.connections import State
 
 TURN_S = 0.001
 """A pause in which other connections are served. A pause of 0 would not look for what has arrived on them."""
+
+HIGHEST_VERSION = (1, 1)
+"""Of HTTP, that this server speaks; an answer never names a higher one (RFC 9110, 6.2)."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -37,7 +40,7 @@ class IdleTimeout(Exception):
 
 
 class RequestReader(SocketUnreader):  # type: ignore[misc]
-    """The bytes that a client sends. `closed` counts what was cut off, by reason.
+    """The bytes that a client sends.
 
     Raises HeadTimeout, IdleTimeout, LimitRequestHeaders between requests; within a body RequestEntityTooLarge, and
     ClientDisconnected if the rest does not come, or not in time.
@@ -45,95 +48,86 @@ class RequestReader(SocketUnreader):  # type: ignore[misc]
 
     max_body_chunk = 64 << 10
 
-    def __init__(
-        self,
-        sock: Any,
-        bounds: Bounds,
-        closed: Counter[tuple[str, ...]],
-        now: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__(sock)
-        self._bounds = bounds
-        self._closed = closed
-        self._now = now
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._connection = connection
         self._in_body = False
         self._got = self._reads = 0
-        self._ends: float | None = now() + bounds.head_s
         self._must_say_continue = False
+
+    @property
+    def bounds(self) -> Bounds:
+        return self._connection.bounds
+
+    def blame(self, reason: str) -> None:
+        self._connection.blame(reason)
 
     def expect_head(self) -> None:
         """An answer is out: the next bytes are those of another request."""
         self._in_body, self._got, self._reads = False, self.buf.tell(), 0
-        self._ends = self._now() + self._bounds.head_s if self._got else None
+        if self._got:
+            self._connection.become(State.READING, self.bounds.head_s)
+        else:
+            self._connection.become(State.IDLE, self.bounds.idle_s)
 
     def expect_body(self, *, say_continue: bool) -> None:
         """The headers are complete. say_continue: the client waits for a 100 before it sends (RFC 9110, 10.1.1)."""
         self._in_body, self._got, self._reads = True, 0, 0
-        self._ends = self._now() + self._bounds.body_s
+        self._connection.become(State.READING, self.bounds.body_s)
         self._must_say_continue = say_continue
+
+    def expect_nothing(self) -> None:
+        """The request is complete."""
+        self._connection.become(State.ANSWERING)
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         return self._of_body(size_hint) if self._in_body else self._of_head()
 
     def _of_head(self) -> bytes:
-        if self._ends is None:
-            return self._first_of_head()
         if self._reads:
-            gevent.sleep(TURN_S)
-        data = self._received(self.mxchunk)
+            self._go_on_with_head()
+        data = self._connection.receive(self.mxchunk)
         if data is None:
-            self._closed["head_timeout",] += 1
-            raise HeadTimeout(self._got > 0)
+            raise self._too_late()
         self._reads += 1
         self._got += len(data)
-        if self._got > self._bounds.head_bytes:
+        if self._got > self.bounds.head_bytes:
             raise LimitRequestHeaders("request line and headers together")
         return data
 
-    def _first_of_head(self) -> bytes:
-        self.sock.settimeout(self._bounds.idle_s)
-        try:
-            data: bytes = self.sock.recv(self.mxchunk)
-        except TimeoutError:
-            raise IdleTimeout from None
-        self._ends = self._now() + self._bounds.head_s
-        self._got, self._reads = len(data), 1
-        return data
+    def _go_on_with_head(self) -> None:
+        """A part of a head came, and others have a turn."""
+        if self._connection.state is State.IDLE:
+            self._connection.become(State.READING, self.bounds.head_s)
+        gevent.sleep(TURN_S)
+
+    def _too_late(self) -> Exception:
+        if self._connection.state is State.IDLE:
+            return IdleTimeout()
+        self.blame("head_timeout")
+        return HeadTimeout(self._got > 0)
 
     def _of_body(self, size_hint: int | None) -> bytes:
         if self._must_say_continue:
             self._must_say_continue = False
-            self.sock.sendall(CONTINUE)
+            self._connection.transmit(CONTINUE)
         if self._reads:
             gevent.sleep(TURN_S)
-        data = self._received(min(max(size_hint or 0, self.mxchunk), self.max_body_chunk))
+        data = self._connection.receive(min(max(size_hint or 0, self.mxchunk), self.max_body_chunk))
         if data is None:
-            self._closed["body_timeout",] += 1
+            self.blame("body_timeout")
         if not data:
             raise ClientDisconnected
         self._reads += 1
         self._got += len(data)
-        if self._got > self._bounds.body_bytes:
+        if self._got > self.bounds.body_bytes:
             self.refuse_body()
         return data
 
     def refuse_body(self) -> None:
         """Raises RequestEntityTooLarge."""
-        self._closed["body_bounds",] += 1
+        self.blame("body_bounds")
         raise RequestEntityTooLarge
-
-    def _received(self, size: int) -> bytes | None:
-        """What arrives before the deadline; None: nothing did."""
-        assert self._ends is not None
-        left = self._ends - self._now()
-        if left <= 0:
-            return None
-        self.sock.settimeout(left)
-        try:
-            data: bytes = self.sock.recv(size)
-        except TimeoutError:
-            return None
-        return data
 
 
 class BoundedChunks(ChunkedReader):  # type: ignore[misc]
@@ -146,13 +140,33 @@ class BoundedChunks(ChunkedReader):  # type: ignore[misc]
         self.parser = self._bounded(self.parser, unreader)
 
     def _bounded(self, pieces: Iterator[bytes], unreader: RequestReader) -> Iterator[bytes]:
-        bounds = unreader._bounds
-        for number, piece in enumerate(pieces, start=1):
+        bounds = unreader.bounds
+        for number, piece in enumerate(readable(pieces, unreader), start=1):
             if number > bounds.body_chunks:
                 unreader.refuse_body()
             if number % bounds.chunks_a_turn == 0:
                 gevent.sleep(TURN_S)
             yield piece
+        unreader.expect_nothing()
+
+
+def readable(pieces: Iterator[bytes], unreader: RequestReader) -> Iterator[bytes]:
+    """The pieces of a chunked body; its connection is blamed if they cannot be told apart."""
+    try:
+        yield from pieces
+    except ParseException:
+        unreader.blame("unreadable")
+        raise
+
+
+class BoundedLength(LengthReader):  # type: ignore[misc]
+    """A body of known length."""
+
+    def read(self, size: int) -> bytes:
+        data: bytes = super().read(size)
+        if data and self.length <= 0:
+            self.unreader.expect_nothing()
+        return data
 
 
 class BoundedRequest(Request):  # type: ignore[misc]
@@ -161,18 +175,32 @@ class BoundedRequest(Request):  # type: ignore[misc]
     has_body = False
     body: Any
     unreader: RequestReader
+    version: tuple[int, int]
     _expected_100_continue: bool
 
     def set_body_reader(self) -> None:
         super().set_body_reader()
+        self._closes = self._asks_to_close()
+        self.version = min(self.version, HIGHEST_VERSION)
+        says_continue, self._expected_100_continue = self._expected_100_continue, False  # gunicorn would say it at once
         reader = self.body.reader
         if isinstance(reader, ChunkedReader):
             self.body = Body(BoundedChunks(self, self.unreader))
         elif reader.length == 0:
+            self.unreader.expect_nothing()
             return
+        else:
+            self.body = Body(BoundedLength(self.unreader, reader.length))
         self.has_body = True
-        self.unreader.expect_body(say_continue=self._expected_100_continue)
-        self._expected_100_continue = False
+        self.unreader.expect_body(say_continue=says_continue)
+
+    def _asks_to_close(self) -> bool:
+        """By the options in `Connection`, which is a list (RFC 9110, 7.6.1; RFC 9112, 9.3)."""
+        values = [value for name, value in self.headers if name == "CONNECTION"]
+        options = {option.strip().lower() for value in values for option in value.split(",")} if values else ()
+        if "close" in options or self.method == "CONNECT":
+            return True
+        return self.version < HIGHEST_VERSION and "keep-alive" not in options
 
     def is_read(self) -> bool:
         """Whether nothing of the body is left on the connection."""
@@ -187,7 +215,7 @@ class BoundedRequest(Request):  # type: ignore[misc]
         """What is said in the answer's head holds, even if the rest of the body is read later."""
         if self.has_body and not self.must_close and not self.is_read():
             self.force_close()
-        return bool(super().should_close())
+        return bool(self.must_close) or self._closes
 
 
 class RequestParser(Parser):  # type: ignore[misc]

@@ -12,24 +12,47 @@ import json
 import resource
 import secrets
 import sys
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
 import gevent
+from gevent.event import Event
+from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn.glogging import Logger
-from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, NoMoreData
+from gunicorn.http.errors import (
+    ExpectationFailed,
+    InvalidHTTPVersion,
+    InvalidResponseHeader,
+    InvalidResponseHeaderName,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    NoMoreData,
+    UnsupportedTransferCoding,
+)
 from gunicorn.workers.ggevent import GeventWorker
 
 from serving.bounds import Bounds
 from serving.connection import Connection
-from serving.connections import Connections
+from serving.connections import Connections, State
 from serving.reading import BoundedRequest, HeadTimeout, IdleTimeout, RequestParser, RequestReader
 
 EXTENSION: Final = "predict-server"
 HEADROOM: Final = 64
-"""Connections beyond the bound that are accepted to be refused, or take the place of an evicted one."""
+"""Connections beyond the bound that take the place of an evicted one, or end."""
+
+RESERVE: Final = 32
+"""Connections of the operations port, and as many that found no room: their first request is read, so that probes are answered
+and the others refused."""
+
+PROBES: Final = frozenset({"/livez", "/readyz"})
+
+STOP_PACE_S: Final = 0.05
+"""Between two looks at whether the last connection is over."""
 
 ACCEPTED_A_TURN: Final = 8
 """New connections between two turns of the open ones: a flood of new ones does not hold up requests, and a few clients that
@@ -44,11 +67,21 @@ LAST_SENDS_S: Final = 6
 GONE: Final = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ECONNABORTED, errno.EBADF, None})
 """A client that left, or was dropped."""
 
-GONE_WRONG = "something went wrong on this server"
-UNREADABLE: Final = {
+
+OWN_FAULT: Final = (InvalidResponseHeader, InvalidResponseHeaderName)
+
+
+class NoRoom(Exception):
+    """This server holds as many connections as it can."""
+
+
+UNREADABLE: Final[Mapping[type[BaseException], tuple[int, str]]] = {
     LimitRequestLine: (414, "the request line is too long"),
     LimitRequestHeaders: (431, "the headers are too large"),
     HeadTimeout: (408, "the request did not arrive in time"),
+    ExpectationFailed: (417, "this server knows no other expectation than 100-continue"),
+    UnsupportedTransferCoding: (501, "this server knows no other transfer coding than chunked"),
+    NoRoom: (503, "this server holds as many connections as it can"),
 }
 CODES: Final = {408: "REQUEST_TIMEOUT", 500: "INTERNAL", 503: "PIPELINE_UNAVAILABLE"}
 
@@ -73,67 +106,103 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def init_process(self) -> None:
         self.busy: dict[Connection, tuple[BoundedRequest, gevent.Greenlet]] = {}
+        self.told_to_stop = Event()
         self.cfg.set("graceful_timeout", max(1, self.cfg.graceful_timeout - LAST_SENDS_S))
         super().init_process()
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
         self.connections = self.wsgi.extensions[EXTENSION].connections
-        extra = HEADROOM + OTHER_FILES + self.connections.most_delayed
+        self.reserve = self.connections.beside(RESERVE, evicted_as="refused")
+        self.operations = self.connections.beside(RESERVE)
+        beside = HEADROOM + 2 * RESERVE + self.connections.most_delayed
+        extra = beside + OTHER_FILES
         self.connections.limit(open_files(self.connections.most + extra) - extra)
-        self.worker_connections = self.connections.most + self.connections.most_delayed + HEADROOM
-        StreamServer.max_accept = ACCEPTED_A_TURN
+        self.worker_connections = self.connections.most + beside
 
-    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+    def run(self) -> None:
+        """Serve until told to stop; then end in seconds what is under way."""
+        servers = [self.listen(sock, room) for sock, room in zip(self.sockets, self.rooms(), strict=False)]
+        while self.alive:
+            self.notify()
+            self.told_to_stop.wait(1.0)
+        for server in servers:
+            server.close()
+        stopping = gevent.spawn(self.stop)
+        ends = time.monotonic() + self.cfg.graceful_timeout
+        while any(len(server.pool) for server in servers) and time.monotonic() < ends:
+            self.notify()
+            gevent.sleep(STOP_PACE_S)
+        stopping.kill()
+        for server in servers:
+            if len(server.pool):
+                self.log.warning("Worker graceful timeout (pid:%s)", self.pid)
+                server.stop(timeout=1)
+
+    def rooms(self) -> Iterator[Connections]:
+        """Whose connections each listener's are: the operations port, where there is one, has room of its own."""
+        yield self.connections
+        while True:
+            yield self.operations
+
+    def listen(self, sock: Any, room: Connections) -> StreamServer:
+        sock.setblocking(1)
+        server = StreamServer(sock, handle=partial(self.handle, sock, room=room), spawn=Pool(self.worker_connections))
+        server.max_accept = 1 if self.cfg.workers > 1 else ACCEPTED_A_TURN
+        server.start()
+        return server
+
+    def handle(self, listener: Any, client: Any, addr: Any, room: Connections) -> None:
         """One connection, from its first byte to its last."""
-        closed = self.connections.closed
-        connection = Connection(client, addr[0] if isinstance(addr, tuple) else "", self.bounds, closed)
-        if not self.admit(connection):
-            self.refuse(connection)
-            return
-        reader = RequestReader(client, self.bounds, closed)
-        parser = RequestParser(self.cfg, reader, addr)
-        lingers = False
+        address = addr[0] if isinstance(addr, tuple) else ""
+        connection = Connection(client, address, self.bounds, room)
+        has_room = self.admit(connection, room)
+        parser = RequestParser(self.cfg, RequestReader(connection), addr)
         try:
-            self.serve(listener.getsockname(), connection, parser, addr)
+            if not has_room and not connection.admit_to(self.reserve):
+                raise NoRoom
+            self.serve(listener.getsockname(), connection, parser, addr, only_probes=not has_room)
         except (StopIteration, NoMoreData, IdleTimeout):
-            lingers = self.is_unread(parser)
+            pass
         except OSError as exc:
             if exc.errno not in GONE:
                 self.log.exception("Socket error processing request.")
         except (Exception, gevent.Timeout) as exc:
             self.handle_error(parser.mesg, connection, addr, exc)
-            lingers = True
         finally:
-            self.end(connection, lingers=lingers)
+            connection.end()
 
-    def admit(self, connection: Connection) -> bool:
+    def admit(self, connection: Connection, room: Connections) -> bool:
         """Let a connection in, after a moment if it takes the place of another; False: there is no room for it."""
-        delay_s = self.connections.delay(connection, self.bounds.place_s)
+        delay_s = room.delay(connection, self.bounds.place_s)
         if not delay_s:
-            return self.connections.enter(connection)
-        with self.connections.delayed() as there_is_room:
-            if there_is_room:
-                gevent.sleep(delay_s)
-        return self.connections.enter(connection) if there_is_room else self.connections.refuse()
+            return connection.admit_to(room)
+        with room.delayed() as may_wait:
+            if not may_wait:
+                return False
+            gevent.sleep(delay_s)
+        return self.alive and connection.admit_to(room)
 
-    def serve(self, listener_name: Any, connection: Connection, parser: RequestParser, addr: Any) -> None:
-        """Requests one after the other. Raises StopIteration after the last one."""
+    def serve(
+        self, listener_name: Any, connection: Connection, parser: RequestParser, addr: Any, *, only_probes: bool
+    ) -> None:
+        """Requests one after the other. Raises StopIteration after the last one; NoRoom where the connection is here to be
+        refused, unless it is a probe's."""
         while True:
             req = next(parser)
-            self.connections.serve(connection)
+            if only_probes:
+                if req.path not in PROBES:
+                    raise NoRoom
+                req.force_close()
             self.handle_request(listener_name, req, connection, addr)
-            if not req.is_read():
+            if not req.is_read() or not self.alive:
                 raise StopIteration
             parser.unreader.expect_head()
-            if not self.alive:
-                raise StopIteration
-            self.connections.wait(connection)
 
     def handle_request(self, listener_name: Any, req: BoundedRequest, sock: Connection, addr: Any) -> None:
         """One request. Afterwards the other connections have a turn: a busy one would starve them."""
         self.busy[sock] = req, gevent.getcurrent()
-        sock.begin(streaming=has_upgrade(req))
+        sock.begin()
         if not self.alive:
             req.force_close()
         try:
@@ -142,39 +211,20 @@ class Worker(GeventWorker):  # type: ignore[misc]
             with suppress(OSError):  # the client left
                 sock.flush()
             del self.busy[sock]
+            if not req.is_read() and not sock.has_left:
+                sock.blame("body_unread")
         gevent.sleep(0)
 
-    def is_unread(self, parser: RequestParser) -> bool:
-        """Whether the last answer left a part of its request unread, which closes the connection."""
-        if parser.mesg is None or parser.mesg.is_read():
-            return False
-        self.connections.closed["body_unread",] += 1
-        return True
-
-    def end(self, connection: Connection, *, lingers: bool) -> None:
-        try:
-            if lingers:
-                connection.linger()
-        finally:
-            self.connections.leave(connection)
-            connection.close()
-
-    def refuse(self, connection: Connection) -> None:
-        """There is no room: 503, whatever is asked."""
-        with suppress(OSError):
-            connection.sock.settimeout(1.0)
-            connection.sock.send(refusal(503, "this server holds as many connections as it can"))
-        connection.close()
-
-    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        known = type(exc) in UNREADABLE or type(exc).__module__ == "gunicorn.http.errors"
+    def handle_error(self, req: Any, client: Connection, addr: Any, exc: BaseException) -> None:
         if isinstance(exc, HeadTimeout) and not exc.has_begun:
             return
-        status, reason = UNREADABLE.get(type(exc), (400, "this is not an HTTP request")) if known else (500, GONE_WRONG)
-        if known:
+        status, reason = answer_to(exc)
+        if status == 500:
+            if not getattr(exc, "is_told", False):
+                self.log.error("a connection broke", exc_info=exc)
+        else:
             self.log.info("unreadable request: %s", type(exc).__name__)
-        elif not getattr(exc, "is_told", False):
-            self.log.error("a connection broke", exc_info=exc)
+            client.blame("refused" if status == 503 else "unreadable")
         with suppress(OSError):
             client.begin()
             client.sendall(refusal(status, reason))
@@ -182,39 +232,46 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
         super().handle_exit(sig, frame)
-        if self.booted:
-            gevent.spawn(self.stop)
+        gevent.spawn(self.told_to_stop.set)
 
     def stop(self) -> None:
-        """Ends all connections in seconds: idle ones now, answers when they are out, streams in `drop_s` at most."""
+        """Ends all connections in seconds: idle ones now, requests that do not arrive, streams and clients that do not read in
+        `drop_s`, answers when they are out."""
         self.wsgi.extensions[EXTENSION].stop()
-        for connection in self.connections.waiting():
+        self.bounds = self.bounds.stopping()
+        for connection in self.connections:
             if isinstance(connection, Connection):
-                connection.stop_reading()
+                connection.hurry(self.bounds)
         for req, _ in self.busy.values():
             req.force_close()
         gevent.sleep(self.bounds.stream_stop_s)
         self.interrupt_streams()
         gevent.sleep(self.bounds.drop_s - self.bounds.stream_stop_s)
-        for connection in self.busy:
-            if connection.is_streaming or connection.is_writing:
+        for connection in list(self.busy):
+            if connection.is_streaming or connection.state is State.WRITING:
                 connection.drop()
 
     def interrupt_streams(self) -> None:
         """Streams that wait for something else than the stopping event are interrupted where they wait; what waits for its
         client cannot be: bytes are half out."""
-        for connection, (req, greenlet) in list(self.busy.items()):
-            if not connection.is_streaming or connection.is_writing:
+        for connection, (_, greenlet) in list(self.busy.items()):
+            if not connection.is_streaming or connection.state is State.WRITING:
                 continue
-            if has_upgrade(req):
+            if connection.is_switched:
                 connection.stop_reading()
             else:
                 greenlet.kill(block=False)
 
 
-def has_upgrade(req: BoundedRequest) -> bool:
-    """Whether the client may go on in another protocol (a WebSocket)."""
-    return any(name == "UPGRADE" for name, _ in req.headers)
+def answer_to(exc: BaseException) -> tuple[int, str]:
+    """Status and reason for what never became a request; 500 for a fault of this server."""
+    if isinstance(exc, InvalidHTTPVersion) and isinstance(exc.version, tuple):
+        return 505, "this server speaks HTTP/1.1"
+    if type(exc) in UNREADABLE:
+        return UNREADABLE[type(exc)]
+    if type(exc).__module__ == "gunicorn.http.errors" and not isinstance(exc, OWN_FAULT):
+        return 400, "this is not an HTTP request"
+    return 500, "something went wrong on this server"
 
 
 def open_files(wanted: int) -> int:

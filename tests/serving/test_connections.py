@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from serving.connections import SPACING_S, Connections
+from serving.connections import SPACING_S, Connections, State
 
 
 @dataclass(eq=False)
 class FakeConnection:
     address: str = "192.0.2.1"
+    state: State = State.READING
+    reason: str | None = None
     evicted: list[bool] = field(default_factory=list)
 
     def evict(self) -> None:
@@ -59,35 +61,36 @@ def test_proxies_have_no_bound_of_their_own() -> None:
 def test_incomplete_requests_make_room_before_idle_connections() -> None:
     held = connections(most=3)
     idle, *incomplete = entered(held, 3)
-    held.serve(idle)
-    held.wait(idle)
+    held.move(idle, State.ANSWERING)
+    held.move(idle, State.IDLE)
     entered(held, 2)
     assert [connection.evicted for connection in (idle, *incomplete)] == [[], [True], [True]]
-    held.serve(next(iter(held._incomplete)))
-    held.serve(next(iter(held._incomplete)))
+    for connection in held:
+        if connection is not idle:
+            held.move(connection, State.ANSWERING)
     entered(held, 1)
     assert idle.evicted == [True]
 
 
-def test_what_is_being_answered_is_never_closed_and_the_new_one_is_refused() -> None:
+def test_what_is_being_answered_is_never_closed_and_there_is_no_room_for_a_new_one() -> None:
     for held in (connections(most=2), connections(most_of_address=2)):
         busy = entered(held, 2)
         for connection in busy:
-            held.serve(connection)
+            held.move(connection, State.ANSWERING)
         assert not held.enter(FakeConnection())
         assert not any(connection.evicted for connection in busy)
-        assert held.closed == {("refused",): 1}
+        assert not held.closed, "the worker reads what is asked, and counts whom it refuses"
 
 
 def test_a_connection_that_left_leaves_nothing_behind() -> None:
     held = connections(most_of_address=2)
     for connection in entered(held, 2):
-        held.serve(connection)
-        held.wait(connection)
+        held.move(connection, State.ANSWERING)
+        held.move(connection, State.IDLE)
         held.leave(connection)
         held.leave(connection)
     assert len(held) == 0
-    assert held.waiting() == []
+    assert held._waiting.first() is None
     assert not held._held
     assert not held._waiting_of
 
@@ -96,11 +99,11 @@ def test_an_evicted_connection_that_ends_later_counts_once() -> None:
     held = connections(most=1)
     (first,) = entered(held, 1)
     entered(held, 1)
-    held.serve(first)
-    held.wait(first)
+    held.move(first, State.ANSWERING)
+    held.move(first, State.IDLE)
     held.leave(first)
     assert len(held) == 1
-    assert first not in held.waiting()
+    assert first not in list(held)
 
 
 def test_fewer_open_files_mean_fewer_connections_and_never_more() -> None:
@@ -130,8 +133,8 @@ def test_a_full_server_keeps_each_place_for_a_moment_whoever_asks() -> None:
     times = [0.0]
     held = connections(most=2, now=lambda: times[0])
     idle, _ = entered(held, 2)
-    held.serve(idle)
-    held.wait(idle)
+    held.move(idle, State.ANSWERING)
+    held.move(idle, State.IDLE)
     times[0] = 0.5
     assert held.delay(FakeConnection("192.0.2.9"), place_s=1.0) == 0.5
 
@@ -147,6 +150,6 @@ def test_as_many_as_a_quarter_of_the_connections_may_wait_for_a_place() -> None:
 def test_where_every_connection_is_being_answered_nobody_waits_for_a_place() -> None:
     held = connections(most_of_address=1)
     (busy,) = entered(held, 1)
-    held.serve(busy)
+    held.move(busy, State.ANSWERING)
     assert held.delay(FakeConnection(), place_s=1.0) == 0.0
     assert not held.enter(FakeConnection())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +15,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from serving.bounds import Bounds
 from serving.connection import Connection
+from serving.connections import Connections, State
 from serving.reading import HeadTimeout, IdleTimeout, RequestParser, RequestReader
 
 QUICK = Bounds(head_s=0.3, idle_s=0.3, body_s=0.3, write_s=0.3, linger_s=0.3, body_chunks=200, body_bytes=100_000)
@@ -30,10 +30,12 @@ class Line:
 
     def __init__(self, bounds: Bounds) -> None:
         self.client, self.server = socket.socketpair()
-        self.closed: Counter[tuple[str, ...]] = Counter()
-        self.reader = RequestReader(self.server, bounds, self.closed)
+        self.connections = Connections(10, None, lambda address: None)
+        self.connection = Connection(self.server, "127.0.0.1", bounds, self.connections)
+        self.connections.enter(self.connection)
+        self.closed = self.connections.closed
+        self.reader = RequestReader(self.connection)
         self.parser = RequestParser(Config(), self.reader, ("127.0.0.1", 1))
-        self.connection = Connection(self.server, "127.0.0.1", bounds, self.closed)
 
 
 Connect = Callable[[Bounds], Line]
@@ -290,8 +292,7 @@ def test_after_an_early_answer_the_client_can_read_it_and_is_not_listened_to_for
     line.connection.sendall(HEAD)
     line.connection.sendall(b"{}")
     began = time.monotonic()
-    line.connection.linger()
-    line.connection.close()
+    line.connection.end()
     assert time.monotonic() - began < SOON_S
     assert line.client.recv(1000) == HEAD + b"{}"
     sender.kill()
@@ -299,7 +300,94 @@ def test_after_an_early_answer_the_client_can_read_it_and_is_not_listened_to_for
 
 def test_a_client_that_leaves_ends_the_lingering_at_once(connect: Connect) -> None:
     line = connect(Bounds(linger_s=60))
+    line.connection.begin()
+    line.connection.sendall(STREAM_HEAD)
+    assert line.client.recv(1000) == STREAM_HEAD
     line.client.close()
     began = time.monotonic()
-    line.connection.linger()
+    line.connection.end()
     assert time.monotonic() - began < SOON_S
+
+
+def test_asking_for_more_does_not_renew_the_budget_of_a_client_that_sips(connect: Connect) -> None:
+    """Each answer is taken in less than `write_s`, and all of them slower than `write_rate`."""
+    line = connect(Bounds(write_s=0.5, write_rate=1 << 20, send_buffer=16 << 10))
+
+    def sip() -> None:
+        while line.client.recv(10_000):
+            gevent.sleep(0.05)
+
+    def answer_for_long() -> None:
+        ends = time.monotonic() + 2 * SOON_S
+        while time.monotonic() < ends:
+            line.connection.begin()
+            line.connection.sendall(HEAD)
+            line.connection.sendall(b"x" * 3000)
+
+    sipping = gevent.spawn(sip)
+    assert took(answer_for_long, ConnectionAbortedError) < SOON_S
+    assert line.closed == {("write_timeout",): 1}
+    sipping.kill()
+
+
+def test_a_client_that_catches_up_has_its_budget_anew(connect: Connect) -> None:
+    line = connect(Bounds(write_s=0.3, write_rate=1 << 30))
+    size = 1_000_000
+
+    def read_answer() -> None:
+        left = len(STREAM_HEAD) + size
+        while left:
+            left -= len(line.client.recv(left))
+
+    for _ in range(4):
+        reading = gevent.spawn(read_answer)
+        line.connection.begin()
+        line.connection.sendall(STREAM_HEAD)
+        line.connection.sendall(b"x" * size)
+        reading.get(timeout=SOON_S)
+        gevent.sleep(0.2)
+    assert not line.closed
+
+
+def test_a_client_that_does_not_take_its_answer_can_be_evicted(connect: Connect) -> None:
+    line = connect(Bounds())
+    line.connections.limit(1)
+    line.connection.become(State.ANSWERING)
+    line.connection.begin()
+    line.connection.sendall(STREAM_HEAD)
+    writing = gevent.spawn(line.connection.sendall, b"x" * 10_000_000)
+    gevent.sleep(0.1)
+    other = connect(Bounds())
+    assert line.connections.enter(other.connection)
+    with pytest.raises(BrokenPipeError):
+        writing.get(timeout=SOON_S)
+    assert line.closed == {("evicted",): 1}
+
+
+def test_a_body_that_is_read_late_but_is_here_already_is_not_too_late(connect: Connect) -> None:
+    """The server itself was slow."""
+    line = connect(Bounds(body_s=0.1))
+    line.client.sendall(POST + b"Content-Length: 4\r\n\r\n{}")
+    request = next(line.parser)
+    gevent.sleep(0.2)
+    line.client.sendall(b"  ")
+    assert request.body.read() == b"{}  "
+    assert not line.closed
+
+
+@pytest.mark.parametrize(
+    ("version", "headers", "closes"),
+    [
+        ("1.1", [], False),
+        ("1.1", ["Connection: TE, close"], True),
+        ("1.1", ["Connection: Close ,TE"], True),
+        ("1.1", ["Connection: keep-alive", "Connection: close"], True),
+        ("1.1", ["Connection: closed"], False),
+        ("1.0", [], True),
+        ("1.0", ["Connection: x, Keep-Alive"], False),
+        ("1.0", ["Connection: keep-alive, close"], True),
+    ],
+)
+def test_connection_is_a_list_of_options(line: Line, version: str, headers: list[str], closes: bool) -> None:
+    line.client.sendall("\r\n".join([f"GET / HTTP/{version}", "Host: localhost", *headers, "", ""]).encode())
+    assert next(line.parser).should_close() is closes
