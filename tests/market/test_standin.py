@@ -609,7 +609,7 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path: Path, session: req
         answer = session.get(address + DAILY, timeout=60)
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=60)
-    assert f"MARKET=polygon POLYGON_API_KEY=anything POLYGON_BASE_URL={address} python -m app serve" in how
+    assert f"make serve MARKET=polygon POLYGON_API_KEY=anything POLYGON_BASE_URL={address}" in how
     assert refused.status_code == 429
     assert answer.json()["status"] == "DELAYED"
     assert len(answer.json()["results"]) == 7

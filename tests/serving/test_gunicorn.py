@@ -130,8 +130,10 @@ def test_recorded_without_imports_starts_and_says_what_to_do(start: Start) -> No
 
 
 def test_a_data_dir_that_cannot_be_used_is_said_and_the_server_still_answers(start: Start, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("not a folder")
-    server = start(MARKET="recorded", DATA_DIR=tmp_path / "file")
+    """In a folder whose files cannot be opened (ruling S9); a DATA_DIR that is no folder at all stops the start."""
+    (tmp_path / "recorded.sqlite3").mkdir()
+    (tmp_path / "recorded-none").write_text("not a folder")
+    server = start(MARKET="recorded", DATA_DIR=tmp_path)
     assert server.get("/health").json()["degraded"] == ["no_recorded_bars", "store"]
     assert server.get("/trading-directions").status_code == 200
     assert server.get("/readyz").status_code == 503
