@@ -379,10 +379,10 @@ MUST: Mapping[str, str] = {
     "datetime_from_date_parsing": "must be a moment like 2025-11-05T13:30",
     "ip_v4_network": "must be addresses or networks like 192.0.2.7 or 192.0.2.0/24",
     "ip_v6_network": "must be addresses or networks like 192.0.2.7 or 192.0.2.0/24",
-    "greater_than_equal": "must be at least {ge:g}",
-    "greater_than": "must be above {gt:g}",
-    "less_than_equal": "must be at most {le:g}",
-    "less_than": "must be below {lt:g}",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be above {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be below {lt}",
     "literal_error": "must be {expected}",
     "string_too_short": "must have {min_length} characters or more",
     "string_too_long": "must have {max_length} characters at most",
@@ -396,7 +396,10 @@ def _sentence(error: ErrorDetails) -> str:
     if not error["loc"]:
         return reason
     if error["type"] != "value_error":
-        reason = MUST.get(error["type"], "is not valid").format(**error.get("ctx", {})).replace("'", "")
+        bounds = {
+            name: int(x) if isinstance(x, float) and x.is_integer() else x for name, x in error.get("ctx", {}).items()
+        }
+        reason = MUST.get(error["type"], "is not valid").format(**bounds).replace("'", "")
     name = str(error["loc"][0])
     given = (
         ""

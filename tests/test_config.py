@@ -45,6 +45,7 @@ def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, valu
     [
         ("PORT", "many", "PORT: must be a whole number (it is 'many')"),
         ("PORT", "80000", "PORT: must be at most 65535 (it is '80000')"),
+        ("RATE_LIMIT_OTHER", "9" * 12, f"RATE_LIMIT_OTHER: must be at most 1000000000 (it is '{'9' * 12}')"),
         ("MAX_CONNECTIONS", "3", "MAX_CONNECTIONS: must be at least 16 (it is '3')"),
         ("CLOCK", "noon", "CLOCK: must be a moment like 2025-11-05T13:30 (it is 'noon')"),
         ("CLOCK", "2025-11-05T25:00", "CLOCK: must be a moment like 2025-11-05T13:30 (it is '2025-11-05T25:00')"),
