@@ -24,7 +24,7 @@ from middleware.identity import Addresses, Key, Keys, Network
 from middleware.keeping import Answers, Keeping
 from middleware.limiting import Crowd, Limits, bound_crowds, limit_requests
 from middleware.sockets import ROUTE as SOCKETS
-from middleware.sockets import Sockets
+from middleware.sockets import Sockets, without_upgrade
 from middleware.spans import Calls, Reply
 from middleware.streaming import Stopping
 from middleware.tracing import instrument, outgoing
@@ -109,7 +109,9 @@ LAYERS: tuple[Layer, ...] = (
         probes=door.probes,
     ),
     lambda app, door: Keeping(app, door.answers, door.limits, door.market_now, door.revision),
-    lambda app, door: Sockets(app, door.limits.count, door.watch.latencies.opened) if door.has_sockets else app,
+    lambda app, door: (
+        Sockets(app, door.limits.count, door.watch.latencies.opened) if door.has_sockets else without_upgrade(app)
+    ),
 )
 IN_FLASK: tuple[Callable[[Flask, Door], None], ...] = (
     lambda app, door: instrument(app, door.watch.exporting.provider) if door.watch.exporting else None,

@@ -21,6 +21,16 @@ CONNECTION: Final = "gunicorn.socket"
 SWITCHING: Final = 101
 
 
+def without_upgrade(app: WSGIApplication) -> WSGIApplication:
+    """Ignores a wish for another protocol, as a server may (RFC 9110, 7.8); werkzeug refuses it."""
+
+    def served(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ.pop("HTTP_UPGRADE", None)
+        return app(environ, start_response)
+
+    return served
+
+
 class Sockets:
     """The layer. `count(exchange, group)` raises when there were too many requests; `opened(exchange)` hears of the others."""
 
@@ -28,12 +38,13 @@ class Sockets:
         self, app: WSGIApplication, count: Callable[[Exchange, str], None], opened: Callable[[Exchange], None]
     ) -> None:
         self._app = app
+        self._others = without_upgrade(app)
         self._count = count
         self._opened = opened
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"] != ROUTE:
-            return self._app(environ, start_response)
+            return self._others(environ, start_response)
         exchange: Exchange = environ[KEY]
         exchange.route, exchange.group = ROUTE, GROUP
         self._count(exchange, GROUP)

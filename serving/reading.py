@@ -3,12 +3,13 @@ other connections. A body that nobody read is never drained: the connection is c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
 from gunicorn.http.body import Body, ChunkedReader, LengthReader
-from gunicorn.http.errors import LimitRequestHeaders, ParseException
+from gunicorn.http.errors import InvalidRequestLine, LimitRequestHeaders, ParseException
 from gunicorn.http.message import Request
 from gunicorn.http.parser import Parser
 from gunicorn.http.unreader import SocketUnreader
@@ -21,10 +22,36 @@ from serving.connections import State
 TURN_S = 0.001
 """A pause in which other connections are served. A pause of 0 would not look for what has arrived on them."""
 
+PIECE_S = 0.001
+"""Between two pieces of work on requests that arrive in parts: together they cost a bounded share of the processor, however
+many there are."""
+
 HIGHEST_VERSION = (1, 1)
 """Of HTTP, that this server speaks; an answer never names a higher one (RFC 9110, 6.2)."""
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+"""RFC 9110 and RFC 5789."""
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Turns:
+    """Work in small pieces, one piece at a time: each waits for its turn."""
+
+    def __init__(
+        self, now: Callable[[], float] = time.monotonic, sleep: Callable[[float], object] = gevent.sleep
+    ) -> None:
+        self._now = now
+        self._sleep = sleep
+        self._next = 0.0
+
+    def wait(self) -> None:
+        now = self._now()
+        self._next = max(self._next + PIECE_S, now + TURN_S)
+        self._sleep(self._next - now)
+
+
+HEADS, BODIES = Turns(), Turns()
 
 
 class HeadTimeout(Exception):
@@ -33,6 +60,10 @@ class HeadTimeout(Exception):
     def __init__(self, has_begun: bool) -> None:
         super().__init__("the headers did not arrive in time")
         self.has_begun = has_begun
+
+
+class UnknownMethod(Exception):
+    """A method that no route of any server like this one knows (501; RFC 9110, 9.1)."""
 
 
 class IdleTimeout(Exception):
@@ -99,7 +130,7 @@ class RequestReader(SocketUnreader):  # type: ignore[misc]
         """A part of a head came, and others have a turn."""
         if self._connection.state is State.IDLE:
             self._connection.become(State.READING, self.bounds.head_s)
-        gevent.sleep(TURN_S)
+        HEADS.wait()
 
     def _too_late(self) -> Exception:
         if self._connection.state is State.IDLE:
@@ -112,7 +143,7 @@ class RequestReader(SocketUnreader):  # type: ignore[misc]
             self._must_say_continue = False
             self._connection.transmit(CONTINUE)
         if self._reads:
-            gevent.sleep(TURN_S)
+            BODIES.wait()
         data = self._connection.receive(min(max(size_hint or 0, self.mxchunk), self.max_body_chunk))
         if data is None:
             self.blame("body_timeout")
@@ -139,13 +170,19 @@ class BoundedChunks(ChunkedReader):  # type: ignore[misc]
         super().__init__(req, unreader)
         self.parser = self._bounded(self.parser, unreader)
 
+    def parse_chunk_size(self, unreader: RequestReader, data: bytes | None = None) -> tuple[int, bytes | None]:
+        size, rest = super().parse_chunk_size(unreader, data)
+        if size > unreader.bounds.body_bytes:
+            unreader.refuse_body()
+        return size, rest
+
     def _bounded(self, pieces: Iterator[bytes], unreader: RequestReader) -> Iterator[bytes]:
         bounds = unreader.bounds
         for number, piece in enumerate(readable(pieces, unreader), start=1):
             if number > bounds.body_chunks:
                 unreader.refuse_body()
             if number % bounds.chunks_a_turn == 0:
-                gevent.sleep(TURN_S)
+                BODIES.wait()
             yield piece
         unreader.expect_nothing()
 
@@ -169,14 +206,30 @@ class BoundedLength(LengthReader):  # type: ignore[misc]
         return data
 
 
+def is_web_address(uri: str) -> bool:
+    """Whether a request's target in absolute form is one of HTTP's, with a host (RFC 9110, 4.2)."""
+    scheme, _, rest = uri.partition("://")
+    return scheme.lower() in ("http", "https") and rest[:1] not in ("", "/", "?", "#")
+
+
 class BoundedRequest(Request):  # type: ignore[misc]
     """A request; its connection stays open only if the body was read to its end."""
 
     has_body = False
     body: Any
+    uri: str
+    method: str
     unreader: RequestReader
     version: tuple[int, int]
     _expected_100_continue: bool
+
+    def parse(self, unreader: RequestReader) -> bytes:
+        unused: bytes = super().parse(unreader)
+        if not (self.uri.startswith("/") or self.uri == "*" or self.method == "CONNECT" or is_web_address(self.uri)):
+            raise InvalidRequestLine(self.uri)
+        if self.method not in METHODS:
+            raise UnknownMethod
+        return unused
 
     def set_body_reader(self) -> None:
         super().set_body_reader()

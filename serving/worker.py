@@ -13,7 +13,7 @@ import resource
 import secrets
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -39,7 +39,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from serving.bounds import Bounds
 from serving.connection import Connection
 from serving.connections import Connections, State
-from serving.reading import BoundedRequest, HeadTimeout, IdleTimeout, RequestParser, RequestReader
+from serving.reading import BoundedRequest, HeadTimeout, IdleTimeout, RequestParser, RequestReader, UnknownMethod
 
 EXTENSION: Final = "predict-server"
 HEADROOM: Final = 64
@@ -81,6 +81,7 @@ UNREADABLE: Final[Mapping[type[BaseException], tuple[int, str]]] = {
     HeadTimeout: (408, "the request did not arrive in time"),
     ExpectationFailed: (417, "this server knows no other expectation than 100-continue"),
     UnsupportedTransferCoding: (501, "this server knows no other transfer coding than chunked"),
+    UnknownMethod: (501, "this server knows no such method"),
     NoRoom: (503, "this server holds as many connections as it can"),
 }
 CODES: Final = {408: "REQUEST_TIMEOUT", 500: "INTERNAL", 503: "PIPELINE_UNAVAILABLE"}
@@ -247,8 +248,13 @@ class Worker(GeventWorker):  # type: ignore[misc]
         gevent.sleep(self.bounds.stream_stop_s)
         self.interrupt_streams()
         gevent.sleep(self.bounds.drop_s - self.bounds.stream_stop_s)
+        self.drop_busy(lambda connection: connection.is_streaming or connection.state is State.WRITING)
+        gevent.sleep(self.bounds.linger_s)
+        self.drop_busy(lambda connection: connection.state is State.READING)
+
+    def drop_busy(self, which: Callable[[Connection], bool]) -> None:
         for connection in list(self.busy):
-            if connection.is_streaming or connection.state is State.WRITING:
+            if which(connection):
                 connection.drop()
 
     def interrupt_streams(self) -> None:

@@ -16,7 +16,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from serving.bounds import Bounds
 from serving.connection import Connection
 from serving.connections import Connections, State
-from serving.reading import HeadTimeout, IdleTimeout, RequestParser, RequestReader
+from serving.reading import PIECE_S, TURN_S, HeadTimeout, IdleTimeout, RequestParser, RequestReader, Turns
 
 QUICK = Bounds(head_s=0.3, idle_s=0.3, body_s=0.3, write_s=0.3, linger_s=0.3, body_chunks=200, body_bytes=100_000)
 POST = b"POST /nothing HTTP/1.1\r\nHost: localhost\r\n"
@@ -391,3 +391,20 @@ def test_a_body_that_is_read_late_but_is_here_already_is_not_too_late(connect: C
 def test_connection_is_a_list_of_options(line: Line, version: str, headers: list[str], closes: bool) -> None:
     line.client.sendall("\r\n".join([f"GET / HTTP/{version}", "Host: localhost", *headers, "", ""]).encode())
     assert next(line.parser).should_close() is closes
+
+
+def test_work_on_requests_that_arrive_in_parts_is_done_one_piece_at_a_time() -> None:
+    """However many they are, others have their share of the processor."""
+    pauses: list[float] = []
+    turns = Turns(lambda: 10.0, pauses.append)
+    for _ in range(300):
+        turns.wait()
+    assert pauses[0] == pytest.approx(TURN_S)
+    assert pauses[-1] == pytest.approx(TURN_S + 299 * PIECE_S)
+
+
+def test_a_chunk_larger_than_any_body_is_refused_at_once(line: Line) -> None:
+    line.client.sendall(CHUNKED + b"7FFFFFFFFFFFFFFF\r\n{}")
+    with pytest.raises(RequestEntityTooLarge):
+        next(line.parser).body.read()
+    assert line.closed == {("body_bounds",): 1}
