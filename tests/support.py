@@ -23,6 +23,7 @@ from app.market.polygon import Reply
 from app.market.wire import Wire
 from app.model.artefact import load_model, save_models
 from app.model.v6 import SLOTS
+from app.signals.policy import SUPPORTED
 
 CALENDAR = Calendar()
 
@@ -93,7 +94,11 @@ class FakeTimer:
 
 @lru_cache(maxsize=1)
 def demo_feed() -> DemoFeed:
-    return DemoFeed(CALENDAR)
+    """The demo market with the days of the supported tickers made, which takes longer on a busy machine than a fetch may."""
+    feed = DemoFeed(CALENDAR)
+    for ticker in SUPPORTED:
+        feed.bars(ticker, Span.DAY, 0, 1)
+    return feed
 
 
 @dataclass
@@ -110,6 +115,7 @@ class ScriptedMarket:
     delay: timedelta = timedelta(0)
     calls: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    feed: DemoFeed = field(default_factory=demo_feed)
 
     def __call__(self, path: str, params: Mapping[str, str]) -> Reply:
         with self.lock:
@@ -117,7 +123,7 @@ class ScriptedMarket:
         bent = self.fault(path)
         if bent is not None:
             return bent
-        reply = Wire(demo_feed(), CALENDAR, lambda: self.clock() - self.delay)(path, params)
+        reply = Wire(self.feed, CALENDAR, lambda: self.clock() - self.delay)(path, params)
         return reply if reply.status != 200 else reply._replace(body=self.edit(path, reply.body))
 
 

@@ -23,7 +23,7 @@ from app.market.source import MissingOpen
 from app.market.standin import StandIn
 from app.market.wire import Wire
 from app.sqlite import Database
-from tests.provider.world import KEY, TICKERS
+from tests.provider.world import KEY
 from tests.support import CALENDAR, FakeClock, FakeTimer, demo_feed, new_york, settings, some_bars
 
 DAY = new_york("2025-03-11 00:00").date()
@@ -130,8 +130,6 @@ def servers(
 ) -> Iterator[Servers]:
     """`provided(clock)`: what the provider answers; by default the demo market."""
     clock, time = FakeClock(new_york(at)), FakeTimer()
-    for ticker in TICKERS:
-        demo_feed().bars(ticker, Span.DAY, 0, 1)
     wire = Wire(demo_feed(), CALENDAR, clock) if provided is None else provided(clock)
     with StandIn(wire, key=KEY, clock=clock, now=lambda: time.at) as provider:
         found = Servers(folder, provider, clock, time, patch)

@@ -15,7 +15,6 @@ import pytest
 
 from app.clock import wall_clock
 from app.factory import Core, build, create_app
-from app.market.bars import Span
 from app.market.demo import HISTORY_FROM, LAP
 from app.market.polygon import HttpTransport
 from app.market.standin import OnOurDays, StandIn
@@ -86,8 +85,6 @@ def world(
     """A server of `folder` that starts at New York moment `at`. `delay`: how late the provider's bars are; `fault`: of the
     provider from the start, with its `options`; `values`: settings, and `plan` of the provider."""
     clock, timer = FakeClock(new_york(at)), FakeTimer(hasty=hasty)
-    for ticker in TICKERS:
-        demo_feed().bars(ticker, Span.DAY, 0, 1)  # made once, slowly
     wire, plan = Wire(demo_feed(), CALENDAR, clock, delay), values.pop("plan", "advanced")
     with StandIn(wire, key=KEY, plan=plan, clock=clock, now=lambda: timer.at) as provider:
         patch.setattr("app.factory.HttpTransport", partial(HttpTransport, read_s=0.6, total_s=0.9))

@@ -16,7 +16,6 @@ import pytest
 import requests
 
 from app.clock import running_clock
-from app.market.bars import Span
 from app.market.lease import LEASE_S
 from app.market.standin import StandIn
 from app.market.wire import Wire
@@ -31,8 +30,6 @@ PATIENCE_S = 60.0
 def pair(tmp_path: Path) -> Iterator[tuple[list[Server], StandIn]]:
     began = time.time()
     clock = running_clock(new_york("2025-03-11 11:30:40"), 1.0, datetime.fromtimestamp(began, UTC))
-    for ticker in ("SPY", "QQQ", "IWM"):
-        demo_feed().bars(ticker, Span.DAY, 0, 1)
     with StandIn(Wire(demo_feed(), CALENDAR, clock), clock=clock) as provider, ExitStack() as stack:
         values = {"POLYGON_BASE_URL": provider.address, "DATA_DIR": tmp_path, "BEGAN": began}
         servers = [stack.enter_context(started(COMMAND, tmp_path / f"log{n}", **values)) for n in (0, 1)]

@@ -15,7 +15,6 @@ import pytest
 import requests
 
 from app.clock import running_clock
-from app.market.bars import Span
 from app.market.standin import StandIn
 from app.market.wire import Wire
 from tests.serving.test_gunicorn import Server, started
@@ -30,8 +29,6 @@ COMMAND = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "tests.se
 def followed(tmp_path: Path) -> Iterator[tuple[Server, StandIn]]:
     began = time.time()
     clock = running_clock(new_york("2025-03-11 11:30:40"), 1.0, datetime.fromtimestamp(began, UTC))
-    for ticker in ("SPY", "QQQ", "IWM"):
-        demo_feed().bars(ticker, Span.DAY, 0, 1)
     with StandIn(Wire(demo_feed(), CALENDAR, clock), clock=clock) as provider, ExitStack() as stack:
         values = {"POLYGON_BASE_URL": provider.address, "DATA_DIR": tmp_path, "BEGAN": began}
         server = stack.enter_context(started(COMMAND, tmp_path / "log", **values))
