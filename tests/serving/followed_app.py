@@ -19,6 +19,6 @@ app = create_app(
         polygon_base_url=os.environ["POLYGON_BASE_URL"],
         data_dir=os.environ["DATA_DIR"],
     ),
-    clock=running_clock(new_york("2025-03-11 11:30:40"), 1.0, began),
+    clock=running_clock(new_york("2025-03-11 11:30:40"), float(os.environ.get("SPEED", "1")), began),
 )
 app.extensions["predict-server"].start()

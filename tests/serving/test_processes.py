@@ -1,21 +1,27 @@
-"""Two servers as they are deployed, on one DATA_DIR: the one that follows is killed, and halted past its lease."""
+"""Servers as they are deployed, on one DATA_DIR: together they ask the provider as often as one does, and the one that follows
+is killed, and halted past its lease."""
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import signal
+import sqlite3
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from datetime import UTC, datetime
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from app.clock import running_clock
+from app.clock import Clock, running_clock
 from app.market.lease import LEASE_S
 from app.market.standin import StandIn
 from app.market.wire import Wire
@@ -24,18 +30,61 @@ from tests.support import CALENDAR, demo_feed, new_york
 
 COMMAND = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "tests.serving.followed_app:app"]
 PATIENCE_S = 60.0
+SERIES = "SELECT name, fetched, length(bars) FROM series"
+
+
+@dataclass(frozen=True)
+class Market:
+    """A provider whose clock, like that of its servers, runs `speed` times as fast as the wall's."""
+
+    provider: StandIn
+    clock: Clock
+    speed: float
+    start: Callable[[], Server]
+
+    def wait_for(self, second: int) -> datetime:
+        """Sleeps until the clock next shows this second of a minute."""
+        now = self.clock()
+        turn = now.replace(second=second, microsecond=0)
+        turn += timedelta(minutes=turn <= now)
+        time.sleep((turn - now).total_seconds() / self.speed)
+        return turn
+
+    def calls(self, since: datetime) -> Counter[tuple[str, str]]:
+        """The calls from a moment on, by what was asked for and the market's minute."""
+        found = [call for call in self.provider.calls if call.moment is not None and call.moment >= since]
+        return Counter((re.sub(r"/\d{13}/", "/.../", call.path), f"{call.moment:%H:%M}") for call in found)
+
+
+@contextmanager
+def market(folder: Path, speed: float) -> Iterator[Market]:
+    began = time.time()
+    clock = running_clock(new_york("2025-03-11 11:30:40"), speed, datetime.fromtimestamp(began, UTC))
+    with StandIn(Wire(demo_feed(), CALENDAR, clock), clock=clock) as provider, ExitStack() as stack:
+        values = {"POLYGON_BASE_URL": provider.address, "DATA_DIR": folder, "BEGAN": began, "SPEED": speed}
+        numbers = itertools.count()
+
+        def start() -> Server:
+            return stack.enter_context(started(COMMAND, folder.parent / f"{folder.name}-{next(numbers)}.log", **values))
+
+        yield Market(provider, clock, speed, start)
+
+
+def running(found: Market, count: int) -> list[Server]:
+    """So many servers, the leader first, that all know the running day."""
+    servers = [found.start() for _ in range(count)]
+    for server in servers:
+        within(lambda server=server: is_up(server))  # type: ignore[misc]
+    servers = leader_first(servers)
+    within(lambda: all(is_whole(server) for server in servers))
+    return servers
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[list[Server], StandIn]]:
-    began = time.time()
-    clock = running_clock(new_york("2025-03-11 11:30:40"), 1.0, datetime.fromtimestamp(began, UTC))
-    with StandIn(Wire(demo_feed(), CALENDAR, clock), clock=clock) as provider, ExitStack() as stack:
-        values = {"POLYGON_BASE_URL": provider.address, "DATA_DIR": tmp_path, "BEGAN": began}
-        servers = [stack.enter_context(started(COMMAND, tmp_path / f"log{n}", **values)) for n in (0, 1)]
-        for server in servers:
-            within(lambda server=server: is_up(server))  # type: ignore[misc]
-        yield servers, provider
+    demo_feed()
+    with market(tmp_path / "data", 1.0) as found:
+        yield running(found, 2), found.provider
 
 
 def is_up(server: Server) -> bool:
@@ -59,7 +108,8 @@ def within(condition: Callable[[], bool]) -> float:
 
 
 def leader_first(servers: list[Server]) -> list[Server]:
-    within(lambda: sorted(follower(server)["role"] for server in servers) == ["leader", "reader"])
+    roles = ["leader"] + ["reader"] * (len(servers) - 1)
+    within(lambda: sorted(follower(server)["role"] for server in servers) == roles)
     return sorted(servers, key=lambda server: str(follower(server)["role"]))
 
 
@@ -76,8 +126,7 @@ def worker_of(server: Server) -> int:
 
 def test_the_lease_moves_when_its_holder_is_killed_and_when_it_is_halted(pair: tuple[list[Server], StandIn]) -> None:
     servers, provider = pair
-    leader, reader = leader_first(servers)
-    within(lambda: is_whole(leader) and is_whole(reader))
+    leader, reader = servers
     assert sum("/minute/" in call.path for call in provider.calls) <= 6, "three tickers, whose day is asked for once"
     assert follower(leader)["holder"] == follower(reader)["holder"]
     halted = worker_of(leader)
@@ -92,3 +141,75 @@ def test_the_lease_moves_when_its_holder_is_killed_and_when_it_is_halted(pair: t
     reader.process.kill()
     waited = within(lambda: is_whole(leader) and follower(leader)["role"] == "leader")
     assert waited < 3 * LEASE_S
+
+
+def kill(server: Server) -> None:
+    os.kill(worker_of(server), signal.SIGKILL)
+    server.process.kill()
+
+
+def watched_until(servers: list[Server], found: Market, until: datetime) -> None:
+    """Clients ask all servers, which at no time lack a minute."""
+    while found.clock() < until:
+        for server in servers:
+            told = server.get("/trading_directions").json()["data_status"]
+            assert not told["stale"]
+            assert told["age_s"] < 90
+        time.sleep(0.2)
+
+
+@pytest.mark.soak
+def test_three_processes_cost_the_calls_of_one_and_a_killed_leader_is_replaced_without_a_gap(tmp_path: Path) -> None:
+    minutes, calls = timedelta(minutes=5), {}
+    demo_feed()
+    for count in (1, 3):
+        with market(tmp_path / str(count), 4.0) as found:
+            servers = running(found, count)
+            began = found.wait_for(30)
+            watched_until(servers, found, began + timedelta(minutes=2))
+            if count > 1:
+                kill(servers[0])
+            watched_until(servers[-2:], found, began + minutes)
+            calls[count] = found.calls(began)
+    for count, counted in calls.items():
+        assert len(counted) == 3 * 5, (count, counted)
+        assert set(counted.values()) == {1}, (count, counted)
+    assert {path for path, _ in calls[1]} == {path for path, _ in calls[3]}
+
+
+def shared_series(folder: Path) -> dict[str, tuple[int, int]]:
+    """What the processes share: when each series was asked for, and how many bytes its bars have."""
+    (file,) = folder.glob("*/running_day.sqlite3")
+    with closing(sqlite3.connect(file)) as db:
+        return {name: (fetched, size) for name, fetched, size in db.execute(SERIES)}
+
+
+def fenced(server: Server) -> float:
+    return float(re.search(r'predict_events_total{event="bars_fenced"} (\S+)', server.get("/metrics").text)[1])  # type: ignore[index]
+
+
+def test_a_leader_that_is_halted_within_a_fetch_and_wakes_writes_no_old_bars(tmp_path: Path) -> None:
+    demo_feed()
+    with market(tmp_path / "data", 4.0) as found:
+        leader, *readers = running(found, 3)
+        found.provider.misbehave("slow", only="/minute/", seconds=60.0)
+        before = len(found.provider.calls)
+        within(lambda: sum("/minute/" in call.path for call in found.provider.calls[before:]) == 3)
+        halted = worker_of(leader)
+        os.kill(halted, signal.SIGSTOP)
+        found.provider.behave()
+        old = shared_series(tmp_path / "data")
+        within(lambda: all(seen > old[name] for name, seen in minutes_of(tmp_path / "data").items()))
+        new = minutes_of(tmp_path / "data")
+        os.kill(halted, signal.SIGCONT)
+        within(lambda: fenced(leader) == 3.0)
+        within(lambda: follower(leader)["role"] == "reader")
+        assert all(seen >= new[name] for name, seen in minutes_of(tmp_path / "data").items())
+        assert sum(fenced(server) for server in readers) == 0
+        within(lambda: all(is_whole(server) for server in (leader, *readers)))
+        prices = [server.get("/trading_directions").json()["data_status"]["as_of"] for server in (leader, *readers)]
+        assert len(set(prices)) <= 2, "a minute may have turned between them"
+
+
+def minutes_of(folder: Path) -> dict[str, tuple[int, int]]:
+    return {name: seen for name, seen in shared_series(folder).items() if "1min" in name}
