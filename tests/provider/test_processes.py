@@ -282,6 +282,31 @@ def test_a_reader_has_the_newest_bars_however_the_clocks_differ(
         assert roles == ["leader", "reader"]
 
 
+@pytest.mark.parametrize("ahead_s", [90, -90])
+def test_a_reader_that_has_made_no_call_yet_reads_no_minute_that_runs_and_says_when_it_is_stale(
+    ahead_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it calls the provider it does not know how far its clock is off."""
+    with servers(tmp_path, monkeypatch, "2025-03-11 10:57:30", 1, WithRunningMinute) as found:
+        found.step(0)
+        found.get(0, "/trading_directions")
+        found.run(20)
+        reader = found.start(ahead_s=ahead_s)
+        found.step(0)
+        for _ in range(30):
+            found.step(10)
+            boards = [found.get(number, "/trading_directions") for number in (0, reader)]
+            own = found.clock.at + timedelta(seconds=ahead_s)
+            newest = min(found.clock.at, own).replace(second=0).isoformat()
+            shown = boards[1]["data_status"]
+            assert shown["as_of"] <= newest
+            assert shown["age_s"] <= 140 or shown["stale"]
+            hours = [{entry["locked_at"] for entry in board["tickers"].values()} for board in boards]
+            assert hours[0] != hours[1] or signals(boards[0]) == signals(boards[1])
+        assert found.role(reader) == "reader"
+        assert hours == [{"2025-03-11T11:00:00-04:00"}] * 2
+
+
 def test_a_reader_of_a_leader_whose_clock_is_slow_says_that_its_bars_are_stale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
