@@ -134,8 +134,9 @@ def build(
     polygon = Polygon(market.transport, calendar, settings.polygon_base_url)
     ahead = timedelta if market.skew is None else market.skew.ahead
     running_day = _running_day(market, folder, timer, notice, stages, ahead)
-    shared = (timer, stages, running_day, ahead)
-    source = Source(polygon, cache, store, calendar, market.clock, market.plan, notice, *shared)
+    source = Source(
+        polygon, cache, store, calendar, market.clock, market.plan, notice, timer, stages, running_day, ahead
+    )
     pipeline = Pipeline(source, models, store, calendar, market.clock, notice, stages)
     notice.hear("calendar_changed", lambda **fields: source.follow_calendar())
     announcements: Announcements | None = None
@@ -166,8 +167,8 @@ def build(
         adopt_plan()
         market.budget.reserve_by(lambda: len(SUPPORTED) if _is_live(source, calendar, market.clock) else 0)
     probed = polygon if market.budget is not None else None
-    rest = (announcements, stages, running_day, adopt_plan)
-    follower = Follower(source, pipeline, calendar, market.clock, timer, notice, probed, entitle, *rest)
+    shared = (announcements, stages, running_day, adopt_plan)
+    follower = Follower(source, pipeline, calendar, market.clock, timer, notice, probed, entitle, *shared)
     return Core(
         settings, timer, notice, market, calendar, store, source, pipeline, follower, announcements, running_day
     )
