@@ -351,13 +351,14 @@ class Pipeline:
         at = decision_moment(session, hour)
         official = self._source.open_of(ticker, at).price
         daily = self._source.daily(ticker, session.day)
-        if not self._source.is_complete(ticker, at):  # before the bars are read: they may only grow in between
-            raise _NotYet(self._what_is_missing(ticker, at))
+        if not self._source.has_arrived(ticker, at):  # before the bars are read: they may only grow in between
+            raise _NotYet(f"the bars up to {at:%H:%M} are not all here yet")
         intraday = self._source.intraday(ticker, at).bars
         self._refuse_missing_days(daily, session.day)
         before = self._calendar.days_before(session.day, MIN_DAYS)
         with self._stages("compute-v6", ticker=ticker, hour=hour, source=self.plan.source) as stage:
             found = _features(session, hour, intraday, daily, official, before)
+            self._refuse_hole(ticker, at)
             model = self._model(ticker)
             stage.set(model=model.model_id)
             prediction = model.predict(hour, found)
@@ -379,12 +380,11 @@ class Pipeline:
         with self._stages("policy", ticker=ticker, hour=hour):
             return decide(basis, prediction)
 
-    def _what_is_missing(self, ticker: str, until: datetime) -> str:
-        """Why the bars up to a decision hour are not complete."""
+    def _refuse_hole(self, ticker: str, until: datetime) -> None:
+        """Raises _NotYet while bars before a decision hour are missing in a row: a provider brings them later, or never."""
         hole = self._source.hole(ticker, until)
         if hole is not None:
-            return f"the bars from {hole[0]:%H:%M} to {hole[1]:%H:%M} are missing"
-        return f"the bars up to {until:%H:%M} are not all here yet"
+            raise _NotYet(f"the bars from {hole[0]:%H:%M} to {hole[1]:%H:%M} are missing")
 
     def _refuse_missing_days(self, daily: Bars, day: date) -> None:
         """Raises Unavailable naming the daily bars that are missing among the last ones, and until when there is no signal."""

@@ -298,6 +298,10 @@ class Source:
         span = self.plan.signal_span
         return self._is_whole(self._known(ticker, span, ny_day(until)), span, until)
 
+    def has_arrived(self, ticker: str, until: datetime) -> bool:
+        """The same, whatever is missing before the last one."""
+        return self._has_arrived(self._known(ticker, self.plan.signal_span, ny_day(until)), until)
+
     def hole(self, ticker: str, until: datetime) -> Hole | None:
         """From when to when memory lacks bars of the session that signals read, before `until`; None if quiet minutes can
         explain what is missing."""
