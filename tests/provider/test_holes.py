@@ -70,6 +70,7 @@ def test_minutes_that_come_late_are_waited_for(tmp_path: Path, monkeypatch: pyte
         found.run(3, every_s=30, ask=found.directions)
         late = signals(found.directions())
     with world(tmp_path / "in time", monkeypatch, "2025-03-11 11:02:07") as found:
+        found.run(2, ask=found.directions)
         board = found.directions()
         assert late == signals(board), board["tickers"]
 
