@@ -106,6 +106,15 @@ def sending(port: int, over: Event, head: bytes, piece: bytes) -> None:
 
 def never_reading(port: int, over: Event) -> None:
     """22: 20 clients that ask and never read; each that the server drops comes again."""
+    asking_on(port, over, taken=0)
+
+
+def sipping(port: int, over: Event) -> None:
+    """22: the same, and each reads ten bytes a hundred times a second."""
+    asking_on(port, over, taken=10)
+
+
+def asking_on(port: int, over: Event, taken: int) -> None:
     held: list[socket.socket] = []
     asked = (b"GET " + PATH + b" HTTP/1.1\r\n" + HOST + b"\r\n") * 50
     while not over.is_set():
@@ -114,6 +123,8 @@ def never_reading(port: int, over: Event) -> None:
             if sock not in held:
                 held.append(sock)
             try:
+                if taken:
+                    sock.recv(taken)
                 sock.send(asked)
             except BlockingIOError:
                 pass
@@ -125,12 +136,21 @@ def never_reading(port: int, over: Event) -> None:
 
 def half_sent(port: int, over: Event) -> None:
     """23: 1,001 requests of which the half is sent; each that the server closes is begun again."""
+    beginning(port, over, b"GET /livez HTTP/1.1\r\nHost: lo")
+
+
+def slow_bodies(port: int, over: Event) -> None:
+    """23: the same with whole heads, whose bodies do not come."""
+    beginning(port, over, b"POST /batch_predict HTTP/1.1\r\n" + HOST + b"Content-Length: 20\r\n\r\n{")
+
+
+def beginning(port: int, over: Event, begin: bytes) -> None:
     held: list[socket.socket] = []
     while not over.is_set():
         while len(held) < 1001 and not over.is_set():
             with suppress(OSError):
                 sock = connect(port)
-                sock.sendall(b"GET /livez HTTP/1.1\r\nHost: lo")
+                sock.sendall(begin)
                 sock.setblocking(False)
                 held.append(sock)
         held = [sock for sock in held if is_open(sock)]
@@ -151,7 +171,15 @@ def is_open(sock: socket.socket) -> bool:
 
 ATTACKERS: Mapping[str, Callable[[int, Event], None]] = {
     attacker.__name__: attacker
-    for attacker in (chunks_to_nowhere, plain_body_to_nowhere, chunks_to_a_route, never_reading, half_sent)
+    for attacker in (
+        chunks_to_nowhere,
+        plain_body_to_nowhere,
+        chunks_to_a_route,
+        never_reading,
+        sipping,
+        half_sent,
+        slow_bodies,
+    )
 }
 
 

@@ -192,7 +192,7 @@ class Connection:
         """Bytes that the client has not taken (SIOCOUTQ of Linux); 0 where the system does not say."""
         try:
             return int(struct.unpack("i", fcntl.ioctl(self.sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0])
-        except OSError:
+        except (OSError, ValueError):  # closed, too
             return 0
 
     def evict(self) -> None:

@@ -160,7 +160,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         has_room = self.admit(connection, room)
         parser = RequestParser(self.cfg, RequestReader(connection), addr)
         try:
-            if not has_room and not connection.admit_to(self.reserve):
+            if not has_room and not (self.alive and connection.admit_to(self.reserve)):
                 raise NoRoom
             self.serve(listener.getsockname(), connection, parser, addr, only_probes=not has_room)
         except (StopIteration, NoMoreData, IdleTimeout):
