@@ -207,7 +207,7 @@ def _market(
 def _demo(calendar: Calendar, models: ModelSet, clock: Clock | None) -> Market:
     """Signals of another model set are other data: the demo is no record, and its days come again."""
     clock = clock or (lambda: demo_moment(calendar, time.time()))
-    wire = Wire(DemoFeed(calendar), calendar, clock)
+    wire = Wire(DemoFeed(calendar, give_way=partial(time.sleep, 0)), calendar, clock)
     return Market(wire, clock, Plan("demo", Span.MINUTE), f"demo-{SEED}-{models.set_id}", speed=SPEED)
 
 

@@ -6,7 +6,7 @@ rests on it says DEMO. Pure: the clock is a function of wall time that is handed
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -61,10 +61,12 @@ class Plot:
 
 
 class DemoFeed:
-    """Bars of the synthetic market, any day from HISTORY_FROM on; the Feed of the demo wire."""
+    """Bars of the synthetic market, any day from HISTORY_FROM on; the Feed of the demo wire. `give_way` is called after each
+    of the hundreds of days that a daily series is made of: a server lets others work meanwhile."""
 
-    def __init__(self, calendar: Calendar, seed: int = SEED) -> None:
+    def __init__(self, calendar: Calendar, seed: int = SEED, give_way: Callable[[], object] = lambda: None) -> None:
         self._calendar = calendar
+        self._give_way = give_way
         self._seed = seed
         self._plots: dict[str, dict[date, Plot]] = {}
         self._day = lru_cache(maxsize=64)(self._make_day)
@@ -132,6 +134,7 @@ class DemoFeed:
             o, c = round(plot.open, 2), round(plot.close, 2)
             high, low = max(o, c, float(minutes.h.max())), min(o, c, float(minutes.l.min()))
             rows.append((midnight_ms(day), to_ms(session.close), o, high, low, c, float(minutes.v.sum())))
+            self._give_way()
         return Bars(*(np.array(column) for column in zip(*rows, strict=True)))
 
 

@@ -106,3 +106,11 @@ def test_from_any_moment_the_first_signal_is_less_than_a_minute_away() -> None:
         waiting = 0 if has_signal(demo_moment(CALENDAR, float(second))) else waiting + 1
         waits.append(waiting)
     assert max(waits) < 58
+
+
+def test_a_daily_series_gives_way_after_each_day_that_it_is_made_of() -> None:
+    """Making it takes seconds, in which a server has others to answer."""
+    turns: list[None] = []
+    feed = DemoFeed(CALENDAR, give_way=lambda: turns.append(None))
+    days = feed.bars("SPY", Span.DAY, 0, to_ms(new_york("2026-01-01 00:00")))
+    assert len(turns) >= len(days) > 200
