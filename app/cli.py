@@ -18,6 +18,7 @@ from app import config, keys
 from app.clock import Clock, running_clock, wall_clock
 from app.core import Core
 from app.errors import BadRequest, BrokenData, PredictError
+from app.events import Events
 from app.factory import POLICY, build, create_app
 from app.market.backfill import backfill as backfilled
 from app.market.bars import Span
@@ -31,7 +32,6 @@ from app.model import building, report
 from app.model.artefact import load_models, save_models
 from app.model.evaluation import Cell, as_record, from_record
 from app.model.v6 import V6Model
-from app.news import News
 from app.pipeline import FEAR_TICKER
 from app.signals.policy import SUPPORTED
 from blueprints.errors import sentence
@@ -105,7 +105,7 @@ def replay(day: str, moment: str, ticker: str) -> None:
     """Print what was, or would have been, shown at DAY (2025-11-05), MOMENT (14:35): the answer of /replay."""
     query = {"date": day, "time": moment, "ticker": ticker}
     settings = config.load(allowed_hosts=(), redis_url=None, web_concurrency=1, log_level="WARNING")
-    answer = create_app(settings, news=_telling_waits()).test_client().get("/replay", query_string=query)
+    answer = create_app(settings, events=_telling_waits()).test_client().get("/replay", query_string=query)
     body = answer.get_json()
     if answer.status_code != 200:
         raise BadRequest(body["error"].rstrip("."))
@@ -117,7 +117,7 @@ def replay(day: str, moment: str, ticker: str) -> None:
 @click.option("--ticker", type=click.Choice([*SUPPORTED, "all"]), default="all", help="one symbol; all otherwise")
 def backfill(days: int, ticker: str) -> None:
     """Bring past days in from the provider, within the plan's budget; run it again to go on after a break."""
-    core = build(config.load(), news=_telling_waits())
+    core = build(config.load(), events=_telling_waits())
     core.follower.probe_now()
     tickers = SUPPORTED if ticker == "all" else (ticker,)
     past = core.calendar.days_before(ny_day(core.market.clock()), days)
@@ -130,15 +130,15 @@ def backfill(days: int, ticker: str) -> None:
         click.echo(f"The plan's history begins on {first}: the days before cannot be had.")
 
 
-def _telling_waits() -> News:
+def _telling_waits() -> Events:
     """Events of which a wait for the provider's call budget is printed when it begins."""
 
     def tell(seconds: int, **_: object) -> None:
         click.echo(f"Waiting for the data plan's call budget: the next call may go in {seconds} s", err=True)
 
-    news = News()
-    news.hear("call_waits", tell)
-    return news
+    events = Events()
+    events.subscribe("call_waits", tell)
+    return events
 
 
 def _minutes_left(core: Core, calls: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from app.clock import Clock, Timer
 from app.config import Settings
+from app.events import Events
 from app.follower import Follower
 from app.market.announcements import Announcements, upcoming
 from app.market.budget import Budget
@@ -17,7 +18,6 @@ from app.market.plan import ClockSkew, Plan
 from app.market.polygon import Transport
 from app.market.running_day import RunningDay
 from app.market.source import Source
-from app.news import News
 from app.pipeline import Pipeline
 from app.signals.policy import SUPPORTED
 from app.signals.store import SqliteStore
@@ -60,7 +60,7 @@ class Core:
 
     settings: Settings
     timer: Timer
-    news: News
+    events: Events
     market: Market
     calendar: Calendar
     store: SqliteStore

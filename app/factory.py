@@ -25,6 +25,7 @@ from app.clock import Clock, Timer, running_clock, wall_clock
 from app.config import VERSION, Settings, load
 from app.core import Core, Market, operations, troubles
 from app.errors import SettingsError, Unavailable
+from app.events import Events
 from app.figures import Figure, figures, single
 from app.follower import Follower
 from app.market.announcements import Announcements
@@ -43,7 +44,6 @@ from app.market.source import MissingOpen, Source
 from app.market.wire import NoFeed, Wire
 from app.model.artefact import ModelSet, PolicyStamp, load_models
 from app.model.drift import Drift, reference_of
-from app.news import News
 from app.pipeline import Pipeline
 from app.signals.policy import LONG_ABOVE, SHORT_BELOW, SPEC_VERSION, SUPPORTED
 from app.signals.store import SqliteStore
@@ -85,18 +85,18 @@ def create_app(
     transport: Transport | None = None,
     timer: Timer | None = None,
     versions: Versions = VERSIONS,
-    news: News | None = None,
+    events: Events | None = None,
     attach_sockets: Callable[[Flask], object] | None = None,
 ) -> Flask:
     """The whole server. `clock`, `timer` and `transport` replace the market's own, its guards included: tests hand them in.
-    `news`: hears of every event. `attach_sockets` puts Socket.IO on the app (`SocketIO.init_app`) below all layers; without
-    it `/socket.io/` is not there.
+    `events`: the bus that every event goes over. `attach_sockets` puts Socket.IO on the app (`SocketIO.init_app`) below all
+    layers; without it `/socket.io/` is not there.
 
     Raises SettingsError with a sentence that names the wrong variable.
     """
-    settings, timer, news = settings or load(), timer or Timer(), news or News()
-    watch = _watch(settings, timer, news, settings.traces_to)
-    core = build(settings, clock=clock, transport=transport, timer=timer, news=news, watch=watch)
+    settings, timer, events = settings or load(), timer or Timer(), events or Events()
+    watch = _watch(settings, timer, events, settings.traces_to)
+    core = build(settings, clock=clock, transport=transport, timer=timer, events=events, watch=watch)
     access = AccessLog(_access_writer(core.settings), as_json=logs.is_json(core.settings.log_format))
     stopping = threading.Event()
     door = _door(core, versions, access, watch, stopping, has_sockets=attach_sockets is not None)
@@ -118,30 +118,28 @@ def build(
     clock: Clock | None = None,
     transport: Transport | None = None,
     timer: Timer | None = None,
-    news: News | None = None,
+    events: Events | None = None,
     watch: Watch | None = None,
 ) -> Core:
     """Market, model, signals and follower, joined; nothing runs yet. Traces go where `watch` sends them, by default nowhere."""
-    timer, notice = timer or Timer(), news or News()
+    timer, emit = timer or Timer(), events or Events()
     named = {} if settings.market == "demo" else dict(settings.market_closures)
     calendar = Calendar(named)
-    watch = watch or _watch(settings, timer, notice, None)
+    watch = watch or _watch(settings, timer, emit, None)
     models = load_models(settings.models_dir, SUPPORTED, POLICY)
-    market = _with(_market(settings, calendar, models, clock, timer, notice, watch), clock, transport, watch)
+    market = _with(_market(settings, calendar, models, clock, timer, emit, watch), clock, transport, watch)
     folder, stages = settings.data_dir / market.namespace, watch.spans
-    store = SqliteStore(folder / "record.sqlite3", notice, stages)
-    cache = BarCache(folder / "bars.sqlite3", notice, stages)
+    store = SqliteStore(folder / "record.sqlite3", emit, stages)
+    cache = BarCache(folder / "bars.sqlite3", emit, stages)
     polygon = Polygon(market.transport, calendar, settings.polygon_base_url)
     ahead = timedelta if market.skew is None else market.skew.ahead
-    running_day = _running_day(market, folder, timer, notice, stages, ahead)
-    source = Source(
-        polygon, cache, store, calendar, market.clock, market.plan, notice, timer, stages, running_day, ahead
-    )
-    pipeline = Pipeline(source, models, store, calendar, market.clock, notice, stages)
-    notice.hear("calendar_changed", lambda **fields: source.follow_calendar())
+    running_day = _running_day(market, folder, timer, emit, stages, ahead)
+    source = Source(polygon, cache, store, calendar, market.clock, market.plan, emit, timer, stages, running_day, ahead)
+    pipeline = Pipeline(source, models, store, calendar, market.clock, emit, stages)
+    emit.subscribe("calendar_changed", lambda **fields: source.follow_calendar())
     announcements: Announcements | None = None
     if settings.market == "polygon":
-        announcements = Announcements(folder / "calendar.sqlite3", calendar, named, timer, notice, stages)
+        announcements = Announcements(folder / "calendar.sqlite3", calendar, named, timer, emit, stages)
 
     def adopt(found: Entitlement) -> None:
         source.entitle(found)
@@ -168,19 +166,17 @@ def build(
         market.budget.reserve_by(lambda: len(SUPPORTED) if _is_live(source, calendar, market.clock) else 0)
     probed = polygon if market.budget is not None else None
     shared = (announcements, stages, running_day, adopt_plan)
-    follower = Follower(source, pipeline, calendar, market.clock, timer, notice, probed, entitle, *shared)
-    return Core(
-        settings, timer, notice, market, calendar, store, source, pipeline, follower, announcements, running_day
-    )
+    follower = Follower(source, pipeline, calendar, market.clock, timer, emit, probed, entitle, *shared)
+    return Core(settings, timer, emit, market, calendar, store, source, pipeline, follower, announcements, running_day)
 
 
 def _running_day(
-    market: Market, folder: Path, timer: Timer, notice: News, stages: Stages, ahead: Callable[[], timedelta]
+    market: Market, folder: Path, timer: Timer, emit: Events, stages: Stages, ahead: Callable[[], timedelta]
 ) -> RunningDay | None:
     """What the processes on one DATA_DIR share, where a call costs."""
     if market.budget is None:
         return None
-    return SqliteRunningDay(folder / "running_day.sqlite3", timer, notice, stages, (MissingOpen,), ahead)
+    return SqliteRunningDay(folder / "running_day.sqlite3", timer, emit, stages, (MissingOpen,), ahead)
 
 
 def _is_live(source: Source, calendar: Calendar, clock: Clock) -> bool:
@@ -194,14 +190,14 @@ def _market(
     models: ModelSet,
     clock: Clock | None,
     timer: Timer,
-    notice: News,
+    emit: Events,
     watch: Watch,
 ) -> Market:
     if settings.market == "demo":
         return _demo(calendar, models, clock)
     if settings.market == "recorded":
         return _recorded(settings, calendar, clock)
-    return _polygon(settings, clock or wall_clock, timer, notice, watch)
+    return _polygon(settings, clock or wall_clock, timer, emit, watch)
 
 
 def _demo(calendar: Calendar, models: ModelSet, clock: Clock | None) -> Market:
@@ -254,18 +250,18 @@ def _recorded_clock(settings: Settings, start: datetime | None) -> Clock:
     return wall_clock if start is None else running_clock(start, settings.clock_speed, began)
 
 
-def _polygon(settings: Settings, clock: Clock, timer: Timer, notice: News, watch: Watch) -> Market:
+def _polygon(settings: Settings, clock: Clock, timer: Timer, emit: Events, watch: Watch) -> Market:
     plan = Plan("polygon", Span.MINUTE, timedelta(minutes=settings.polygon_delay_minutes), SETTLE)
     if settings.polygon_api_key is None or not settings.has_key:
         return Market(no_key, clock, replace(plan, has_key=False), "polygon", ["no_api_key"])
     key, cap = settings.polygon_api_key.get_secret_value(), settings.polygon_calls_per_minute
     limit, namespace = SMALL_PLAN if cap is None else Limit(cap, 60.0), _namespace(settings.polygon_base_url)
     plan = replace(plan, is_polygon=namespace == "polygon")
-    budget = Budget(settings.data_dir / namespace / "budget.sqlite3", key, limit, timer, notice, watch.spans)
-    skew = ClockSkew(clock, notice)
+    budget = Budget(settings.data_dir / namespace / "budget.sqlite3", key, limit, timer, emit, watch.spans)
+    skew = ClockSkew(clock, emit)
     http = dated(_measured(HttpTransport(settings.polygon_base_url, key, headers=middleware.outgoing), watch), skew)
     breaker = middleware.wrap(
-        persistent(metered(http, budget), timer), kind_of=kind_of, failed=failed, notice=notice, now=timer.now
+        persistent(metered(http, budget), timer), kind_of=kind_of, failed=failed, emit=emit, now=timer.now
     )
     return Market(breaker, clock, plan, namespace, budget=budget, breaker=breaker, skew=skew)
 
@@ -288,14 +284,14 @@ def _measured(transport: Transport, watch: Watch) -> Transport:
     return middleware.measure(transport, watch, kind_of, outcome)
 
 
-def _watch(settings: Settings, timer: Timer, news: News, traces_to: str | None) -> Watch:
+def _watch(settings: Settings, timer: Timer, emit: Events, traces_to: str | None) -> Watch:
     """Traces go to `traces_to`, if anywhere."""
     return middleware.watch(
         traces_to,
         service=settings.service_name,
         instance=_instance(settings),
         share=settings.traces_share,
-        notice=news,
+        emit=emit,
         now=timer.now,
         epoch=timer.epoch,
     )
@@ -317,7 +313,7 @@ def _door(
 ) -> middleware.Door:
     """What the layers around Flask need."""
     settings, timer, clock = core.settings, core.timer, core.market.clock
-    limits = Limits(_amounts(settings), _windows(settings, timer, core.news, watch.spans), core.news)
+    limits = Limits(_amounts(settings), _windows(settings, timer, core.events, watch.spans), core.events)
 
     def today() -> date:
         return datetime.fromtimestamp(timer.epoch(), UTC).date()
@@ -350,7 +346,7 @@ def _door(
         has_sockets=has_sockets,
         answers=Answers(),
         market_now=lambda: clock().timestamp(),
-        revision=lambda: core.news.revision,
+        revision=core.events.revision,
     )
 
 
@@ -364,14 +360,14 @@ def _amounts(settings: Settings) -> Mapping[str, int]:
     }
 
 
-def _windows(settings: Settings, timer: Timer, notice: News, stages: Stages) -> LocalWindows | SharedWindows:
+def _windows(settings: Settings, timer: Timer, emit: Events, stages: Stages) -> LocalWindows | SharedWindows:
     local = LocalWindows(timer.now, timer.epoch)
     if settings.redis_url is None:
         return local
     try:
         own_clock = None if timer.epoch is time.time else timer.epoch
         shared = RedisWindows(settings.redis_url.get_secret_value(), own_clock, stages=stages)
-        return SharedWindows(shared, local, notice, time.sleep)
+        return SharedWindows(shared, local, emit, time.sleep)
     except (TypeError, ValueError):
         raise SettingsError("REDIS_URL: has an option (after the ?) that redis does not know") from None
 
@@ -455,10 +451,10 @@ def _access_writer(settings: Settings) -> Callable[[str], object]:
     return sys.stderr.write if settings.log_level in ("DEBUG", "INFO") else lambda text: None
 
 
-def _keep(core: Core) -> Keep:
-    """What bounds an answer that is begun now; the revision is read first."""
-    revision, at = core.news.revision, core.market.clock()
-    return Keep(revision, at.timestamp(), core.pipeline.steady_until(at).timestamp(), core.market.speed)
+def _keep(core: Core, tickers: tuple[str, ...]) -> Keep:
+    """What bounds an answer about `tickers` that is begun now; the revision is read first."""
+    revision, at = core.events.revision(tickers), core.market.clock()
+    return Keep(tickers, revision, at.timestamp(), core.pipeline.steady_until(at).timestamp(), core.market.speed)
 
 
 class _Background:
@@ -468,7 +464,7 @@ class _Background:
         self, core: Core, door: middleware.Door, access: AccessLog, watch: Watch, stopping: threading.Event
     ) -> None:
         self._core = core
-        self._notice = core.news
+        self._emit = core.events
         self._access = access
         self._watch = watch
         self._windows = door.limits.windows
@@ -489,7 +485,7 @@ class _Background:
             try:
                 self._workers.join(self._own)
             except OSError as exc:  # it shows its own series alone
-                self._notice("workers_apart", error=str(exc))
+                self._emit("workers_apart", error=str(exc))
         if self._pushing is not None:
             self._pushing.start()
         if "no_api_key" not in self._core.market.degraded:
@@ -506,7 +502,7 @@ class _Background:
             self._windows.close()
 
     def _to_push(self, address: str) -> Pushing:
-        return Pushing(address, self._names, self._own, self._core.news)
+        return Pushing(address, self._names, self._own, self._core.events)
 
     def _names(self) -> dict[str, str]:
         """What tells this process's pushed series from those of others."""
@@ -518,7 +514,7 @@ def _drift(core: Core) -> Drift:
     """Hears of every decision from now on."""
     found = {ticker: reference_of(model) for ticker, model in core.pipeline.models.models.items()}
     drift = Drift({ticker: reference for ticker, reference in found.items() if reference is not None})
-    core.news.hear("predicted", drift.saw)
+    core.events.subscribe("predicted", drift.saw)
     return drift
 
 

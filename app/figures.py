@@ -3,14 +3,14 @@ README.md lists them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.config import VERSION
 from app.core import Core
+from app.events import EVENTS
 from app.market.announcements import REASONS
 from app.model.drift import Drift
-from app.news import EVENTS
 from app.signals.lock import decision_hour
 from app.signals.policy import SUPPORTED, Gate
 
@@ -207,13 +207,13 @@ def _about_models(core: Core, drift: Drift) -> list[Figure]:
     ]
 
 
-def _all(core: Core, events: frozenset[str]) -> Values:
-    return {(event,): core.news.events[event,] for event in sorted(events)}
+def _all(core: Core, events: Iterable[str]) -> Values:
+    return {(event,): core.events.counts[event,] for event in sorted(events)}
 
 
 def _counted(core: Core, event: str, known: Sequence[tuple[str, ...]]) -> Values:
     """Counts that begin at 0: a rate can be told from the first one on."""
-    return {**dict.fromkeys(known, 0.0), **core.news.counts[event]}
+    return {**dict.fromkeys(known, 0.0), **core.events.counts_by_field[event]}
 
 
 def _by_ticker(found: Mapping[str, float]) -> Values:

@@ -15,6 +15,7 @@ from typing import Any
 
 from app.clock import Clock, Timer
 from app.errors import PredictError
+from app.interest import IN_USE_FOR
 from app.market.announcements import Announcements
 from app.market.budget import Priority, errand
 from app.market.calendar import ONE_DAY, Calendar, Session, ny, ny_day
@@ -22,7 +23,7 @@ from app.market.flight import SingleFlight, time_limit
 from app.market.plan import Entitlement, deepened, probe
 from app.market.polygon import Polygon
 from app.market.running_day import RunningDay
-from app.market.source import BACKFILL_PATIENCE_S, IN_USE_FOR, REFUSED_FOR, Source
+from app.market.source import BACKFILL_PATIENCE_S, REFUSED_FOR, Source
 from app.model.features import decision_moment
 from app.pipeline import DAILY_BAR_AFTER, FIRST_HOUR, Pipeline
 from app.signals.lock import decision_hour
@@ -79,7 +80,7 @@ class Follower:
         calendar: Calendar,
         clock: Clock,
         timer: Timer,
-        notice: Callable[..., None],
+        emit: Callable[..., None],
         polygon: Polygon | None,
         entitle: Callable[[Entitlement], None],
         announcements: Announcements | None = None,
@@ -97,7 +98,7 @@ class Follower:
         self._calendar = calendar
         self._clock = clock
         self._timer = timer
-        self._notice = notice
+        self._emit = emit
         self._polygon = polygon
         self._entitle = entitle
         self._announcements = announcements
@@ -120,7 +121,7 @@ class Follower:
             try:
                 self.step()
             except Exception as exc:  # a follower that died would leave the market to stand still
-                self._notice("follower_broke", error=f"{type(exc).__name__}: {exc}")
+                self._emit("follower_broke", error=f"{type(exc).__name__}: {exc}")
             self._timer.sleep(TICK_S)
         if self._running_day is not None:
             self._running_day.resign()
@@ -157,9 +158,9 @@ class Follower:
         self._role = "leader" if lease else "unshared" if self._running_day.failing() else "reader"
         if lease is not None and before != "leader":
             self._takeovers += 1
-            self._notice("follower_leads", token=lease.token)
+            self._emit("follower_leads", token=lease.token)
         elif before == "leader" and lease is None:
-            self._notice("follower_lease_lost", role=self._role)
+            self._emit("follower_lease_lost", role=self._role)
         return self._role != "reader"
 
     def _read(self, at: datetime) -> None:
@@ -170,7 +171,7 @@ class Follower:
 
     def _in_use(self, at: datetime) -> list[str]:
         """The tickers that any process on the DATA_DIR was asked for in the last minutes."""
-        used = self._source.last_uses(at)
+        used = self._pipeline.interest.last_uses(at)
         if self._running_day is None:
             return list(used)
         if used and self._is_time(("interest", *sorted(used)), at, INTEREST_AGAIN_AFTER):
@@ -287,7 +288,7 @@ class Follower:
         with errand(Priority.BACKFILL, BACKFILL_PATIENCE_S, self._timer):
             found = deepened(found, polygon, SUPPORTED[0], today)
         self._entitle(found)
-        self._notice("plan_probed", today=found.today, history_from=found.history_from)
+        self._emit("plan_probed", today=found.today, history_from=found.history_from)
 
     def _is_time(self, what: object, at: datetime, every: timedelta) -> bool:
         """Whether `what` was not tried within `every` of market time; if so, it counts as tried now."""
@@ -305,6 +306,6 @@ class Follower:
                 try:
                     job()
                 except PredictError as exc:
-                    self._notice("follower_failed", what=str(key), error=exc.detail)
+                    self._emit("follower_failed", what=str(key), error=exc.detail)
 
         self._jobs.start(key, limited)

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from app.clock import Clock
 from app.errors import BadRequest, BudgetSpent, NotEntitled, PredictError, TryLater, Unavailable, Upstream
+from app.interest import Interest
 from app.market.bars import Bars, Span, no_bars
 from app.market.calendar import NY, ONE_DAY, Calendar, Session, ny_day
 from app.market.completeness import missing_days, resumes_after
@@ -186,7 +187,7 @@ class _NotYet(PredictError):
 
 
 class Pipeline:
-    """Joins market, model and policy. `notice(event, **fields)` hears of locks and gates."""
+    """Joins market, model and policy. `emit(event, **fields)` hears of locks and gates."""
 
     def __init__(
         self,
@@ -195,16 +196,18 @@ class Pipeline:
         store: SignalStore,
         calendar: Calendar,
         clock: Clock,
-        notice: Callable[..., None],
+        emit: Callable[..., None],
         stages: Stages = SILENT,
+        interest: Interest | None = None,
     ) -> None:
         self._stages = stages
+        self.interest = interest or Interest()
         self.models = models
         self.store = store
         self.clock = clock
         self._source = source
         self._calendar = calendar
-        self._notice = notice
+        self._emit = emit
 
     @property
     def plan(self) -> Plan:
@@ -227,7 +230,7 @@ class Pipeline:
         market_open = self._calendar.is_open(at)
         if market_open and not self.models.models:
             raise Unavailable("no model is loaded", part="models", code="MODEL_UNAVAILABLE")
-        self._source.use(_known_of(tickers), at)
+        self.interest.request(_known_of(tickers), at)
         with time_limit(self._prepare(self._current(tickers, at) if market_open else [])):
             signals = {ticker: self.signal(ticker, at) for ticker in tickers}
         _refuse_without_key(list(signals.values()))
@@ -251,7 +254,7 @@ class Pipeline:
     def structures(self, tickers: Sequence[str], at: datetime, *, keep: bool = True) -> dict[str, Structure]:
         """Structure and signal of `tickers`, in that order. Raises Unavailable as `board` does for a missing key."""
         if keep:
-            self._source.use(_known_of(tickers), at)
+            self.interest.request(_known_of(tickers), at)
         limit = self._prepare(self._current(tickers, at))
         with time_limit(limit if keep else COLD_S):
             found = {ticker: self.structure(ticker, at, keep=keep) for ticker in tickers}
@@ -294,7 +297,7 @@ class Pipeline:
 
     def overviews(self, tickers: Sequence[str], at: datetime) -> tuple[dict[str, Overview | PredictError], Vix | None]:
         """Daily signals, or per ticker why there is none, and the state of the volatility ETF."""
-        self._source.use(_known_of(tickers), at)
+        self.interest.request(_known_of(tickers), at)
         signals = self._current(tickers, at) if self._calendar.is_open(at) else []
         with time_limit(self._prepare([*signals, *self._days([FEAR_TICKER], at)])):
             return self._each(tickers, lambda ticker: self._overview(ticker, at)), self._fear(at)
@@ -311,7 +314,7 @@ class Pipeline:
 
     def ranges(self, tickers: Sequence[str], at: datetime) -> dict[str, Ranges | PredictError]:
         """The day's price ranges (v1-contract.md 5.4), or per ticker why not."""
-        self._source.use(_known_of(tickers), at)
+        self.interest.request(_known_of(tickers), at)
         days = [
             self._calendar.previous_trading_day(ny_day(at)),
             *([ny_day(at)] if self._calendar.session_at(at) else []),
@@ -362,7 +365,7 @@ class Pipeline:
             model = self._model(ticker)
             stage.set(model=model.model_id)
             prediction = model.predict(hour, found)
-        self._notice("predicted", ticker=ticker, hour=hour, inputs=found.inputs)
+        self._emit("predicted", ticker=ticker, hour=hour, inputs=found.inputs)
         locked_at, expires_at = validity(session, hour)
         basis = Basis(
             ticker=ticker,
@@ -417,13 +420,13 @@ class Pipeline:
     def _locked(self, ticker: str, session: Session, hour: int, keep: bool) -> TickerSignal:
         """The hour's signal from the record, or computed now, and then locked if it is to be kept."""
         kept = self.store.get(ticker, session.day, hour)
-        self._notice("looked_up", cache="record", outcome="miss" if kept is None else "hit")
+        self._emit("looked_up", cache="record", outcome="miss" if kept is None else "hit")
         if kept is not None:
             return TickerSignal(ticker, kept.session, Market(), kept, recorded=True)
         decision = self.compute(ticker, session, hour)
         if keep:
             decision = self.store.put(decision)
-            self._notice("signal_locked", ticker=ticker, day=str(session.day), hour=hour, action=decision.action)
+            self._emit("signal_locked", ticker=ticker, day=str(session.day), hour=hour, action=decision.action)
         return TickerSignal(ticker, decision.session, Market(), decision, recorded=keep)
 
     def _without(
@@ -438,7 +441,7 @@ class Pipeline:
         if waiting and before is None and isinstance(why, _NotYet):
             return self._gated(ticker, at, Gate.INSUFFICIENT_DATA, "the bars up to 10:00 are still coming in", None)
         gate = self._gate_of(why, ticker, session, at)
-        self._notice("gated", ticker=ticker, gate=gate.value, detail=why.message)
+        self._emit("gated", ticker=ticker, gate=gate.value, detail=why.message)
         return self._gated(ticker, at, gate, why.message, why)
 
     def _earlier(self, ticker: str, session: Session, hour: int) -> TickerSignal | None:

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import wraps
+from typing import Protocol, TypeVar
 
 from flask import Response
 
 from blueprints.services import exchange, services
 
 
-def kept(view: Callable[[], Response]) -> Callable[[], Response]:
-    """The view's answer to a good request is kept. Its bounds are read before the view reads anything: what changes
-    meanwhile ends it."""
+class Asked(Protocol):
+    """Parameters of a request."""
 
-    @wraps(view)
-    def answer() -> Response:
-        bounds = services().keep()
-        response = view()
-        exchange().keep = bounds
-        return response
+    @property
+    def symbols(self) -> tuple[str, ...]: ...
 
-    return answer
+
+A = TypeVar("A", bound=Asked)
+
+
+def kept(
+    parse: Callable[[], A], also: Collection[str] = ()
+) -> Callable[[Callable[[A], Response]], Callable[[], Response]]:
+    """The view's answer to a good request is kept until something changes that is about the symbols that `parse` reads, or
+    about those in `also`. Its bounds are read before the view reads anything: what changes meanwhile ends it."""
+
+    def decorate(view: Callable[[A], Response]) -> Callable[[], Response]:
+        @wraps(view)
+        def answer() -> Response:
+            asked = parse()
+            bounds = services().keep((*asked.symbols, *also))
+            response = view(asked)
+            exchange().keep = bounds
+            return response
+
+        return answer
+
+    return decorate

@@ -18,9 +18,10 @@ EXCHANGE = "predict.exchange"
 
 
 class Keep(NamedTuple):
-    """For how long an answer made now may be given again: while the core is at `revision` and market time lies in [made,
-    until), seconds since 1970; `speed`: market seconds per real second."""
+    """For how long an answer made now may be given again: while what is known of `tickers` is at `revision` and market time
+    lies in [made, until), seconds since 1970; `speed`: market seconds per real second."""
 
+    tickers: tuple[str, ...]
     revision: int
     made: float
     until: float
@@ -67,7 +68,7 @@ class Services:
     uptime_s    seconds since the start
     ready       None if this process may serve, else why not
     start       begin to work in the background; whoever serves calls it once, after any fork
-    keep        what bounds an answer that is begun now
+    keep        what bounds an answer about these tickers that is begun now
     metrics     text and content type of `/metrics`, for an Accept header and the metrics named
     stages      where the time of an answer goes
     versions    the API's versions, as `GET /versions` shows them
@@ -84,7 +85,7 @@ class Services:
     operations: Callable[[], Mapping[str, Any]]
     uptime_s: Callable[[], float]
     ready: Callable[[], str | None]
-    keep: Callable[[], Keep]
+    keep: Callable[[tuple[str, ...]], Keep]
     metrics: Callable[[str | None, Sequence[str]], tuple[str, str]]
     stages: Stages
     versions: Callable[[], Iterable[Mapping[str, Any]]]

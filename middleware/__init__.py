@@ -21,7 +21,7 @@ from middleware.cors import Cors
 from middleware.exchange import Exchange, Exchanges, Explained, Line
 from middleware.hygiene import Hosts, Hygiene, bound_requests, read_bodies
 from middleware.identity import Addresses, Key, Keys, Network
-from middleware.keeping import Answers, Keeping
+from middleware.keeping import Answers, Keeping, Revision
 from middleware.limiting import Crowd, Limits, bound_crowds, limit_requests
 from middleware.sockets import ROUTE as SOCKETS
 from middleware.sockets import Sockets, without_upgrade
@@ -79,7 +79,7 @@ class Door:
     has_sockets: bool
     answers: Answers
     market_now: Callable[[], float]
-    revision: Callable[[], int]
+    revision: Revision
 
 
 Layer = Callable[["WSGIApplication", Door], "WSGIApplication"]
@@ -144,8 +144,8 @@ def wrap(
     *,
     kind_of: Callable[[str], str],
     failed: Callable[[R], bool],
-    notice: Callable[..., None],
+    emit: Callable[..., None],
     now: Callable[[], float] = time.monotonic,
 ) -> Breaker[R]:
     """An outbound call behind all that wraps it."""
-    return Breaker(call, kind_of=kind_of, failed=failed, notice=notice, now=now)
+    return Breaker(call, kind_of=kind_of, failed=failed, emit=emit, now=now)

@@ -118,7 +118,7 @@ class Breaker(Generic[R]):
     """A provider call behind a circuit per kind. `failed(answer)`: whether an answer counts as a failure, though it is
     handed on; so does Upstream. All other exceptions pass and count for nothing.
 
-    Raises Upstream without a call while the circuit of that kind is open. `notice("breaker_changed", ...)` hears of every
+    Raises Upstream without a call while the circuit of that kind is open. `emit("breaker_changed", ...)` hears of every
     change of state.
     """
 
@@ -128,7 +128,7 @@ class Breaker(Generic[R]):
         *,
         kind_of: Callable[[str], str],
         failed: Callable[[R], bool],
-        notice: Callable[..., None],
+        emit: Callable[..., None],
         now: Callable[[], float] = time.monotonic,
         failures: int = 5,
         rest_s: float = 30.0,
@@ -136,7 +136,7 @@ class Breaker(Generic[R]):
         self._call = call
         self._kind_of = kind_of
         self._failed = failed
-        self._notice = notice
+        self._emit = emit
         self._new: Callable[[str], Circuit] = lambda kind: Circuit(kind, failures, rest_s, now)
         self._circuits: dict[str, Circuit] = {}
         self._lock = threading.Lock()
@@ -145,7 +145,7 @@ class Breaker(Generic[R]):
         try:
             circuit, permit, change = self._admit(self._kind_of(path))
         except Upstream:
-            self._notice("call_withheld", reason="breaker")
+            self._emit("call_withheld", reason="breaker")
             raise
         try:
             self._tell(circuit, change)
@@ -186,4 +186,4 @@ class Breaker(Generic[R]):
 
     def _tell(self, circuit: Circuit, change: CircuitState | None) -> None:
         if change is not None:
-            self._notice("breaker_changed", kind=circuit.name, state=change.state, failures=change.failures)
+            self._emit("breaker_changed", kind=circuit.name, state=change.state, failures=change.failures)

@@ -55,9 +55,10 @@ class Quota(NamedTuple):
 
 
 class Keep(Protocol):
-    """For how long an answer may be given again: while the core is at `revision` and market time lies in [made, until),
-    seconds since 1970; `speed`: market seconds per real second."""
+    """For how long an answer may be given again: while what is known of `tickers` is at `revision` and market time lies in
+    [made, until), seconds since 1970; `speed`: market seconds per real second."""
 
+    tickers: tuple[str, ...]
     revision: int
     made: float
     until: float

@@ -91,9 +91,9 @@ class GrantedIds(RandomIdGenerator):
 class Sending(SpanExporter):
     """Hands spans on, cut down to what may be shown; counts, and says once that a collector fails and that it is back."""
 
-    def __init__(self, exporter: SpanExporter, notice: Callable[..., None]) -> None:
+    def __init__(self, exporter: SpanExporter, emit: Callable[..., None]) -> None:
         self._exporter = exporter
-        self._notice = notice
+        self._emit = emit
         self._failing = False
         self.taken = 0
         self.sent = 0
@@ -109,7 +109,7 @@ class Sending(SpanExporter):
             self.sent += len(spans)
         if failing != self._failing:
             self._failing = failing
-            self._notice("spans_lost" if failing else "spans_sent")
+            self._emit("spans_lost" if failing else "spans_sent")
         return found
 
     def shutdown(self) -> None:
@@ -148,11 +148,11 @@ class Queued(BatchSpanProcessor):
 class Exporting:
     """The tracer provider of one process; set up after any fork. `endpoint`: the collector's address for traces."""
 
-    def __init__(self, endpoint: str | None, service: str, instance: str, notice: Callable[..., None]) -> None:
+    def __init__(self, endpoint: str | None, service: str, instance: str, emit: Callable[..., None]) -> None:
         for noisy in NOISY:
             logging.getLogger(noisy).setLevel(logging.CRITICAL)
         resource = Resource.create({"service.name": service, "service.instance.id": instance})
-        self.queue = Queued(Sending(OTLPSpanExporter(endpoint, timeout=SEND_S), notice))
+        self.queue = Queued(Sending(OTLPSpanExporter(endpoint, timeout=SEND_S), emit))
         self.provider = TracerProvider(
             sampler=Granted(),
             resource=resource,

@@ -1,7 +1,7 @@
 """The fast path: answers that may be given again are given again below Flask, through the same limits.
 
-A route says so by setting `exchange.keep`. Kept bytes end hard: at the moment that it names, and at any change of the core
-(ruling A1).
+A route says so by setting `exchange.keep`. Kept bytes end hard: at the moment that it names, and at any change of what the core
+knows of its tickers (ruling A1).
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ MAX_BYTES = 16 << 20
 MAX_QUERY = 512
 FRESH, UNCHANGED = "200 OK", "304 Not Modified"
 Address = tuple[int, str, str]
+Revision = Callable[[tuple[str, ...]], int]
+"""Counts the changes of what is known of some tickers."""
 
 
 class Kept(NamedTuple):
@@ -36,8 +38,9 @@ class Kept(NamedTuple):
     etag: str
     body: bytes
 
-    def is_good(self, now: float, revision: int) -> bool:
-        return self.keep.revision == revision and self.keep.made <= now < self.keep.until
+    def is_good(self, now: float, revision: Revision) -> bool:
+        keep = self.keep
+        return keep.made <= now < keep.until and revision(keep.tickers) == keep.revision
 
     def give(self, environ: WSGIEnvironment, start_response: StartResponse, now: float) -> list[bytes]:
         """The answer, or that it is unchanged."""
@@ -89,7 +92,7 @@ class Answers:
 
 
 class Keeping:
-    """The layer. `now()`: market time, seconds since 1970; `revision()`: counts the changes of the core."""
+    """The layer. `now()`: market time, seconds since 1970; `revision`: of the core."""
 
     def __init__(
         self,
@@ -97,7 +100,7 @@ class Keeping:
         answers: Answers,
         limits: Limits,
         now: Callable[[], float],
-        revision: Callable[[], int],
+        revision: Revision,
     ) -> None:
         self._app = app
         self._answers = answers
@@ -111,7 +114,7 @@ class Keeping:
         exchange: Exchange = environ[KEY]
         address = (exchange.version, environ["PATH_INFO"], environ["QUERY_STRING"])
         kept, now = self._answers.get(address), self._now()
-        if kept is None or not kept.is_good(now, self._revision()):
+        if kept is None or not kept.is_good(now, self._revision):
             return self._ask(address, environ, start_response)
         exchange.route, exchange.group = kept.route, kept.group
         self._limits.count(exchange, kept.group)
@@ -137,7 +140,7 @@ class Keeping:
         exchange.cache = "made"
         self._answers.given["miss",] += 1
         now = self._now()
-        is_good = kept.is_good(now, self._revision())
+        is_good = kept.is_good(now, self._revision)
         if is_good and len(address[2]) <= MAX_QUERY:
             self._answers.put(address, kept)
         return kept.give(environ, start_response, now if is_good else exchange.keep.until)

@@ -33,9 +33,9 @@ class Limits:
     """What each group allows, and the windows that count. `amounts`: requests a minute by group; `decisions`: how often
     each group's limit allowed and refused."""
 
-    def __init__(self, amounts: Mapping[str, int], windows: Windows, notice: Callable[..., None]) -> None:
+    def __init__(self, amounts: Mapping[str, int], windows: Windows, emit: Callable[..., None]) -> None:
         self._amounts = amounts
-        self._notice = notice
+        self._emit = emit
         self.windows = windows
         self.decisions: Counter[tuple[str, ...]] = Counter()
         self._bucket = lru_cache(4096)(self._filled)
@@ -60,7 +60,7 @@ class Limits:
         exchange.quota = quota = quota_of(group, amount, taken)
         self.decisions[group, "allowed" if taken.allowed else "refused"] += 1
         if not taken.allowed:
-            self._notice("limited", group=group)
+            self._emit("limited", group=group)
             raise RateLimited(f"more than {amount} requests in {WINDOW_S} s", retry_after=quota.reset_s)
 
 

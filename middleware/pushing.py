@@ -22,7 +22,7 @@ class Pushing:
     others; `show`: its metrics. Says once that the gateway fails, and that it is back."""
 
     def __init__(
-        self, address: str, names: Callable[[], Mapping[str, str]], show: Show, notice: Callable[..., None]
+        self, address: str, names: Callable[[], Mapping[str, str]], show: Show, emit: Callable[..., None]
     ) -> None:
         parts = urlsplit(address)
         self._address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
@@ -32,7 +32,7 @@ class Pushing:
             self._session.auth = unquote(parts.username), unquote(parts.password or "")
         self._names = names
         self._show = show
-        self._notice = notice
+        self._emit = emit
         self._failing = False
         self._sending = threading.Lock()
         self._stopped = threading.Event()
@@ -78,4 +78,4 @@ class Pushing:
     def _tell(self, *, failing: bool, **why: str) -> None:
         if failing != self._failing:
             self._failing = failing
-            self._notice("metrics_not_pushed" if failing else "metrics_pushed", **why)
+            self._emit("metrics_not_pushed" if failing else "metrics_pushed", **why)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class Told(Protocol):
-    """Hears events (`app.news.News`)."""
+    """Where events go (`app.events.Events`)."""
 
-    def __call__(self, event: str, **fields: Any) -> None: ...
+    def __call__(self, name: str, /, **fields: Any) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def watch(
     service: str,
     instance: str,
     share: float,
-    notice: Told,
+    emit: Told,
     now: Callable[[], float],
     epoch: Callable[[], float],
 ) -> Watch:
@@ -52,7 +52,7 @@ def watch(
         from middleware.exporting import Exporting
 
         try:
-            exporting = Exporting(endpoint, service, instance, notice)
+            exporting = Exporting(endpoint, service, instance, emit)
         except Exception as exc:  # the library reads variables of its own; what it says may quote them
             said = f"one of the OTEL_ variables beside the endpoint cannot be used ({type(exc).__name__})"
             raise SettingsError(said) from None

@@ -232,19 +232,19 @@ class RedisWindows:
 class SharedWindows:
     """In Redis, and here while it is lost: then a thread knocks once a second, and no request waits for it.
 
-    `notice("limits_local" | "limits_shared", ...)` hears of each change, once.
+    `emit("limits_local" | "limits_shared", ...)` hears of each change, once.
     """
 
     def __init__(
         self,
         shared: RedisWindows,
         local: LocalWindows,
-        notice: Callable[..., None],
+        emit: Callable[..., None],
         sleep: Callable[[float], None],
     ) -> None:
         self._shared = shared
         self.local = local
-        self._notice = notice
+        self._emit = emit
         self._sleep = sleep
         self._lock = threading.Lock()
         self._lost = False
@@ -286,7 +286,7 @@ class SharedWindows:
                 return
             self._lost = True
             self.losses += 1
-        self._notice("limits_local", error=type(exc.__cause__ or exc).__name__)
+        self._emit("limits_local", error=type(exc.__cause__ or exc).__name__)
         threading.Thread(target=self._knock, name="limits", daemon=True).start()
 
     def _knock(self) -> None:
@@ -299,7 +299,7 @@ class SharedWindows:
             except redis.RedisError:
                 continue
             self._lost = False
-            self._notice("limits_shared")
+            self._emit("limits_shared")
             return
 
 

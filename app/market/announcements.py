@@ -171,11 +171,11 @@ class Announcements:
         calendar: Calendar,
         named: Overrides,
         timer: Timer,
-        notice: Callable[..., None],
+        emit: Callable[..., None],
         stages: Stages = SILENT,
     ) -> None:
         self._calendar, self._named, self._timer = calendar, dict(named), timer
-        self._notice, self._stages = notice, stages
+        self._emit, self._stages = emit, stages
         self._announced: Overrides = {}
         self._checked: date | None = None
         self._error: str | None = None
@@ -224,7 +224,7 @@ class Announcements:
         found = read_announcements(rows, ny_day(at))
         self._refused = found.refused.total()
         for reason in found.refused.elements():
-            self._notice("announcement_refused", reason=reason)
+            self._emit("announcement_refused", reason=reason)
         self._announced, self._checked = merged(self._announced, found, at), _asking_day(at)
         self._kept(lambda db: _write_all(db, self._announced, self._checked))
         self._apply()
@@ -237,7 +237,7 @@ class Announcements:
         self._calendar.override(now)
         changed = sorted(day for day in {*before, *now} if before.get(day, day) != now.get(day, day))
         shown = " ".join(f"{day}={_shown(now[day]) if day in now else 'by-rule'}" for day in changed[:MOST_UNSCHEDULED])
-        self._notice("calendar_changed", days=shown)
+        self._emit("calendar_changed", days=shown)
 
     def _kept(self, work: Callable[[Database], T]) -> T:
         """`work` on the file; from the moment on when the disk fails, on a copy in memory."""
@@ -248,7 +248,7 @@ class Announcements:
             return work(self._db)
 
     def _in_memory(self, why: Unavailable) -> Database:
-        self._notice("calendar_in_memory", error=why.message)
+        self._emit("calendar_in_memory", error=why.message)
         db = Database(MEMORY, SCHEMA, stages=self._stages)
         _write_all(db, self._announced, self._checked)
         return db

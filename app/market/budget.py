@@ -144,14 +144,14 @@ class Budget:
         key: str,
         limit: Limit,
         timer: Timer,
-        notice: Callable[..., None],
+        emit: Callable[..., None],
         stages: Stages = SILENT,
     ) -> None:
         self.limit = limit
         self._stages = stages
         self._key = blake2s(key.encode(), digest_size=8).hexdigest()
         self._timer = timer
-        self._notice = notice
+        self._emit = emit
         self._reserved: Callable[[], int] = lambda: 0
         self._waiting: Counter[Priority] = Counter()
         self._strikes = 0
@@ -183,11 +183,11 @@ class Budget:
                     raise self._withheld(wait)
                 if wait > TOLD_FROM_S and not told:
                     told = True
-                    self._notice("call_waits", seconds=math.ceil(wait), priority=current.priority.name.lower())
+                    self._emit("call_waits", seconds=math.ceil(wait), priority=current.priority.name.lower())
                 self._timer.sleep(min(wait, POLL_S))
 
     def _withheld(self, wait: float) -> BudgetSpent:
-        self._notice("call_withheld", reason="budget")
+        self._emit("call_withheld", reason="budget")
         message = f"the data plan's call budget is spent, the next call may go in {math.ceil(wait)} s"
         return BudgetSpent(message, retry_after=max(1.0, wait))
 
@@ -261,7 +261,7 @@ class Budget:
         """(ticket, 0) or (None, seconds until it is worth asking again). Raises Unavailable for a refused key."""
         pauses, now = self._pauses(db), self._timer.epoch()
         if "key" in pauses:
-            self._notice("call_withheld", reason="key")
+            self._emit("call_withheld", reason="key")
             raise Unavailable(KEY_REFUSED, part="api_key", code="DATA_FETCH_ERROR")
         if pauses:
             return None, pauses["limit"] - now
@@ -310,7 +310,7 @@ class Budget:
         return {why: until for why, until in rows if until <= now + 3600.0}
 
     def _pause(self, why: str, seconds: float) -> None:
-        self._notice("provider_pauses_us", why=why, seconds=round(seconds))
+        self._emit("provider_pauses_us", why=why, seconds=round(seconds))
         until = self._timer.epoch() + seconds
         self._kept(lambda db: db.write("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?)", (self._key, why, until)))
 
@@ -351,11 +351,11 @@ class Budget:
         except Unavailable:
             return
         self._db = disk
-        self._notice("budget_on_disk")
+        self._emit("budget_on_disk")
 
     def _in_memory(self, why: Unavailable) -> Database:
         self._retries.postpone()
-        self._notice("budget_in_memory", error=why.detail)
+        self._emit("budget_in_memory", error=why.detail)
         return Database(MEMORY, SCHEMA, stages=self._stages)
 
 

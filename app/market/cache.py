@@ -44,10 +44,10 @@ ON CONFLICT DO UPDATE SET tries = tries + 1, tried_at = excluded.tried_at
 
 
 class BarCache:
-    """Completed days by (ticker, span). `notice(event, **fields)` hears of writes that failed."""
+    """Completed days by (ticker, span). `emit(event, **fields)` hears of writes that failed."""
 
-    def __init__(self, path: Path, notice: Callable[..., None], stages: Stages = SILENT) -> None:
-        self._notice = notice
+    def __init__(self, path: Path, emit: Callable[..., None], stages: Stages = SILENT) -> None:
+        self._emit = emit
         self._path = path
         self._stages = stages
         self._db: Database | None = None
@@ -123,7 +123,7 @@ class BarCache:
                 )
                 db.write_many(TRIED, ((ticker, span.value, day.isoformat(), stamp) for day in incomplete))
         except Unavailable as exc:
-            self._notice("cache_unwritable", error=exc.detail)
+            self._emit("cache_unwritable", error=exc.detail)
 
     def close(self) -> None:
         if self._db is not None:
@@ -136,7 +136,7 @@ class BarCache:
         try:
             return work(opened)
         except Unavailable as exc:
-            self._notice("cache_unreadable", error=exc.detail)
+            self._emit("cache_unreadable", error=exc.detail)
             return None
 
     def _opened(self) -> Database | None:
@@ -147,11 +147,11 @@ class BarCache:
             self._db = Database(self._path, SCHEMA, stages=self._stages)
         except Unavailable as exc:
             if not self._is_said:
-                self._notice("cache_unavailable", error=exc.detail)
+                self._emit("cache_unavailable", error=exc.detail)
             self._is_said = True
             return None
         if self._is_said:
-            self._notice("cache_recovered")
+            self._emit("cache_recovered")
         return self._db
 
     @staticmethod

@@ -14,11 +14,11 @@ CHANGED = "other bars were imported after the server started: restart it to serv
 
 class PinnedBars:
     """The recorded bars as they were at the start. Every read raises Unavailable (part `data`) once they are others; what was
-    read before stays in memory and ages. `notice` is called the first time that happens."""
+    read before stays in memory and ages. `on_change` is called the first time that happens."""
 
-    def __init__(self, recorded: RecordedBars, notice: Callable[[], None]) -> None:
+    def __init__(self, recorded: RecordedBars, on_change: Callable[[], None]) -> None:
         self._recorded = recorded
-        self._notice = notice
+        self._on_change = on_change
         self._hash = recorded.data_hash()
         self._is_changed = False
 
@@ -36,6 +36,6 @@ class PinnedBars:
         """Asked after each read: what was read before an import was committed is of the old bars."""
         if not self._is_changed and self._recorded.data_hash() != self._hash:
             self._is_changed = True
-            self._notice()
+            self._on_change()
         if self._is_changed:
             raise Unavailable(CHANGED, part="data", code="INSUFFICIENT_DATA")

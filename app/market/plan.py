@@ -72,11 +72,11 @@ class Entitlement:
 
 class ClockSkew:
     """How far this process's market clock runs before the provider's, as the Date of the provider's answers has it (RFC
-    9110 6.6.1). Every process measures its own. `notice(event, **fields)` hears when it changes."""
+    9110 6.6.1). Every process measures its own. `emit(event, **fields)` hears when it changes."""
 
-    def __init__(self, clock: Clock, notice: Callable[..., None]) -> None:
+    def __init__(self, clock: Clock, emit: Callable[..., None]) -> None:
         self._clock = clock
-        self._notice = notice
+        self._emit = emit
         self._ahead: timedelta | None = None
 
     @property
@@ -100,7 +100,7 @@ class ClockSkew:
         if not least <= self._ahead <= most + DATE_UNIT:
             self._ahead = most
         if self._ahead != (known or timedelta(0)):
-            self._notice("clock_differs", ahead_s=round(self._ahead.total_seconds(), 1))
+            self._emit("clock_differs", ahead_s=round(self._ahead.total_seconds(), 1))
 
 
 def probe(polygon: Polygon, ticker: str, today: date) -> Entitlement:

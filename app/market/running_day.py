@@ -144,13 +144,13 @@ class RunningDay(Protocol):
 
 
 class SqliteRunningDay:
-    """The running day in a SQLite file. `notice(event, **fields)` hears when nothing can be shared, and when it can again."""
+    """The running day in a SQLite file. `emit(event, **fields)` hears when nothing can be shared, and when it can again."""
 
     def __init__(
         self,
         path: Path,
         timer: Timer,
-        notice: Callable[..., None],
+        emit: Callable[..., None],
         stages: Stages = SILENT,
         errors: Sequence[type[PredictError]] = (),
         clock_ahead: Callable[[], timedelta] = timedelta,
@@ -161,7 +161,7 @@ class SqliteRunningDay:
         self._errors = {kind.__name__: kind for kind in (*ERRORS, *errors)}
         self._path = path
         self._timer = timer
-        self._notice = notice
+        self._emit = emit
         self._stages = stages
         self._db: Database | None = None
         self._leases: SqliteLeases | None = None
@@ -236,7 +236,7 @@ class SqliteRunningDay:
 
         kept = self._safely(write, False)
         if not kept and self._failure is None:
-            self._notice("bars_fenced", name=name, token=lease.token)
+            self._emit("bars_fenced", name=name, token=lease.token)
         return kept
 
     def forget(self, ticker: str) -> None:
@@ -333,12 +333,12 @@ class SqliteRunningDay:
             return otherwise
         if self._failure is not None:
             self._failure = None
-            self._notice("running_day_shared")
+            self._emit("running_day_shared")
         return found
 
     def _fail(self, why: str) -> None:
         if self._failure is None:
-            self._notice("running_day_unshared", error=why)
+            self._emit("running_day_unshared", error=why)
         self._failure, self._retry_at = why, self._timer.now() + REOPEN_AFTER_S
         if self._leases is not None:
             self._leases.drop_held()

@@ -8,9 +8,9 @@ memory; the others are fetched by who asks first, for all who ask.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Protocol
@@ -44,7 +44,6 @@ CLOSE_AGAIN_AFTER = timedelta(minutes=5)
 REFUSED_FOR = timedelta(minutes=15)
 """How long a refusal for the plan's sake is taken for an answer: it is permanent, but for a plan that is changed."""
 
-IN_USE_FOR = timedelta(minutes=5)
 DELAYED_BY = timedelta(minutes=15)
 """How late bars are that the provider itself calls delayed (polygon.md 4)."""
 
@@ -154,7 +153,7 @@ class Source:
         calendar: Calendar,
         clock: Clock,
         plan: Plan,
-        notice: Notice,
+        emit: Notice,
         timer: Timer | None = None,
         stages: Stages = SILENT,
         running_day: RunningDay | None = None,
@@ -171,14 +170,13 @@ class Source:
         self._entitlement: Entitlement | None = None
         self._has_snapshots = True
         self._followed: Callable[[str], bool] = lambda ticker: False
-        self._used: dict[str, datetime] = {}
         self._timer = timer or Timer()
         self._polygon = polygon
         self._cache = cache
         self._opens = opens
         self._calendar = calendar
         self._clock = clock
-        self._notice = notice
+        self._emit = emit
         self._flight: SingleFlight[Any] = SingleFlight(TODAY_WORKERS, stages)
         self._history: SingleFlight[Any] = SingleFlight(HISTORY_WORKERS, stages)
         self._kept: Recent[Known] = Recent(KEPT_SERIES)
@@ -210,7 +208,7 @@ class Source:
                 self._running_day.forget_failures()
         self._end_of_day, self._has_snapshots = not found.today, found.today
         self._entitlement = found
-        self._notice("entitled", today=found.today)
+        self._emit("entitled", today=found.today)
 
     def follow_calendar(self) -> None:
         """The calendar has changed: daily bars are read anew, and what failed for want of a day may be tried again."""
@@ -224,18 +222,6 @@ class Source:
     def is_followed(self, ticker: str) -> bool:
         """Whether a follower keeps the ticker current."""
         return self._followed(ticker)
-
-    def use(self, tickers: Iterable[str], at: datetime) -> None:
-        """These tickers were asked for at `at`."""
-        self._used.update(dict.fromkeys(tickers, at))
-
-    def in_use(self, at: datetime) -> list[str]:
-        """The tickers that were asked for in the last minutes."""
-        return [ticker for ticker, used in self._used.items() if timedelta(0) <= at - used < IN_USE_FOR]
-
-    def last_uses(self, at: datetime) -> dict[str, datetime]:
-        """The tickers that were asked for in the last minutes, with the moment of the last time."""
-        return {ticker: self._used[ticker] for ticker in self.in_use(at)}
 
     def adopt(self, at: datetime) -> None:
         """Take over what other processes brought of the running day. Never calls the provider."""
@@ -463,7 +449,7 @@ class Source:
 
     def _keep_open(self, ticker: str, day: date, found: OfficialOpen) -> OfficialOpen:
         winner = self._opens.put_open(ticker, day, found)
-        self._notice(self._about(day, "open_learned"), ticker=ticker, day=str(day), source=winner.source)
+        self._emit(self._about(day, "open_learned"), ticker=ticker, day=str(day), source=winner.source)
         return winner
 
     def _learn_open(self, ticker: str, session: Session, at: datetime) -> OfficialOpen:
@@ -494,7 +480,7 @@ class Source:
             except MissingOpen as exc:
                 missing.append(exc)
             except (Upstream, NotEntitled) as exc:
-                self._notice("open_source_failed", ticker=ticker, error=exc.message)
+                self._emit("open_source_failed", ticker=ticker, error=exc.message)
                 faults.append(exc)
         first = missing[0] if missing else MissingOpen("no source of the open answers", code="MISSING_DAILY_BAR")
         raise MissingOpen(first.message, code=first.code, fault=faults[0] if faults else None)
@@ -524,7 +510,7 @@ class Source:
         if found.open is None:
             raise MissingOpen("the snapshot has no open yet", code="MISSING_DAILY_BAR")
         if not found.is_of(session):
-            self._notice("snapshot_refused", ticker=ticker, day=str(session.day))
+            self._emit("snapshot_refused", ticker=ticker, day=str(session.day))
             raise MissingOpen("the snapshot is not dated within the session", code="MISSING_DAILY_BAR")
         return OfficialOpen(found.open, "snapshot")
 
@@ -533,7 +519,7 @@ class Source:
         kept = self._kept.get((ticker, span, day))
         fresh = kept is not None and self._is_fresh(kept, span, day)
         meanwhile = kept is not None and not fresh and self._is_served_meanwhile(kept, ticker, span, day)
-        self._notice("looked_up", cache="memory", outcome="hit" if fresh or meanwhile else "miss")
+        self._emit("looked_up", cache="memory", outcome="hit" if fresh or meanwhile else "miss")
         if kept is not None and fresh:
             return kept
         if kept is not None and meanwhile:
@@ -543,7 +529,7 @@ class Source:
         except (TryLater, NotEntitled, Unavailable) as exc:
             if kept is None or self._is_expired(kept, span, day):
                 raise
-            self._notice("stale_bars_served", ticker=ticker, span=str(span), error=exc.detail)
+            self._emit("stale_bars_served", ticker=ticker, span=str(span), error=exc.detail)
             return replace(kept, stale=True)
         return known
 
@@ -645,10 +631,9 @@ class Source:
         if span is Span.DAY and today:
             self._forget_past_days(ticker, day)
         elif today:
-            self._end_of_day = False
-            self._observe_delay(known.delayed, known.fetched)
+            self._observe_today(known.delayed, known.fetched)
         self._kept.put(key, known)
-        self._notice(self._about(day, "bars_known"), ticker=ticker, span=str(span), bars=len(known.bars))
+        self._emit(self._about(day, "bars_known"), ticker=ticker, span=str(span), bars=len(known.bars))
 
     def _remembering(self, key: Key, fetch: Callable[[], Any]) -> Any:
         try:
@@ -656,10 +641,16 @@ class Source:
                 return fetch()
         except PredictError as exc:
             self._failed.put(key, FetchFailure(self._clock(), _lasting(exc), afresh(exc)))
-            self._notice(self._about(key[-1], "fetch_failed"), key=str(key), code=exc.code, error=exc.detail)
+            self._emit(
+                self._about(key[-1], "fetch_failed"),
+                ticker=_ticker_of(key),
+                key=str(key),
+                code=exc.code,
+                error=exc.detail,
+            )
             raise
         except Exception as exc:  # whatever a provider's answer broke stays its own ticker's failure
-            self._notice("fetch_broke", key=str(key), error=type(exc).__name__)
+            self._emit("fetch_broke", ticker=_ticker_of(key), key=str(key), error=type(exc).__name__)
             broken = Upstream(f"the provider's answer could not be read ({type(exc).__name__})")
             self._failed.put(key, FetchFailure(self._clock(), RETRY_AFTER, broken))
             raise afresh(broken) from None
@@ -687,7 +678,7 @@ class Source:
         if newest is not None and known.fetched < newest.fetched <= self._clock():
             return newest  # another process's, taken over during this fetch
         self._kept.put((ticker, span, day), known)
-        self._notice(self._about(day, "bars_known"), ticker=ticker, span=str(span), bars=len(known.bars))
+        self._emit(self._about(day, "bars_known"), ticker=ticker, span=str(span), bars=len(known.bars))
         return known
 
     def _asked(self, ticker: str, span: Span, first: date, day: date, kept: Known | None) -> Known:
@@ -718,7 +709,7 @@ class Source:
         self._cache.put(ticker, span, first, last, bars, now, lacking if self._is_provided else ())
         known = self._judged(ticker, span, day, bars, now)
         if lacking and self._is_provided:
-            self._notice("bars_incomplete", ticker=ticker, span=str(span), days=_listed(lacking), again=known.again)
+            self._emit("bars_incomplete", ticker=ticker, span=str(span), days=_listed(lacking), again=known.again)
         return known if known.again is None else replace(known, again=max(known.again, now + AGAIN_AFTER[0]))
 
     def _on_disk(self, ticker: str, span: Span, first: date, day: date) -> Known | None:
@@ -726,7 +717,7 @@ class Source:
         bars = self._cache.get(ticker, span, first, _last_of(span, day))
         if bars is not None and span is Span.DAY:
             bars = replace(bars, end=self._calendar.day_ends(bars.t))
-        self._notice("looked_up", cache="disk", outcome="miss" if bars is None else "hit")
+        self._emit("looked_up", cache="disk", outcome="miss" if bars is None else "hit")
         return None if bars is None else self._judged(ticker, span, day, bars, self._clock())
 
     def _judged(self, ticker: str, span: Span, day: date, bars: Bars, now: datetime) -> Known:
@@ -825,12 +816,19 @@ class Source:
             continued = self._continued(ticker, span, day, now) if today else None
             found, bars = continued or self._whole(ticker, span, day)
         except NotEntitled:
-            self._end_of_day = self._end_of_day or today
+            if today:
+                with self._telling_plan():
+                    self._end_of_day = True
             raise
         if today:
-            self._end_of_day = False
-            self._observe_delay(found.delayed, now)
+            self._observe_today(found.delayed, now)
         return self._final(bars, now), found.delayed
+
+    def _observe_today(self, delayed: bool, now: datetime) -> None:
+        """Bars of the running day came."""
+        with self._telling_plan():
+            self._end_of_day = False
+            self._observe_delay(delayed, now)
 
     def _observe_delay(self, delayed: bool, now: datetime) -> None:
         """One answer marked as delayed makes the plan late; only answers without the mark for PROMPT_FOR end that."""
@@ -839,6 +837,14 @@ class Source:
             return
         self._prompt_since = self._prompt_since or now
         self._provider_delays = now - self._prompt_since < PROMPT_FOR
+
+    @contextmanager
+    def _telling_plan(self) -> Iterator[None]:
+        """If the plan is another after the block, answers about all tickers change."""
+        before = self.plan
+        yield
+        if self.plan != before:
+            self._emit("plan_changed", plan=self.plan.name)
 
     def _whole(self, ticker: str, span: Span, day: date) -> tuple[Aggregates, Bars]:
         found = self._aggregates(ticker, span, day, day)
@@ -877,7 +883,8 @@ class Source:
         found = self._aggregates(ticker, Span.DAY, first, last)
         bars = found.bars
         if found.delayed and last == ny_day(self._clock()):
-            self._observe_delay(True, self._clock())
+            with self._telling_plan():
+                self._observe_delay(True, self._clock())
         traded = np.isin(bars.t, [midnight_ms(day) for day in self._calendar.trading_days(first, last)])
         if len(bars) and 1 - traded.mean() > MOST_ODD_DAYS:
             raise Upstream("the provider's daily bars are of other days than those asked for")
@@ -891,7 +898,7 @@ class Source:
         _, ours, theirs = np.intersect1d(firm.t, daily.t, return_indices=True)
         if not _is_rebased(firm.c[ours], daily.c[theirs]):
             return
-        self._notice("history_rebased", ticker=ticker)
+        self._emit("history_rebased", ticker=ticker)
         self._cache.forget(ticker)
         if self._running_day is not None:
             self._running_day.forget(ticker)
@@ -907,9 +914,9 @@ class Source:
     def _aggregates(self, ticker: str, span: Span, first: date | int, last: date) -> Aggregates:
         found = _begun(self._polygon.aggregates(ticker, span, first, last), self._clock())
         if found.rejected:
-            self._notice("bars_rejected", ticker=ticker, span=str(span), rows=found.rejected.total())
+            self._emit("bars_rejected", ticker=ticker, span=str(span), rows=found.rejected.total())
         if found.widened:
-            self._notice("bars_repaired", ticker=ticker, span=str(span), rows=found.widened)
+            self._emit("bars_repaired", ticker=ticker, span=str(span), rows=found.widened)
         if found.rejected[OUTSIDE] and not len(found.bars):
             raise Upstream("the provider's bars are of other days than those asked for")
         return found
@@ -972,6 +979,10 @@ def next_minute(at: datetime, after: timedelta) -> datetime:
     """The first moment behind `at` that lies `after` past a full minute."""
     now, late = to_ms(at), after // timedelta(milliseconds=1)
     return from_ms(now + MINUTE_MS - (now - late) % MINUTE_MS)
+
+
+def _ticker_of(key: Key) -> str:
+    return str(key[1] if key[0] == OPEN else key[0])
 
 
 def _name_of(key: Key) -> str:

@@ -74,10 +74,10 @@ class SignalStore(Protocol):
 class SqliteStore:
     """The store of one machine: a SQLite file that several processes may share."""
 
-    def __init__(self, path: Path, notice: Callable[..., None], stages: Stages = SILENT) -> None:
+    def __init__(self, path: Path, emit: Callable[..., None], stages: Stages = SILENT) -> None:
         self._stages = stages
         self._path = path
-        self._notice = notice
+        self._emit = emit
         self._db: Database | None = None
         self._failure: str | None = None
         self._retries = Retries(lambda: time.monotonic())
@@ -135,7 +135,7 @@ class SqliteStore:
             found = self._read(lambda db, key=key: _read_signal(db, *key))  # type: ignore[misc]
             if self._failure is None and found not in (decision, self._signals.get(key)):  # which may have caught up
                 self._changed.put(key, True)
-                self._notice("record_changed", ticker=key[0], day=str(day), hour=key[2])
+                self._emit("record_changed", ticker=key[0], day=str(day), hour=key[2])
 
     def changes(self) -> int:
         """How many signals were found to be not what was said."""
@@ -175,7 +175,7 @@ class SqliteStore:
 
     def _fail(self, why: str) -> None:
         if self._failure is None:
-            self._notice("store_degraded", error=why)
+            self._emit("store_degraded", error=why)
         self._failure = why
         self._retries.postpone()
 
@@ -191,7 +191,7 @@ class SqliteStore:
         self._unwritten_signals.clear()
         self._unwritten_opens.clear()
         self._failure = None
-        self._notice("store_recovered")
+        self._emit("store_recovered")
 
 
 def _read_signal(db: Database, ticker: str, day: date, hour: int) -> Decision | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,54 +10,57 @@ from flask import Blueprint, Response, jsonify, request
 
 from app.errors import BadRequest, Unavailable
 from app.market.plan import Plan
-from app.pipeline import Structure
+from app.pipeline import FEAR_TICKER, Structure
 from blueprints.keeping import kept
 from blueprints.services import services
 from blueprints.v1 import shapes
-from blueprints.v1.parameters import json_object, replay_moment, tickers
+from blueprints.v1.parameters import Tickers, json_object, replay_moment, tickers
 
 Shape = Callable[[Mapping[str, Structure], datetime, bool, Plan], dict[str, Any]]
 
 blueprint = Blueprint("v1", __name__)
 
 
+def _asked() -> Tickers:
+    return tickers(request.args)
+
+
 @blueprint.get("/trading_directions")
 @blueprint.get("/trading-directions")
-@kept
-def trading_directions() -> Response:
+@kept(_asked)
+def trading_directions(asked: Tickers) -> Response:
     """The hour's signals (v1-contract.md 4.1)."""
-    asked = tickers(request.args)
     served = services()
     board = served.pipeline.board(asked.symbols, served.clock())
     return _shaped(lambda: shapes.trading_directions(board, served.pipeline, single=asked.single))
 
 
 @blueprint.get("/mtf")
-@kept
-def mtf() -> Response:
+@kept(_asked)
+def mtf(asked: Tickers) -> Response:
     """Session and days of each ticker side by side (v1-contract.md 4.2)."""
-    return _structures(shapes.mtf)
+    return _structures(asked.symbols, shapes.mtf)
 
 
 @blueprint.get("/northstar")
-@kept
-def northstar() -> Response:
+@kept(_asked)
+def northstar(asked: Tickers) -> Response:
     """The four-phase analysis of the session (v1-contract.md 4.5)."""
-    return _structures(shapes.northstar)
+    return _structures(asked.symbols, shapes.northstar)
 
 
 @blueprint.get("/rpe")
-@kept
-def rpe() -> Response:
+@kept(_asked)
+def rpe(asked: Tickers) -> Response:
     """The five-phase analysis of the session (v1-contract.md 4.4)."""
-    return _structures(shapes.rpe)
+    return _structures(asked.symbols, shapes.rpe)
 
 
 @blueprint.get("/swing")
-@kept
-def swing() -> Response:
+@kept(_asked)
+def swing(asked: Tickers) -> Response:
     """The analysis of the days (v1-contract.md 4.6)."""
-    return _structures(lambda found, at, market_open, plan: shapes.swing(found, at, plan))
+    return _structures(asked.symbols, lambda found, at, market_open, plan: shapes.swing(found, at, plan))
 
 
 @blueprint.get("/replay")
@@ -76,10 +79,10 @@ def replay() -> Response:
 
 @blueprint.get("/daily_signals")
 @blueprint.get("/daily-signals")
-@kept
-def daily_signals() -> Response:
+@kept(_asked, also=(FEAR_TICKER,))
+def daily_signals(asked: Tickers) -> Response:
     """The morning overview (v1-contract.md 4.7)."""
-    asked, served = tickers(request.args), services()
+    served = services()
     at, pipeline = served.clock(), served.pipeline
     found, fear = pipeline.overviews(asked.symbols, at)
     is_open, next_day = served.calendar.is_open(at), served.calendar.next_trading_day(at)
@@ -88,30 +91,30 @@ def daily_signals() -> Response:
 
 @blueprint.get("/signal_breakdown")
 @blueprint.get("/signal-breakdown")
-@kept
-def signal_breakdown() -> Response:
+@kept(_asked)
+def signal_breakdown(asked: Tickers) -> Response:
     """Twelve daily indicators (v1-contract.md 5.1)."""
-    asked, served = tickers(request.args), services()
+    served = services()
     at = served.clock()
     found = served.pipeline.breakdowns(asked.symbols, at)
     return _shaped(lambda: shapes.signal_breakdown(found, at, served.pipeline.plan))
 
 
 @blueprint.get("/volatility_meter")
-@kept
-def volatility_meter() -> Response:
+@kept(_asked)
+def volatility_meter(asked: Tickers) -> Response:
     """How volatile these days are (v1-contract.md 5.3)."""
-    asked, served = tickers(request.args), services()
+    served = services()
     at = served.clock()
     found = served.pipeline.volatilities(asked.symbols, at)
     return _shaped(lambda: shapes.volatility_meter(found, at, served.pipeline.plan))
 
 
 @blueprint.get("/price_ranges")
-@kept
-def price_ranges() -> Response:
+@kept(_asked)
+def price_ranges(asked: Tickers) -> Response:
     """The day's ranges (v1-contract.md 5.4)."""
-    asked, served = tickers(request.args), services()
+    served = services()
     at = served.clock()
     found = served.pipeline.ranges(asked.symbols, at)
     return _shaped(lambda: shapes.ranges(found, at, served.pipeline.plan))
@@ -151,11 +154,11 @@ def models() -> Response:
     return _shaped(lambda: shapes.models(services().pipeline.models))
 
 
-def _structures(shape: Shape) -> Response:
+def _structures(symbols: Sequence[str], shape: Shape) -> Response:
     """Structure of the tickers asked for, now."""
-    asked, served = tickers(request.args), services()
+    served = services()
     at = served.clock()
-    found = served.pipeline.structures(asked.symbols, at)
+    found = served.pipeline.structures(symbols, at)
     return _shaped(lambda: shape(found, at, served.calendar.is_open(at), served.pipeline.plan))
 
 

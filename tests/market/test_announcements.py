@@ -47,8 +47,8 @@ class Process:
 
     def __init__(self, folder: Path, timer: FakeTimer, provider: Provider, named: Overrides | None = None) -> None:
         self.calendar, self.heard, self._provider = Calendar(), list[str](), provider
-        notice: Callable[..., None] = lambda event, **fields: self.heard.append(event)  # noqa: E731
-        self.known = Announcements(folder / "calendar.sqlite3", self.calendar, named or {}, timer.timer, notice)
+        emit: Callable[..., None] = lambda event, **fields: self.heard.append(event)  # noqa: E731
+        self.known = Announcements(folder / "calendar.sqlite3", self.calendar, named or {}, timer.timer, emit)
 
     def refresh(self, today: date = TODAY, at: time = time(9)) -> None:
         self.known.refresh(Polygon(self._provider, self.calendar), ny(today, at))

@@ -37,8 +37,8 @@ def build(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Callable[
         store = SqliteStore(tmp_path / folder / "record.sqlite3", lambda event, **fields: heard.append(event))
         cache = BarCache(tmp_path / folder / "bars.sqlite3", lambda event, **fields: heard.append(event))
         plan = plan or Plan("polygon", Span.MINUTE, settle=SETTLE)
-        polygon, notice = Polygon(market, CALENDAR), lambda e, **f: heard.append(e)
-        source = Source(polygon, cache, store, CALENDAR, clock, plan, notice, clock_ahead=clock_ahead)
+        polygon, emit = Polygon(market, CALENDAR), lambda e, **f: heard.append(e)
+        source = Source(polygon, cache, store, CALENDAR, clock, plan, emit, clock_ahead=clock_ahead)
         source.heard = heard  # type: ignore[attr-defined]
         return source
 

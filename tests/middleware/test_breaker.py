@@ -38,7 +38,7 @@ class Provider:
             self._call,
             kind_of=lambda path: path,
             failed=lambda answer: self.judge(answer),
-            notice=self._notice,
+            emit=self._emit,
             now=lambda: self.at,
         )
 
@@ -46,7 +46,7 @@ class Provider:
         self.calls += 1
         return self.answer()
 
-    def _notice(self, event: str, *, kind: str = "", state: str = "", failures: int = 0, reason: str = "") -> None:
+    def _emit(self, event: str, *, kind: str = "", state: str = "", failures: int = 0, reason: str = "") -> None:
         if event == "call_withheld":
             assert reason == "breaker"
             return
@@ -193,7 +193,7 @@ def ask():
         return "refused"
 
 calls, at, let_go = [], [0.0], gevent.event.Event()
-breaker = Breaker(call, kind_of=str, failed=lambda a: False, notice=lambda *a, **f: gevent.sleep(0), now=lambda: at[0])
+breaker = Breaker(call, kind_of=str, failed=lambda a: False, emit=lambda *a, **f: gevent.sleep(0), now=lambda: at[0])
 assert [ask() for _ in range(6)] == ["refused"] * 6
 assert len(calls) == 5
 at[0] = 30.0
@@ -390,7 +390,7 @@ def test_wrap_puts_a_call_behind_the_breaker() -> None:
         lambda path, params: f"{path} {params['a']}",
         kind_of=lambda path: path[:4],
         failed=lambda answer: True,
-        notice=lambda event, **f: heard.append(f"{f['kind']} {f['state']} {f['failures']}"),
+        emit=lambda event, **f: heard.append(f"{f['kind']} {f['state']} {f['failures']}"),
     )
     assert [call("bars/x", {"a": "1"}) for _ in range(5)] == ["bars/x 1"] * 5
     assert heard == ["bars open 5"]

@@ -17,11 +17,13 @@ from typing import Any
 import http_sf
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, TestResponse
 
 from app import keys
+from app.events import Events
 from app.factory import create_app
 from app.market.polygon import Reply
 from middleware.access import AccessLog
@@ -330,7 +332,7 @@ def test_bytes_end_when_a_bar_turns_final(watched: Watched, clock: FakeClock) ->
 
 def test_bytes_end_when_bars_come_in(watched: Watched, clock: FakeClock, market: ScriptedMarket) -> None:
     calls = len(market.calls)
-    assert watched.client.get("/price_ranges?ticker=QQQ").status_code == 200
+    assert watched.client.get("/price_ranges?ticker=SPY").status_code == 200
     assert len(market.calls) > calls
     clock.forward(seconds=1)
     assert watched().get_json()["generated_at"].endswith("11:30:08-04:00")
@@ -354,8 +356,9 @@ def test_bytes_end_when_a_signal_locks(build: Build, clock: FakeClock, market: S
     client.get("/mtf")
     clock.set("2025-03-11 12:00:06")
     store, day = app.extensions["predict-server"].pipeline.store, date(2025, 3, 11)
-    watched = Watched(app, clock)
+    watched = Watched(app, clock, "/volatility_meter?ticker=QQQ")
     watched()
+    client.get("/trading_directions?ticker=SPY")
     client.get("/price_ranges")
     client.get("/price_ranges?b=1")
     assert watched.is_kept_for(1)
@@ -369,8 +372,8 @@ def test_bytes_end_when_a_signal_locks(build: Build, clock: FakeClock, market: S
 
 
 def test_bytes_end_when_the_provider_begins_to_fail(watched: Watched, clock: FakeClock, market: ScriptedMarket) -> None:
-    market.fault = lambda path: Reply(500, None) if "QQQ" in path else None
-    assert watched.client.get("/trading_directions?ticker=QQQ").status_code == 200
+    market.fault = lambda path: Reply(500, None)
+    watched.client.get("/price_ranges?ticker=SPY")
     clock.forward(seconds=1)
     assert watched().get_json()["generated_at"].endswith("11:30:08-04:00")
 
@@ -1032,14 +1035,45 @@ def test_an_answer_that_took_its_time_is_not_promised_beyond_its_end(
     assert answer.headers["Cache-Control"] == "private, max-age=0"
 
 
+def made_to_be_kept(client: FlaskClient) -> float:
+    """How many answers were made to be kept so far."""
+    shown = client.get("/metrics").text
+    [line] = [
+        x for x in shown.splitlines() if x.startswith('predict_cache_lookups_total{cache="answers",outcome="miss"}')
+    ]
+    return float(line.split()[1])
+
+
 def test_replays_of_old_days_end_no_kept_answer(serve: Callable[..., Flask]) -> None:
     client = serve().test_client()
     for _ in range(4):
         client.get("/mtf?ticker=SPY")
-    made = [line for line in client.get("/metrics").text.splitlines() if 'given_total{how="made"}' in line]
+    made = made_to_be_kept(client)
+    assert made >= 1
     assert client.get("/replay?date=2025-02-03&time=11:00&ticker=SPY").status_code == 200
     client.get("/mtf?ticker=SPY")
-    assert [line for line in client.get("/metrics").text.splitlines() if 'given_total{how="made"}' in line] == made
+    assert made_to_be_kept(client) == made
+
+
+def test_what_happens_to_one_ticker_ends_no_answer_about_another(
+    tmp_path: Path, clock: FakeClock, market: ScriptedMarket
+) -> None:
+    events, values = Events(), settings(market="polygon", polygon_api_key="k", data_dir=tmp_path)
+    app = create_app(values, clock=clock, transport=market, events=events)
+    client = app.test_client()
+    paths = ("/mtf?ticker=SPY", "/mtf?ticker=QQQ", "/mtf")
+    for path in paths * 2:
+        client.get(path)
+        settle(app)
+    made = made_to_be_kept(client)
+    events("open_learned", ticker="QQQ", day="2025-03-11", source="daily")
+    for path in paths:
+        client.get(path)
+    assert made_to_be_kept(client) == made + 2, "of QQQ, and of all tickers"
+    events("store_degraded", error="full")
+    for path in paths:
+        client.get(path)
+    assert made_to_be_kept(client) == made + 2 + len(paths)
 
 
 def test_a_log_that_cannot_be_written_loses_lines_and_goes_on() -> None:

@@ -22,13 +22,13 @@ import middleware
 from app import keys
 from app.config import VERSION
 from app.errors import BudgetSpent, Unavailable, Upstream
+from app.events import EVENTS, Events
 from app.factory import create_app
 from app.figures import ACTIONS, CACHES, OUTCOMES, STATES, WITHHELD
 from app.market import announcements
 from app.market.calling import kind_of, outcome
 from app.market.polygon import Reply
 from app.market.wire import Wire
-from app.news import EVENTS, News
 from app.signals.policy import SUPPORTED, Gate
 from middleware.metrics import METHODS, OTHER, REQUEST_EDGES, Latencies
 from middleware.spans import MEASURED
@@ -486,7 +486,7 @@ def test_a_call_to_the_provider_is_counted_by_how_it_ended(
 )
 def test_calls_are_told_apart_by_kind(clock: FakeClock, timer: FakeTimer, path: str, kind: str) -> None:
     watch = middleware.watch(
-        None, service="s", instance="i", share=0.0, notice=News(), now=timer.timer.now, epoch=timer.timer.epoch
+        None, service="s", instance="i", share=0.0, emit=Events(), now=timer.timer.now, epoch=timer.timer.epoch
     )
     middleware.measure(Wire(demo_feed(), CALENDAR, clock), watch, kind_of, outcome)(path, {})
     [labels] = [s.labels for f in watch.latencies.registry.collect() for s in f.samples if s.name == f"{CALLS}_count"]
@@ -565,7 +565,7 @@ def test_the_budget_is_shown_as_it_is_spent(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_pause_that_the_provider_asks_for_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with world(tmp_path, monkeypatch, "2025-03-11 11:30:10", hasty=False) as found:
-        found.core.source.use(["SPY"], found.clock())
+        found.core.pipeline.interest.request(["SPY"], found.clock())
         found.step(61)
         found.provider.misbehave("429", retry_after=40)
         found.step(61)
@@ -580,7 +580,7 @@ def test_a_pause_that_the_provider_asks_for_is_shown(tmp_path: Path, monkeypatch
 
 def test_a_refused_key_is_shown_and_what_is_not_asked_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with world(tmp_path, monkeypatch, "2025-03-11 11:30:10", hasty=False) as found:
-        found.core.source.use(["SPY"], found.clock())
+        found.core.pipeline.interest.request(["SPY"], found.clock())
         found.step(61)
         assert seen(found).value("predict_api_key_refused") == 0
         found.provider.misbehave("401")
@@ -710,7 +710,7 @@ def test_drift_is_told_of_the_decisions_that_were_computed(build: Build) -> None
 
 def test_events_are_counted_from_nought(build: Build) -> None:
     app = build()
-    assert set(scrape(app).by("predict_events_total", "event")) == EVENTS
+    assert set(scrape(app).by("predict_events_total", "event")) == set(EVENTS)
     ask(app, ONE_TICKER)
     assert scrape(app).value("predict_events_total", event="signal_locked") == 1
 

@@ -125,8 +125,8 @@ class Replica:
         self.registry = CollectorRegistry()
         self.asked = Counter("asked", "Requests", ["route"], registry=self.registry)
         Gauge("up_to_date", "1 if so", registry=self.registry).set(1)
-        notice = lambda event, **fields: self.told.append((event, fields))  # noqa: E731
-        self.pushing = Pushing(address, lambda: {"instance": name}, self.show, notice)
+        emit = lambda event, **fields: self.told.append((event, fields))  # noqa: E731
+        self.pushing = Pushing(address, lambda: {"instance": name}, self.show, emit)
 
     def show(self, accept: str | None, names: Sequence[str]) -> tuple[str, str]:
         return generate_latest(self.registry).decode(), CONTENT_TYPE_LATEST

@@ -354,8 +354,8 @@ def test_a_redis_that_answers_but_cannot_count_is_told_as_lost_once(own_redis: R
     told: list[str] = []
     knocks: list[float] = []
     shared = RedisWindows(own_redis.url, epoch, PATIENCE_S)
-    notice = lambda event, **_: told.append(event)  # noqa: E731
-    windows = SharedWindows(shared, LocalWindows(epoch, epoch), notice, knocks.append)
+    emit = lambda event, **_: told.append(event)  # noqa: E731
+    windows = SharedWindows(shared, LocalWindows(epoch, epoch), emit, knocks.append)
     with closing(windows), own_redis.client() as raw:
         raw.config_set("maxmemory", "1")
         asked = until(lambda: len(knocks) >= 5, lambda: windows.take("a", 1_000_000, WINDOW_S))

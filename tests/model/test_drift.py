@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as some
 
 from app.config import ARTEFACTS
+from app.events import Events
 from app.factory import POLICY, _drift, build
 from app.market.bars import Floats
 from app.model.artefact import load_models
@@ -23,7 +24,6 @@ from app.model.drift import BINS, ENOUGH, WINDOW, Bins, Drift, Reference, bins_o
 from app.model.features import DECISION_HOURS, INPUTS
 from app.model.training import Rows
 from app.model.v6 import Logistic, V6Model
-from app.news import News
 from tests.support import FakeClock, ScriptedMarket, settings
 
 READ = ("time_pct", "gap", "open_move_sigma", "gap_sigma")
@@ -316,7 +316,7 @@ def test_a_server_sees_every_decision_that_it_computes(
     clock: FakeClock, market: ScriptedMarket, tmp_path: Path
 ) -> None:
     values = {"market": "polygon", "polygon_api_key": "k", "data_dir": tmp_path}
-    core = build(settings(**values), clock=clock, transport=market, news=News())
+    core = build(settings(**values), clock=clock, transport=market, events=Events())
     drift = _drift(core)
     for ticker in ("SPY", "SPY", "QQQ"):
         core.pipeline.signal(ticker, clock())

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from app.events import Events
 from app.factory import Core, build
 from app.figures import figures
 from app.model.drift import Drift
-from app.news import News
 from app.signals import store as stores
 from app.signals.policy import Decision
 from app.signals.store import SqliteStore
@@ -41,8 +41,8 @@ class Heard:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.news = News()
-        self.store = SqliteStore(path, self.news)
+        self.events = Events()
+        self.store = SqliteStore(path, self.events)
 
     def put(self, *hours: int) -> list[Decision]:
         return [self.store.put(replace(decision(0.6, 0.9), hour=hour)) for hour in hours]
@@ -52,7 +52,7 @@ class Heard:
             return other.execute(sql).rowcount
 
     def told(self) -> int:
-        return self.news.events["record_changed",]
+        return self.events.counts["record_changed",]
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_a_store_that_cannot_be_read_tells_of_no_change(heard: Heard) -> None:
     said = heard.put(13)
     heard.behind_its_back("DROP TABLE signals")
     heard.store.verify(DAY)
-    assert heard.news.events["store_degraded",] == 1
+    assert heard.events.counts["store_degraded",] == 1
     assert heard.told() == heard.store.changes() == 0
     assert heard.store.get("SPY", DAY, 13) == said[0]
 
@@ -229,7 +229,7 @@ def test_the_follower_compares_once_a_market_minute(core: Core, clock: FakeClock
     core.pipeline.signal("SPY", clock())
     core.pipeline.signal("QQQ", clock())
     step(core)
-    assert core.news.events["signal_locked",] >= 2
+    assert core.events.counts["signal_locked",] >= 2
     record = core.settings.data_dir / core.market.namespace / "record.sqlite3"
     for n, ticker in enumerate(("SPY", "QQQ"), 1):
         with closing(sqlite3.connect(record, timeout=5)) as other, other:
@@ -240,7 +240,7 @@ def test_the_follower_compares_once_a_market_minute(core: Core, clock: FakeClock
         clock.forward(seconds=1)
         step(core)
         assert changes_metric(core) == n
-    assert core.news.events["record_changed",] == 2
+    assert core.events.counts["record_changed",] == 2
 
 
 def test_on_a_day_without_trading_there_is_nothing_to_compare(
