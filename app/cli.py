@@ -131,10 +131,13 @@ def backfill(days: int, ticker: str) -> None:
 
 
 def _telling_waits() -> Events:
-    """Events of which a wait for the provider's call budget is printed when it begins."""
+    """Events of which a wait for the provider's call budget, or for the end of its pause, is printed when it begins."""
 
-    def tell(seconds: int, **_: object) -> None:
-        click.echo(f"Waiting for the data plan's call budget: the next call may go in {seconds} s", err=True)
+    def tell(seconds: int, reason: str, **_: object) -> None:
+        what = (
+            "the end of the pause that the provider asked for" if reason == "pause" else "the data plan's call budget"
+        )
+        click.echo(f"Waiting for {what}: the next call may go in {seconds} s", err=True)
 
     events = Events()
     events.subscribe("call_waits", tell)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from app import cli
 from app.config import ARTEFACTS
 from app.market.bars import Span
 from app.market.standin import StandIn
@@ -269,6 +270,15 @@ def test_backfill_says_at_once_what_it_waits_for_and_how_long(provider: StandIn,
         first = waiting.stderr.readline()
         waiting.kill()
     assert re.fullmatch(r"Waiting for the data plan's call budget: the next call may go in (59|60) s\n", first)
+
+
+@pytest.mark.parametrize(
+    ("reason", "what"),
+    [("pause", "the end of the pause that the provider asked for"), ("budget", "the data plan's call budget")],
+)
+def test_a_wait_is_printed_with_what_it_is_for(capsys: pytest.CaptureFixture[str], reason: str, what: str) -> None:
+    cli._telling_waits()("call_waits", seconds=7, priority="backfill", reason=reason)
+    assert capsys.readouterr().err == f"Waiting for {what}: the next call may go in 7 s\n"
 
 
 def test_backfill_without_a_key_says_so(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ GATES: Mapping[Gate, str] = {
     Gate.INSUFFICIENT_DATA: "there are not enough bars for a signal yet",
     Gate.NO_MARKET_DATA: "there are no market data of this day",
     Gate.DATA_FETCH_ERROR: "the market data cannot be fetched now",
-    Gate.RATE_LIMITED: "the data plan allows no more calls now",
+    Gate.RATE_LIMITED: "no more calls to the provider are allowed now",
     Gate.MODEL_UNAVAILABLE: "a model is missing",
 }
 """What stands before a signal, for the text about the whole board; a ticker's own `reason` says more."""
