@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
@@ -20,6 +21,7 @@ from app.core import Core
 from app.errors import BadRequest, BrokenData, PredictError
 from app.events import Events
 from app.factory import POLICY, build, create_app
+from app.folders import check_data_dir, check_models_dir
 from app.market.backfill import backfill as backfilled
 from app.market.bars import Span
 from app.market.calendar import NY, Calendar, ny_day
@@ -88,7 +90,7 @@ def import_bars(files: Sequence[Path], zone: str, stamped: str) -> None:
     What was recognised is printed. Of a ticker whose series are not in the same prices nothing comes in.
     """
     reading = Reading(datetime.now(UTC), _zone(zone), stamped_at_end=stamped == "end")
-    recorded = _recorded(config.load())
+    recorded = _recorded(_settings())
     outcomes = recorded.import_files(_expanded(files), reading, _progress)
     for outcome in outcomes:
         _say(outcome)
@@ -104,7 +106,8 @@ def import_bars(files: Sequence[Path], zone: str, stamped: str) -> None:
 def replay(day: str, moment: str, ticker: str) -> None:
     """Print what was, or would have been, shown at DAY (2025-11-05), MOMENT (14:35): the answer of /replay."""
     query = {"date": day, "time": moment, "ticker": ticker}
-    settings = config.load(allowed_hosts=(), redis_url=None, web_concurrency=1, log_level="WARNING")
+    settings = _settings(allowed_hosts=(), redis_url=None, web_concurrency=1, log_level="WARNING")
+    check_models_dir(settings)
     answer = create_app(settings, events=_telling_waits()).test_client().get("/replay", query_string=query)
     body = answer.get_json()
     if answer.status_code != 200:
@@ -117,7 +120,7 @@ def replay(day: str, moment: str, ticker: str) -> None:
 @click.option("--ticker", type=click.Choice([*SUPPORTED, "all"]), default="all", help="one symbol; all otherwise")
 def backfill(days: int, ticker: str) -> None:
     """Bring past days in from the provider, within the plan's budget; run it again to go on after a break."""
-    core = build(config.load(), events=_telling_waits())
+    core = build(_settings(), events=_telling_waits())
     core.follower.probe_now()
     tickers = SUPPORTED if ticker == "all" else (ticker,)
     past = core.calendar.days_before(ny_day(core.market.clock()), days)
@@ -191,7 +194,7 @@ def _stand_in(port: int, market: str, plan: str) -> StandIn:
 def _played(market: str, calendar: Calendar) -> tuple[Feed, Clock]:
     if market == "demo":
         return OnOurDays(DemoFeed(calendar), calendar, HISTORY_FROM, LAP[1]), wall_clock
-    recorded = _recorded(config.load())
+    recorded = _recorded(_settings())
     start = recorded.default_start(SUPPORTED)
     if start is None:
         raise click.ClickException("no recorded bars were brought in yet: python -m app import FILE...")
@@ -220,7 +223,7 @@ def new_key(name: str, tier: str, days: int) -> None:
 @cli.command()
 def train() -> None:
     """Evaluate and fit the V6 models on the imported bars, and write the artefacts to MODELS_DIR."""
-    settings = config.load()
+    settings = _settings()
     recorded, calendar = _recorded(settings), Calendar(dict(settings.market_closures))
     artefacts = {}
     for ticker in SUPPORTED:
@@ -235,7 +238,8 @@ def train() -> None:
 @cli.command()
 def evaluate() -> None:
     """Print the models' evaluation: from the imported bars where they are there, else the stored report."""
-    settings = config.load()
+    settings = _settings()
+    check_models_dir(settings)
     stored = load_models(settings.models_dir, SUPPORTED, POLICY)
     recorded, calendar = _recorded(settings), Calendar(dict(settings.market_closures))
     try:
@@ -266,7 +270,7 @@ def _compare(found: building.Study, shipped: V6Model | None) -> None:
 
 def _become_gunicorn() -> None:
     """Check the settings, then replace this process by the server's."""
-    config.load()
+    check_models_dir(_settings())
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"])
 
 
@@ -277,6 +281,13 @@ def _print_report(cells: Sequence[Cell]) -> None:
 
 def _left_out(found: building.Study) -> str:
     return "; ".join(f"{len(days)} x {why}" for why, days in found.excluded.items()) or "nothing"
+
+
+def _settings(**overrides: Any) -> config.Settings:
+    """The settings of a command that uses DATA_DIR. Raises SettingsError."""
+    settings = config.load(**overrides)
+    check_data_dir(settings)
+    return settings
 
 
 def _recorded(settings: config.Settings) -> RecordedBars:
