@@ -22,6 +22,7 @@ from app.errors import BadRequest, BrokenData, PredictError
 from app.events import Events
 from app.factory import POLICY, build, create_app
 from app.folders import check_data_dir, check_models_dir
+from app.market.backfill import Brought
 from app.market.backfill import backfill as backfilled
 from app.market.bars import Span
 from app.market.calendar import NY, Calendar, ny_day
@@ -126,11 +127,16 @@ def backfill(days: int, ticker: str) -> None:
     past = core.calendar.days_before(ny_day(core.market.clock()), days)
     for brought in backfilled(core.source, tickers, past):
         left = _minutes_left(core, brought.calls - brought.done)
-        what = f"{brought.ticker} {brought.first} to {brought.last}: {brought.bars} bars"
-        click.echo(f"{what} ({brought.done} of {brought.calls} calls, {left})")
+        click.echo(f"{_about(brought)}: {brought.bars} bars ({brought.done} of {brought.calls} calls, {left})")
     first = core.source.entitlement.history_from if core.source.entitlement else past[0]
     if first > past[0]:
         click.echo(f"The plan's history begins on {first}: the days before cannot be had.")
+
+
+def _about(brought: Brought) -> str:
+    if brought.span is Span.DAY:
+        return f"{brought.ticker}, daily bars that replays from {brought.first} on need"
+    return f"{brought.ticker}, one-minute bars of {brought.first} to {brought.last}"
 
 
 def _telling_waits() -> Events:

@@ -287,6 +287,15 @@ def test_backfill_brings_past_days_in_with_a_call_a_month_and_says_how_far_it_is
     assert len(lines) == minute_calls(provider) + 1
 
 
+def test_backfill_says_of_each_line_which_bars_it_is_about(provider: StandIn, tmp_path: Path) -> None:
+    lines = backfill(provider, tmp_path, days=3).stdout.splitlines()
+    day = r"\d{4}-\d\d-\d\d"
+    assert re.fullmatch(rf"SPY, daily bars that replays from {day} on need: \d+ bars \(1 of \d calls, .*\)", lines[0])
+    for line in lines[1:]:
+        assert re.fullmatch(rf"SPY, one-minute bars of {day} to {day}: \d+ bars \(\d of \d calls, .*\)", line)
+    assert len(set(lines)) == len(lines) > 1
+
+
 def test_backfill_again_costs_no_call_for_what_is_there(provider: StandIn, tmp_path: Path) -> None:
     backfill(provider, tmp_path)
     before = minute_calls(provider)
