@@ -40,6 +40,7 @@ from app.signals.policy import SUPPORTED
 from blueprints.errors import sentence
 
 LATE = timedelta(minutes=15)
+TICKER = click.Choice([*SUPPORTED, "all"], case_sensitive=False)
 MOST_NAMED = 20
 READ_SPANS = (Span.MINUTE, Span.FIVE_MINUTES, Span.DAY)
 HOW_TO_GET_DATA = (
@@ -103,7 +104,7 @@ def import_bars(files: Sequence[Path], zone: str, stamped: str) -> None:
 @cli.command()
 @click.argument("day")
 @click.argument("moment")
-@click.option("--ticker", default="all", help="one symbol; all supported ones otherwise")
+@click.option("--ticker", type=TICKER, default="all", help="one symbol; all supported ones otherwise")
 def replay(day: str, moment: str, ticker: str) -> None:
     """Print what was, or would have been, shown at DAY (2025-11-05), MOMENT (14:35): the answer of /replay."""
     query = {"date": day, "time": moment, "ticker": ticker}
@@ -118,7 +119,7 @@ def replay(day: str, moment: str, ticker: str) -> None:
 
 @cli.command()
 @click.option("--days", type=click.IntRange(1, 5000), required=True, help="how many past trading days")
-@click.option("--ticker", type=click.Choice([*SUPPORTED, "all"]), default="all", help="one symbol; all otherwise")
+@click.option("--ticker", type=TICKER, default="all", help="one symbol; all supported ones otherwise")
 def backfill(days: int, ticker: str) -> None:
     """Bring past days in from the provider, within the plan's budget; run it again to go on after a break."""
     core = build(_settings(), events=_telling_waits())

@@ -246,6 +246,13 @@ def test_replay_of_nonsense_says_why(tmp_path: Path) -> None:
     assert done.stderr.strip().endswith("Error: Date must be a day of the calendar, YYYY-MM-DD")
 
 
+@pytest.mark.parametrize("command", [["replay", "2024-06-12", "14:35"], ["backfill", "--days", "3"]])
+def test_a_command_for_one_ticker_says_which_ones_there_are(command: list[str]) -> None:
+    done = run(*command, "--ticker", "SPY,QQQ")
+    assert done.returncode == 2
+    assert "'spy,qqq' is not one of 'spy', 'qqq', 'iwm', 'all'" in done.stderr.lower()
+
+
 def test_help_lists_the_commands() -> None:
     done = run("--help")
     assert done.returncode == 0
