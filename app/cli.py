@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
@@ -21,13 +20,12 @@ from app.core import Core
 from app.errors import BadRequest, BrokenData, PredictError
 from app.events import Events
 from app.factory import POLICY, build, create_app
-from app.folders import check_data_dir, check_models_dir
-from app.market.backfill import Brought
 from app.market.backfill import backfill as backfilled
 from app.market.bars import Span
 from app.market.calendar import NY, Calendar, ny_day
 from app.market.demo import HISTORY_FROM, LAP, DemoFeed
 from app.market.importing.names import series_file
+from app.market.pinned import SPANS
 from app.market.recorded import Outcome, Reading, RecordedBars, describe
 from app.market.standin import FAULTS, PLANS, OnOurDays, StandIn
 from app.market.wire import Feed, Wire
@@ -40,9 +38,8 @@ from app.signals.policy import SUPPORTED
 from blueprints.errors import sentence
 
 LATE = timedelta(minutes=15)
-TICKER = click.Choice([*SUPPORTED, "all"], case_sensitive=False)
 MOST_NAMED = 20
-READ_SPANS = (Span.MINUTE, Span.FIVE_MINUTES, Span.DAY)
+
 HOW_TO_GET_DATA = (
     "The report above is the stored one. To make it anew, bring in five-minute and daily bars of SPY, QQQ and IWM that "
     "reach from before 2022 to 2024-12-31 (files named like SPY_5min.parquet and SPY_1day.parquet, columns t o h l c v): "
@@ -92,7 +89,7 @@ def import_bars(files: Sequence[Path], zone: str, stamped: str) -> None:
     What was recognised is printed. Of a ticker whose series are not in the same prices nothing comes in.
     """
     reading = Reading(datetime.now(UTC), _zone(zone), stamped_at_end=stamped == "end")
-    recorded = _recorded(_settings())
+    recorded = _recorded(config.load())
     outcomes = recorded.import_files(_expanded(files), reading, _progress)
     for outcome in outcomes:
         _say(outcome)
@@ -104,12 +101,11 @@ def import_bars(files: Sequence[Path], zone: str, stamped: str) -> None:
 @cli.command()
 @click.argument("day")
 @click.argument("moment")
-@click.option("--ticker", type=TICKER, default="all", help="one symbol; all supported ones otherwise")
+@click.option("--ticker", default="all", help="one symbol; all supported ones otherwise")
 def replay(day: str, moment: str, ticker: str) -> None:
     """Print what was, or would have been, shown at DAY (2025-11-05), MOMENT (14:35): the answer of /replay."""
     query = {"date": day, "time": moment, "ticker": ticker}
-    settings = _settings(allowed_hosts=(), redis_url=None, web_concurrency=1, log_level="WARNING")
-    check_models_dir(settings)
+    settings = config.load(allowed_hosts=(), redis_url=None, web_concurrency=1, log_level="WARNING")
     answer = create_app(settings, events=_telling_waits()).test_client().get("/replay", query_string=query)
     body = answer.get_json()
     if answer.status_code != 200:
@@ -119,35 +115,27 @@ def replay(day: str, moment: str, ticker: str) -> None:
 
 @cli.command()
 @click.option("--days", type=click.IntRange(1, 5000), required=True, help="how many past trading days")
-@click.option("--ticker", type=TICKER, default="all", help="one symbol; all supported ones otherwise")
+@click.option("--ticker", type=click.Choice([*SUPPORTED, "all"]), default="all", help="one symbol; all otherwise")
 def backfill(days: int, ticker: str) -> None:
     """Bring past days in from the provider, within the plan's budget; run it again to go on after a break."""
-    core = build(_settings(), events=_telling_waits())
+    core = build(config.load(), events=_telling_waits())
     core.follower.probe_now()
     tickers = SUPPORTED if ticker == "all" else (ticker,)
     past = core.calendar.days_before(ny_day(core.market.clock()), days)
     for brought in backfilled(core.source, tickers, past):
         left = _minutes_left(core, brought.calls - brought.done)
-        click.echo(f"{_about(brought)}: {brought.bars} bars ({brought.done} of {brought.calls} calls, {left})")
+        what = f"{brought.ticker} {brought.first} to {brought.last}: {brought.bars} bars"
+        click.echo(f"{what} ({brought.done} of {brought.calls} calls, {left})")
     first = core.source.entitlement.history_from if core.source.entitlement else past[0]
     if first > past[0]:
         click.echo(f"The plan's history begins on {first}: the days before cannot be had.")
 
 
-def _about(brought: Brought) -> str:
-    if brought.span is Span.DAY:
-        return f"{brought.ticker}, daily bars that replays from {brought.first} on need"
-    return f"{brought.ticker}, one-minute bars of {brought.first} to {brought.last}"
-
-
 def _telling_waits() -> Events:
-    """Events of which a wait for the provider's call budget, or for the end of its pause, is printed when it begins."""
+    """Events of which a wait for the provider's call budget is printed when it begins."""
 
-    def tell(seconds: int, reason: str, **_: object) -> None:
-        what = (
-            "the end of the pause that the provider asked for" if reason == "pause" else "the data plan's call budget"
-        )
-        click.echo(f"Waiting for {what}: the next call may go in {seconds} s", err=True)
+    def tell(seconds: int, **_: object) -> None:
+        click.echo(f"Waiting for the data plan's call budget: the next call may go in {seconds} s", err=True)
 
     events = Events()
     events.subscribe("call_waits", tell)
@@ -201,7 +189,7 @@ def _stand_in(port: int, market: str, plan: str) -> StandIn:
 def _played(market: str, calendar: Calendar) -> tuple[Feed, Clock]:
     if market == "demo":
         return OnOurDays(DemoFeed(calendar), calendar, HISTORY_FROM, LAP[1]), wall_clock
-    recorded = _recorded(_settings())
+    recorded = _recorded(config.load())
     start = recorded.default_start(SUPPORTED)
     if start is None:
         raise click.ClickException("no recorded bars were brought in yet: python -m app import FILE...")
@@ -230,7 +218,7 @@ def new_key(name: str, tier: str, days: int) -> None:
 @cli.command()
 def train() -> None:
     """Evaluate and fit the V6 models on the imported bars, and write the artefacts to MODELS_DIR."""
-    settings = _settings()
+    settings = config.load()
     recorded, calendar = _recorded(settings), Calendar(dict(settings.market_closures))
     artefacts = {}
     for ticker in SUPPORTED:
@@ -245,8 +233,7 @@ def train() -> None:
 @cli.command()
 def evaluate() -> None:
     """Print the models' evaluation: from the imported bars where they are there, else the stored report."""
-    settings = _settings()
-    check_models_dir(settings)
+    settings = config.load()
     stored = load_models(settings.models_dir, SUPPORTED, POLICY)
     recorded, calendar = _recorded(settings), Calendar(dict(settings.market_closures))
     try:
@@ -277,7 +264,7 @@ def _compare(found: building.Study, shipped: V6Model | None) -> None:
 
 def _become_gunicorn() -> None:
     """Check the settings, then replace this process by the server's."""
-    check_models_dir(_settings())
+    config.load()
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"])
 
 
@@ -288,13 +275,6 @@ def _print_report(cells: Sequence[Cell]) -> None:
 
 def _left_out(found: building.Study) -> str:
     return "; ".join(f"{len(days)} x {why}" for why, days in found.excluded.items()) or "nothing"
-
-
-def _settings(**overrides: Any) -> config.Settings:
-    """The settings of a command that uses DATA_DIR. Raises SettingsError."""
-    settings = config.load(**overrides)
-    check_data_dir(settings)
-    return settings
 
 
 def _recorded(settings: config.Settings) -> RecordedBars:
@@ -368,7 +348,7 @@ def _unread(ticker: str, span: str) -> str:
         return f"no answer reads these bars: {ticker} is not served, {', '.join(SUPPORTED)} are"
     if ticker == FEAR_TICKER:
         return "" if span == Span.DAY else f"no answer reads these bars: of {ticker} the 1day bars alone are read"
-    return "" if span in READ_SPANS else f"no answer reads these bars: {', '.join(READ_SPANS)} bars are read"
+    return "" if span in SPANS else f"no answer reads these bars: {', '.join(SPANS)} bars are read"
 
 
 def _revision() -> str:

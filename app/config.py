@@ -254,8 +254,7 @@ class Settings(BaseSettings):
         alias="OPERATIONS_PORT",
         ge=1,
         le=65535,
-        description="private port on which `/metrics` needs no key; on `HOST` like `PORT`, and every other route answers "
-        "there, too",
+        description="private port on which `/metrics` needs no key",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", alias="LOG_LEVEL", description="what is logged"

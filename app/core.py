@@ -91,7 +91,8 @@ def troubles(core: Core) -> list[str]:
         spending = budget.spending()
         found += ["api_key_refused"] if spending.key_refused else ["budget_spent"] if not spending.left else []
         found += ["provider_pause"] if spending.paused_s and not spending.key_refused else []
-    if breaker is not None and any(circuit.state != "closed" for circuit in breaker.states().values()):
+    failing = breaker is not None and any(circuit.state != "closed" for circuit in breaker.states().values())
+    if failing or following.probe_error is not None:
         found.append("provider_failing")
     if following.last_step_s is not None and not following.alive:
         found.append("follower_stopped")

@@ -221,7 +221,6 @@ def _recorded(settings: Settings, calendar: Calendar, clock: Clock | None) -> Ma
     clock = clock or _recorded_clock(settings, settings.clock or recorded.default_start(SUPPORTED))
     plan = replace(plan, has_bars=bool(recorded.series()))
     degraded = [] if plan.has_bars else ["no_recorded_bars"]
-    name = f"recorded-{recorded.data_hash()[:12]}"
     speed = 1.0 if clock is wall_clock else settings.clock_speed
 
     def tell_changed() -> None:
@@ -229,6 +228,7 @@ def _recorded(settings: Settings, calendar: Calendar, clock: Clock | None) -> Ma
         log.warning("%s", CHANGED)
 
     feed = PinnedBars(recorded, tell_changed)
+    name = f"recorded-{recorded.data_hash()[:12]}"  # of what is pinned, or of bars that no read gives
     return Market(Wire(feed, calendar, clock), clock, plan, name, degraded, speed=speed)
 
 
@@ -573,10 +573,8 @@ def _version(version: Version, today: date) -> dict[str, Any]:
 
 def _say_what_is_missing(core: Core) -> None:
     settings, market = core.settings, core.market
-    missing = core.pipeline.models.missing
-    for why in dict.fromkeys(missing.values()):
-        tickers = ", ".join(ticker for ticker in missing if missing[ticker] == why)
-        log.warning("MODELS_DIR (%s): no model of %s: %s", settings.models_dir, tickers, why)
+    for why in core.pipeline.models.missing.values():
+        log.warning("%s", why)
     if "no_api_key" in market.degraded:
         log.warning("no POLYGON_API_KEY: closed-market answers as usual, 503 where market data is needed")
     if market.budget is not None and market.namespace != "polygon":

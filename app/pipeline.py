@@ -274,9 +274,13 @@ class Pipeline:
         try:
             view = self._view(ticker, at, minutes.bars)
         except PredictError as exc:
-            price, opened = signal.market.price, signal.market.today_open
-            return Structure(ticker, signal, price, today_price=price, today_open=opened, fault=exc)
+            market = replace(signal.market, stale=signal.market.stale or _hides_newer(exc))
+            price, opened = market.price, market.today_open
+            return Structure(
+                ticker, replace(signal, market=market), price, today_price=price, today_open=opened, fault=exc
+            )
         stale = (minutes.stale and len(minutes.bars) > 0) or is_behind(view.completed, ny_day(at), at, self._calendar)
+        stale = stale or _hides_newer(minutes_fault)
         signal = replace(signal, market=_aged(signal.market, view, stale))
         with self._stages("compute-structure", ticker=ticker):
             intraday = analyse(ticker, view, v6=_probabilities(signal), stages=self._stages) if view.resolved else None
@@ -360,8 +364,13 @@ class Pipeline:
         self._refuse_missing_days(daily, session.day)
         before = self._calendar.days_before(session.day, MIN_DAYS)
         with self._stages("compute-v6", ticker=ticker, hour=hour, source=self.plan.source) as stage:
-            found = _features(session, hour, intraday, daily, official, before)
-            self._refuse_hole(ticker, at)
+            lack = self._source.lack(intraday, at)
+            try:
+                found = _features(session, hour, intraday, daily, official, before)
+            except Unavailable as exc:
+                raise _with_lack(exc, lack) from None
+            if lack is not None:  # a provider brings the bars later, or never
+                raise _NotYet(lack)
             model = self._model(ticker)
             stage.set(model=model.model_id)
             prediction = model.predict(hour, found)
@@ -382,12 +391,6 @@ class Pipeline:
         )
         with self._stages("policy", ticker=ticker, hour=hour):
             return decide(basis, prediction)
-
-    def _refuse_hole(self, ticker: str, until: datetime) -> None:
-        """Raises _NotYet while bars before a decision hour are missing in a row: a provider brings them later, or never."""
-        hole = self._source.hole(ticker, until)
-        if hole is not None:
-            raise _NotYet(f"the bars from {hole[0]:%H:%M} to {hole[1]:%H:%M} are missing")
 
     def _refuse_missing_days(self, daily: Bars, day: date) -> None:
         """Raises Unavailable naming the daily bars that are missing among the last ones, and until when there is no signal."""
@@ -425,7 +428,8 @@ class Pipeline:
             return TickerSignal(ticker, kept.session, Market(), kept, recorded=True)
         decision = self.compute(ticker, session, hour)
         if keep:
-            decision = self.store.put(decision)
+            eleven = self._recorded_11am(ticker, session, decision.locked_at)
+            decision = self.store.put(decision if eleven is None else replace(decision, price_11am=eleven))
             self._emit("signal_locked", ticker=ticker, day=str(session.day), hour=hour, action=decision.action)
         return TickerSignal(ticker, decision.session, Market(), decision, recorded=keep)
 
@@ -433,7 +437,11 @@ class Pipeline:
         self, ticker: str, session: Session, hour: int, at: datetime, why: PredictError, live: bool
     ) -> TickerSignal:
         """What is said when the hour's signal cannot be had: live for a while the hour before (ruling S3), then the gate."""
-        waiting = live and isinstance(why, _NotYet | TryLater) and still_stands(session, hour, at, self.plan.delay)
+        waiting = (
+            live
+            and isinstance(why, _NotYet | TryLater)
+            and still_stands(session, hour, at, self.plan.delay + self._source.ahead())
+        )
         before = previous_hour(session, hour) if waiting else None
         kept = None if before is None else self._earlier(ticker, session, before)
         if kept is not None:
@@ -446,7 +454,7 @@ class Pipeline:
 
     def _earlier(self, ticker: str, session: Session, hour: int) -> TickerSignal | None:
         try:
-            return self._locked(ticker, session, hour, keep=True)
+            return self._locked(ticker, session, hour, keep=False)
         except PredictError:
             return None
 
@@ -492,9 +500,10 @@ class Pipeline:
     def _newest(self, ticker: str, session: Session, at: datetime) -> Known:
         """The finest bars of the day that there are."""
         if self.plan.signal_span is not Span.MINUTE:
-            minutes = self._source.minutes(ticker, at)
-            if _has_price(minutes, session):
-                return minutes
+            with suppress(PredictError):
+                minutes = self._source.minutes(ticker, at)
+                if _has_price(minutes, session):
+                    return minutes
         return self._source.intraday(ticker, at)
 
     def _newest_in_memory(self, ticker: str, session: Session, at: datetime) -> Known | None:
@@ -619,15 +628,21 @@ class Pipeline:
         if session is None or at < session.open or not has_begun(ticker, session.day):
             return Market()
         fetch = fetch or (self.plan.is_local and self._source.peek(ticker, at) is not None)
-        known: Known | None = None
+        known, as_of, stale = None, None, False
         with suppress(PredictError):
             if fetch:
                 self._source.open_of(ticker, at)
-        with suppress(PredictError):
+        try:
             newest = self._newest if fetch else self._newest_in_memory
             known = newest(ticker, session, at)
+            if known is not None:
+                _refuse_expired(known, session, at)
+        except PredictError as exc:
+            as_of, stale = None if known is None else newest_end(known.bars), _hides_newer(exc)
+            known = None
         official = self._known_open(ticker, at)
-        market = Market(today_open=official) if known is None else _market_of(known, session, official)
+        unknown = Market(today_open=official, as_of=as_of, stale=stale)
+        market = unknown if known is None else _market_of(known, session, official)
         return replace(market, price_11am=self._price_11am(ticker, session, at, fetch=fetch))
 
     def _price_11am(self, ticker: str, session: Session, at: datetime, *, fetch: bool) -> float | None:
@@ -666,6 +681,13 @@ def _features(
         raise Unavailable(said, part=exc.part, code=exc.code, detail=f"{said}: {exc.detail}") from None
 
 
+def _with_lack(why: Unavailable, lack: str | None) -> Unavailable:
+    """Bars that do not suffice, with what they lack."""
+    if lack is None or why.part != "data":
+        return why
+    return Unavailable(f"{why.message}: {lack}", part=why.part, code=why.code, detail=why.detail)
+
+
 def _known_of(tickers: Sequence[str]) -> list[str]:
     return [ticker for ticker in tickers if ticker in SUPPORTED]
 
@@ -674,6 +696,11 @@ def _supported(ticker: str) -> str:
     if ticker not in SUPPORTED:
         raise BadRequest(f"{ticker} is not supported", code=Gate.UNSUPPORTED_TICKER.value)
     return ticker
+
+
+def _hides_newer(fault: PredictError | None) -> bool:
+    """Whether a fault hides bars that there may be: a failed fetch does, a plan that lacks them does not."""
+    return fault is not None and not isinstance(fault, NotEntitled)
 
 
 def _last_close(bars: Bars) -> float | None:
@@ -703,8 +730,8 @@ def _has_price(known: Known, session: Session) -> bool:
 
 
 def _refuse_expired(known: Known, session: Session, at: datetime) -> None:
-    """Raises Upstream for bars of an open market that have stood still for too long to say what its price is."""
-    if known.expired and len(known.bars) and session.is_open(at):
+    """Raises Upstream for bars of a session, open or over, that have stood still for too long to say what its price is."""
+    if known.expired and len(known.bars) and at >= session.open:
         raise Upstream(f"the newest bar ended at {newest_end(known.bars):%H:%M}")
 
 

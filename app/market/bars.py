@@ -141,10 +141,11 @@ def _by_window(how: np.ufunc, column: Floats, starts: Ints) -> Floats:
     return how.reduceat(column, starts) if len(starts) else column[:0]
 
 
-def joined(before: Bars, after: Bars) -> Bars:
-    """One series out of two that may overlap: from where `after` begins on, its word holds."""
-    kept = before[: int(np.searchsorted(before.t, after.t[0]))] if len(after) else before
-    return Bars(*(np.concatenate([getattr(kept, name), getattr(after, name)]) for name in COLUMNS))
+def united(before: Bars, after: Bars) -> Bars:
+    """All bars of two series; of equal starts, those of `after`."""
+    kept = before.where(~np.isin(before.t, after.t))
+    order = np.argsort(np.concatenate([kept.t, after.t]), kind="stable")
+    return Bars(*(np.concatenate([getattr(kept, name), getattr(after, name)])[order] for name in COLUMNS))
 
 
 def no_bars() -> Bars:

@@ -19,7 +19,7 @@ import numpy as np
 
 from app.clock import Clock, Timer
 from app.errors import NotEntitled, PredictError, TryLater, Unavailable, Upstream
-from app.market.bars import Bars, Floats, Span, from_ms, joined, no_bars, to_ms
+from app.market.bars import Bars, Floats, Span, from_ms, no_bars, to_ms, united
 from app.market.budget import Priority, errand
 from app.market.cache import BarCache
 from app.market.calendar import NY, ONE_DAY, Calendar, Session, midnight_ms, ny, ny_day
@@ -181,7 +181,6 @@ class Source:
         self._history: SingleFlight[Any] = SingleFlight(HISTORY_WORKERS, stages)
         self._kept: Recent[Known] = Recent(KEPT_SERIES)
         self._failed: Recent[FetchFailure] = Recent(KEPT_SERIES)
-        self._lost: Recent[list[int]] = Recent(KEPT_SERIES)
 
     @property
     def plan(self) -> Plan:
@@ -190,10 +189,14 @@ class Source:
         plan = self._plan
         if self._provider_delays and not plan.delay:
             plan = replace(plan, delay=DELAYED_BY)
-        plan = replace(plan, settle=plan.settle + max(timedelta(0), self._clock_ahead()))
+        plan = replace(plan, settle=plan.settle + self.ahead())
         if plan.source != "polygon":
             return replace(plan, name=plan.source)
         return replace(plan, name="end_of_day" if self._end_of_day else "delayed" if plan.delay else "real_time")
+
+    def ahead(self) -> timedelta:
+        """How far this process's clock runs before the provider's; zero if it runs behind."""
+        return max(timedelta(0), self._clock_ahead())
 
     @property
     def entitlement(self) -> Entitlement | None:
@@ -288,15 +291,20 @@ class Source:
         """The same, whatever is missing before the last one."""
         return self._has_arrived(self._known(ticker, self.plan.signal_span, ny_day(until)), until)
 
-    def hole(self, ticker: str, until: datetime) -> Hole | None:
-        """From when to when memory lacks bars of the session that signals read, before `until`; None if quiet minutes can
-        explain what is missing."""
-        span = self.plan.signal_span
-        kept = self._kept.get((ticker, span, ny_day(until)))
-        return None if kept is None else self._hole(kept.bars, span, until)
+    def lack(self, bars: Bars, until: datetime) -> str | None:
+        """What signal bars of a day lack up to `until`, in words; None if quiet minutes can explain it."""
+        span, session = self.plan.signal_span, self._calendar.session(ny_day(until))
+        if session is None or not self._is_provided:
+            return None
+        found = self._hole(bars, span, until)
+        if found is not None:
+            return f"the bars from {found[0]:%H:%M} to {found[1]:%H:%M} are missing"
+        count = missing_bars(bars, span, session, until)
+        return f"{count} of the session's bars up to {until:%H:%M} are missing" if count else None
 
     def _hole(self, bars: Bars, span: Span, until: datetime) -> Hole | None:
-        """The same of any bars of a day. Recorded and made-up bars are what they are."""
+        """From when to when bars of the session are missing in a row before `until`, more than quiet minutes can explain.
+        Recorded and made-up bars are what they are."""
         session = self._calendar.session(ny_day(until)) if self._is_provided else None
         return None if session is None else hole(bars, span, session, until)
 
@@ -671,7 +679,7 @@ class Source:
             return Known(no_bars(), now)
         kept = self._on_disk(ticker, span, first, day) if _last_of(span, day) < ny_day(now) else None
         known = self._asked(ticker, span, first, day, kept) if kept is None or _is_due(kept, now) else kept
-        self._refuse_shrunk((ticker, span, day), known, before)
+        known = self._with_known(known, before, span, day)
         if span is Span.DAY and before is None and day == ny_day(now):
             self._forget_past_days(ticker, day)
         newest = self._kept.get((ticker, span, day))
@@ -763,22 +771,16 @@ class Source:
         """A new day's prices may be on another basis; past days come again out of the cache, which knows."""
         self._kept.forget(lambda key: key[0] == ticker and key[-1] < day)
 
-    def _refuse_shrunk(self, key: Key, known: Known, before: Known | None) -> None:
-        """An answer that lacks bars which were there before is a failure, not a quiet market; unless it is the second one that
-        lacks them, and no more than quiet minutes explain: these the provider has taken back."""
+    def _with_known(self, known: Known, before: Known | None, span: Span, day: date) -> Known:
+        """What an answer brings, and the bars of the running day that an earlier one brought: what a provider says of a bar is
+        taken, that it says nothing of it any more is not. Raises Upstream for an answer that ends before the one before."""
         if before is None or not len(before.bars) or known.fetched < before.fetched:
-            return
-        lost = before.bars.t[~np.isin(before.bars.t, known.bars.t)].tolist()
-        again = lost == self._lost.get(key)
-        self._lost.put(key, lost)
-        if lost and not (again and self._is_taken_back(key[1], known, before)):
-            raise Upstream(f"the provider's answer lacks {len(lost)} bars that it gave before")
-
-    def _is_taken_back(self, span: Span, known: Known, before: Known) -> bool:
-        """Whether `known` goes as far as `before`, and lacks no more in a row than quiet minutes can explain."""
-        reaches = len(known.bars) > 0 and known.bars.t[-1] >= before.bars.t[-1]
-        until = newest_end(before.bars) or before.fetched
-        return reaches and self._hole(known.bars, span, until) == self._hole(before.bars, span, until)
+            return known
+        if not len(known.bars) or known.bars.t[-1] < before.bars.t[-1]:
+            raise Upstream("the provider's answer lacks bars that it gave before")
+        if span is Span.DAY or day < ny_day(known.fetched):
+            return known
+        return replace(known, bars=united(before.bars, known.bars))
 
     @staticmethod
     def _may_change(bars: Bars, span: Span, day: date, now: datetime) -> bool:
@@ -853,16 +855,17 @@ class Source:
     def _continued(self, ticker: str, span: Span, day: date, now: datetime) -> tuple[Aggregates, Bars] | None:
         """The new bars, and the whole series with them. None where the day has to be asked for whole: at first, when a full
         hour is passed, so that a decision rests on the same bars whether its server has followed all day or has just
-        started, when what is known has a hole, and when the new bars do not join it."""
+        started, and when what is known has a hole."""
         kept = self._kept.get((ticker, span, day))
         if kept is None or not len(kept.bars) or self._clock_hour(kept.fetched) != self._clock_hour(now):
             return None
-        if self._hole(kept.bars, span, now) is not None:
+        if self._hole(kept.bars, span, newest_end(kept.bars) or now) is not None:
             return None
         found = self._aggregates(ticker, span, int(kept.bars.t[-OVERLAP:][0]), day)
-        joins = int(kept.bars.t[-1]) in found.bars.t
-        passed = joins and kept.bars.end[-1] // Span.HOUR.ms != found.bars.end[-1] // Span.HOUR.ms
-        return (found, joined(kept.bars, found.bars)) if joins and not passed else None
+        if not len(found.bars):
+            raise Upstream("the provider's answer lacks bars that it gave before")
+        passed = kept.bars.end[-1] // Span.HOUR.ms != found.bars.end[-1] // Span.HOUR.ms
+        return None if passed else (found, united(kept.bars, found.bars))
 
     def _clock_hour(self, at: datetime) -> int:
         """The New York hour of the newest final bar's end."""

@@ -21,8 +21,8 @@ SINCE_MS = 1_751_328_000_000
 """July 2025."""
 
 
-def bring(folder: Path, files: Path, factor: float) -> None:
-    """Import SPY's real bars since July 2025, all prices times `factor`, as after a split."""
+def bring(folder: Path, files: Path, factor: float, ticker: str = "SPY") -> None:
+    """Import SPY's real bars, as those of `ticker`, since July 2025, all prices times `factor`, as after a split."""
     files.mkdir()
     for name in SERIES:
         table = pq.read_table(MARKET_DATA / name)
@@ -30,7 +30,7 @@ def bring(folder: Path, files: Path, factor: float) -> None:
         for column in "ohlc":
             at = table.schema.get_field_index(column)
             table = table.set_column(at, column, pc.multiply(table[column], factor))
-        pq.write_table(table, files / name)
+        pq.write_table(table, files / name.replace("SPY", ticker))
     recorded = RecordedBars(folder / "recorded.sqlite3", Calendar())
     assert not [found.refused for found in recorded.import_files(sorted(files.iterdir())) if found.refused]
     recorded.close()
@@ -50,6 +50,10 @@ def test_a_running_server_never_mixes_bars_of_two_imports(tmp_path: Path, clock:
     app = create_app(values, clock=clock)
     before = spy(app)
     assert before["locked"]
+    bring(folder, tmp_path / "of another", 1.0, ticker="AAPL")
+    clock.set("2025-11-05 12:36")
+    assert spy(app)["current_price"] != before["current_price"], "bars that no answer reads change nothing"
+    before = spy(app)
     bring(folder, tmp_path / "second", 0.5)
     clock.set("2025-11-05 13:01")
     after = spy(app)

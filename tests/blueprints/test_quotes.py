@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from app.errors import Unavailable
 from app.factory import Core, build, create_app
 from app.market.bars import Span
 from app.market.calendar import ny_day
+from app.market.polygon import Reply
 from app.market.source import Source
 from tests.support import FakeClock, ScriptedMarket, dropping, new_york, settings
 
@@ -193,3 +195,33 @@ def test_a_fresh_servers_replay_after_the_close_does_not_depend_on_who_asked_bef
         assert answer == answers[0]
     assert answers[0]["price_11am"] is not None
     assert answers[0]["today_open"] is not None
+
+
+# A fetch that fails
+
+
+@pytest.mark.parametrize("at", ["18:00:00", "21:00:00"])
+def test_with_the_market_closed_a_failing_fetch_is_stale_too(
+    serve: Serve, clock: FakeClock, market: ScriptedMarket, at: str
+) -> None:
+    clock.set(f"2025-03-11 {at}")
+    market.fault = lambda path: Reply(500, None) if "/minute/" in path else None
+    body = ask(serve(), "/swing")
+    assert body["data_status"]["stale"] is True
+
+
+def test_a_ticker_without_minutes_keeps_its_price_while_its_bars_are_not_old(
+    serve_recorded: Serve, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its one-minute bars cannot be read; the five-minute bar of 13:35 is the newest that is due."""
+    clock.set(f"{FIVE_MINUTES_ONLY} 13:36")
+    app = serve_recorded()
+    before = entry_of(app, "/trading_directions")["current_price"]
+    assert before is not None
+
+    def broken(*args: object) -> Any:
+        raise Unavailable("the bars cannot be read", part="data", code="INSUFFICIENT_DATA")
+
+    monkeypatch.setattr("app.market.pinned.PinnedBars.bars", broken)
+    clock.set(f"{FIVE_MINUTES_ONLY} 13:37:30")
+    assert entry_of(app, "/trading_directions")["current_price"] == before

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import BrokenData
-from app.market.bars import Bars, Span, from_ms, joined, no_bars, repaired, to_ms
+from app.market.bars import Bars, Span, from_ms, no_bars, repaired, to_ms, united
 from tests.support import new_york, some_bars
 
 
@@ -114,9 +114,9 @@ def test_milliseconds_come_back(moment: object) -> None:
 
 def test_two_series_join_and_the_later_ones_word_holds_where_they_overlap() -> None:
     before, after = some_bars(5), some_bars(4, start_ms=1_700_000_000_000 + 3 * 60_000, price=200.0)
-    whole = joined(before, after)
+    whole = united(before, after)
     assert whole.t.tolist() == some_bars(7).t.tolist()
     assert whole[:3].equals(before[:3])
     assert whole[3:].equals(after)
-    assert joined(before, no_bars()).equals(before)
-    assert joined(no_bars(), after).equals(after)
+    assert united(before, no_bars()).equals(before)
+    assert united(no_bars(), after).equals(after)

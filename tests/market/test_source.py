@@ -637,19 +637,16 @@ def test_a_pause_that_ends_sooner_than_a_minute_is_waited_for_no_longer(
     assert len(source.intraday("SPY", clock()).bars)
 
 
-def test_new_bars_that_do_not_join_the_known_ones_make_the_day_be_asked_for_whole(
+def test_a_bar_that_a_later_answer_lacks_stays(
     build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     source = build()
     last = int(source.intraday("SPY", clock()).bars.t[-1])
     market.edit = dropping("/minute/", lambda row: row["t"] == last)
     clock.forward(minutes=1, seconds=10)
-    assert last in source.intraday("SPY", clock()).bars.t, "one answer without it may be a faulty one"
-    clock.forward(minutes=1)
     bars = source.intraday("SPY", clock()).bars
-    assert last not in bars.t
-    assert bars.end[-1] == to_ms(new_york("2025-03-11 11:32"))
-    assert market.calls[-1].endswith("/2025-03-11/2025-03-11")
+    assert last in bars.t
+    assert bars.end[-1] == to_ms(new_york("2025-03-11 11:31"))
 
 
 def test_a_late_print_of_the_last_minutes_is_met(

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.market.bars import to_ms
+from app.market.standin import FAULTS, Fault
+from app.model.features import Features
+from app.pipeline import _features
 from tests.provider.world import TICKERS, World, world
+from tests.support import new_york
 
 HOLE = {"first": 10.84, "last": 11.0}
 """Hours of the day: the minutes 10:51 .. 10:59, of which the decision at 11:00 and P11 read the last."""
@@ -37,7 +43,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, ..
 def test_minutes_that_vanish_from_a_later_answer_move_no_signal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, healthy: dict[str, tuple[Any, ...]]
 ) -> None:
-    """At a full hour the day is asked for whole, and comes back with a hole."""
+    """At a full hour the day is asked for whole, and comes back with a hole: what was known of it stays."""
     with world(tmp_path, monkeypatch, "2025-03-11 11:57:07") as found:
         found.directions()
         found.run(2, ask=found.directions)
@@ -46,15 +52,8 @@ def test_minutes_that_vanish_from_a_later_answer_move_no_signal(
         found.run(2.5, ask=found.directions)
         board = found.directions()
         for ticker in TICKERS:
-            entry = board["tickers"][ticker]
-            assert entry["price_11am"] == before["tickers"][ticker]["price_11am"]
-            assert entry["locked_at"] == "2025-03-11T11:00:00-04:00", "the hour before stands in for two minutes"
-        assert board["data_status"]["stale"]
-        found.run(2, ask=found.directions)
-        assert {entry["action"] for entry in found.directions()["tickers"].values()} == {"NO_TRADE"}
-        found.provider.behave()
-        found.run(3, ask=found.directions)
-        assert signals(found.directions()) == healthy
+            assert board["tickers"][ticker]["price_11am"] == before["tickers"][ticker]["price_11am"]
+        assert signals(board) == healthy
 
 
 def test_minutes_that_come_late_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +78,7 @@ def test_a_server_that_starts_on_a_day_with_a_hole_says_so_and_gives_no_signal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, healthy: dict[str, tuple[Any, ...]]
 ) -> None:
     with world(tmp_path, monkeypatch, "2025-03-11 12:05:07", fault="midday-hole", options=HOLE) as found:
+        found.run(1, ask=found.directions)
         for entry in found.directions()["tickers"].values():
             assert (entry["action"], entry["price_11am"]) == ("NO_TRADE", None)
             assert "the bars from 10:51 to 11:00 are missing" in entry["reason"].lower()
@@ -99,13 +99,93 @@ def test_a_past_day_with_a_hole_gives_no_signal_behind_it(tmp_path: Path, monkey
             assert "the bars from 10:51 to 11:00 are missing" in behind["tickers"][ticker]["error"].lower()
 
 
-def test_a_single_minute_that_is_taken_back_costs_one_more_call(
+@pytest.mark.parametrize("lost", [(10.75, 10.76), (10.9, 11.0)], ids=["one minute", "the last ones before 11:00"])
+def test_what_a_provider_says_nothing_of_any_more_stays(
+    lost: tuple[float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, healthy: dict[str, tuple[Any, ...]]
+) -> None:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:54:07") as found:
+        found.run(1, ask=found.directions)
+        found.provider.misbehave("midday-hole", only="/minute/", first=lost[0], last=lost[1])
+        found.run(7, every_s=30, ask=found.directions)
+        board = found.directions()
+        assert signals(board) == healthy
+        assert (board["data_status"]["stale"], board["data_status"]["as_of"]) == (False, "2025-03-11T12:02:00-04:00")
+
+
+def test_a_bar_that_is_corrected_moves_no_price_that_was_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P11 of the day is the one of the first signal after 11:00."""
+    with world(tmp_path, monkeypatch, "2025-03-11 11:02:07") as found:
+        found.run(1, ask=found.directions)
+        before = found.directions()["tickers"]["SPY"]["price_11am"]
+        eleven = to_ms(new_york("2025-03-11 10:59"))
+
+        def corrected(body: Any, options: Any, call: Any) -> Any:
+            rows = [
+                {**row, "c": row["h"] + 0.4, "h": row["h"] + 0.4} if row["t"] == eleven else row
+                for row in body["results"]
+            ]
+            return {**body, "results": rows}
+
+        monkeypatch.setitem(FAULTS, "corrected", Fault("the bar of 10:59 is corrected", edit=corrected))  # type: ignore[arg-type]
+        found.provider.misbehave("corrected", only="/SPY/range/1/minute/")
+        found.clock.set("2025-03-11 12:01:07")
+        found.run(2, ask=found.directions)
+        entry = found.directions()["tickers"]["SPY"]
+        assert (entry["locked_at"], entry["price_11am"]) == ("2025-03-11T12:00:00-04:00", before)
+
+
+@pytest.mark.parametrize("fault", ["nan-prices", "negative-prices", "missing-minute"])
+def test_with_more_than_an_eighth_of_the_bars_missing_there_is_no_signal(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world(tmp_path, monkeypatch, "2025-03-11 09:20:07") as found:
+        found.directions()
+        found.provider.misbehave(fault, only="/minute/")
+        found.clock.set("2025-03-11 12:05:07")
+        found.run(2, ask=found.directions)
+        for entry in found.directions()["tickers"].values():
+            assert entry["action"] == "NO_TRADE"
+            assert "of the session's bars up to 12:00 are missing" in entry["reason"].lower()
+            assert entry["current_price"] is not None
+
+
+def test_a_price_that_stands_still_does_not_come_back_at_the_close(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second answer without it is the provider's correction; prices go on."""
-    with world(tmp_path, monkeypatch, "2025-03-11 10:48:07") as found:
+    with world(tmp_path, monkeypatch, "2025-03-11 15:29:07") as found:
+        found.run(1, ask=found.directions)
+        found.provider.misbehave("frozen", since=to_ms(new_york("2025-03-11 15:30")))
+        found.run(28, every_s=60, ask=found.directions)
+        assert found.directions()["tickers"]["SPY"]["current_price"] is None
+        found.run(5, every_s=60, ask=found.directions)
+        for path in ("/trading_directions", "/swing", "/mtf"):
+            body = found.get(path)[1]
+            assert (body["tickers"]["SPY"]["current_price"], body["data_status"]["stale"]) == (None, True), path
+        assert "error" in found.get("/northstar")[1]["tickers"]["SPY"]
+
+
+def test_a_hole_that_is_filled_while_a_signal_is_made_does_not_make_it_of_what_was_there_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bars that are judged are those that were read."""
+    hole = {"first": 9.75, "last": 10.9}
+    with world(tmp_path, monkeypatch, "2025-03-11 11:58:07", fault="midday-hole", options=hole) as found:
+        found.run(2.4, ask=found.directions)
+        found.step(60)
+        filled: list[None] = []
+
+        def filling(*args: Any) -> Features:
+            features = _features(*args)
+            if not filled:
+                filled.append(None)
+                found.provider.behave()
+                found.step(60)
+            return features
+
+        monkeypatch.setattr("app.pipeline._features", filling)
         found.directions()
-        found.provider.misbehave("midday-hole", only="/minute/", first=10.75, last=10.76)
-        found.run(5, every_s=30, ask=found.directions)
-        status = found.directions()["data_status"]
-        assert (status["stale"], status["as_of"]) == (False, "2025-03-11T10:53:00-04:00")
+        assert filled
+        found.run(1, ask=found.directions)
+        kept = found.core.store.get("SPY", date(2025, 3, 11), 12)
+        assert kept is not None
+        assert kept.bars_analyzed == 150
