@@ -17,6 +17,7 @@ import time  # noqa: E402
 from app import logs  # noqa: E402
 from app.config import VERSION, load  # noqa: E402
 from app.errors import SettingsError  # noqa: E402
+from app.folders import check_data_dir, check_models_dir  # noqa: E402
 from serving.worker import Log, Worker  # noqa: E402
 
 try:
@@ -78,8 +79,8 @@ def when_ready(server):
 
 
 def on_starting(server):
-    """Checks folder and address and makes the folder in which several workers find each other; a reload keeps it."""
-    check_data_dir()
+    """Checks folders and address and makes the folder in which several workers find each other; a reload keeps it."""
+    check_folders()
     if "GUNICORN_FD" not in os.environ:
         family, address = check_host()
         if server.cfg.bind == bind and not server.cfg.reuse_port:
@@ -88,13 +89,13 @@ def on_starting(server):
         os.environ["WORKERS_DIR"] = tempfile.mkdtemp(prefix=OURS)
 
 
-def check_data_dir():
-    """Stop the start where DATA_DIR, or what it lies in, is a file."""
-    there = next(
-        path for path in (settings.data_dir.absolute(), *settings.data_dir.absolute().parents) if path.exists()
-    )
-    if not there.is_dir():
-        sys.exit(f"Error: DATA_DIR: {str(there)!r} is a file, where a folder is needed")
+def check_folders():
+    """Stop the start where DATA_DIR or MODELS_DIR cannot be what they must be."""
+    try:
+        check_data_dir(settings)
+        check_models_dir(settings)
+    except SettingsError as exc:
+        sys.exit(f"Error: {exc.message}")
 
 
 def check_ports(family, address):

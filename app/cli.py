@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
@@ -20,6 +21,8 @@ from app.core import Core
 from app.errors import BadRequest, BrokenData, PredictError
 from app.events import Events
 from app.factory import POLICY, build, create_app
+from app.folders import check_data_dir, check_models_dir
+from app.market.backfill import Brought
 from app.market.backfill import backfill as backfilled
 from app.market.bars import Span
 from app.market.calendar import NY, Calendar, ny_day
@@ -38,6 +41,7 @@ from app.signals.policy import SUPPORTED
 from blueprints.errors import sentence
 
 LATE = timedelta(minutes=15)
+TICKER = click.Choice([*SUPPORTED, "all"], case_sensitive=False)
 MOST_NAMED = 20
 
 HOW_TO_GET_DATA = (
@@ -89,7 +93,7 @@ def import_bars(files: Sequence[Path], zone: str, stamped: str) -> None:
     What was recognised is printed. Of a ticker whose series are not in the same prices nothing comes in.
     """
     reading = Reading(datetime.now(UTC), _zone(zone), stamped_at_end=stamped == "end")
-    recorded = _recorded(config.load())
+    recorded = _recorded(_settings())
     outcomes = recorded.import_files(_expanded(files), reading, _progress)
     for outcome in outcomes:
         _say(outcome)
@@ -101,11 +105,12 @@ def import_bars(files: Sequence[Path], zone: str, stamped: str) -> None:
 @cli.command()
 @click.argument("day")
 @click.argument("moment")
-@click.option("--ticker", default="all", help="one symbol; all supported ones otherwise")
+@click.option("--ticker", type=TICKER, default="all", help="one symbol; all supported ones otherwise")
 def replay(day: str, moment: str, ticker: str) -> None:
     """Print what was, or would have been, shown at DAY (2025-11-05), MOMENT (14:35): the answer of /replay."""
     query = {"date": day, "time": moment, "ticker": ticker}
-    settings = config.load(allowed_hosts=(), redis_url=None, web_concurrency=1, log_level="WARNING")
+    settings = _settings(allowed_hosts=(), redis_url=None, web_concurrency=1, log_level="WARNING")
+    check_models_dir(settings)
     answer = create_app(settings, events=_telling_waits()).test_client().get("/replay", query_string=query)
     body = answer.get_json()
     if answer.status_code != 200:
@@ -115,27 +120,35 @@ def replay(day: str, moment: str, ticker: str) -> None:
 
 @cli.command()
 @click.option("--days", type=click.IntRange(1, 5000), required=True, help="how many past trading days")
-@click.option("--ticker", type=click.Choice([*SUPPORTED, "all"]), default="all", help="one symbol; all otherwise")
+@click.option("--ticker", type=TICKER, default="all", help="one symbol; all supported ones otherwise")
 def backfill(days: int, ticker: str) -> None:
     """Bring past days in from the provider, within the plan's budget; run it again to go on after a break."""
-    core = build(config.load(), events=_telling_waits())
+    core = build(_settings(), events=_telling_waits())
     core.follower.probe_now()
     tickers = SUPPORTED if ticker == "all" else (ticker,)
     past = core.calendar.days_before(ny_day(core.market.clock()), days)
     for brought in backfilled(core.source, tickers, past):
         left = _minutes_left(core, brought.calls - brought.done)
-        what = f"{brought.ticker} {brought.first} to {brought.last}: {brought.bars} bars"
-        click.echo(f"{what} ({brought.done} of {brought.calls} calls, {left})")
+        click.echo(f"{_about(brought)}: {brought.bars} bars ({brought.done} of {brought.calls} calls, {left})")
     first = core.source.entitlement.history_from if core.source.entitlement else past[0]
     if first > past[0]:
         click.echo(f"The plan's history begins on {first}: the days before cannot be had.")
 
 
-def _telling_waits() -> Events:
-    """Events of which a wait for the provider's call budget is printed when it begins."""
+def _about(brought: Brought) -> str:
+    if brought.span is Span.DAY:
+        return f"{brought.ticker}, daily bars that replays from {brought.first} on need"
+    return f"{brought.ticker}, one-minute bars of {brought.first} to {brought.last}"
 
-    def tell(seconds: int, **_: object) -> None:
-        click.echo(f"Waiting for the data plan's call budget: the next call may go in {seconds} s", err=True)
+
+def _telling_waits() -> Events:
+    """Events of which a wait for the provider's call budget, or for the end of its pause, is printed when it begins."""
+
+    def tell(seconds: int, reason: str, **_: object) -> None:
+        what = (
+            "the end of the pause that the provider asked for" if reason == "pause" else "the data plan's call budget"
+        )
+        click.echo(f"Waiting for {what}: the next call may go in {seconds} s", err=True)
 
     events = Events()
     events.subscribe("call_waits", tell)
@@ -189,7 +202,7 @@ def _stand_in(port: int, market: str, plan: str) -> StandIn:
 def _played(market: str, calendar: Calendar) -> tuple[Feed, Clock]:
     if market == "demo":
         return OnOurDays(DemoFeed(calendar), calendar, HISTORY_FROM, LAP[1]), wall_clock
-    recorded = _recorded(config.load())
+    recorded = _recorded(_settings())
     start = recorded.default_start(SUPPORTED)
     if start is None:
         raise click.ClickException("no recorded bars were brought in yet: python -m app import FILE...")
@@ -218,7 +231,7 @@ def new_key(name: str, tier: str, days: int) -> None:
 @cli.command()
 def train() -> None:
     """Evaluate and fit the V6 models on the imported bars, and write the artefacts to MODELS_DIR."""
-    settings = config.load()
+    settings = _settings()
     recorded, calendar = _recorded(settings), Calendar(dict(settings.market_closures))
     artefacts = {}
     for ticker in SUPPORTED:
@@ -233,7 +246,8 @@ def train() -> None:
 @cli.command()
 def evaluate() -> None:
     """Print the models' evaluation: from the imported bars where they are there, else the stored report."""
-    settings = config.load()
+    settings = _settings()
+    check_models_dir(settings)
     stored = load_models(settings.models_dir, SUPPORTED, POLICY)
     recorded, calendar = _recorded(settings), Calendar(dict(settings.market_closures))
     try:
@@ -264,7 +278,7 @@ def _compare(found: building.Study, shipped: V6Model | None) -> None:
 
 def _become_gunicorn() -> None:
     """Check the settings, then replace this process by the server's."""
-    config.load()
+    check_models_dir(_settings())
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"])
 
 
@@ -275,6 +289,13 @@ def _print_report(cells: Sequence[Cell]) -> None:
 
 def _left_out(found: building.Study) -> str:
     return "; ".join(f"{len(days)} x {why}" for why, days in found.excluded.items()) or "nothing"
+
+
+def _settings(**overrides: Any) -> config.Settings:
+    """The settings of a command that uses DATA_DIR. Raises SettingsError."""
+    settings = config.load(**overrides)
+    check_data_dir(settings)
+    return settings
 
 
 def _recorded(settings: config.Settings) -> RecordedBars:

@@ -254,7 +254,8 @@ class Settings(BaseSettings):
         alias="OPERATIONS_PORT",
         ge=1,
         le=65535,
-        description="private port on which `/metrics` needs no key",
+        description="private port on which `/metrics` needs no key; on `HOST` like `PORT`, and every other route answers "
+        "there, too",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", alias="LOG_LEVEL", description="what is logged"

@@ -573,8 +573,10 @@ def _version(version: Version, today: date) -> dict[str, Any]:
 
 def _say_what_is_missing(core: Core) -> None:
     settings, market = core.settings, core.market
-    for why in core.pipeline.models.missing.values():
-        log.warning("%s", why)
+    missing = core.pipeline.models.missing
+    for why in dict.fromkeys(missing.values()):
+        tickers = ", ".join(ticker for ticker in missing if missing[ticker] == why)
+        log.warning("MODELS_DIR (%s): no model of %s: %s", settings.models_dir, tickers, why)
     if "no_api_key" in market.degraded:
         log.warning("no POLYGON_API_KEY: closed-market answers as usual, 503 where market data is needed")
     if market.budget is not None and market.namespace != "polygon":

@@ -8,11 +8,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from app import cli
 from app.config import ARTEFACTS
 from app.market.bars import Span
 from app.market.standin import StandIn
@@ -128,16 +129,63 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert done.stderr.startswith("SPY_5min.csv: not imported. Cannot be read: No such file or directory.\n")
 
 
-def test_a_data_dir_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    done = run(
-        "import",
-        write_csv(tmp_path / "SPY_5min.csv", table(session_bars(span=Span.FIVE_MINUTES))),
-        DATA_DIR=tmp_path / "file",
-    )
-    assert done.returncode == 1
-    assert done.stderr == "Error: the server cannot open its file recorded.sqlite3\n"
-    assert "Traceback" not in done.stderr
+def test_a_file_of_the_data_dir_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / "d" / "recorded.sqlite3").mkdir(parents=True)
+    bars = write_csv(tmp_path / "SPY_5min.csv", table(session_bars(span=Span.FIVE_MINUTES)))
+    done = run("import", bars, DATA_DIR=tmp_path / "d")
+    assert (done.returncode, done.stderr) == (1, "Error: the server cannot open its file recorded.sqlite3\n")
+
+
+USING_DATA_DIR = {
+    "serve": ["serve"],
+    "demo": ["demo"],
+    "import": ["import", "SPY_5min.csv"],
+    "replay": ["replay", "2024-06-12", "14:35"],
+    "backfill": ["backfill", "--days", "3"],
+    "polygon": ["polygon", "--port", "0", "--market", "recorded"],
+    "train": ["train"],
+    "evaluate": ["evaluate"],
+}
+
+
+@pytest.mark.parametrize("inside", ["", "deeper"])
+@pytest.mark.parametrize("command", USING_DATA_DIR)
+def test_a_data_dir_that_is_a_file_ends_every_command_with_one_sentence(
+    tmp_path: Path, command: str, inside: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    done = ended(monkeypatch, capsys, USING_DATA_DIR[command], MARKET="recorded", DATA_DIR=file / inside)
+    assert done == (1, f"Error: DATA_DIR: {str(file)!r} is a file, where a folder is needed\n")
+
+
+@pytest.mark.parametrize("command", ["serve", "demo", "replay", "evaluate"])
+def test_a_models_dir_without_models_ends_every_command_that_reads_them_with_one_sentence(
+    tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "empty", tmp_path / "nowhere"):
+        args = USING_DATA_DIR[command]
+        done = ended(monkeypatch, capsys, args, MARKET="recorded", DATA_DIR=tmp_path / "d", MODELS_DIR=folder)
+        said = f"Error: MODELS_DIR: there are no models in {str(folder)!r}, as it holds no manifest.json\n"
+        assert done == (1, said)
+
+
+def ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], args: Sequence[str], **environment: object
+) -> tuple[object, str]:
+    """The status and the errors of a command that ends by itself, in this process."""
+
+    def replace_process(*command: object) -> None:
+        raise AssertionError(f"the server was started: {command}")
+
+    for name, value in environment.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(os, "execv", replace_process)
+    monkeypatch.setattr(sys, "argv", ["app", *args])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    return caught.value.code, capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["serve", "import", "evaluate", "train"])
@@ -198,6 +246,13 @@ def test_replay_of_nonsense_says_why(tmp_path: Path) -> None:
     assert done.stderr.strip().endswith("Error: Date must be a day of the calendar, YYYY-MM-DD")
 
 
+@pytest.mark.parametrize("command", [["replay", "2024-06-12", "14:35"], ["backfill", "--days", "3"]])
+def test_a_command_for_one_ticker_says_which_ones_there_are(command: list[str]) -> None:
+    done = run(*command, "--ticker", "SPY,QQQ")
+    assert done.returncode == 2
+    assert "'spy,qqq' is not one of 'spy', 'qqq', 'iwm', 'all'" in done.stderr.lower()
+
+
 def test_help_lists_the_commands() -> None:
     done = run("--help")
     assert done.returncode == 0
@@ -239,6 +294,15 @@ def test_backfill_brings_past_days_in_with_a_call_a_month_and_says_how_far_it_is
     assert len(lines) == minute_calls(provider) + 1
 
 
+def test_backfill_says_of_each_line_which_bars_it_is_about(provider: StandIn, tmp_path: Path) -> None:
+    lines = backfill(provider, tmp_path, days=3).stdout.splitlines()
+    day = r"\d{4}-\d\d-\d\d"
+    assert re.fullmatch(rf"SPY, daily bars that replays from {day} on need: \d+ bars \(1 of \d calls, .*\)", lines[0])
+    for line in lines[1:]:
+        assert re.fullmatch(rf"SPY, one-minute bars of {day} to {day}: \d+ bars \(\d of \d calls, .*\)", line)
+    assert len(set(lines)) == len(lines) > 1
+
+
 def test_backfill_again_costs_no_call_for_what_is_there(provider: StandIn, tmp_path: Path) -> None:
     backfill(provider, tmp_path)
     before = minute_calls(provider)
@@ -269,6 +333,15 @@ def test_backfill_says_at_once_what_it_waits_for_and_how_long(provider: StandIn,
         first = waiting.stderr.readline()
         waiting.kill()
     assert re.fullmatch(r"Waiting for the data plan's call budget: the next call may go in (59|60) s\n", first)
+
+
+@pytest.mark.parametrize(
+    ("reason", "what"),
+    [("pause", "the end of the pause that the provider asked for"), ("budget", "the data plan's call budget")],
+)
+def test_a_wait_is_printed_with_what_it_is_for(capsys: pytest.CaptureFixture[str], reason: str, what: str) -> None:
+    cli._telling_waits()("call_waits", seconds=7, priority="backfill", reason=reason)
+    assert capsys.readouterr().err == f"Waiting for {what}: the next call may go in 7 s\n"
 
 
 def test_backfill_without_a_key_says_so(tmp_path: Path) -> None:

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
 
+from app.market.bars import Span
 from app.market.source import Source
 
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """One call's worth: the days first .. last of a ticker and how many bars they brought; `done` of `calls` calls."""
+    """One call's worth: how many bars of a span there are of a ticker for the days first .. last; `done` of `calls` calls. The
+    daily bars reach further back: they are those that replays of these days need."""
 
     ticker: str
+    span: Span
     first: date
     last: date
     bars: int
@@ -42,6 +45,6 @@ def backfill(source: Source, tickers: Sequence[str], days: Sequence[date]) -> It
     windows = plan_of(source, tickers, days)
     calls = len(windows) + len(tickers)
     for done, ticker in enumerate(tickers, start=1):
-        yield Brought(ticker, days[0], days[-1], source.bring_days(ticker, days[0]), done, calls)
+        yield Brought(ticker, Span.DAY, days[0], days[-1], source.bring_days(ticker, days[0]), done, calls)
     for done, (ticker, first, last) in enumerate(windows, start=len(tickers) + 1):
-        yield Brought(ticker, first, last, source.bring(ticker, first, last), done, calls)
+        yield Brought(ticker, Span.MINUTE, first, last, source.bring(ticker, first, last), done, calls)

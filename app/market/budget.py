@@ -18,7 +18,7 @@ from datetime import date
 from enum import IntEnum
 from hashlib import blake2s
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from app.clock import Timer
 from app.errors import BudgetSpent, Unavailable
@@ -131,6 +131,15 @@ class Spending:
     in_memory: bool = False
 
 
+class _Turn(NamedTuple):
+    """The ticket of a call that may go, or the seconds until it is worth asking again; `is_paused`: they are the rest of the
+    pause that the provider asked for."""
+
+    ticket: int | None
+    wait: float = 0.0
+    is_paused: bool = False
+
+
 class Budget:
     """The calls of one key.
 
@@ -176,20 +185,25 @@ class Budget:
         told = False
         with self._queued(current.priority):
             while True:
-                ticket, wait = self._kept(lambda db: self._take(db, current.priority))
-                if ticket is not None:
-                    return ticket
-                if self._timer.now() + wait > current.ends:
-                    raise self._withheld(wait)
-                if wait > TOLD_FROM_S and not told:
+                turn = self._kept(lambda db: self._take(db, current.priority))
+                if turn.ticket is not None:
+                    return turn.ticket
+                if self._timer.now() + turn.wait > current.ends:
+                    raise self._withheld(turn)
+                if turn.wait > TOLD_FROM_S and not told:
                     told = True
-                    self._emit("call_waits", seconds=math.ceil(wait), priority=current.priority.name.lower())
-                self._timer.sleep(min(wait, POLL_S))
+                    self._tell_wait(turn, current.priority)
+                self._timer.sleep(min(turn.wait, POLL_S))
 
-    def _withheld(self, wait: float) -> BudgetSpent:
+    def _tell_wait(self, turn: _Turn, priority: Priority) -> None:
+        reason = "pause" if turn.is_paused else "budget"
+        self._emit("call_waits", seconds=math.ceil(turn.wait), priority=priority.name.lower(), reason=reason)
+
+    def _withheld(self, turn: _Turn) -> BudgetSpent:
         self._emit("call_withheld", reason="budget")
-        message = f"the data plan's call budget is spent, the next call may go in {math.ceil(wait)} s"
-        return BudgetSpent(message, retry_after=max(1.0, wait))
+        why = "the provider asked for a pause" if turn.is_paused else "the data plan's call budget is spent"
+        message = f"{why}, the next call may go in {math.ceil(turn.wait)} s"
+        return BudgetSpent(message, retry_after=max(1.0, turn.wait))
 
     def keep_plan(self, found: Entitlement) -> None:
         """Keep what a probe found, for all processes and for those that start later."""
@@ -257,27 +271,27 @@ class Budget:
     def close(self) -> None:
         self._db.close()
 
-    def _take(self, db: Database, priority: Priority) -> tuple[int | None, float]:
-        """(ticket, 0) or (None, seconds until it is worth asking again). Raises Unavailable for a refused key."""
+    def _take(self, db: Database, priority: Priority) -> _Turn:
+        """A ticket or a wait. Raises Unavailable for a refused key."""
         pauses, now = self._pauses(db), self._timer.epoch()
         if "key" in pauses:
             self._emit("call_withheld", reason="key")
             raise Unavailable(KEY_REFUSED, part="api_key", code="DATA_FETCH_ERROR")
         if pauses:
-            return None, pauses["limit"] - now
+            return _Turn(None, pauses["limit"] - now, is_paused=True)
         ahead = sum(self._waiting[before] for before in Priority if before < priority)
         if ahead:
-            return None, max(POLL_S, self._wait(db, priority, now, ahead) or 0.0)
+            return _Turn(None, max(POLL_S, self._wait(db, priority, now, ahead) or 0.0))
         with db.transaction():
             outside = (self._key, now - max(REMEMBERED_S, self.limit.window_s), now + 2 * LONGEST_CALL_S)
             db.write("DELETE FROM calls WHERE key = ? AND (ended <= ? OR ended > ?)", outside)
             wait = self._wait(db, priority, now)
             if wait is not None:
-                return None, wait
+                return _Turn(None, wait)
             row = (self._key, int(priority), now + LONGEST_CALL_S)
             db.write("INSERT INTO calls (key, priority, ended) VALUES (?, ?, ?)", row)
             ticket = int(db.rows("SELECT last_insert_rowid()")[0][0])
-            return -ticket if _is_memory(db) else ticket, 0.0
+            return _Turn(-ticket if _is_memory(db) else ticket)
 
     def _wait(self, db: Database, priority: Priority, now: float, ahead: int = 0) -> float | None:
         """Seconds until a call of `priority` may go when `ahead` others go first, None if it may go now."""

@@ -51,6 +51,10 @@ def tickers(args: Mapping[str, str]) -> Tickers:
 
 
 def _unsupported(symbol: str) -> str:
+    symbols = re.split(r"[\s,;|]+", symbol[:MAX_SYMBOL_LENGTH])
+    if len(symbols) > 1:
+        known = [each for each in symbols if each in SUPPORTED]
+        return f"ticker takes one symbol, tickers takes several: tickers={','.join(known[:2] if known[1:] else SUPPORTED[:2])}"
     text = f"{symbol[:MAX_SYMBOL_LENGTH]} is not supported"
     near = get_close_matches(symbol[:MAX_SYMBOL_LENGTH], SUPPORTED, n=1)
     return f"{text}. Perhaps {near[0]} is meant" if near else text

@@ -5,6 +5,7 @@ v1 clients display nothing but `reason`, so age, delay and what kind of market t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
@@ -15,8 +16,9 @@ from app.market.plan import Plan
 from app.model.artefact import ModelSet
 from app.model.verdicts import counts_text, verdict_of_record
 from app.pipeline import Board, TickerSignal
+from app.signals.daily import NOISE_DIGITS
 from app.signals.lock import decision_hour
-from app.signals.policy import BUCKETS, LEVELS, LONG_ABOVE, SHORT_BELOW, Decision, Gate, SessionName
+from app.signals.policy import BUCKETS, EDGE, LEVELS, LONG_ABOVE, SHORT_BELOW, Decision, Gate, SessionName
 from blueprints.errors import sentence
 from blueprints.index import market_in_words
 
@@ -47,7 +49,7 @@ GATES: Mapping[Gate, str] = {
     Gate.INSUFFICIENT_DATA: "there are not enough bars for a signal yet",
     Gate.NO_MARKET_DATA: "there are no market data of this day",
     Gate.DATA_FETCH_ERROR: "the market data cannot be fetched now",
-    Gate.RATE_LIMITED: "the data plan allows no more calls now",
+    Gate.RATE_LIMITED: "no more calls to the provider are allowed now",
     Gate.MODEL_UNAVAILABLE: "a model is missing",
 }
 """What stands before a signal, for the text about the whole board; a ticker's own `reason` says more."""
@@ -270,13 +272,21 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _chance(decision: Decision) -> str:
-    """The truncated active probability (policy.md 9) with what it is the probability of."""
-    percent = int(decision.p_active * 100)
-    return f"{f'{percent}%' if percent else 'under 1%'} to close above its {REFERENCES[decision.session]}"
+    """The active probability in whole per cent, to the side that promises less (policy.md 9): cut for a LONG, rounded up for a
+    SHORT, with what it is the probability of."""
+    percent = _per_cent(decision)
+    up = math.ceil(percent)
+    shown = f"{'under ' if up > percent else ''}{up}%" if decision.action == "SHORT" else f"{math.floor(percent)}%"
+    return f"{shown} to close above its {REFERENCES[decision.session]}"
 
 
 def _percent(decision: Decision) -> str:
-    return f"{int(decision.p_active * 100)}%"
+    return f"{math.floor(_per_cent(decision))}%"
+
+
+def _per_cent(decision: Decision) -> float:
+    """The active probability x 100, without the noise of binary fractions and never a certainty."""
+    return round(min(max(decision.p_active, EDGE), 1 - EDGE) * 100, NOISE_DIGITS)
 
 
 def _clock(at: datetime) -> str:

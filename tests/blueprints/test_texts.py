@@ -225,6 +225,28 @@ def test_the_banner_names_what_the_close_is_compared_with(
     assert replayed["summary"]["recommendation"] == said
 
 
+@pytest.mark.parametrize(
+    ("p", "said"),
+    [
+        (0.247, "SPY SHORT (under 25% to close above its open). Best: SPY."),
+        (0.2401, "SPY SHORT (under 25% to close above its open). Best: SPY."),
+        (0.2, "SPY SHORT (20% to close above its open). Best: SPY."),
+        (0.07, "SPY SHORT (7% to close above its open). Best: SPY."),
+        (0.171, "SPY SHORT (under 18% to close above its open). Best: SPY."),
+        (0.829, "SPY LONG (82% to close above its open). Best: SPY."),
+        (0.9999, "SPY LONG (99% to close above its open). Best: SPY."),
+    ],
+)
+def test_the_banner_never_promises_more_than_the_model_says(
+    serve: Serve, clock: FakeClock, tmp_path: Path, p: float, said: str
+) -> None:
+    """For a SHORT the chance of closing above is rounded up, for a LONG it is cut."""
+    clock.set("2025-03-11 10:30")
+    client = serve(models_dir=models_saying(tmp_path / "models", p)).test_client()
+    for route in ("/trading_directions?ticker=SPY", "/replay?date=2025-03-11&time=10:30&ticker=SPY"):
+        assert client.get(route).get_json()["summary"]["recommendation"] == said
+
+
 NO_BARS = "RECORDED: No bars have been imported yet: run python -m app import FOLDER."
 STRUCTURES = ("/mtf", "/northstar", "/rpe", "/swing")
 DAILY = ("/daily_signals", "/signal_breakdown", "/volatility_meter", "/price_ranges")
@@ -377,6 +399,10 @@ def test_daily_signals_are_stale_when_every_ticker_fails_for_staleness(
         ("/replay?dat=2025-03-10&time=11:00", "dat is no parameter, perhaps date is meant."),
         ("/replay?date=2025-03-10&tme=11:00", "tme is no parameter, perhaps time is meant."),
         ("/swing?ticker=SPYY", "Perhaps SPY is meant."),
+        ("/swing?ticker=SPY,IWM", "Ticker takes one symbol, tickers takes several: tickers=SPY,IWM."),
+        ("/swing?ticker=spy%3B+qqq", "Ticker takes one symbol, tickers takes several: tickers=SPY,QQQ."),
+        ("/trading_directions?ticker=SPY,UVXY", "tickers takes several: tickers=SPY,QQQ."),
+        ("/replay?date=2025-03-10&time=11:00&ticker=QQQ+IWM", "tickers takes several: tickers=QQQ,IWM."),
     ],
 )
 def test_a_misspelling_is_answered_with_what_may_be_meant(serve: Serve, path: str, hint: str) -> None:

@@ -239,6 +239,35 @@ def test_a_429_pauses_every_call_of_the_key_for_as_long_as_it_says(
     call(budget, time)
 
 
+def test_a_call_in_the_providers_pause_is_told_of_the_pause_and_not_of_a_spent_budget(
+    make: Callable[..., Budget], time: FakeTimer
+) -> None:
+    budget = make(PAID_PLAN)
+    budget.heed(Reply(429, None, 7.0))
+    assert budget.spending().left == 50
+    refusal = spent(budget, time)
+    assert (refusal.message, refusal.code) == (
+        "the provider asked for a pause, the next call may go in 7 s",
+        "RATE_LIMITED",
+    )
+
+
+def test_a_wait_is_announced_with_what_it_is_for(tmp_path: Path, time: FakeTimer) -> None:
+    heard: list[tuple[object, object]] = []
+
+    def hear(event: str, **fields: object) -> None:
+        if event == "call_waits":
+            heard.append((fields["reason"], fields["seconds"]))
+
+    budget = Budget(tmp_path / "budget.sqlite3", KEY, Limit(1, 60.0), time.timer, hear)
+    call(budget, time)
+    call(budget, time, patience_s=90.0)
+    time.forward(61)
+    budget.heed(Reply(429, None, 7.0))
+    call(budget, time, patience_s=30.0)
+    assert heard == [("budget", 60), ("pause", 7)]
+
+
 def rebuffed(budget: Budget, time: FakeTimer, said: float | None = None) -> float:
     """The pause after a 429; then it is over."""
     wait = budget.heed(Reply(429, None, said)).retry_after or 0.0

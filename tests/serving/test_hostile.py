@@ -297,6 +297,7 @@ def test_after_head_of_an_error_the_connection_is_still_in_step(hostile: Hostile
 def test_the_operations_port_serves_the_metrics_and_the_usual_one_only_its_own_machine(hostile: Hostile) -> None:
     answer = requests.get(f"{hostile.operations}/metrics", headers={"X-Real-IP": "203.0.113.9"}, timeout=10)
     assert answer.status_code == 200
+    assert requests.get(f"{hostile.operations}/models", timeout=10).status_code == 200, "every route answers there"
     names = {family.name for family in text_string_to_metric_families(answer.text)}
     assert {"predict_limit_decisions", "predict_kept_answers", "predict_access_lines_lost"} <= names
     public = f"{hostile.server.base}/metrics"
