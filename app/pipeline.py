@@ -198,10 +198,9 @@ class Pipeline:
         clock: Clock,
         emit: Callable[..., None],
         stages: Stages = SILENT,
-        interest: Interest | None = None,
     ) -> None:
         self._stages = stages
-        self.interest = interest or Interest()
+        self.interest = Interest()
         self.models = models
         self.store = store
         self.clock = clock

@@ -66,6 +66,7 @@ MOST_ODD_DAYS = 0.02
 FUTURE = "in the future"
 """Why bars are rejected that begin after now."""
 
+SHRUNK = "the provider's answer lacks bars that it gave before"
 MINUTE_MS = Span.MINUTE.ms
 DEADLINE_S = 10.0
 """Real seconds that anyone waits for one fetch; requests have their own limits for all of theirs (ruling A2)."""
@@ -187,12 +188,14 @@ class Source:
         """The deployment's plan as far as it has shown itself: late if it is set so or if the provider marks its bars as
         delayed, end of day if it refuses today's. A clock that runs ahead of the provider's waits that much longer."""
         plan = self._plan
-        if self._provider_delays and not plan.delay:
-            plan = replace(plan, delay=DELAYED_BY)
-        plan = replace(plan, settle=plan.settle + self.ahead())
-        if plan.source != "polygon":
-            return replace(plan, name=plan.source)
-        return replace(plan, name="end_of_day" if self._end_of_day else "delayed" if plan.delay else "real_time")
+        delay = DELAYED_BY if self._provider_delays and not plan.delay else plan.delay
+        name = "end_of_day" if self._end_of_day else "delayed" if delay else "real_time"
+        return replace(
+            plan,
+            delay=delay,
+            settle=plan.settle + self.ahead(),
+            name=name if plan.source == "polygon" else plan.source,
+        )
 
     def ahead(self) -> timedelta:
         """How far this process's clock runs before the provider's; zero if it runs behind."""
@@ -293,20 +296,24 @@ class Source:
 
     def lack(self, bars: Bars, until: datetime) -> str | None:
         """What signal bars of a day lack up to `until`, in words; None if quiet minutes can explain it."""
-        span, session = self.plan.signal_span, self._calendar.session(ny_day(until))
-        if session is None or not self._is_provided:
+        span, session = self.plan.signal_span, self._session_to_fill(until)
+        count = 0 if session is None else missing_bars(bars, span, session, until)
+        if not count:
             return None
         found = self._hole(bars, span, until)
         if found is not None:
             return f"the bars from {found[0]:%H:%M} to {found[1]:%H:%M} are missing"
-        count = missing_bars(bars, span, session, until)
-        return f"{count} of the session's bars up to {until:%H:%M} are missing" if count else None
+        return f"{count} of the session's bars up to {until:%H:%M} are missing"
 
     def _hole(self, bars: Bars, span: Span, until: datetime) -> Hole | None:
-        """From when to when bars of the session are missing in a row before `until`, more than quiet minutes can explain.
-        Recorded and made-up bars are what they are."""
-        session = self._calendar.session(ny_day(until)) if self._is_provided else None
+        """From when to when bars of the session are missing in a row before `until`, more than quiet minutes can explain."""
+        session = self._session_to_fill(until)
         return None if session is None else hole(bars, span, session, until)
+
+    def _session_to_fill(self, until: datetime) -> Session | None:
+        """The session whose bars must all be there by `until`; None on a day without trading, and for recorded and made-up
+        bars, which are what they are."""
+        return self._calendar.session(ny_day(until)) if self._is_provided else None
 
     def _is_whole(self, known: Known, span: Span, until: datetime) -> bool:
         """Whether all bars up to `until` have arrived, without a hole."""
@@ -777,7 +784,7 @@ class Source:
         if before is None or not len(before.bars) or known.fetched < before.fetched:
             return known
         if not len(known.bars) or known.bars.t[-1] < before.bars.t[-1]:
-            raise Upstream("the provider's answer lacks bars that it gave before")
+            raise Upstream(SHRUNK)
         if span is Span.DAY or day < ny_day(known.fetched):
             return known
         return replace(known, bars=united(before.bars, known.bars))
@@ -863,7 +870,7 @@ class Source:
             return None
         found = self._aggregates(ticker, span, int(kept.bars.t[-OVERLAP:][0]), day)
         if not len(found.bars):
-            raise Upstream("the provider's answer lacks bars that it gave before")
+            raise Upstream(SHRUNK)
         passed = kept.bars.end[-1] // Span.HOUR.ms != found.bars.end[-1] // Span.HOUR.ms
         return None if passed else (found, united(kept.bars, found.bars))
 
