@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -175,9 +176,7 @@ def polygon(port: int, market: str, plan: str, fault: str | None) -> None:
     clock is the wall's, can follow it. recorded: the imported bars on their own days, with a clock that starts there: a
     live server finds past days, and none of today.
     """
-    ends = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
-    with _stand_in(port, market, plan) as provider:
+    with _held_back({signal.SIGINT, signal.SIGTERM}) as ends, _stand_in(port, market, plan) as provider:
         if fault is not None:
             provider.misbehave(fault)
         click.echo(f"The provider's stand-in ({market} market, {plan} plan) is at {provider.address}")
@@ -187,6 +186,16 @@ def polygon(port: int, market: str, plan: str, fault: str | None) -> None:
         click.echo(f"Faults that there are, and the one that is on: curl {faults}")
         click.echo(f"Begin one: curl -X PUT {faults}/NAME    End it: curl -X DELETE {faults}")
         signal.sigwait(ends)
+
+
+@contextmanager
+def _held_back(signals: set[signal.Signals]) -> Iterator[set[signal.Signals]]:
+    """These signals wait for `sigwait`, in every thread that starts meanwhile; afterwards they are what they were before."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield signals
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _stand_in(port: int, market: str, plan: str) -> StandIn:

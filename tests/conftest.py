@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,14 @@ from tests.support import FakeClock, ScriptedMarket, new_york, settings
 
 MARKET_DATA = Path(os.environ.get("MARKET_DATA", "../shared/market"))
 NEEDED = [f"{ticker}_{span}.parquet" for ticker in ("SPY", "QQQ", "IWM") for span in ("5min", "1day")]
+
+
+@pytest.fixture(autouse=True)
+def signals_stay_free() -> Iterator[None]:
+    """No test leaves a signal blocked: the servers that later tests start would inherit that and ignore their SIGTERM."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    assert signal.pthread_sigmask(signal.SIG_SETMASK, before) == before
 
 
 @pytest.fixture
