@@ -52,13 +52,13 @@ from app.versions import VERSIONS, Version, Versions
 from blueprints import errors
 from blueprints.services import Keep, Services
 from middleware.access import AccessLog
-from middleware.exchange import current
 from middleware.identity import counted_as
 from middleware.keeping import Answers
 from middleware.limiting import Crowd, Limits
 from middleware.metrics import Exposition
 from middleware.pushing import Pushing
-from middleware.sockets import ROUTE as SOCKETS
+from middleware.request_context import current_request
+from middleware.socket_io import ROUTE as SOCKETS
 from middleware.watching import Watch
 from middleware.windows import LocalWindows, RedisWindows, SharedWindows
 from middleware.workers import Gathered, Show, Workers
@@ -304,8 +304,8 @@ def _instance(settings: Settings) -> str:
 
 def _ids() -> dict[str, str]:
     """What log lines say of the request under way."""
-    exchange = current.get()
-    return {} if exchange is None else {"request_id": exchange.id, "trace_id": exchange.trace.id}
+    context = current_request.get()
+    return {} if context is None else {"request_id": context.id, "trace_id": context.trace.id}
 
 
 def _door(
@@ -323,8 +323,8 @@ def _door(
 
     return middleware.Door(
         watch=watch,
-        explain=errors.explain,
-        tell=access,
+        render_error=errors.render_error,
+        log_access=access,
         now=timer.now,
         epoch=timer.epoch,
         hosts=settings.allowed_hosts,

@@ -1,8 +1,8 @@
-"""Errors at the edge: which class gets which status, and what the body looks like in each version. The only place that
-knows both.
+"""Error responses: which class of error gets which status, and the body in each version. This is the only module that knows
+both.
 
-v1 shows `{error, error_code}` (v1-contract.md 3.3), later versions application/problem+json (RFC 9457). A fault that nobody
-foresaw says nothing about itself but the request's id; the log has the rest.
+v1 answers `{error, error_code}` (v1-contract.md 3.3), later versions application/problem+json (RFC 9457). The response to an
+unexpected exception holds nothing but the id of the request; the log has the rest.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from app.errors import (
 )
 from app.signals.policy import SUPPORTED
 from blueprints.index import nothing_at
-from blueprints.services import exchange
+from blueprints.services import request_context
 
 log = logging.getLogger(__name__)
 
@@ -63,15 +63,15 @@ HTTP_TEXTS = {
     502: "the market-data provider did not answer as it should",
     503: "this cannot be served now; try again later",
 }
-"""What the framework's own errors say here."""
+"""The text of errors that Flask and werkzeug raise."""
 
-HANDED_ON = ("Allow", "Retry-After")
+FORWARDED_HEADERS = ("Allow", "Retry-After")
 MAX_INSTANCE = 200
 Headers = list[tuple[str, str]]
 
 
-class Asked(Protocol):
-    """What an error needs to know of its request."""
+class Request(Protocol):
+    """What an error response needs to know of its request (`RequestContext`)."""
 
     @property
     def id(self) -> str: ...
@@ -85,16 +85,16 @@ class Asked(Protocol):
     code: str | None
 
 
-class Answer(NamedTuple):
-    """An error ready to be sent."""
+class ErrorResponse(NamedTuple):
+    """An error in the shape of one version."""
 
     status: int
     headers: Headers
     body: bytes
 
 
-class _Told(NamedTuple):
-    """An error as every version tells it."""
+class ErrorDetails(NamedTuple):
+    """What an error says in every version."""
 
     status: int
     text: str
@@ -108,83 +108,85 @@ def register(app: Flask) -> None:
 
 
 def _handle(exc: Exception) -> Response:
-    found = explain(exc, exchange())
-    return Response(found.body, found.status, found.headers)
+    response = render_error(exc, request_context())
+    return Response(response.body, response.status, response.headers)
 
 
-def explain(exc: Exception, asked: Asked) -> Answer:
-    """Any error, in the shape of the version that was asked for; `asked.code` is its code from then on."""
-    told = _told(exc, asked)
-    asked.code = told.code
-    shape, content_type = (_v1, "application/json") if asked.version == 1 else (_problem, "application/problem+json")
-    body = json.dumps(shape(told, asked)).encode() + b"\n"
-    headers = [("Content-Type", content_type), ("Content-Length", str(len(body))), *told.headers]
-    return Answer(told.status, headers, body)
+def render_error(exc: Exception, request: Request) -> ErrorResponse:
+    """Any error in the shape of the request's version. Sets `request.code`."""
+    details = _details_of(exc, request)
+    request.code = details.code
+    shape, content_type = (_v1, "application/json") if request.version == 1 else (_problem, "application/problem+json")
+    body = json.dumps(shape(details, request)).encode() + b"\n"
+    headers = [("Content-Type", content_type), ("Content-Length", str(len(body))), *details.headers]
+    return ErrorResponse(details.status, headers, body)
 
 
-def _told(exc: Exception, asked: Asked) -> _Told:
+def _details_of(exc: Exception, request: Request) -> ErrorDetails:
     if isinstance(exc, HTTPException):
-        return _http(exc, asked)
+        return _http(exc, request)
     status = next((status for kind, status in STATUS if isinstance(exc, kind)), None)
     if status is None or not isinstance(exc, PredictError):
-        log.error("unforeseen fault in request %s", asked.id, exc_info=exc)
-        return _Told(500, f"Something went wrong on this server (request {asked.id}).", "INTERNAL")
+        log.error("unforeseen fault in request %s", request.id, exc_info=exc)
+        return ErrorDetails(500, f"Something went wrong on this server (request {request.id}).", "INTERNAL")
     usage = exc.usage if isinstance(exc, BadRequest) else None
-    return _Told(status, sentence(exc.message), exc.code, usage, tuple(_advice(exc)))
+    return ErrorDetails(status, sentence(exc.message), exc.code, usage, tuple(_advice(exc)))
 
 
 def _advice(exc: PredictError) -> Headers:
-    """What the caller may do, as headers."""
+    """Headers that say what the caller may do."""
     if isinstance(exc, TryLater):
         return [("Retry-After", str(math.ceil(exc.retry_after)))]
     return [("WWW-Authenticate", 'Bearer realm="predict"')] if isinstance(exc, Unauthorized) else []
 
 
-def _http(exc: HTTPException, asked: Asked) -> _Told:
+def _http(exc: HTTPException, request: Request) -> ErrorDetails:
     if isinstance(exc, ClientDisconnected):
-        return _Told(408, "The body did not arrive.", "REQUEST_TIMEOUT")
+        return ErrorDetails(408, "The body did not arrive.", "REQUEST_TIMEOUT")
     status = exc.code or 500
-    headers = tuple((name, value) for name, value in exc.get_headers() if name in HANDED_ON)
+    headers = tuple((name, value) for name, value in exc.get_headers() if name in FORWARDED_HEADERS)
     text = (
-        nothing_at(asked.path, asked.version) if status == 404 else HTTP_TEXTS.get(status) or f"{exc.name} ({status})"
+        nothing_at(request.path, request.version)
+        if status == 404
+        else HTTP_TEXTS.get(status) or f"{exc.name} ({status})"
     )
     if status == 405:
         text = f"{text}: {dict(headers).get('Allow', 'none')} may be used"
-    return _Told(status, sentence(text), _code(status), headers=headers)
+    return ErrorDetails(status, sentence(text), _code(status), headers=headers)
 
 
 def _code(status: int) -> str:
-    """The error code of a status that came without one."""
+    """The error code of a status for which the framework names none."""
     if status == 503:
         return "PIPELINE_UNAVAILABLE"
     return "INTERNAL" if status >= 500 else HTTP_CODES.get(status, "MISSING_PARAMETER")
 
 
-def _v1(told: _Told, _: Asked) -> dict[str, Any]:
-    body: dict[str, Any] = {"error": told.text, "error_code": told.code}
-    if told.code == "UNSUPPORTED_TICKER":
+def _v1(details: ErrorDetails, _: Request) -> dict[str, Any]:
+    body: dict[str, Any] = {"error": details.text, "error_code": details.code}
+    if details.code == "UNSUPPORTED_TICKER":
         body["supported_tickers"] = list(SUPPORTED)
-    if told.usage is not None:
-        body["usage"] = told.usage
+    if details.usage is not None:
+        body["usage"] = details.usage
     return body
 
 
-def _problem(told: _Told, asked: Asked) -> dict[str, Any]:
+def _problem(details: ErrorDetails, request: Request) -> dict[str, Any]:
     body: dict[str, Any] = {
         "type": "about:blank",
-        "title": HTTPStatus(told.status).phrase,
-        "status": told.status,
-        "detail": told.text,
-        "instance": asked.path[:MAX_INSTANCE],
-        "error_code": told.code,
-        "request_id": asked.id,
-        "trace_id": asked.trace_id,
+        "title": HTTPStatus(details.status).phrase,
+        "status": details.status,
+        "detail": details.text,
+        "instance": request.path[:MAX_INSTANCE],
+        "error_code": details.code,
+        "request_id": request.id,
+        "trace_id": request.trace_id,
     }
-    if told.usage is not None:
-        body["usage"] = told.usage
+    if details.usage is not None:
+        body["usage"] = details.usage
     return body
 
 
 def sentence(text: str) -> str:
-    """A message as it is shown: a capital first, one full stop last."""
+    """A message with a capital letter first and one full stop last."""
     return f"{text[:1].upper()}{text[1:]}".rstrip(".") + "."

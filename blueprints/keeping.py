@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from flask import Response
 
-from blueprints.services import exchange, services
+from blueprints.services import request_context, services
 
 
 class Asked(Protocol):
@@ -33,7 +33,7 @@ def kept(
             asked = parse()
             bounds = services().keep((*asked.symbols, *also))
             response = view(asked)
-            exchange().keep = bounds
+            request_context().keep = bounds
             return response
 
         return answer

@@ -14,7 +14,7 @@ from app.pipeline import Pipeline
 from app.stages import Stages
 
 EXTENSION = "predict-server"
-EXCHANGE = "predict.exchange"
+ENVIRON_KEY = "predict.request_context"
 
 
 class Keep(NamedTuple):
@@ -43,8 +43,8 @@ class Stopping(Protocol):
         ...
 
 
-class Exchange(Protocol):
-    """What the layers around Flask know of a request (middleware/exchange.py)."""
+class RequestContext(Protocol):
+    """What the layers around Flask know of a request (middleware/request_context.py)."""
 
     @property
     def id(self) -> str: ...
@@ -105,6 +105,6 @@ def services() -> Services:
     return cast(Services, current_app.extensions[EXTENSION])
 
 
-def exchange() -> Exchange:
-    """What is known of the current request."""
-    return cast(Exchange, request.environ[EXCHANGE])
+def request_context() -> RequestContext:
+    """The context of the current request."""
+    return cast(RequestContext, request.environ[ENVIRON_KEY])

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from flask import Flask
 
+from middleware.access import AccessRecord
 from middleware.breaker import Breaker, Call
 from middleware.cors import Cors
-from middleware.exchange import Exchange, Exchanges, Explained, Line
 from middleware.hygiene import Hosts, Hygiene, bound_requests, read_bodies
 from middleware.identity import Addresses, Key, Keys, Network
 from middleware.keeping import Answers, Keeping, Revision
 from middleware.limiting import Crowd, Limits, bound_crowds, limit_requests
-from middleware.sockets import ROUTE as SOCKETS
-from middleware.sockets import Sockets, without_upgrade
+from middleware.request_context import ErrorResponse, RequestContext, RequestContextMiddleware
+from middleware.socket_io import ROUTE as SOCKETS
+from middleware.socket_io import SocketIoMiddleware, without_upgrade
 from middleware.spans import Calls, Reply
 from middleware.streaming import Stopping
 from middleware.tracing import instrument, outgoing
@@ -45,7 +46,8 @@ class Door:
     """What the layers need.
 
     watch                         traces and durations
-    explain, tell, now, epoch     shape of errors, access log, real seconds (monotonic, since 1970)
+    render_error, log_access      shape of errors, access log
+    now, epoch                    real seconds (monotonic, since 1970)
     hosts, origins, behind_proxy  which are answered, which may read v2, whether the proxy's headers are believed
     neutral, probes, operations   paths of no version; of the platform; for operators
     versions, today               the table, and the day by which it is read, UTC
@@ -56,8 +58,8 @@ class Door:
     """
 
     watch: Watch
-    explain: Callable[[Exception, Exchange], Explained]
-    tell: Callable[[Line], None]
+    render_error: Callable[[Exception, RequestContext], ErrorResponse]
+    log_access: Callable[[AccessRecord], None]
     now: Callable[[], float]
     epoch: Callable[[], float]
     hosts: Collection[str]
@@ -84,11 +86,11 @@ class Door:
 
 Layer = Callable[["WSGIApplication", Door], "WSGIApplication"]
 LAYERS: tuple[Layer, ...] = (
-    lambda app, door: Exchanges(
+    lambda app, door: RequestContextMiddleware(
         app,
-        explain=door.explain,
+        render_error=door.render_error,
         count=door.limits.count,
-        tell=door.tell,
+        log_access=door.log_access,
         tracing=door.watch.tracing,
         latencies=door.watch.latencies,
         now=door.now,
@@ -110,7 +112,9 @@ LAYERS: tuple[Layer, ...] = (
     ),
     lambda app, door: Keeping(app, door.answers, door.limits, door.market_now, door.revision),
     lambda app, door: (
-        Sockets(app, door.limits.count, door.watch.latencies.opened) if door.has_sockets else without_upgrade(app)
+        SocketIoMiddleware(app, door.limits.count, door.watch.latencies.opened)
+        if door.has_sockets
+        else without_upgrade(app)
     ),
 )
 IN_FLASK: tuple[Callable[[Flask, Door], None], ...] = (

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from middleware.exchange import KEY, Exchange, Headers
+from middleware.request_context import ENVIRON_KEY, Headers, RequestContext
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -28,24 +28,24 @@ class Cors:
         self._private = frozenset(private)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        exchange: Exchange = environ[KEY]
+        context: RequestContext = environ[ENVIRON_KEY]
         if environ["PATH_INFO"] not in self._private:
-            exchange.finishing.append(self._finish)
+            context.header_hooks.append(self._finish)
         return self._app(environ, start_response)
 
-    def _finish(self, exchange: Exchange, headers: Headers) -> None:
+    def _finish(self, context: RequestContext, headers: Headers) -> None:
         """When the version is known. v1's headers are the same for all origins, so that a cache may give one answer to all
         without `Vary: Origin` (Fetch standard, CORS protocol and HTTP caches)."""
-        origin = exchange.origin
+        origin = context.origin
         allowed: str | None = "*"
-        if exchange.version > 1:
-            exchange.vary.append("Origin")
+        if context.version > 1:
+            context.vary.append("Origin")
             allowed = origin if origin is not None and origin.lower() in self._origins else None
         if allowed is None:
             return
         headers.append(("Access-Control-Allow-Origin", allowed))
         headers.append(("Access-Control-Expose-Headers", READ))
-        if exchange.method == "OPTIONS":
+        if context.method == "OPTIONS":
             headers += _preflight(headers)
 
 

@@ -15,7 +15,7 @@ from flask import Flask, request
 from werkzeug.exceptions import HTTPException
 
 from app.errors import BadRequest
-from middleware.exchange import KEY, Exchange
+from middleware.request_context import ENVIRON_KEY, RequestContext
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -61,10 +61,10 @@ class Hygiene:
         self._behind_proxy = behind_proxy
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        exchange: Exchange = environ[KEY]
-        exchange.headers += SECURITY
+        context: RequestContext = environ[ENVIRON_KEY]
+        context.headers += SECURITY
         if self._behind_proxy and environ.get("HTTP_X_FORWARDED_PROTO") == "https":
-            exchange.headers.append(HTTPS_ALONE)
+            context.headers.append(HTTPS_ALONE)
         return self._app(environ, start_response)
 
 

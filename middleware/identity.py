@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from app.errors import Forbidden, Unauthorized
-from middleware.exchange import KEY, Client, Exchange
+from middleware.request_context import ENVIRON_KEY, Client, RequestContext
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -53,7 +53,7 @@ class Addresses:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         told = environ.get("HTTP_X_REAL_IP") if self._behind_proxy else None
-        environ[KEY].client = self._client(told or environ.get("REMOTE_ADDR") or "")
+        environ[ENVIRON_KEY].client = self._client(told or environ.get("REMOTE_ADDR") or "")
         return self._app(environ, start_response)
 
 
@@ -84,12 +84,12 @@ class Keys:
         self._operations_port = None if operations_port is None else str(operations_port)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        exchange: Exchange = environ[KEY]
+        context: RequestContext = environ[ENVIRON_KEY]
         if self._find is not None and environ["PATH_INFO"] not in self._probes:
             secret = _secret(environ)
             if secret is not None:
-                exchange.client = self._holder(self._find(secret))
-        if environ["PATH_INFO"] in self._operations and not self._may_operate(environ, exchange.client):
+                context.client = self._holder(self._find(secret))
+        if environ["PATH_INFO"] in self._operations and not self._may_operate(environ, context.client):
             raise Forbidden("this is for operators: with their key, or on the private port")
         return self._app(environ, start_response)
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from middleware.exchange import KEY, Exchange, Headers, Keep
 from middleware.limiting import Limits
+from middleware.request_context import ENVIRON_KEY, Headers, Keep, RequestContext
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -111,14 +111,14 @@ class Keeping:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return self._app(environ, start_response)
-        exchange: Exchange = environ[KEY]
-        address = (exchange.version, environ["PATH_INFO"], environ["QUERY_STRING"])
+        context: RequestContext = environ[ENVIRON_KEY]
+        address = (context.version, environ["PATH_INFO"], environ["QUERY_STRING"])
         kept, now = self._answers.get(address), self._now()
         if kept is None or not kept.is_good(now, self._revision):
             return self._ask(address, environ, start_response)
-        exchange.route, exchange.group = kept.route, kept.group
-        self._limits.count(exchange, kept.group)
-        exchange.cache = "kept"
+        context.route, context.group = kept.route, kept.group
+        self._limits.count(context, kept.group)
+        context.cache = "kept"
         self._answers.given["hit",] += 1
         return kept.give(environ, start_response, now)
 
@@ -132,24 +132,24 @@ class Keeping:
 
         asked_as = environ if environ["REQUEST_METHOD"] == "GET" else {**environ, "REQUEST_METHOD": "GET"}
         body = self._app(asked_as, start)
-        exchange: Exchange = environ[KEY]
-        if exchange.keep is None or started[0] != FRESH:
+        context: RequestContext = environ[ENVIRON_KEY]
+        if context.keep is None or started[0] != FRESH:
             start_response(*started)
             return body if environ["REQUEST_METHOD"] == "GET" else _unsent(body)
-        kept = _kept(exchange, exchange.keep, started[1], _whole(body))
-        exchange.cache = "made"
+        kept = _kept(context, context.keep, started[1], _whole(body))
+        context.cache = "made"
         self._answers.given["miss",] += 1
         now = self._now()
         is_good = kept.is_good(now, self._revision)
         if is_good and len(address[2]) <= MAX_QUERY:
             self._answers.put(address, kept)
-        return kept.give(environ, start_response, now if is_good else exchange.keep.until)
+        return kept.give(environ, start_response, now if is_good else context.keep.until)
 
 
-def _kept(exchange: Exchange, keep: Keep, headers: Headers, body: bytes) -> Kept:
+def _kept(context: RequestContext, keep: Keep, headers: Headers, body: bytes) -> Kept:
     content_type = next(value for name, value in headers if name == "Content-Type")
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    return Kept(keep, exchange.route, exchange.group or "other", content_type, etag, body)
+    return Kept(keep, context.route, context.group or "other", content_type, etag, body)
 
 
 def _whole(body: Iterable[bytes]) -> bytes:

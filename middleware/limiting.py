@@ -18,7 +18,7 @@ from flask_limiter import ApplicationLimit, Limiter, RequestLimit
 from limits import RateLimitItemPerMinute
 
 from app.errors import RateLimited
-from middleware.exchange import KEY, Client, Exchange, Quota, is_preflight
+from middleware.request_context import ENVIRON_KEY, Client, Quota, RequestContext, is_preflight
 from middleware.windows import Taken, Windows, last_taken
 
 WINDOW_S: Final = 60
@@ -44,20 +44,20 @@ class Limits:
         """The limit of a client in a group."""
         return RateLimitItemPerMinute(max(1, int(self._amounts[group] * client.factor)))
 
-    def count(self, exchange: Exchange, group: str) -> None:
+    def count(self, context: RequestContext, group: str) -> None:
         """Count the request. Raises RateLimited."""
-        key, amount = self._bucket(group, exchange.client)
-        self.judge(exchange, group, self.windows.take(key, amount, WINDOW_S))
+        key, amount = self._bucket(group, context.client)
+        self.judge(context, group, self.windows.take(key, amount, WINDOW_S))
 
     def _filled(self, group: str, client: Client) -> tuple[str, int]:
         """Where the limits package counts a client's requests, and how many it lets through."""
         item = self.item(group, client)
         return item.key_for(client.id, group), item.amount
 
-    def judge(self, exchange: Exchange, group: str, taken: Taken) -> None:
+    def judge(self, context: RequestContext, group: str, taken: Taken) -> None:
         """Say what was counted. Raises RateLimited if it was too much."""
-        amount = self._bucket(group, exchange.client)[1]
-        exchange.quota = quota = quota_of(group, amount, taken)
+        amount = self._bucket(group, context.client)[1]
+        context.quota = quota = quota_of(group, amount, taken)
         self.decisions[group, "allowed" if taken.allowed else "refused"] += 1
         if not taken.allowed:
             self._emit("limited", group=group)
@@ -80,22 +80,22 @@ def limit_requests(app: Flask, limits: Limits, groups: Mapping[str, str]) -> Non
         return groups.get(request.endpoint or "", OTHER)
 
     def amount() -> str:
-        exchange: Exchange = request.environ[KEY]
-        exchange.group = found = group()
-        exchange.route = request.url_rule.rule if request.url_rule else None
-        return "" if found == FREE else str(limits.item(found, exchange.client))
+        context: RequestContext = request.environ[ENVIRON_KEY]
+        context.group = found = group()
+        context.route = request.url_rule.rule if request.url_rule else None
+        return "" if found == FREE else str(limits.item(found, context.client))
 
     def refuse(_: RequestLimit) -> Response | None:
         judge()
         return None
 
     def judge() -> None:
-        exchange, taken = request.environ[KEY], last_taken.get()
-        if exchange.group != FREE and taken is not None:
-            limits.judge(exchange, exchange.group, taken)
+        context, taken = request.environ[ENVIRON_KEY], last_taken.get()
+        if context.group != FREE and taken is not None:
+            limits.judge(context, context.group, taken)
 
     limiter = Limiter(
-        lambda: request.environ[KEY].client.id,
+        lambda: request.environ[ENVIRON_KEY].client.id,
         storage_uri="predict://",
         storage_options={"windows": limits.windows},  # type: ignore[dict-item]
         strategy="moving-window",
@@ -144,18 +144,18 @@ def bound_crowds(app: Flask, crowds: Mapping[str, Crowd]) -> None:
 
     @app.before_request
     def enter() -> None:
-        exchange: Exchange = request.environ[KEY]
-        crowd = crowds.get(exchange.group or "")
+        context: RequestContext = request.environ[ENVIRON_KEY]
+        crowd = crowds.get(context.group or "")
         if crowd is not None:
-            crowd.enter(exchange.client)
-            exchange.inside = crowd
+            crowd.enter(context.client)
+            context.inside = crowd
 
     @app.after_request
     def leave_at_the_end(response: Response) -> Response:
-        exchange: Exchange = request.environ[KEY]
-        crowd, exchange.inside = exchange.inside, None
+        context: RequestContext = request.environ[ENVIRON_KEY]
+        crowd, context.inside = context.inside, None
         if crowd is not None and response.is_streamed:
-            response.call_on_close(lambda: crowd.leave(exchange.client.id))
+            response.call_on_close(lambda: crowd.leave(context.client.id))
         elif crowd is not None:
-            crowd.leave(exchange.client.id)
+            crowd.leave(context.client.id)
         return response

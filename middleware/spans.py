@@ -17,8 +17,8 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode
 
 from app.errors import PredictError, Upstream
-from middleware.exchange import current
 from middleware.metrics import Latencies
+from middleware.request_context import current_request
 from middleware.tracing import Trace, Tracing, unrecorded
 
 T = TypeVar("T")
@@ -130,8 +130,8 @@ class Spans:
     def carried(self, work: Callable[[], T]) -> Callable[[], T]:
         span = self._recorded()
         if span is None:
-            exchange = current.get()
-            return work if exchange is None else _handing_on(exchange.trace, work)
+            context = current_request.get()
+            return work if context is None else _handing_on(context.trace, work)
 
         def inside() -> T:
             with trace.use_span(span, record_exception=False, set_status_on_exception=False):
@@ -171,13 +171,13 @@ class Spans:
         return self._tracing.tracer.start_span(name, attributes=named(fields))
 
     def _teller(self, name: str) -> Callable[[float], None]:
-        exchange = current.get()
+        context = current_request.get()
 
         def tell(seconds: float) -> None:
             self.latencies.staged(name, seconds)
-            if exchange is not None:
-                so_far = exchange.stages.get(name, 0.0)
-                exchange.stages[name] = max(so_far, seconds) if name in TOGETHER else so_far + seconds
+            if context is not None:
+                so_far = context.stages.get(name, 0.0)
+                context.stages[name] = max(so_far, seconds) if name in TOGETHER else so_far + seconds
 
         return tell
 

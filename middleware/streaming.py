@@ -1,7 +1,8 @@
-"""Bodies of answers, followed to their last byte, and streams. A route declares a stream by setting `exchange.stream`.
+"""Response bodies that report when their last byte has been sent, and streams. A route declares a stream by setting
+`stream` of its request context.
 
-The head goes out at once, also where the first piece comes late. When the server stops, the stream ends in order: with the
-bytes that it declared for this, behind its last whole piece.
+The head of a stream is sent at once, even if its first piece comes late. When the server stops, the stream ends with the
+bytes that it declared for this, after its last whole piece.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from greenlet import GreenletExit
 
 
 class Stream(Protocol):
-    """What a route says of its stream. last: the bytes that end it when the server stops."""
+    """What a route declares of its stream. last: the bytes that end it when the server stops."""
 
     @property
     def last(self) -> bytes: ...
 
 
 class Unending(NamedTuple):
-    """A stream that says nothing when the server stops."""
+    """A stream that sends no last bytes when the server stops."""
 
     last: bytes = b""
 
@@ -32,8 +33,8 @@ class Stopping(Protocol):
 
 
 class Body:
-    """An answer's bytes, followed to the last: `ended(error)` hears once that they are out, or what broke them off. A caller
-    who leaves ends them too, without an error. pieces: what is sent, the body itself unless something is put around it."""
+    """A response body that calls `ended(error)` once: when its last byte has been sent (None) or an error broke it off. A
+    client that disconnects ends it without an error. pieces: what is sent, by default the body itself."""
 
     def __init__(
         self,
@@ -67,15 +68,15 @@ class Body:
             raise
         self._end(None)
 
-    def _end(self, broken: BaseException | None) -> None:
+    def _end(self, error: BaseException | None) -> None:
         ended, self._ended = self._ended, None
         if ended is not None:
-            ended(broken)
+            ended(error)
 
 
 class StreamBody(Body):
-    """The pieces of a stream. `ended(outcome, error)` hears once how it ended: `ended` by itself, `stopped` with the server,
-    `left` by its client (or dropped, as one who does not read), `broken` by an error."""
+    """The pieces of a stream. It calls `ended(outcome, error)` once. outcome: `ended` by itself, `stopped` with the server,
+    `left` by its client (or dropped because the client does not read), `broken` by an error."""
 
     def __init__(
         self,
@@ -87,12 +88,12 @@ class StreamBody(Body):
         self._outcome = "left"
         super().__init__(
             pieces,
-            lambda broken: ended(self._outcome if broken is None else "broken", broken),
+            lambda error: ended(self._outcome if error is None else "broken", error),
             self._framed(iter(pieces), stream.last, stopping),
         )
 
     def _framed(self, pieces: Iterator[bytes], last: bytes, stopping: Stopping) -> Iterator[bytes]:
-        yield b""  # the server sends the head before the first piece is asked for
+        yield b""  # makes the server send the head before it asks for the first piece
         try:
             for piece in pieces:
                 yield piece

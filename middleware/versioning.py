@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from werkzeug.http import http_date
 
 from app.errors import BadRequest, Gone, NotFound
-from middleware.exchange import KEY, Exchange, Headers
+from middleware.request_context import ENVIRON_KEY, Headers, RequestContext
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -54,42 +54,42 @@ class Versioning:
         self._today = today
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        exchange: Exchange = environ[KEY]
+        context: RequestContext = environ[ENVIRON_KEY]
         path, asked = environ["PATH_INFO"], environ.get("HTTP_X_API_VERSION")
         if path in self._neutral:
-            exchange.neutral = True
+            context.neutral = True
             return self._app(environ, start_response)
-        exchange.vary.append("X-API-Version")
+        context.vary.append("X-API-Version")
         match = _prefix(path)
         if match is not None:
-            exchange.version = self._of_path(exchange, int(match[1]))
+            context.version = self._of_path(context, int(match[1]))
         try:
             if asked is not None:
-                self._heed(exchange, asked, in_path=match is not None)
-            environ["PATH_INFO"] = self._routed(path, exchange.version, match[0] if match else "")
+                self._heed(context, asked, in_path=match is not None)
+            environ["PATH_INFO"] = self._routed(path, context.version, match[0] if match else "")
         finally:
-            policy: Policy = self._table[exchange.version]
+            policy: Policy = self._table[context.version]
             if policy.deprecated is not None:
-                exchange.headers += self._farewell(policy)
+                context.headers += self._farewell(policy)
         if policy.is_over(self._today()):
             raise Gone(f"version {policy.number} ended on {policy.sunset}: use version {policy.successor}")
         return self._app(environ, start_response)
 
-    def _of_path(self, exchange: Exchange, number: int) -> int:
+    def _of_path(self, context: RequestContext, number: int) -> int:
         if number not in self._table:
-            exchange.neutral = True
+            context.neutral = True
             raise NotFound(f"there is no version {number} of this API")
         return number
 
-    def _heed(self, exchange: Exchange, asked: str, *, in_path: bool) -> None:
+    def _heed(self, context: RequestContext, asked: str, *, in_path: bool) -> None:
         """The header's wish. Raises BadRequest if it is none, or the path says otherwise."""
         number = int(asked) if _number(asked.strip()) else 0
         if number not in self._table:
             raise BadRequest("X-API-Version must be the number of a version: see /versions", code="UNSUPPORTED_VERSION")
-        if in_path and number != exchange.version:
-            said = f"the path asks for version {exchange.version}, X-API-Version for {number}"
+        if in_path and number != context.version:
+            said = f"the path asks for version {context.version}, X-API-Version for {number}"
             raise BadRequest(said, code="VERSION_CONFLICT")
-        exchange.version = number
+        context.version = number
 
     def _routed(self, path: str, version: int, prefix: str) -> str:
         """The path as the routes know it. One without its slash, or with an empty part, is nowhere: the routes would see

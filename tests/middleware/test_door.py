@@ -26,8 +26,7 @@ from app import keys
 from app.events import Events
 from app.factory import create_app
 from app.market.polygon import Reply
-from middleware.access import AccessLog
-from middleware.exchange import Line
+from middleware.access import AccessLog, AccessRecord
 from tests.support import FakeClock, ScriptedMarket, new_york, settings
 
 OUTSIDE = {"REMOTE_ADDR": "203.0.113.9"}
@@ -960,16 +959,16 @@ def test_a_key_is_nowhere_but_with_its_holder(
         assert not found, text[:300]
 
 
-def line(number: int) -> Line:
-    return Line(1_750_000_000.0, f"id-{number}", None, "GET", "/x", "/x", 200, 0.01)
+def record(number: int) -> AccessRecord:
+    return AccessRecord(1_750_000_000.0, f"id-{number}", None, "GET", "/x", "/x", 200, 0.01)
 
 
 def test_lines_beyond_the_queue_are_counted_and_not_waited_for() -> None:
     written: list[str] = []
-    log = AccessLog(written.append, as_json=True, max_lines=3)
+    log = AccessLog(written.append, as_json=True, max_records=3)
     log.start()
     for number in range(1000):
-        log(line(number))
+        log(record(number))
     log.close()
     told = [json.loads(text)["request_id"] for text in "".join(written).splitlines()]
     assert told[:3] == ["id-0", "id-1", "id-2"]
@@ -979,13 +978,13 @@ def test_lines_beyond_the_queue_are_counted_and_not_waited_for() -> None:
 
 def test_lines_are_written_at_once_before_the_start_and_after_the_end() -> None:
     written: list[str] = []
-    log = AccessLog(written.append, as_json=False, max_lines=2)
+    log = AccessLog(written.append, as_json=False, max_records=2)
     for number in range(5):
-        log(line(number))
+        log(record(number))
     log.start()
-    log(line(5))
+    log(record(5))
     log.close()
-    log(line(6))
+    log(record(6))
     assert [text.split()[-1] for text in "".join(written).splitlines()] == [f"id-{number}" for number in range(7)]
     assert log.lost == 0
 
@@ -1086,7 +1085,7 @@ def test_a_log_that_cannot_be_written_loses_lines_and_goes_on() -> None:
         written.append(text)
 
     log = AccessLog(write, as_json=True)
-    line = Line(1.0, "id", None, "GET", "/mtf", "/mtf", 200, 0.1)
-    log(line)
-    log(line)
+    lost = AccessRecord(1.0, "id", None, "GET", "/mtf", "/mtf", 200, 0.1)
+    log(lost)
+    log(lost)
     assert (log.lost, len(written)) == (1, 2)
