@@ -50,14 +50,14 @@ from app.signals.store import SqliteStore
 from app.stages import Stages
 from app.versions import VERSIONS, Version, Versions
 from blueprints import errors
-from blueprints.services import Keep, Services
+from blueprints.services import CacheValidity, Services
 from middleware.access import AccessLog
 from middleware.identity import counted_as
-from middleware.keeping import Answers
 from middleware.limiting import Crowd, Limits
 from middleware.metrics import Exposition
 from middleware.pushing import Pushing
 from middleware.request_context import current_request
+from middleware.response_cache import ResponseCache
 from middleware.socket_io import ROUTE as SOCKETS
 from middleware.watching import Watch
 from middleware.windows import LocalWindows, RedisWindows, SharedWindows
@@ -344,7 +344,7 @@ def _door(
         crowds={"replay": Crowd(REPLAYS_EACH, REPLAYS_ALL)},
         stopping=stopping,
         has_sockets=has_sockets,
-        answers=Answers(),
+        response_cache=ResponseCache(),
         market_now=lambda: clock().timestamp(),
         revision=core.events.revision,
     )
@@ -374,7 +374,7 @@ def _windows(settings: Settings, timer: Timer, emit: Events, stages: Stages) -> 
 
 def _about_door(door: middleware.Door, access: AccessLog) -> list[Figure]:
     """What the door counts."""
-    limits, answers, windows = door.limits, door.answers, door.limits.windows
+    limits, cache, windows = door.limits, door.response_cache, door.limits.windows
     local = windows.local if isinstance(windows, SharedWindows) else windows
     assert isinstance(local, LocalWindows)
     return [
@@ -401,8 +401,8 @@ def _about_door(door: middleware.Door, access: AccessLog) -> list[Figure]:
             lambda: {(group,): len(crowd) for group, crowd in door.crowds.items()},
             ("group",),
         ),
-        Figure("predict_kept_answers", "Answers kept to be given again", single(lambda: len(answers))),
-        Figure("predict_kept_answer_bytes", "Size of the answers kept", single(lambda: answers.bytes)),
+        Figure("predict_kept_answers", "Answers kept to be given again", single(lambda: len(cache))),
+        Figure("predict_kept_answer_bytes", "Size of the answers kept", single(lambda: cache.bytes)),
         Figure("predict_access_lines_waiting", "Access log lines not written yet", single(lambda: len(access))),
         Figure("predict_access_lines_lost_total", "Access log lines that did not fit", single(lambda: access.lost)),
     ]
@@ -451,10 +451,11 @@ def _access_writer(settings: Settings) -> Callable[[str], object]:
     return sys.stderr.write if settings.log_level in ("DEBUG", "INFO") else lambda text: None
 
 
-def _keep(core: Core, tickers: tuple[str, ...]) -> Keep:
-    """What bounds an answer about `tickers` that is begun now; the revision is read first."""
+def _cache_validity(core: Core, tickers: tuple[str, ...]) -> CacheValidity:
+    """For how long a response about `tickers` is valid that is begun now. The revision is read first."""
     revision, at = core.events.revision(tickers), core.market.clock()
-    return Keep(tickers, revision, at.timestamp(), core.pipeline.steady_until(at).timestamp(), core.market.speed)
+    expires_at = core.pipeline.steady_until(at).timestamp()
+    return CacheValidity(tickers, revision, at.timestamp(), expires_at, core.market.speed)
 
 
 class _Background:
@@ -472,7 +473,11 @@ class _Background:
         self.connections = _connections(core.settings)
         folder, gateway = core.settings.workers_dir, core.settings.pushgateway
         self._workers = None if folder is None else Workers(folder)
-        about = [*figures(core, _drift(core), door.answers.given), *_about_door(door, access), *_about_watch(watch)]
+        about = [
+            *figures(core, _drift(core), door.response_cache.lookups),
+            *_about_door(door, access),
+            *_about_watch(watch),
+        ]
         about += _about_connections(self.connections)
         self._own = Exposition(watch.latencies, about)
         self.metrics: Show = self._own if self._workers is None else Gathered(self._own, self._workers)
@@ -542,7 +547,7 @@ def _services(core: Core, door: middleware.Door, versions: Versions, watch: Watc
         operations=lambda: operations(core),
         uptime_s=lambda: time.monotonic() - started,
         ready=ready,
-        keep=partial(_keep, core),
+        cache_validity=partial(_cache_validity, core),
         metrics=background.metrics,
         stages=watch.spans,
         versions=lambda: [_version(version, door.today()) for version in versions],

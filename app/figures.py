@@ -37,12 +37,12 @@ def single(read: Callable[[], float]) -> Callable[[], Values]:
     return lambda: {(): read()}
 
 
-def figures(core: Core, drift: Drift, answers: Mapping[tuple[str, ...], float]) -> list[Figure]:
-    """Everything about market, model, signals and the background. `answers`: lookups of kept ones by outcome."""
+def figures(core: Core, drift: Drift, lookups: Mapping[tuple[str, ...], float]) -> list[Figure]:
+    """Everything about market, model, signals and the background. `lookups`: of cached responses, by outcome."""
     return [
         *_about_server(core),
         *_about_data(core),
-        _about_caches(core, answers),
+        _about_caches(core, lookups),
         *_about_provider(core),
         *_about_signals(core),
         *_about_models(core, drift),
@@ -103,10 +103,10 @@ def _about_data(core: Core) -> list[Figure]:
     ]
 
 
-def _about_caches(core: Core, answers: Mapping[tuple[str, ...], float]) -> Figure:
+def _about_caches(core: Core, responses: Mapping[tuple[str, ...], float]) -> Figure:
     def lookups() -> Values:
-        found = _counted(core, "looked_up", [(cache, outcome) for cache in CACHES for outcome in OUTCOMES])
-        return {**found, **{("answers", outcome): answers.get((outcome,), 0) for outcome in OUTCOMES}}
+        counts = _counted(core, "looked_up", [(cache, outcome) for cache in CACHES for outcome in OUTCOMES])
+        return {**counts, **{("answers", outcome): responses.get((outcome,), 0) for outcome in OUTCOMES}}
 
     help = "Lookups of kept answers, of bars in memory, of past days on disk, of locked signals in the record"
     return Figure("predict_cache_lookups_total", help, lookups, ("cache", "outcome"))

@@ -1,4 +1,4 @@
-"""What a route may reach: the pipeline, the clock, and what health needs to know. Handed over by the factory."""
+"""What a route may use: the pipeline, the clock, and what health shows. The factory provides it."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ EXTENSION = "predict-server"
 ENVIRON_KEY = "predict.request_context"
 
 
-class Keep(NamedTuple):
-    """For how long an answer made now may be given again: while what is known of `tickers` is at `revision` and market time
-    lies in [made, until), seconds since 1970; `speed`: market seconds per real second."""
+class CacheValidity(NamedTuple):
+    """For how long a response may be sent again: while what is known of `tickers` is at `revision` and market time lies in
+    [made_at, expires_at), seconds since 1970. clock_speed: market seconds per real second."""
 
     tickers: tuple[str, ...]
     revision: int
-    made: float
-    until: float
-    speed: float
+    made_at: float
+    expires_at: float
+    clock_speed: float
 
 
 class Stream(NamedTuple):
-    """A route's answer is a stream (blueprints/streams.py). last: the bytes that end it when the server stops."""
+    """Declares that a route's response is a stream (blueprints/streams.py). last: the bytes that end it when the server
+    stops."""
 
     last: bytes
 
@@ -53,7 +54,7 @@ class RequestContext(Protocol):
     @property
     def version(self) -> int: ...
 
-    keep: Keep | None
+    cache_validity: CacheValidity | None
     stream: Stream | None
     code: str | None
     trace_id: str
@@ -63,19 +64,19 @@ class RequestContext(Protocol):
 class Services:
     """One server's services.
 
-    degraded    what works less well than it should, as short names
-    operations  figures for `/health.operations` (open object, ruling V3)
-    uptime_s    seconds since the start
-    ready       None if this process may serve, else why not
-    start       begin to work in the background; whoever serves calls it once, after any fork
-    keep        what bounds an answer about these tickers that is begun now
-    metrics     text and content type of `/metrics`, for an Accept header and the metrics named
-    stages      where the time of an answer goes
-    versions    the API's versions, as `GET /versions` shows them
-    connections what bounds the connections of this process (serving/connections.py)
-    stopping    set once the process is stopping: streams wait on it, and end
-    stop        from now on `ready` says that the process is stopping, and nothing new is begun in the background
-    close       let go of files; the last thing a process does
+    degraded        short names of what works less well than it should
+    operations      values of `/health.operations` (open object, ruling V3)
+    uptime_s        seconds since the start
+    ready           None if this process may serve, else the reason why not
+    start           starts the work in the background; the server calls it once, after any fork
+    cache_validity  for how long a response about these tickers is valid that is begun now
+    metrics         text and content type of `/metrics`, for an Accept header and the names of metrics
+    stages          measures the stages of an answer
+    versions        the API's versions, as `GET /versions` shows them
+    connections     the bounds on this process's connections (serving/connections.py)
+    stopping        set once the process is stopping: streams wait on it, and end
+    stop            makes `ready` say that the process is stopping, and starts nothing new in the background
+    close           closes files; the last call in a process
     """
 
     pipeline: Pipeline
@@ -85,7 +86,7 @@ class Services:
     operations: Callable[[], Mapping[str, Any]]
     uptime_s: Callable[[], float]
     ready: Callable[[], str | None]
-    keep: Callable[[tuple[str, ...]], Keep]
+    cache_validity: Callable[[tuple[str, ...]], CacheValidity]
     metrics: Callable[[str | None, Sequence[str]], tuple[str, str]]
     stages: Stages
     versions: Callable[[], Iterable[Mapping[str, Any]]]

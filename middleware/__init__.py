@@ -2,8 +2,8 @@
 
 Imports app.errors at most; what a layer needs is handed to it in `Door`.
 
-A request passes LAYERS below Flask, then IN_FLASK. A kept answer is given by the last of LAYERS and never reaches Flask; all
-that it carries (id, headers, version, limits, log line) comes from the layers, so it is the same either way.
+A request passes LAYERS below Flask, then IN_FLASK. A cached response comes from one of the last LAYERS and its request never
+reaches Flask. Id, headers, version, limits and log line come from the layers before, so that they are the same either way.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from middleware.breaker import Breaker, Call
 from middleware.cors import Cors
 from middleware.hygiene import Hosts, Hygiene, bound_requests, read_bodies
 from middleware.identity import Addresses, Key, Keys, Network
-from middleware.keeping import Answers, Keeping, Revision
 from middleware.limiting import Crowd, Limits, bound_crowds, limit_requests
 from middleware.request_context import ErrorResponse, RequestContext, RequestContextMiddleware
+from middleware.response_cache import ResponseCache, ResponseCacheMiddleware, Revision
 from middleware.socket_io import ROUTE as SOCKETS
 from middleware.socket_io import SocketIoMiddleware, without_upgrade
 from middleware.spans import Calls, Reply
@@ -54,7 +54,8 @@ class Door:
     find, factors, allowed        holder of a key (None: there are no keys), limits by tier, addresses with more of them
     limits, groups, crowds        what is counted, by which group of an endpoint, how many at a time
     stopping, has_sockets         set once the process stops; whether Socket.IO is part of the app
-    answers, market_now, revision kept answers, market time (seconds since 1970), changes of the core
+    response_cache, revision      cached responses, changes of the core
+    market_now                    market time, seconds since 1970
     """
 
     watch: Watch
@@ -79,7 +80,7 @@ class Door:
     crowds: Mapping[str, Crowd]
     stopping: Stopping
     has_sockets: bool
-    answers: Answers
+    response_cache: ResponseCache
     market_now: Callable[[], float]
     revision: Revision
 
@@ -110,7 +111,7 @@ LAYERS: tuple[Layer, ...] = (
         operations_port=door.operations_port,
         probes=door.probes,
     ),
-    lambda app, door: Keeping(app, door.answers, door.limits, door.market_now, door.revision),
+    lambda app, door: ResponseCacheMiddleware(app, door.response_cache, door.limits, door.market_now, door.revision),
     lambda app, door: (
         SocketIoMiddleware(app, door.limits.count, door.watch.latencies.opened)
         if door.has_sockets

@@ -1,7 +1,7 @@
 """Rate limits: so many requests of a client in any minute, by groups of routes that cost alike; and for dear routes so many
 at a time.
 
-Flask-Limiter counts what reaches Flask; kept answers, which do not, are counted by `Limits` in the same windows.
+Flask-Limiter counts requests that reach Flask. `Limits` counts those that get a cached response, in the same windows.
 """
 
 from __future__ import annotations

@@ -56,15 +56,15 @@ class Quota(NamedTuple):
     reset_at: int
 
 
-class Keep(Protocol):
-    """For how long an answer may be given again: while what is known of `tickers` is at `revision` and market time lies in
-    [made, until), seconds since 1970; `speed`: market seconds per real second."""
+class CacheValidity(Protocol):
+    """For how long a response may be sent again: while what is known of `tickers` is at `revision` and market time lies in
+    [made_at, expires_at), seconds since 1970. clock_speed: market seconds per real second."""
 
     tickers: tuple[str, ...]
     revision: int
-    made: float
-    until: float
-    speed: float
+    made_at: float
+    expires_at: float
+    clock_speed: float
 
 
 ErrorResponse = tuple[int, Headers, bytes]
@@ -86,14 +86,14 @@ class RequestContext:
     quota           what the limit leaves to the client
     headers         headers to add to the response
     vary            request headers on which the response depends
-    keep            set by a route whose answer may be given again
+    cache_validity  set by a route whose response may be cached
     inside          the crowd that the request is part of, if its group is bounded
     trace           the place of the request in its trace
     stages          seconds by name of the stages that are over
     code            code of the error that is the response
     stream          set by a route whose response is a stream
     is_open_stream  whether the request counts as an open stream and no more as a request in flight
-    cache           `kept`: an answer was given again, `made`: the route made one that may be kept
+    cache           `kept`: the response came from the cache, `made`: the route made one that may be cached
     header_hooks    called with the response headers before they are sent, those of errors included
     """
 
@@ -110,7 +110,7 @@ class RequestContext:
     quota: Quota | None = None
     headers: Headers = field(default_factory=list)
     vary: list[str] = field(default_factory=list)
-    keep: Keep | None = None
+    cache_validity: CacheValidity | None = None
     inside: Any = None
     status: int = 0
     code: str | None = None

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, jsonify, request
 from app.errors import BadRequest, Unavailable
 from app.market.plan import Plan
 from app.pipeline import FEAR_TICKER, Structure
-from blueprints.keeping import kept
+from blueprints.caching import cached
 from blueprints.services import services
 from blueprints.v1 import shapes
 from blueprints.v1.parameters import Tickers, json_object, replay_moment, tickers
@@ -27,7 +27,7 @@ def _asked() -> Tickers:
 
 @blueprint.get("/trading_directions")
 @blueprint.get("/trading-directions")
-@kept(_asked)
+@cached(_asked)
 def trading_directions(asked: Tickers) -> Response:
     """The hour's signals (v1-contract.md 4.1)."""
     served = services()
@@ -36,28 +36,28 @@ def trading_directions(asked: Tickers) -> Response:
 
 
 @blueprint.get("/mtf")
-@kept(_asked)
+@cached(_asked)
 def mtf(asked: Tickers) -> Response:
     """Session and days of each ticker side by side (v1-contract.md 4.2)."""
     return _structures(asked.symbols, shapes.mtf)
 
 
 @blueprint.get("/northstar")
-@kept(_asked)
+@cached(_asked)
 def northstar(asked: Tickers) -> Response:
     """The four-phase analysis of the session (v1-contract.md 4.5)."""
     return _structures(asked.symbols, shapes.northstar)
 
 
 @blueprint.get("/rpe")
-@kept(_asked)
+@cached(_asked)
 def rpe(asked: Tickers) -> Response:
     """The five-phase analysis of the session (v1-contract.md 4.4)."""
     return _structures(asked.symbols, shapes.rpe)
 
 
 @blueprint.get("/swing")
-@kept(_asked)
+@cached(_asked)
 def swing(asked: Tickers) -> Response:
     """The analysis of the days (v1-contract.md 4.6)."""
     return _structures(asked.symbols, lambda found, at, market_open, plan: shapes.swing(found, at, plan))
@@ -79,7 +79,7 @@ def replay() -> Response:
 
 @blueprint.get("/daily_signals")
 @blueprint.get("/daily-signals")
-@kept(_asked, also=(FEAR_TICKER,))
+@cached(_asked, also=(FEAR_TICKER,))
 def daily_signals(asked: Tickers) -> Response:
     """The morning overview (v1-contract.md 4.7)."""
     served = services()
@@ -91,7 +91,7 @@ def daily_signals(asked: Tickers) -> Response:
 
 @blueprint.get("/signal_breakdown")
 @blueprint.get("/signal-breakdown")
-@kept(_asked)
+@cached(_asked)
 def signal_breakdown(asked: Tickers) -> Response:
     """Twelve daily indicators (v1-contract.md 5.1)."""
     served = services()
@@ -101,7 +101,7 @@ def signal_breakdown(asked: Tickers) -> Response:
 
 
 @blueprint.get("/volatility_meter")
-@kept(_asked)
+@cached(_asked)
 def volatility_meter(asked: Tickers) -> Response:
     """How volatile these days are (v1-contract.md 5.3)."""
     served = services()
@@ -111,7 +111,7 @@ def volatility_meter(asked: Tickers) -> Response:
 
 
 @blueprint.get("/price_ranges")
-@kept(_asked)
+@cached(_asked)
 def price_ranges(asked: Tickers) -> Response:
     """The day's ranges (v1-contract.md 5.4)."""
     served = services()
