@@ -53,14 +53,14 @@ from blueprints import errors
 from blueprints.services import CacheValidity, Services
 from middleware.access import AccessLog
 from middleware.identity import counted_as
-from middleware.limiting import Crowd, Limits
 from middleware.metrics import Exposition
 from middleware.pushing import Pushing
+from middleware.rate_limiting import ConcurrencyLimit, RateLimits
 from middleware.request_context import current_request
 from middleware.response_cache import ResponseCache
+from middleware.sliding_windows import InMemoryWindows, RedisWindows, WindowsWithFallback
 from middleware.socket_io import ROUTE as SOCKETS
 from middleware.watching import Watch
-from middleware.windows import LocalWindows, RedisWindows, SharedWindows
 from middleware.workers import Gathered, Show, Workers
 from serving.connections import REASONS, Connections
 
@@ -68,8 +68,8 @@ log = logging.getLogger("predict")
 
 POLICY = PolicyStamp(SPEC_VERSION, LONG_ABOVE, SHORT_BELOW)
 SETTLE = timedelta(seconds=5)
-REPLAYS_EACH, REPLAYS_ALL = 4, 16
-"""Replays under way at a time, of one client and of all."""
+REPLAYS_PER_CLIENT, REPLAYS_IN_ALL = 4, 16
+"""Replays in progress at a time, of one client and of all."""
 
 
 class Answer(Response):
@@ -313,7 +313,7 @@ def _door(
 ) -> middleware.Door:
     """What the layers around Flask need."""
     settings, timer, clock = core.settings, core.timer, core.market.clock
-    limits = Limits(_amounts(settings), _windows(settings, timer, core.events, watch.spans), core.events)
+    limits = RateLimits(_amounts(settings), _windows(settings, timer, core.events, watch.spans), core.events)
 
     def today() -> date:
         return datetime.fromtimestamp(timer.epoch(), UTC).date()
@@ -341,7 +341,7 @@ def _door(
         allowed=settings.rate_limit_allow,
         limits=limits,
         groups=blueprints.GROUPS,
-        crowds={"replay": Crowd(REPLAYS_EACH, REPLAYS_ALL)},
+        concurrency_limits={"replay": ConcurrencyLimit(REPLAYS_PER_CLIENT, REPLAYS_IN_ALL)},
         stopping=stopping,
         has_sockets=has_sockets,
         response_cache=ResponseCache(),
@@ -360,14 +360,14 @@ def _amounts(settings: Settings) -> Mapping[str, int]:
     }
 
 
-def _windows(settings: Settings, timer: Timer, emit: Events, stages: Stages) -> LocalWindows | SharedWindows:
-    local = LocalWindows(timer.now, timer.epoch)
+def _windows(settings: Settings, timer: Timer, emit: Events, stages: Stages) -> InMemoryWindows | WindowsWithFallback:
+    local = InMemoryWindows(timer.now, timer.epoch)
     if settings.redis_url is None:
         return local
     try:
         own_clock = None if timer.epoch is time.time else timer.epoch
         shared = RedisWindows(settings.redis_url.get_secret_value(), own_clock, stages=stages)
-        return SharedWindows(shared, local, emit, time.sleep)
+        return WindowsWithFallback(shared, local, emit, time.sleep)
     except (TypeError, ValueError):
         raise SettingsError("REDIS_URL: has an option (after the ?) that redis does not know") from None
 
@@ -375,8 +375,8 @@ def _windows(settings: Settings, timer: Timer, emit: Events, stages: Stages) -> 
 def _about_door(door: middleware.Door, access: AccessLog) -> list[Figure]:
     """What the door counts."""
     limits, cache, windows = door.limits, door.response_cache, door.limits.windows
-    local = windows.local if isinstance(windows, SharedWindows) else windows
-    assert isinstance(local, LocalWindows)
+    local = windows.local if isinstance(windows, WindowsWithFallback) else windows
+    assert isinstance(local, InMemoryWindows)
     return [
         Figure(
             "predict_limit_decisions_total",
@@ -388,17 +388,17 @@ def _about_door(door: middleware.Door, access: AccessLog) -> list[Figure]:
         Figure(
             "predict_limits_local",
             "1 while Redis is lost and each process counts for itself",
-            single(lambda: float(isinstance(windows, SharedWindows) and windows.lost)),
+            single(lambda: float(isinstance(windows, WindowsWithFallback) and windows.is_local)),
         ),
         Figure(
             "predict_limit_fallbacks_total",
             "How often Redis was lost",
-            single(lambda: windows.losses if isinstance(windows, SharedWindows) else 0),
+            single(lambda: windows.fallbacks if isinstance(windows, WindowsWithFallback) else 0),
         ),
         Figure(
             "predict_under_way",
             "Requests of bounded groups under way",
-            lambda: {(group,): len(crowd) for group, crowd in door.crowds.items()},
+            lambda: {(group,): len(limit) for group, limit in door.concurrency_limits.items()},
             ("group",),
         ),
         Figure("predict_kept_answers", "Answers kept to be given again", single(lambda: len(cache))),
@@ -503,7 +503,7 @@ class _Background:
         for part in (self._pushing, self._workers, self._access):
             if part is not None:
                 part.close()
-        if isinstance(self._windows, SharedWindows):
+        if isinstance(self._windows, WindowsWithFallback):
             self._windows.close()
 
     def _to_push(self, address: str) -> Pushing:

@@ -21,7 +21,7 @@ from middleware.breaker import Breaker, Call
 from middleware.cors import Cors
 from middleware.hygiene import Hosts, Hygiene, bound_requests, read_bodies
 from middleware.identity import Addresses, Key, Keys, Network
-from middleware.limiting import Crowd, Limits, bound_crowds, limit_requests
+from middleware.rate_limiting import ConcurrencyLimit, RateLimits, limit_concurrency, limit_rates
 from middleware.request_context import ErrorResponse, RequestContext, RequestContextMiddleware
 from middleware.response_cache import ResponseCache, ResponseCacheMiddleware, Revision
 from middleware.socket_io import ROUTE as SOCKETS
@@ -52,7 +52,8 @@ class Door:
     neutral, probes, operations   paths of no version; of the platform; for operators
     versions, today               the table, and the day by which it is read, UTC
     find, factors, allowed        holder of a key (None: there are no keys), limits by tier, addresses with more of them
-    limits, groups, crowds        what is counted, by which group of an endpoint, how many at a time
+    limits, groups                rate limits, and the group of each endpoint
+    concurrency_limits            requests at a time, by group
     stopping, has_sockets         set once the process stops; whether Socket.IO is part of the app
     response_cache, revision      cached responses, changes of the core
     market_now                    market time, seconds since 1970
@@ -75,9 +76,9 @@ class Door:
     find: Callable[[str], Key | None] | None
     factors: Mapping[str, float]
     allowed: Sequence[Network]
-    limits: Limits
+    limits: RateLimits
     groups: Mapping[str, str]
-    crowds: Mapping[str, Crowd]
+    concurrency_limits: Mapping[str, ConcurrencyLimit]
     stopping: Stopping
     has_sockets: bool
     response_cache: ResponseCache
@@ -121,8 +122,8 @@ LAYERS: tuple[Layer, ...] = (
 IN_FLASK: tuple[Callable[[Flask, Door], None], ...] = (
     lambda app, door: instrument(app, door.watch.exporting.provider) if door.watch.exporting else None,
     lambda app, door: bound_requests(app),
-    lambda app, door: limit_requests(app, door.limits, door.groups),
-    lambda app, door: bound_crowds(app, door.crowds),
+    lambda app, door: limit_rates(app, door.limits, door.groups),
+    lambda app, door: limit_concurrency(app, door.concurrency_limits),
     lambda app, door: read_bodies(app),
 )
 

@@ -77,24 +77,24 @@ UNKNOWN_CLIENT = Client("unknown")
 class RequestContext:
     """What is known of a request, and what its response will carry.
 
-    method, origin  method, and the page that sent the request (header `Origin`)
-    version         version of the API, which decides the shape of errors
-    neutral         whether the path belongs to no version
-    route           the URL rule that matched
-    group           the group of routes whose limit the request counts against
-    client          who sent the request
-    quota           what the limit leaves to the client
-    headers         headers to add to the response
-    vary            request headers on which the response depends
-    cache_validity  set by a route whose response may be cached
-    inside          the crowd that the request is part of, if its group is bounded
-    trace           the place of the request in its trace
-    stages          seconds by name of the stages that are over
-    code            code of the error that is the response
-    stream          set by a route whose response is a stream
-    is_open_stream  whether the request counts as an open stream and no more as a request in flight
-    cache           `kept`: the response came from the cache, `made`: the route made one that may be cached
-    header_hooks    called with the response headers before they are sent, those of errors included
+    method, origin     method, and the page that sent the request (header `Origin`)
+    version            version of the API, which decides the shape of errors
+    neutral            whether the path belongs to no version
+    route              the URL rule that matched
+    group              the group of routes whose limit the request counts against
+    client             who sent the request
+    quota              what the limit leaves to the client
+    headers            headers to add to the response
+    vary               request headers on which the response depends
+    cache_validity     set by a route whose response may be cached
+    concurrency_limit  of the request's group, acquired for the request
+    trace              the place of the request in its trace
+    stages             seconds by name of the stages that are over
+    code               code of the error that is the response
+    stream             set by a route whose response is a stream
+    is_open_stream     whether the request counts as an open stream and no more as a request in flight
+    cache              `kept`: the response came from the cache, `made`: the route made one that may be cached
+    header_hooks       called with the response headers before they are sent, those of errors included
     """
 
     id: str
@@ -111,7 +111,7 @@ class RequestContext:
     headers: Headers = field(default_factory=list)
     vary: list[str] = field(default_factory=list)
     cache_validity: CacheValidity | None = None
-    inside: Any = None
+    concurrency_limit: Any = None
     status: int = 0
     code: str | None = None
     stream: Stream | None = None

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from middleware.limiting import Limits
+from middleware.rate_limiting import RateLimits
 from middleware.request_context import ENVIRON_KEY, CacheValidity, Headers, RequestContext
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class ResponseCacheMiddleware:
         self,
         app: WSGIApplication,
         cache: ResponseCache,
-        limits: Limits,
+        limits: RateLimits,
         now: Callable[[], float],
         revision: Revision,
     ) -> None:

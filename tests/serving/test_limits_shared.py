@@ -25,20 +25,20 @@ DIRECTIONS = "/trading_directions?ticker=SPY"
 HIGH = 1_000_000
 SECRET = "hunter2-is-secret"
 PROCESSES, TRIES, LIMIT = 20, 30, 100
-TAKER = """
+HITTER = """
 import sys, time
 from redis import Redis
-from middleware.windows import RedisWindows
+from middleware.sliding_windows import RedisWindows
 
 url, tries, limit = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-windows = RedisWindows(url, time.time, patience_s=60.0)
+windows = RedisWindows(url, time.time, timeout_s=60.0)
 windows.connect()
 with Redis.from_url(url, socket_timeout=120) as gate:
     gate.incr("ready")
     assert gate.blpop(["gate"], 90)
-taken = [windows.take("one client", limit, 60) for _ in range(tries)]
+hits = [windows.hit("one client", limit, 60) for _ in range(tries)]
 windows.close()
-print(sum(t.allowed for t in taken), max(t.used for t in taken))
+print(sum(hit.allowed for hit in hits), max(hit.used for hit in hits))
 """
 
 Run = Callable[..., Iterator[Server]]
@@ -104,7 +104,7 @@ def ask(server: Server, client: str, times: int) -> list[int]:
 
 
 def test_twenty_processes_at_once_get_exactly_the_limit_together(redis_url: str) -> None:
-    command = [sys.executable, "-c", TAKER, redis_url, str(TRIES), str(LIMIT)]
+    command = [sys.executable, "-c", HITTER, redis_url, str(TRIES), str(LIMIT)]
     with Redis.from_url(redis_url) as gate, ExitStack() as stack:
         takers = []
         for _ in range(PROCESSES):

@@ -28,7 +28,7 @@ from werkzeug.test import TestResponse
 from app.factory import create_app
 from app.keys import ApiKey, new_key
 from app.market.polygon import Reply
-from middleware.limiting import Crowd, bound_crowds
+from middleware.rate_limiting import ConcurrencyLimit, limit_concurrency
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
 
 DIRECTIONS = "/trading_directions?ticker=SPY"
@@ -319,10 +319,10 @@ def test_a_preflight_is_neither_refused_for_the_rate_nor_counted(build: Build, p
 
 
 def test_replays_under_way_refuse_no_preflight(build: Build) -> None:
-    crowd = Crowd(0, 0)
+    none_at_a_time = ConcurrencyLimit(0, 0)
     app = build()
-    app.before_request_funcs[None] = [f for f in app.before_request_funcs[None] if f.__name__ != "enter"]
-    bound_crowds(app, {"replay": crowd})
+    app.before_request_funcs[None] = [f for f in app.before_request_funcs[None] if f.__name__ != "acquire"]
+    limit_concurrency(app, {"replay": none_at_a_time})
     client = at(app, "192.0.2.1")
     assert client.get(SATURDAY).status_code == 429
     assert client.options("/replay", headers=PREFLIGHT).status_code == 200
