@@ -16,7 +16,7 @@ from app.clock import Clock
 from app.errors import BadRequest, BudgetSpent, NotEntitled, PredictError, TryLater, Unavailable, Upstream
 from app.interest import Interest
 from app.market.bars import Bars, Span, no_bars
-from app.market.calendar import NY, ONE_DAY, Calendar, Session, ny_day
+from app.market.calendar import NY, ONE_DAY, Calendar, Session, TradingHours, ny_day
 from app.market.completeness import missing_days, resumes_after
 from app.market.flight import time_limit
 from app.market.freshness import is_behind, newest_end
@@ -78,7 +78,6 @@ DAILY_BAR_AFTER = timedelta(minutes=15)
 """How long after the close the day's own daily bar is asked for (polygon.md 5)."""
 
 EXTENDED_HOURS = timedelta(hours=4)
-NO_SWING_MODEL = "no swing model is installed, and there is no hourly signal now"
 FIRST_HOUR = 4
 """New York hour at which a day's first bars may trade."""
 
@@ -158,14 +157,13 @@ class Structure:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """Trading directions at one moment. `hours` are the session's bounds, None on a day without one."""
+    """Trading directions at one moment."""
 
     at: datetime
     market_open: bool
     session: SessionName
     time_multiplier: float
-    hours: Session | None
-    next_day_opens: datetime
+    hours: TradingHours
     tickers: Mapping[str, TickerSignal]
     best: Decision | None
 
@@ -178,6 +176,13 @@ class Overview:
     signal: TickerSignal
     daily: DailySignal
     progress: float
+
+
+class MarketClosed(Unavailable):
+    """There is no hourly signal because the market is closed."""
+
+    def __init__(self) -> None:
+        super().__init__("the market is closed", part="data", code=Gate.INSUFFICIENT_DATA.value)
 
 
 class _NotYet(PredictError):
@@ -237,15 +242,12 @@ class Pipeline:
         hour = decision_hour(session, at) if session is not None and session.is_open(at) else None
         self._stages.note(tickers=",".join(tickers), hour=hour, source=self.plan.source)
         clock_hour = at.astimezone(NY).hour
-        next_session = self._calendar.session(self._calendar.next_trading_day(at))
-        assert next_session is not None
         return Board(
             at=at,
             market_open=market_open,
             session=session_of_hour(clock_hour),
             time_multiplier=time_multiplier_of(clock_hour if hour is None else hour),
-            hours=session,
-            next_day_opens=next_session.open,
+            hours=self._calendar.hours_at(at),
             tickers=signals,
             best=best([s.decision for s in signals.values() if s.decision is not None]),
         )
@@ -585,7 +587,7 @@ class Pipeline:
         signal = self.signal(ticker, at)
         session = self._calendar.session_at(at)
         if signal.decision is None:
-            raise signal.cause or Unavailable(NO_SWING_MODEL, part="models", code="MODEL_UNAVAILABLE")
+            raise _why_undecided(signal)
         if session is None or signal.market.price is None:
             if signal.market.stale:
                 raise Upstream("the current price cannot be had")
@@ -685,6 +687,14 @@ def _with_lack(why: Unavailable, lack: str | None) -> Unavailable:
     if lack is None or why.part != "data":
         return why
     return Unavailable(f"{why.message}: {lack}", part=why.part, code=why.code, detail=why.detail)
+
+
+def _why_undecided(signal: TickerSignal) -> PredictError:
+    """The gate that stands before a decision, as the error of an answer that rests on one."""
+    if signal.gate is Gate.MARKET_CLOSED:
+        return MarketClosed()
+    assert signal.gate is not None
+    return signal.cause or Unavailable(signal.detail, part="data", code=signal.gate.value)
 
 
 def _known_of(tickers: Sequence[str]) -> list[str]:

@@ -66,6 +66,22 @@ class Session:
         return self.close.astimezone(NY).time() < CLOSE
 
 
+@dataclass(frozen=True, slots=True)
+class TradingHours:
+    """What the calendar says of a moment `at`: the session of its New York day (None on a day without one), the session that
+    runs or opens next, and the exchange's name for a day without a session (None for a weekend and for a closure without a
+    name)."""
+
+    at: datetime
+    session: Session | None
+    upcoming: Session
+    holiday: str | None
+
+    @property
+    def is_open(self) -> bool:
+        return self.session is not None and self.session.is_open(self.at)
+
+
 Overrides = Mapping[date, time | None]
 """What is known better than the rules, per day: its closing time, or None if the market is closed."""
 
@@ -131,6 +147,16 @@ class Calendar:
         session = self.session_at(at)
         return session is not None and session.is_open(at)
 
+    def hours_at(self, at: datetime) -> TradingHours:
+        """The trading hours around a moment."""
+        upcoming = self.session(self.next_trading_day(at))
+        assert upcoming is not None
+        return TradingHours(at, self.session_at(at), upcoming, self.holiday(ny_day(at)))
+
+    def holiday(self, day: date) -> str | None:
+        """The exchange's name for a weekday without a session; None where there is one or it has no name."""
+        return None if self.session(day) is not None else _closures(day.year).get(day)
+
     def next_trading_day(self, at: datetime) -> date:
         """Today if it is a trading day and its close is still to come, else the next one by calendar."""
         session = self.session_at(at)
@@ -188,8 +214,9 @@ def close_by_rule(day: date) -> time | None:
 
 
 @lru_cache(maxsize=256)
-def _closures(year: int) -> frozenset[date]:
-    return frozenset(NewYorkStockExchange(years=year, categories=PUBLIC))  # type: ignore[no-untyped-call]
+def _closures(year: int) -> Mapping[date, str]:
+    """The weekdays without a session, with their names."""
+    return dict(NewYorkStockExchange(years=year, categories=PUBLIC))  # type: ignore[no-untyped-call]
 
 
 @lru_cache(maxsize=256)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from flask import request
 
 from app.errors import BadRequest
-from app.market.calendar import Calendar, ny, ny_day
+from app.market.calendar import Calendar, Session, ny, ny_day
 from app.market.inception import FIRST_DAY
 from app.signals.policy import SUPPORTED
 
@@ -70,13 +70,26 @@ def _missing(what: str, args: Mapping[str, str]) -> str:
 
 
 class ReplayMoment(NamedTuple):
-    """The moment a replay is about. label: `HH:MM` as asked for; is_ahead: that has not come yet, and `at` is now."""
+    """The moment a replay is about. label: `HH:MM` as asked for; session: of its day, None on a day without one, whose name is
+    `holiday`, if it has one; is_ahead: what was asked for has not come yet, and `at` is now."""
 
     at: datetime
     label: str
-    trading_day: bool
-    after_open: bool
+    session: Session | None
+    holiday: str | None = None
     is_ahead: bool = False
+
+    @property
+    def trading_day(self) -> bool:
+        return self.session is not None
+
+    @property
+    def after_open(self) -> bool:
+        return self.session is not None and self.at >= self.session.open
+
+    @property
+    def market_open(self) -> bool:
+        return self.session is not None and self.session.is_open(self.at)
 
 
 def replay_moment(args: Mapping[str, str], now: datetime, calendar: Calendar) -> ReplayMoment:
@@ -90,10 +103,9 @@ def replay_moment(args: Mapping[str, str], now: datetime, calendar: Calendar) ->
         raise BadRequest(_missing("time or hour", args), usage=REPLAY_USAGE)
     day = _day(args["date"], ny_day(now))
     moment = _time(args["time"]) if args.get("time") else _hour(args["hour"])
-    session, asked = calendar.session(day) if day >= FIRST_DAY else None, ny(day, moment)
-    at = min(asked, now)
-    after_open = session is not None and at >= session.open
-    return ReplayMoment(at, f"{moment:%H:%M}", session is not None, after_open, is_ahead=asked > now)
+    asked, traded = ny(day, moment), day >= FIRST_DAY
+    session, holiday = (calendar.session(day), calendar.holiday(day)) if traded else (None, None)
+    return ReplayMoment(min(asked, now), f"{moment:%H:%M}", session, holiday, is_ahead=asked > now)
 
 
 def _day(text: str, today: date) -> date:

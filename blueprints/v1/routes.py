@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
 from app.errors import BadRequest, Unavailable
+from app.market.calendar import TradingHours
 from app.market.plan import Plan
 from app.pipeline import FEAR_TICKER, Structure
 from blueprints.caching import cached
@@ -16,7 +16,7 @@ from blueprints.services import services
 from blueprints.v1 import shapes
 from blueprints.v1.parameters import Tickers, json_object, replay_moment, tickers
 
-Shape = Callable[[Mapping[str, Structure], datetime, bool, Plan], dict[str, Any]]
+Shape = Callable[[Mapping[str, Structure], TradingHours, Plan], dict[str, Any]]
 
 blueprint = Blueprint("v1", __name__)
 
@@ -60,7 +60,7 @@ def rpe(asked: Tickers) -> Response:
 @cached(_asked)
 def swing(asked: Tickers) -> Response:
     """The analysis of the days (v1-contract.md 4.6)."""
-    return _structures(asked.symbols, lambda found, at, market_open, plan: shapes.swing(found, at, plan))
+    return _structures(asked.symbols, shapes.swing)
 
 
 @blueprint.get("/replay")
@@ -69,12 +69,12 @@ def replay() -> Response:
     served = services()
     asked = tickers(request.args)
     moment = replay_moment(request.args, served.clock(), served.calendar)
-    pipeline, is_open = served.pipeline, moment.trading_day and served.calendar.is_open(moment.at)
+    pipeline = served.pipeline
     if moment.trading_day:
         found = pipeline.structures(asked.symbols, moment.at, keep=False)
     else:
         found = pipeline.unread(asked.symbols, moment.at)
-    return _shaped(lambda: shapes.replay(found, moment, is_open, pipeline.plan))
+    return _shaped(lambda: shapes.replay(found, moment, pipeline.plan))
 
 
 @blueprint.get("/daily_signals")
@@ -85,8 +85,8 @@ def daily_signals(asked: Tickers) -> Response:
     served = services()
     at, pipeline = served.clock(), served.pipeline
     found, fear = pipeline.overviews(asked.symbols, at)
-    is_open, next_day = served.calendar.is_open(at), served.calendar.next_trading_day(at)
-    return _shaped(lambda: shapes.daily_signals(found, at, is_open, next_day, fear, pipeline.plan, pipeline.models))
+    hours = served.calendar.hours_at(at)
+    return _shaped(lambda: shapes.daily_signals(found, hours, fear, pipeline.plan, pipeline.models))
 
 
 @blueprint.get("/signal_breakdown")
@@ -159,7 +159,7 @@ def _structures(symbols: Sequence[str], shape: Shape) -> Response:
     served = services()
     at = served.clock()
     found = served.pipeline.structures(symbols, at)
-    return _shaped(lambda: shape(found, at, served.calendar.is_open(at), served.pipeline.plan))
+    return _shaped(lambda: shape(found, served.calendar.hours_at(at), served.pipeline.plan))
 
 
 def _shaped(shape: Callable[[], dict[str, Any]]) -> Response:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
 from app.errors import NotEntitled
-from app.market.calendar import NY
+from app.market.calendar import NY, Session, TradingHours, ny_day
 from app.market.inception import first_day_of, has_begun
 from app.market.plan import Plan
 from app.model.artefact import ModelSet
@@ -19,11 +19,15 @@ from app.pipeline import Board, TickerSignal
 from app.signals.daily import NOISE_DIGITS
 from app.signals.lock import decision_hour
 from app.signals.policy import BUCKETS, EDGE, LEVELS, LONG_ABOVE, SHORT_BELOW, Decision, Gate, SessionName
+from app.structure import ENOUGH_MINUTES
+from app.structure.terms import Bias
 from blueprints.errors import sentence
 from blueprints.index import market_in_words
 
 MARKS = {"demo": "DEMO: ", "recorded": "RECORDED: ", "polygon": ""}
 PEAK_HOURS = (13, 14)
+SATURDAY = 5
+NEUTRAL = Bias.NEUTRAL.value
 IN_SAMPLE = "In-sample: the model was trained on this day."
 CONFLICT = "Session and days point opposite ways: take a smaller position or wait until they agree."
 NORTHSTAR_PHASES = {
@@ -72,17 +76,49 @@ def error(message: str, plan: Plan) -> str:
     return mark(plan).strip() if not plan.has_bars else mark(plan) + sentence(message)
 
 
-def closed(board: Board, plan: Plan) -> str:
-    """Why there is no signal while the market is closed, with the regular hours."""
-    opens = board.next_day_opens.astimezone(NY)
-    when = f"{opens:%A, %b} {opens.day} at {_clock(opens)}"
-    return f"{mark(plan)}Market closed. Regular hours are 9:30 AM to 4:00 PM ET; next open {when}."
+def closed(hours: TradingHours, plan: Plan) -> str:
+    """Why there is no signal while the market is closed: the hours of that day, or why it has none, and the next open."""
+    coming = hours.upcoming
+    opens = f"next open {_day(coming.day)} at {_clock(coming.open)}"
+    early = f", that day closes early, at {_clock(coming.close)}" if coming.is_short and coming != hours.session else ""
+    return f"{mark(plan)}{_hours(hours)}; {opens}{early}."
+
+
+def _hours(hours: TradingHours) -> str:
+    session = hours.session
+    if session is None and hours.at.astimezone(NY).weekday() < SATURDAY:
+        return "Market closed all day" + (f" ({hours.holiday})" if hours.holiday else "")
+    if session is None or not session.is_short:
+        return "Market closed. Regular hours are 9:30 AM to 4:00 PM ET"
+    when = f"{_clock(session.open).removesuffix(' ET')} to {_clock(session.close)}"
+    return f"Market closed. Today's hours {'are' if hours.at < session.open else 'were'} {when}, an early close"
+
+
+def too_few_minutes(known: int, hours: TradingHours, plan: Plan) -> str:
+    """Why there is no analysis of the session: too few of its one-minute bars are known, none on a day without one."""
+    bars = f"{known} one-minute bars of the day are known; {ENOUGH_MINUTES} are needed"
+    if not plan.has_bars or hours.session is not None:
+        return error(bars, plan)
+    return f"{closed(hours, plan)} The analysis of the session needs {ENOUGH_MINUTES} of its one-minute bars."
+
+
+def no_overview(hours: TradingHours, plan: Plan) -> str:
+    """Why the overview of the day has nothing of a ticker while the market is closed."""
+    return f"{closed(hours, plan)} The overview rests on the hourly signals, the first of which comes at 10:00 AM ET."
+
+
+def was_closed(at: datetime, session: Session | None, holiday: str | None) -> str:
+    """That the market was closed at a past moment, and why where that was not for its regular hours."""
+    if session is None:
+        return f"The market was closed on {_dated(ny_day(at))} ({holiday or f'{ny_day(at):%A}'})."
+    early = f", after an early close at {_clock(session.close)}" if session.is_short and at >= session.close else ""
+    return f"The market was closed at {_clock(at)}{early}."
 
 
 def reason(signal: TickerSignal, board: Board, plan: Plan) -> str:
     """What the ticker's answer rests on, in one or a few sentences."""
     if signal.gate is Gate.MARKET_CLOSED:
-        return closed(board, plan)
+        return closed(board.hours, plan)
     return mark(plan) + " ".join([_said(signal, plan), *_caveats(signal, board, plan)])
 
 
@@ -91,21 +127,26 @@ def not_yet(label: str, at: datetime) -> str:
     return f"{label} has not come yet; this answer is as of now, {_clock(at)}."
 
 
-def replay_reason(signal: TickerSignal, at: datetime, plan: Plan, ahead: str = "") -> str:
-    """What a replayed answer rests on. ahead: the sentence of `not_yet`, where the moment asked for lies ahead."""
+def replay_reason(signal: TickerSignal, plan: Plan, why_closed: str, ahead: str = "") -> str:
+    """What a replayed answer rests on. why_closed: the sentence of `was_closed`; ahead: that of `not_yet`, where the moment
+    asked for lies ahead."""
     caveats = [ahead] if ahead else []
     if signal.gate is Gate.MARKET_CLOSED:
-        return mark(plan) + " ".join([f"The market was closed at {_clock(at)}.", *caveats])
+        return mark(plan) + " ".join([why_closed, *caveats])
     caveats += [IN_SAMPLE] if signal.decision is not None and signal.decision.in_sample else []
     if signal.market.missing:
         caveats.append(f"The bars of this day are incomplete: {signal.market.missing} of its session are missing.")
     return mark(plan) + " ".join([_said(signal, plan), *caveats])
 
 
-def no_market_data(ticker: str, day: date, plan: Plan) -> str:
-    """Why a replayed day holds nothing of a ticker."""
-    nothing = f"There are no market data of {ticker} for {day}"
-    return error(nothing if has_begun(ticker, day) else f"{nothing}: it began to trade on {first_day_of(ticker)}", plan)
+def no_market_data(ticker: str, day: date, plan: Plan, trading_day: bool, holiday: str | None) -> str:
+    """Why a replayed day holds nothing of a ticker. holiday: the name of a day without trading, if it has one."""
+    said = f"There are no market data of {ticker} for {day}"
+    if not has_begun(ticker, day):
+        said += f": it began to trade on {first_day_of(ticker)}"
+    elif not trading_day:
+        said += f": that is no trading day ({holiday or f'{day:%A}'})"
+    return error(said, plan)
 
 
 def _said(signal: TickerSignal, plan: Plan) -> str:
@@ -119,8 +160,8 @@ def _said(signal: TickerSignal, plan: Plan) -> str:
 
 def _caveats(signal: TickerSignal, board: Board, plan: Plan) -> list[str]:
     decision, said = signal.decision, []
-    if decision is not None and board.hours is not None:
-        due = decision_hour(board.hours, board.at)
+    if decision is not None and board.hours.session is not None:
+        due = decision_hour(board.hours.session, board.at)
         if signal.waiting:
             said.append(f"The signal of {due}:00 is not ready; this is the one of {decision.hour}:00.")
         if decision.action != "NO_TRADE" and board.at >= decision.time_limit:
@@ -139,10 +180,10 @@ def _caveats(signal: TickerSignal, board: Board, plan: Plan) -> list[str]:
 def recommendation(board: Board, plan: Plan) -> str:
     """The board in one text (policy.md 9)."""
     if not board.market_open:
-        return closed(board, plan)
+        return closed(board.hours, plan)
     decisions = [s.decision for s in board.tickers.values() if s.decision is not None]
     if decisions:
-        return mark(plan) + _board_text(decisions, board.best)
+        return mark(plan) + _board_text(decisions, board.best) + _undecided(board)
     gates = {s.gate for s in board.tickers.values() if s.gate is not None}
     words = "; ".join(text for gate, text in GATES.items() if gate in gates)
     return f"{mark(plan)}No trade: {words or 'no ticker was asked for'}."
@@ -155,6 +196,15 @@ def _board_text(decisions: Sequence[Decision], chosen: Decision | None) -> str:
     return f"{acting}. Best: {chosen.ticker}."
 
 
+def _undecided(board: Board) -> str:
+    """Which tickers have no signal beside those that have one, and why."""
+    by_gate: dict[Gate, list[str]] = {}
+    for ticker, signal in board.tickers.items():
+        if signal.gate is not None and signal.gate is not Gate.UNSUPPORTED_TICKER:
+            by_gate.setdefault(signal.gate, []).append(ticker)
+    return "".join(f" No signal for {', '.join(tickers)}: {GATES[gate]}." for gate, tickers in by_gate.items())
+
+
 def _neutral_chances(decisions: Sequence[Decision]) -> str:
     """`SPY: 41%, QQQ: 55% to close above the 11:00 price`, by target where the tickers' hours differ."""
     targets = {d.session: [x for x in decisions if x.session == d.session] for d in decisions}
@@ -163,28 +213,40 @@ def _neutral_chances(decisions: Sequence[Decision]) -> str:
 
 
 def replay_recommendation(
-    decisions: Sequence[Decision], chosen: Decision | None, market_open: bool, plan: Plan, ahead: str = ""
+    decisions: Sequence[Decision], chosen: Decision | None, plan: Plan, why_closed: str, ahead: str = ""
 ) -> str:
-    """A replayed board in one text. ahead: as for `replay_reason`."""
-    if not market_open:
-        said = "The market was closed."
+    """A replayed board in one text. why_closed, ahead: as for `replay_reason`; both empty where they do not apply."""
+    text = _board_text(decisions, chosen) if decisions else "No trade: there was no signal."
+    return mark(plan) + " ".join([why_closed or text, *([ahead] if ahead else [])])
+
+
+def allowed(found: Sequence[Mapping[str, object]], plan: Plan, *, analysed: bool) -> str:
+    """Which tickers a structure engine permits to trade, in one text: those with a side. analysed: whether it has analysed any
+    ticker at all."""
+    sided = [f"{entry['ticker']} {entry['bias']}" for entry in found if entry["bias"] != NEUTRAL]
+    undirected = ", ".join(str(entry["ticker"]) for entry in found if entry["bias"] == NEUTRAL)
+    if sided:
+        said = [
+            f"Permitted: {', '.join(sided)}.",
+            *([f"No trade without a direction: {undirected}."] if undirected else []),
+        ]
+    elif undirected:
+        said = [f"No ticker is permitted to trade: {undirected} would be, but without a direction."]
     else:
-        said = _board_text(decisions, chosen) if decisions else "No trade: there was no signal."
-    return mark(plan) + " ".join([said, *([ahead] if ahead else [])])
-
-
-def allowed(found: Sequence[Mapping[str, object]], plan: Plan) -> str:
-    """Which tickers a structure engine permits, in one text."""
-    if not found:
-        return f"{mark(plan)}No ticker is permitted to trade."
-    return f"{mark(plan)}Permitted: " + ", ".join(f"{entry['ticker']} {entry['bias']}" for entry in found) + "."
+        said = ["No ticker is permitted to trade" + ("." if analysed else ": none could be analysed.")]
+    return mark(plan) + " ".join(said)
 
 
 def alignment_summary(alignments: Mapping[str, str | None], plan: Plan) -> dict[str, object]:
-    """Where session and days agree."""
+    """Where session and days agree. A ticker's alignment is None where one of the two is not known."""
     agreeing = [ticker for ticker, alignment in alignments.items() if alignment in ("bullish", "bearish")]
     text = ", ".join(f"{ticker} {alignments[ticker]}" for ticker in agreeing)
-    said = f"Session and days agree: {text}." if agreeing else "Session and days agree on no ticker."
+    if agreeing:
+        said = f"Session and days agree: {text}."
+    elif any(alignments.values()):
+        said = "Session and days agree on no ticker."
+    else:
+        said = "Session and days cannot be compared: of no ticker both are known."
     return {"aligned_tickers": agreeing, "recommendation": mark(plan) + said}
 
 
@@ -221,7 +283,7 @@ def trading_rules() -> dict[str, object]:
             "stop_loss": "; ".join(f"{t} {level.stop_loss:.2%}" for t, level in LEVELS.items())
             + " against the position",
             "take_profit": "; ".join(f"{t} {level.take_profit:.2%}" for t, level in LEVELS.items()) + " in its favour",
-            "time_stop": "3:50 PM ET, on early closes 12:50 PM ET",
+            "time_stop": "3:50 PM ET; on early closes ten minutes before the close, mostly 12:50 PM ET",
         },
     }
 
@@ -287,6 +349,14 @@ def _percent(decision: Decision) -> str:
 def _per_cent(decision: Decision) -> float:
     """The active probability x 100, without the noise of binary fractions and never a certainty."""
     return round(min(max(decision.p_active, EDGE), 1 - EDGE) * 100, NOISE_DIGITS)
+
+
+def _day(day: date) -> str:
+    return f"{day:%A, %b} {day.day}"
+
+
+def _dated(day: date) -> str:
+    return f"{day:%b} {day.day}, {day.year}"
 
 
 def _clock(at: datetime) -> str:

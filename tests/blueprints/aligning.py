@@ -29,5 +29,7 @@ def alignment(intraday: str, swing: str) -> dict[str, Any]:
     )
     days = replace(days, phase4=replace(days.phase4, bias=Bias(swing)))
     structure = Structure("SPY", TickerSignal("SPY", "late", Market()), intraday=found, swing=days)
-    entry: dict[str, Any] = shapes.mtf({"SPY": structure}, AT, True, Plan("polygon", Span.MINUTE))["tickers"]["SPY"]
+    entry: dict[str, Any] = shapes.mtf({"SPY": structure}, CALENDAR.hours_at(AT), Plan("polygon", Span.MINUTE))[
+        "tickers"
+    ]["SPY"]
     return entry

@@ -76,12 +76,11 @@ def test_its_accuracy_is_that_of_the_cell_that_speaks(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("moment", ["2025-03-11 18:00", "2025-03-08 12:00", "2025-03-11 09:45"])
-def test_without_a_signal_and_without_swing_models_the_overview_invents_nothing(
-    serve: Serve, clock: FakeClock, moment: str
-) -> None:
+def test_without_a_signal_the_overview_invents_nothing(serve: Serve, clock: FakeClock, moment: str) -> None:
     clock.set(moment)
     body = ask(serve(), "/daily_signals")
-    assert {entry["error_code"] for entry in body["tickers"].values()} == {"MODEL_UNAVAILABLE"}
+    assert {entry["error_code"] for entry in body["tickers"].values()} == {"INSUFFICIENT_DATA"}
+    assert not any("model" in entry["error"] for entry in body["tickers"].values()), "no model is missing"
     assert body["summary"] == {"buys": [], "sells": [], "holds": []}
     assert body["best_trade"] is None
 

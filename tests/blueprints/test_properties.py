@@ -18,6 +18,7 @@ from blueprints.v1.parameters import ReplayMoment
 from tests.blueprints.test_structure_routes import check_crash_list, check_enums
 from tests.structure.test_properties import SESSION, markets
 from tests.structure.test_properties import Market as Drawn
+from tests.support import CALENDAR
 
 PLAN = Plan("polygon", Span.MINUTE)
 
@@ -47,13 +48,14 @@ def test_any_valid_bars_give_readable_json(drawn: Drawn) -> None:
         found = {"SPY": structure_of(drawn)}
     except BrokenData:
         return
-    moment = ReplayMoment(at, "11:00", True, True)
+    hours = CALENDAR.hours_at(at)
+    moment = ReplayMoment(at, "11:00", hours.session)
     for body in (
-        shapes.mtf(found, at, True, PLAN),
-        shapes.northstar(found, at, True, PLAN),
-        shapes.rpe(found, at, True, PLAN),
-        shapes.swing(found, at, PLAN),
-        shapes.replay(found, moment, True, PLAN),
+        shapes.mtf(found, hours, PLAN),
+        shapes.northstar(found, hours, PLAN),
+        shapes.rpe(found, hours, PLAN),
+        shapes.swing(found, hours, PLAN),
+        shapes.replay(found, moment, PLAN),
     ):
         assert json.loads(json.dumps(body, allow_nan=False)) == body
         check_enums(body)
@@ -72,5 +74,6 @@ def test_bars_after_the_moment_change_no_byte(drawn: Drawn) -> None:
         cut = structure_of((minutes.until(earlier), daily.until(earlier), earlier, official))
     except BrokenData:
         return
-    one, other = (json.dumps(shapes.rpe({"SPY": x}, earlier, True, PLAN)) for x in (whole, cut))
+    hours = CALENDAR.hours_at(earlier)
+    one, other = (json.dumps(shapes.rpe({"SPY": x}, hours, PLAN)) for x in (whole, cut))
     assert one == other

@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 from app.errors import PredictError
-from app.market.calendar import NY
+from app.market.calendar import NY, TradingHours
 from app.market.plan import Plan
 from app.model.artefact import ModelSet
 from app.model.v6 import V6Model
-from app.pipeline import FEAR_TICKER, Overview
+from app.pipeline import FEAR_TICKER, MarketClosed, Overview
 from app.signals.daily import DailySignal, Trade, Vix, best_trade, market_signal, side_probability
 from app.signals.policy import Decision, Gate, session_of_hour
 from app.structure.indicators import Breakdown
@@ -39,9 +39,7 @@ COLOURS = {
 
 def daily_signals(
     found: Mapping[str, Overview | PredictError],
-    at: datetime,
-    market_open: bool,
-    next_day: date,
+    hours: TradingHours,
     fear: Vix | None,
     plan: Plan,
     models: ModelSet,
@@ -52,20 +50,21 @@ def daily_signals(
     sides = {side: [_listed(t, v.daily) for t, v in good.items() if v.daily.grade.signal == side] for side in EMOJI}
     market = market_signal(len(sides["BUY"]), len(sides["SELL"]))
     best = best_trade(trades)
+    at, entries = hours.at, {t: _entry(view, models.models.get(t), hours, plan) for t, view in found.items()}
     return {
         **_dated(at),
         **versions(),
-        "is_after_hours": not market_open,
-        "next_trading_day": f"{next_day:%A, %b %d}",
+        "is_after_hours": not hours.is_open,
+        "next_trading_day": f"{hours.upcoming.day:%A, %b %d}",
         "session": session_of_hour(at.astimezone(NY).hour),
-        "market_status": "OPEN" if market_open else "CLOSED",
+        "market_status": "OPEN" if hours.is_open else "CLOSED",
         "market_signal": market,
         "market_emoji": MARKET_EMOJI[market],
         "market_action": MARKET_ACTION[market],
         "summary": {"buys": sides["BUY"], "sells": sides["SELL"], "holds": [_held(held) for held in sides["HOLD"]]},
         "best_trade": None if best is None else _rounded(best),
         "vix": None if fear is None else _vix(fear),
-        "tickers": {ticker: _entry(view, models.models.get(ticker), plan) for ticker, view in found.items()},
+        "tickers": entries,
         "data_status": data_status(at, [view.signal for view in good.values()], plan, failed=_lacks_data(found)),
     }
 
@@ -107,7 +106,9 @@ def _each(value: T | PredictError, shape: Callable[[T], Json], plan: Plan) -> Js
     return fault(value, plan) if isinstance(value, PredictError) else shape(value)
 
 
-def _entry(view: Overview | PredictError, model: V6Model | None, plan: Plan) -> Json:
+def _entry(view: Overview | PredictError, model: V6Model | None, hours: TradingHours, plan: Plan) -> Json:
+    if isinstance(view, MarketClosed) and plan.has_bars:
+        return {"error": texts.no_overview(hours, plan), "error_code": view.code}
     return fault(view, plan) if isinstance(view, PredictError) else _overview(view, model)
 
 

@@ -73,7 +73,7 @@ def trading_directions(board: Board, pipeline: Pipeline, *, single: bool) -> Jso
         "data_status": data_status(board.at, list(board.tickers.values()), plan),
     }
     if not board.market_open:
-        body |= {"action": "NO_TRADE", "reason": texts.closed(board, plan)}
+        body |= {"action": "NO_TRADE", "reason": texts.closed(board.hours, plan)}
     if single:
         (ticker,) = entries
         body |= {"ticker": ticker, **{key: entries[ticker][key] for key in MIRRORED}}

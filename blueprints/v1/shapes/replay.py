@@ -27,7 +27,7 @@ from blueprints.v1.shapes.structure import phases, quoted
 NO_V6 = ("probability_a", "probability_b")
 
 
-def replay(found: Mapping[str, Structure], moment: ReplayMoment, market_open: bool, plan: Plan) -> Json:
+def replay(found: Mapping[str, Structure], moment: ReplayMoment, plan: Plan) -> Json:
     """The body of `/replay` (v1-contract.md 4.3)."""
     at = moment.at.astimezone(NY)
     entries = {ticker: _entry(structure, moment, plan) for ticker, structure in found.items()}
@@ -43,12 +43,12 @@ def replay(found: Mapping[str, Structure], moment: ReplayMoment, market_open: bo
         "simulated_time_et": time_et(at),
         "simulated_hour": at.hour,
         "simulated_minute": at.minute,
-        "market_open": market_open,
+        "market_open": moment.market_open,
         "session": session_of_hour(at.hour),
         "tickers": entries,
         "v6_signals": {ticker: entry["v6"] for ticker, entry in good.items()},
         "northstar": {ticker: entry["northstar"] for ticker, entry in good.items()},
-        "summary": _summary(entries, decisions, moment, market_open, plan),
+        "summary": _summary(entries, decisions, moment, plan),
         "source": _source(found),
         "data_status": data_status(moment.at, [s.signal for s in found.values()], plan),
     }
@@ -61,7 +61,8 @@ def _entry(structure: Structure, moment: ReplayMoment, plan: Plan) -> Json:
     day = moment.at.astimezone(NY).date()
     traded = moment.trading_day and has_begun(structure.ticker, day)
     if not traded or signal.gate is Gate.NO_MARKET_DATA or _is_empty(structure, moment):
-        return {"error": texts.no_market_data(structure.ticker, day, plan), "error_code": "NO_MARKET_DATA"}
+        text = texts.no_market_data(structure.ticker, day, plan, moment.trading_day, moment.holiday)
+        return {"error": text, "error_code": "NO_MARKET_DATA"}
     if structure.broken is not None and signal.decision is None:
         return fault(structure.broken, plan)
     if signal.gate is not None and signal.gate.is_fault:
@@ -89,7 +90,7 @@ def _decided(structure: Structure, decision: Decision, moment: ReplayMoment, pla
     p_a, p_b = probabilities(decision)
     return {
         "action": decision.action,
-        "reason": texts.replay_reason(structure.signal, moment.at, plan, _ahead(moment)),
+        "reason": texts.replay_reason(structure.signal, plan, _why_closed(moment), _ahead(moment)),
         "reason_code": decision.reason_code,
         "probability_a": p_a,
         "probability_b": p_b,
@@ -105,7 +106,7 @@ def _undecided(structure: Structure, moment: ReplayMoment, plan: Plan) -> Json:
     return {
         **dict.fromkeys(NO_V6),
         "action": "NO_TRADE",
-        "reason": texts.replay_reason(signal, moment.at, plan, _ahead(moment)),
+        "reason": texts.replay_reason(signal, plan, _why_closed(moment), _ahead(moment)),
         "reason_code": signal.gate.value if signal.gate else None,
         "session": signal.session,
         "price_11am": price(signal.market.price_11am),
@@ -114,21 +115,24 @@ def _undecided(structure: Structure, moment: ReplayMoment, plan: Plan) -> Json:
     }
 
 
+def _why_closed(moment: ReplayMoment) -> str:
+    return "" if moment.market_open else texts.was_closed(moment.at, moment.session, moment.holiday)
+
+
 def _ahead(moment: ReplayMoment) -> str:
     return texts.not_yet(moment.label, moment.at) if moment.is_ahead else ""
 
 
-def _summary(
-    entries: Mapping[str, Json], decisions: list[Decision], moment: ReplayMoment, market_open: bool, plan: Plan
-) -> Json:
+def _summary(entries: Mapping[str, Json], decisions: list[Decision], moment: ReplayMoment, plan: Plan) -> Json:
     chosen = best(decisions)
     acting = [decision.ticker for decision in actionable(decisions)]
     allowed = [t for t, entry in entries.items() if entry.get("northstar") and entry["northstar"]["phase4"]["allowed"]]
+    why_closed, ahead = _why_closed(moment), _ahead(moment)
     return {
         "best_ticker": chosen.ticker if chosen else None,
         "allowed_tickers": allowed,
         "v6_actionable": acting,
-        "recommendation": texts.replay_recommendation(decisions, chosen, market_open, plan, _ahead(moment)),
+        "recommendation": texts.replay_recommendation(decisions, chosen, plan, why_closed, ahead),
     }
 
 

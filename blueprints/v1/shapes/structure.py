@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from app.errors import NotEntitled
-from app.market.calendar import NY
+from app.market.calendar import NY, TradingHours
 from app.market.plan import Plan
 from app.pipeline import Structure
 from app.signals.policy import Decision, Gate, action_of, confidence, session_of_hour
-from app.structure import ENOUGH_DAYS, ENOUGH_MINUTES
+from app.structure import ENOUGH_DAYS
 from blueprints.v1 import texts
 from blueprints.v1.shapes.common import (
     Json,
@@ -31,40 +31,40 @@ SIGNALS = {"LONG": "BULLISH", "SHORT": "BEARISH", "NO_TRADE": "NEUTRAL"}
 ALIGNED = {"LONG": "bullish", "SHORT": "bearish"}
 
 
-def mtf(found: Structures, at: datetime, market_open: bool, plan: Plan) -> Json:
+def mtf(found: Structures, hours: TradingHours, plan: Plan) -> Json:
     """The body of `/mtf` (v1-contract.md 4.2)."""
     entries = {ticker: _mtf_entry(structure, plan) for ticker, structure in found.items()}
     return {
-        **envelope(at),
+        **envelope(hours.at),
         "analysis_type": "MULTI_TIMEFRAME",
-        "session": session_of_hour(at.astimezone(NY).hour),
-        "market_open": market_open,
+        "session": session_of_hour(hours.at.astimezone(NY).hour),
+        "market_open": hours.is_open,
         "pipeline_version": PIPELINE_VERSION,
         "tickers": entries,
         "summary": texts.alignment_summary({ticker: entry["alignment"] for ticker, entry in entries.items()}, plan),
-        "data_status": _status(found, at, plan),
+        "data_status": _status(found, hours.at, plan),
     }
 
 
-def northstar(found: Structures, at: datetime, market_open: bool, plan: Plan) -> Json:
+def northstar(found: Structures, hours: TradingHours, plan: Plan) -> Json:
     """The body of `/northstar` (v1-contract.md 4.5); with exactly one ticker also `ticker` and `analysis`."""
-    entries = {ticker: _northstar_entry(structure, plan) for ticker, structure in found.items()}
+    entries = {ticker: _northstar_entry(structure, hours, plan) for ticker, structure in found.items()}
     allowed = [
         {"ticker": ticker, "bias": p4["bias"], "mode": p4["execution_mode"], "risk": p4["risk_state"]}
         for ticker, entry in entries.items()
         if "error" not in entry and (p4 := entry["phase4"])["allowed"]
     ]
     body = {
-        **_clocked(at, market_open),
+        **_clocked(hours),
         "pipeline_version": PIPELINE_VERSION,
         "phase_descriptions": texts.NORTHSTAR_PHASES,
         "tickers": entries,
         "summary": {
             "execution_allowed": bool(allowed),
             "allowed_tickers": allowed,
-            "recommendation": texts.allowed(allowed, plan),
+            "recommendation": texts.allowed(allowed, plan, analysed=_is_any_analysed(found)),
         },
-        "data_status": _status(found, at, plan),
+        "data_status": _status(found, hours.at, plan),
     }
     if len(entries) == 1:
         ((ticker, analysis),) = entries.items()
@@ -72,9 +72,9 @@ def northstar(found: Structures, at: datetime, market_open: bool, plan: Plan) ->
     return body
 
 
-def rpe(found: Structures, at: datetime, market_open: bool, plan: Plan) -> Json:
+def rpe(found: Structures, hours: TradingHours, plan: Plan) -> Json:
     """The body of `/rpe` (v1-contract.md 4.4)."""
-    entries = {ticker: _rpe_entry(structure, plan) for ticker, structure in found.items()}
+    entries = {ticker: _rpe_entry(structure, hours, plan) for ticker, structure in found.items()}
     allowed = [
         {
             "ticker": ticker,
@@ -86,27 +86,27 @@ def rpe(found: Structures, at: datetime, market_open: bool, plan: Plan) -> Json:
         if "error" not in entry and (p4 := entry["phase4_execution_posture"])["allowed"]
     ]
     return {
-        **_clocked(at, market_open),
+        **_clocked(hours),
         "contract_version": PIPELINE_VERSION,
         "phase_descriptions": texts.RPE_PHASES,
         "tickers": entries,
         "summary": {
             "execution_allowed": bool(allowed),
             "allowed_tickers": allowed,
-            "recommendation": texts.allowed(allowed, plan),
+            "recommendation": texts.allowed(allowed, plan, analysed=_is_any_analysed(found)),
         },
-        "data_status": _status(found, at, plan),
+        "data_status": _status(found, hours.at, plan),
     }
 
 
-def swing(found: Structures, at: datetime, plan: Plan) -> Json:
+def swing(found: Structures, hours: TradingHours, plan: Plan) -> Json:
     """The body of `/swing` (v1-contract.md 4.6)."""
     return {
-        **envelope(at),
+        **envelope(hours.at),
         "analysis_type": "SWING",
         "timeframes": ["DAILY", "WEEKLY"],
         "tickers": {ticker: _swing_entry(structure, plan) for ticker, structure in found.items()},
-        "data_status": _status(found, at, plan),
+        "data_status": _status(found, hours.at, plan),
     }
 
 
@@ -132,9 +132,13 @@ def _status(found: Structures, at: datetime, plan: Plan) -> Json:
     return data_status(at, [structure.signal for structure in found.values()], plan)
 
 
-def _clocked(at: datetime, market_open: bool) -> Json:
-    hour = at.astimezone(NY).hour
-    return {**envelope(at), "current_hour": hour, "market_open": market_open, "session": session_of_hour(hour)}
+def _clocked(hours: TradingHours) -> Json:
+    hour = hours.at.astimezone(NY).hour
+    return {**envelope(hours.at), "current_hour": hour, "market_open": hours.is_open, "session": session_of_hour(hour)}
+
+
+def _is_any_analysed(found: Structures) -> bool:
+    return any(structure.intraday is not None for structure in found.values())
 
 
 def _is_unsupported(structure: Structure) -> bool:
@@ -198,15 +202,15 @@ def _alignment(structure: Structure) -> Json | None:
     return {"status": "CONFLICT", **detail, "confidence": "LOW", "recommendation": texts.CONFLICT}
 
 
-def _northstar_entry(structure: Structure, plan: Plan) -> Json:
+def _northstar_entry(structure: Structure, hours: TradingHours, plan: Plan) -> Json:
     if structure.intraday is None:
-        return _without_minutes(structure, plan)
+        return _without_minutes(structure, hours, plan)
     return {**plain(structure.intraday.northstar), **quoted(structure)}
 
 
-def _rpe_entry(structure: Structure, plan: Plan) -> Json:
+def _rpe_entry(structure: Structure, hours: TradingHours, plan: Plan) -> Json:
     if structure.intraday is None:
-        return _without_minutes(structure, plan)
+        return _without_minutes(structure, hours, plan)
     decision = structure.signal.decision
     signals = None if decision is None else _v6_signals(decision)
     return {**plain(structure.intraday.rpe), **quoted(structure), "v6_signals": signals}
@@ -226,12 +230,12 @@ def _v6_signals(decision: Decision) -> Json:
     }
 
 
-def _without_minutes(structure: Structure, plan: Plan) -> Json:
+def _without_minutes(structure: Structure, hours: TradingHours, plan: Plan) -> Json:
     if _is_unsupported(structure):
         return unsupported(structure.ticker)
     if structure.broken is not None:
         return {**fault(structure.broken, plan), "bars_available": structure.minutes}
-    text = texts.error(f"{structure.minutes} one-minute bars of the day are known; {ENOUGH_MINUTES} are needed", plan)
+    text = texts.too_few_minutes(structure.minutes, hours, plan)
     return {"error": text, "error_code": "INSUFFICIENT_DATA", "bars_available": structure.minutes}
 
 
