@@ -139,7 +139,8 @@ def build(
     emit.subscribe("calendar_changed", lambda **fields: source.follow_calendar())
     announcements: Announcements | None = None
     if settings.market == "polygon":
-        announcements = Announcements(folder / "calendar.sqlite3", calendar, named, timer, emit, stages)
+        announcements = known = Announcements(folder / "calendar.sqlite3", calendar, named, timer, emit, stages)
+        source.correct_calendar_by(lambda days: known.withdraw(days, market.clock()))
 
     def adopt(found: Entitlement) -> None:
         source.entitle(found)

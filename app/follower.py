@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
+from functools import partial
 from typing import Any
 
 from app.clock import Clock, Timer
@@ -18,7 +19,8 @@ from app.errors import PredictError
 from app.interest import IN_USE_FOR
 from app.market.announcements import Announcements
 from app.market.budget import Priority, errand
-from app.market.calendar import ONE_DAY, Calendar, Session, ny, ny_day
+from app.market.calendar import ONE_DAY, Calendar, Session, close_by_rule, ny, ny_day
+from app.market.completeness import is_traded_past
 from app.market.flight import SingleFlight, time_limit
 from app.market.plan import Entitlement, deepened, probe
 from app.market.polygon import Polygon
@@ -44,6 +46,7 @@ INTEREST_AGAIN_AFTER = timedelta(seconds=30)
 VERIFY_AGAIN_AFTER = timedelta(seconds=60)
 PROBE_AGAIN_AFTER = timedelta(seconds=60)
 CALENDAR_LOOKED_AT_AFTER = timedelta(seconds=30)
+HOURS_AGAIN_AFTER = timedelta(minutes=15)
 PROBE_FIRST_S = 10.0
 PROBE_PATIENCE_S = 90.0
 """Real seconds that a probe waits for its turn: a window of the smallest plan, and a call's time."""
@@ -251,8 +254,29 @@ class Follower:
         if announcements is None or not self._is_time("calendar", at, CALENDAR_LOOKED_AT_AFTER):
             return
         announcements.load()
+        if self._role != "reader":
+            self._settle_calendar(announcements, at)
         if polygon is not None and self._role != "reader" and announcements.is_due(at):
             self._start("calendar", lambda: announcements.refresh(polygon, at))
+
+    def _settle_calendar(self, announcements: Announcements, at: datetime) -> None:
+        """Hold past days against their bars of which nobody knows whether they traded as announced: closed ones against daily
+        bars, which correct the calendar as they come in, early closes against the day's minutes, in one call."""
+        for day, close in announcements.doubtful(at).items():
+            if close is None:
+                self._source.refresh_days(SUPPORTED[0], ny_day(at))
+            elif self._is_time(("hours", day), at, HOURS_AGAIN_AFTER):
+                self._start(("hours", day), partial(self._settle_hours, announcements, day, at))
+
+    def _settle_hours(self, announcements: Announcements, day: date, at: datetime) -> None:
+        session, close = self._calendar.session(day), close_by_rule(day)
+        if session is None or close is None or ny(day, close) <= session.close:
+            return
+        minutes = self._source.minutes(SUPPORTED[0], ny(day, close)).bars
+        if is_traded_past(minutes, session, ny(day, close)):
+            announcements.withdraw([day], at)
+        elif len(minutes):
+            announcements.confirm([day], at)
 
     def _probe_once_a_day(self, at: datetime) -> None:
         """Sooner while it failed or the plan seems to lack the running day: what refused may have been a passing fault."""

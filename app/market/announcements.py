@@ -2,15 +2,17 @@
 
 The provider is believed for the future, within bounds: nonsense is refused and counted, and an answer that announces more
 closures than can be right changes nothing. What was announced stays known once its day has closed, since history needs it;
-until then a later answer may withdraw it. All processes on one folder ask once a day together; a failure keeps what is known
-and is tried again.
+until then a later answer may withdraw it. If no list of the day itself confirmed it (the server was down), it may have been
+withdrawn unseen: bars that show that the day traded by the rules then win. All processes on one folder ask once a day
+together, and again when they start and the last answer is old; a failure keeps what is known and is tried again.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +41,12 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS announced (day TEXT PRIMARY KEY, close TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS checks (id INTEGER PRIMARY KEY CHECK (id = 1), tried REAL NOT NULL, day TEXT NOT NULL)
 """
+ADDED_COLUMNS = {
+    ("announced", "confirmed"): "TEXT NOT NULL DEFAULT ''",
+    ("checks", "answered"): "REAL NOT NULL DEFAULT 0",
+}
+"""Columns that the file of an earlier version lacks, by table and name."""
+
 EXCHANGES = frozenset({"NYSE", "NASDAQ"})
 MOST_ROWS = 500
 FARTHEST = timedelta(days=730)
@@ -48,6 +56,10 @@ MOST_UNSCHEDULED = 7
 MONTH = timedelta(days=30)
 AGAIN_AFTER_S = 900.0
 """Real seconds between two tries while the provider fails."""
+
+RELIED_ON_FOR_S = 900.0
+"""How old, real seconds, the last good answer may be for a process that starts to rely on it. Processes that start together
+or one after another then cost one call, and one that crashes again and again asks no more often than after a failure."""
 
 ASKED_FROM = timedelta(hours=8)
 PATIENCE_S = 90.0
@@ -130,16 +142,28 @@ def _shorter(one: time | None, other: time | None) -> time | None:
     return None if one is None or other is None else min(one, other)
 
 
-def merged(known: Overrides, found: Announced, at: datetime) -> Overrides:
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """A day whose hours differ from the rules: its close, None without trading; `confirmed`: the day of the last list that
+    named it, None if that is not known."""
+
+    close: time | None
+    confirmed: date | None
+
+
+Closures = Mapping[date, Closure]
+
+
+def merged(known: Closures, found: Announced, at: datetime) -> Closures:
     """What is known after an answer of `at`: days that are over stay unless they are announced anew; of the others, today
     included, one that the answer reaches beyond and no longer has was withdrawn. Raises Upstream for an answer that cannot
     be right."""
     if not found.days:
         raise Upstream("the provider's list of holidays has no usable row")
-    unscheduled = {day: close for day, close in found.days.items() if differs_from_rules(day, close)}
-    last = max(found.days)
-    kept = {d: close for d, close in known.items() if d not in found.days and (_is_over(d, close, at) or d > last)}
-    if len(unscheduled) + sum(day >= ny_day(at) - MONTH for day in kept) > MOST_UNSCHEDULED:
+    today, last = ny_day(at), max(found.days)
+    unscheduled = {day: Closure(close, today) for day, close in found.days.items() if differs_from_rules(day, close)}
+    kept = {d: c for d, c in known.items() if d not in found.days and (_is_over(d, c.close, at) or d > last)}
+    if len(unscheduled) + sum(day >= today - MONTH for day in kept) > MOST_UNSCHEDULED:
         raise Upstream("the provider announces more unscheduled closures than can be right")
     return {**kept, **unscheduled}
 
@@ -148,6 +172,11 @@ def _is_over(day: date, close: time | None, at: datetime) -> bool:
     """Whether `day`, which closes at `close`, is history at `at`: today is the future until its close (policy.md 1). A day
     without trading is over when it would have closed by the rules."""
     return at >= ny(day, close or close_by_rule(day) or CLOSE)
+
+
+def _is_doubtful(day: date, closure: Closure, today: date) -> bool:
+    """Whether `day` is past and no list that was read on it named it: the closure may have been withdrawn unseen."""
+    return day < today and (closure.confirmed is None or closure.confirmed < day)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,30 +205,58 @@ class Announcements:
     ) -> None:
         self._calendar, self._named, self._timer = calendar, dict(named), timer
         self._emit, self._stages = emit, stages
-        self._announced: Overrides = {}
-        self._checked: date | None = None
+        self._lock = threading.RLock()
+        self._began = timer.epoch()
+        self._known = _Known({}, None, 0.0)
         self._error: str | None = None
         self._refused = 0
         try:
-            self._db = Database(path, SCHEMA, stages=stages)
+            self._db = _opened(path, stages)
         except Unavailable as exc:
             self._db = self._in_memory(exc)
         self.load()
 
     def load(self) -> None:
         """Take over what is kept, whichever process learned it."""
-        self._announced, self._checked = self._kept(_read_all)
-        self._apply()
+        with self._lock:
+            self._known = self._kept(_read_all)
+            self._apply()
 
     def is_due(self, at: datetime) -> bool:
-        """Whether nobody has a good answer of the day of asking."""
-        return self._checked != _asking_day(at)
+        """Whether nobody has a good answer of the day of asking, or it was old when this process started."""
+        return not self._known.suffices(_asking_day(at), self._relied_on_from(), self._timer.epoch())
+
+    def doubtful(self, at: datetime) -> Overrides:
+        """Past days whose announced hours no list of their own day confirmed, with their closes; not those that the operator
+        names."""
+        today, closures = ny_day(at), self._known.closures
+        found = {day: c.close for day, c in closures.items() if _is_doubtful(day, c, today)}
+        return {day: close for day, close in found.items() if day not in self._named}
+
+    def withdraw(self, days: Collection[date], at: datetime) -> None:
+        """Bars show that `days` traded by the rules: what was announced of those that are doubtful is forgotten."""
+        self._settle(lambda known, day: {d: c for d, c in known.items() if d != day}, days, at)
+
+    def confirm(self, days: Collection[date], at: datetime) -> None:
+        """Bars show that the doubtful ones of `days` traded as announced."""
+        self._settle(lambda known, day: {**known, day: Closure(known[day].close, day)}, days, at)
+
+    def _settle(self, change: Callable[[Closures, date], Closures], days: Collection[date], at: datetime) -> None:
+        """`change` what is known about each of `days` that is doubtful."""
+        with self._lock:
+            self._known = self._kept(_read_all)
+            settled = sorted({*days} & {*self.doubtful(at)})
+            for day in settled:
+                self._known = replace(self._known, closures=change(self._known.closures, day))
+            if settled:
+                self._kept(lambda db: _write_closures(db, self._known.closures))
+            self._apply()
 
     def refresh(self, polygon: Polygon, at: datetime) -> None:
-        """Ask the provider unless another process did today or tries now. Raises what the client raises; what is known
-        stays."""
-        now = self._timer.epoch()
-        if not self._kept(lambda db: _claim(db, _asking_day(at), now)):
+        """Ask the provider unless another process did today, or lately if this one has just started, or tries now. Raises what
+        the client raises; what is known stays."""
+        since, now = self._relied_on_from(), self._timer.epoch()
+        if not self._kept(lambda db: _claim(db, _asking_day(at), since, now)):
             return
         try:
             with errand(Priority.MINUTES, PATIENCE_S, self._timer):
@@ -212,7 +269,8 @@ class Announcements:
 
     def status(self, today: date) -> CalendarStatus:
         """The state of the calendar on `today`."""
-        checked = None if self._checked is None else self._checked.isoformat()
+        day = self._known.checked
+        checked = None if day is None else day.isoformat()
         return CalendarStatus(checked, self._error, self._refused, upcoming(self._calendar, today))
 
     def close(self) -> None:
@@ -225,13 +283,20 @@ class Announcements:
         self._refused = found.refused.total()
         for reason in found.refused.elements():
             self._emit("announcement_refused", reason=reason)
-        self._announced, self._checked = merged(self._announced, found, at), _asking_day(at)
-        self._kept(lambda db: _write_all(db, self._announced, self._checked))
-        self._apply()
+        with self._lock:
+            known = self._kept(_read_all).closures
+            self._known = _Known(merged(known, found, at), _asking_day(at), self._timer.epoch())
+            self._kept(lambda db: _write_all(db, self._known))
+            self._apply()
+
+    def _relied_on_from(self) -> float:
+        """From when on, real seconds since the epoch, an answer is young enough for this process."""
+        return self._began - RELIED_ON_FOR_S
 
     def _apply(self) -> None:
         """Swap the calendar's overrides if they are others than before."""
-        before, now = self._calendar.overrides, {**self._announced, **self._named}
+        announced = {day: closure.close for day, closure in self._known.closures.items()}
+        before, now = self._calendar.overrides, {**announced, **self._named}
         if before == now:
             return
         self._calendar.override(now)
@@ -249,9 +314,24 @@ class Announcements:
 
     def _in_memory(self, why: Unavailable) -> Database:
         self._emit("calendar_in_memory", error=why.message)
-        db = Database(MEMORY, SCHEMA, stages=self._stages)
-        _write_all(db, self._announced, self._checked)
+        db = _opened(MEMORY, self._stages)
+        _write_all(db, self._known)
         return db
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is kept: the closures; the day of asking of the last good answer, None before one; when it came, real seconds since
+    the epoch."""
+
+    closures: Closures
+    checked: date | None
+    answered: float
+
+    def suffices(self, today: date, since: float, now: float) -> bool:
+        """Whether the last good answer is of the day of asking and not older than `since`. One of the future is a clock's that
+        was set back."""
+        return self.checked == today and since <= self.answered <= now
 
 
 def _asking_day(at: datetime) -> date:
@@ -274,36 +354,64 @@ def _shown(close: time | None) -> str:
     return "closed" if close is None else close.strftime("%H:%M")
 
 
-def _claim(db: Database, today: date, now: float) -> bool:
+def _opened(path: Path, stages: Stages) -> Database:
+    """The file, with the columns that one of an earlier version lacks."""
+    db = Database(path, SCHEMA, stages=stages)
+    if _missing_columns(db):
+        with db.transaction():
+            for table, column in _missing_columns(db):
+                db.write(f"ALTER TABLE {table} ADD COLUMN {column} {ADDED_COLUMNS[table, column]}")
+    return db
+
+
+def _missing_columns(db: Database) -> list[tuple[str, str]]:
+    """The added columns that the file has not, each with its table."""
+    there = {table: {row[1] for row in db.rows(f"PRAGMA table_info({table})")} for table, _ in ADDED_COLUMNS}
+    return [(table, column) for table, column in ADDED_COLUMNS if column not in there[table]]
+
+
+def _claim(db: Database, today: date, since: float, now: float) -> bool:
     """Whether this process is to ask now. A time of a try that lies in the future is a clock's that was set back."""
     with db.transaction():
-        row = next(iter(db.rows("SELECT tried, day FROM checks")), None)
-        if row is not None and (row[1] == today.isoformat() or 0 <= now - row[0] < AGAIN_AFTER_S):
+        row = next(iter(db.rows("SELECT tried FROM checks")), None)
+        if row is not None and (_read_all(db).suffices(today, since, now) or 0 <= now - row[0] < AGAIN_AFTER_S):
             return False
-        db.write("INSERT OR REPLACE INTO checks VALUES (1, ?, ?)", (now, "" if row is None else row[1]))
+        sql = "INSERT INTO checks VALUES (1, ?, '', 0) ON CONFLICT (id) DO UPDATE SET tried = excluded.tried"
+        db.write(sql, (now,))
     return True
 
 
-def _write_all(db: Database, days: Overrides, checked: date | None) -> None:
-    rows = [(day.isoformat(), "" if close is None else close.isoformat()) for day, close in days.items()]
+def _write_all(db: Database, known: _Known) -> None:
     with db.transaction():
-        db.write("DELETE FROM announced")
-        db.write_many("INSERT INTO announced VALUES (?, ?)", rows)
-        day = "" if checked is None else checked.isoformat()
-        db.write(
-            "INSERT INTO checks VALUES (1, 0, ?) ON CONFLICT (id) DO UPDATE SET tried = 0, day = excluded.day", (day,)
-        )
+        _replace_closures(db, known.closures)
+        db.write("INSERT OR REPLACE INTO checks VALUES (1, 0, ?, ?)", (_text(known.checked), known.answered))
 
 
-def _read_all(db: Database) -> tuple[Overrides, date | None]:
+def _write_closures(db: Database, closures: Closures) -> None:
+    with db.transaction():
+        _replace_closures(db, closures)
+
+
+def _replace_closures(db: Database, closures: Closures) -> None:
+    """To be called inside a transaction."""
+    rows = [(day.isoformat(), _text(c.close), _text(c.confirmed)) for day, c in closures.items()]
+    db.write("DELETE FROM announced")
+    db.write_many("INSERT INTO announced VALUES (?, ?, ?)", rows)
+
+
+def _text(value: date | time | None) -> str:
+    return "" if value is None else value.isoformat()
+
+
+def _read_all(db: Database) -> _Known:
     """What is kept; a row that cannot be used is left out."""
-    days: dict[date, time | None] = {}
-    for text, close in db.rows("SELECT day, close FROM announced"):
+    closures: dict[date, Closure] = {}
+    for text, close, confirmed in db.rows("SELECT day, close, confirmed FROM announced"):
         day, at = _day(text), _time(close)
         if day is not None and (at is not None or not close) and is_usable_override(day, at):
-            days[day] = at
-    checks = db.rows("SELECT day FROM checks")
-    return days, _day(checks[0][0]) if checks else None
+            closures[day] = Closure(at, _day(confirmed))
+    checks = db.rows("SELECT day, answered FROM checks")
+    return _Known(closures, _day(checks[0][0]), checks[0][1]) if checks else _Known(closures, None, 0.0)
 
 
 def _day(text: str) -> date | None:

@@ -29,6 +29,10 @@ HALTS = (
 )
 """The times, New York, in which all trading was halted by the market-wide circuit breaker (NYSE Rule 7.12)."""
 
+REGULAR_VOLUME = 0.2
+"""The median minute's volume against that of the session before it, from which on minutes are regular trading. From 13:00 to
+16:00 it is 0.36 at least in 159 recorded sessions of SPY and QQQ each; the extended hours after an early close are thin."""
+
 Hole = tuple[datetime, datetime]
 """From when to when bars are missing, New York."""
 
@@ -87,6 +91,22 @@ def _expected(span: Span, session: Session, until: datetime) -> Ints:
     for first, end in _HALTS_MS:
         starts = starts[(starts + span.ms <= first) | (starts >= end)]
     return starts
+
+
+def is_traded_past(minutes: Bars, session: Session, until: datetime) -> bool:
+    """Whether regular trading went on from the close of `session` to `until`, by the day's one-minute bars. The median is taken
+    over all minutes, those without trades included, so that the closing auction alone does not count."""
+    before = _median_volume(minutes, session.open, session.close)
+    after = _median_volume(minutes, session.close, until)
+    return after > 0 and after >= REGULAR_VOLUME * before
+
+
+def _median_volume(minutes: Bars, since: datetime, until: datetime) -> float:
+    """Of the minutes since .. until, which are not none; a minute without a bar has none."""
+    volume = np.zeros((to_ms(until) - to_ms(since)) // Span.MINUTE.ms)
+    inside = minutes.since(since).until(until)
+    volume[(inside.t - to_ms(since)) // Span.MINUTE.ms] = inside.v
+    return float(np.median(volume))
 
 
 def missing_days(daily: Bars, day: date, calendar: Calendar) -> list[date]:

@@ -19,10 +19,10 @@ import numpy as np
 
 from app.clock import Clock, Timer
 from app.errors import NotEntitled, PredictError, TryLater, Unavailable, Upstream
-from app.market.bars import Bars, Floats, Span, from_ms, no_bars, to_ms, united
+from app.market.bars import Bars, Bools, Floats, Span, from_ms, no_bars, to_ms, united
 from app.market.budget import Priority, errand
 from app.market.cache import BarCache
-from app.market.calendar import NY, ONE_DAY, Calendar, Session, midnight_ms, ny, ny_day
+from app.market.calendar import NY, ONE_DAY, Calendar, Session, day_of_ms, midnight_ms, ny, ny_day
 from app.market.completeness import AGAIN_AFTER, Hole, hole, missing_bars, missing_days
 from app.market.flight import Recent, SingleFlight, afresh
 from app.market.freshness import LATE_AFTER, MORNING, Freshness, Timetable, is_behind, newest_end
@@ -171,6 +171,7 @@ class Source:
         self._entitlement: Entitlement | None = None
         self._has_snapshots = True
         self._followed: Callable[[str], bool] = lambda ticker: False
+        self._correct_calendar: Callable[[Sequence[date]], None] = lambda days: None
         self._timer = timer or Timer()
         self._polygon = polygon
         self._cache = cache
@@ -220,6 +221,11 @@ class Source:
         """The calendar has changed: daily bars are read anew, and what failed for want of a day may be tried again."""
         self._kept.forget(lambda key: Span.DAY in key)
         self._failed.forget(lambda key: True)
+
+    def correct_calendar_by(self, correct: Callable[[Sequence[date]], None]) -> None:
+        """`correct(days)` hears of days that have a daily bar although they are past and the calendar has no session of them,
+        and may change the calendar."""
+        self._correct_calendar = correct
 
     def follow_by(self, follows: Callable[[str], bool]) -> None:
         """`follows(ticker)`: whether a follower keeps the ticker current, so that a request need not."""
@@ -636,6 +642,8 @@ class Source:
             kept = Known(
                 series.bars, series.fetched, delayed=series.delayed, missing=series.missing, again=series.again
             )
+            if key[1] is Span.DAY:
+                self._traded(kept.bars)
             self._take_over(key, kept)
         return kept if kept is not None and self._is_fresh(kept, *key[1:]) else None
 
@@ -731,6 +739,7 @@ class Source:
         """Bars of the cache; daily ones end as the calendar has it now."""
         bars = self._cache.get(ticker, span, first, _last_of(span, day))
         if bars is not None and span is Span.DAY:
+            self._traded(bars)
             bars = replace(bars, end=self._calendar.day_ends(bars.t))
         self._emit("looked_up", cache="disk", outcome="miss" if bars is None else "hit")
         return None if bars is None else self._judged(ticker, span, day, bars, self._clock())
@@ -889,16 +898,34 @@ class Source:
             return self._dated(ticker, first, last - ONE_DAY)
 
     def _dated(self, ticker: str, first: date, last: date) -> Bars:
-        """Daily bars of trading days. Raises Upstream if too many are not: those are another day's bars."""
+        """Daily bars of trading days. Raises Upstream if too many are not: those are another day's bars. A few on days that are
+        past may show that the calendar is wrong."""
         found = self._aggregates(ticker, Span.DAY, first, last)
         bars = found.bars
         if found.delayed and last == ny_day(self._clock()):
             with self._telling_plan():
                 self._observe_delay(True, self._clock())
-        traded = np.isin(bars.t, [midnight_ms(day) for day in self._calendar.trading_days(first, last)])
-        if len(bars) and 1 - traded.mean() > MOST_ODD_DAYS:
+        if len(bars) and 1 - self._is_of_trading_day(bars).mean() > MOST_ODD_DAYS:
             raise Upstream("the provider's daily bars are of other days than those asked for")
+        traded = self._traded(bars)
         return bars if traded.all() else bars.where(traded)
+
+    def _traded(self, daily: Bars) -> Bools:
+        """Which daily bars lie on trading days, after those on others had their say about the calendar."""
+        traded = self._is_of_trading_day(daily)
+        odd = [(day_of_ms(int(t)), int(t)) for t in daily.t[~traded]]
+        past = [day for day, t in odd if day < ny_day(self._clock()) and t == midnight_ms(day)]
+        if not past:
+            return traded
+        self._correct_calendar(past)
+        return self._is_of_trading_day(daily)
+
+    def _is_of_trading_day(self, daily: Bars) -> Bools:
+        """Which bars begin at midnight of a trading day."""
+        if not len(daily):
+            return np.zeros(0, dtype=np.bool_)
+        first, last = (day_of_ms(int(t)) for t in (daily.t[0], daily.t[-1]))
+        return np.isin(daily.t, [midnight_ms(day) for day in self._calendar.trading_days(first, last)])
 
     def _forget_if_rebased(self, ticker: str, daily: Bars, now: datetime) -> None:
         """After a split the provider re-bases all history: what is kept of the ticker is on the old basis (polygon.md

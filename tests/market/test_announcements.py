@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,14 @@ from typing import Any
 import pytest
 
 from app.errors import Upstream
-from app.market.announcements import AGAIN_AFTER_S, MOST_ROWS, MOST_UNSCHEDULED, Announcements, read_announcements
+from app.market.announcements import (
+    AGAIN_AFTER_S,
+    MOST_ROWS,
+    MOST_UNSCHEDULED,
+    RELIED_ON_FOR_S,
+    Announcements,
+    read_announcements,
+)
 from app.market.calendar import Calendar, Overrides, ny
 from app.market.polygon import Polygon, Reply
 from tests.support import FakeTimer
@@ -234,6 +243,89 @@ def test_what_is_no_longer_announced_was_withdrawn_unless_it_is_over(
         assert each.close_of("2026-03-11") == close
     process.refresh(date(2026, 4, 1))
     assert process.close_of("2026-03-11") == close, "its day has passed"
+
+
+def test_bars_settle_only_days_that_no_list_of_their_own_day_confirmed(start: Callable[..., Process]) -> None:
+    early_close = early("2026-03-13", "2026-03-13T17:00:00Z")
+    process, days = start(Provider(closed("2026-03-11"), closed("2026-03-12"), early_close)), {date(2026, 3, 12)}
+    process.refresh()
+    process.refresh(date(2026, 3, 11))
+    assert process.known.doubtful(ny(date(2026, 3, 12), time(23))) == {}, "the day of the last list, and days to come"
+    other, later = start(Provider()), ny(date(2026, 3, 14), time(9))
+    assert other.known.doubtful(later) == {date(2026, 3, 12): None, date(2026, 3, 13): time(13)}
+    other.known.withdraw([*days, date(2026, 3, 11)], later)
+    other.known.confirm([date(2026, 3, 13)], later)
+    process.known.load()
+    for each in (process, other, start(Provider())):
+        assert [each.close_of(f"2026-03-{day}") for day in (11, 12, 13)] == [None, time(16), time(13)]
+        assert each.known.doubtful(later) == {}
+
+
+def test_a_process_that_did_not_hear_of_it_does_not_bring_back_what_bars_disproved(
+    start: Callable[..., Process],
+) -> None:
+    provider = Provider(closed("2026-03-12"))
+    process, other = start(provider), start(provider)
+    process.refresh()
+    other.known.load()
+    other.known.withdraw([date(2026, 3, 12)], ny(date(2026, 3, 13), time(7)))
+    provider.say()
+    process.refresh(date(2026, 3, 13))
+    assert process.close_of("2026-03-12") == time(16)
+
+
+def test_a_start_asks_unless_the_last_answer_is_young(start: Callable[..., Process], timer: FakeTimer) -> None:
+    provider = Provider()
+    start(provider).refresh()
+    timer.forward(RELIED_ON_FOR_S)
+    start(provider).refresh()
+    assert provider.calls == 1
+    timer.forward(1)
+    together, at = [start(provider) for _ in range(3)], ny(TODAY, time(9))
+    assert all(process.known.is_due(at) for process in together)
+    for _ in range(3):
+        for process in together:
+            process.refresh()
+            process.known.load()
+        timer.forward(3600)
+    assert provider.calls == 2
+    assert not any(process.known.is_due(at) for process in together), "they run on without asking again"
+
+
+def test_a_start_whose_clock_was_set_back_asks(start: Callable[..., Process], timer: FakeTimer) -> None:
+    provider = Provider()
+    start(provider).refresh()
+    timer.forward(-7200)
+    process = start(provider)
+    process.refresh()
+    process.refresh()
+    assert provider.calls == 2
+
+
+def test_the_file_of_an_earlier_version_keeps_what_it_knows(start: Callable[..., Process], tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "calendar.sqlite3")) as db, db:
+        db.execute("CREATE TABLE announced (day TEXT PRIMARY KEY, close TEXT NOT NULL) WITHOUT ROWID")
+        db.execute(
+            "CREATE TABLE checks (id INTEGER PRIMARY KEY CHECK (id = 1), tried REAL NOT NULL, day TEXT NOT NULL)"
+        )
+        db.execute("INSERT INTO announced VALUES ('2026-03-12', '')")
+        db.execute("INSERT INTO checks VALUES (1, 0, ?)", (str(TODAY),))
+    process = start(Provider(closed("2026-03-12"), closed("2026-03-13")))
+    assert process.close_of("2026-03-12") is None
+    assert process.known.doubtful(ny(date(2026, 3, 13), time(9))) == {date(2026, 3, 12): None}
+    process.refresh()
+    again = start(Provider())
+    assert [again.close_of("2026-03-12"), again.close_of("2026-03-13")] == [None, None]
+    assert "calendar_in_memory" not in process.heard + again.heard
+
+
+def test_what_the_operator_names_is_not_doubtful(start: Callable[..., Process]) -> None:
+    process = start(Provider(closed("2026-03-12")), named={date(2026, 3, 12): None})
+    process.refresh()
+    later = ny(date(2026, 3, 14), time(9))
+    assert process.known.doubtful(later) == {}
+    process.known.withdraw([date(2026, 3, 12)], later)
+    assert process.close_of("2026-03-12") is None
 
 
 def test_what_the_operator_names_stays_when_the_provider_withdraws_it(start: Callable[..., Process]) -> None:
