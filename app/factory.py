@@ -262,7 +262,7 @@ def _polygon(settings: Settings, clock: Clock, timer: Timer, emit: Events, watch
     skew = ClockSkew(clock, emit)
     http = dated(_measured(HttpTransport(settings.polygon_base_url, key, headers=middleware.outgoing), watch), skew)
     breaker = middleware.wrap(
-        persistent(metered(http, budget), timer), kind_of=kind_of, failed=failed, emit=emit, now=timer.now
+        persistent(metered(http, budget), timer), kind_of=kind_of, is_failure=failed, emit=emit, now=timer.now
     )
     return Market(breaker, clock, plan, namespace, budget=budget, breaker=breaker, skew=skew)
 
@@ -319,7 +319,7 @@ def _door(
     def today() -> date:
         return datetime.fromtimestamp(timer.epoch(), UTC).date()
 
-    def find(secret: str) -> keys.ApiKey | None:
+    def find_key(secret: str) -> keys.ApiKey | None:
         return keys.find(settings.api_keys, secret, today())
 
     return middleware.Door(
@@ -331,14 +331,14 @@ def _door(
         hosts=settings.allowed_hosts,
         origins=settings.cors_origins,
         behind_proxy=settings.behind_proxy,
-        neutral=blueprints.NEUTRAL | {SOCKETS} if has_sockets else blueprints.NEUTRAL,
+        unversioned=blueprints.UNVERSIONED | {SOCKETS} if has_sockets else blueprints.UNVERSIONED,
         probes=blueprints.PROBES,
         operations=blueprints.OPERATIONS,
         operations_port=settings.operations_port,
         versions=versions,
         today=today,
-        find=find if settings.api_keys else None,
-        factors=keys.TIERS,
+        find_key=find_key if settings.api_keys else None,
+        tier_factors=keys.TIERS,
         allowed=settings.rate_limit_allow,
         limits=limits,
         groups=blueprints.GROUPS,

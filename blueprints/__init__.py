@@ -1,4 +1,4 @@
-"""The doors: HTTP shapes per version. Nothing here computes; every URL prefix stands in `register`."""
+"""The routes, and the shapes of responses per version. Nothing here computes; `register` lists every blueprint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from blueprints.services import Services
 from blueprints.v1 import routes as v1
 
 PROBES: Final = frozenset({"/livez", "/readyz"})
-NEUTRAL: Final = PROBES | {"/", "/versions", "/metrics"}
+UNVERSIONED: Final = PROBES | {"/", "/versions", "/metrics"}
 """Paths that belong to no version."""
 
 OPERATIONS: Final = frozenset({"/metrics"})
@@ -31,7 +31,7 @@ GROUPS: Final[Mapping[str, str]] = {
     },
     "v1.replay": "replay",
 }
-"""Whose limit an endpoint counts against; what is not named counts as `other`."""
+"""The group whose limit an endpoint counts against; endpoints that are not listed are in the group `other`."""
 
 
 def register(app: Flask, services: Services) -> None:

@@ -18,18 +18,20 @@ from flask import Flask
 
 from middleware.access import AccessRecord
 from middleware.breaker import Breaker, Call
-from middleware.cors import Cors
-from middleware.hygiene import Hosts, Hygiene, bound_requests, read_bodies
-from middleware.identity import Addresses, Key, Keys, Network
+from middleware.cors import CorsMiddleware
+from middleware.identity import ApiKey, ApiKeyMiddleware, ClientAddressMiddleware, Network
 from middleware.rate_limiting import ConcurrencyLimit, RateLimits, limit_concurrency, limit_rates
+from middleware.request_bodies import limit_bodies, read_bodies
 from middleware.request_context import ErrorResponse, RequestContext, RequestContextMiddleware
 from middleware.response_cache import ResponseCache, ResponseCacheMiddleware, Revision
+from middleware.security_headers import SecurityHeadersMiddleware
 from middleware.socket_io import ROUTE as SOCKETS
 from middleware.socket_io import SocketIoMiddleware, without_upgrade
 from middleware.spans import Calls, Reply
 from middleware.streaming import Stopping
 from middleware.tracing import instrument, outgoing
-from middleware.versioning import Table, Versioning
+from middleware.trusted_hosts import TrustedHostMiddleware
+from middleware.versioning import VersioningMiddleware, VersionTable
 from middleware.watching import Watch, watch
 
 if TYPE_CHECKING:
@@ -48,10 +50,11 @@ class Door:
     watch                         traces and durations
     render_error, log_access      shape of errors, access log
     now, epoch                    real seconds (monotonic, since 1970)
-    hosts, origins, behind_proxy  which are answered, which may read v2, whether the proxy's headers are believed
-    neutral, probes, operations   paths of no version; of the platform; for operators
-    versions, today               the table, and the day by which it is read, UTC
-    find, factors, allowed        holder of a key (None: there are no keys), limits by tier, addresses with more of them
+    hosts, origins, behind_proxy  which are answered, which may read v2, whether the proxy's headers are trusted
+    unversioned, probes, operations  paths of no version; of the platform; for operators
+    versions, today               the table, and the date by which it is read, UTC
+    find_key, tier_factors        the key of a secret (None: there are no keys), multiple of the limits by tier
+    allowed                       networks with higher limits
     limits, groups                rate limits, and the group of each endpoint
     concurrency_limits            requests at a time, by group
     stopping, has_sockets         set once the process stops; whether Socket.IO is part of the app
@@ -67,14 +70,14 @@ class Door:
     hosts: Collection[str]
     origins: Collection[str]
     behind_proxy: bool
-    neutral: Collection[str]
+    unversioned: Collection[str]
     probes: Collection[str]
     operations: Collection[str]
     operations_port: int | None
-    versions: Table
+    versions: VersionTable
     today: Callable[[], date]
-    find: Callable[[str], Key | None] | None
-    factors: Mapping[str, float]
+    find_key: Callable[[str], ApiKey | None] | None
+    tier_factors: Mapping[str, float]
     allowed: Sequence[Network]
     limits: RateLimits
     groups: Mapping[str, str]
@@ -99,15 +102,19 @@ LAYERS: tuple[Layer, ...] = (
         epoch=door.epoch,
         stopping=door.stopping,
     ),
-    lambda app, door: Addresses(app, door.allowed, behind_proxy=door.behind_proxy, with_keys=door.find is not None),
-    lambda app, door: Hygiene(app, behind_proxy=door.behind_proxy),
-    lambda app, door: Cors(app, door.origins, {*door.operations, SOCKETS} if door.has_sockets else door.operations),
-    lambda app, door: Versioning(app, door.versions, door.neutral, door.today),
-    lambda app, door: Hosts(app, door.hosts, door.probes),
-    lambda app, door: Keys(
+    lambda app, door: ClientAddressMiddleware(
+        app, door.allowed, behind_proxy=door.behind_proxy, has_keys=door.find_key is not None
+    ),
+    lambda app, door: SecurityHeadersMiddleware(app, behind_proxy=door.behind_proxy),
+    lambda app, door: CorsMiddleware(
+        app, door.origins, {*door.operations, SOCKETS} if door.has_sockets else door.operations
+    ),
+    lambda app, door: VersioningMiddleware(app, door.versions, door.unversioned, door.today),
+    lambda app, door: TrustedHostMiddleware(app, door.hosts, door.probes),
+    lambda app, door: ApiKeyMiddleware(
         app,
-        find=door.find,
-        factors=door.factors,
+        find_key=door.find_key,
+        tier_factors=door.tier_factors,
         operations=door.operations,
         operations_port=door.operations_port,
         probes=door.probes,
@@ -121,7 +128,7 @@ LAYERS: tuple[Layer, ...] = (
 )
 IN_FLASK: tuple[Callable[[Flask, Door], None], ...] = (
     lambda app, door: instrument(app, door.watch.exporting.provider) if door.watch.exporting else None,
-    lambda app, door: bound_requests(app),
+    lambda app, door: limit_bodies(app),
     lambda app, door: limit_rates(app, door.limits, door.groups),
     lambda app, door: limit_concurrency(app, door.concurrency_limits),
     lambda app, door: read_bodies(app),
@@ -149,9 +156,9 @@ def wrap(
     call: Call[R],
     *,
     kind_of: Callable[[str], str],
-    failed: Callable[[R], bool],
+    is_failure: Callable[[R], bool],
     emit: Callable[..., None],
     now: Callable[[], float] = time.monotonic,
 ) -> Breaker[R]:
     """An outbound call behind all that wraps it."""
-    return Breaker(call, kind_of=kind_of, failed=failed, emit=emit, now=now)
+    return Breaker(call, kind_of=kind_of, is_failure=is_failure, emit=emit, now=now)

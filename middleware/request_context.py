@@ -79,7 +79,7 @@ class RequestContext:
 
     method, origin     method, and the page that sent the request (header `Origin`)
     version            version of the API, which decides the shape of errors
-    neutral            whether the path belongs to no version
+    is_unversioned     whether the path belongs to no version
     route              the URL rule that matched
     group              the group of routes whose limit the request counts against
     client             who sent the request
@@ -103,7 +103,7 @@ class RequestContext:
     method: str = "GET"
     origin: str | None = None
     version: int = 1
-    neutral: bool = False
+    is_unversioned: bool = False
     route: str | None = None
     group: str | None = None
     client: Client = UNKNOWN_CLIENT
@@ -131,7 +131,7 @@ class RequestContext:
             hook(self, headers)
         headers += self.headers
         headers += (("X-Request-Id", self.id), ("Server-Timing", self.server_timing()))
-        if not self.neutral:
+        if not self.is_unversioned:
             headers.append(("X-API-Version", str(self.version)))
         if self.vary:
             headers.append(("Vary", ", ".join(self.vary)))

@@ -17,7 +17,7 @@ from werkzeug.test import EnvironBuilder
 
 from app import errors, logs
 from app.factory import create_app
-from middleware.identity import Keys
+from middleware.identity import ApiKeyMiddleware
 from tests.support import FakeClock, ScriptedMarket, new_york, settings
 
 SECRET = "hidden-in-a-fault"
@@ -428,7 +428,7 @@ def test_a_fault_in_a_layer_below_flask_is_told_like_any_other(
         raise RuntimeError(SECRET)
 
     app, path = build(), f"{PREFIXES[version]}/nothing"
-    monkeypatch.setattr(Keys, "__call__", broken)
+    monkeypatch.setattr(ApiKeyMiddleware, "__call__", broken)
     answer = raw(app, path, HTTP_X_REQUEST_ID="deep-1")
     assert answer.status == 500
     refuse_if_not_in_shape(answer, version, "INTERNAL", path)

@@ -37,7 +37,7 @@ class Provider:
         self.breaker: Breaker[str] = Breaker(
             self._call,
             kind_of=lambda path: path,
-            failed=lambda answer: self.judge(answer),
+            is_failure=lambda answer: self.judge(answer),
             emit=self._emit,
             now=lambda: self.at,
         )
@@ -193,7 +193,7 @@ def ask():
         return "refused"
 
 calls, at, let_go = [], [0.0], gevent.event.Event()
-breaker = Breaker(call, kind_of=str, failed=lambda a: False, emit=lambda *a, **f: gevent.sleep(0), now=lambda: at[0])
+breaker = Breaker(call, kind_of=str, is_failure=lambda a: False, emit=lambda *a, **f: gevent.sleep(0), now=lambda: at[0])
 assert [ask() for _ in range(6)] == ["refused"] * 6
 assert len(calls) == 5
 at[0] = 30.0
@@ -328,14 +328,14 @@ def test_the_end_of_a_probe_given_up_leaves_its_successor_alone(end: str) -> Non
     at[0] = 60.0
     successor = circuit.admit()
     if end == "neutral":
-        circuit.give_back(lost)
+        circuit.cancel(lost)
     else:
         circuit.settle(lost, failed=end == "bad")
     with pytest.raises(Upstream):
         circuit.admit()
-    assert circuit.seen().state == "half_open"
+    assert circuit.snapshot().state == "half_open"
     circuit.settle(successor, failed=False)
-    assert circuit.seen().state == "closed"
+    assert circuit.snapshot().state == "closed"
 
 
 def test_every_change_is_told_once(provider: Provider) -> None:
@@ -389,7 +389,7 @@ def test_wrap_puts_a_call_behind_the_breaker() -> None:
     call = middleware.wrap(
         lambda path, params: f"{path} {params['a']}",
         kind_of=lambda path: path[:4],
-        failed=lambda answer: True,
+        is_failure=lambda answer: True,
         emit=lambda event, **f: heard.append(f"{f['kind']} {f['state']} {f['failures']}"),
     )
     assert [call("bars/x", {"a": "1"}) for _ in range(5)] == ["bars/x 1"] * 5
@@ -466,7 +466,7 @@ class Overlapping(RuleBasedStateMachine):
     def a_call_ends(self, data: st.DataObject, end: str) -> None:
         permit, epoch, _ = self.out.pop(data.draw(st.integers(0, len(self.out) - 1)))
         if end == "neutral":
-            self.circuit.give_back(permit)
+            self.circuit.cancel(permit)
             return
         self.circuit.settle(permit, failed=end == "bad")
         if epoch == self.epoch:
@@ -482,7 +482,7 @@ class Overlapping(RuleBasedStateMachine):
 
     @invariant()
     def it_is_as_the_model_says(self) -> None:
-        seen = self.circuit.seen()
+        seen = self.circuit.snapshot()
         assert (seen.state, seen.failures, seen.opened) == (self.state, self.failures, self.opened)
         assert self.probes() <= 1
 

@@ -20,7 +20,7 @@ from app.factory import create_app
 from app.versions import VERSIONS, Version, Versions
 from tests.support import FakeClock, ScriptedMarket, new_york, settings
 
-NEUTRAL = ("/", "/livez", "/readyz", "/versions", "/metrics")
+UNVERSIONED = ("/", "/livez", "/readyz", "/versions", "/metrics")
 NEEDS = {"/replay": "?date=2025-03-10&time=11:00"}
 Ask = Callable[..., TestResponse]
 
@@ -183,8 +183,8 @@ def test_a_path_and_a_header_give_this_version_and_this_error(ask: Ask, path: st
         assert ("origin" in vary) is (echo == "2"), case
 
 
-@pytest.mark.parametrize("path", NEUTRAL)
-def test_neutral_paths_are_of_no_version_whatever_the_header_says(ask: Ask, path: str) -> None:
+@pytest.mark.parametrize("path", UNVERSIONED)
+def test_unversioned_paths_are_of_no_version_whatever_the_header_says(ask: Ask, path: str) -> None:
     for name, header in HEADERS.items():
         answer = request_by(ask, path, header)
         assert answer.status_code == 200, name
@@ -241,7 +241,7 @@ def test_with_and_without_v1_the_bytes_are_the_same(build: Callable[..., Flask])
     app = build()
     client = app.test_client()
     rules = [r.rule for r in app.url_map.iter_rules() if "GET" in (r.methods or ())]
-    rules = [rule for rule in rules if rule not in (*NEUTRAL, "/v2/ping")]
+    rules = [rule for rule in rules if rule not in (*UNVERSIONED, "/v2/ping")]
     assert len(rules) >= 15
     for rule in rules:
         query = NEEDS.get(rule, "?a=1")
@@ -358,7 +358,7 @@ CONFUSED = {
     "header says another": ("/v1/swing", {"X-API-Version": "2"}, 400),
     "header is nonsense": ("/swing", {"X-API-Version": "abc"}, 400),
     "prefix twice": ("/v1/v1/swing", {}, 404),
-    "neutral path below it": ("/v1/livez", {}, 404),
+    "unversioned path below it": ("/v1/livez", {}, 404),
 }
 
 
@@ -422,7 +422,7 @@ def test_from_the_sunset_on_a_version_is_gone_with_its_headers(
     assert client.post("/batch_predict", json={"fvgs": []}).status_code == 410
     assert client.get("/v2/ping").get_json() == {"pong": True}
     assert client.get("/ping", headers={"X-API-Version": "2"}).status_code == 200
-    assert [client.get(path).status_code for path in NEUTRAL] == [200] * len(NEUTRAL)
+    assert [client.get(path).status_code for path in UNVERSIONED] == [200] * len(UNVERSIONED)
 
 
 def test_a_later_version_is_gone_in_its_own_shape(build: Callable[..., Flask], today: Today) -> None:
