@@ -13,6 +13,7 @@ from app.follower import Follower
 from app.market.announcements import Announcements, upcoming
 from app.market.budget import Budget
 from app.market.calendar import NY, Calendar, ny_day
+from app.market.calling import Reachability
 from app.market.completeness import resumes_after
 from app.market.plan import ClockSkew, Plan
 from app.market.polygon import Transport
@@ -21,6 +22,11 @@ from app.market.source import Source
 from app.pipeline import Pipeline
 from app.signals.policy import SUPPORTED
 from app.signals.store import SqliteStore
+
+UNANSWERED = (
+    "No call to the provider has been answered since the start: check the network of this machine and POLYGON_BASE_URL. "
+    "The calls are repeated; nothing has to be restarted."
+)
 
 
 class Circuit(Protocol):
@@ -52,6 +58,11 @@ class Market:
     breaker: Circuits | None = None
     skew: ClockSkew | None = None
     speed: float = 1.0
+    reachability: Reachability | None = None
+
+    def is_answered(self) -> bool:
+        """False while a provider was asked over the network and has never answered."""
+        return self.reachability is None or self.reachability.is_answered is not False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +103,7 @@ def troubles(core: Core) -> list[str]:
         found += ["api_key_refused"] if spending.key_refused else ["budget_spent"] if not spending.left else []
         found += ["provider_pause"] if spending.paused_s and not spending.key_refused else []
     failing = breaker is not None and any(circuit.state != "closed" for circuit in breaker.states().values())
-    if failing or following.probe_error is not None:
+    if failing or following.probe_error is not None or not core.market.is_answered():
         found.append("provider_failing")
     if following.last_step_s is not None and not following.alive:
         found.append("follower_stopped")
@@ -108,6 +119,7 @@ def operations(core: Core) -> dict[str, Any]:
         "market": pipeline.plan.source,
         "market_time": core.market.clock().astimezone(NY).isoformat(timespec="seconds"),
         "plan": _plan(core.source, core.market.skew),
+        "provider": _provider(core.market),
         "calendar": _calendar(core),
         "daily_bars_missing": _missing_days(core),
         "fetches": pipeline.fetches(),
@@ -151,6 +163,15 @@ def _plan(source: Source, skew: ClockSkew | None) -> dict[str, Any]:
         "history_from": None if found is None else found.history_from.isoformat(),
         "clock_ahead_s": None if ahead is None else round(ahead.total_seconds(), 1),
     }
+
+
+def _provider(market: Market) -> dict[str, Any] | None:
+    """Whether a provider answers that is asked over the network, and what to do where it does not."""
+    found = market.reachability
+    if found is None:
+        return None
+    advice = None if market.is_answered() else UNANSWERED
+    return {"answered": found.is_answered, "last_failure": found.failure, "message": advice}
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:

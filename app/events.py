@@ -82,6 +82,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "plan_probed": Event(INFO),
     "predicted": Event(DEBUG),
     "provider_pauses_us": Event(WARNING),
+    "provider_reached": Event(DEBUG, invalidates=ALL),
     "record_changed": Event(ERROR),
     "running_day_shared": Event(INFO),
     "running_day_unshared": Event(WARNING),

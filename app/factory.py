@@ -33,7 +33,7 @@ from app.market.bars import Span
 from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, KeptPlan, Limit
 from app.market.cache import BarCache
 from app.market.calendar import Calendar, ny_day
-from app.market.calling import dated, failed, kind_of, metered, outcome, persistent
+from app.market.calling import Reachability, dated, failed, kind_of, metered, observed, outcome, persistent
 from app.market.demo import SEED, SPEED, DemoFeed, demo_moment
 from app.market.pinned import CHANGED, PinnedBars
 from app.market.plan import ClockSkew, Entitlement, Plan
@@ -134,7 +134,8 @@ def build(
     polygon = Polygon(market.transport, calendar, settings.polygon_base_url)
     ahead = timedelta if market.skew is None else market.skew.ahead
     running_day = _running_day(market, folder, timer, emit, stages, ahead)
-    source = Source(polygon, cache, store, calendar, market.clock, market.plan, emit, timer, stages, running_day, ahead)
+    shared_day = (running_day, ahead, market.is_answered)
+    source = Source(polygon, cache, store, calendar, market.clock, market.plan, emit, timer, stages, *shared_day)
     pipeline = Pipeline(source, models, store, calendar, market.clock, emit, stages)
     emit.subscribe("calendar_changed", lambda **fields: source.follow_calendar())
     announcements: Announcements | None = None
@@ -259,12 +260,14 @@ def _polygon(settings: Settings, clock: Clock, timer: Timer, emit: Events, watch
     limit, namespace = SMALL_PLAN if cap is None else Limit(cap, 60.0), _namespace(settings.polygon_base_url)
     plan = replace(plan, is_polygon=namespace == "polygon")
     budget = Budget(settings.data_dir / namespace / "budget.sqlite3", key, limit, timer, emit, watch.spans)
-    skew = ClockSkew(clock, emit)
-    http = dated(_measured(HttpTransport(settings.polygon_base_url, key, headers=middleware.outgoing), watch), skew)
+    skew, reachability = ClockSkew(clock, emit), Reachability(emit)
+    http = _measured(HttpTransport(settings.polygon_base_url, key, headers=middleware.outgoing), watch)
+    http = observed(dated(http, skew), reachability)
     breaker = middleware.wrap(
         persistent(metered(http, budget), timer), kind_of=kind_of, is_failure=failed, emit=emit, now=timer.now
     )
-    return Market(breaker, clock, plan, namespace, budget=budget, breaker=breaker, skew=skew)
+    market = Market(breaker, clock, plan, namespace, budget=budget, breaker=breaker, skew=skew)
+    return replace(market, reachability=reachability)
 
 
 def _namespace(base_url: str) -> str:
@@ -275,7 +278,7 @@ def _namespace(base_url: str) -> str:
 
 def _with(market: Market, clock: Clock | None, transport: Transport | None, watch: Watch) -> Market:
     if transport is not None:
-        market = replace(market, transport=transport, budget=None, breaker=None, skew=None)
+        market = replace(market, transport=transport, budget=None, breaker=None, skew=None, reachability=None)
     if market.breaker is None:
         market = replace(market, transport=_measured(market.transport, watch))
     return replace(market, clock=clock or market.clock)

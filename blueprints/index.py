@@ -49,10 +49,17 @@ def market_in_words(plan: Plan) -> str:
         return MARKETS[plan.source] + ("" if plan.has_bars else ", of which none have been imported yet")
     if not plan.has_key:
         return "live market data, without a key to fetch them"
-    if not plan.is_polygon:
-        return "market data of a provider that is not Polygon"
+    data = "market data of a provider that is not Polygon" if not plan.is_polygon else "market data"
+    if not plan.is_answered:
+        return f"{data}, of which none have come yet, since the provider has answered no call"
+    if not plan.is_known:
+        return f"{data}, with a delay that is not known yet"
+    if not plan.has_today:
+        return f"{data} that end with the last completed day"
     minutes = int(plan.delay.total_seconds() // 60)
-    return f"market data that are {minutes} minutes late" if minutes else "live market data"
+    if minutes:
+        return f"{data} that are {minutes} minutes late"
+    return f"live {data}" if plan.is_polygon else data
 
 
 def nothing_at(path: str, version: int = 1) -> str:

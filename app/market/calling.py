@@ -7,13 +7,32 @@ as one, and judges it by `failed`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from app.clock import Timer
 from app.errors import BudgetSpent, Upstream
 from app.market.budget import Budget, current_errand
 from app.market.plan import ClockSkew
 from app.market.polygon import Reply, Transport
+
+
+class Reachability:
+    """Whether the provider answers this process at all. `is_answered`: None before the first call has ended, True once one was
+    answered, whatever the answer. `failure`: why the last call was not, None if it was. Safe between threads: the last word
+    stands. `emit("provider_reached", ...)` hears of a change of `is_answered`."""
+
+    def __init__(self, emit: Callable[..., None]) -> None:
+        self._emit = emit
+        self.is_answered: bool | None = None
+        self.failure: str | None = None
+
+    def observe(self, failure: str | None) -> None:
+        """A call has ended: answered, or not, for this reason."""
+        before, self.failure = self.is_answered, failure
+        self.is_answered = bool(before) or failure is None
+        if self.is_answered != before:
+            self._emit("provider_reached", answered=self.is_answered)
+
 
 RETRIES_S = (1.0, 2.0, 4.0)
 """Waits before the second, third and fourth try."""
@@ -45,6 +64,21 @@ def dated(call: Transport, skew: ClockSkew) -> Transport:
         reply = call(path, params)
         if reply.status == 200 and reply.date is not None:
             skew.observe(reply.date, reply.took_s)
+        return reply
+
+    return observing
+
+
+def observed(call: Transport, reachability: Reachability) -> Transport:
+    """`call`; whether it was answered is told."""
+
+    def observing(path: str, params: Mapping[str, str]) -> Reply:
+        try:
+            reply = call(path, params)
+        except Upstream as exc:
+            reachability.observe(exc.message)
+            raise
+        reachability.observe(None)
         return reply
 
     return observing

@@ -19,13 +19,16 @@ MOST_AHEAD = timedelta(hours=1)
 """A provider's time that differs from ours by more is not believed."""
 
 DATE_UNIT = timedelta(seconds=1)
+END_OF_DAY, DELAYED, REAL_TIME, UNKNOWN = "end_of_day", "delayed", "real_time", "unknown"
+"""Names of a provider's plan; `unknown` until the probe or bars of the running day have shown which one it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What the data of this deployment is: its name in `data_status`, the series that signals read (ruling M6), how late
     its bars are, how long after its end a bar may still change (ruling T2), whether any bars were imported, whether there is a
-    key for the provider, and whether the provider is Polygon itself (`POLYGON_BASE_URL`)."""
+    key for the provider, whether the provider is Polygon itself (`POLYGON_BASE_URL`), and whether it has ever answered (also
+    while nothing was asked)."""
 
     source: str
     signal_span: Span
@@ -35,6 +38,7 @@ class Plan:
     has_bars: bool = True
     has_key: bool = True
     is_polygon: bool = True
+    is_answered: bool = True
 
     @property
     def has_data(self) -> bool:
@@ -58,7 +62,12 @@ class Plan:
     @property
     def has_today(self) -> bool:
         """Whether bars of the running day can be had at all."""
-        return self.name != "end_of_day"
+        return self.name != END_OF_DAY
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the provider has shown which plan it is."""
+        return self.name != UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -294,7 +294,8 @@ class HttpTransport:
         except requests.Timeout:
             raise Upstream("the provider did not answer in time") from None
         except (requests.RequestException, HTTPError, OSError, ValueError) as exc:
-            raise Upstream(f"the connection to the provider failed ({type(exc).__name__})") from None
+            said = "the connection to the provider failed"
+            raise Upstream(said, detail=f"{said} ({type(exc).__name__})") from None
 
 
 class _Bearer(requests.auth.AuthBase):

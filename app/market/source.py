@@ -28,7 +28,7 @@ from app.market.flight import Recent, SingleFlight, afresh
 from app.market.freshness import LATE_AFTER, MORNING, Freshness, Timetable, is_behind, newest_end
 from app.market.inception import first_day_of
 from app.market.lease import Lease
-from app.market.plan import Entitlement, Plan
+from app.market.plan import DELAYED, END_OF_DAY, REAL_TIME, UNKNOWN, Entitlement, Plan
 from app.market.polygon import OUTSIDE, Aggregates, NotFound, Polygon
 from app.market.running_day import FetchFailure, RunningDay, SharedSeries
 from app.stages import SILENT, Stages
@@ -159,15 +159,19 @@ class Source:
         stages: Stages = SILENT,
         running_day: RunningDay | None = None,
         clock_ahead: Callable[[], timedelta] = timedelta,
+        is_answered: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`clock_ahead()`: how far `clock` runs before the provider's."""
+        """`clock_ahead()`: how far `clock` runs before the provider's; `is_answered()`: False while the provider was asked and
+        has never answered."""
         self._running_day = running_day
         self._clock_ahead = clock_ahead
+        self._is_answered = is_answered
         self._plan = plan
         self._stages = stages
         self._provider_delays = False
         self._prompt_since: datetime | None = None
         self._end_of_day = False
+        self._has_shown_today = False
         self._entitlement: Entitlement | None = None
         self._has_snapshots = True
         self._followed: Callable[[str], bool] = lambda ticker: False
@@ -190,13 +194,20 @@ class Source:
         delayed, end of day if it refuses today's. A clock that runs ahead of the provider's waits that much longer."""
         plan = self._plan
         delay = DELAYED_BY if self._provider_delays and not plan.delay else plan.delay
-        name = "end_of_day" if self._end_of_day else "delayed" if delay else "real_time"
         return replace(
             plan,
             delay=delay,
             settle=plan.settle + self.ahead(),
-            name=name if plan.source == "polygon" else plan.source,
+            name=self._plan_name(delay) if plan.source == "polygon" else plan.source,
+            is_answered=self._is_answered(),
         )
+
+    def _plan_name(self, delay: timedelta) -> str:
+        if self._end_of_day:
+            return END_OF_DAY
+        if delay:
+            return DELAYED
+        return REAL_TIME if self._has_shown_today or self._entitlement is not None else UNKNOWN
 
     def ahead(self) -> timedelta:
         """How far this process's clock runs before the provider's; zero if it runs behind."""
@@ -845,7 +856,7 @@ class Source:
     def _observe_today(self, delayed: bool, now: datetime) -> None:
         """Bars of the running day came."""
         with self._telling_plan():
-            self._end_of_day = False
+            self._end_of_day, self._has_shown_today = False, True
             self._observe_delay(delayed, now)
 
     def _observe_delay(self, delayed: bool, now: datetime) -> None:

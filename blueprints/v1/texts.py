@@ -63,12 +63,14 @@ REFERENCES: Mapping[SessionName, str] = {"early": "open", "late": "11:00 price"}
 
 NO_BARS = "No bars have been imported yet: run python -m app import FOLDER. "
 NO_KEY = "No market-data key is set. "
+NO_ANSWER = "The market-data provider has not answered any call since the start: /health says what to check. "
 
 
 def mark(plan: Plan) -> str:
-    """What every text begins with where the market is not the real one (ruling M1), where it has no bars, and where there is
-    no key for it (ruling A5)."""
-    return MARKS[plan.source] + ("" if plan.has_bars else NO_BARS) + ("" if plan.has_key else NO_KEY)
+    """What every text begins with where the market is not the real one (ruling M1), where it has no bars, where there is no key
+    for it (ruling A5), and where its provider has never answered."""
+    lacks = ((plan.has_bars, NO_BARS), (plan.has_key, NO_KEY), (plan.is_answered, NO_ANSWER))
+    return MARKS[plan.source] + "".join(text for has, text in lacks if not has)
 
 
 def error(message: str, plan: Plan) -> str:
@@ -77,19 +79,20 @@ def error(message: str, plan: Plan) -> str:
 
 
 def closed(hours: TradingHours, plan: Plan) -> str:
-    """Why there is no signal while the market is closed: the hours of that day, or why it has none, and the next open."""
+    """Why there is no signal while the market is closed: the regular hours (v1-contract.md 4.1), before them those of a day
+    that is out of the ordinary, after them the next open."""
     coming = hours.upcoming
     opens = f"next open {_day(coming.day)} at {_clock(coming.open)}"
     early = f", that day closes early, at {_clock(coming.close)}" if coming.is_short and coming != hours.session else ""
-    return f"{mark(plan)}{_hours(hours)}; {opens}{early}."
+    return f"{mark(plan)}{_why_closed(hours)}. Regular hours are 9:30 AM to 4:00 PM ET; {opens}{early}."
 
 
-def _hours(hours: TradingHours) -> str:
+def _why_closed(hours: TradingHours) -> str:
     session = hours.session
     if session is None and hours.at.astimezone(NY).weekday() < SATURDAY:
         return "Market closed all day" + (f" ({hours.holiday})" if hours.holiday else "")
     if session is None or not session.is_short:
-        return "Market closed. Regular hours are 9:30 AM to 4:00 PM ET"
+        return "Market closed"
     when = f"{_clock(session.open).removesuffix(' ET')} to {_clock(session.close)}"
     return f"Market closed. Today's hours {'are' if hours.at < session.open else 'were'} {when}, an early close"
 

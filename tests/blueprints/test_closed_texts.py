@@ -15,21 +15,21 @@ from tests.support import CALENDAR, FakeClock
 
 Serve = Callable[..., Flask]
 Body = dict[str, Any]
-REGULAR = "Market closed. Regular hours are 9:30 AM to 4:00 PM ET; next open"
+REGULAR = "Regular hours are 9:30 AM to 4:00 PM ET; next open"
+EARLY = "that day closes early, at 1:00 PM ET."
 SAID = {
-    "2025-11-25 18:00": f"{REGULAR} Wednesday, Nov 26 at 9:30 AM ET.",
-    "2025-11-26 08:00": f"{REGULAR} Wednesday, Nov 26 at 9:30 AM ET.",
-    "2025-11-26 18:00": f"{REGULAR} Friday, Nov 28 at 9:30 AM ET, that day closes early, at 1:00 PM ET.",
-    "2025-11-27 12:00": "Market closed all day (Thanksgiving Day); next open Friday, Nov 28 at 9:30 AM ET, that day closes "
-    "early, at 1:00 PM ET.",
-    "2025-11-28 08:00": "Market closed. Today's hours are 9:30 AM to 1:00 PM ET, an early close; next open Friday, Nov 28 "
-    "at 9:30 AM ET.",
-    "2025-11-28 13:00": "Market closed. Today's hours were 9:30 AM to 1:00 PM ET, an early close; next open Monday, Dec 1 "
-    "at 9:30 AM ET.",
-    "2025-11-29 12:00": f"{REGULAR} Monday, Dec 1 at 9:30 AM ET.",
-    "2025-07-04 12:00": "Market closed all day (Independence Day); next open Monday, Jul 7 at 9:30 AM ET.",
-    "2022-06-20 12:00": "Market closed all day (Juneteenth National Independence Day (observed)); next open Tuesday, Jun 21 "
-    "at 9:30 AM ET.",
+    "2025-11-25 18:00": f"Market closed. {REGULAR} Wednesday, Nov 26 at 9:30 AM ET.",
+    "2025-11-26 08:00": f"Market closed. {REGULAR} Wednesday, Nov 26 at 9:30 AM ET.",
+    "2025-11-26 18:00": f"Market closed. {REGULAR} Friday, Nov 28 at 9:30 AM ET, {EARLY}",
+    "2025-11-27 12:00": f"Market closed all day (Thanksgiving Day). {REGULAR} Friday, Nov 28 at 9:30 AM ET, {EARLY}",
+    "2025-11-28 08:00": "Market closed. Today's hours are 9:30 AM to 1:00 PM ET, an early close. "
+    f"{REGULAR} Friday, Nov 28 at 9:30 AM ET.",
+    "2025-11-28 13:00": "Market closed. Today's hours were 9:30 AM to 1:00 PM ET, an early close. "
+    f"{REGULAR} Monday, Dec 1 at 9:30 AM ET.",
+    "2025-11-29 12:00": f"Market closed. {REGULAR} Monday, Dec 1 at 9:30 AM ET.",
+    "2025-07-04 12:00": f"Market closed all day (Independence Day). {REGULAR} Monday, Jul 7 at 9:30 AM ET.",
+    "2022-06-20 12:00": "Market closed all day (Juneteenth National Independence Day (observed)). "
+    f"{REGULAR} Tuesday, Jun 21 at 9:30 AM ET.",
 }
 
 
@@ -66,9 +66,7 @@ def test_the_overview_before_ten_says_when_the_first_signal_comes(serve: Serve, 
 def test_an_analysis_of_a_day_without_a_session_says_so(serve: Serve, clock: FakeClock, route: str) -> None:
     clock.set("2025-07-04 12:00")
     body = ask(serve(), route)
-    assert body["tickers"]["SPY"]["error"].startswith(
-        "Market closed all day (Independence Day); next open Monday, Jul 7"
-    )
+    assert body["tickers"]["SPY"]["error"].startswith(SAID["2025-07-04 12:00"])
     assert body["summary"]["recommendation"] == "No ticker is permitted to trade: none could be analysed."
 
 
@@ -84,7 +82,7 @@ def test_a_closure_without_a_name_and_an_early_close_that_is_not_at_one(serve: S
     clock.set("2025-03-12 12:00")
     said = ask(app, "/trading_directions")["reason"]
     assert said == (
-        "Market closed all day; next open Thursday, Mar 13 at 9:30 AM ET, that day closes early, at 2:00 PM ET."
+        f"Market closed all day. {REGULAR} Thursday, Mar 13 at 9:30 AM ET, that day closes early, at 2:00 PM ET."
     )
     clock.set("2025-03-13 14:00")
     assert "Today's hours were 9:30 AM to 2:00 PM ET, an early close" in ask(app, "/trading_directions")["reason"]
