@@ -27,8 +27,8 @@ END_OF_DAY, DELAYED, REAL_TIME, UNKNOWN = "end_of_day", "delayed", "real_time", 
 class Plan:
     """What the data of this deployment is: its name in `data_status`, the series that signals read (ruling M6), how late
     its bars are, how long after its end a bar may still change (ruling T2), whether any bars were imported, whether there is a
-    key for the provider, whether the provider is Polygon itself (`POLYGON_BASE_URL`), and whether it has ever answered (also
-    while nothing was asked)."""
+    key for the provider, whether the provider is Polygon itself (`POLYGON_BASE_URL`), whether it has ever answered (also
+    while nothing was asked), and the last day that it has, where it lacks the running one, once that has opened (`ends_on`)."""
 
     source: str
     signal_span: Span
@@ -39,6 +39,11 @@ class Plan:
     has_key: bool = True
     is_polygon: bool = True
     is_answered: bool = True
+    ends_on: date | None = None
+
+    def about(self, day: date) -> Plan:
+        """The plan as it bears on answers about `day`: those about a day that it has do not lack the running one."""
+        return self if self.ends_on is None or day > self.ends_on else replace(self, ends_on=None)
 
     @property
     def has_data(self) -> bool:

@@ -200,7 +200,15 @@ class Source:
             settle=plan.settle + self.ahead(),
             name=self._plan_name(delay) if plan.source == "polygon" else plan.source,
             is_answered=self._is_answered(),
+            ends_on=self._ends_on(),
         )
+
+    def _ends_on(self) -> date | None:
+        """The last day that a plan without the running day has, once that one has opened."""
+        now = self._clock()
+        session = self._calendar.session_at(now) if self._end_of_day else None
+        opened = session is not None and now >= session.open
+        return self._calendar.previous_trading_day(ny_day(now)) if opened else None
 
     def _plan_name(self, delay: timedelta) -> str:
         if self._end_of_day:

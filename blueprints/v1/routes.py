@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 
 from app.errors import BadRequest, Unavailable
-from app.market.calendar import TradingHours
+from app.market.calendar import TradingHours, ny_day
 from app.market.plan import Plan
 from app.pipeline import FEAR_TICKER, Structure
 from blueprints.caching import cached
@@ -74,7 +74,7 @@ def replay() -> Response:
         found = pipeline.structures(asked.symbols, moment.at, keep=False)
     else:
         found = pipeline.unread(asked.symbols, moment.at)
-    return _shaped(lambda: shapes.replay(found, moment, pipeline.plan))
+    return _shaped(lambda: shapes.replay(found, moment, pipeline.plan.about(ny_day(moment.at))))
 
 
 @blueprint.get("/daily_signals")

@@ -73,6 +73,11 @@ def mark(plan: Plan) -> str:
     return MARKS[plan.source] + "".join(text for has, text in lacks if not has)
 
 
+def dated(plan: Plan) -> str:
+    """` ` and that the values shown are not of the running day, where the plan lacks that."""
+    return "" if plan.ends_on is None else f" This data plan has no bars of today: values are of {_day(plan.ends_on)}."
+
+
 def error(message: str, plan: Plan) -> str:
     """Why a ticker has no answer; without imported bars that alone is why."""
     return mark(plan).strip() if not plan.has_bars else mark(plan) + sentence(message)
@@ -84,7 +89,7 @@ def closed(hours: TradingHours, plan: Plan) -> str:
     coming = hours.upcoming
     opens = f"next open {_day(coming.day)} at {_clock(coming.open)}"
     early = f", that day closes early, at {_clock(coming.close)}" if coming.is_short and coming != hours.session else ""
-    return f"{mark(plan)}{_why_closed(hours)}. Regular hours are 9:30 AM to 4:00 PM ET; {opens}{early}."
+    return f"{mark(plan)}{_why_closed(hours)}. Regular hours are 9:30 AM to 4:00 PM ET; {opens}{early}.{dated(plan)}"
 
 
 def _why_closed(hours: TradingHours) -> str:
@@ -250,17 +255,18 @@ def alignment_summary(alignments: Mapping[str, str | None], plan: Plan) -> dict[
         said = "Session and days agree on no ticker."
     else:
         said = "Session and days cannot be compared: of no ticker both are known."
-    return {"aligned_tickers": agreeing, "recommendation": mark(plan) + said}
+    return {"aligned_tickers": agreeing, "recommendation": mark(plan) + said + dated(plan)}
 
 
-def fear(regime: str) -> str:
+def fear(regime: str, plan: Plan) -> str:
     """What a day's move of the volatility ETF says, in words."""
-    return {
+    said = {
         "HIGH": "Fear jumped by a tenth or more in a day.",
         "ELEVATED": "Fear is rising.",
         "NORMAL": "Nothing unusual.",
         "LOW": "Fear is ebbing.",
     }[regime]
+    return said + dated(plan)
 
 
 def message(board: Board, plan: Plan) -> str:

@@ -45,15 +45,17 @@ def time_et(at: datetime) -> str:
 
 def data_status(at: datetime, signals: Sequence[TickerSignal], plan: Plan, *, failed: bool = False) -> Json:
     """How fresh what was answered is (ruling V3); of several tickers, the oldest. failed: the data of a ticker that was asked
-    for could not be had. Where no data can come from anywhere, or none have come, nothing is fresh."""
+    for could not be had. Where no data can come from anywhere, or none have come, nothing is fresh;
+    nor is a plan that lacks the running day."""
     known = [signal.market.as_of for signal in signals if signal.market.as_of is not None]
     as_of = min(known, default=None)
     nothing = not plan.has_data or (as_of is None and not plan.is_answered)
+    lacks_today = plan.ends_on is not None
     return {
         "source": plan.source,
         "plan": plan.shown_name,
         "delayed": bool(plan.delay) or any(signal.waiting for signal in signals),
-        "stale": failed or nothing or any(signal.market.stale for signal in signals),
+        "stale": failed or nothing or lacks_today or any(signal.market.stale for signal in signals),
         "as_of": iso(as_of) if as_of else None,
         "age_s": int((at - as_of).total_seconds()) if as_of else None,
     }

@@ -63,7 +63,7 @@ def daily_signals(
         "market_action": MARKET_ACTION[market],
         "summary": {"buys": sides["BUY"], "sells": sides["SELL"], "holds": [_held(held) for held in sides["HOLD"]]},
         "best_trade": None if best is None else _rounded(best),
-        "vix": None if fear is None else _vix(fear),
+        "vix": None if fear is None else _vix(fear, plan),
         "tickers": entries,
         "data_status": data_status(at, [view.signal for view in good.values()], plan, failed=_lacks_data(found)),
     }
@@ -73,7 +73,7 @@ def signal_breakdown(found: Mapping[str, Breakdown | PredictError], at: datetime
     """The body of `/signal_breakdown` (v1-contract.md 5.1)."""
 
     def shape(value: Breakdown) -> Json:
-        return _breakdown(value, texts.mark(plan))
+        return _breakdown(value, plan)
 
     return {**_dated(at), "tickers": {ticker: _each(value, shape, plan) for ticker, value in found.items()}}
 
@@ -85,7 +85,7 @@ def volatility_meter(found: Mapping[str, Volatility | PredictError], at: datetim
         **_dated(at),
         "market_volatility": market.regime.value if market.regime else None,
         "market_volatility_score": market.score,
-        "trading_guidance": texts.mark(plan) + market.guidance,
+        "trading_guidance": texts.mark(plan) + market.guidance + texts.dated(plan),
         "tickers": {ticker: _each(value, _volatility, plan) for ticker, value in found.items()},
     }
 
@@ -202,19 +202,20 @@ def _cell_accuracy(model: V6Model | None, decision: Decision) -> float | None:
     return next((round(c["accuracy"], 3) for c in cells if (c["target"], c["hour"]) == (target, decision.hour)), None)
 
 
-def _vix(fear: Vix) -> Json:
+def _vix(fear: Vix, plan: Plan) -> Json:
     return {
         "ticker": FEAR_TICKER,
         "current": price(fear.current),
         "change_pct": round(fear.change_pct, 2),
         "regime": fear.regime,
         "emoji": FEAR_EMOJI[fear.regime],
-        "note": texts.fear(fear.regime),
+        "note": texts.fear(fear.regime, plan),
     }
 
 
-def _breakdown(found: Breakdown, mark: str) -> Json:
-    rows = [{**plain(row), "reason": mark + row.reason} for row in found.indicators]
+def _breakdown(found: Breakdown, plan: Plan) -> Json:
+    mark, dated = texts.mark(plan), texts.dated(plan)
+    rows = [{**plain(row), "reason": f"{mark}{row.reason}{dated and '.' + dated}"} for row in found.indicators]
     counts = {name: getattr(found, name) for name in ("bullish", "bearish", "neutral", "total")}
     return {"current_price": price(found.price), "indicators": rows, "summary": counts}
 
