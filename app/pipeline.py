@@ -126,7 +126,8 @@ class TickerSignal:
 class Structure:
     """Structure and signal of one ticker at one moment; live and replay give the same.
 
-    price: USD, `today_price`, else the last daily close; None while newer bars are known that are too old to tell the price.
+    price: USD, `today_price`, else the last daily close; None from the open on once a bar of the day is overdue or its fetch
+    failed, and while newer bars are known that are too old to tell the price.
     today_price: USD, the day's last regular price, else its last minute's close; None before a bar of the day has ended.
     intraday: None with fewer than 30 minute bars (`minutes` tells how many); swing: None with fewer than 30 daily bars.
     fault: why daily bars that should be there are not; minutes_fault: the same of minute bars, the days are served.
@@ -290,7 +291,7 @@ class Pipeline:
         return Structure(
             ticker=ticker,
             signal=signal,
-            price=today_price or (_last_close(view.days) if _is_of(signal.market, view) else None),
+            price=today_price or _price_of_days(signal.market, view, minutes.stale or _hides_newer(minutes_fault)),
             today_price=today_price,
             today_open=self._known_open(ticker, at),
             intraday=intraday,
@@ -340,7 +341,7 @@ class Pipeline:
             )
         session = self._calendar.session_at(at)
         if session is None or not session.is_open(at):
-            market = self._market_when_closed(ticker, at, fetch=fetch or not keep)
+            market = self._market_when_closed(ticker, at, fetch=fetch or not keep, keep=keep)
             return TickerSignal(ticker, name, market, gate=Gate.MARKET_CLOSED)
         if not has_begun(ticker, session.day):
             before = f"{ticker} began to trade on {first_day_of(ticker)}"
@@ -348,7 +349,7 @@ class Pipeline:
         signal = self._open_signal(ticker, session, at, keep)
         market, fault = self._market(ticker, session, at)
         if signal.decision is None:
-            market = replace(market, price_11am=self._price_11am(ticker, session, at, fetch=True))
+            market = replace(market, price_11am=self._price_11am(ticker, session, at, fetch=True, keep=keep))
         return replace(signal, market=market, cause=signal.cause or (None if signal.decision else fault))
 
     def compute(self, ticker: str, session: Session, hour: int) -> Decision:
@@ -427,12 +428,20 @@ class Pipeline:
         self._emit("looked_up", cache="record", outcome="miss" if kept is None else "hit")
         if kept is not None:
             return TickerSignal(ticker, kept.session, Market(), kept, recorded=True)
-        decision = self.compute(ticker, session, hour)
+        decision = self._with_first_11am(self.compute(ticker, session, hour), session, keep)
         if keep:
-            eleven = self._recorded_11am(ticker, session, decision.locked_at)
-            decision = self.store.put(decision if eleven is None else replace(decision, price_11am=eleven))
+            decision = self.store.put(decision)
             self._emit("signal_locked", ticker=ticker, day=str(session.day), hour=hour, action=decision.action)
         return TickerSignal(ticker, decision.session, Market(), decision, recorded=keep)
+
+    def _with_first_11am(self, decision: Decision, session: Session, keep: bool) -> Decision:
+        """The decision with the 11:00 price that was shown first on its day; that may be its own."""
+        if decision.price_11am is None:
+            return decision
+        first = self._recorded_11am(decision.ticker, session, decision.locked_at)
+        if keep:
+            first = self.store.put_eleven(decision.ticker, session.day, first or decision.price_11am)
+        return decision if first is None else replace(decision, price_11am=first)
 
     def _without(
         self, ticker: str, session: Session, hour: int, at: datetime, why: PredictError, live: bool
@@ -623,7 +632,7 @@ class Pipeline:
         before = self._source.minutes(ticker, previous.close + EXTENDED_HOURS).bars
         return price_ranges(at, session, minutes, previous, before)
 
-    def _market_when_closed(self, ticker: str, at: datetime, *, fetch: bool) -> Market:
+    def _market_when_closed(self, ticker: str, at: datetime, *, fetch: bool, keep: bool) -> Market:
         """Closed: what the day came to. Without `fetch` only what is known, without a call (v1-contract.md 4.1)."""
         session = self._calendar.session_at(at)
         if session is None or at < session.open or not has_begun(ticker, session.day):
@@ -644,11 +653,11 @@ class Pipeline:
         official = self._known_open(ticker, at)
         unknown = Market(today_open=official, as_of=as_of, stale=stale)
         market = unknown if known is None else _market_of(known, session, official)
-        return replace(market, price_11am=self._price_11am(ticker, session, at, fetch=fetch))
+        return replace(market, price_11am=self._price_11am(ticker, session, at, fetch=fetch, keep=keep))
 
-    def _price_11am(self, ticker: str, session: Session, at: datetime, *, fetch: bool) -> float | None:
+    def _price_11am(self, ticker: str, session: Session, at: datetime, *, fetch: bool, keep: bool) -> float | None:
         """P11 as the day's record has it, else of the bars that signals read; None until all of these up to 11:00 are here
-        (ruling T2): once shown it does not move."""
+        (ruling T2): once shown it does not move, whatever bars come late. `keep`: enter it into the record (live)."""
         eleven = decision_moment(session, LATE_FROM)
         if at < eleven:
             return None
@@ -659,11 +668,18 @@ class Pipeline:
             if fetch:
                 self._source.is_complete(ticker, eleven)
             known = self._source.peek(ticker, eleven) if self._source.is_ready(ticker, eleven) else None
-            return None if known is None else price_11am_of(known.bars.since(session.open), session)
+            price = None if known is None else price_11am_of(known.bars.since(session.open), session)
+            return self.store.put_eleven(ticker, session.day, price) if keep and price is not None else price
         return None
 
     def _recorded_11am(self, ticker: str, session: Session, at: datetime) -> float | None:
-        """P11 as the day's record has it by `at`."""
+        """P11 as the day's record has it by `at`: the first one shown; of signals locked before it was kept beside them,
+        that of the first signal."""
+        if at < decision_moment(session, LATE_FROM):
+            return None
+        shown = self.store.get_eleven(ticker, session.day)
+        if shown is not None:
+            return shown
         hours = [h for h in decision_hours(session) if h >= LATE_FROM and decision_moment(session, h) <= at]
         kept = (self.store.get(ticker, session.day, hour) for hour in hours)
         return next((decision.price_11am for decision in kept if decision is not None), None)
@@ -729,9 +745,13 @@ def _aged(market: Market, view: View, stale: bool) -> Market:
     return replace(market, as_of=market.as_of or newest_end(bars), stale=market.stale or stale)
 
 
-def _is_of(market: Market, view: View) -> bool:
-    """Whether the market is as old as the last completed day, so that the day's close may be shown with the market's age."""
-    return market.as_of == newest_end(view.completed)
+def _price_of_days(market: Market, view: View, is_overdue: bool) -> float | None:
+    """The last daily close, which is the price while there is no newer one. It is not once a session has begun whose bars are
+    overdue, nor if the market is not as old as the last completed day, since the close has the market's age."""
+    has_begun = view.session is not None and view.at >= view.session.open
+    if (has_begun and is_overdue) or market.as_of != newest_end(view.completed):
+        return None
+    return _last_close(view.days)
 
 
 def _has_price(known: Known, session: Session) -> bool:

@@ -1,4 +1,4 @@
-"""What was said, kept for ever: locked signals and official opens. The first writer wins, whoever it is.
+"""What was said, kept for ever: locked signals, official opens and 11:00 prices. The first writer wins, whoever it is.
 
 The store is a track record and a cache, never a lock service: a signal is a pure function of bars, so losing the store
 loses no answer (architecture, idea 3). It can fail while the server runs: answers go on, `degraded` says so, and what
@@ -29,6 +29,9 @@ CREATE TABLE IF NOT EXISTS signals (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS opens (
     ticker TEXT, day TEXT, price REAL NOT NULL, source TEXT NOT NULL, PRIMARY KEY (ticker, day)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS elevens (
+    ticker TEXT, day TEXT, price REAL NOT NULL, PRIMARY KEY (ticker, day)
 ) WITHOUT ROWID
 """
 T = TypeVar("T")
@@ -40,7 +43,7 @@ _decision: TypeAdapter[Decision] = TypeAdapter(Decision)
 
 
 class SignalStore(Protocol):
-    """Locked signals by (ticker, New York day, decision hour), and official opens by (ticker, day)."""
+    """Locked signals by (ticker, New York day, decision hour); official opens, and 11:00 prices in USD, by (ticker, day)."""
 
     def get(self, ticker: str, day: date, hour: int) -> Decision | None:
         """The locked signal, or None."""
@@ -58,6 +61,12 @@ class SignalStore(Protocol):
 
     def forget_opens(self, ticker: str, before: date) -> None:
         """Drop the opens of the days before: a split re-based their prices. Signals stay as they were said."""
+        ...
+
+    def get_eleven(self, ticker: str, day: date) -> float | None: ...
+
+    def put_eleven(self, ticker: str, day: date, price: float) -> float:
+        """Keep the 11:00 price that is shown unless one is kept already; returns the one that holds."""
         ...
 
     def verify(self, day: date) -> None:
@@ -85,6 +94,8 @@ class SqliteStore:
         self._opens: Recent[OfficialOpen] = Recent(KEPT)
         self._unwritten_signals: Recent[Decision] = Recent(KEPT)
         self._unwritten_opens: Recent[tuple[str, date, OfficialOpen]] = Recent(KEPT)
+        self._elevens: Recent[float] = Recent(KEPT)
+        self._unwritten_elevens: Recent[float] = Recent(KEPT)
         self._changed: Recent[bool] = Recent(KEPT)
         self._try(lambda db: None)
 
@@ -126,6 +137,23 @@ class SqliteStore:
         sql = "DELETE FROM opens WHERE ticker = ? AND day < ?"
         self._try(lambda db: db.write(sql, (ticker, before.isoformat())))
         self._opens.forget(lambda key: key[0] == ticker and key[1] < before)
+
+    def get_eleven(self, ticker: str, day: date) -> float | None:
+        kept = self._elevens.get((ticker, day))
+        if kept is None:
+            kept = self._read(lambda db: _read_eleven(db, ticker, day))
+            if kept is not None:
+                self._elevens.put((ticker, day), kept)
+        return kept
+
+    def put_eleven(self, ticker: str, day: date, price: float) -> float:
+        key = ticker, day
+        winner = self._try(lambda db: _write_eleven(db, ticker, day, price))
+        if winner is None:
+            winner = self._unwritten_elevens.get(key) or self._read(lambda db: _read_eleven(db, ticker, day)) or price
+            self._unwritten_elevens.put(key, winner)
+        self._elevens.put(key, winner)
+        return winner
 
     def verify(self, day: date) -> None:
         said = [(key, decision) for key, decision in self._signals.items() if key[1] == day]
@@ -188,6 +216,9 @@ class SqliteStore:
             self._signals.put((decision.ticker, decision.day, decision.hour), _write_signal(db, decision))
         for ticker, day, found in self._unwritten_opens.values():
             self._opens.put((ticker, day), _write_open(db, ticker, day, found))
+        for (ticker, day), price in self._unwritten_elevens.items():
+            self._elevens.put((ticker, day), _write_eleven(db, ticker, day, price))
+        self._unwritten_elevens.clear()
         self._unwritten_signals.clear()
         self._unwritten_opens.clear()
         self._failure = None
@@ -222,3 +253,14 @@ def _write_open(db: Database, ticker: str, day: date, found: OfficialOpen) -> Of
     if db.write("INSERT OR IGNORE INTO opens VALUES (?, ?, ?, ?)", row):
         return found
     return _read_open(db, ticker, day) or found
+
+
+def _read_eleven(db: Database, ticker: str, day: date) -> float | None:
+    found = db.rows("SELECT price FROM elevens WHERE ticker = ? AND day = ?", (ticker, day.isoformat()))
+    return float(found[0][0]) if found else None
+
+
+def _write_eleven(db: Database, ticker: str, day: date, price: float) -> float:
+    if db.write("INSERT OR IGNORE INTO elevens VALUES (?, ?, ?)", (ticker, day.isoformat(), price)):
+        return price
+    return _read_eleven(db, ticker, day) or price

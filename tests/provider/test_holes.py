@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.factory import create_app
 from app.market.bars import to_ms
 from app.market.standin import FAULTS, Fault
 from app.model.features import Features
 from app.pipeline import _features
-from tests.provider.world import TICKERS, World, world
-from tests.support import new_york
+from tests.provider.world import KEY, TICKERS, World, world
+from tests.support import new_york, settings
 
 HOLE = {"first": 10.84, "last": 11.0}
 """Hours of the day: the minutes 10:51 .. 10:59, of which the decision at 11:00 and P11 read the last."""
@@ -189,3 +191,73 @@ def test_a_hole_that_is_filled_while_a_signal_is_made_does_not_make_it_of_what_w
         kept = found.core.store.get("SPY", date(2025, 3, 11), 12)
         assert kept is not None
         assert kept.bars_analyzed == 150
+
+
+def _gated(hidden: list[int]) -> Callable[[Any, Any, Any], Any]:
+    """A provider without the daily bar of yesterday, and without the minutes from 10:56 to 10:59 as long as `hidden` is not
+    empty."""
+
+    def edit(body: Any, options: Any, call: Any) -> Any:
+        rows = body.get("results") or []
+        if "/range/1/minute/" in call.path and hidden:
+            first, last = (to_ms(new_york(f"2025-03-11 10:{minute}")) for minute in (56, 59))
+            rows = [row for row in rows if not first <= row["t"] <= last]
+        elif "/range/1/day/" in call.path:
+            rows = [row for row in rows if row["t"] != to_ms(new_york("2025-03-10 00:00"))]
+        return {**body, "results": rows}
+
+    return edit
+
+
+def test_the_eleven_oclock_price_that_was_shown_without_a_signal_does_not_move_when_bars_come_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a daily bar was missing no signal was locked that would have kept it."""
+    hidden = [1]
+    monkeypatch.setitem(FAULTS, "gated", Fault("lacks bars", edit=_gated(hidden)))
+    with world(tmp_path, monkeypatch, "2025-03-11 10:58:07", fault="gated") as found:
+        found.run(4, ask=found.directions)
+        before = {ticker: entry["price_11am"] for ticker, entry in found.directions()["tickers"].items()}
+        assert None not in before.values()
+        hidden.clear()
+        found.run(4, ask=found.directions)
+        board = found.directions()["tickers"]
+        assert not any(entry["locked"] for entry in board.values())
+        assert {ticker: entry["price_11am"] for ticker, entry in board.items()} == before
+        found.provider.behave()
+        found.clock.set("2025-03-11 12:01:07")
+        found.timer.forward(3600)
+        found.run(2, ask=found.directions)
+        board = found.directions()["tickers"]
+        assert all(entry["locked"] for entry in board.values())
+        assert {ticker: entry["price_11am"] for ticker, entry in board.items()} == before
+        known = {"polygon_base_url": found.provider.address, "polygon_api_key": KEY, "data_dir": tmp_path}
+        again = create_app(settings(**known), clock=found.clock, timer=found.timer.timer)
+        for client in (found.client, again.test_client()):
+            for time in ("11:05", "12:01"):
+                replayed = client.get(f"/replay?date=2025-03-11&time={time}").get_json()["tickers"]
+                assert {ticker: entry["price_11am"] for ticker, entry in replayed.items()} == before
+        again.extensions["predict-server"].close()
+
+
+@pytest.mark.parametrize("path", ["/swing", "/mtf"])
+@pytest.mark.parametrize("moment", ["09:40:07", "11:57:07", "16:30:07"])
+def test_a_session_of_which_no_bar_is_known_has_no_price(
+    moment: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was the close of the day before."""
+    with world(tmp_path, monkeypatch, f"2025-03-11 {moment}", fault="frozen", options={"since": 0}) as found:
+        found.run(2, ask=found.directions)
+        assert found.directions()["tickers"]["SPY"]["current_price"] is None
+        body = found.get(path)[1]
+        assert (body["tickers"]["SPY"]["current_price"], body["data_status"]["stale"]) == (None, True)
+        swing = body["tickers"]["SPY"]
+        assert (swing.get("swing") or swing)["phase1"]["levels"]["current_price"] > 0, "the level is the days' own"
+
+
+def test_before_the_open_the_price_is_the_close_of_the_day_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world(tmp_path, monkeypatch, "2025-03-11 09:20:07", fault="frozen", options={"since": 0}) as found:
+        found.run(2, ask=found.directions)
+        assert found.get("/swing")[1]["tickers"]["SPY"]["current_price"] > 0

@@ -61,6 +61,15 @@ def test_the_first_open_stays(open_store: Callable[[], SignalStore]) -> None:
     assert open_store().get_open("SPY", DAY) == OfficialOpen(500.1, "minute")
 
 
+def test_the_first_eleven_oclock_price_stays(open_store: Callable[[], SignalStore]) -> None:
+    one, other = open_store(), open_store()
+    assert one.get_eleven("SPY", DAY) is None
+    assert one.put_eleven("SPY", DAY, 500.1) == 500.1
+    assert other.put_eleven("SPY", DAY, 500.2) == 500.1
+    assert open_store().get_eleven("SPY", DAY) == 500.1
+    assert open_store().get_eleven("QQQ", DAY) is None
+
+
 def _race(path: str, p: float) -> float:
     store = SqliteStore(Path(path), lambda event, **fields: None)
     winners = {store.put(replace(decision(0.6, p), hour=hour)).p_b for hour in range(200)}
