@@ -195,10 +195,12 @@ def test_a_restart_within_a_minute_of_five_calls_is_not_held_to_five_a_minute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.factory._namespace", lambda base_url: "provider")
-    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07") as found:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07", read_s=30.0) as found:
         found.directions()
+        found.settle()
+        assert found.core.source.entitlement is not None
         assert len(found.provider.calls) >= 5
-    with world(tmp_path, monkeypatch, "2025-03-11 11:40:20", hasty=False) as found:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:40:20", hasty=False, read_s=30.0) as found:
         budget = found.core.market.budget
         assert budget is not None
         assert budget.limit == PAID_PLAN

@@ -80,14 +80,16 @@ def world(
     delay: timedelta = timedelta(0),
     fault: str = "",
     options: Mapping[str, float] = NO_OPTIONS,
+    read_s: float = 0.6,
     **values: Any,
 ) -> Iterator[World]:
     """A server of `folder` that starts at New York moment `at`. `delay`: how late the provider's bars are; `fault`: of the
-    provider from the start, with its `options`; `values`: settings, and `plan` of the provider."""
+    provider from the start, with its `options`; `read_s`: real seconds after which a call has failed, to be raised by a test in
+    which no call may fail on a busy machine; `values`: settings, and `plan` of the provider."""
     clock, timer = FakeClock(new_york(at)), FakeTimer(hasty=hasty)
     wire, plan = Wire(demo_feed(), CALENDAR, clock, delay), values.pop("plan", "advanced")
     with StandIn(wire, key=KEY, plan=plan, clock=clock, now=lambda: timer.at) as provider:
-        patch.setattr("app.factory.HttpTransport", partial(HttpTransport, read_s=0.6, total_s=0.9))
+        patch.setattr("app.factory.HttpTransport", partial(HttpTransport, read_s=read_s, total_s=1.5 * read_s))
         known = {"polygon_base_url": provider.address, "polygon_api_key": KEY, "data_dir": folder, **values}
         made: list[Core] = []
 
