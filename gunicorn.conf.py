@@ -14,10 +14,10 @@ import sys  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
 
-from app import logs  # noqa: E402
 from app.config import VERSION, load  # noqa: E402
 from app.errors import SettingsError  # noqa: E402
 from app.folders import check_data_dir, check_models_dir  # noqa: E402
+from app.telemetry import logs  # noqa: E402
 from serving.worker import Log, Worker  # noqa: E402
 
 try:

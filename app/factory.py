@@ -20,13 +20,12 @@ from flask import Flask, Response
 
 import blueprints
 import middleware
-from app import keys, logs
+from app import keys
 from app.clock import Clock, Timer, running_clock, wall_clock
 from app.config import VERSION, Settings, load
 from app.core import Core, Market, operations, troubles
 from app.errors import SettingsError, Unavailable
 from app.events import Events
-from app.figures import Figure, figures, single
 from app.follower import Follower
 from app.market.announcements import Announcements
 from app.market.bars import Span
@@ -47,21 +46,26 @@ from app.model.drift import Drift, reference_of
 from app.pipeline import Pipeline
 from app.signals.policy import LONG_ABOVE, SHORT_BELOW, SPEC_VERSION, SUPPORTED
 from app.signals.store import SqliteStore
-from app.stages import Stages
+from app.telemetry import logs
+from app.telemetry.access_log import AccessLog
+from app.telemetry.core_metrics import core_metrics
+from app.telemetry.exposition import Expose, Exposition
+from app.telemetry.metrics import Metric
+from app.telemetry.pushgateway import PushgatewayClient
+from app.telemetry.server_metrics import access_log_metrics, connection_metrics, telemetry_metrics
+from app.telemetry.setup import Telemetry, build_telemetry
+from app.telemetry.stages import Stages
+from app.telemetry.tracing import current_request, trace_headers
+from app.telemetry.worker_metrics import MergedExposition, WorkerGroup
 from app.versions import VERSIONS, Version, Versions
 from blueprints import errors
 from blueprints.services import CacheValidity, Services
-from middleware.access import AccessLog
 from middleware.identity import counted_as
-from middleware.metrics import Exposition
-from middleware.pushing import Pushing
+from middleware.metrics import limit_metrics, response_cache_metrics
 from middleware.rate_limiting import ConcurrencyLimit, RateLimits
-from middleware.request_context import current_request
 from middleware.response_cache import ResponseCache
 from middleware.sliding_windows import InMemoryWindows, RedisWindows, WindowsWithFallback
 from middleware.socket_io import ROUTE as SOCKETS
-from middleware.watching import Watch
-from middleware.workers import Gathered, Show, Workers
 from serving.connections import REASONS, Connections
 
 log = logging.getLogger("predict")
@@ -72,8 +76,8 @@ REPLAYS_PER_CLIENT, REPLAYS_IN_ALL = 4, 16
 """Replays in progress at a time, of one client and of all."""
 
 
-class Answer(Response):
-    """JSON, unless it says otherwise: an empty answer (OPTIONS) is no page either."""
+class JsonResponse(Response):
+    """A response whose content type is JSON unless it names another, even if it is empty (OPTIONS)."""
 
     default_mimetype = "application/json"
 
@@ -95,19 +99,21 @@ def create_app(
     Raises SettingsError with a sentence that names the wrong variable.
     """
     settings, timer, events = settings or load(), timer or Timer(), events or Events()
-    watch = _watch(settings, timer, events, settings.traces_to)
-    core = build(settings, clock=clock, transport=transport, timer=timer, events=events, watch=watch)
+    telemetry = _telemetry(settings, timer, events, settings.traces_to)
+    core = build(settings, clock=clock, transport=transport, timer=timer, events=events, telemetry=telemetry)
     access = AccessLog(_access_writer(core.settings), as_json=logs.is_json(core.settings.log_format))
     stopping = threading.Event()
-    door = _door(core, versions, access, watch, stopping, has_sockets=attach_sockets is not None)
+    door = _door(core, versions, access, telemetry, stopping, has_sockets=attach_sockets is not None)
     app = Flask("predict", static_folder=None)
-    app.response_class = Answer
+    app.response_class = JsonResponse
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    blueprints.register(app, _services(core, door, versions, watch, _Background(core, door, access, watch, stopping)))
+    blueprints.register(
+        app, _services(core, door, versions, telemetry, _Background(core, door, access, telemetry, stopping))
+    )
     if attach_sockets is not None:
         attach_sockets(app)
     middleware.install(app, door)
-    logs.name_requests(_ids)
+    logs.add_request_ids(_ids)
     _say_what_is_missing(core)
     return app
 
@@ -119,16 +125,16 @@ def build(
     transport: Transport | None = None,
     timer: Timer | None = None,
     events: Events | None = None,
-    watch: Watch | None = None,
+    telemetry: Telemetry | None = None,
 ) -> Core:
-    """Market, model, signals and follower, joined; nothing runs yet. Traces go where `watch` sends them, by default nowhere."""
+    """Market, model, signals and follower, joined; nothing runs yet. By default traces are not exported."""
     timer, emit = timer or Timer(), events or Events()
     named = {} if settings.market == "demo" else dict(settings.market_closures)
     calendar = Calendar(named)
-    watch = watch or _watch(settings, timer, emit, None)
+    telemetry = telemetry or _telemetry(settings, timer, emit, None)
     models = load_models(settings.models_dir, SUPPORTED, POLICY)
-    market = _with(_market(settings, calendar, models, clock, timer, emit, watch), clock, transport, watch)
-    folder, stages = settings.data_dir / market.namespace, watch.spans
+    market = _with(_market(settings, calendar, models, clock, timer, emit, telemetry), clock, transport, telemetry)
+    folder, stages = settings.data_dir / market.namespace, telemetry.stages
     store = SqliteStore(folder / "record.sqlite3", emit, stages)
     cache = BarCache(folder / "bars.sqlite3", emit, stages)
     polygon = Polygon(market.transport, calendar, settings.polygon_base_url)
@@ -193,13 +199,13 @@ def _market(
     clock: Clock | None,
     timer: Timer,
     emit: Events,
-    watch: Watch,
+    telemetry: Telemetry,
 ) -> Market:
     if settings.market == "demo":
         return _demo(calendar, models, clock)
     if settings.market == "recorded":
         return _recorded(settings, calendar, clock)
-    return _polygon(settings, clock or wall_clock, timer, emit, watch)
+    return _polygon(settings, clock or wall_clock, timer, emit, telemetry)
 
 
 def _demo(calendar: Calendar, models: ModelSet, clock: Clock | None) -> Market:
@@ -252,18 +258,18 @@ def _recorded_clock(settings: Settings, start: datetime | None) -> Clock:
     return wall_clock if start is None else running_clock(start, settings.clock_speed, began)
 
 
-def _polygon(settings: Settings, clock: Clock, timer: Timer, emit: Events, watch: Watch) -> Market:
+def _polygon(settings: Settings, clock: Clock, timer: Timer, emit: Events, telemetry: Telemetry) -> Market:
     plan = Plan("polygon", Span.MINUTE, timedelta(minutes=settings.polygon_delay_minutes), SETTLE)
     if settings.polygon_api_key is None or not settings.has_key:
         return Market(no_key, clock, replace(plan, has_key=False), "polygon", ["no_api_key"])
     key, cap = settings.polygon_api_key.get_secret_value(), settings.polygon_calls_per_minute
     limit, namespace = SMALL_PLAN if cap is None else Limit(cap, 60.0), _namespace(settings.polygon_base_url)
     plan = replace(plan, is_polygon=namespace == "polygon")
-    budget = Budget(settings.data_dir / namespace / "budget.sqlite3", key, limit, timer, emit, watch.spans)
+    budget = Budget(settings.data_dir / namespace / "budget.sqlite3", key, limit, timer, emit, telemetry.stages)
     skew, reachability = ClockSkew(clock, emit), Reachability(emit)
-    http = _measured(HttpTransport(settings.polygon_base_url, key, headers=middleware.outgoing), watch)
+    http = _measured(HttpTransport(settings.polygon_base_url, key, headers=trace_headers), telemetry)
     http = observed(dated(http, skew), reachability)
-    breaker = middleware.wrap(
+    breaker = middleware.with_breaker(
         persistent(metered(http, budget), timer), kind_of=kind_of, is_failure=failed, emit=emit, now=timer.now
     )
     market = Market(breaker, clock, plan, namespace, budget=budget, breaker=breaker, skew=skew)
@@ -276,21 +282,21 @@ def _namespace(base_url: str) -> str:
     return "polygon" if parts.hostname in HOSTS else re.sub(r"[^a-z0-9]+", "-", f"polygon-{parts.netloc}".lower())
 
 
-def _with(market: Market, clock: Clock | None, transport: Transport | None, watch: Watch) -> Market:
+def _with(market: Market, clock: Clock | None, transport: Transport | None, telemetry: Telemetry) -> Market:
     if transport is not None:
         market = replace(market, transport=transport, budget=None, breaker=None, skew=None, reachability=None)
     if market.breaker is None:
-        market = replace(market, transport=_measured(market.transport, watch))
+        market = replace(market, transport=_measured(market.transport, telemetry))
     return replace(market, clock=clock or market.clock)
 
 
-def _measured(transport: Transport, watch: Watch) -> Transport:
-    return middleware.measure(transport, watch, kind_of, outcome)
+def _measured(transport: Transport, telemetry: Telemetry) -> Transport:
+    return middleware.with_measurement(transport, telemetry.stages, kind_of, outcome)
 
 
-def _watch(settings: Settings, timer: Timer, emit: Events, traces_to: str | None) -> Watch:
-    """Traces go to `traces_to`, if anywhere."""
-    return middleware.watch(
+def _telemetry(settings: Settings, timer: Timer, emit: Events, traces_to: str | None) -> Telemetry:
+    """The telemetry of this process. traces_to: the collector's URL, None: there is none."""
+    return build_telemetry(
         traces_to,
         service=settings.service_name,
         instance=_instance(settings),
@@ -302,22 +308,28 @@ def _watch(settings: Settings, timer: Timer, emit: Events, traces_to: str | None
 
 
 def _instance(settings: Settings) -> str:
-    """What tells this replica from the others; all of its workers have it."""
+    """What distinguishes this replica from others; all of its workers have the same."""
     return settings.railway_replica or f"{socket.gethostname()}:{settings.port}"
 
 
 def _ids() -> dict[str, str]:
-    """What log lines say of the request under way."""
-    context = current_request.get()
-    return {} if context is None else {"request_id": context.id, "trace_id": context.trace.id}
+    """The ids that log lines carry: those of the request that this thread serves."""
+    request = current_request.get()
+    return {} if request is None else {"request_id": request.id, "trace_id": request.trace.id}
 
 
 def _door(
-    core: Core, versions: Versions, access: AccessLog, watch: Watch, stopping: threading.Event, *, has_sockets: bool
+    core: Core,
+    versions: Versions,
+    access: AccessLog,
+    telemetry: Telemetry,
+    stopping: threading.Event,
+    *,
+    has_sockets: bool,
 ) -> middleware.Door:
     """What the layers around Flask need."""
     settings, timer, clock = core.settings, core.timer, core.market.clock
-    limits = RateLimits(_amounts(settings), _windows(settings, timer, core.events, watch.spans), core.events)
+    limits = RateLimits(_amounts(settings), _windows(settings, timer, core.events, telemetry.stages), core.events)
 
     def today() -> date:
         return datetime.fromtimestamp(timer.epoch(), UTC).date()
@@ -326,7 +338,7 @@ def _door(
         return keys.find(settings.api_keys, secret, today())
 
     return middleware.Door(
-        watch=watch,
+        telemetry=telemetry,
         render_error=errors.render_error,
         log_access=access,
         now=timer.now,
@@ -376,79 +388,12 @@ def _windows(settings: Settings, timer: Timer, emit: Events, stages: Stages) -> 
         raise SettingsError("REDIS_URL: has an option (after the ?) that redis does not know") from None
 
 
-def _about_door(door: middleware.Door, access: AccessLog) -> list[Figure]:
-    """What the door counts."""
-    limits, cache, windows = door.limits, door.response_cache, door.limits.windows
-    local = windows.local if isinstance(windows, WindowsWithFallback) else windows
-    assert isinstance(local, InMemoryWindows)
-    return [
-        Figure(
-            "predict_limit_decisions_total",
-            "Requests counted against a limit",
-            lambda: dict(limits.decisions),
-            ("group", "outcome"),
-        ),
-        Figure("predict_limit_windows", "Clients whose requests this process counts", single(lambda: len(local))),
-        Figure(
-            "predict_limits_local",
-            "1 while Redis is lost and each process counts for itself",
-            single(lambda: float(isinstance(windows, WindowsWithFallback) and windows.is_local)),
-        ),
-        Figure(
-            "predict_limit_fallbacks_total",
-            "How often Redis was lost",
-            single(lambda: windows.fallbacks if isinstance(windows, WindowsWithFallback) else 0),
-        ),
-        Figure(
-            "predict_under_way",
-            "Requests of bounded groups under way",
-            lambda: {(group,): len(limit) for group, limit in door.concurrency_limits.items()},
-            ("group",),
-        ),
-        Figure("predict_kept_answers", "Answers kept to be given again", single(lambda: len(cache))),
-        Figure("predict_kept_answer_bytes", "Size of the answers kept", single(lambda: cache.bytes)),
-        Figure("predict_access_lines_waiting", "Access log lines not written yet", single(lambda: len(access))),
-        Figure("predict_access_lines_lost_total", "Access log lines that did not fit", single(lambda: access.lost)),
-    ]
-
-
-def _about_watch(watch: Watch) -> list[Figure]:
-    """What the door counts of requests beside their durations."""
-    latencies, exporting = watch.latencies, watch.exporting
-    found = [
-        Figure("predict_requests_in_flight", "Requests under way", single(lambda: latencies.in_flight)),
-        Figure("predict_streams_open", "Streams, long polls and WebSockets", single(lambda: latencies.streams_open)),
-        Figure("predict_errors_total", "Answers with an error, by its code", lambda: dict(latencies.errors), ("code",)),
-    ]
-    if exporting is None:
-        return found
-    queue = exporting.queue
-    return [
-        *found,
-        Figure("predict_spans_waiting", "Spans not sent yet", single(queue.waiting)),
-        Figure("predict_spans_total", "Spans that were sent, and lost", queue.outcomes, ("outcome",)),
-    ]
-
-
 def _connections(settings: Settings) -> Connections:
     """The bounds of this process's connections."""
     exempt = settings.rate_limit_allow
     return Connections(
         settings.max_connections, settings.connections_per_address, lambda address: counted_as(address, exempt)
     )
-
-
-def _about_connections(connections: Connections) -> list[Figure]:
-    """What is counted of connections."""
-    return [
-        Figure("predict_connections_open", "Connections of clients", single(lambda: len(connections))),
-        Figure(
-            "predict_connections_closed_total",
-            "Connections that the server ended or refused for what their clients did",
-            lambda: {(reason,): connections.closed[reason,] for reason in REASONS},
-            ("reason",),
-        ),
-    ]
 
 
 def _access_writer(settings: Settings) -> Callable[[str], object]:
@@ -466,52 +411,56 @@ class _Background:
     """What runs beside the requests, from `start` to `close`: access log, follower, and what shows metrics."""
 
     def __init__(
-        self, core: Core, door: middleware.Door, access: AccessLog, watch: Watch, stopping: threading.Event
+        self, core: Core, door: middleware.Door, access: AccessLog, telemetry: Telemetry, stopping: threading.Event
     ) -> None:
         self._core = core
         self._emit = core.events
         self._access = access
-        self._watch = watch
+        self._telemetry = telemetry
         self._windows = door.limits.windows
         self.stopping = stopping
         self.connections = _connections(core.settings)
         folder, gateway = core.settings.workers_dir, core.settings.pushgateway
-        self._workers = None if folder is None else Workers(folder)
-        about = [
-            *figures(core, _drift(core), door.response_cache.lookups),
-            *_about_door(door, access),
-            *_about_watch(watch),
+        self._workers = None if folder is None else WorkerGroup(folder)
+        self._own = Exposition(telemetry.latencies, self._all_metrics(door, access, telemetry))
+        self.metrics: Expose = self._own if self._workers is None else MergedExposition(self._own, self._workers)
+        self._pushgateway = None if gateway is None else self._to_push(gateway.get_secret_value())
+
+    def _all_metrics(self, door: middleware.Door, access: AccessLog, telemetry: Telemetry) -> list[Metric]:
+        return [
+            *core_metrics(self._core, _drift(self._core), door.response_cache.lookups),
+            *limit_metrics(door.limits, door.concurrency_limits),
+            *response_cache_metrics(door.response_cache),
+            *access_log_metrics(access),
+            *telemetry_metrics(telemetry),
+            *connection_metrics(self.connections, REASONS),
         ]
-        about += _about_connections(self.connections)
-        self._own = Exposition(watch.latencies, about)
-        self.metrics: Show = self._own if self._workers is None else Gathered(self._own, self._workers)
-        self._pushing = None if gateway is None else self._to_push(gateway.get_secret_value())
 
     def start(self) -> None:
-        """After any fork."""
+        """Start everything. To be called after any fork."""
         self._access.start()
         if self._workers is not None:
             try:
                 self._workers.join(self._own)
             except OSError as exc:  # it shows its own series alone
                 self._emit("workers_apart", error=str(exc))
-        if self._pushing is not None:
-            self._pushing.start()
+        if self._pushgateway is not None:
+            self._pushgateway.start()
         if "no_api_key" not in self._core.market.degraded:
             follow = self._core.follower.run
             threading.Thread(target=follow, args=(self.stopping,), name="follower", daemon=True).start()
 
     def close(self) -> None:
         self._core.close()
-        self._watch.close()
-        for part in (self._pushing, self._workers, self._access):
+        self._telemetry.close()
+        for part in (self._pushgateway, self._workers, self._access):
             if part is not None:
                 part.close()
         if isinstance(self._windows, WindowsWithFallback):
             self._windows.close()
 
-    def _to_push(self, address: str) -> Pushing:
-        return Pushing(address, self._names, self._own, self._core.events)
+    def _to_push(self, address: str) -> PushgatewayClient:
+        return PushgatewayClient(address, self._names, self._own, self._core.events)
 
     def _names(self) -> dict[str, str]:
         """What tells this process's pushed series from those of others."""
@@ -527,7 +476,9 @@ def _drift(core: Core) -> Drift:
     return drift
 
 
-def _services(core: Core, door: middleware.Door, versions: Versions, watch: Watch, background: _Background) -> Services:
+def _services(
+    core: Core, door: middleware.Door, versions: Versions, telemetry: Telemetry, background: _Background
+) -> Services:
     started = time.monotonic()
     pipeline, store = core.pipeline, core.store
 
@@ -553,7 +504,7 @@ def _services(core: Core, door: middleware.Door, versions: Versions, watch: Watc
         ready=ready,
         cache_validity=partial(_cache_validity, core),
         metrics=background.metrics,
-        stages=watch.spans,
+        stages=telemetry.stages,
         versions=lambda: [_version(version, door.today()) for version in versions],
         connections=background.connections,
         stopping=background.stopping,

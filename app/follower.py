@@ -30,7 +30,7 @@ from app.model.features import decision_moment
 from app.pipeline import DAILY_BAR_AFTER, FIRST_HOUR, Pipeline
 from app.signals.lock import decision_hour
 from app.signals.policy import SUPPORTED
-from app.stages import SILENT, Stages
+from app.telemetry.stages import NULL_STAGES, Stages
 
 TICK_S = 0.5
 DEAD_AFTER_S = 30.0
@@ -87,7 +87,7 @@ class Follower:
         polygon: Polygon | None,
         entitle: Callable[[Entitlement], None],
         announcements: Announcements | None = None,
-        stages: Stages = SILENT,
+        stages: Stages = NULL_STAGES,
         running_day: RunningDay | None = None,
         adopt_plan: Callable[[], bool] = lambda: False,
     ) -> None:

@@ -50,7 +50,6 @@ from app.signals.policy import (
     time_multiplier_of,
 )
 from app.signals.store import SignalStore
-from app.stages import SILENT, Stages
 from app.structure import (
     ENOUGH_DAYS,
     Intraday,
@@ -64,6 +63,7 @@ from app.structure import (
 from app.structure.indicators import Breakdown, breakdown
 from app.structure.ranges import Ranges, price_ranges
 from app.structure.volatility import Volatility, volatility
+from app.telemetry.stages import NULL_STAGES, Stages
 
 T = TypeVar("T")
 Series = tuple[str, Sequence[Span], date]
@@ -203,7 +203,7 @@ class Pipeline:
         calendar: Calendar,
         clock: Clock,
         emit: Callable[..., None],
-        stages: Stages = SILENT,
+        stages: Stages = NULL_STAGES,
     ) -> None:
         self._stages = stages
         self.interest = Interest()
@@ -241,7 +241,7 @@ class Pipeline:
         _refuse_without_key(list(signals.values()))
         session = self._calendar.session_at(at)
         hour = decision_hour(session, at) if session is not None and session.is_open(at) else None
-        self._stages.note(tickers=",".join(tickers), hour=hour, source=self.plan.source)
+        self._stages.annotate(tickers=",".join(tickers), hour=hour, source=self.plan.source)
         clock_hour = at.astimezone(NY).hour
         return Board(
             at=at,

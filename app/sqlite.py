@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import Unavailable
-from app.stages import SILENT, Stages
+from app.telemetry.stages import NULL_STAGES, Stages
 
 BUSY_S = 0.05
 PATIENCE_S = 5.0
@@ -50,7 +50,7 @@ class Database:
     Waiting for another writer sleeps in Python, so other greenlets of the process go on.
     """
 
-    def __init__(self, path: Path, schema: str, patience_s: float = PATIENCE_S, stages: Stages = SILENT) -> None:
+    def __init__(self, path: Path, schema: str, patience_s: float = PATIENCE_S, stages: Stages = NULL_STAGES) -> None:
         self.path = path
         self._stages = stages
         self._patience_s = patience_s

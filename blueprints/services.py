@@ -11,7 +11,7 @@ from flask import Flask, current_app, request
 from app.clock import Clock
 from app.market.calendar import Calendar
 from app.pipeline import Pipeline
-from app.stages import Stages
+from app.telemetry.stages import Stages
 
 EXTENSION = "predict-server"
 ENVIRON_KEY = "predict.request_context"

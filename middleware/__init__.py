@@ -1,9 +1,11 @@
-"""What wraps a call. `install` lists the inbound layers, outermost first; `wrap` the outbound one, the breaker.
+"""What wraps a call. `install` puts the inbound layers around the app; `with_measurement` and `with_breaker` wrap the outbound
+calls to the provider.
 
-Imports app.errors at most; what a layer needs is handed to it in `Door`.
+A request passes LAYERS, outermost first, before it reaches Flask, and then IN_FLASK. A cached response comes from one of the
+last LAYERS and its request never reaches Flask. Id, headers, version, limits and log line come from the layers before, so that
+they are the same either way.
 
-A request passes LAYERS below Flask, then IN_FLASK. A cached response comes from one of the last LAYERS and its request never
-reaches Flask. Id, headers, version, limits and log line come from the layers before, so that they are the same either way.
+This package imports app.errors and app.telemetry alone; what a layer needs is given to it in `Door`.
 """
 
 from __future__ import annotations
@@ -16,10 +18,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from flask import Flask
 
-from middleware.access import AccessRecord
+from app.telemetry.access_log import AccessRecord
+from app.telemetry.setup import Telemetry
+from app.telemetry.spans import SpanStages
 from middleware.breaker import Breaker, Call
 from middleware.cors import CorsMiddleware
+from middleware.flask_spans import instrument_routes
 from middleware.identity import ApiKey, ApiKeyMiddleware, ClientAddressMiddleware, Network
+from middleware.provider_calls import MeasuredCalls, Reply
 from middleware.rate_limiting import ConcurrencyLimit, RateLimits, limit_concurrency, limit_rates
 from middleware.request_bodies import limit_bodies, read_bodies
 from middleware.request_context import ErrorResponse, RequestContext, RequestContextMiddleware
@@ -27,17 +33,14 @@ from middleware.response_cache import ResponseCache, ResponseCacheMiddleware, Re
 from middleware.security_headers import SecurityHeadersMiddleware
 from middleware.socket_io import ROUTE as SOCKETS
 from middleware.socket_io import SocketIoMiddleware, without_upgrade
-from middleware.spans import Calls, Reply
 from middleware.streaming import Stopping
-from middleware.tracing import instrument, outgoing
 from middleware.trusted_hosts import TrustedHostMiddleware
 from middleware.versioning import VersioningMiddleware, VersionTable
-from middleware.watching import Watch, watch
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-__all__ = ["Door", "Watch", "install", "measure", "outgoing", "watch", "wrap"]
+__all__ = ["Door", "install", "with_breaker", "with_measurement"]
 
 R = TypeVar("R")
 A = TypeVar("A", bound=Reply)
@@ -47,22 +50,31 @@ A = TypeVar("A", bound=Reply)
 class Door:
     """What the layers need.
 
-    watch                         traces and durations
-    render_error, log_access      shape of errors, access log
-    now, epoch                    real seconds (monotonic, since 1970)
-    hosts, origins, behind_proxy  which are answered, which may read v2, whether the proxy's headers are trusted
-    unversioned, probes, operations  paths of no version; of the platform; for operators
-    versions, today               the table, and the date by which it is read, UTC
-    find_key, tier_factors        the key of a secret (None: there are no keys), multiple of the limits by tier
-    allowed                       networks with higher limits
-    limits, groups                rate limits, and the group of each endpoint
-    concurrency_limits            requests at a time, by group
-    stopping, has_sockets         set once the process stops; whether Socket.IO is part of the app
-    response_cache, revision      cached responses, changes of the core
-    market_now                    market time, seconds since 1970
+    telemetry         traces and durations
+    render_error      shapes an error response
+    log_access        writes the access log
+    now, epoch        real seconds: monotonic, and since 1970
+    hosts             host names that are answered
+    origins           origins that may read versions after the first
+    behind_proxy      whether the proxy's headers are trusted
+    unversioned       paths of no version
+    probes            paths of the platform's probes
+    operations        paths for operators
+    operations_port   port on which these are open without a key
+    versions, today   the versions of the API, and the date by which they are read, UTC
+    find_key          the API key of a secret; None if the deployment has no keys
+    tier_factors      multiple of the limits by the tier of a key
+    allowed           networks with higher limits
+    limits, groups    rate limits, and the group of each endpoint
+    concurrency_limits  requests at a time, by group
+    stopping          set once the process stops
+    has_sockets       whether Socket.IO is part of the app
+    response_cache    cached responses
+    market_now        market time, seconds since 1970
+    revision          changes of the core
     """
 
-    watch: Watch
+    telemetry: Telemetry
     render_error: Callable[[Exception, RequestContext], ErrorResponse]
     log_access: Callable[[AccessRecord], None]
     now: Callable[[], float]
@@ -96,8 +108,8 @@ LAYERS: tuple[Layer, ...] = (
         render_error=door.render_error,
         count=door.limits.count,
         log_access=door.log_access,
-        tracing=door.watch.tracing,
-        latencies=door.watch.latencies,
+        tracing=door.telemetry.tracing,
+        latencies=door.telemetry.latencies,
         now=door.now,
         epoch=door.epoch,
         stopping=door.stopping,
@@ -121,13 +133,13 @@ LAYERS: tuple[Layer, ...] = (
     ),
     lambda app, door: ResponseCacheMiddleware(app, door.response_cache, door.limits, door.market_now, door.revision),
     lambda app, door: (
-        SocketIoMiddleware(app, door.limits.count, door.watch.latencies.opened)
+        SocketIoMiddleware(app, door.limits.count, door.telemetry.latencies.opened)
         if door.has_sockets
         else without_upgrade(app)
     ),
 )
 IN_FLASK: tuple[Callable[[Flask, Door], None], ...] = (
-    lambda app, door: instrument(app, door.watch.exporting.provider) if door.watch.exporting else None,
+    lambda app, door: instrument_routes(app, door.telemetry.otlp.provider) if door.telemetry.otlp else None,
     lambda app, door: limit_bodies(app),
     lambda app, door: limit_rates(app, door.limits, door.groups),
     lambda app, door: limit_concurrency(app, door.concurrency_limits),
@@ -136,23 +148,26 @@ IN_FLASK: tuple[Callable[[Flask, Door], None], ...] = (
 
 
 def install(app: Flask, door: Door) -> None:
-    """Wrap `app` in every inbound layer."""
-    for part in IN_FLASK:
-        part(app, door)
-    served: WSGIApplication = app.wsgi_app
+    """Put every inbound layer around `app`."""
+    for add in IN_FLASK:
+        add(app, door)
+    wsgi_app: WSGIApplication = app.wsgi_app
     for layer in reversed(LAYERS):
-        served = layer(served, door)
-    app.wsgi_app = served  # type: ignore[method-assign, assignment]
+        wsgi_app = layer(wsgi_app, door)
+    app.wsgi_app = wsgi_app  # type: ignore[method-assign, assignment]
 
 
-def measure(
-    call: Callable[[str, Mapping[str, str]], A], watch: Watch, kind_of: Callable[[str], str], judge: Callable[[A], str]
-) -> Calls[A]:
-    """An outbound call as it is made, each try by itself: inside `wrap`."""
-    return Calls(call, watch.spans, kind_of, judge)
+def with_measurement(
+    call: Callable[[str, Mapping[str, str]], A],
+    stages: SpanStages,
+    kind_of: Callable[[str], str],
+    outcome_of: Callable[[A], str],
+) -> MeasuredCalls[A]:
+    """An outbound call that is measured, each attempt by itself. To be put inside `with_breaker`."""
+    return MeasuredCalls(call, stages, kind_of, outcome_of)
 
 
-def wrap(
+def with_breaker(
     call: Call[R],
     *,
     kind_of: Callable[[str], str],
@@ -160,5 +175,5 @@ def wrap(
     emit: Callable[..., None],
     now: Callable[[], float] = time.monotonic,
 ) -> Breaker[R]:
-    """An outbound call behind all that wraps it."""
+    """An outbound call behind the circuit breaker."""
     return Breaker(call, kind_of=kind_of, is_failure=is_failure, emit=emit, now=now)

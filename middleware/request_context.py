@@ -10,24 +10,20 @@ import logging
 import random
 import re
 from collections.abc import Callable, Iterable
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from app.errors import PredictError
-from middleware.access import AccessRecord
-from middleware.metrics import Latencies
+from app.telemetry.access_log import AccessRecord
+from app.telemetry.metrics import Latencies
+from app.telemetry.tracing import Trace, Tracing, current_request
 from middleware.streaming import Body, Stopping, Stream, StreamBody
-from middleware.tracing import Trace, Tracing
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 ENVIRON_KEY = "predict.request_context"
-current_request: ContextVar[RequestContext | None] = ContextVar("current_request", default=None)
-"""The request that this thread serves: log lines carry its ids, and stages add their durations to it."""
-
 INTERNAL_ERROR = "INTERNAL"
 log = logging.getLogger("predict")
 

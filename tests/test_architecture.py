@@ -11,10 +11,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ORDER = (
     "app.errors",
-    "app.stages",
+    "app.telemetry.stages",
     "app.versions",
     "app.keys",
-    "app.logs",
     "app.events",
     "app.interest",
     "app.sqlite",
@@ -26,7 +25,7 @@ ORDER = (
     "app.follower",
     "app.live",
     "app.core",
-    "app.figures",
+    "app.telemetry",
     "blueprints",
     "app.factory",
     "wsgi",
@@ -59,7 +58,7 @@ PURE_MAY_IMPORT = {
         "itertools",
         "math",
     ),
-    *("typing", "zoneinfo", "numpy", "app.errors", "app.stages"),
+    *("typing", "zoneinfo", "numpy", "app.errors", "app.telemetry.stages"),
 }
 CALENDAR_MAY_ALSO = {"holidays"}
 WEB = {"flask", "werkzeug", "socketio", "flask_socketio", "blueprints", "middleware", "serving"}
@@ -145,11 +144,22 @@ def test_every_pure_module_exists() -> None:
     assert set(modules()) >= PURE
 
 
-def test_middleware_imports_errors_and_nothing_else_of_ours() -> None:
+def test_middleware_imports_errors_and_telemetry_and_nothing_else_of_ours() -> None:
     bad = [
         f"{a} imports {b}"
         for a, b in edges()
-        if in_package(a, "middleware") and b.split(".")[0] in ("app", "blueprints") and b != "app.errors"
+        if in_package(a, "middleware") and b.split(".")[0] in ("app", "blueprints", "serving")
+        if b != "app.errors" and not in_package(b, "app.telemetry")
+    ]
+    assert bad == []
+
+
+def test_telemetry_imports_errors_and_only_the_metrics_of_the_core_import_the_core() -> None:
+    bad = [
+        f"{a} imports {b}"
+        for a, b in edges()
+        if in_package(a, "app.telemetry") and a != "app.telemetry.core_metrics" and in_package(b, "app")
+        if b != "app.errors" and not in_package(b, "app.telemetry")
     ]
     assert bad == []
 

@@ -35,7 +35,7 @@ from app.market.calendar import (
 )
 from app.market.polygon import Polygon
 from app.sqlite import Database
-from app.stages import SILENT, Stages
+from app.telemetry.stages import NULL_STAGES, Stages
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS announced (day TEXT PRIMARY KEY, close TEXT NOT NULL) WITHOUT ROWID;
@@ -201,7 +201,7 @@ class Announcements:
         named: Overrides,
         timer: Timer,
         emit: Callable[..., None],
-        stages: Stages = SILENT,
+        stages: Stages = NULL_STAGES,
     ) -> None:
         self._calendar, self._named, self._timer = calendar, dict(named), timer
         self._emit, self._stages = emit, stages

@@ -25,7 +25,7 @@ from app.errors import BudgetSpent, Unavailable
 from app.market.plan import Entitlement
 from app.market.polygon import KEY_REFUSED, Reply
 from app.sqlite import Database, Retries
-from app.stages import SILENT, Stages
+from app.telemetry.stages import NULL_STAGES, Stages
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (ticket INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT, priority INTEGER, ended REAL);
@@ -154,7 +154,7 @@ class Budget:
         limit: Limit,
         timer: Timer,
         emit: Callable[..., None],
-        stages: Stages = SILENT,
+        stages: Stages = NULL_STAGES,
     ) -> None:
         self.limit = limit
         self._stages = stages

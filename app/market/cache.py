@@ -20,7 +20,7 @@ from app.market.bars import Bars, Span, from_ms, no_bars, to_ms
 from app.market.calendar import ONE_DAY, midnight_ms
 from app.market.completeness import Tries
 from app.sqlite import Database, Retries
-from app.stages import SILENT, Stages
+from app.telemetry.stages import NULL_STAGES, Stages
 
 T = TypeVar("T")
 SCHEMA = """
@@ -46,7 +46,7 @@ ON CONFLICT DO UPDATE SET tries = tries + 1, tried_at = excluded.tried_at
 class BarCache:
     """Completed days by (ticker, span). `emit(event, **fields)` hears of writes that failed."""
 
-    def __init__(self, path: Path, emit: Callable[..., None], stages: Stages = SILENT) -> None:
+    def __init__(self, path: Path, emit: Callable[..., None], stages: Stages = NULL_STAGES) -> None:
         self._emit = emit
         self._path = path
         self._stages = stages

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
 from app.errors import PredictError, TryLater, Upstream
-from app.stages import SILENT, Stages
+from app.telemetry.stages import NULL_STAGES, Stages
 
 T = TypeVar("T")
 MAX_WAITING = 64
@@ -43,7 +43,7 @@ class SingleFlight(Generic[T]):
     """Runs fetches on a bounded pool. A fetch that misses a caller's deadline goes on for the others; it is part of the stage
     that began it, and the stages of those who join are linked to that one."""
 
-    def __init__(self, workers: int = 10, stages: Stages = SILENT) -> None:
+    def __init__(self, workers: int = 10, stages: Stages = NULL_STAGES) -> None:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="fetch")
         self._lock = threading.Lock()
         self._stages = stages
@@ -78,8 +78,8 @@ class SingleFlight(Generic[T]):
                 return running[0]
             if len(self._running) >= MAX_WAITING:
                 raise TryLater("too many fetches of market data are under way", retry_after=5)
-            future = self._pool.submit(self._fetch, key, self._stages.carried(fetch))
-            self._running[key] = future, self._stages.mark()
+            future = self._pool.submit(self._fetch, key, self._stages.in_current_stage(fetch))
+            self._running[key] = future, self._stages.current()
             return future
 
     def runs(self, key: Hashable) -> bool:

@@ -24,7 +24,7 @@ from app.market.bars import COLUMNS, Bars, from_ms, to_ms
 from app.market.lease import LEASES, Lease, SqliteLeases
 from app.market.polygon import NotFound
 from app.sqlite import Database
-from app.stages import SILENT, Stages
+from app.telemetry.stages import NULL_STAGES, Stages
 
 T = TypeVar("T")
 SCHEMA = (
@@ -151,7 +151,7 @@ class SqliteRunningDay:
         path: Path,
         timer: Timer,
         emit: Callable[..., None],
-        stages: Stages = SILENT,
+        stages: Stages = NULL_STAGES,
         errors: Sequence[type[PredictError]] = (),
         clock_ahead: Callable[[], timedelta] = timedelta,
     ) -> None:

@@ -31,7 +31,7 @@ from app.market.lease import Lease
 from app.market.plan import DELAYED, END_OF_DAY, REAL_TIME, UNKNOWN, Entitlement, Plan
 from app.market.polygon import OUTSIDE, Aggregates, NotFound, Polygon
 from app.market.running_day import FetchFailure, RunningDay, SharedSeries
-from app.stages import SILENT, Stages
+from app.telemetry.stages import NULL_STAGES, Stages
 
 HISTORY = timedelta(days=730)
 RETRY_AFTER = timedelta(seconds=60)
@@ -156,7 +156,7 @@ class Source:
         plan: Plan,
         emit: Notice,
         timer: Timer | None = None,
-        stages: Stages = SILENT,
+        stages: Stages = NULL_STAGES,
         running_day: RunningDay | None = None,
         clock_ahead: Callable[[], timedelta] = timedelta,
         is_answered: Callable[[], bool] = lambda: True,

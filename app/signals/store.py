@@ -21,7 +21,7 @@ from app.market.flight import Recent
 from app.market.source import OfficialOpen
 from app.signals.policy import Decision
 from app.sqlite import Database, Retries
-from app.stages import SILENT, Stages
+from app.telemetry.stages import NULL_STAGES, Stages
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS signals (
@@ -83,7 +83,7 @@ class SignalStore(Protocol):
 class SqliteStore:
     """The store of one machine: a SQLite file that several processes may share."""
 
-    def __init__(self, path: Path, emit: Callable[..., None], stages: Stages = SILENT) -> None:
+    def __init__(self, path: Path, emit: Callable[..., None], stages: Stages = NULL_STAGES) -> None:
         self._stages = stages
         self._path = path
         self._emit = emit

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.stages import SILENT, Stages
 from app.structure.forecast import Probabilities
 from app.structure.health import health_of
 from app.structure.levels import measure
@@ -17,6 +16,7 @@ from app.structure.rpe import Rpe, rpe
 from app.structure.swing import ENOUGH_DAYS, Swing, swing
 from app.structure.truth import UNRESOLVED, base_truth
 from app.structure.view import ENOUGH_MINUTES, QUIET, Activity, View, view_at
+from app.telemetry.stages import NULL_STAGES, Stages
 
 __all__ = [
     "ENOUGH_DAYS",
@@ -62,7 +62,7 @@ def analyse(
     *,
     activity: Activity = QUIET,
     v6: Probabilities | None = None,
-    stages: Stages = SILENT,
+    stages: Stages = NULL_STAGES,
 ) -> Intraday:
     """Northstar and RPE of the session (northstar.md, rpe.md). Below 30 minute bars both are unresolved.
 

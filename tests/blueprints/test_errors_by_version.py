@@ -15,8 +15,9 @@ from werkzeug import exceptions as http
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder
 
-from app import errors, logs
+from app import errors
 from app.factory import create_app
+from app.telemetry import logs
 from middleware.identity import ApiKeyMiddleware
 from tests.support import FakeClock, ScriptedMarket, new_york, settings
 
@@ -407,7 +408,7 @@ def test_a_fault_tells_the_caller_its_id_and_the_log_the_rest(
     assert tells_nothing(answer)
     assert "fault-77" in answer.body.decode()
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    line = json.loads(logs.Json().format(record))
+    line = json.loads(logs.JsonLines().format(record))
     assert "fault-77" in line["message"]
     assert line["request_id"] == "fault-77"
     assert "Traceback" in line["exc_info"]
@@ -435,7 +436,7 @@ def test_a_fault_in_a_layer_below_flask_is_told_like_any_other(
     assert tells_nothing(answer)
     assert "deep-1" in answer.body.decode()
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert SECRET in logs.Json().format(record)
+    assert SECRET in logs.JsonLines().format(record)
     assert "deep-1" in record.getMessage()
     monkeypatch.undo()
     assert raw(app, path).status == 404

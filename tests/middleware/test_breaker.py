@@ -386,7 +386,7 @@ def test_the_number_of_circuits_is_bounded(provider: Provider) -> None:
 
 def test_wrap_puts_a_call_behind_the_breaker() -> None:
     heard: list[str] = []
-    call = middleware.wrap(
+    call = middleware.with_breaker(
         lambda path, params: f"{path} {params['a']}",
         kind_of=lambda path: path[:4],
         is_failure=lambda answer: True,

@@ -26,7 +26,7 @@ from app import keys
 from app.events import Events
 from app.factory import create_app
 from app.market.polygon import Reply
-from middleware.access import AccessLog, AccessRecord
+from app.telemetry.access_log import AccessLog, AccessRecord
 from tests.support import FakeClock, ScriptedMarket, new_york, settings
 
 OUTSIDE = {"REMOTE_ADDR": "203.0.113.9"}

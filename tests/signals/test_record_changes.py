@@ -15,12 +15,12 @@ import pytest
 
 from app.events import Events
 from app.factory import Core, build
-from app.figures import figures
 from app.model.drift import Drift
 from app.signals import store as stores
 from app.signals.policy import Decision
 from app.signals.store import SqliteStore
 from app.sqlite import REOPEN_AFTER_S
+from app.telemetry.core_metrics import core_metrics
 from tests.signals.test_policy import decision
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
 
@@ -221,7 +221,7 @@ def step(core: Core) -> None:
 
 
 def changes_metric(core: Core) -> float:
-    [found] = [figure for figure in figures(core, Drift({}), {}) if figure.name == "predict_record_changes_total"]
+    [found] = [metric for metric in core_metrics(core, Drift({}), {}) if metric.name == "predict_record_changes_total"]
     return found.read()[()]
 
 

@@ -13,7 +13,7 @@ from tests.structure.making import days, minutes, night, view
 
 PACKAGE = Path(__file__).parents[2] / "app" / "structure"
 MODULES = sorted(PACKAGE.glob("*.py"))
-OURS = ("app.errors", "app.stages", "app.market.bars", "app.market.calendar", "app.structure")
+OURS = ("app.errors", "app.telemetry.stages", "app.market.bars", "app.market.calendar", "app.structure")
 STANDARD = {"__future__", "collections", "dataclasses", "datetime", "enum", "itertools", "math", "numpy"}
 
 

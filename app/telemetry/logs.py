@@ -1,4 +1,4 @@
-"""What the log looks like: JSON lines for machines, plain text on a terminal. Everything goes to standard error."""
+"""The format of the log: JSON lines for machines, plain text on a terminal. All of it goes to standard error."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pythonjsonlogger.json import JsonFormatter
 TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
-class Json(JsonFormatter):
-    """A line per record: time (ISO 8601, UTC), level, logger, message, and whatever else the record carries."""
+class JsonLines(JsonFormatter):
+    """One line for each record: time (ISO 8601, UTC), level, logger, message, and the extra fields of the record."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -24,27 +24,27 @@ class Json(JsonFormatter):
 
 
 class RequestIds(logging.Filter):
-    """Puts the ids of the request under way on each record."""
+    """Adds the ids of the current request to each record."""
 
-    def __init__(self, current: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(self, ids: Callable[[], Mapping[str, str]]) -> None:
         super().__init__()
-        self._current = current
+        self._ids = ids
 
     def filter(self, record: logging.LogRecord) -> bool:
-        for name, value in self._current().items():
+        for name, value in self._ids().items():
             if not hasattr(record, name):
                 setattr(record, name, value)
         return True
 
 
 def is_json(log_format: str) -> bool:
-    """Whether lines are JSON: as it is set, else unless a person looks on."""
+    """Whether lines are JSON: as the setting says, and for `auto` unless standard error is a terminal."""
     return log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
 
 
 def config(level: str, *, as_json: bool) -> dict[str, Any]:
-    """For logging.config.dictConfig, and for gunicorn: its loggers write here too."""
-    formatter: dict[str, Any] = {"()": Json} if as_json else {"format": TEXT}
+    """The argument of logging.config.dictConfig. It is also gunicorn's, so that its loggers write in the same format."""
+    formatter: dict[str, Any] = {"()": JsonLines} if as_json else {"format": TEXT}
     gunicorn = {"level": level, "handlers": [], "propagate": True}
     return {
         "version": 1,
@@ -56,9 +56,9 @@ def config(level: str, *, as_json: bool) -> dict[str, Any]:
     }
 
 
-def name_requests(current: Callable[[], Mapping[str, str]]) -> None:
-    """From now on records carry the ids of the request under way, whatever handler writes them."""
+def add_request_ids(ids: Callable[[], Mapping[str, str]]) -> None:
+    """Make all present log handlers write `ids()`, the ids of the current request, with each record."""
     for handler in logging.getLogger().handlers:
-        for old in [found for found in handler.filters if isinstance(found, RequestIds)]:
-            handler.removeFilter(old)
-        handler.addFilter(RequestIds(current))
+        for previous in [present for present in handler.filters if isinstance(present, RequestIds)]:
+            handler.removeFilter(previous)
+        handler.addFilter(RequestIds(ids))

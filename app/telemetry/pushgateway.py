@@ -1,5 +1,5 @@
-"""Metrics where nobody can scrape: replicas behind an address that leads to any of them push to a Pushgateway instead, each
-under its own name, and take their series back when they end."""
+"""Pushes metrics where nothing can scrape them: replicas behind one address push to a Pushgateway, each under labels of its
+own, and delete their series when they stop."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from urllib.parse import quote, unquote, urlsplit
 
 import requests
 
-from middleware.workers import Show
+from app.telemetry.exposition import Expose
 
 EVERY_S: Final = 15.0
 SEND_S: Final = 2.0
 JOB: Final = "predict"
 
 
-class Pushing:
-    """`address`: of the Pushgateway, a user and a password in it are sent as such; `names()`: what tells this process from the
-    others; `show`: its metrics. Says once that the gateway fails, and that it is back."""
+class PushgatewayClient:
+    """`address`: URL of the Pushgateway; a user and a password in it are sent as Basic authentication. `labels()`: what
+    distinguishes this process from others. `expose`: its metrics. Emits `metrics_not_pushed` once when the gateway fails, and
+    `metrics_pushed` when it works again."""
 
     def __init__(
-        self, address: str, names: Callable[[], Mapping[str, str]], show: Show, emit: Callable[..., None]
+        self, address: str, labels: Callable[[], Mapping[str, str]], expose: Expose, emit: Callable[..., None]
     ) -> None:
         parts = urlsplit(address)
         self._address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
@@ -30,52 +31,52 @@ class Pushing:
         self._session.trust_env = False
         if parts.username is not None:
             self._session.auth = unquote(parts.username), unquote(parts.password or "")
-        self._names = names
-        self._show = show
+        self._labels = labels
+        self._expose = expose
         self._emit = emit
         self._failing = False
         self._sending = threading.Lock()
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Push from now on; after any fork."""
+        """Push in the background from now on. To be called after any fork."""
         threading.Thread(target=self._run, name="pushing", daemon=True).start()
 
     def push(self) -> None:
-        """Push once; nothing after `close`."""
+        """Push once. Does nothing after `close`."""
         with self._sending:
             if not self._stopped.is_set():
                 self._send("PUT")
 
     def close(self) -> None:
-        """Push no more, and take the series back, so that nobody takes this replica for one that stands still."""
+        """Push no more, and delete the series, so that this replica is not taken for one that hangs."""
         self._stopped.set()
-        last = self._sending.acquire(timeout=SEND_S)  # a push under way would bring them again
+        acquired = self._sending.acquire(timeout=SEND_S)  # a push in progress would create the series again
         self._send("DELETE")
-        if last:
+        if acquired:
             self._sending.release()
 
     def _send(self, method: str) -> None:
         try:
-            text, content_type = self._show(None, ()) if method == "PUT" else ("", "text/plain")
-            group = "".join(f"/{name}/{quote(value, safe='')}" for name, value in self._names().items())
+            text, content_type = self._expose(None, ()) if method == "PUT" else ("", "text/plain")
+            group = "".join(f"/{name}/{quote(value, safe='')}" for name, value in self._labels().items())
             address, headers = f"{self._address}/metrics/job/{JOB}{group}", {"Content-Type": content_type}
-            answer = self._session.request(
+            response = self._session.request(
                 method, address, data=text.encode(), headers=headers, timeout=SEND_S, allow_redirects=False, stream=True
             )
-            with answer:
-                answer.raise_for_status()
-        except Exception as exc:  # a thread that died would leave this replica's series to stand still
-            self._tell(failing=True, error=type(exc).__name__)
+            with response:
+                response.raise_for_status()
+        except Exception as exc:  # if this ended the thread, the series of this replica would no longer change
+            self._report(failing=True, error=type(exc).__name__)
         else:
-            self._tell(failing=False)
+            self._report(failing=False)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
             self.push()
             self._stopped.wait(EVERY_S)
 
-    def _tell(self, *, failing: bool, **why: str) -> None:
+    def _report(self, *, failing: bool, **why: str) -> None:
         if failing != self._failing:
             self._failing = failing
             self._emit("metrics_not_pushed" if failing else "metrics_pushed", **why)

@@ -25,9 +25,10 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from middleware import workers
-from middleware.metrics import Exposition, Latencies
-from middleware.workers import Gathered, Workers, opened, sealed
+from app.telemetry import worker_metrics
+from app.telemetry.exposition import Exposition
+from app.telemetry.metrics import Latencies
+from app.telemetry.worker_metrics import MergedExposition, WorkerGroup, verified, with_digest
 
 ROOT = Path(__file__).parents[2]
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -36,19 +37,19 @@ WORKER = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from app.figures import Figure, single
-from middleware.metrics import Exposition, Latencies
-from middleware.workers import Workers
+from app.telemetry.exposition import Exposition
+from app.telemetry.metrics import Latencies, Metric, unlabelled
+from app.telemetry.worker_metrics import WorkerGroup
 
 latencies = Latencies()
 latencies.answered(SimpleNamespace(
     trace=SimpleNamespace(span=object(), id=sys.argv[2], span_id="00f067aa0ba902b7"),
     method="GET", version=1, route="/swing", status=200, code="NOT_FOUND"), 0.003)
 shown = Exposition(latencies, [
-    Figure("predict_requests_in_flight", "Requests under way", single(lambda: latencies.in_flight)),
-    Figure("predict_errors_total", "Errors", lambda: dict(latencies.errors), ("code",)),
+    Metric("predict_requests_in_flight", "Requests under way", unlabelled(lambda: latencies.in_flight)),
+    Metric("predict_errors_total", "Errors", lambda: dict(latencies.errors), ("code",)),
 ])
-workers = Workers(Path(sys.argv[1]))
+workers = WorkerGroup(Path(sys.argv[1]))
 workers.join(shown)
 print(workers.number, flush=True)
 for line in sys.stdin:
@@ -124,9 +125,9 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.latencies = Latencies()
-        self.workers = Workers(folder)
+        self.workers = WorkerGroup(folder)
         own = Exposition(self.latencies, [])
-        self.exposition = Gathered(own, self.workers)
+        self.exposition = MergedExposition(own, self.workers)
         self.workers.join(own)
 
     def families(self, *names: str) -> dict[str, Metric]:
@@ -224,7 +225,7 @@ def test_the_series_of_all_processes_are_shown_each_with_its_worker(
 
 
 def test_figures_are_read_when_they_are_asked_for(folder: Path, place: Callable[[], Place]) -> None:
-    own, other, registry, reads = place(), Workers(folder), CollectorRegistry(), count(1)
+    own, other, registry, reads = place(), WorkerGroup(folder), CollectorRegistry(), count(1)
     Gauge("reads", "How often it was asked", registry=registry).set_function(lambda: next(reads))
     other.join(lambda accept, names: (text_of(registry), ""))
     assert [own.samples("reads")[0].value for _ in range(3)] == [1, 2, 3]
@@ -336,7 +337,7 @@ def test_one_that_ends_in_good_order_takes_its_series_along(folder: Path, place:
 
 
 def test_threads_that_join_at_once_get_different_numbers(folder: Path) -> None:
-    crowd = [Workers(folder) for _ in range(16)]
+    crowd = [WorkerGroup(folder) for _ in range(16)]
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda one: one.join(lambda accept, names: ("", "")), crowd))
     assert sorted(one.number for one in crowd if one.number is not None) == list(range(16))
@@ -345,18 +346,18 @@ def test_threads_that_join_at_once_get_different_numbers(folder: Path) -> None:
 
 
 def test_more_than_there_is_room_for_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "MOST", 2)
-    crowd = [Workers(folder) for _ in range(2)]
+    monkeypatch.setattr(worker_metrics, "MAX_WORKERS", 2)
+    crowd = [WorkerGroup(folder) for _ in range(2)]
     for one in crowd:
         one.join(lambda accept, names: ("", ""))
     with pytest.raises(OSError, match="too many workers"):
-        Workers(folder).join(lambda accept, names: ("", ""))
+        WorkerGroup(folder).join(lambda accept, names: ("", ""))
     for one in crowd:
         one.close()
 
 
 def test_there_is_room_for_as_many_workers_as_may_be_set() -> None:
-    assert workers.MOST == 64, "WEB_CONCURRENCY goes up to 64"
+    assert worker_metrics.MAX_WORKERS == 64, "WEB_CONCURRENCY goes up to 64"
 
 
 def test_nobody_else_may_look_into_the_folder(folder: Path, place: Callable[[], Place]) -> None:
@@ -370,7 +371,7 @@ def test_nobody_else_may_look_into_the_folder(folder: Path, place: Callable[[], 
 def test_one_that_hangs_costs_its_patience_and_the_others_are_shown(
     place: Callable[[], Place], begin: Callable[[int], Sequence[Process]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "PATIENCE_S", 0.4)
+    monkeypatch.setattr(worker_metrics, "TIMEOUT_S", 0.4)
     own, [hanging] = place(), begin(1)
     place()
     hanging.pause()
@@ -386,7 +387,7 @@ def test_one_that_hangs_costs_its_patience_and_the_others_are_shown(
 def test_one_that_sends_a_little_at_a_time_costs_no_more(
     folder: Path, place: Callable[[], Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(worker_metrics, "TIMEOUT_S", 0.3)
     own, _ = place(), place()
 
     def trickle(asking: socket.socket) -> None:
@@ -403,7 +404,7 @@ def test_one_that_sends_a_little_at_a_time_costs_no_more(
 def test_one_that_sends_without_end_is_left_out(
     folder: Path, place: Callable[[], Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(worker_metrics, "MAX_BYTES", 100_000)
     own, _ = place(), place()
     sent = [0]
 
@@ -426,7 +427,7 @@ def whole_text() -> bytes:
     Counter("seen", "Seen", ["what"], registry=registry).labels("it").inc()
     Gauge("up", "Up", registry=registry).set(1)
     Histogram("took_seconds", "Took", ["what"], registry=registry).labels("it").observe(0.1, {"trace_id": TRACE})
-    return sealed(text_of(registry))
+    return with_digest(text_of(registry))
 
 
 WHOLE = whole_text()
@@ -479,7 +480,7 @@ def test_no_broken_byte_of_a_worker_breaks_the_scrape(folder: Path, place: Calla
 def test_a_figure_that_cannot_be_read_costs_one_scrape_and_not_the_worker(
     folder: Path, place: Callable[[], Place], caplog: pytest.LogCaptureFixture
 ) -> None:
-    own, troubled, answers = place(), Workers(folder), iter([RuntimeError("no figure"), opened(WHOLE)])
+    own, troubled, answers = place(), WorkerGroup(folder), iter([RuntimeError("no figure"), verified(WHOLE)])
 
     def text(accept: str | None, names: Sequence[str]) -> tuple[str, str]:
         answer = next(answers)

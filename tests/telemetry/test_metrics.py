@@ -24,14 +24,15 @@ from app.config import VERSION
 from app.errors import BudgetSpent, Unavailable, Upstream
 from app.events import EVENTS, Events
 from app.factory import create_app
-from app.figures import ACTIONS, CACHES, OUTCOMES, STATES, WITHHELD
 from app.market import announcements
 from app.market.calling import kind_of, outcome
 from app.market.polygon import Reply
 from app.market.wire import Wire
 from app.signals.policy import SUPPORTED, Gate
-from middleware.metrics import METHODS, OTHER, REQUEST_EDGES, Latencies
-from middleware.spans import MEASURED
+from app.telemetry.core_metrics import ACTIONS, CACHES, OUTCOMES, STATES, WITHHELD
+from app.telemetry.metrics import METHODS, OTHER, REQUEST_BUCKETS, Latencies
+from app.telemetry.setup import build_telemetry
+from app.telemetry.spans import MEASURED
 from serving import connections
 from tests.provider.world import World, world
 from tests.support import CALENDAR, FakeClock, FakeTimer, ScriptedMarket, demo_feed, models_saying, settings
@@ -179,7 +180,7 @@ def test_two_seconds_are_not_more_than_two_seconds(build: Build) -> None:
         ask(app, f"/takes/{seconds}")
     counted = scrape(app).by(f"{REQUESTS}_bucket", "le")
     assert (counted["1.0"], counted["2.0"], counted["5.0"]) == (0, 1, 2)
-    assert [float(edge) for edge in counted][:-1] == list(REQUEST_EDGES)
+    assert [float(edge) for edge in counted][:-1] == list(REQUEST_BUCKETS)
     assert sum(scrape(app).all(f"{REQUESTS}_sum").values()) == 4.0009765625
 
 
@@ -485,11 +486,13 @@ def test_a_call_to_the_provider_is_counted_by_how_it_ended(
     ],
 )
 def test_calls_are_told_apart_by_kind(clock: FakeClock, timer: FakeTimer, path: str, kind: str) -> None:
-    watch = middleware.watch(
+    telemetry = build_telemetry(
         None, service="s", instance="i", share=0.0, emit=Events(), now=timer.timer.now, epoch=timer.timer.epoch
     )
-    middleware.measure(Wire(demo_feed(), CALENDAR, clock), watch, kind_of, outcome)(path, {})
-    [labels] = [s.labels for f in watch.latencies.registry.collect() for s in f.samples if s.name == f"{CALLS}_count"]
+    middleware.with_measurement(Wire(demo_feed(), CALENDAR, clock), telemetry.stages, kind_of, outcome)(path, {})
+    [labels] = [
+        s.labels for f in telemetry.latencies.registry.collect() for s in f.samples if s.name == f"{CALLS}_count"
+    ]
     assert labels == {"kind": kind, "outcome": "ok"}
 
 

@@ -16,7 +16,7 @@ from flask import Flask, Response
 
 from app.errors import SettingsError, Upstream
 from app.factory import create_app
-from middleware.tracing import A_SECOND, Bucket, outgoing, parent_of, state_of
+from app.telemetry.tracing import RECORDED_PER_SECOND, TokenBucket, parent_of, state_of, trace_headers
 from tests.collector import Collector, Seen, collecting
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
 
@@ -311,12 +311,12 @@ def test_however_many_want_to_be_recorded_there_is_a_cap(make: Make, collector: 
     for _ in range(50):
         ask(app, "/livez")
     close(app)
-    assert len(collector.roots()) == A_SECOND * 1.5
+    assert len(collector.roots()) == RECORDED_PER_SECOND * 1.5
 
 
 def test_the_bucket_never_holds_more_than_a_seconds_worth() -> None:
     timer = FakeTimer()
-    bucket = Bucket(3, timer.timer.now)
+    bucket = TokenBucket(3, timer.timer.now)
     timer.forward(1000)
     assert [bucket.take() for _ in range(5)] == [True, True, True, False, False]
 
@@ -475,7 +475,7 @@ def handed_on(market: ScriptedMarket) -> list[dict[str, str]]:
     heard: list[dict[str, str]] = []
 
     def hear(path: str) -> None:
-        heard.append(outgoing())
+        heard.append(trace_headers())
 
     market.fault = hear
     return heard

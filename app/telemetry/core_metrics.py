@@ -1,10 +1,9 @@
-"""What the core says of itself in numbers, each read when it is asked for. Names, units and labels as Prometheus has them;
-README.md lists them."""
+"""Metrics of the core: market, models, signals and the follower. Names, units and labels follow Prometheus; the
+documentation lists them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 from app.config import VERSION
 from app.core import Core
@@ -13,8 +12,8 @@ from app.market.announcements import REASONS
 from app.model.drift import Drift
 from app.signals.lock import decision_hour
 from app.signals.policy import SUPPORTED, Gate
+from app.telemetry.metrics import Metric, Values, unlabelled
 
-Values = Mapping[tuple[str, ...], float]
 STATES = ("closed", "open", "half_open")
 CACHES = ("memory", "disk", "record")
 OUTCOMES = ("hit", "miss")
@@ -22,183 +21,174 @@ WITHHELD = ("breaker", "budget", "key")
 ACTIONS = ("LONG", "SHORT", "NO_TRADE")
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One metric: `read()` gives its value for each tuple of label values; counters end in `_total`."""
-
-    name: str
-    help: str
-    read: Callable[[], Values]
-    labels: Sequence[str] = ()
-
-
-def single(read: Callable[[], float]) -> Callable[[], Values]:
-    """A figure without labels."""
-    return lambda: {(): read()}
-
-
-def figures(core: Core, drift: Drift, lookups: Mapping[tuple[str, ...], float]) -> list[Figure]:
+def core_metrics(core: Core, drift: Drift, lookups: Mapping[tuple[str, ...], float]) -> list[Metric]:
     """Everything about market, model, signals and the background. `lookups`: of cached responses, by outcome."""
     return [
-        *_about_server(core),
-        *_about_data(core),
-        _about_caches(core, lookups),
-        *_about_provider(core),
-        *_about_signals(core),
-        *_about_models(core, drift),
+        *_server(core),
+        *_data(core),
+        _cache_lookups(core, lookups),
+        *_provider(core),
+        *_signals(core),
+        *_models(core, drift),
     ]
 
 
-def _about_server(core: Core) -> list[Figure]:
+def _server(core: Core) -> list[Metric]:
     names = (VERSION, core.settings.market)
     return [
-        Figure("predict_info", "The server's version, and its market", lambda: {names: 1}, ("version", "market")),
-        Figure("predict_events_total", "What the server had to tell, by event", lambda: _all(core, EVENTS), ("event",)),
-        Figure("predict_fetches_waiting", "Fetches of bars under way or queued", single(core.source.fetches)),
-        Figure("predict_follower_jobs", "Jobs of the follower under way or queued", single(core.follower.waiting)),
-        Figure("predict_follower_alive", "1 while the follower steps; absent without a key", lambda: _follower(core)),
-        Figure(
+        Metric("predict_info", "The server's version, and its market", lambda: {names: 1}, ("version", "market")),
+        Metric("predict_events_total", "What the server had to tell, by event", lambda: _all(core, EVENTS), ("event",)),
+        Metric("predict_fetches_waiting", "Fetches of bars under way or queued", unlabelled(core.source.fetches)),
+        Metric("predict_follower_jobs", "Jobs of the follower under way or queued", unlabelled(core.follower.waiting)),
+        Metric("predict_follower_alive", "1 while the follower steps; absent without a key", lambda: _follower(core)),
+        Metric(
             "predict_follower_leads",
             "1 while this process brings the market for all on its DATA_DIR",
-            single(lambda: core.follower.status().role != "reader"),
+            unlabelled(lambda: core.follower.status().role != "reader"),
         ),
-        Figure(
+        Metric(
             "predict_follower_takeovers_total",
             "How often this process took the follower's lease",
-            single(lambda: core.follower.status().takeovers),
+            unlabelled(lambda: core.follower.status().takeovers),
         ),
-        Figure(
+        Metric(
             "predict_running_day_unshared",
             "1 while the processes on one DATA_DIR cannot share bars",
-            single(lambda: core.follower.status().role == "unshared"),
+            unlabelled(lambda: core.follower.status().role == "unshared"),
         ),
     ]
 
 
-def _about_data(core: Core) -> list[Figure]:
+def _data(core: Core) -> list[Metric]:
     return [
-        Figure(
-            "predict_market_open", "1 in a regular session", single(lambda: core.calendar.is_open(core.market.clock()))
+        Metric(
+            "predict_market_open",
+            "1 in a regular session",
+            unlabelled(lambda: core.calendar.is_open(core.market.clock())),
         ),
-        Figure(
+        Metric(
             "predict_calendar_exceptions",
             "Days whose hours the provider or the operator names against the rules",
-            single(lambda: len(core.calendar.overrides)),
+            unlabelled(lambda: len(core.calendar.overrides)),
         ),
-        Figure(
+        Metric(
             "predict_calendar_rows_refused_total",
             "Announced holidays that cannot be right",
             lambda: _counted(core, "announcement_refused", [(reason,) for reason in REASONS]),
             ("reason",),
         ),
-        Figure("predict_ticker_followed", "1 while a ticker is kept current", lambda: _followed(core), ("ticker",)),
-        Figure(
+        Metric("predict_ticker_followed", "1 while a ticker is kept current", lambda: _followed(core), ("ticker",)),
+        Metric(
             "predict_data_age_seconds",
             "Market time since the end of the newest bar, of followed tickers",
             lambda: _ages(core),
             ("ticker",),
         ),
-        Figure("predict_data_age_allowed_seconds", "How old that may be", single(lambda: core.source.age_allowed_s())),
-        Figure("predict_series_kept", "Series of bars kept in memory", single(core.source.kept)),
+        Metric(
+            "predict_data_age_allowed_seconds", "How old that may be", unlabelled(lambda: core.source.age_allowed_s())
+        ),
+        Metric("predict_series_kept", "Series of bars kept in memory", unlabelled(core.source.kept)),
     ]
 
 
-def _about_caches(core: Core, responses: Mapping[tuple[str, ...], float]) -> Figure:
+def _cache_lookups(core: Core, responses: Mapping[tuple[str, ...], float]) -> Metric:
     def lookups() -> Values:
         counts = _counted(core, "looked_up", [(cache, outcome) for cache in CACHES for outcome in OUTCOMES])
         return {**counts, **{("answers", outcome): responses.get((outcome,), 0) for outcome in OUTCOMES}}
 
     help = "Lookups of kept answers, of bars in memory, of past days on disk, of locked signals in the record"
-    return Figure("predict_cache_lookups_total", help, lookups, ("cache", "outcome"))
+    return Metric("predict_cache_lookups_total", help, lookups, ("cache", "outcome"))
 
 
-def _about_provider(core: Core) -> list[Figure]:
+def _provider(core: Core) -> list[Metric]:
     return [
-        Figure(
+        Metric(
             "predict_polygon_calls_withheld_total",
             "Calls to the provider that were not made",
             lambda: _counted(core, "call_withheld", [(reason,) for reason in WITHHELD]),
             ("reason",),
         ),
-        Figure(
+        Metric(
             "predict_breaker_state", "1 for the state of a kind's circuit", lambda: _circuits(core), ("kind", "state")
         ),
-        Figure(
+        Metric(
             "predict_breaker_changes_total",
             "Changes of a kind's circuit to a state",
             lambda: _counted(core, "breaker_changed", []),
             ("kind", "state"),
         ),
-        *_about_budget(core),
+        *_budget_metrics(core),
     ]
 
 
-def _about_budget(core: Core) -> list[Figure]:
+def _budget_metrics(core: Core) -> list[Metric]:
     return [
-        Figure(
+        Metric(
             "predict_budget_calls", "Calls of the budget's window, spent and left", lambda: _spending(core), ("state",)
         ),
-        Figure("predict_budget_limit_calls", "Calls that the window has", lambda: _budget(core, "limit")),
-        Figure(
+        Metric("predict_budget_limit_calls", "Calls that the window has", lambda: _budget(core, "limit")),
+        Metric(
             "predict_budget_pause_seconds",
             "Rest of the pause that the provider asked for",
             lambda: _budget(core, "pause"),
         ),
-        Figure("predict_api_key_refused", "1 while the provider refuses the key", lambda: _budget(core, "refused")),
+        Metric("predict_api_key_refused", "1 while the provider refuses the key", lambda: _budget(core, "refused")),
     ]
 
 
-def _about_signals(core: Core) -> list[Figure]:
+def _signals(core: Core) -> list[Metric]:
     return [
-        Figure(
+        Metric(
             "predict_signal_current",
             "1 while the running hour's signal is locked",
             lambda: {(ticker,): _has_signal(core, ticker) for ticker in SUPPORTED},
             ("ticker",),
         ),
-        Figure(
+        Metric(
             "predict_signals_locked_total",
             "Signals locked by this process",
             lambda: _counted(core, "signal_locked", [(t, action) for t in SUPPORTED for action in ACTIONS]),
             ("ticker", "action"),
         ),
-        Figure(
+        Metric(
             "predict_gates_total",
             "Answers without a signal, by the gate before it",
             lambda: _counted(core, "gated", [(gate.value,) for gate in Gate]),
             ("gate",),
         ),
-        Figure("predict_record_changes_total", "Locked signals that were found changed", single(core.store.changes)),
-        Figure(
+        Metric(
+            "predict_record_changes_total", "Locked signals that were found changed", unlabelled(core.store.changes)
+        ),
+        Metric(
             "predict_record_failing",
             "1 while the track record cannot be written",
-            single(lambda: core.store.degraded() is not None),
+            unlabelled(lambda: core.store.degraded() is not None),
         ),
     ]
 
 
-def _about_models(core: Core, drift: Drift) -> list[Figure]:
+def _models(core: Core, drift: Drift) -> list[Metric]:
     loaded = core.pipeline.models.models
     return [
-        Figure(
+        Metric(
             "predict_model_loaded",
             "1 for a ticker with a model",
             lambda: {(ticker,): ticker in loaded for ticker in SUPPORTED},
             ("ticker",),
         ),
-        Figure(
+        Metric(
             "predict_drift_outside_ratio",
             "Share of the values that the model read which lie outside their training range",
             lambda: _by_ticker(drift.outside()),
             ("ticker",),
         ),
-        Figure(
+        Metric(
             "predict_drift_psi",
             "Population stability index of the inputs that the model reads against training, their mean",
             lambda: _by_ticker(drift.stability()),
             ("ticker",),
         ),
-        Figure(
+        Metric(
             "predict_drift_decisions",
             "Decisions that the two rest on",
             lambda: _by_ticker(drift.decisions()),
@@ -212,12 +202,12 @@ def _all(core: Core, events: Iterable[str]) -> Values:
 
 
 def _counted(core: Core, event: str, known: Sequence[tuple[str, ...]]) -> Values:
-    """Counts that begin at 0: a rate can be told from the first one on."""
+    """The counts of an event. Those that are known begin at 0, so that a rate is correct from the first event on."""
     return {**dict.fromkeys(known, 0.0), **core.events.counts_by_field[event]}
 
 
-def _by_ticker(found: Mapping[str, float]) -> Values:
-    return {(ticker,): value for ticker, value in found.items()}
+def _by_ticker(values: Mapping[str, float]) -> Values:
+    return {(ticker,): value for ticker, value in values.items()}
 
 
 def _follower(core: Core) -> Values:
@@ -235,22 +225,22 @@ def _ages(core: Core) -> Values:
 
 
 def _circuits(core: Core) -> Values:
-    found = {} if core.market.breaker is None else core.market.breaker.states()
-    return {(kind, state): circuit.state == state for kind, circuit in found.items() for state in STATES}
+    circuits = {} if core.market.breaker is None else core.market.breaker.states()
+    return {(kind, state): circuit.state == state for kind, circuit in circuits.items() for state in STATES}
 
 
 def _spending(core: Core) -> Values:
     if core.market.budget is None:
         return {}
-    found = core.market.budget.spending()
-    return {("spent",): found.spent, ("left",): found.left}
+    spending = core.market.budget.spending()
+    return {("spent",): spending.spent, ("left",): spending.left}
 
 
-def _budget(core: Core, what: str) -> Values:
+def _budget(core: Core, value: str) -> Values:
     if core.market.budget is None:
         return {}
-    found = core.market.budget.spending()
-    return {(): {"limit": found.limit.calls, "pause": found.paused_s, "refused": found.key_refused}[what]}
+    spending = core.market.budget.spending()
+    return {(): {"limit": spending.limit.calls, "pause": spending.paused_s, "refused": spending.key_refused}[value]}
 
 
 def _has_signal(core: Core, ticker: str) -> bool:

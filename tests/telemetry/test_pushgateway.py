@@ -21,8 +21,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.factory import create_app
-from middleware import pushing
-from middleware.pushing import Pushing
+from app.telemetry import pushgateway
+from app.telemetry.pushgateway import PushgatewayClient
 from tests.redis_server import free_port
 from tests.support import FakeClock, settings
 
@@ -113,7 +113,7 @@ def gateway() -> Iterator[Gateway]:
 
 @pytest.fixture(autouse=True)
 def _at_once_and_by_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pushing, "SEND_S", SEND_S)
+    monkeypatch.setattr(pushgateway, "SEND_S", SEND_S)
     monkeypatch.setenv("no_proxy", "*")
 
 
@@ -126,7 +126,7 @@ class Replica:
         self.asked = Counter("asked", "Requests", ["route"], registry=self.registry)
         Gauge("up_to_date", "1 if so", registry=self.registry).set(1)
         emit = lambda event, **fields: self.told.append((event, fields))  # noqa: E731
-        self.pushing = Pushing(address, lambda: {"instance": name}, self.show, emit)
+        self.client = PushgatewayClient(address, lambda: {"instance": name}, self.show, emit)
 
     def show(self, accept: str | None, names: Sequence[str]) -> tuple[str, str]:
         return generate_latest(self.registry).decode(), CONTENT_TYPE_LATEST
@@ -154,7 +154,7 @@ def test_what_arrives_has_the_series_as_they_are_now(gateway: Gateway) -> None:
     replica = Replica(gateway.address)
     for n in (1, 2):
         replica.asked.labels("/swing").inc()
-        replica.pushing.push()
+        replica.client.push()
         found = families(gateway.kept[GROUP])
         assert [(s.name, s.labels, s.value) for s in found["asked"].samples] == [
             ("asked_total", {"route": "/swing"}, n)
@@ -166,12 +166,12 @@ def test_what_arrives_has_the_series_as_they_are_now(gateway: Gateway) -> None:
 
 def test_each_replica_has_a_group_of_its_own(gateway: Gateway) -> None:
     for name in ("one", "two"):
-        Replica(gateway.address, name).pushing.push()
+        Replica(gateway.address, name).client.push()
     assert set(gateway.kept) == {GROUP, GROUP.replace("one", "two")}
 
 
 def test_the_gateway_may_be_below_a_path(gateway: Gateway) -> None:
-    Replica(f"{gateway.address}/push/").pushing.push()
+    Replica(f"{gateway.address}/push/").client.push()
     assert list(gateway.kept) == [f"/push{GROUP}"]
 
 
@@ -198,8 +198,8 @@ def test_a_server_pushes_in_the_background_what_it_would_show(
 
 def test_a_user_and_a_password_in_the_address_are_sent_as_basic_auth(gateway: Gateway) -> None:
     replica = Replica(gateway.address.replace("//", f"//us%20er:{IN_ADDRESS}@"))
-    replica.pushing.push()
-    replica.pushing.close()
+    replica.client.push()
+    replica.client.close()
     assert [sent.path for sent in gateway.got] == [GROUP, GROUP]
     for sent in gateway.got:
         kind, _, said = (sent.authorization or "").partition(" ")
@@ -207,12 +207,12 @@ def test_a_user_and_a_password_in_the_address_are_sent_as_basic_auth(gateway: Ga
 
 
 def test_a_user_alone_is_sent_with_an_empty_password(gateway: Gateway) -> None:
-    Replica(gateway.address.replace("//", "//user@")).pushing.push()
+    Replica(gateway.address.replace("//", "//user@")).client.push()
     assert gateway.got[0].authorization == f"Basic {base64.b64encode(b'user:').decode()}"
 
 
 def test_without_a_user_nothing_is_sent(gateway: Gateway) -> None:
-    Replica(gateway.address).pushing.push()
+    Replica(gateway.address).client.push()
     assert gateway.got[0].authorization is None
 
 
@@ -223,10 +223,10 @@ def test_the_password_is_in_no_line_of_the_log_and_in_nothing_told(
     caplog.set_level(logging.DEBUG)
     gateway.answer = answer
     replica = Replica(gateway.address.replace("//", f"//user:{IN_ADDRESS}@"))
-    replica.pushing.push()
+    replica.client.push()
     gateway.answer = 200
-    replica.pushing.push()
-    replica.pushing.close()
+    replica.client.push()
+    replica.client.close()
     said = [
         str(replica.told),
         *(f"{record.getMessage()} {record.__dict__}" for record in caplog.records),
@@ -253,16 +253,16 @@ def test_a_gateway_that_fails_costs_no_more_than_its_time_and_is_told_once(gatew
     replica = Replica(gateway.address)
     for _ in range(2):
         began = time.monotonic()
-        replica.pushing.push()
+        replica.client.push()
         assert time.monotonic() - began < SEND_S + 0.5
     assert replica.told == [("metrics_not_pushed", {"error": error})]
     gateway.answer = 200
-    replica.pushing.push()
-    replica.pushing.push()
+    replica.client.push()
+    replica.client.push()
     assert replica.events == ["metrics_not_pushed", "metrics_pushed"]
     assert gateway.kept[GROUP]
     gateway.answer = 500
-    replica.pushing.push()
+    replica.client.push()
     assert replica.events == ["metrics_not_pushed", "metrics_pushed", "metrics_not_pushed"]
 
 
@@ -271,11 +271,11 @@ def test_a_gateway_that_is_down_is_told_once_and_again_when_it_is_back() -> None
     replica = Replica(gateway.address)
     for _ in range(2):
         began = time.monotonic()
-        replica.pushing.push()
+        replica.client.push()
         assert time.monotonic() - began < SEND_S + 0.5
     assert replica.told == [("metrics_not_pushed", {"error": "ConnectionError"})]
     with listening(gateway):
-        replica.pushing.push()
+        replica.client.push()
     assert replica.events == ["metrics_not_pushed", "metrics_pushed"]
 
 
@@ -283,20 +283,20 @@ def test_a_gateway_that_is_down_is_told_once_and_again_when_it_is_back() -> None
 def test_pushing_goes_on_in_the_background_whatever_the_gateway_said(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, answer: int | bytes
 ) -> None:
-    monkeypatch.setattr(pushing, "EVERY_S", 0.01)
+    monkeypatch.setattr(pushgateway, "EVERY_S", 0.01)
     gateway.answer = answer
     replica = Replica(gateway.address)
-    replica.pushing.start()
+    replica.client.start()
     wait_until(lambda: len(gateway.got) > 2, "it goes on")
     gateway.answer = 200
     wait_until(lambda: replica.events == ["metrics_not_pushed", "metrics_pushed"], "it is told")
-    replica.pushing.close()
+    replica.client.close()
 
 
 def test_a_figure_that_cannot_be_read_does_not_end_the_pushing(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pushing, "EVERY_S", 0.01)
+    monkeypatch.setattr(pushgateway, "EVERY_S", 0.01)
     replica, broken = Replica(gateway.address), [True]
 
     def read() -> float:
@@ -305,11 +305,11 @@ def test_a_figure_that_cannot_be_read_does_not_end_the_pushing(
         return 1.0
 
     Gauge("odd", "Odd", registry=replica.registry).set_function(read)
-    replica.pushing.start()
+    replica.client.start()
     wait_until(lambda: replica.events == ["metrics_not_pushed"], "it is told")
     broken[0] = False
     wait_until(lambda: GROUP in gateway.kept, "it pushes again")
-    replica.pushing.close()
+    replica.client.close()
 
 
 # --- the end ---
@@ -317,9 +317,9 @@ def test_a_figure_that_cannot_be_read_does_not_end_the_pushing(
 
 def test_the_end_takes_the_series_back_and_nothing_is_pushed_after_it(gateway: Gateway) -> None:
     replica = Replica(gateway.address)
-    replica.pushing.push()
-    replica.pushing.close()
-    replica.pushing.push()
+    replica.client.push()
+    replica.client.close()
+    replica.client.push()
     assert [sent.method for sent in gateway.got] == ["PUT", "DELETE"]
     assert gateway.kept == {}
 
@@ -333,10 +333,10 @@ def test_a_push_under_way_at_the_end_does_not_bring_the_series_back(gateway: Gat
         return 1.0
 
     Gauge("slow", "Slow to be read", registry=replica.registry).set_function(read)
-    under_way = threading.Thread(target=replica.pushing.push)
+    under_way = threading.Thread(target=replica.client.push)
     under_way.start()
     assert reading.wait(10)
-    ending = threading.Thread(target=replica.pushing.close)
+    ending = threading.Thread(target=replica.client.close)
     ending.start()
     ending.join(SEND_S / 6)
     go_on.set()
@@ -350,7 +350,7 @@ def test_a_gateway_that_fails_does_not_hold_the_end(gateway: Gateway, answer: in
     gateway.answer = answer
     replica = Replica(gateway.address)
     began = time.monotonic()
-    replica.pushing.close()
+    replica.client.close()
     assert time.monotonic() - began < SEND_S + 0.5
     assert replica.events == ["metrics_not_pushed"]
 
@@ -392,11 +392,11 @@ def real_gateway(tmp_path: Path) -> Iterator[str]:
 def test_a_real_pushgateway_shows_what_was_pushed_until_the_end(
     real_gateway: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pushing, "SEND_S", 2.0)
+    monkeypatch.setattr(pushgateway, "SEND_S", 2.0)
     replica, other = Replica(real_gateway), Replica(real_gateway, "two")
     replica.asked.labels("/swing").inc(3)
     for one in (replica, other):
-        one.pushing.push()
+        one.client.push()
         assert one.told == []
 
     def asked() -> list[tuple[dict[str, str], float]]:
@@ -404,6 +404,6 @@ def test_a_real_pushgateway_shows_what_was_pushed_until_the_end(
         return [(s.labels, s.value) for s in found["asked"].samples] if "asked" in found else []
 
     assert asked() == [({"job": "predict", "instance": "one", "route": "/swing"}, 3)]
-    replica.pushing.close()
+    replica.client.close()
     assert asked() == []
     assert 'instance="two"' in requests.get(f"{real_gateway}/metrics", timeout=5).text
