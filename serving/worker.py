@@ -88,7 +88,7 @@ CODES: Final = {408: "REQUEST_TIMEOUT", 500: "INTERNAL", 503: "PIPELINE_UNAVAILA
 
 
 class Log(Logger):  # type: ignore[misc]
-    """gunicorn's own log; the access log is the server's (middleware/access.py)."""
+    """gunicorn's own log; the access log is the server's (app/telemetry/access_log.py)."""
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
         return
