@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
+# The command line with this environment's Python, whatever Python the machine has
+COMMAND := $(BIN)/predict
 # So many files of tests at a time
 TESTERS ?= 2
 # Programs that some tests need beside Python: program:Debian's package:Homebrew's formula
@@ -21,7 +23,7 @@ help: ## this list
 setup: $(DEV) ## everything for development: virtual environment, packages
 
 serve: $(RUNTIME) ## start the server: the demo market, unless MARKET or POLYGON_API_KEY is set
-	@if [ -z "$$MARKET$$POLYGON_API_KEY$$MASSIVE_API_KEY" ]; then export MARKET=demo; fi; exec $(BIN)/python -m app serve
+	@if [ -z "$$MARKET$$POLYGON_API_KEY$$MASSIVE_API_KEY" ]; then export MARKET=demo; fi; exec $(COMMAND) serve
 
 test: check audit tools ## style, types, known vulnerabilities and all tests that CI runs
 	$(BIN)/python -m pytest -m "not soak" -n $(TESTERS) --dist loadfile $(PYTEST_ARGS)
@@ -56,15 +58,15 @@ bench: $(RUNTIME) ## time of each analysis, start-up, memory and first answers, 
 	$(BIN)/python -m bench
 
 import: $(RUNTIME) ## bring the bars in MARKET_DATA into DATA_DIR
-	$(BIN)/python -m app import $(MARKET_DATA)
+	$(COMMAND) import $(MARKET_DATA)
 
 evaluate: $(DEV) ## the models' out-of-sample table beside its baselines
-	@if [ -d "$(MARKET_DATA)" ]; then $(BIN)/python -m app import $(MARKET_DATA) >/dev/null; fi
-	@$(BIN)/python -m app evaluate
+	@if [ -d "$(MARKET_DATA)" ]; then $(COMMAND) import $(MARKET_DATA) >/dev/null; fi
+	@$(COMMAND) evaluate
 
 train: $(DEV) ## fit the models on the imported bars and write app/model/artefacts
-	$(BIN)/python -m app import $(MARKET_DATA)
-	$(BIN)/python -m app train
+	$(COMMAND) import $(MARKET_DATA)
+	$(COMMAND) train
 
 clean: ## remove the virtual environment and caches; var/ stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -75,7 +77,11 @@ $(BIN)/python:
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); \
 	  else echo "python3-venv is missing: sudo apt-get install python3-venv"; exit 1; fi; }
 
-$(RUNTIME): requirements.txt | $(BIN)/python
+$(COMMAND): Makefile | $(BIN)/python
+	@printf '%s\n' '#!/bin/sh' 'root=$$(cd "$$(dirname "$$0")/../.." && pwd)' \
+	  'PYTHONPATH=$$root exec "$$root/$(BIN)/python" -P -m app "$$@"' >$@ && chmod +x $@
+
+$(RUNTIME): requirements.txt | $(BIN)/python $(COMMAND)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 

@@ -1,1 +1,1 @@
-"""The predict server's core: bars in, signal out. Knows no Flask; see README.md, "The house"."""
+"""The predict server's core: bars in, signal out. Knows no Flask; see CONTRIBUTING.md, "The house"."""

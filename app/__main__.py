@@ -1,4 +1,4 @@
-"""`python -m app`: the command line."""
+"""`.venv/bin/predict`, or `python -m app` where the packages are installed: the command line."""
 
 import sys
 
@@ -6,7 +6,7 @@ try:
     from app.cli import main
 except ModuleNotFoundError as exc:
     sys.exit(
-        f"Error: {exc.name} is not installed here. `make setup` installs everything below .venv: .venv/bin/python -m app"
+        f"Error: {exc.name} is not installed here. `make setup` installs everything below .venv; the command is then .venv/bin/predict"
     )
 
 main()

@@ -44,6 +44,8 @@ from blueprints.errors import sentence
 LATE = timedelta(minutes=15)
 TICKER = click.Choice([*SUPPORTED, "all"], case_sensitive=False)
 MOST_NAMED = 20
+COMMAND = ".venv/bin/predict"
+"""How the command is typed in the checkout; `make setup` puts it there. Help and usage errors show it."""
 
 HOW_TO_GET_DATA = (
     "The report above is the stored one. To make it anew, bring in five-minute and daily bars of SPY, QQQ and IWM that "
@@ -55,7 +57,7 @@ HOW_TO_GET_DATA = (
 def main() -> None:
     """Run the command line; a foreseen failure ends it with its sentence and status 1."""
     try:
-        cli(standalone_mode=False)
+        cli(prog_name=COMMAND, standalone_mode=False)
     except click.ClickException as exc:
         exc.show()
         sys.exit(exc.exit_code)
@@ -214,7 +216,7 @@ def _played(market: str, calendar: Calendar) -> tuple[Feed, Clock]:
     recorded = _recorded(_settings())
     start = recorded.default_start(SUPPORTED)
     if start is None:
-        raise click.ClickException("no recorded bars were brought in yet: python -m app import FILE...")
+        raise click.ClickException("no recorded bars were brought in yet: .venv/bin/predict import FILE...")
     return recorded, running_clock(start, 1.0, datetime.now(UTC))
 
 

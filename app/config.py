@@ -128,7 +128,7 @@ Listed = BeforeValidator(_listed)
 
 
 class Settings(BaseSettings):
-    """The server's settings, frozen. Build them with `load()`; README.md lists them."""
+    """The server's settings, frozen. Build them with `load()`; docs/deploying.md lists them."""
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", populate_by_name=True)
 
@@ -225,7 +225,7 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_keys)] = Field(
         (),
         alias="API_KEYS",
-        description="API keys as `name:tier:expires:hash`, comma-separated (`python -m app keys new`); who has none gets "
+        description="API keys as `name:tier:expires:hash`, comma-separated (`.venv/bin/predict keys new`); who has none gets "
         "half the limits once there are any",
     )
     cors_origins: Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, Listed] = Field(

@@ -542,6 +542,6 @@ def _say_what_is_missing(core: Core) -> None:
     if market.budget is not None and market.namespace != "polygon":
         log.warning("POLYGON_BASE_URL is not the provider's own address: bars and signals of it are kept apart")
     if "no_recorded_bars" in market.degraded:
-        log.warning("MARKET=recorded, but no bars were brought in yet: python -m app import FILE...")
+        log.warning("MARKET=recorded, but no bars were brought in yet: .venv/bin/predict import FILE...")
     if settings.can_forget:
         log.warning("DATA_DIR is on a disk that a new deployment forgets: mount a volume, or the track record is lost")

@@ -1,4 +1,4 @@
-"""The API's versions and what becomes of them: one table that drives headers, `GET /versions`, README.md and the end.
+"""The API's versions and what becomes of them: one table that drives headers, `GET /versions`, docs/clients.md and the end.
 
 A version that is deprecated stays for at least SIX_MONTHS; the table refuses to hold an earlier sunset.
 """

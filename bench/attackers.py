@@ -306,5 +306,5 @@ def _wait(port: int) -> None:
 if __name__ == "__main__":
     chosen = sys.argv[1:] or list(ATTACKERS)
     if not set(chosen) <= set(ATTACKERS):
-        raise SystemExit(f"python -m bench.attackers [{'|'.join(ATTACKERS)}]...")
+        raise SystemExit(f".venv/bin/python -m bench.attackers [{'|'.join(ATTACKERS)}]...")
     main(chosen)

@@ -521,5 +521,5 @@ MODES: Mapping[str, Callable[[Sequence[str]], None]] = {
 if __name__ == "__main__":
     mode, *rest = sys.argv[1:] or [""]
     if mode not in MODES or not set(rest) <= set(ROWS):
-        raise SystemExit(f"python -m bench.door [layers | profile [{'|'.join(ROWS)}]...]")
+        raise SystemExit(f".venv/bin/python -m bench.door [layers | profile [{'|'.join(ROWS)}]...]")
     MODES[mode](rest)

@@ -1,4 +1,4 @@
-"""Who may import whom (README, "The house"): each forbidden edge fails by name."""
+"""Who may import whom (CONTRIBUTING.md, "The house"): each forbidden edge fails by name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ ORDER = (
     "app.signals",
     "app.pipeline",
     "app.follower",
-    "app.live",
     "app.core",
     "app.telemetry",
     "blueprints",

@@ -201,7 +201,7 @@ def test_train_without_bars_says_what_to_do_and_leaves_the_models(tmp_path: Path
     before = {path.name: path.read_bytes() for path in ARTEFACTS.iterdir()}
     done = run("train", DATA_DIR=tmp_path)
     assert done.returncode == 1
-    assert "python -m app import" in done.stderr
+    assert ".venv/bin/predict import" in done.stderr
     assert {path.name: path.read_bytes() for path in ARTEFACTS.iterdir()} == before
 
 

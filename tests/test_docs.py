@@ -1,47 +1,52 @@
-"""The README says what is so: settings, routes, commands, figures."""
+"""The documents say what is so: settings, routes, metrics, alerts and figures, links, and which files a change opens."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from flask import Flask
 
 from app.config import ARTEFACTS, variables
+from app.factory import create_app
 from app.model.verdicts import counts_text, verdict_of_record
 from app.versions import VERSIONS
 from blueprints import GROUPS
 from blueprints.v1.parameters import HOURS
+from tests.markdown import ROOT, anchors, blocks, links, pages, prose, section, table
+from tests.support import FakeClock, new_york, settings
+from tests.test_architecture import ORDER
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+README, CONTRIBUTING = (ROOT / "README.md").read_text(), (ROOT / "CONTRIBUTING.md").read_text()
+TRADERS, CLIENTS, OPERATORS, DEPLOYING = (
+    (ROOT / "docs" / f"{reader}.md").read_text() for reader in ("traders", "clients", "operators", "deploying")
+)
 
 
-def table_after(heading: str) -> list[list[str]]:
-    """Cells of the first table below a heading, its header row left out."""
-    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    rows = [line for line in section.splitlines() if line.startswith("| ")]
-    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows][2:]
+def table_below(page: str, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading."""
+    return table(section(page, heading))
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
-    said = {row[0].replace("`", ""): row[1].strip("`") for row in table_after("Settings")}
+    said = {row[0].replace("`", ""): row[1].strip("`") for row in table_below(DEPLOYING, "Settings")}
     assert said == {name: default for name, (default, _) in variables().items()}
 
 
 def test_every_route_is_documented_and_every_documented_route_is_there(serve: Callable[..., Flask]) -> None:
-    said = {path for row in table_after("Routes") for path in re.findall(r"`(?:GET|POST) (/[^\s`]*)`", row[0])}
+    said = {path for row in table_below(CLIENTS, "Routes") for path in re.findall(r"`(?:GET|POST) (/[^\s`]*)`", row[0])}
     assert said == {rule.rule for rule in serve().url_map.iter_rules()}
 
 
 def test_the_versions_are_those_of_the_table() -> None:
     today = datetime.now(UTC).date()
-    said = [[cell.strip("`") for cell in row] for row in table_after("Versions")]
+    said = [[cell.strip("`") for cell in row] for row in table_below(CLIENTS, "Versions")]
     days = [(v, ("" if day is None else str(day) for day in (v.released, v.deprecated, v.sunset))) for v in VERSIONS]
     assert said == [[str(v.number), v.status(today), *shown, str(v.successor or "")] for v, shown in days]
 
@@ -49,7 +54,7 @@ def test_the_versions_are_those_of_the_table() -> None:
 def test_the_groups_of_the_limits_are_those_of_the_routes(serve: Callable[..., Flask]) -> None:
     said = {
         path: row[0].strip("`")
-        for row in table_after("Limits and keys")
+        for row in table_below(CLIENTS, "Limits")
         for path in re.findall(r"`(/[^\s`]+)`", row[1])
     }
     rules = {rule.rule: GROUPS.get(rule.endpoint, "other") for rule in serve().url_map.iter_rules()}
@@ -57,24 +62,14 @@ def test_the_groups_of_the_limits_are_those_of_the_routes(serve: Callable[..., F
     assert {path: group or "free" for path, group in said.items()} == named
 
 
-def test_every_make_target_in_the_readme_is_in_the_makefile() -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"make ([a-z]+)", README)):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-
-
-def test_commands_name_the_python_that_has_the_packages() -> None:
-    assert not re.search(r"(?<!\.venv/bin/)python -m app", README)
-
-
-def test_the_readme_says_which_times_replay_takes_and_what_a_follower_is() -> None:
-    assert f"({HOURS[0]:02}:00 to {HOURS[-1]}:59)" in README
-    assert all(f"`{role}` (" in README for role in ("leader", "reader", "unshared", "alone"))
-    assert all(f"curl -X {method} http://127.0.0.1:9100/_fault" in README for method in ("PUT", "DELETE"))
+def test_the_pages_say_which_times_replay_takes_and_what_a_follower_is() -> None:
+    assert f"({HOURS[0]:02}:00 to {HOURS[-1]}:59" in CLIENTS
+    assert all(f"`{role}` (" in OPERATORS for role in ("leader", "reader", "unshared", "alone"))
+    assert all(f"curl -X {method} http://127.0.0.1:9100/_fault" in OPERATORS for method in ("PUT", "DELETE"))
 
 
 def test_the_figures_are_those_of_the_shipped_report() -> None:
-    rows = table_after("What the model is worth")
+    rows = table_below(TRADERS, "What the model is worth")
     assert rows
     for ticker, target, hour, *figures in rows:
         cells = json.loads((ARTEFACTS / f"v6_{ticker}.json").read_text())["evaluation"]["cells"]
@@ -84,12 +79,13 @@ def test_the_figures_are_those_of_the_shipped_report() -> None:
         assert figures == [str(cell["n"]), *three, *four, cell["verdict"]]
 
 
-def test_the_readme_counts_the_verdicts_of_the_shipped_reports() -> None:
+@pytest.mark.parametrize("text", [README, section(TRADERS, "What the model is worth")], ids=["README", "traders"])
+def test_the_verdicts_of_the_shipped_reports_are_counted(text: str) -> None:
     files = [json.loads(path.read_text()) for path in ARTEFACTS.glob("v6_*.json")]
     cells = [cell for about in files for cell in about["evaluation"]["cells"]]
-    section = " ".join(README.split("\n## What the model is worth\n")[1].split("\n## ")[0].split())
-    assert f"Of the {len(cells)} cells" in section
-    assert f"**{counts_text(map(verdict_of_record, cells))}**" in section
+    words = " ".join(text.split())
+    assert f"Of the {len(cells)} cells" in words
+    assert f"**{counts_text(map(verdict_of_record, cells))}**" in words
     assert [cell["verdict"] for cell in cells] == [verdict_of_record(cell) for cell in cells], "of the files themselves"
 
 
@@ -107,7 +103,7 @@ def test_no_machine_paths_or_registry_hosts_in_the_tree() -> None:
 def test_every_metric_is_documented_with_its_labels_and_no_other(serve: Callable[..., Flask]) -> None:
     app = serve(otlp_endpoint="http://127.0.0.1:9", traces_share=0.0)
     services = app.extensions["predict-server"]
-    rows = [row for row in table_after("Seeing inside") if row[0].startswith("`predict_")]
+    rows = [row for row in table_below(OPERATORS, "Metrics") if row[0].startswith("`predict_")]
     said = {row[0].strip("`"): tuple(re.findall(r"`([^`]+)`", row[1])) for row in rows}
     assert said == services.metrics.labels
     assert len(said) == len(rows)
@@ -115,17 +111,154 @@ def test_every_metric_is_documented_with_its_labels_and_no_other(serve: Callable
 
 
 def test_every_alert_is_documented_with_its_severity_and_no_other() -> None:
-    rows = [row for row in table_after("Seeing inside") if row[0].startswith("`Predict")]
+    rows = [row for row in table_below(OPERATORS, "Alerts") if row[0].startswith("`Predict")]
     said = {row[0].strip("`"): row[1] for row in rows}
     assert said == {rule["alert"]: rule["labels"]["severity"] for rule in rules("alerts") if "alert" in rule}
 
 
 def test_every_recording_rule_with_a_name_of_its_own_is_documented() -> None:
-    section = README.split("\n## Seeing inside\n")[1].split("\n## ")[0]
-    said = set(re.findall(r"`([a-z0-9_]+)`", section.split("Recording rules:")[1].split("\n\n")[0]))
+    said = set(re.findall(r"`([a-z0-9_]+)`", section(OPERATORS, "Recording rules")))
     assert said == {rule["record"] for rule in rules("records") if ":" not in rule["record"]}
 
 
 def rules(name: str) -> list[dict[str, Any]]:
     text = (ROOT / "ops" / "prometheus" / f"{name}.yml").read_text()
     return [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 120
+
+
+def test_the_answer_in_the_readme_is_one_of_the_demo_market(tmp_path: Path) -> None:
+    clock = FakeClock(new_york("2025-03-06 12:10"))
+    assert "at 12:10 on 6 March 2025" in README
+    app = create_app(settings(market="demo", data_dir=tmp_path), clock=clock)
+    answer = app.test_client().get("/trading-directions?ticker=SPY").get_json()
+    shown = [json.loads("\n".join(block.lines)) for block in blocks(README) if block.language == "json"]
+    assert shown == [_excerpt(answer, one) for one in shown]
+    assert len(shown) == 1
+    app.extensions["predict-server"].close()
+
+
+def _excerpt(whole: Any, part: Any) -> Any:
+    """Of `whole` what `part` names."""
+    return {name: _excerpt(whole[name], inner) for name, inner in part.items()} if isinstance(part, dict) else whole
+
+
+# --- links ---
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    assert list(dead(page, page.read_text())) == []
+
+
+def dead(page: Path, text: str) -> Iterator[str]:
+    """The links of a page that lead nowhere; addresses on the web are not looked up."""
+    for link in links(text):
+        if not re.match(r"https?:", link):
+            name, _, anchor = link.partition("#")
+            target = (page.parent / name) if name else page
+            if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
+                yield link
+
+
+def test_a_link_that_leads_nowhere_is_found() -> None:
+    text = "[a](docs/none.md) [b](docs/traders.md#none) [c](#what-it-is-worth) [d](docs/traders.md#what-the-model-is-worth)"
+    assert list(dead(ROOT / "README.md", text)) == ["docs/none.md", "docs/traders.md#none"]
+
+
+def test_what_code_and_rules_say_of_the_pages_is_there() -> None:
+    """`CONTRIBUTING.md, "The house"` and `docs/operators.md` in comments, docstrings and rules."""
+    named = re.compile(r"(?<![\w/.])((?:docs/|ops/)?[\w-]+\.md)(?:, \"([^\"]+)\"|#([\w-]+))?")
+    folders = ("app", "blueprints", "middleware", "serving", "ops", "bench")
+    files = [f for folder in folders for f in (ROOT / folder).rglob("*") if f.suffix in (".py", ".yml", ".json")]
+    bad = []
+    for file in files:
+        for name, title, anchor in named.findall(file.read_text()):
+            found = [
+                path for path in pages() if str(path.relative_to(ROOT)) == name or path.parts[-2:] == ("spec", name)
+            ]
+            text = found[0].read_text() if found else ""
+            if not found or (title and f"# {title}\n" not in text) or (anchor and anchor not in anchors(text)):
+                bad.append(f"{file.relative_to(ROOT)}: {name} {title}{anchor}")
+    assert bad == []
+
+
+# --- CONTRIBUTING.md ---
+
+
+def to_open(kind: str) -> set[str]:
+    """The files and folders that CONTRIBUTING.md names for a change of this kind, by its own row."""
+    cells = dict(table_below(CONTRIBUTING, "I want to add ..."))
+    return {name for name in re.findall(r"`([^`\s]+)`", cells[kind]) if "/" in name}
+
+
+def is_named(file: str, names: set[str]) -> bool:
+    """Whether the file, or its folder, is among the names."""
+    return any(file == name or (name.endswith("/") and file.startswith(name)) for name in names)
+
+
+def defining(pattern: str, *folders: str) -> set[str]:
+    """The Python files in these folders that hold the pattern."""
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
+    return {str(file.relative_to(ROOT)) for file in files if re.search(pattern, file.read_text(), re.MULTILINE)}
+
+
+def test_every_file_that_contributing_names_is_in_the_tree() -> None:
+    kinds = [kind for kind, _ in table_below(CONTRIBUTING, "I want to add ...")]
+    for kind in ("a route", "a market", "a model", "a metric", "an alert", "a setting", "a limit", "an event"):
+        assert kind in kinds
+    named = {name for kind in kinds for name in to_open(kind)}
+    house = {line.split()[0] for block in blocks(section(CONTRIBUTING, "The house")) for line in block.lines[:16]}
+    named |= {name for name in house if "/" in name} | set(re.findall(r"`(\w+/[\w./]+\.py)`", prose(CONTRIBUTING)))
+    assert len(named) > 40
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
+def test_routes_are_where_contributing_says(serve: Callable[..., Flask]) -> None:
+    modules = {view.__module__.replace(".", "/") + ".py" for view in serve().view_functions.values()}
+    assert [module for module in modules if not is_named(module, to_open("a route"))] == []
+    assert GROUPS
+    assert is_named("blueprints/__init__.py", to_open("a route") & to_open("a limit"))
+
+
+def test_markets_are_where_contributing_says() -> None:
+    found = defining(r"^class (\w*Feed|RecordedBars|HttpTransport)\b", "app/market") - {"app/market/wire.py"}
+    assert found <= to_open("a market")
+    assert defining(r"\"RECORDED: \"", "blueprints") | defining(r"\"recorded bars\"", "blueprints") <= to_open(
+        "a market"
+    )
+
+
+def test_metrics_are_where_contributing_says(serve: Callable[..., Flask]) -> None:
+    services = serve(otlp_endpoint="http://127.0.0.1:9", traces_share=0.0).extensions["predict-server"]
+    for name in services.metrics.labels:
+        found = defining(rf"\"{name}\"", "app", "middleware", "blueprints", "serving")
+        assert found <= to_open("a metric"), name
+    services.close()
+
+
+def test_alerts_settings_events_errors_and_commands_are_where_contributing_says() -> None:
+    rules_in = {
+        str(path.relative_to(ROOT)) for path in (ROOT / "ops").rglob("*.yml") if "- alert: " in path.read_text()
+    }
+    assert rules_in <= to_open("an alert")
+    assert defining(r"\bBaseSettings\)", "app") <= to_open("a setting")
+    assert defining(r"^EVENTS\b", "app") <= to_open("an event")
+    assert defining(r"^class PredictError\b", "app") <= to_open("an error")
+    assert defining(r"@cli\.command", "app") <= to_open("a command")
+
+
+def test_limits_are_where_contributing_says() -> None:
+    assert defining(r"^GROUPS\b", "blueprints") <= to_open("a limit")
+    assert defining(r"\brate_limit_\w+: ", "app") <= to_open("a limit")
+    assert defining(r"^class Limits\b", "middleware") <= to_open("a limit")
+    assert defining(r"^class Bounds\b", "serving") <= to_open("a limit")
+
+
+def test_the_order_of_the_modules_is_the_one_that_is_enforced() -> None:
+    shown = " ".join(blocks_text for block in blocks(section(CONTRIBUTING, "The house")) for blocks_text in block.lines)
+    order = shown[shown.index("errors <") :].split()[::2]
+    assert order == [module.removeprefix("app.") for module in ORDER]

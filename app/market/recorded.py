@@ -1,4 +1,4 @@
-"""Recorded bars: files brought in once (`python -m app import`), then read as a market whose clock can be set.
+"""Recorded bars: files brought in once (`.venv/bin/predict import`), then read as a market whose clock can be set.
 
 Series are kept apart by ticker and span as the file name gives them (ruling M5) and never resampled or merged. The
 official open of a day is a fact of its own beside the bars (ruling T1): it is known at 09:30, its daily bar only at

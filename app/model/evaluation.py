@@ -1,7 +1,7 @@
 """Walk-forward evaluation (v6.md 7): expanding window, one calendar quarter per test block, baselines in every cell.
 
 A cell is ticker x target x decision hour; hours are never pooled here. What this module reports is the only source of
-any accuracy figure in an answer, a page or the README (spec decision 7).
+any accuracy figure in an answer, a page or a document (spec decision 7).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Metrics of the core: market, models, signals and the follower. Names, units and labels follow Prometheus; the
-documentation lists them."""
+"""Metrics of the core: market, models, signals and the follower. Names, units and labels follow Prometheus; docs/operators.md
+lists them."""
 
 from __future__ import annotations
 

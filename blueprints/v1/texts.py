@@ -61,7 +61,7 @@ GATES: Mapping[Gate, str] = {
 REFERENCES: Mapping[SessionName, str] = {"early": "open", "late": "11:00 price"}
 """What the active probability compares the close with: target A before 11:00, target B from then on (policy.md 4)."""
 
-NO_BARS = "No bars have been imported yet: run python -m app import FOLDER. "
+NO_BARS = "No bars have been imported yet: run .venv/bin/predict import FOLDER. "
 NO_KEY = "No market-data key is set. "
 NO_ANSWER = "The market-data provider has not answered any call since the start: /health says what to check. "
 

@@ -247,7 +247,7 @@ def test_the_banner_never_promises_more_than_the_model_says(
         assert client.get(route).get_json()["summary"]["recommendation"] == said
 
 
-NO_BARS = "RECORDED: No bars have been imported yet: run python -m app import FOLDER."
+NO_BARS = "RECORDED: No bars have been imported yet: run .venv/bin/predict import FOLDER."
 STRUCTURES = ("/mtf", "/northstar", "/rpe", "/swing")
 DAILY = ("/daily_signals", "/signal_breakdown", "/volatility_meter", "/price_ranges")
 

@@ -620,7 +620,7 @@ def test_the_command_says_what_is_in_its_way(provider: StandIn, tmp_path: Path) 
     taken = provider.address.rsplit(":", 1)[1]
     for args, said in (
         (["--port", taken], f"cannot listen on port {taken}: "),
-        (["--market", "recorded", "--port", "0"], "python -m app import"),
+        (["--market", "recorded", "--port", "0"], ".venv/bin/predict import"),
         (["--fault", "flood"], "silence"),
     ):
         with command(*args, data_dir=tmp_path) as running:

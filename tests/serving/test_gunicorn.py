@@ -126,7 +126,7 @@ def test_recorded_bars_answer_at_the_moment_the_clock_is_set_to(start: Start, re
 def test_recorded_without_imports_starts_and_says_what_to_do(start: Start) -> None:
     server = start(MARKET="recorded")
     assert server.get("/health").json()["degraded"] == ["no_recorded_bars"]
-    assert "python -m app import" in server.log.read_text()
+    assert ".venv/bin/predict import" in server.log.read_text()
 
 
 def test_a_data_dir_that_cannot_be_used_is_said_and_the_server_still_answers(start: Start, tmp_path: Path) -> None:

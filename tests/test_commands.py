@@ -1,0 +1,301 @@
+"""Every command in the documents can be typed as it stands: what it calls is there, and those that need nothing but the demo
+market are run, with a PATH that has no Python of the project."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import click
+import pytest
+from flask import Flask
+from werkzeug.exceptions import HTTPException
+
+from app.cli import COMMAND, cli
+from app.config import variables
+from tests.markdown import ROOT, SPAN, blocks, pages, prose
+
+MAKEFILE = (ROOT / "Makefile").read_text()
+START = re.sub(r"^web: ", "", (ROOT / "Procfile").read_text().strip())
+ADDRESS = "http://127.0.0.1:8000"
+TYPED = re.compile(r"^(?:make [a-z]|\.venv/bin/|python -m |[A-Z_]+=\S+ (?:make|\.venv/bin/))")
+FOREIGN = {"pip install railway-sdk", "railway config plan", "railway config apply"}
+"""Commands of programs that are not this project's."""
+
+
+class Typed(NamedTuple):
+    """A command line: the page it is on, the line, the variables set before the command, and its words."""
+
+    page: str
+    line: str
+    variables: dict[str, str]
+    words: list[str]
+
+
+def parsed(page: str, line: str) -> Typed:
+    words, set_before = shlex.split(line, comments=True), {}
+    while words and re.match(r"[A-Z_]+=", words[0]):
+        name, _, value = words.pop(0).partition("=")
+        set_before[name] = value
+    return Typed(page, line, set_before, words)
+
+
+def shell_lines() -> list[Typed]:
+    """Every line of every shell block."""
+    return [
+        parsed(str(path.relative_to(ROOT)), line)
+        for path in pages()
+        for block in blocks(path.read_text())
+        if block.language == "sh"
+        for line in block.lines
+        if line.strip()
+    ]
+
+
+def commands_in_sentences() -> list[Typed]:
+    """Every `make ...` and `.venv/bin/...` inside a sentence, without the placeholders."""
+    return [
+        parsed(str(path.relative_to(ROOT)), span)
+        for path in pages()
+        if path.name != "CHANGELOG.md"
+        for span in SPAN.findall(prose(path.read_text()))
+        if TYPED.match(span) and "..." not in span
+    ]
+
+
+LINES, SENTENCES = shell_lines(), commands_in_sentences()
+
+
+def problem(command: Typed, routes: Flask, *, is_whole: bool = True) -> str | None:
+    """Why a command cannot be typed as it stands; None if it can. is_whole: arguments that it needs are not left out."""
+    if command.line in (START, *FOREIGN):
+        return None
+    program, *rest = command.words
+    checks: dict[str, Callable[[list[str]], str | None]] = {
+        "make": _make,
+        COMMAND: lambda words: _predict(words, is_whole),
+        ".venv/bin/python": _module,
+        "curl": lambda words: _curl(words, routes),
+    }
+    unknown = [name for name in command.variables if name not in _settings()]
+    if unknown:
+        return f"there is no setting {unknown[0]}"
+    return checks[program](rest) if program in checks else f"{program} is not there after `make setup`"
+
+
+def _settings() -> set[str]:
+    return {name for names in variables() for name in names.split(" or ")}
+
+
+def _make(words: list[str]) -> str | None:
+    targets = [word for word in words if "=" not in word]
+    missing = [word for word in targets if not re.search(rf"^{re.escape(word)}:", MAKEFILE, re.MULTILINE)]
+    names = [word.partition("=")[0] for word in words if "=" in word]
+    unknown = [name for name in names if name not in _settings() and not re.search(rf"^{name} \?=", MAKEFILE, re.M)]
+    return f"unknown to make: {missing + unknown}" if missing or unknown or not targets else None
+
+
+def _predict(words: list[str], is_whole: bool) -> str | None:
+    """The subcommand takes these arguments and options; nothing is run."""
+    command: click.Command = cli
+    try:
+        while isinstance(command, click.Group):
+            if not words:
+                return None
+            name, *words = words
+            found = command.get_command(click.Context(command), name)
+            if found is None:
+                return f"there is no subcommand {name}"
+            command = found
+        if words or is_whole:
+            command.make_context(command.name, words)
+    except click.ClickException as exc:
+        return exc.format_message()
+    return None
+
+
+def _module(words: list[str]) -> str | None:
+    is_there = words[:1] == ["-m"] and importlib.util.find_spec(words[1]) is not None
+    return None if is_there else f"{' '.join(words)} is not a module of the project"
+
+
+def _curl(words: list[str], routes: Flask) -> str | None:
+    method = words[words.index("-X") + 1] if "-X" in words else "GET"
+    address = next(word for word in words if word.startswith("http"))
+    path = urlsplit(address).path
+    if path.startswith("/_fault"):
+        return None if method in ("GET", "PUT", "DELETE") else f"{method} {path}"
+    try:
+        routes.url_map.bind("localhost").match(path, method=method)
+    except HTTPException as exc:
+        return f"{method} {path}: {exc.name}"
+    return None
+
+
+@pytest.fixture
+def routes(serve: Callable[..., Flask]) -> Flask:
+    return serve()
+
+
+def test_every_command_in_a_shell_block_can_be_typed(routes: Flask) -> None:
+    assert len(LINES) > 25
+    assert [(c.page, c.line, why) for c in LINES if (why := problem(c, routes))] == []
+
+
+def test_every_command_in_a_sentence_can_be_typed(routes: Flask) -> None:
+    assert len(SENTENCES) > 15
+    named = {"python -m app"}  # where the packages are installed without `make`
+    assert [
+        (c.page, c.line, why) for c in SENTENCES if c.line not in named and (why := problem(c, routes, is_whole=False))
+    ] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "make sevre",
+        "make serve PROT=9000",
+        "MARKT=demo .venv/bin/predict serve",
+        "python -m app serve",
+        ".venv/bin/predict reply 2024-06-12 14:35",
+        ".venv/bin/predict keys new --name x --teir proxy",
+        ".venv/bin/predict backfill --days 0",
+        ".venv/bin/predict keys new",
+        ".venv/bin/python -m bench.none",
+        "curl http://127.0.0.1:8000/none",
+        "curl -X POST http://127.0.0.1:8000/mtf",
+    ],
+)
+def test_a_command_that_cannot_be_typed_is_found(routes: Flask, line: str) -> None:
+    assert problem(parsed("here", line), routes) is not None
+
+
+def test_every_block_that_holds_commands_is_marked_as_one() -> None:
+    found = [
+        (path.name, line)
+        for path in pages()
+        for block in blocks(path.read_text())
+        if block.language != "sh"
+        for line in block.lines
+        if re.match(r"(?:[A-Z_]+=\S+ )?(?:make|curl|\.venv/bin/\w+|python) ", line)
+    ]
+    assert found == []
+
+
+def test_no_message_and_no_page_tells_to_type_what_ends_in_a_traceback() -> None:
+    """`python -m app` runs where the packages are installed; two places say so, and the command is what all others name."""
+    files = [
+        file for folder in ("app", "blueprints", "middleware", "serving", "ops") for file in (ROOT / folder).rglob("*")
+    ]
+    texts = {file: file.read_text() for file in files if file.suffix in (".py", ".yml", ".md")}
+    texts |= {path: path.read_text() for path in pages() if path.name != "CHANGELOG.md"}
+    found = {str(path.relative_to(ROOT)): len(re.findall(r"python -m app\b", text)) for path, text in texts.items()}
+    assert {name: count for name, count in found.items() if count} == {"app/__main__.py": 1, "docs/operators.md": 1}
+
+
+# --- run as they stand ---
+
+
+@pytest.fixture(scope="module")
+def command() -> Path:
+    """The command as `make setup` makes it. Skips where the tests run in another environment."""
+    if not (ROOT / ".venv/bin/python").exists():
+        pytest.skip("there is no .venv here; `make setup` makes it")
+    subprocess.run(["make", "--silent", COMMAND], cwd=ROOT, env=outside(), check=True, timeout=60)
+    return ROOT / COMMAND
+
+
+def outside(**more: str | Path) -> dict[str, str]:
+    """The environment of a shell that knows nothing of the project."""
+    names = ("HOME", "LANG", "TMPDIR")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    return {**kept, "PATH": "/usr/local/bin:/usr/bin:/bin", **{name: str(value) for name, value in more.items()}}
+
+
+def needs_the_demo_alone(typed: Typed) -> bool:
+    own = typed.words[0] == COMMAND and typed.words[1] not in ("polygon", "import", "backfill")
+    return own and typed.variables.get("MARKET", "demo") == "demo"
+
+
+DEMO = [typed for typed in LINES if needs_the_demo_alone(typed)]
+
+
+@pytest.mark.parametrize("typed", DEMO, ids=lambda typed: typed.line[:60])
+def test_commands_that_need_the_demo_alone_run(command: Path, tmp_path: Path, typed: Typed) -> None:
+    env = outside(DATA_DIR=tmp_path)
+    done = subprocess.run(["sh", "-c", typed.line], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_there_are_such_commands() -> None:
+    assert {typed.words[1] for typed in DEMO} >= {"replay", "keys"}
+
+
+def test_the_command_runs_in_any_folder(command: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [command, "import", "SPY.txt"], cwd=tmp_path, env=outside(), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("SPY.txt: not imported. "), done.stderr
+
+
+def test_help_and_wrong_usage_name_the_command_as_it_is_typed(command: Path) -> None:
+    shown = subprocess.run([command, "--help"], env=outside(), capture_output=True, text=True, timeout=60)
+    assert shown.stdout.startswith(f"Usage: {COMMAND} ")
+    wrong = subprocess.run([command, "nope"], env=outside(), capture_output=True, text=True, timeout=60)
+    assert f"Try '{COMMAND} --help' for help." in wrong.stderr
+
+
+@pytest.fixture(scope="module")
+def made(command: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that `make serve` started on a free port, with nothing set."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+    log = tmp_path_factory.mktemp("made") / "log"
+    with log.open("w") as out:
+        making = subprocess.Popen(
+            ["make", "--silent", "-o", ".venv/.runtime", "serve", f"PORT={port}", f"DATA_DIR={log.parent}"],
+            **{"cwd": ROOT, "env": outside(), "stdout": out, "stderr": out, "start_new_session": True},
+        )
+        try:
+            yield _ready(f"http://127.0.0.1:{port}", making, log)
+        finally:
+            os.killpg(making.pid, signal.SIGTERM)
+            making.wait(30)
+
+
+def _ready(address: str, making: subprocess.Popen[bytes], log: Path) -> str:
+    for _ in range(300):
+        assert making.poll() is None, log.read_text()
+        try:
+            with urlopen(f"{address}/livez", timeout=5):
+                return address
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(log.read_text())
+
+
+def test_every_request_in_the_pages_is_answered_by_the_server_that_make_serve_starts(made: str) -> None:
+    if shutil.which("curl", path=outside()["PATH"]) is None:
+        pytest.skip("curl is missing")
+    asked = [typed for typed in LINES if typed.words[0] == "curl" and ADDRESS in typed.line]
+    assert len(asked) >= 4
+    for typed in asked:
+        line = typed.line.replace(ADDRESS, made).replace("curl ", "curl -sS --fail ", 1)
+        done = subprocess.run(["sh", "-c", line], env=outside(), capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, (line, done.stderr)
+        assert done.stdout.startswith("{"), (line, done.stdout[:200])
