@@ -10,12 +10,14 @@ DEV := $(VENV)/.dev
 COMMAND := $(BIN)/predict
 # So many files of tests at a time
 TESTERS ?= 2
+# Tests of the pure core, which take seconds
+UNIT := tests/structure tests/signals tests/model
 # Programs that some tests need beside Python: program:Debian's package:Homebrew's formula
 TOOLS := redis-server:redis-server:redis promtool:prometheus:prometheus amtool:prometheus-alertmanager:alertmanager
 export MARKET_DATA GOLDEN_DIR
 unexport PYTHONPATH
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test soak bench evaluate train import check audit tools observe clean
+.PHONY: help setup serve test unit soak bench evaluate train import check audit tools observe clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -27,6 +29,9 @@ serve: $(RUNTIME) ## start the server: the demo market, unless MARKET or POLYGON
 
 test: check audit tools ## style, types, known vulnerabilities and all tests that CI runs
 	$(BIN)/python -m pytest -m "not soak" -n $(TESTERS) --dist loadfile $(PYTEST_ARGS)
+
+unit: $(DEV) ## the tests that need no server, no browser and no real bars, in seconds
+	$(BIN)/python -m pytest -m "not soak and not real" -n $(TESTERS) $(UNIT) $(PYTEST_ARGS)
 
 check: $(DEV) ## style and types alone
 	$(BIN)/ruff check .

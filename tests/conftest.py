@@ -21,6 +21,18 @@ MARKET_DATA = Path(os.environ.get("MARKET_DATA", "../shared/market"))
 NEEDED = [f"{ticker}_{span}.parquet" for ticker in ("SPY", "QQQ", "IWM") for span in ("5min", "1day")]
 
 
+REAL = {"recorded_file", "redis_server", "own_redis"}
+"""Fixtures that need more than this repository: real bars, a Redis server."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that use a fixture of REAL, directly or through another one, for `make unit`."""
+    for item in items:
+        if REAL & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.real)
+
+
 @pytest.fixture(autouse=True)
 def signals_stay_free() -> Iterator[None]:
     """No test leaves a signal blocked: the servers that later tests start would inherit that and ignore their SIGTERM."""

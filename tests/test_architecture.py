@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,7 @@ WEB = {"flask", "werkzeug", "socketio", "flask_socketio", "blueprints", "middlew
 JOINERS = {"app.factory", "app.cli"}
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
     files = [f for folder in ("app", "blueprints", "middleware", "serving") for f in (ROOT / folder).rglob("*.py")]
     return {_name(file): ast.parse(file.read_text()) for file in [*files, ROOT / "wsgi.py"]}
@@ -86,6 +88,7 @@ def imports(name: str, tree: ast.Module) -> Iterator[str]:
                 yield whole if (ROOT / whole.replace(".", "/")).with_suffix(".py").exists() else str(node.module)
 
 
+@cache
 def edges() -> list[tuple[str, str]]:
     return [(name, target) for name, tree in modules().items() for target in imports(name, tree)]
 
