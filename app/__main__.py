@@ -6,7 +6,7 @@ try:
     from app.cli import main
 except ModuleNotFoundError as exc:
     sys.exit(
-        f"Error: {exc.name} is not installed here. `make setup` installs everything below .venv; the command is then .venv/bin/predict"
+        f"Error: {exc.name} is not installed here. `make setup` installs everything below .venv, for .venv/bin/predict"
     )
 
 main()

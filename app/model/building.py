@@ -48,7 +48,9 @@ def study(recorded: RecordedBars, ticker: str, calendar: Calendar) -> Study:
     """Evaluate one ticker on the recorded bars. Raises BrokenData if they are not there or too few."""
     five, days = recorded.all_bars(ticker, Span.FIVE_MINUTES), recorded.all_bars(ticker, Span.DAY)
     if not len(five) or not len(days):
-        raise BrokenData(f"no recorded {ticker}_5min and {ticker}_1day bars; bring them in with `.venv/bin/predict import`")
+        raise BrokenData(
+            f"no recorded {ticker}_5min and {ticker}_1day bars; bring them in with `.venv/bin/predict import`"
+        )
     rows, excluded = build_rows(five, days, calendar)
     first_day = date.fromordinal(int(rows.day[0]))
     if first_day >= evaluation.FIRST_TEST or date.fromordinal(int(rows.day[-1])) < evaluation.LAST_TEST:
