@@ -1,4 +1,4 @@
-"""The server without its doors: what the factory joined, and what it says of itself to operators."""
+"""The core of the server, without Flask: the parts that the factory joined, and what operators see of them."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ UNANSWERED = (
 
 
 class Circuit(Protocol):
-    """One circuit of the breaker (middleware/breaker.py), a dataclass."""
+    """One circuit of the breaker (`middleware.breaker.CircuitState`, a dataclass)."""
 
     @property
     def state(self) -> str: ...
 
 
 class Circuits(Protocol):
-    """The breaker."""
+    """The circuit breaker."""
 
     def states(self) -> Mapping[str, Any]:
         """The circuits by kind of call."""
@@ -46,8 +46,16 @@ class Circuits(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """One of the three markets: how it is asked, its clock, what its data are, and the name its records go by. `budget` and
-    `breaker` guard a provider that is asked over the network, whose clock is `skew` behind ours."""
+    """One of the three markets.
+
+    transport        calls its provider
+    clock, speed     market time, and market seconds per real second
+    plan             what data it has
+    namespace        folder of its records below DATA_DIR
+    degraded         short names of what works less well than it should
+    budget, breaker  guard a provider that is called over the network
+    skew             how far our clock is ahead of the provider's
+    """
 
     transport: Transport
     clock: Clock
@@ -67,7 +75,7 @@ class Market:
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """The server without its doors."""
+    """The parts of the server that know neither Flask nor HTTP."""
 
     settings: Settings
     timer: Timer
@@ -82,7 +90,7 @@ class Core:
     running_day: RunningDay | None = None
 
     def close(self) -> None:
-        """Begin nothing more and let go of files; fetches under way are left to themselves."""
+        """Start nothing more, and close files. Fetches in progress are not waited for."""
         self.follower.close()
         self.source.close()
         if self.running_day is not None:
@@ -94,26 +102,27 @@ class Core:
             self.market.budget.close()
 
 
-def troubles(core: Core) -> list[str]:
-    """What is wrong between this server and its provider, as short names."""
+def degradations(core: Core) -> list[str]:
+    """Short names of what works less well than it should between this server and its provider."""
     budget, breaker, following = core.market.budget, core.market.breaker, core.follower.status()
-    found = []
+    names = []
     if budget is not None:
         spending = budget.spending()
-        found += ["api_key_refused"] if spending.key_refused else ["budget_spent"] if not spending.left else []
-        found += ["provider_pause"] if spending.paused_s and not spending.key_refused else []
+        names += ["api_key_refused"] if spending.key_refused else ["budget_spent"] if not spending.left else []
+        names += ["provider_pause"] if spending.paused_s and not spending.key_refused else []
     failing = breaker is not None and any(circuit.state != "closed" for circuit in breaker.states().values())
     if failing or following.probe_error is not None or not core.market.is_answered():
-        found.append("provider_failing")
+        names.append("provider_failing")
     if following.last_step_s is not None and not following.alive:
-        found.append("follower_stopped")
+        names.append("follower_stopped")
     if following.role == "unshared":
-        found.append("follower_unshared")
-    found += ["daily_bars_missing"] if _missing_days(core) else []
-    return found
+        names.append("follower_unshared")
+    names += ["daily_bars_missing"] if _missing_days(core) else []
+    return names
 
 
 def operations(core: Core) -> dict[str, Any]:
+    """The values of `/health.operations` (open object, ruling V3)."""
     pipeline, budget, breaker = core.pipeline, core.market.budget, core.market.breaker
     return {
         "market": pipeline.plan.source,
@@ -133,7 +142,7 @@ def operations(core: Core) -> dict[str, Any]:
 
 
 def _calendar(core: Core) -> dict[str, Any]:
-    """The next days out of the ordinary, and where a provider is asked for them, how that went."""
+    """The next days with unusual hours, and the outcome of asking the provider for them, where there is one."""
     today = ny_day(core.market.clock())
     if core.announcements is None:
         return {"upcoming": upcoming(core.calendar, today)}
@@ -141,26 +150,26 @@ def _calendar(core: Core) -> dict[str, Any]:
 
 
 def _missing_days(core: Core) -> dict[str, Any]:
-    """Per ticker, which daily bars are missing among those that today's signals read, and what that costs."""
-    today, found = ny_day(core.market.clock()), {}
+    """By ticker: the daily bars that are missing among those that today's signals read, and until when there is no signal."""
+    today, gaps = ny_day(core.market.clock()), {}
     for ticker in SUPPORTED:
         missing = core.source.missing_days(ticker, today)
         if missing:
             resumes = resumes_after(missing, core.calendar)
             sessions = len(core.calendar.trading_days(today, resumes)) - 1
             days = [day.isoformat() for day in missing]
-            found[ticker] = {"days": days, "no_signal_until": resumes.isoformat(), "sessions_without_signal": sessions}
-    return found
+            gaps[ticker] = {"days": days, "no_signal_until": resumes.isoformat(), "sessions_without_signal": sessions}
+    return gaps
 
 
 def _plan(source: Source, skew: ClockSkew | None) -> dict[str, Any]:
-    plan, found = source.plan, source.entitlement
+    plan, entitlement = source.plan, source.entitlement
     ahead = None if skew is None else skew.measured
     return {
         "name": plan.shown_name,
         "delay_s": plan.delay.total_seconds(),
-        "probed": found is not None,
-        "history_from": None if found is None else found.history_from.isoformat(),
+        "probed": entitlement is not None,
+        "history_from": None if entitlement is None else entitlement.history_from.isoformat(),
         "clock_ahead_s": None if ahead is None else round(ahead.total_seconds(), 1),
     }
 

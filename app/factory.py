@@ -23,7 +23,7 @@ import middleware
 from app import keys
 from app.clock import Clock, Timer, running_clock, wall_clock
 from app.config import VERSION, Settings, load
-from app.core import Core, Market, operations, troubles
+from app.core import Core, Market, degradations, operations
 from app.errors import SettingsError, Unavailable
 from app.events import Events
 from app.follower import Follower
@@ -103,16 +103,16 @@ def create_app(
     core = build(settings, clock=clock, transport=transport, timer=timer, events=events, telemetry=telemetry)
     access = AccessLog(_access_writer(core.settings), as_json=logs.is_json(core.settings.log_format))
     stopping = threading.Event()
-    door = _door(core, versions, access, telemetry, stopping, has_sockets=attach_sockets is not None)
+    deps = _dependencies(core, versions, access, telemetry, stopping, has_sockets=attach_sockets is not None)
     app = Flask("predict", static_folder=None)
     app.response_class = JsonResponse
     app.json.sort_keys = False  # type: ignore[attr-defined]
     blueprints.register(
-        app, _services(core, door, versions, telemetry, _Background(core, door, access, telemetry, stopping))
+        app, _services(core, deps, versions, telemetry, _Background(core, deps, access, telemetry, stopping))
     )
     if attach_sockets is not None:
         attach_sockets(app)
-    middleware.install(app, door)
+    middleware.install(app, deps)
     logs.add_request_ids(_ids)
     _say_what_is_missing(core)
     return app
@@ -149,15 +149,15 @@ def build(
         announcements = known = Announcements(folder / "calendar.sqlite3", calendar, named, timer, emit, stages)
         source.correct_calendar_by(lambda days: known.withdraw(days, market.clock()))
 
-    def adopt(found: Entitlement) -> None:
-        source.entitle(found)
+    def adopt(entitlement: Entitlement) -> None:
+        source.entitle(entitlement)
         if market.budget is not None and settings.polygon_calls_per_minute is None:
-            market.budget.limit = PAID_PLAN if found.today else SMALL_PLAN
+            market.budget.limit = PAID_PLAN if entitlement.today else SMALL_PLAN
 
-    def entitle(found: Entitlement) -> None:
-        adopt(found)
+    def entitle(entitlement: Entitlement) -> None:
+        adopt(entitlement)
         if market.budget is not None:
-            market.budget.keep_plan(found)
+            market.budget.keep_plan(entitlement)
 
     adopted: list[KeptPlan] = []
 
@@ -318,7 +318,7 @@ def _ids() -> dict[str, str]:
     return {} if request is None else {"request_id": request.id, "trace_id": request.trace.id}
 
 
-def _door(
+def _dependencies(
     core: Core,
     versions: Versions,
     access: AccessLog,
@@ -326,7 +326,7 @@ def _door(
     stopping: threading.Event,
     *,
     has_sockets: bool,
-) -> middleware.Door:
+) -> middleware.Dependencies:
     """What the layers around Flask need."""
     settings, timer, clock = core.settings, core.timer, core.market.clock
     limits = RateLimits(_amounts(settings), _windows(settings, timer, core.events, telemetry.stages), core.events)
@@ -337,7 +337,7 @@ def _door(
     def find_key(secret: str) -> keys.ApiKey | None:
         return keys.find(settings.api_keys, secret, today())
 
-    return middleware.Door(
+    return middleware.Dependencies(
         telemetry=telemetry,
         render_error=errors.render_error,
         log_access=access,
@@ -411,26 +411,31 @@ class _Background:
     """What runs beside the requests, from `start` to `close`: access log, follower, and what shows metrics."""
 
     def __init__(
-        self, core: Core, door: middleware.Door, access: AccessLog, telemetry: Telemetry, stopping: threading.Event
+        self,
+        core: Core,
+        deps: middleware.Dependencies,
+        access: AccessLog,
+        telemetry: Telemetry,
+        stopping: threading.Event,
     ) -> None:
         self._core = core
         self._emit = core.events
         self._access = access
         self._telemetry = telemetry
-        self._windows = door.limits.windows
+        self._windows = deps.limits.windows
         self.stopping = stopping
         self.connections = _connections(core.settings)
         folder, gateway = core.settings.workers_dir, core.settings.pushgateway
         self._workers = None if folder is None else WorkerGroup(folder)
-        self._own = Exposition(telemetry.latencies, self._all_metrics(door, access, telemetry))
+        self._own = Exposition(telemetry.latencies, self._all_metrics(deps, access, telemetry))
         self.metrics: Expose = self._own if self._workers is None else MergedExposition(self._own, self._workers)
         self._pushgateway = None if gateway is None else self._to_push(gateway.get_secret_value())
 
-    def _all_metrics(self, door: middleware.Door, access: AccessLog, telemetry: Telemetry) -> list[Metric]:
+    def _all_metrics(self, deps: middleware.Dependencies, access: AccessLog, telemetry: Telemetry) -> list[Metric]:
         return [
-            *core_metrics(self._core, _drift(self._core), door.response_cache.lookups),
-            *limit_metrics(door.limits, door.concurrency_limits),
-            *response_cache_metrics(door.response_cache),
+            *core_metrics(self._core, _drift(self._core), deps.response_cache.lookups),
+            *limit_metrics(deps.limits, deps.concurrency_limits),
+            *response_cache_metrics(deps.response_cache),
             *access_log_metrics(access),
             *telemetry_metrics(telemetry),
             *connection_metrics(self.connections, REASONS),
@@ -469,23 +474,23 @@ class _Background:
 
 
 def _drift(core: Core) -> Drift:
-    """Hears of every decision from now on."""
-    found = {ticker: reference_of(model) for ticker, model in core.pipeline.models.models.items()}
-    drift = Drift({ticker: reference for ticker, reference in found.items() if reference is not None})
+    """Measures every decision from now on against the training of its model."""
+    references = {ticker: reference_of(model) for ticker, model in core.pipeline.models.models.items()}
+    drift = Drift({ticker: reference for ticker, reference in references.items() if reference is not None})
     core.events.subscribe("predicted", drift.saw)
     return drift
 
 
 def _services(
-    core: Core, door: middleware.Door, versions: Versions, telemetry: Telemetry, background: _Background
+    core: Core, deps: middleware.Dependencies, versions: Versions, telemetry: Telemetry, background: _Background
 ) -> Services:
     started = time.monotonic()
     pipeline, store = core.pipeline, core.store
 
     def degraded() -> list[str]:
-        found = [*core.market.degraded, *(f"no_model_{ticker}" for ticker in pipeline.models.missing)]
-        found += ["store"] if store.degraded() else []
-        return found + troubles(core) + (["can_forget"] if core.settings.can_forget else [])
+        names = [*core.market.degraded, *(f"no_model_{ticker}" for ticker in pipeline.models.missing)]
+        names += ["store"] if store.degraded() else []
+        return names + degradations(core) + (["can_forget"] if core.settings.can_forget else [])
 
     def ready() -> str | None:
         if background.stopping.is_set():
@@ -505,7 +510,7 @@ def _services(
         cache_validity=partial(_cache_validity, core),
         metrics=background.metrics,
         stages=telemetry.stages,
-        versions=lambda: [_version(version, door.today()) for version in versions],
+        versions=lambda: [_version(version, deps.today()) for version in versions],
         connections=background.connections,
         stopping=background.stopping,
         start=background.start,

@@ -5,7 +5,7 @@ A request passes LAYERS, outermost first, before it reaches Flask, and then IN_F
 last LAYERS and its request never reaches Flask. Id, headers, version, limits and log line come from the layers before, so that
 they are the same either way.
 
-This package imports app.errors and app.telemetry alone; what a layer needs is given to it in `Door`.
+This package imports app.errors and app.telemetry alone; what a layer needs is given to it in `Dependencies`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ A = TypeVar("A", bound=Reply)
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Dependencies:
     """What the layers need.
 
     telemetry         traces and durations
@@ -101,59 +101,59 @@ class Door:
     revision: Revision
 
 
-Layer = Callable[["WSGIApplication", Door], "WSGIApplication"]
+Layer = Callable[["WSGIApplication", Dependencies], "WSGIApplication"]
 LAYERS: tuple[Layer, ...] = (
-    lambda app, door: RequestContextMiddleware(
+    lambda app, deps: RequestContextMiddleware(
         app,
-        render_error=door.render_error,
-        count=door.limits.count,
-        log_access=door.log_access,
-        tracing=door.telemetry.tracing,
-        latencies=door.telemetry.latencies,
-        now=door.now,
-        epoch=door.epoch,
-        stopping=door.stopping,
+        render_error=deps.render_error,
+        count=deps.limits.count,
+        log_access=deps.log_access,
+        tracing=deps.telemetry.tracing,
+        latencies=deps.telemetry.latencies,
+        now=deps.now,
+        epoch=deps.epoch,
+        stopping=deps.stopping,
     ),
-    lambda app, door: ClientAddressMiddleware(
-        app, door.allowed, behind_proxy=door.behind_proxy, has_keys=door.find_key is not None
+    lambda app, deps: ClientAddressMiddleware(
+        app, deps.allowed, behind_proxy=deps.behind_proxy, has_keys=deps.find_key is not None
     ),
-    lambda app, door: SecurityHeadersMiddleware(app, behind_proxy=door.behind_proxy),
-    lambda app, door: CorsMiddleware(
-        app, door.origins, {*door.operations, SOCKETS} if door.has_sockets else door.operations
+    lambda app, deps: SecurityHeadersMiddleware(app, behind_proxy=deps.behind_proxy),
+    lambda app, deps: CorsMiddleware(
+        app, deps.origins, {*deps.operations, SOCKETS} if deps.has_sockets else deps.operations
     ),
-    lambda app, door: VersioningMiddleware(app, door.versions, door.unversioned, door.today),
-    lambda app, door: TrustedHostMiddleware(app, door.hosts, door.probes),
-    lambda app, door: ApiKeyMiddleware(
+    lambda app, deps: VersioningMiddleware(app, deps.versions, deps.unversioned, deps.today),
+    lambda app, deps: TrustedHostMiddleware(app, deps.hosts, deps.probes),
+    lambda app, deps: ApiKeyMiddleware(
         app,
-        find_key=door.find_key,
-        tier_factors=door.tier_factors,
-        operations=door.operations,
-        operations_port=door.operations_port,
-        probes=door.probes,
+        find_key=deps.find_key,
+        tier_factors=deps.tier_factors,
+        operations=deps.operations,
+        operations_port=deps.operations_port,
+        probes=deps.probes,
     ),
-    lambda app, door: ResponseCacheMiddleware(app, door.response_cache, door.limits, door.market_now, door.revision),
-    lambda app, door: (
-        SocketIoMiddleware(app, door.limits.count, door.telemetry.latencies.opened)
-        if door.has_sockets
+    lambda app, deps: ResponseCacheMiddleware(app, deps.response_cache, deps.limits, deps.market_now, deps.revision),
+    lambda app, deps: (
+        SocketIoMiddleware(app, deps.limits.count, deps.telemetry.latencies.opened)
+        if deps.has_sockets
         else without_upgrade(app)
     ),
 )
-IN_FLASK: tuple[Callable[[Flask, Door], None], ...] = (
-    lambda app, door: instrument_routes(app, door.telemetry.otlp.provider) if door.telemetry.otlp else None,
-    lambda app, door: limit_bodies(app),
-    lambda app, door: limit_rates(app, door.limits, door.groups),
-    lambda app, door: limit_concurrency(app, door.concurrency_limits),
-    lambda app, door: read_bodies(app),
+IN_FLASK: tuple[Callable[[Flask, Dependencies], None], ...] = (
+    lambda app, deps: instrument_routes(app, deps.telemetry.otlp.provider) if deps.telemetry.otlp else None,
+    lambda app, deps: limit_bodies(app),
+    lambda app, deps: limit_rates(app, deps.limits, deps.groups),
+    lambda app, deps: limit_concurrency(app, deps.concurrency_limits),
+    lambda app, deps: read_bodies(app),
 )
 
 
-def install(app: Flask, door: Door) -> None:
+def install(app: Flask, deps: Dependencies) -> None:
     """Put every inbound layer around `app`."""
     for add in IN_FLASK:
-        add(app, door)
+        add(app, deps)
     wsgi_app: WSGIApplication = app.wsgi_app
     for layer in reversed(LAYERS):
-        wsgi_app = layer(wsgi_app, door)
+        wsgi_app = layer(wsgi_app, deps)
     app.wsgi_app = wsgi_app  # type: ignore[method-assign, assignment]
 
 

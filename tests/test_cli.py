@@ -232,7 +232,7 @@ def test_replay_prints_the_answer_of_the_route(recorded_dir: Path) -> None:
     assert body["tickers"]["SPY"]["target_b_prob"] is not None
 
 
-def test_replay_needs_nothing_of_the_server_s_door(tmp_path: Path) -> None:
+def test_replay_needs_nothing_of_the_layers(tmp_path: Path) -> None:
     """Neither its Redis nor its host names: it reads what is stored."""
     door = {"WEB_CONCURRENCY": "2", "REDIS_URL": "redis://127.0.0.1:1/0", "ALLOWED_HOSTS": "api.example.com"}
     done = run("replay", "2024-06-28", "14:35", MARKET="demo", DATA_DIR=tmp_path, **door)

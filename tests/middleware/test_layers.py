@@ -753,7 +753,7 @@ def test_no_spelling_goes_around_the_guard_of_the_metrics(shared: Build, path: s
     assert answer.status_code in (403, 404)
 
 
-def test_the_metrics_say_what_the_door_counted(build: Build, clock: FakeClock) -> None:
+def test_the_metrics_say_what_the_layers_counted(build: Build, clock: FakeClock) -> None:
     clock.set("2025-03-11 11:30:06")
     client = build(rate_limit_analysis=3).test_client()
     for _ in range(4):
