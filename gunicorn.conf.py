@@ -1,4 +1,4 @@
-"""gunicorn's settings: gevent workers, bounded requests, a clean stop. Settings come from app/config.py alone."""
+"""gunicorn's settings: gevent workers, bounded requests, a clean stop. Settings come from app/config/settings.py alone."""
 
 from gevent import monkey
 
@@ -14,9 +14,9 @@ import sys  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
 
-from app.config import VERSION, load  # noqa: E402
+from app.config.folders import check_data_dir, check_models_dir  # noqa: E402
+from app.config.settings import VERSION, load  # noqa: E402
 from app.errors import SettingsError  # noqa: E402
-from app.folders import check_data_dir, check_models_dir  # noqa: E402
 from app.telemetry import logs  # noqa: E402
 from serving.worker import Log, Worker  # noqa: E402
 

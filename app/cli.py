@@ -16,13 +16,14 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from app import config, keys
 from app.clock import Clock, running_clock, wall_clock
+from app.config import api_keys
+from app.config.folders import check_data_dir, check_models_dir
+from app.config.settings import Settings, load
 from app.core import Core
 from app.errors import BadRequest, BrokenData, PredictError
-from app.events import Events
 from app.factory import POLICY, build, create_app
-from app.folders import check_data_dir, check_models_dir
+from app.live.events import Events
 from app.market.backfill import Brought
 from app.market.backfill import backfill as backfilled
 from app.market.bars import Span
@@ -227,12 +228,12 @@ def keys_group() -> None:
 
 @keys_group.command("new")
 @click.option("--name", required=True, help="whose it is: a-z 0-9 _ . -")
-@click.option("--tier", type=click.Choice(list(keys.TIERS)), default="standard", show_default=True)
+@click.option("--tier", type=click.Choice(list(api_keys.TIERS)), default="standard", show_default=True)
 @click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True, help="how long it is good")
 def new_key(name: str, tier: str, days: int) -> None:
     """Make a key: the secret for its holder, shown once, and what to add to API_KEYS. Nothing is stored."""
     try:
-        secret, key = keys.new_key(name, tier, datetime.now(UTC).date() + timedelta(days=days))
+        secret, key = api_keys.new_key(name, tier, datetime.now(UTC).date() + timedelta(days=days))
     except ValueError as exc:
         raise click.ClickException(str(exc)) from None
     click.echo(f"The secret of {name}. Give it to its holder only; it cannot be shown again:\n{secret}")
@@ -302,14 +303,14 @@ def _left_out(found: building.Study) -> str:
     return "; ".join(f"{len(days)} x {why}" for why, days in found.excluded.items()) or "nothing"
 
 
-def _settings(**overrides: Any) -> config.Settings:
+def _settings(**overrides: Any) -> Settings:
     """The settings of a command that uses DATA_DIR. Raises SettingsError."""
-    settings = config.load(**overrides)
+    settings = load(**overrides)
     check_data_dir(settings)
     return settings
 
 
-def _recorded(settings: config.Settings) -> RecordedBars:
+def _recorded(settings: Settings) -> RecordedBars:
     return RecordedBars(settings.data_dir / "recorded.sqlite3", Calendar(dict(settings.market_closures)))
 
 

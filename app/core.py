@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from app.clock import Clock, Timer
-from app.config import Settings
-from app.events import Events
-from app.follower import Follower
+from app.config.settings import Settings
+from app.live.events import Events
+from app.live.follower import Follower
 from app.market.announcements import Announcements, upcoming
 from app.market.budget import Budget
 from app.market.calendar import NY, Calendar, ny_day

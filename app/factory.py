@@ -20,13 +20,14 @@ from flask import Flask, Response
 
 import blueprints
 import middleware
-from app import keys
 from app.clock import Clock, Timer, running_clock, wall_clock
-from app.config import VERSION, Settings, load
+from app.config import api_keys
+from app.config.api_versions import VERSIONS, Version, Versions
+from app.config.settings import VERSION, Settings, load
 from app.core import Core, Market, degradations, operations
 from app.errors import SettingsError, Unavailable
-from app.events import Events
-from app.follower import Follower
+from app.live.events import Events
+from app.live.follower import Follower
 from app.market.announcements import Announcements
 from app.market.bars import Span
 from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, KeptPlan, Limit
@@ -57,7 +58,6 @@ from app.telemetry.setup import Telemetry, build_telemetry
 from app.telemetry.stages import Stages
 from app.telemetry.tracing import current_request, trace_headers
 from app.telemetry.worker_metrics import MergedExposition, WorkerGroup
-from app.versions import VERSIONS, Version, Versions
 from blueprints import errors
 from blueprints.services import CacheValidity, Services
 from middleware.identity import counted_as
@@ -334,8 +334,8 @@ def _dependencies(
     def today() -> date:
         return datetime.fromtimestamp(timer.epoch(), UTC).date()
 
-    def find_key(secret: str) -> keys.ApiKey | None:
-        return keys.find(settings.api_keys, secret, today())
+    def find_key(secret: str) -> api_keys.ApiKey | None:
+        return api_keys.find(settings.api_keys, secret, today())
 
     return middleware.Dependencies(
         telemetry=telemetry,
@@ -353,7 +353,7 @@ def _dependencies(
         versions=versions,
         today=today,
         find_key=find_key if settings.api_keys else None,
-        tier_factors=keys.TIERS,
+        tier_factors=api_keys.TIERS,
         allowed=settings.rate_limit_allow,
         limits=limits,
         groups=blueprints.GROUPS,

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from app.clock import Clock
 from app.errors import BadRequest, BudgetSpent, NotEntitled, PredictError, TryLater, Unavailable, Upstream
-from app.interest import Interest
+from app.live.interest import Interest
 from app.market.bars import Bars, Span, no_bars
 from app.market.calendar import NY, ONE_DAY, Calendar, Session, TradingHours, ny_day
 from app.market.completeness import missing_days, resumes_after

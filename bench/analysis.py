@@ -13,7 +13,7 @@ from time import perf_counter_ns
 
 import numpy as np
 
-from app.config import ARTEFACTS
+from app.config.settings import ARTEFACTS
 from app.factory import POLICY
 from app.market.bars import Span
 from app.market.calendar import Calendar, midnight_ms, ny

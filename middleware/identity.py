@@ -31,7 +31,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ApiKey(Protocol):
-    """A key without its secret (`keys.ApiKey`)."""
+    """A key without its secret (`api_keys.ApiKey`)."""
 
     @property
     def name(self) -> str: ...

@@ -24,7 +24,7 @@ _number = re.compile(r"[1-9][0-9]{0,3}").fullmatch
 
 
 class Version(Protocol):
-    """One version of the API (app/versions.py)."""
+    """One version of the API (app/config/api_versions.py)."""
 
     @property
     def number(self) -> int: ...

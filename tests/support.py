@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from app.clock import Timer
-from app.config import ARTEFACTS, Settings, load
+from app.config.settings import ARTEFACTS, Settings, load
 from app.factory import POLICY
 from app.market.bars import Bars, Span, to_ms
 from app.market.calendar import NY, Calendar, midnight_ms

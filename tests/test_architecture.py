@@ -13,26 +13,26 @@ ROOT = Path(__file__).parent.parent
 ORDER = (
     "app.errors",
     "app.telemetry.stages",
-    "app.versions",
-    "app.keys",
-    "app.events",
-    "app.interest",
+    "app.config.api_versions",
+    "app.config.api_keys",
+    "app.live.events",
+    "app.live.interest",
     "app.sqlite",
     "app.market",
     "app.structure",
     "app.model",
     "app.signals",
     "app.pipeline",
-    "app.follower",
+    "app.live.follower",
     "app.core",
     "app.telemetry",
     "blueprints",
     "app.factory",
     "wsgi",
 )
-BASE = {"app.config", "app.clock"}
+BASE = {"app.config.settings", "app.clock"}
 PURE = {
-    "app.versions",
+    "app.config.api_versions",
     "app.market.bars",
     "app.market.calendar",
     "app.market.demo",
@@ -122,7 +122,7 @@ def test_the_rule_catches_a_forbidden_edge() -> None:
 
 
 def test_settings_and_clock_import_nothing_but_errors_keys_and_the_calendar() -> None:
-    allowed = {"app.errors", "app.keys", "app.market.calendar", *BASE}
+    allowed = {"app.errors", "app.config.api_keys", "app.market.calendar", *BASE}
     assert [f"{a} imports {b}" for a, b in edges() if a in BASE and in_package(b, "app") and b not in allowed] == []
 
 
@@ -180,7 +180,7 @@ def test_blueprints_and_versions_keep_apart() -> None:
 @pytest.mark.parametrize(
     ("words", "allowed"),
     [
-        (("os.environ", "getenv"), {"app.config", "app.cli"}),
+        (("os.environ", "getenv"), {"app.config.settings", "app.cli"}),
         (("datetime.now", "utcnow", "date.today", "time.time("), {"app.clock", "app.factory", "app.cli"}),
     ],
 )

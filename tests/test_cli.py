@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from app import cli
-from app.config import ARTEFACTS
+from app.config.settings import ARTEFACTS
 from app.market.bars import Span
 from app.market.standin import StandIn
 from app.model.verdicts import Verdict, counts_text, verdict_of_record

@@ -13,10 +13,10 @@ import pytest
 import yaml
 from flask import Flask
 
-from app.config import ARTEFACTS, variables
+from app.config.api_versions import VERSIONS
+from app.config.settings import ARTEFACTS, variables
 from app.factory import create_app
 from app.model.verdicts import counts_text, verdict_of_record
-from app.versions import VERSIONS
 from blueprints import GROUPS
 from blueprints.v1.parameters import HOURS
 from tests.markdown import ROOT, anchors, blocks, links, pages, prose, section, table

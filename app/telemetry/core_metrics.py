@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from app.config import VERSION
+from app.config.settings import VERSION
 from app.core import Core
-from app.events import EVENTS
+from app.live.events import EVENTS
 from app.market.announcements import REASONS
 from app.model.drift import Drift
 from app.signals.lock import decision_hour

@@ -372,7 +372,7 @@ NO_PATHS = [
     "/MTF",
     "/mtf.json",
     "/{ticker}",
-    "/static/../app/config.py",
+    "/static/../app/config/settings.py",
     "/.env",
     "/.git/config",
     "/openapi.json",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from app.config import ARTEFACTS
+from app.config.settings import ARTEFACTS
 from app.factory import POLICY, create_app
 from app.model.artefact import load_model
 from app.signals import store as stores

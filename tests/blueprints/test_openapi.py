@@ -15,7 +15,7 @@ from jsonschema import ValidationError
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import blueprints
-from app.versions import VERSIONS, Version
+from app.config.api_versions import VERSIONS, Version
 from tests.blueprints.contract import SAMPLES, sample
 from tests.blueprints.openapi import document, documented, operations, validate
 

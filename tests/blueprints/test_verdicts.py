@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from flask import Flask
 
 from app.cli import cli
-from app.config import ARTEFACTS
+from app.config.settings import ARTEFACTS
 from app.factory import POLICY
 from app.model.artefact import load_model, save_models
 from app.model.verdicts import Verdict, verdict_of

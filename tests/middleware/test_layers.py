@@ -22,9 +22,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, TestResponse
 
-from app import keys
-from app.events import Events
+from app.config import api_keys
 from app.factory import create_app
+from app.live.events import Events
 from app.market.polygon import Reply
 from app.telemetry.access_log import AccessLog, AccessRecord
 from tests.support import FakeClock, ScriptedMarket, new_york, settings
@@ -703,19 +703,19 @@ def test_nobody_else_may_and_a_proxy_speaks_for_others(shared: Build, environ: d
 
 
 @pytest.fixture
-def holders() -> dict[str, tuple[str, keys.ApiKey]]:
+def holders() -> dict[str, tuple[str, api_keys.ApiKey]]:
     """A key of every tier, and one that is over."""
     last = date(2100, 1, 1)
-    made = {tier: keys.new_key(tier, tier, last) for tier in keys.TIERS}
-    return made | {"over": keys.new_key("over", "operator", date(2020, 1, 1))}
+    made = {tier: api_keys.new_key(tier, tier, last) for tier in api_keys.TIERS}
+    return made | {"over": api_keys.new_key("over", "operator", date(2020, 1, 1))}
 
 
-def in_settings(holders: dict[str, tuple[str, keys.ApiKey]]) -> str:
+def in_settings(holders: dict[str, tuple[str, api_keys.ApiKey]]) -> str:
     return ",".join(str(key) for _, key in holders.values())
 
 
 def test_with_keys_only_an_operator_may_read_the_metrics(
-    build: Build, holders: dict[str, tuple[str, keys.ApiKey]]
+    build: Build, holders: dict[str, tuple[str, api_keys.ApiKey]]
 ) -> None:
     app = build(api_keys=in_settings(holders))
     secrets = {name: secret for name, (secret, _) in holders.items()}
@@ -732,7 +732,7 @@ def test_with_keys_only_an_operator_may_read_the_metrics(
 
 @pytest.mark.parametrize("with_keys", [True, False])
 def test_the_operations_port_needs_no_key_and_no_other_port_is_it(
-    build: Build, holders: dict[str, tuple[str, keys.ApiKey]], with_keys: bool
+    build: Build, holders: dict[str, tuple[str, api_keys.ApiKey]], with_keys: bool
 ) -> None:
     app = build(operations_port=9200, api_keys=in_settings(holders) if with_keys else "")
     assert metrics_status(app, SERVER_PORT="9200", **OUTSIDE) == 200
@@ -935,7 +935,7 @@ SECRET_QUERY = "hidden-in-the-query"
 def test_a_key_is_nowhere_but_with_its_holder(
     logged: Logged,
     caplog: pytest.LogCaptureFixture,
-    holders: dict[str, tuple[str, keys.ApiKey]],
+    holders: dict[str, tuple[str, api_keys.ApiKey]],
     log_format: str,
     with_keys: bool,
 ) -> None:

@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
+from app.config.api_keys import ApiKey, new_key
 from app.factory import create_app
-from app.keys import ApiKey, new_key
 from app.market.polygon import Reply
 from middleware.rate_limiting import ConcurrencyLimit, limit_concurrency
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings

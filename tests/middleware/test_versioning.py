@@ -16,8 +16,8 @@ from werkzeug.datastructures import Headers
 from werkzeug.test import TestResponse
 
 from app.clock import Timer
+from app.config.api_versions import VERSIONS, Version, Versions
 from app.factory import create_app
-from app.versions import VERSIONS, Version, Versions
 from tests.support import FakeClock, ScriptedMarket, new_york, settings
 
 UNVERSIONED = ("/", "/livez", "/readyz", "/versions", "/metrics")

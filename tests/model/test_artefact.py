@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.config import ARTEFACTS
+from app.config.settings import ARTEFACTS
 from app.errors import BrokenData
 from app.factory import POLICY
 from app.model.artefact import (

@@ -14,9 +14,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as some
 
-from app.config import ARTEFACTS
-from app.events import Events
+from app.config.settings import ARTEFACTS
 from app.factory import POLICY, _drift, build
+from app.live.events import Events
 from app.market.bars import Floats
 from app.model.artefact import load_models
 from app.model.building import feature_bins

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from app.config import ARTEFACTS
+from app.config.settings import ARTEFACTS
 from app.market.standin import StandIn
 from app.market.wire import Wire
 from tests.ops.fast import clock_since

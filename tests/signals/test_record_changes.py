@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from app.events import Events
 from app.factory import Core, build
+from app.live.events import Events
 from app.model.drift import Drift
 from app.signals import store as stores
 from app.signals.policy import Decision

@@ -19,11 +19,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
 import middleware
-from app import keys
-from app.config import VERSION
+from app.config import api_keys
+from app.config.settings import VERSION
 from app.errors import BudgetSpent, Unavailable, Upstream
-from app.events import EVENTS, Events
 from app.factory import create_app
+from app.live.events import EVENTS, Events
 from app.market import announcements
 from app.market.calling import kind_of, outcome
 from app.market.polygon import Reply
@@ -232,7 +232,7 @@ ERRORS = {
 
 
 def test_answers_with_an_error_are_counted_by_its_code(build: Build) -> None:
-    _, key = keys.new_key("desk", "operator", date(2100, 1, 1))
+    _, key = api_keys.new_key("desk", "operator", date(2100, 1, 1))
     app = build(allowed_hosts="localhost", rate_limit_other=100, api_keys=str(key))
     assert scrape(app).by("predict_errors_total", "code") == {}
     for n, (code, (method, path, more)) in enumerate(ERRORS.items()):

@@ -540,7 +540,7 @@ def test_a_variable_of_the_library_that_is_wrong_stops_the_start_with_a_sentence
 
 def test_other_propagators_than_the_standard_s_change_nothing() -> None:
     environment = {**os.environ, "OTEL_PROPAGATORS": "b3"}
-    command = [sys.executable, "-c", "import app.config, app.factory"]
+    command = [sys.executable, "-c", "import app.config.settings, app.factory"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
 

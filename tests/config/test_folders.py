@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from app import folders
+from app.config import folders
+from app.config.folders import check_models_dir
 from app.errors import SettingsError
-from app.folders import check_models_dir
 from tests.support import models_saying, settings
 
 Serve = Callable[..., Flask]

@@ -16,7 +16,7 @@ from typing import Any
 
 from app.clock import Clock, Timer
 from app.errors import PredictError
-from app.interest import IN_USE_FOR
+from app.live.interest import IN_USE_FOR
 from app.market.announcements import Announcements
 from app.market.budget import Priority, errand
 from app.market.calendar import ONE_DAY, Calendar, Session, close_by_rule, ny, ny_day

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from app.config import load, variables
+from app.config.settings import load, variables
 from app.core import operations
 from app.errors import SettingsError
 from app.factory import build

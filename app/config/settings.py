@@ -15,8 +15,8 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, Secre
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.config.api_keys import ApiKey, parse_keys
 from app.errors import SettingsError
-from app.keys import ApiKey, parse_keys
 from app.market.calendar import is_usable_override
 
 # W3C's alone: others may not be installed, and OpenTelemetry looks when it is imported.
@@ -24,7 +24,7 @@ os.environ["OTEL_PROPAGATORS"] = "tracecontext"
 VERSION = "0.1.0"
 MOST_REQUESTS = 1_000_000_000
 MOST_CLOSURES = 100
-ARTEFACTS = Path(__file__).parent / "model" / "artefacts"
+ARTEFACTS = Path(__file__).parents[1] / "model" / "artefacts"
 
 
 def _http_url(value: str) -> str:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from app.events import EVENTS, Events, Invalidates
+from app.live.events import EVENTS, Events, Invalidates
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CODE = sorted([*(ROOT / "app").rglob("*.py"), *(ROOT / "middleware").rglob("*.py")])
 FIELDS = {
     "announcement_refused": {"reason": "date"},

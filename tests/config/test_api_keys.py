@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.cli import cli
-from app.config import load
+from app.config.api_keys import MAX_KEYS, MAX_LENGTH, PREFIX, TIERS, ApiKey, digest_of, find, new_key, parse_keys
+from app.config.settings import load
 from app.errors import SettingsError
-from app.keys import MAX_KEYS, MAX_LENGTH, PREFIX, TIERS, ApiKey, digest_of, find, new_key, parse_keys
 
 LAST_DAY = date(2026, 6, 30)
 DAY = timedelta(days=1)

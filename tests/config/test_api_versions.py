@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from app.config.api_versions import VERSIONS, Version, Versions, months_after
 from app.errors import SettingsError
 from app.factory import create_app
-from app.versions import VERSIONS, Version, Versions, months_after
 from tests.support import FakeClock, ScriptedMarket, settings
 
 DAY = timedelta(days=1)
