@@ -1,6 +1,6 @@
-"""Time: the one seam through which the server reads a clock. `Clock()` gives market time, an aware New York moment.
+"""Time: the only place where the server reads a clock. A `Clock` returns market time, a timezone-aware moment in New York.
 
-Limits, deadlines, pauses and the breaker use real time instead (ruling M3): a `Timer`.
+Limits, deadlines, pauses and the breaker use a `Timer`, which is real time (ruling M3).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ Clock = Callable[[], datetime]
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """Real seconds. `now`: since some moment, never backwards; `epoch`: since 1970, the same for all processes of a
-    machine, for what they share; `sleep`: wait so many seconds."""
+    """Real seconds. now: since some moment, and never backwards; epoch: since 1970, the same for all processes of a machine;
+    sleep: waits so many seconds."""
 
     now: Callable[[], float] = time.monotonic
     epoch: Callable[[], float] = time.time

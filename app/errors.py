@@ -1,18 +1,18 @@
-"""Every error the core raises, named by what the caller may do. No status codes here: blueprints/errors.py knows those.
+"""Every error that the core raises, named by what the caller may do. Status codes are in blueprints/errors.py alone.
 
 PredictError
   BadRequest          the caller must change the request (unknown ticker, bad date, ...)
-    Unauthorized      the caller's API key is unknown, expired or lacking
-    Forbidden         the caller is known, or may be, but this is not for them
+    Unauthorized      the caller's API key is unknown, expired or missing
+    Forbidden         this is for operators alone
     NotFound          there is no such thing, in this version
     Gone              the version asked for is past its end
   TryLater            the same request may work later; carries retry_after
     RateLimited       the caller asked too often
-    BudgetSpent       our own Polygon budget is spent, or Polygon says so (429)
+    BudgetSpent       the server's own budget of Polygon calls is spent, or Polygon says so (429)
     Upstream          Polygon failed, timed out, or answered nonsense
   NotEntitled         Polygon's plan has no such data; never retried
   Unavailable         a part is missing (no model, no key, no data); names the part
-  BrokenData          bars, a file or an artefact are not what they must be; names the place
+  BrokenData          bars, a file or an artefact are malformed; names the place
   SettingsError       a setting is wrong; names the environment variable
 """
 
@@ -22,8 +22,8 @@ from datetime import date
 
 
 class PredictError(Exception):
-    """Root of the tree. `code` is one of the contract's error codes (v1-contract.md 3.3). `message` may be shown to a client:
-    it holds no path, no address and no words of a library or of the provider. `detail` is the same for the log, with them."""
+    """Root of the tree. code: one of the contract's error codes (v1-contract.md 3.3). message: may be shown to a client, since
+    it holds no path, no address and no text of a library or of the provider. detail: the message for the log, which may."""
 
     code = "INTERNAL"
 
@@ -36,7 +36,7 @@ class PredictError(Exception):
 
 
 class BadRequest(PredictError):
-    """The caller must change the request; `usage` shows how, where that helps."""
+    """The caller must change the request. usage: an example of how, where that helps."""
 
     code = "MISSING_PARAMETER"
 
@@ -46,25 +46,25 @@ class BadRequest(PredictError):
 
 
 class Unauthorized(BadRequest):
-    """The API key is unknown, expired, or not good for this; or there is none where one is needed."""
+    """The API key is unknown or expired, or it is missing where one is needed."""
 
     code = "UNAUTHORIZED"
 
 
 class Forbidden(BadRequest):
-    """This is for operators."""
+    """This is for operators alone."""
 
     code = "FORBIDDEN"
 
 
 class NotFound(BadRequest):
-    """There is no such thing in the version asked for."""
+    """There is no such thing in the requested version."""
 
     code = "NOT_FOUND"
 
 
 class Gone(BadRequest):
-    """The version asked for is past its end."""
+    """The requested version is past its end."""
 
     code = "GONE"
 
@@ -88,7 +88,7 @@ class RateLimited(TryLater):
 
 
 class BudgetSpent(TryLater):
-    """Our own Polygon budget is spent, or Polygon says that it is."""
+    """The server's own budget of Polygon calls is spent, or Polygon says that it is (429)."""
 
     code = "RATE_LIMITED"
 
@@ -98,8 +98,8 @@ class Upstream(TryLater):
 
 
 class NotEntitled(PredictError):
-    """Polygon's plan has no such data. Permanent: asking again does not help. `since`: the first day of the plan's history,
-    if the day asked for lies before it."""
+    """The Polygon plan has no such data. Permanent: the same request will not work later. since: the first day of the plan's
+    history, if the requested day is before it."""
 
     code = "DATA_FETCH_ERROR"
 
@@ -111,7 +111,7 @@ class NotEntitled(PredictError):
 
 
 class Unavailable(PredictError):
-    """A part of the server is missing. `part` names it: `models`, `api_key`, `data`, `store`."""
+    """A part of the server is missing. part: `models`, `api_key`, `data` or `store`."""
 
     code = "PIPELINE_UNAVAILABLE"
 
@@ -121,7 +121,7 @@ class Unavailable(PredictError):
 
 
 class BrokenData(PredictError):
-    """Bars, a file or an artefact are not what they must be; the message names the place."""
+    """Bars, a file or an artefact are malformed; the message names the place."""
 
 
 class SettingsError(PredictError):

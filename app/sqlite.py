@@ -1,7 +1,7 @@
-"""One SQLite file: opened in WAL mode, used by all threads of a process and by several processes of a machine.
+"""A SQLite file in WAL mode, used by all threads of a process and by several processes of a machine.
 
-Says what went wrong in a sentence (Unavailable, part `store`): the file's name for clients, its path and SQLite's words in
-`detail`. It never leaves half a transaction behind.
+Every failure is Unavailable (part `store`) with one sentence: the message names the file for clients, `detail` holds its path
+and SQLite's message. A transaction is never left half done.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REOPEN_AFTER_S = 30.0
 
 
 class Retries:
-    """When a file that could not be used may be tried again: once in REOPEN_AFTER_S, whoever asks. `now`: seconds."""
+    """When to try a file again that could not be used: once in REOPEN_AFTER_S, however many callers there are. now: seconds."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -32,7 +32,7 @@ class Retries:
         self._next = 0.0
 
     def take(self) -> bool:
-        """Whether it may be tried now; the next try is then a while off."""
+        """Whether to try now. If so, the next attempt is due after REOPEN_AFTER_S."""
         with self._lock:
             if self._now() < self._next:
                 return False
@@ -40,14 +40,14 @@ class Retries:
             return True
 
     def postpone(self) -> None:
-        """It failed just now."""
+        """An attempt failed just now."""
         self._next = self._now() + REOPEN_AFTER_S
 
 
 class Database:
-    """A SQLite file with its schema (idempotent statements). Raises Unavailable(part="store") throughout.
+    """A SQLite file with its schema (idempotent statements). Every method raises Unavailable(part="store").
 
-    Waiting for another writer sleeps in Python, so other greenlets of the process go on.
+    While it waits for another writer it sleeps in Python, so that other greenlets of the process run.
     """
 
     def __init__(self, path: Path, schema: str, patience_s: float = PATIENCE_S, stages: Stages = NULL_STAGES) -> None:
@@ -55,26 +55,26 @@ class Database:
         self._stages = stages
         self._patience_s = patience_s
         self._lock = threading.RLock()
-        with self._saying("open"):
+        with self._translated("open"):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
-            self._patiently("PRAGMA journal_mode=WAL")
-            self._patiently("PRAGMA synchronous=NORMAL")
+            self._execute("PRAGMA journal_mode=WAL")
+            self._execute("PRAGMA synchronous=NORMAL")
             for statement in filter(str.strip, schema.split(";")):
-                self._patiently(statement)
+                self._execute(statement)
         except Unavailable:
             self._connection.close()
             raise
 
     def rows(self, sql: str, args: Sequence[Any] = ()) -> list[Any]:
         """All rows of a query."""
-        with self._stages("sqlite", operation="read", file=self.path.name), self._lock, self._saying("read"):
+        with self._stages("sqlite", operation="read", file=self.path.name), self._lock, self._translated("read"):
             return self._connection.execute(sql, args).fetchall()
 
     def chunks(self, sql: str, args: Sequence[Any] = (), size: int = 10_000) -> Iterator[list[Any]]:
-        """The rows of a query, `size` at a time: memory does not grow with their number."""
-        with self._stages("sqlite", operation="read", file=self.path.name), self._lock, self._saying("read"):
+        """The rows of a query, `size` at a time, so that memory does not grow with their number."""
+        with self._stages("sqlite", operation="read", file=self.path.name), self._lock, self._translated("read"):
             cursor = self._connection.execute(sql, args)
             while rows := cursor.fetchmany(size):
                 yield rows
@@ -83,34 +83,34 @@ class Database:
     def transaction(self) -> Iterator[Database]:
         """All of the block's writes, or none of them."""
         with self._stages("sqlite", operation="transaction", file=self.path.name), self._lock:
-            self._patiently("BEGIN IMMEDIATE")
+            self._execute("BEGIN IMMEDIATE")
             try:
                 yield self
-                self._patiently("COMMIT")
+                self._execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
                 raise
 
     def write(self, sql: str, args: Sequence[Any] = ()) -> int:
-        """One statement; returns the number of rows it changed. Outside a transaction it is one of its own."""
+        """Execute one statement, in a transaction of its own unless there is one. Returns the number of changed rows."""
         with self._stages("sqlite", operation="write", file=self.path.name):
-            return self._patiently(sql, args).rowcount
+            return self._execute(sql, args).rowcount
 
     def write_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """One statement for many rows, inside a transaction."""
-        with self._lock, self._saying("write"):
+        """Execute one statement for many rows, inside a transaction."""
+        with self._lock, self._translated("write"):
             self._connection.executemany(sql, rows)
 
     def close(self) -> None:
         with self._lock:
             self._connection.close()
 
-    def _patiently(self, sql: str, args: Sequence[Any] = ()) -> sqlite3.Cursor:
-        """Execute, waiting for other writers for a while; the lock is free while it waits."""
+    def _execute(self, sql: str, args: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Execute a statement; wait for other writers for up to `patience_s`, without holding the lock."""
         deadline = time.monotonic() + self._patience_s
         while True:
-            with self._lock, self._saying("write"):
+            with self._lock, self._translated("write"):
                 try:
                     return self._connection.execute(sql, args)
                 except sqlite3.OperationalError as exc:
@@ -119,9 +119,9 @@ class Database:
             time.sleep(BUSY_S / 5)
 
     @contextmanager
-    def _saying(self, verb: str) -> Iterator[None]:
+    def _translated(self, verb: str) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, OSError) as exc:
-            said = f"the server cannot {verb} its file {self.path.name}"
-            raise Unavailable(said, part="store", detail=f"cannot {verb} {self.path}: {exc}") from exc
+            message = f"the server cannot {verb} its file {self.path.name}"
+            raise Unavailable(message, part="store", detail=f"cannot {verb} {self.path}: {exc}") from exc

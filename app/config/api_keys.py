@@ -1,6 +1,6 @@
-"""API keys: random secrets that the server knows only by their hashes.
+"""API keys: random secrets of which the server stores only the hashes.
 
-A key holds 256 random bits, so one round of SHA-256 is enough: there is nothing to guess that a slow hash would protect.
+A key holds 256 random bits, so that one round of SHA-256 is enough: a slow hash protects only secrets that can be guessed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from datetime import date
 from typing import Final
 
 PREFIX = "predict_"
-"""So that scanners for leaked secrets can tell one."""
+"""Lets scanners for leaked secrets recognise a key."""
 
 TIERS: Final = {"standard": 1.0, "high": 10.0, "proxy": 100.0, "operator": 10.0}
-"""What a key's holder may ask for, as a multiple of the limits. `proxy`: a server that asks for many viewers; `operator`:
-may also read the operations routes."""
+"""Multiple of the rate limits by tier. `proxy`: a server that forwards the requests of many viewers; `operator`: may also read
+the routes for operators."""
 
 MAX_KEYS = 100
 MAX_LENGTH = 128
@@ -28,7 +28,7 @@ FORM = "name:tier:expires:hash"
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """One key as the settings know it. expires: the last day on which it is good, UTC; digest: SHA-256 of the secret."""
+    """One key as the settings hold it. expires: the last day on which it is valid, UTC; digest: SHA-256 of the secret."""
 
     name: str
     tier: str
@@ -40,7 +40,7 @@ class ApiKey:
 
 
 def new_key(name: str, tier: str, expires: date) -> tuple[str, ApiKey]:
-    """A fresh secret, to be shown once, and what the settings keep of it. Raises ValueError for a wrong name or tier."""
+    """A new secret, to be shown once, and its key for the settings. Raises ValueError for a wrong name or tier."""
     secret = PREFIX + secrets.token_urlsafe(32)
     return secret, _checked(name, tier, expires, digest_of(secret))
 
@@ -56,9 +56,9 @@ def parse_keys(text: str) -> tuple[ApiKey, ...]:
         raise ValueError(f"holds {len(entries)} keys, {MAX_KEYS} are allowed")
     keys = tuple(_parsed(number, entry) for number, entry in enumerate(entries, 1))
     names = [key.name for key in keys]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"names {twice} twice")
+    duplicate = next((name for name in names if names.count(name) > 1), None)
+    if duplicate is not None:
+        raise ValueError(f"names {duplicate} twice")
     return keys
 
 
@@ -85,11 +85,11 @@ def _checked(name: str, tier: str, expires: date, digest: bytes) -> ApiKey:
 
 
 def find(keys: Sequence[ApiKey], secret: str, today: date) -> ApiKey | None:
-    """The key with this secret if it is good on `today`. Takes the same time whichever key it is, and if it is none."""
+    """The key with this secret if it is valid on `today`. Takes the same time for every key, and for a wrong secret."""
     if len(secret) > MAX_LENGTH:
         return None
-    digest, found = digest_of(secret), None
+    digest, match = digest_of(secret), None
     for key in keys:
         if hmac.compare_digest(key.digest, digest):
-            found = key
-    return found if found is not None and today <= found.expires else None
+            match = key
+    return match if match is not None and today <= match.expires else None

@@ -1,6 +1,6 @@
-"""The API's versions and what becomes of them: one table that drives headers, `GET /versions`, docs/clients.md and the end.
+"""The versions of the API, from release to sunset: one table from which headers, `GET /versions` and docs/clients.md follow.
 
-A version that is deprecated stays for at least SIX_MONTHS; the table refuses to hold an earlier sunset.
+A deprecated version stays for at least SIX_MONTHS; the table rejects an earlier sunset.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ SIX_MONTHS = 6
 class Version:
     """One version of the API.
 
-    released    first day on which it was promised; None while it is being built
-    deprecated  first day on which clients are told to move on, None if they are not
+    released    first day on which its contract holds; None while it is being built
+    deprecated  first day on which clients are told to use another version, None if they are not
     sunset      first day on which it answers 410 and nothing else, None if none is set
-    successor   the version to move to
-    guide       where a person reads about it
+    successor   the version to use instead
+    guide       path of its description for people
     contract    SHA-256 of its committed schema (`blueprints/v<number>/openapi.json`): a released contract does not change
     """
 
@@ -48,8 +48,8 @@ class Version:
 
 
 class Versions:
-    """The table. Raises SettingsError for one that breaks a promise: a sunset without or too soon after its deprecation, a
-    successor that is not there, a released version without a contract."""
+    """The table of versions. Raises SettingsError if it is inconsistent: a sunset without a deprecation or too soon after it, a
+    successor that does not exist, a released version without a contract."""
 
     def __init__(self, table: Sequence[Version]) -> None:
         self._table = {version.number: version for version in table}
@@ -85,7 +85,7 @@ def _check(version: Version, known: set[int]) -> None:
 
 
 def months_after(day: date, months: int) -> date:
-    """The same day of the month so many months later, or the month's last."""
+    """The same day of the month `months` later, or the last day of that month."""
     year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
     return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
 

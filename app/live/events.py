@@ -1,5 +1,5 @@
-"""What the core tells: one callable, `emit(event, **fields)`. Each event goes into the log and into counts, is handed to those
-who subscribed to it, and moves the revision of the answers that it may change.
+"""The event bus. The core emits events through one callable, `emit(event, **fields)`. Each event is logged and counted, passed
+to its subscribers, and increases the revision of the answers that it may change.
 
 The core knows the callable alone (architecture, idea 6); the table of events is here.
 """
@@ -30,8 +30,8 @@ class Invalidates(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """How an event is treated. level: of its line in the log (events at DEBUG come with every answer or fetch); counted: the
-    fields by whose values it is counted too; invalidates: which answers it may change (ruling A1)."""
+    """How an event is handled. level: of its line in the log (DEBUG for events that come with every answer or fetch); counted:
+    fields by whose values it is counted, too; invalidates: which answers it may change (ruling A1)."""
 
     level: int
     counted: tuple[str, ...] = ()
@@ -99,12 +99,12 @@ EVENTS: Final[Mapping[str, Event]] = {
 """Every event by name."""
 
 UNKNOWN: Final = Event(WARNING)
-"""How an event is treated that the table does not know."""
+"""How an event is handled that is not in the table."""
 
 
 class Events:
     """The event bus. `counts[name,]`: how often an event was emitted; `counts_by_field[name]`: the same by the values of its
-    counted fields. Safe between threads; emitting never raises."""
+    counted fields. Safe between threads. Emitting never raises."""
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, ...]] = Counter()
@@ -117,28 +117,30 @@ class Events:
         self._handlers: defaultdict[str, list[Handler]] = defaultdict(list)
 
     def subscribe(self, name: str, handler: Handler) -> None:
-        """`handler(**fields)` is called for each event `name`, in the thread that emits it. What it raises is logged."""
+        """Call `handler(**fields)` for each event `name`, in the thread that emits it. What it raises is logged."""
         self._handlers[name].append(handler)
 
     def emit(self, name: str, /, **fields: Any) -> None:
-        """Log, count and hand on one event; the fields are those of the table and whatever helps to read the line."""
+        """Log and count one event and pass it to its subscribers. fields: those in the table, and others that explain the log
+        line."""
         event = EVENTS.get(name, UNKNOWN)
         self._count(name, event, fields)
         for handler in self._handlers.get(name, ()):
-            self._hand(name, handler, fields)
+            self._call(name, handler, fields)
         if log.isEnabledFor(event.level):
             log.log(event.level, "%s %s", name, " ".join(f"{key}={value}" for key, value in fields.items()))
 
     __call__ = emit
 
     def revision(self, tickers: Collection[str] = ()) -> int:
-        """Moves whenever an answer about one of `tickers` may have changed; without any, whenever any answer may have."""
+        """A number that increases whenever an answer about one of `tickers` may have changed; without tickers, whenever any
+        answer may have changed."""
         if not tickers:
             return self._revision + sum(self._revisions.values())
         return self._revision + sum(self._revisions[ticker] for ticker in tickers)
 
     def wait(self, ticker: str, since: int, timeout_s: float) -> int:
-        """Block until the revision of `ticker` is past `since`, for `timeout_s` real seconds at most; returns the revision."""
+        """Wait until the revision of `ticker` is above `since`, for `timeout_s` real seconds at most. Returns the revision."""
         with self._changed:
             self._changed.wait_for(lambda: self.revision((ticker,)) > since, timeout_s)
             return self.revision((ticker,))
@@ -156,9 +158,9 @@ class Events:
                 return
             self._changed.notify_all()
 
-    def _hand(self, name: str, handler: Handler, fields: Mapping[str, Any]) -> None:
+    def _call(self, name: str, handler: Handler, fields: Mapping[str, Any]) -> None:
         try:
             handler(**fields)
-        except Exception as exc:  # whoever emits is not to suffer from who listens
+        except Exception as exc:  # a subscriber must not break the code that emits
             if name != "subscriber_failed":
                 self.emit("subscriber_failed", event=name, error=f"{type(exc).__name__}: {exc}")

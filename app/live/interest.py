@@ -1,4 +1,4 @@
-"""Which tickers are asked for: by requests, for a while after each, and by subscriptions, as long as they are open."""
+"""Which tickers are in use: those of recent requests, and those of open subscriptions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 IN_USE_FOR: Final = timedelta(minutes=5)
-"""How long after a request its tickers are kept current (market time)."""
+"""How long after a request its tickers are in use (market time)."""
 
 
 class Interest:
-    """The register that the follower reads. Safe between threads; bounded by the tickers that are supported."""
+    """The register of tickers in use, which the follower reads. Safe between threads; bounded by the supported tickers."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -22,13 +22,13 @@ class Interest:
         self._subscribed: Counter[str] = Counter()
 
     def request(self, tickers: Collection[str], at: datetime) -> None:
-        """A request at `at` asked for these supported tickers."""
+        """Register these supported tickers for a request at `at`."""
         with self._lock:
             self._requested.update(dict.fromkeys(tickers, at))
 
     @contextmanager
     def subscription(self, tickers: Collection[str]) -> Iterator[None]:
-        """These supported tickers are subscribed to within the block."""
+        """Register these supported tickers for the duration of the block."""
         with self._lock:
             self._subscribed.update(dict.fromkeys(tickers, 1))
         try:
@@ -38,7 +38,7 @@ class Interest:
                 self._subscribed.subtract(dict.fromkeys(tickers, 1))
 
     def last_uses(self, at: datetime) -> Mapping[str, datetime]:
-        """The tickers in use at `at`, with the moment of the last request; of those that are subscribed to, `at`."""
+        """The tickers in use at `at`, each with the moment of its last request, or `at` if it is subscribed to."""
         with self._lock:
             requested = {t: used for t, used in self._requested.items() if timedelta(0) <= at - used < IN_USE_FOR}
             return requested | {ticker: at for ticker, count in self._subscribed.items() if count > 0}
