@@ -1,4 +1,4 @@
-"""Settings: every environment variable once, with its type, default and help. The only module that reads the environment."""
+"""Settings: every environment variable once, with its type, default and help. No other module reads the environment."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from app.config.api_keys import ApiKey, parse_keys
 from app.errors import SettingsError
 from app.market.calendar import is_usable_override
 
-# W3C's alone: others may not be installed, and OpenTelemetry looks when it is imported.
+# OpenTelemetry reads this when it is imported. Other propagators may not be installed.
 os.environ["OTEL_PROPAGATORS"] = "tracecontext"
 VERSION = "0.1.0"
-MOST_REQUESTS = 1_000_000_000
-MOST_CLOSURES = 100
+MAX_REQUESTS = 1_000_000_000
+MAX_CLOSURES = 100
 ARTEFACTS = Path(__file__).parents[1] / "model" / "artefacts"
 
 
@@ -46,7 +46,7 @@ def _stripped(value: SecretStr) -> SecretStr:
 
 
 def _listed(value: object) -> object:
-    """`a, b` as a tuple."""
+    """The parts of a text like `a, b`; any other value as it is."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
@@ -60,8 +60,8 @@ def _closures(value: object) -> object:
     if not isinstance(parts, tuple) or not all(isinstance(part, str) for part in parts):
         return value
     pairs = [_closure(part) for part in parts]
-    if len(pairs) > MOST_CLOSURES or len(dict(pairs)) < len(pairs):
-        raise ValueError(f"must name at most {MOST_CLOSURES} days, each once")
+    if len(pairs) > MAX_CLOSURES or len(dict(pairs)) < len(pairs):
+        raise ValueError(f"must name at most {MAX_CLOSURES} days, each once")
     return tuple(pairs)
 
 
@@ -88,7 +88,7 @@ def _origin(value: str) -> str:
 
 
 def _split(value: SecretStr) -> SplitResult:
-    """Its parts. Of what is none Python would show the whole of it, password included."""
+    """The parts of a URL. Python's own error would show the whole URL with its password."""
     try:
         return urlsplit(value.get_secret_value())
     except ValueError:
@@ -96,7 +96,7 @@ def _split(value: SecretStr) -> SplitResult:
 
 
 def _has_host(parts: SplitResult) -> bool:
-    """Whether there is a host, and a port that is one if any. What Python says of it would show a part of the password."""
+    """Whether there is a host, and no invalid port. Python's own error would show a part of the password."""
     try:
         return bool(parts.hostname) and (parts.port is None or parts.port >= 0)
     except ValueError:
@@ -128,7 +128,7 @@ Listed = BeforeValidator(_listed)
 
 
 class Settings(BaseSettings):
-    """The server's settings, frozen. Build them with `load()`; docs/deploying.md lists them."""
+    """The server's settings, frozen. `load()` builds them; docs/deploying.md lists them."""
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", populate_by_name=True)
 
@@ -194,21 +194,21 @@ class Settings(BaseSettings):
         60,
         alias="RATE_LIMIT_DIRECTIONS",
         ge=1,
-        le=MOST_REQUESTS,
+        le=MAX_REQUESTS,
         description="requests of one client for trading directions in any 60 seconds",
     )
     rate_limit_analysis: int = Field(
         120,
         alias="RATE_LIMIT_ANALYSIS",
         ge=1,
-        le=MOST_REQUESTS,
+        le=MAX_REQUESTS,
         description="the same for the other answers about now (`/mtf`, `/rpe`, `/swing`, ...)",
     )
     rate_limit_replay: int = Field(
-        60, alias="RATE_LIMIT_REPLAY", ge=1, le=MOST_REQUESTS, description="the same for `/replay`"
+        60, alias="RATE_LIMIT_REPLAY", ge=1, le=MAX_REQUESTS, description="the same for `/replay`"
     )
     rate_limit_other: int = Field(
-        240, alias="RATE_LIMIT_OTHER", ge=1, le=MOST_REQUESTS, description="the same for all else, errors included"
+        240, alias="RATE_LIMIT_OTHER", ge=1, le=MAX_REQUESTS, description="the same for all else, errors included"
     )
     rate_limit_allow: Annotated[tuple[Network, ...], NoDecode, Listed] = Field(
         (),
@@ -319,26 +319,26 @@ class Settings(BaseSettings):
 
     @property
     def traces_to(self) -> str | None:
-        """The collector's whole address for traces; None: there is none."""
+        """The collector's URL for traces; None if there is no collector."""
         if self.tracing_off:
             return None
         return self.otlp_traces_endpoint or (self.otlp_endpoint and f"{self.otlp_endpoint}/v1/traces")
 
     @property
     def behind_proxy(self) -> bool:
-        """Whether `X-Real-IP` is believed."""
+        """Whether `X-Real-IP` is trusted."""
         return self.railway_replica is not None if self.trust_proxy is None else self.trust_proxy
 
     @property
     def connections_per_address(self) -> int | None:
-        """How many connections one address may hold; None: a proxy speaks for many."""
+        """How many connections one address may hold; None behind a proxy, whose address many clients share."""
         if self.behind_proxy:
             return None
         return self.max_connections_per_address or max(1, self.max_connections // 8)
 
     @property
     def can_forget(self) -> bool:
-        """Whether `data_dir` is lost with the machine: Railway's disks are, but for volumes (ruling S7)."""
+        """Whether `data_dir` is lost with the machine, as on Railway without a volume (ruling S7)."""
         return self.railway_replica is not None and self.railway_volume is None and self.redis_url is None
 
     @property
@@ -347,9 +347,9 @@ class Settings(BaseSettings):
 
 
 def load(**overrides: Any) -> Settings:
-    """Settings from the environment, `overrides` by field name first.
+    """Settings from the environment. `overrides`, by field name, win over it.
 
-    Raises SettingsError: one sentence per wrong variable, naming it.
+    Raises SettingsError with one sentence for each wrong variable.
     """
     try:
         return Settings(**overrides)
@@ -388,11 +388,11 @@ MUST: Mapping[str, str] = {
     "string_too_short": "must have {min_length} characters or more",
     "string_too_long": "must have {max_length} characters at most",
 }
-"""What a value must be, by pydantic's name of what it is not."""
+"""What a value must be, by the type of pydantic's error."""
 
 
 def _sentence(error: ErrorDetails) -> str:
-    """What is wrong with a variable, in our words: those of a validator, or MUST."""
+    """What is wrong with a variable, in the words of its validator or of MUST."""
     reason = error["msg"].removeprefix("Value error, ")
     if not error["loc"]:
         return reason
@@ -402,9 +402,9 @@ def _sentence(error: ErrorDetails) -> str:
         }
         reason = MUST.get(error["type"], "is not valid").format(**bounds).replace("'", "")
     name = str(error["loc"][0])
-    given = (
+    shown_value = (
         ""
         if any(word in name.upper() for word in ("KEY", "URL", "ORIGINS", "HOSTS", "ENDPOINT", "GATEWAY"))
         else f" (it is {error['input']!r})"
     )
-    return f"{name}: {reason[:1].lower()}{reason[1:]}{given}"
+    return f"{name}: {reason[:1].lower()}{reason[1:]}{shown_value}"

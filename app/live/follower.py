@@ -1,8 +1,8 @@
-"""Keeps the market current in the background, so that requests answer out of memory, and locks every decision hour.
+"""Keeps the market current in the background, so that requests are answered from memory, and locks every decision hour.
 
-`step()` looks at the clock and starts what is due; it waits for nothing. Who follows pays one call per ticker in use and
-minute, shortly after the bar ends; nobody asking, there are calls for the decision hours alone, when every supported
-ticker's signal is computed and locked (ruling S1). A plan without the running day is not followed (ruling A4).
+`step()` reads the clock and starts what is due; it waits for nothing. Following costs one call a minute for each ticker in use,
+shortly after the bar ends. While no ticker is in use there are calls for the decision hours alone, when the signal of every
+supported ticker is computed and locked (ruling S1). A plan without the running day is not followed (ruling A4).
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from app.telemetry.stages import NULL_STAGES, Stages
 
 TICK_S = 0.5
 DEAD_AFTER_S = 30.0
-"""Real seconds without a step after which requests fetch for themselves again."""
+"""Real seconds without a step after which requests fetch their own bars again."""
 
 JOB_S = 20.0
 DAYS_FROM = time(9)
-"""From then on, on trading days, the daily bars are brought in for the session to come (polygon.md 5)."""
+"""From this time on, on trading days, the daily bars are fetched for the coming session (polygon.md 5)."""
 
 ENDS_AFTER = timedelta(minutes=30)
 AGAIN_AFTER = timedelta(seconds=15)
@@ -49,17 +49,21 @@ CALENDAR_LOOKED_AT_AFTER = timedelta(seconds=30)
 HOURS_AGAIN_AFTER = timedelta(minutes=15)
 PROBE_FIRST_S = 10.0
 PROBE_PATIENCE_S = 90.0
-"""Real seconds that a probe waits for its turn: a window of the smallest plan, and a call's time."""
+"""Real seconds that a probe waits for the budget: one window of the smallest plan, and the time of a call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """What the follower does: tickers kept current, seconds since its last step (None before the first), whether it is to
-    be relied on, and why the last probe failed.
+    """What the follower does.
 
-    role: `leader` brings the market for all processes on its DATA_DIR, `reader` takes it over from the leader, `unshared`
-    brings it for itself because nothing can be shared, `alone` because there is nothing to share. holder: the id of the
-    process that has the lease. takeovers: how often this process took it.
+    tickers      those that are kept current
+    last_step_s  real seconds since its last step, None before the first
+    alive        whether it has stepped recently, so that requests may rely on it
+    probe_error  why the last probe of the plan failed
+    role         `leader` fetches for all processes on its DATA_DIR, `reader` reads what the leader fetched, `unshared` fetches
+                 for itself because nothing can be shared, `alone` because there is nothing to share
+    holder       id of the process that holds the lease
+    takeovers    how often this process took the lease
     """
 
     tickers: Sequence[str]
@@ -72,9 +76,13 @@ class Following:
 
 
 class Follower:
-    """Drives source and pipeline by the clock. `polygon`: whose plan is probed once a day, None for markets without one;
-    `entitle` hears what the probe finds. `running_day`: what the processes on one DATA_DIR share; `adopt_plan` takes over
-    a plan that another process found, and says whether there was a new one."""
+    """Drives source and pipeline by the clock.
+
+    polygon      its plan is probed once a day; None for markets without a provider
+    entitle      called with the result of the probe
+    running_day  what the processes on one DATA_DIR share
+    adopt_plan   takes over a plan that another process found; returns whether there was a new one
+    """
 
     def __init__(
         self,
@@ -115,22 +123,22 @@ class Follower:
         source.follow_by(self.follows)
 
     def follows(self, ticker: str) -> bool:
-        """Whether `ticker` is kept current and may be answered out of memory."""
+        """Whether `ticker` is kept current, so that requests are answered from memory."""
         return ticker in self._followed and self._alive()
 
     def run(self, stopped: threading.Event) -> None:
-        """Step until `stopped`. A step that breaks is told and does not end it."""
+        """Step until `stopped` is set. A step that raises is logged and does not end the follower."""
         while not stopped.is_set():
             try:
                 self.step()
-            except Exception as exc:  # a follower that died would leave the market to stand still
+            except Exception as exc:  # if this ended the thread, the market would no longer be kept current
                 self._emit("follower_broke", error=f"{type(exc).__name__}: {exc}")
             self._timer.sleep(TICK_S)
         if self._running_day is not None:
             self._running_day.resign()
 
     def step(self) -> None:
-        """Start what is due now."""
+        """Start everything that is due now."""
         at = self._clock()
         self._beat = self._timer.now()
         if self._leads():
@@ -154,7 +162,7 @@ class Follower:
             self._start("verify", lambda: self._pipeline.store.verify(session.day))
 
     def _leads(self) -> bool:
-        """Whether this process is the one that brings the market; renews its lease."""
+        """Whether this process fetches the market. Takes or renews the lease for it."""
         if self._running_day is None:
             return True
         lease, before = self._running_day.lead(), self._role
@@ -167,13 +175,13 @@ class Follower:
         return self._role != "reader"
 
     def _read(self, at: datetime) -> None:
-        """Take over what the leader brought."""
+        """Read what the leader fetched."""
         self._source.adopt(at)
         if self._adopt_plan():
             self._probed = ny_day(at)
 
     def _in_use(self, at: datetime) -> list[str]:
-        """The tickers that any process on the DATA_DIR was asked for in the last minutes."""
+        """The tickers in use in any process on the DATA_DIR."""
         used = self._pipeline.interest.last_uses(at)
         if self._running_day is None:
             return list(used)
@@ -182,7 +190,7 @@ class Follower:
         return sorted({*used, *self._running_day.asked_for(at - IN_USE_FOR, at)} & {*SUPPORTED})
 
     def _awaits_probe(self) -> bool:
-        """At the start the probe goes first: it tells how many calls there are. Not for long."""
+        """Whether to wait for the first probe, which shows how many calls the plan has; for PROBE_FIRST_S at most."""
         if self._began is None:
             self._began = self._timer.now()
         early = self._timer.now() - self._began < PROBE_FIRST_S
@@ -202,7 +210,7 @@ class Follower:
         )
 
     def waiting(self) -> int:
-        """How many of its own jobs are under way."""
+        """How many of its jobs are running or queued."""
         return self._jobs.waiting()
 
     def close(self) -> None:
@@ -224,7 +232,7 @@ class Follower:
             self._start(("open", ticker, day), lambda: self._source.open_of(ticker, at))
 
     def _due(self, session: Session, at: datetime) -> list[str]:
-        """The supported tickers whose signal of the hour could be locked by now and is not."""
+        """The supported tickers whose signal of this hour is due and not locked."""
         hour = decision_hour(session, at) if session.is_open(at) else None
         if hour is None or at < decision_moment(session, hour) + self._source.plan.lateness:
             return []
@@ -232,7 +240,7 @@ class Follower:
         return [t for t in SUPPORTED if t in models and store.get(t, session.day, hour) is None]
 
     def _lock(self, ticker: str, session: Session, at: datetime) -> None:
-        """Compute and lock once the bars are here."""
+        """Compute and lock the signal of this hour once the bars are there."""
         hour = decision_hour(session, at)
         assert hour is not None
         key = ("lock", ticker, session.day, hour)
@@ -240,7 +248,8 @@ class Follower:
             self._start(key, lambda: self._pipeline.signal(ticker, self._clock()))
 
     def _bring_days(self, session: Session, at: datetime) -> None:
-        """Before the open the days before, for all; after the close the day itself, for who is asked for."""
+        """Fetch daily bars: before the open those of the days before, for all tickers; after the close the bar of the day, for
+        tickers in use."""
         if ny(session.day, DAYS_FROM) <= at < session.close:
             for ticker in SUPPORTED:
                 self._source.refresh_days(ticker, session.day)
@@ -249,7 +258,7 @@ class Follower:
                 self._source.refresh_days(ticker, session.day + ONE_DAY)
 
     def _refresh_calendar(self, at: datetime) -> None:
-        """Once a day for all processes on one DATA_DIR; what another one learned is taken over."""
+        """Ask for announced holidays once a day for all processes on one DATA_DIR, and take over what another process got."""
         announcements, polygon = self._announcements, self._polygon
         if announcements is None or not self._is_time("calendar", at, CALENDAR_LOOKED_AT_AFTER):
             return
@@ -279,7 +288,8 @@ class Follower:
             announcements.confirm([day], at)
 
     def _probe_once_a_day(self, at: datetime) -> None:
-        """Sooner while it failed or the plan seems to lack the running day: what refused may have been a passing fault."""
+        """Probe the plan once a day, and sooner if the probe failed or the plan seems to lack the running day, since a refusal
+        may be temporary."""
         polygon = self._polygon
         if polygon is None or (self._source.plan.has_today and self._probed == ny_day(at)):
             return
@@ -287,7 +297,7 @@ class Follower:
             self._start("probe", lambda: self._probe(polygon, at))
 
     def probe_now(self) -> None:
-        """The daily probe, at once and to its end. Raises what it raises; nothing on markets without a provider."""
+        """Run the daily probe now and wait for it. Raises what it raises; does nothing on markets without a provider."""
         if self._polygon is not None:
             self._probe(self._polygon, self._clock())
 
@@ -300,8 +310,8 @@ class Follower:
         self._probe_error, self._probed = None, ny_day(at)
 
     def _probe_in_steps(self, polygon: Polygon, today: date) -> None:
-        """What matters most first: whether there is a running day, then how far back history goes. What was known of history
-        stands until it is known anew."""
+        """Probe the most important fact first: whether the plan has the running day; then how far back its history goes. The
+        history that was known is kept until then."""
         known = self._source.entitlement
         with errand(Priority.PROBE, PROBE_PATIENCE_S, self._timer):
             found = probe(polygon, SUPPORTED[0], today)
@@ -314,14 +324,14 @@ class Follower:
         self._entitle(found)
         self._emit("plan_probed", today=found.today, history_from=found.history_from)
 
-    def _is_time(self, what: object, at: datetime, every: timedelta) -> bool:
-        """Whether `what` was not tried within `every` of market time; if so, it counts as tried now."""
-        tried = self._tried.get(what)
+    def _is_time(self, key: object, at: datetime, every: timedelta) -> bool:
+        """Whether `key` was not tried in the last `every` of market time. If so, it counts as tried now."""
+        tried = self._tried.get(key)
         if tried is not None and timedelta(0) <= at - tried < every:
             return False
         if len(self._tried) > 256:
             self._tried.clear()
-        self._tried[what] = at
+        self._tried[key] = at
         return True
 
     def _start(self, key: object, job: Callable[[], object]) -> None:
