@@ -55,6 +55,7 @@ class Market:
     degraded         short names of what works less well than it should
     budget, breaker  guard a provider that is called over the network
     skew             how far our clock is ahead of the provider's
+    reachability     whether a provider that is called over the network has answered
     """
 
     transport: Transport
@@ -176,11 +177,11 @@ def _plan(source: Source, skew: ClockSkew | None) -> dict[str, Any]:
 
 def _provider(market: Market) -> dict[str, Any] | None:
     """Whether a provider answers that is asked over the network, and what to do where it does not."""
-    found = market.reachability
-    if found is None:
+    reachability = market.reachability
+    if reachability is None:
         return None
     advice = None if market.is_answered() else UNANSWERED
-    return {"answered": found.is_answered, "last_failure": found.failure, "message": advice}
+    return {"answered": reachability.is_answered, "last_failure": reachability.failure, "message": advice}
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:
