@@ -1,4 +1,4 @@
-"""create_app: builds and joins everything. The one module that may import everything."""
+"""`create_app` builds the whole server, and `build` its core. This is the one module that may import everything."""
 
 from __future__ import annotations
 
@@ -92,9 +92,9 @@ def create_app(
     events: Events | None = None,
     attach_sockets: Callable[[Flask], object] | None = None,
 ) -> Flask:
-    """The whole server. `clock`, `timer` and `transport` replace the market's own, its guards included: tests hand them in.
-    `events`: the bus that every event goes over. `attach_sockets` puts Socket.IO on the app (`SocketIO.init_app`) below all
-    layers; without it `/socket.io/` is not there.
+    """The whole server. `clock`, `timer` and `transport` replace those of the market, a transport also the guards around it:
+    tests use this. `events`: the event bus. `attach_sockets` adds Socket.IO to the app (`SocketIO.init_app`) below all layers;
+    without it there is no `/socket.io/`.
 
     Raises SettingsError with a sentence that names the wrong variable.
     """
@@ -114,7 +114,7 @@ def create_app(
         attach_sockets(app)
     middleware.install(app, deps)
     logs.add_request_ids(_ids)
-    _say_what_is_missing(core)
+    _warn_of_missing_parts(core)
     return app
 
 
@@ -127,7 +127,7 @@ def build(
     events: Events | None = None,
     telemetry: Telemetry | None = None,
 ) -> Core:
-    """Market, model, signals and follower, joined; nothing runs yet. By default traces are not exported."""
+    """The core: market, model, signals and follower. Nothing runs yet. By default traces are not exported."""
     timer, emit = timer or Timer(), events or Events()
     named = {} if settings.market == "demo" else dict(settings.market_closures)
     calendar = Calendar(named)
@@ -181,14 +181,14 @@ def build(
 def _running_day(
     market: Market, folder: Path, timer: Timer, emit: Events, stages: Stages, ahead: Callable[[], timedelta]
 ) -> RunningDay | None:
-    """What the processes on one DATA_DIR share, where a call costs."""
+    """What the processes on one DATA_DIR share, if calls to the provider cost budget."""
     if market.budget is None:
         return None
     return SqliteRunningDay(folder / "running_day.sqlite3", timer, emit, stages, (MissingOpen,), ahead)
 
 
 def _is_live(source: Source, calendar: Calendar, clock: Clock) -> bool:
-    """Whether the running day needs calls of its own now."""
+    """Whether the bars of the running day need calls now."""
     return source.plan.has_today and calendar.is_open(clock())
 
 
@@ -209,7 +209,7 @@ def _market(
 
 
 def _demo(calendar: Calendar, models: ModelSet, clock: Clock | None) -> Market:
-    """Signals of another model set are other data: the demo is no record, and its days come again."""
+    """The demo market. Its namespace names the seed and the models, since its days repeat and its signals depend on both."""
     clock = clock or (lambda: demo_moment(calendar, time.time()))
     wire = Wire(DemoFeed(calendar, give_way=partial(time.sleep, 0)), calendar, clock)
     return Market(wire, clock, Plan("demo", Span.MINUTE), f"demo-{SEED}-{models.set_id}", speed=SPEED)
@@ -231,12 +231,12 @@ def _recorded(settings: Settings, calendar: Calendar, clock: Clock | None) -> Ma
     degraded = [] if plan.has_bars else ["no_recorded_bars"]
     speed = 1.0 if clock is wall_clock else settings.clock_speed
 
-    def tell_changed() -> None:
+    def on_change() -> None:
         degraded.append("recorded_bars_changed")
         log.warning("%s", CHANGED)
 
-    feed = PinnedBars(recorded, tell_changed)
-    name = f"recorded-{recorded.data_hash()[:12]}"  # of what is pinned, or of bars that no read gives
+    feed = PinnedBars(recorded, on_change)
+    name = f"recorded-{recorded.data_hash()[:12]}"  # of the pinned bars, or of later ones that no read returns
     return Market(Wire(feed, calendar, clock), clock, plan, name, degraded, speed=speed)
 
 
@@ -249,8 +249,8 @@ def _refuse_clock_outside(clock: datetime, recorded: RecordedBars, calendar: Cal
     day = ny_day(clock)
     newest = day if calendar.session(day) is not None else calendar.previous_trading_day(day)
     if not first <= day or newest > last:
-        reach, given = f"from {first} to {last}", clock.isoformat(timespec="minutes")
-        raise SettingsError(f"CLOCK: must lie in the imported bars, which reach {reach} (it is {given})")
+        reach, value = f"from {first} to {last}", clock.isoformat(timespec="minutes")
+        raise SettingsError(f"CLOCK: must lie in the imported bars, which reach {reach} (it is {value})")
 
 
 def _recorded_clock(settings: Settings, start: datetime | None) -> Clock:
@@ -277,7 +277,7 @@ def _polygon(settings: Settings, clock: Clock, timer: Timer, emit: Events, telem
 
 
 def _namespace(base_url: str) -> str:
-    """Signals of a server that plays the provider never enter the real record (ruling M4)."""
+    """The folder of a provider's records: signals of a simulated provider never enter the real record (ruling M4)."""
     parts = urlsplit(base_url)
     return "polygon" if parts.hostname in HOSTS else re.sub(r"[^a-z0-9]+", "-", f"polygon-{parts.netloc}".lower())
 
@@ -327,7 +327,7 @@ def _dependencies(
     *,
     has_sockets: bool,
 ) -> middleware.Dependencies:
-    """What the layers around Flask need."""
+    """What the layers around Flask depend on."""
     settings, timer, clock = core.settings, core.timer, core.market.clock
     limits = RateLimits(_amounts(settings), _windows(settings, timer, core.events, telemetry.stages), core.events)
 
@@ -408,7 +408,7 @@ def _cache_validity(core: Core, tickers: tuple[str, ...]) -> CacheValidity:
 
 
 class _Background:
-    """What runs beside the requests, from `start` to `close`: access log, follower, and what shows metrics."""
+    """What runs beside the requests, from `start` to `close`: access log, follower, and the export of metrics."""
 
     def __init__(
         self,
@@ -427,9 +427,11 @@ class _Background:
         self.connections = _connections(core.settings)
         folder, gateway = core.settings.workers_dir, core.settings.pushgateway
         self._workers = None if folder is None else WorkerGroup(folder)
-        self._own = Exposition(telemetry.latencies, self._all_metrics(deps, access, telemetry))
-        self.metrics: Expose = self._own if self._workers is None else MergedExposition(self._own, self._workers)
-        self._pushgateway = None if gateway is None else self._to_push(gateway.get_secret_value())
+        self._own_metrics = Exposition(telemetry.latencies, self._all_metrics(deps, access, telemetry))
+        self.metrics: Expose = (
+            self._own_metrics if self._workers is None else MergedExposition(self._own_metrics, self._workers)
+        )
+        self._pushgateway = None if gateway is None else self._pushgateway_client(gateway.get_secret_value())
 
     def _all_metrics(self, deps: middleware.Dependencies, access: AccessLog, telemetry: Telemetry) -> list[Metric]:
         return [
@@ -446,8 +448,8 @@ class _Background:
         self._access.start()
         if self._workers is not None:
             try:
-                self._workers.join(self._own)
-            except OSError as exc:  # it shows its own series alone
+                self._workers.join(self._own_metrics)
+            except OSError as exc:  # this worker then exposes its own series alone
                 self._emit("workers_apart", error=str(exc))
         if self._pushgateway is not None:
             self._pushgateway.start()
@@ -464,11 +466,11 @@ class _Background:
         if isinstance(self._windows, WindowsWithFallback):
             self._windows.close()
 
-    def _to_push(self, address: str) -> PushgatewayClient:
-        return PushgatewayClient(address, self._names, self._own, self._core.events)
+    def _pushgateway_client(self, address: str) -> PushgatewayClient:
+        return PushgatewayClient(address, self._labels, self._own_metrics, self._core.events)
 
-    def _names(self) -> dict[str, str]:
-        """What tells this process's pushed series from those of others."""
+    def _labels(self) -> dict[str, str]:
+        """The labels that distinguish this process's pushed series from those of others."""
         own = {} if self._workers is None else {"worker": str(self._workers.number)}
         return {"instance": _instance(self._core.settings), **own}
 
@@ -536,7 +538,7 @@ def _version(version: Version, today: date) -> dict[str, Any]:
     }
 
 
-def _say_what_is_missing(core: Core) -> None:
+def _warn_of_missing_parts(core: Core) -> None:
     settings, market = core.settings, core.market
     missing = core.pipeline.models.missing
     for why in dict.fromkeys(missing.values()):
