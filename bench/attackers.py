@@ -144,6 +144,13 @@ def slow_bodies(port: int, over: Event) -> None:
     beginning(port, over, b"POST /batch_predict HTTP/1.1\r\n" + HOST + b"Content-Length: 20\r\n\r\n{")
 
 
+def slow_large_bodies(port: int, over: Event) -> None:
+    """23: the same with bodies of which the start comes, too large to be waited for."""
+    beginning(
+        port, over, b"POST /batch_predict HTTP/1.1\r\n" + HOST + b"Content-Length: 100000\r\n\r\n" + b"x" * 20_000
+    )
+
+
 def beginning(port: int, over: Event, begin: bytes) -> None:
     held: list[socket.socket] = []
     while not over.is_set():
@@ -179,6 +186,7 @@ ATTACKERS: Mapping[str, Callable[[int, Event], None]] = {
         sipping,
         half_sent,
         slow_bodies,
+        slow_large_bodies,
     )
 }
 

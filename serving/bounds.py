@@ -15,6 +15,7 @@ class Bounds:
     idle_s          between an answer and the next request on the same connection
     body_s          from the end of the headers to the end of the body
     body_bytes      a body as it is sent, chunk sizes and extensions included; the body itself is bounded by the routes
+    body_ahead      of a body that is waited for before the app is called
     body_chunks     pieces of a chunked body
     chunks_a_turn   pieces that are read before other connections have a turn
     write_s         a client that is behind and takes no byte for so long is dropped
@@ -31,6 +32,7 @@ class Bounds:
     idle_s: float = 75.0
     body_s: float = 10.0
     body_bytes: int = 2 << 20
+    body_ahead: int = 16 << 10
     body_chunks: int = 8192
     chunks_a_turn: int = 64
     write_s: float = 10.0

@@ -44,6 +44,8 @@ class Connection:
     deadline      monotonic seconds: READING and IDLE end then
     reason        why the server ends the connection, if its client is to blame
     bounds        the stopping server puts others in their place
+    is_in_app     the app is at work on its request, though it may wait for the rest of it
+    is_evicted    it ended to make room for another
     has_left      the client has ended its side
     has_answered  something was written
     is_streaming  the answer under way has no known length, or is another protocol
@@ -64,7 +66,9 @@ class Connection:
         self.state = State.READING
         self.deadline: float = now() + bounds.head_s
         self.reason: str | None = None
-        self.has_left = self.has_answered = self.is_streaming = self.is_switched = False
+        self.is_in_app = self.is_evicted = self.has_left = self.has_answered = self.is_streaming = self.is_switched = (
+            False
+        )
         self._connections = connections
         self._now = now
         self._head: bytes | None = None
@@ -197,6 +201,7 @@ class Connection:
 
     def evict(self) -> None:
         """End the connection where it waits. The kernel does not go on sending for it."""
+        self.is_evicted = True
         if self.unsent():
             self.drop()
         else:

@@ -17,7 +17,11 @@ from enum import Enum, auto
 from typing import Final, Protocol
 
 SPACING_S = 0.004
-"""Between two connections that take the places of others, so that many which wait for one do not come in at once."""
+"""Before a connection takes the place of another. Those that wait do so one after the other, so that they never come in at
+once, not even after a moment in which the server was busy."""
+
+APP_SPACING_S = 0.016
+"""The same where the other's request is in the app, which then ends it with all that belongs to an answer."""
 
 REASONS = (
     "head_timeout",
@@ -54,10 +58,12 @@ EVICTABLE: Final = (State.READING, State.LINGERING, State.IDLE, State.WRITING)
 
 
 class Evictable(Protocol):
-    """A connection (`serving.connection.Connection`). reason: why the server ends it, one of REASONS."""
+    """A connection (`serving.connection.Connection`). reason: why the server ends it, one of REASONS. is_in_app: the app is at
+    work on its request, though it may wait for the rest of it."""
 
     state: State
     reason: str | None
+    is_in_app: bool
 
     @property
     def address(self) -> str: ...
@@ -116,7 +122,6 @@ class Connections:
         self._now = now
         self._evicted_as = evicted_as
         self._delayed = 0
-        self._next_place = 0.0
         self._open: dict[Evictable, str | None] = {}
         self._waiting = Waiting()
         self._waiting_of: dict[str, Waiting] = {}
@@ -149,8 +154,8 @@ class Connections:
         return self.most // 4
 
     def delay(self, connection: Evictable, place_s: float) -> float:
-        """Seconds until a new connection may take the place of another, each of which is kept for `place_s`; 0 where there is
-        room, and where none waits whose place could be taken."""
+        """Seconds until the first new connection in line may take the place of another, each of which is kept for `place_s`; 0
+        where there is room, and where none waits whose place could be taken."""
         owner = self._owner_of(connection)
         if owner is not None and self._is_at_share(owner):
             first = self._waiting_of[owner].first()
@@ -160,8 +165,9 @@ class Connections:
             return 0.0
         if first is None:
             return 0.0
-        self._next_place = max(self._next_place + SPACING_S, first[1] + place_s, self._now())
-        return self._next_place - self._now()
+        other, since = first
+        spacing_s = APP_SPACING_S if other.is_in_app else SPACING_S
+        return max(spacing_s, since + place_s - self._now())
 
     @contextmanager
     def delayed(self) -> Iterator[bool]:

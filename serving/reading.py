@@ -3,6 +3,7 @@ other connections. A body that nobody read is never drained: the connection is c
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,6 +27,9 @@ PIECE_S = 0.001
 """Between two pieces of work on requests that arrive in parts: together they cost a bounded share of the processor, however
 many there are."""
 
+ANSWER_S = 0.004
+"""Between two answers to requests that were sent before their turn. No browser sends such requests."""
+
 HIGHEST_VERSION = (1, 1)
 """Of HTTP, that this server speaks; an answer never names a higher one (RFC 9110, 6.2)."""
 
@@ -39,19 +43,23 @@ class Turns:
     """Work in small pieces, one piece at a time: each waits for its turn."""
 
     def __init__(
-        self, now: Callable[[], float] = time.monotonic, sleep: Callable[[float], object] = gevent.sleep
+        self,
+        piece_s: float = PIECE_S,
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = gevent.sleep,
     ) -> None:
+        self._piece_s = piece_s
         self._now = now
         self._sleep = sleep
         self._next = 0.0
 
     def wait(self) -> None:
         now = self._now()
-        self._next = max(self._next + PIECE_S, now + TURN_S)
+        self._next = max(self._next + self._piece_s, now + TURN_S)
         self._sleep(self._next - now)
 
 
-HEADS, BODIES = Turns(), Turns()
+HEADS, BODIES, PIPELINED = Turns(), Turns(), Turns(ANSWER_S)
 
 
 class HeadTimeout(Exception):
@@ -94,10 +102,12 @@ class RequestReader(SocketUnreader):  # type: ignore[misc]
         self._connection.blame(reason)
 
     def expect_head(self) -> None:
-        """An answer is out: the next bytes are those of another request."""
+        """An answer is out: the next bytes are those of another request. Requests that were sent before their turn are
+        answered one after the other, whoever sent them, so that they do not hold up who asks for one at a time."""
         self._in_body, self._got, self._reads = False, self.buf.tell(), 0
         if self._got:
             self._connection.become(State.READING, self.bounds.head_s)
+            PIPELINED.wait()
         else:
             self._connection.become(State.IDLE, self.bounds.idle_s)
 
@@ -206,6 +216,29 @@ class BoundedLength(LengthReader):  # type: ignore[misc]
         return data
 
 
+class BodyReadAhead(Body):  # type: ignore[misc]
+    """A body whose first bytes are read before the app is called."""
+
+    buf: io.BytesIO
+    _error: Exception | None = None
+
+    def read_ahead(self, size: int) -> None:
+        """Wait for the first `size` bytes, or for all if there are fewer. What goes wrong is raised when the app reads."""
+        try:
+            ahead = self.read(size)
+        except Exception as exc:
+            self._error = exc.with_traceback(None)  # whose frames hold this body
+        else:
+            rest, self.buf = self.buf.getvalue(), io.BytesIO()
+            self.buf.write(ahead + rest)
+
+    def _read_reader(self, size: int) -> bytes:
+        if self._error is not None:
+            raise self._error
+        data: bytes = super()._read_reader(size)
+        return data
+
+
 def is_web_address(uri: str) -> bool:
     """Whether a request's target in absolute form is one of HTTP's, with a host (RFC 9110, 4.2)."""
     scheme, _, rest = uri.partition("://")
@@ -238,14 +271,20 @@ class BoundedRequest(Request):  # type: ignore[misc]
         says_continue, self._expected_100_continue = self._expected_100_continue, False  # gunicorn would say it at once
         reader = self.body.reader
         if isinstance(reader, ChunkedReader):
-            self.body = Body(BoundedChunks(self, self.unreader))
+            self.body = BodyReadAhead(BoundedChunks(self, self.unreader))
         elif reader.length == 0:
             self.unreader.expect_nothing()
             return
         else:
-            self.body = Body(BoundedLength(self.unreader, reader.length))
+            self.body = BodyReadAhead(BoundedLength(self.unreader, reader.length))
         self.has_body = True
         self.unreader.expect_body(say_continue=says_continue)
+
+    def read_body_ahead(self) -> None:
+        """Wait for a body that is not larger than `body_ahead`, or for so much of it, so that clients which send slowly, or
+        never, hold nothing but their connection."""
+        if self.has_body:
+            self.body.read_ahead(self.unreader.bounds.body_ahead)
 
     def _asks_to_close(self) -> bool:
         """By the options in `Connection`, which is a list (RFC 9110, 7.6.1; RFC 9112, 9.3)."""

@@ -8,6 +8,7 @@ stopping event and end; what is then still open is dropped.
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import resource
 import secrets
@@ -21,6 +22,7 @@ from typing import Any, Final
 
 import gevent
 from gevent.event import Event
+from gevent.lock import BoundedSemaphore
 from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn.glogging import Logger
@@ -120,6 +122,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
         extra = beside + OTHER_FILES
         self.connections.limit(open_files(self.connections.most + extra) - extra)
         self.worker_connections = self.connections.most + beside
+        gc.collect()
+        gc.freeze()  # what lives as long as the process is never looked through again, which would hold up every request
 
     def run(self) -> None:
         """Serve until told to stop; then end in seconds what is under way."""
@@ -148,16 +152,17 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def listen(self, sock: Any, room: Connections) -> StreamServer:
         sock.setblocking(1)
-        server = StreamServer(sock, handle=partial(self.handle, sock, room=room), spawn=Pool(self.worker_connections))
+        handle = partial(self.handle, sock, room=room, line=BoundedSemaphore(1))
+        server = StreamServer(sock, handle=handle, spawn=Pool(self.worker_connections))
         server.max_accept = 1 if self.cfg.workers > 1 else ACCEPTED_A_TURN
         server.start()
         return server
 
-    def handle(self, listener: Any, client: Any, addr: Any, room: Connections) -> None:
+    def handle(self, listener: Any, client: Any, addr: Any, room: Connections, line: BoundedSemaphore) -> None:
         """One connection, from its first byte to its last."""
         address = addr[0] if isinstance(addr, tuple) else ""
         connection = Connection(client, address, self.bounds, room)
-        has_room = self.admit(connection, room)
+        has_room = self.admit(connection, room, line)
         parser = RequestParser(self.cfg, RequestReader(connection), addr)
         try:
             if not has_room and not (self.alive and connection.admit_to(self.reserve)):
@@ -173,16 +178,17 @@ class Worker(GeventWorker):  # type: ignore[misc]
         finally:
             connection.end()
 
-    def admit(self, connection: Connection, room: Connections) -> bool:
-        """Let a connection in, after a moment if it takes the place of another; False: there is no room for it."""
-        delay_s = room.delay(connection, self.bounds.place_s)
-        if not delay_s:
+    def admit(self, connection: Connection, room: Connections, line: BoundedSemaphore) -> bool:
+        """Let a connection in, after a moment if it takes the place of another. Those that wait for a place of this room stand
+        in `line`. False: there is no room for it."""
+        if not room.delay(connection, self.bounds.place_s):
             return connection.admit_to(room)
         with room.delayed() as may_wait:
             if not may_wait:
                 return False
-            gevent.sleep(delay_s)
-        return self.alive and connection.admit_to(room)
+            with line:
+                gevent.sleep(room.delay(connection, self.bounds.place_s))
+                return self.alive and connection.admit_to(room)
 
     def serve(
         self, listener_name: Any, connection: Connection, parser: RequestParser, addr: Any, *, only_probes: bool
@@ -195,6 +201,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 if req.path not in PROBES:
                     raise NoRoom
                 req.force_close()
+            req.read_body_ahead()
+            if connection.is_evicted:
+                raise StopIteration
             self.handle_request(listener_name, req, connection, addr)
             if not req.is_read() or not self.alive:
                 raise StopIteration
@@ -204,6 +213,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """One request. Afterwards the other connections have a turn: a busy one would starve them."""
         self.busy[sock] = req, gevent.getcurrent()
         sock.begin()
+        sock.is_in_app = True
         if not self.alive:
             req.force_close()
         try:
@@ -211,6 +221,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         finally:
             with suppress(OSError):  # the client left
                 sock.flush()
+            sock.is_in_app = False
             del self.busy[sock]
             if not req.is_read() and not sock.has_left:
                 sock.blame("body_unread")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import pytest
-
-from serving.connections import SPACING_S, Connections, State
+from serving.connections import APP_SPACING_S, SPACING_S, Connections, State
 
 
 @dataclass(eq=False)
@@ -15,6 +13,7 @@ class FakeConnection:
     address: str = "192.0.2.1"
     state: State = State.READING
     reason: str | None = None
+    is_in_app: bool = False
     evicted: list[bool] = field(default_factory=list)
 
     def evict(self) -> None:
@@ -123,10 +122,16 @@ def test_an_address_at_its_bound_waits_until_a_place_of_its_own_was_held_for_a_m
     assert held.delay(FakeConnection(), place_s=1.0) == 0.75
     assert held.delay(FakeConnection("192.0.2.9"), place_s=1.0) == 0.0
     times[0] = 2.0
-    assert held.delay(FakeConnection(), place_s=1.0) == 0.0
-    assert held.delay(FakeConnection(), place_s=1.0) == pytest.approx(SPACING_S), (
-        "many that wait do not come in at once"
-    )
+    assert held.delay(FakeConnection(), place_s=1.0) == SPACING_S, "many that wait do not come in at once"
+
+
+def test_a_place_costs_more_time_where_the_app_must_end_the_request_of_it() -> None:
+    times = [0.0]
+    held = connections(most=1, now=lambda: times[0])
+    first = FakeConnection(is_in_app=True)
+    assert held.enter(first)
+    times[0] = 5.0
+    assert held.delay(FakeConnection(), place_s=1.0) == APP_SPACING_S > SPACING_S
 
 
 def test_a_full_server_keeps_each_place_for_a_moment_whoever_asks() -> None:

@@ -123,6 +123,21 @@ def test_bodies_that_do_not_arrive_keep_nobody_out(served: Server) -> None:
     assert value(served, CLOSED, reason="evicted") > evicted
 
 
+def test_a_body_that_does_not_arrive_costs_the_app_nothing_before_its_time_is_over(served: Server) -> None:
+    """An attacker whose bodies are evicted again and again would otherwise keep it busy with answers that nobody reads."""
+
+    def in_app() -> float:
+        counts = re.findall(r'predict_request_seconds_count{[^}]*route="/batch_predict"[^}]*} (\S+)', shown(served))
+        return sum(map(float, counts))
+
+    before, evicted = in_app(), value(served, CLOSED, reason="evicted")
+    with all_places(served, SLOW_BODY) as held:
+        assert [answered(served, "/livez") for _ in range(4)] == [200] * 4
+    wait_for(lambda: is_quiet(served))
+    assert (evicted_now := value(served, CLOSED, reason="evicted") - evicted)
+    assert in_app() - before == len(held) - evicted_now
+
+
 def test_probes_and_the_operations_port_are_answered_where_every_connection_is(served: Server) -> None:
     """Streams are answers under way: none of them may be closed."""
     refused = value(served, CLOSED, reason="refused")

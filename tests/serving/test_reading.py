@@ -10,7 +10,7 @@ import gevent
 import pytest
 from gevent import socket
 from gunicorn.config import Config
-from gunicorn.http.errors import LimitRequestHeaders
+from gunicorn.http.errors import LimitRequestHeaders, ParseException
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from serving.bounds import Bounds
@@ -214,6 +214,52 @@ def test_a_client_is_told_to_go_on_only_when_its_body_is_read(line: Line) -> Non
     assert reading.get(timeout=SOON_S) == b"{}"
 
 
+def test_a_small_body_is_here_when_the_app_begins(line: Line) -> None:
+    sender = sending(line, iter([POST + b"Content-Length: 6\r\n\r\n", b"ab", b"c\nde", GET]), 0.02)
+    request = next(line.parser)
+    request.read_body_ahead()
+    assert request.is_read()
+    assert line.connection.state is State.ANSWERING
+    assert request.body.readline() == b"abc\n"
+    assert request.body.read() == b"de"
+    assert request.body.read() == b""
+    sender.join()
+
+
+def test_of_a_large_body_the_start_is_here_when_the_app_begins(connect: Connect) -> None:
+    line = connect(Bounds(body_ahead=2048))
+    sender = sending(line, iter([POST + b"Content-Length: 6048\r\n\r\n" + b"x" * 2048]))
+    request = next(line.parser)
+    request.read_body_ahead()
+    assert not request.is_read()
+    sender.join()
+    sender = sending(line, iter([b"y" * 4000]))
+    assert request.body.read() == b"x" * 2048 + b"y" * 4000
+    sender.join()
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "reason"),
+    [
+        (b"Content-Length: 6\r\n\r\nab", ClientDisconnected, "body_timeout"),
+        (b"Transfer-Encoding: chunked\r\n\r\n2\r\nab", ClientDisconnected, "body_timeout"),
+        (b"Transfer-Encoding: chunked\r\n\r\nx", ParseException, "unreadable"),
+        (b"Transfer-Encoding: chunked\r\n\r\nFFFFFFF\r\n", RequestEntityTooLarge, "body_bounds"),
+    ],
+)
+def test_what_is_wrong_with_a_body_is_told_to_the_app_as_often_as_it_reads(
+    line: Line, body: bytes, error: type[Exception], reason: str
+) -> None:
+    line.client.sendall(POST + body + (b"\r\n" if body.endswith(b"x") else b""))
+    request = next(line.parser)
+    request.read_body_ahead()
+    for _ in range(2):
+        with pytest.raises(error):
+            request.body.read()
+    assert not request.is_read()
+    assert line.closed == {(reason,): 1}
+
+
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -396,7 +442,7 @@ def test_connection_is_a_list_of_options(line: Line, version: str, headers: list
 def test_work_on_requests_that_arrive_in_parts_is_done_one_piece_at_a_time() -> None:
     """However many they are, others have their share of the processor."""
     pauses: list[float] = []
-    turns = Turns(lambda: 10.0, pauses.append)
+    turns = Turns(now=lambda: 10.0, sleep=pauses.append)
     for _ in range(300):
         turns.wait()
     assert pauses[0] == pytest.approx(TURN_S)
@@ -408,3 +454,14 @@ def test_a_chunk_larger_than_any_body_is_refused_at_once(line: Line) -> None:
     with pytest.raises(RequestEntityTooLarge):
         next(line.parser).body.read()
     assert line.closed == {("body_bounds",): 1}
+
+
+def test_requests_that_are_sent_together_are_answered_in_turns(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One client that asks for many at once does not hold up those who ask for one at a time."""
+    pauses: list[float] = []
+    monkeypatch.setattr("serving.reading.PIPELINED", Turns(now=lambda: 10.0, sleep=pauses.append))
+    line.client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3)
+    for waited in (1, 2, 2):
+        next(line.parser)
+        line.reader.expect_head()
+        assert len(pauses) == waited
