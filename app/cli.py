@@ -1,4 +1,4 @@
-"""The command line: one function for each command; every failure is one sentence."""
+"""The command line: one function for each command. Every failure is one sentence."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ HOW_TO_GET_DATA = (
 
 
 def main() -> None:
-    """Run the command line; a foreseen failure ends it with its sentence and status 1."""
+    """Run the command line. An expected failure prints one sentence and exits with status 1."""
     try:
         cli(prog_name=COMMAND, standalone_mode=False)
     except click.ClickException as exc:
@@ -92,15 +92,15 @@ def demo() -> None:
 @click.option("--zone", default=NY.key, show_default=True, help="time zone of times that name none, like UTC")
 @click.option("--stamped", type=click.Choice(["start", "end"]), default="start", show_default=True, help="of bars")
 def import_bars(files: Sequence[Path], zone: str, stamped: str) -> None:
-    """Bring recorded bars in: files named {TICKER}_{span}.parquet, .csv, .csv.gz or .zip, or folders of them.
+    """Import recorded bars from files named {TICKER}_{span}.parquet, .csv, .csv.gz or .zip, or from folders of them.
 
-    What was recognised is printed. Of a ticker whose series are not in the same prices nothing comes in.
+    The command prints what it recognises. If the series of a ticker are not in the same prices, it imports none of them.
     """
     reading = Reading(datetime.now(UTC), _zone(zone), stamped_at_end=stamped == "end")
     recorded = _recorded(_settings())
     outcomes = recorded.import_files(_expanded(files), reading, _progress)
     for outcome in outcomes:
-        _say(outcome)
+        _print_outcome(outcome)
     failed = sum(not outcome.imported for outcome in outcomes)
     if failed:
         raise BrokenData(f"{failed} file{'s' if failed > 1 else ''} not imported, nothing of them was written")
@@ -111,13 +111,13 @@ def import_bars(files: Sequence[Path], zone: str, stamped: str) -> None:
 @click.argument("moment")
 @click.option("--ticker", type=TICKER, default="all", help="one symbol; all supported ones otherwise")
 def replay(day: str, moment: str, ticker: str) -> None:
-    """Print what was, or would have been, shown at DAY (2025-11-05), MOMENT (14:35): the answer of /replay."""
+    """Print the answer of /replay: what the server showed, or would have shown, on DAY (2025-11-05) at MOMENT (14:35)."""
     query = {"date": day, "time": moment, "ticker": ticker}
     settings = _settings(allowed_hosts=(), redis_url=None, web_concurrency=1, log_level="WARNING")
     check_models_dir(settings)
-    answer = create_app(settings, events=_telling_waits()).test_client().get("/replay", query_string=query)
-    body = answer.get_json()
-    if answer.status_code != 200:
+    response = create_app(settings, events=_events_printing_waits()).test_client().get("/replay", query_string=query)
+    body = response.get_json()
+    if response.status_code != 200:
         raise BadRequest(body["error"].rstrip("."))
     click.echo(json.dumps(body, indent=2))
 
@@ -126,36 +126,37 @@ def replay(day: str, moment: str, ticker: str) -> None:
 @click.option("--days", type=click.IntRange(1, 5000), required=True, help="how many past trading days")
 @click.option("--ticker", type=TICKER, default="all", help="one symbol; all supported ones otherwise")
 def backfill(days: int, ticker: str) -> None:
-    """Bring past days in from the provider, within the plan's budget; run it again to go on after a break."""
-    core = build(_settings(), events=_telling_waits())
+    """Fetch past days from the provider, within the plan's budget. Run it again to continue after an interruption."""
+    core = build(_settings(), events=_events_printing_waits())
     core.follower.probe_now()
     tickers = SUPPORTED if ticker == "all" else (ticker,)
     past = core.calendar.days_before(ny_day(core.market.clock()), days)
     for brought in backfilled(core.source, tickers, past):
         left = _minutes_left(core, brought.calls - brought.done)
-        click.echo(f"{_about(brought)}: {brought.bars} bars ({brought.done} of {brought.calls} calls, {left})")
+        click.echo(f"{_described(brought)}: {brought.bars} bars ({brought.done} of {brought.calls} calls, {left})")
     first = core.source.entitlement.history_from if core.source.entitlement else past[0]
     if first > past[0]:
         click.echo(f"The plan's history begins on {first}: the days before cannot be had.")
 
 
-def _about(brought: Brought) -> str:
+def _described(brought: Brought) -> str:
+    """Which bars were fetched."""
     if brought.span is Span.DAY:
         return f"{brought.ticker}, daily bars that replays from {brought.first} on need"
     return f"{brought.ticker}, one-minute bars of {brought.first} to {brought.last}"
 
 
-def _telling_waits() -> Events:
-    """Events of which a wait for the provider's call budget, or for the end of its pause, is printed when it begins."""
+def _events_printing_waits() -> Events:
+    """An event bus that prints a line when a call starts to wait for the budget or for the end of the provider's pause."""
 
-    def tell(seconds: int, reason: str, **_: object) -> None:
-        what = (
+    def print_wait(seconds: int, reason: str, **_: object) -> None:
+        cause = (
             "the end of the pause that the provider asked for" if reason == "pause" else "the data plan's call budget"
         )
-        click.echo(f"Waiting for {what}: the next call may go in {seconds} s", err=True)
+        click.echo(f"Waiting for {cause}: the next call may go in {seconds} s", err=True)
 
     events = Events()
-    events.subscribe("call_waits", tell)
+    events.subscribe("call_waits", print_wait)
     return events
 
 
@@ -173,13 +174,13 @@ def _minutes_left(core: Core, calls: int) -> str:
 @click.option("--plan", type=click.Choice(list(PLANS)), default="advanced", show_default=True)
 @click.option("--fault", type=click.Choice(list(FAULTS)), metavar="NAME", help="misbehave from the start")
 def polygon(port: int, market: str, plan: str, fault: str | None) -> None:
-    """Play the market-data provider on loopback, until Ctrl-C.
+    """Simulate the market-data provider on loopback, until Ctrl-C.
 
-    demo: the synthetic market's sessions, stamped with the real calendar's days up to now, so that a live server, whose
-    clock is the wall's, can follow it. recorded: the imported bars on their own days, with a clock that starts there: a
-    live server finds past days, and none of today.
+    demo: sessions of the synthetic market on the days of the real calendar up to now, so that a live server, whose clock is
+    real time, can follow it. recorded: the imported bars on their own days, with a clock that starts there, so that a live
+    server finds past days but no bars of today.
     """
-    with _held_back({signal.SIGINT, signal.SIGTERM}) as ends, _stand_in(port, market, plan) as provider:
+    with _blocked({signal.SIGINT, signal.SIGTERM}) as ends, _stand_in(port, market, plan) as provider:
         if fault is not None:
             provider.misbehave(fault)
         click.echo(f"The provider's stand-in ({market} market, {plan} plan) is at {provider.address}")
@@ -192,8 +193,8 @@ def polygon(port: int, market: str, plan: str, fault: str | None) -> None:
 
 
 @contextmanager
-def _held_back(signals: set[signal.Signals]) -> Iterator[set[signal.Signals]]:
-    """These signals wait for `sigwait`, in every thread that starts meanwhile; afterwards they are what they were before."""
+def _blocked(signals: set[signal.Signals]) -> Iterator[set[signal.Signals]]:
+    """Block these signals for `sigwait`, in every thread that starts meanwhile, and restore them afterwards."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield signals
@@ -231,7 +232,7 @@ def keys_group() -> None:
 @click.option("--tier", type=click.Choice(list(api_keys.TIERS)), default="standard", show_default=True)
 @click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True, help="how long it is good")
 def new_key(name: str, tier: str, days: int) -> None:
-    """Make a key: the secret for its holder, shown once, and what to add to API_KEYS. Nothing is stored."""
+    """Make a key, and print its secret for the holder, once, and the entry for API_KEYS. Nothing is stored."""
     try:
         secret, key = api_keys.new_key(name, tier, datetime.now(UTC).date() + timedelta(days=days))
     except ValueError as exc:
@@ -248,8 +249,8 @@ def train() -> None:
     artefacts = {}
     for ticker in SUPPORTED:
         click.echo(f"{ticker}: evaluating and fitting", err=True)
-        found = building.study(recorded, ticker, calendar)
-        artefacts[ticker] = building.build(found, POLICY, _revision(), datetime.now(UTC))
+        study = building.study(recorded, ticker, calendar)
+        artefacts[ticker] = building.build(study, POLICY, _revision(), datetime.now(UTC))
     save_models(settings.models_dir, artefacts)
     for model in load_models(settings.models_dir, SUPPORTED, POLICY).models.values():
         click.echo(f"{model.ticker}: {model.model_id}, trained on all days to {model.data_end}")
@@ -257,7 +258,7 @@ def train() -> None:
 
 @cli.command()
 def evaluate() -> None:
-    """Print the models' evaluation: from the imported bars where they are there, else the stored report."""
+    """Print the evaluation of the models: made from the imported bars if there are any, else the stored report."""
     settings = _settings()
     check_models_dir(settings)
     stored = load_models(settings.models_dir, SUPPORTED, POLICY)
@@ -272,24 +273,24 @@ def evaluate() -> None:
             click.echo(f"{model.ticker}: report {model.metadata['evaluation']['report_sha256']}")
         click.echo(f"\n{exc.message}.\n{HOW_TO_GET_DATA}")
         return
-    _print_report([cell for found in studies for cell in found.cells])
-    for found in studies:
-        _compare(found, stored.models.get(found.ticker))
+    _print_report([cell for study in studies for cell in study.cells])
+    for study in studies:
+        _compare(study, stored.models.get(study.ticker))
 
 
-def _compare(found: building.Study, shipped: V6Model | None) -> None:
-    """Whether the report just made is the one that the loaded model carries."""
-    made = [as_record(cell) for cell in found.cells]
-    told = shipped.metadata["evaluation"]["cells"] if shipped else []
-    verdict = "the same as" if building.reports_agree(made, told) else "NOT the same as"
-    click.echo(f"{found.ticker}: report {building.report_hash(made)}, {verdict} the loaded model's")
-    click.echo(f"{found.ticker}: left out: {_left_out(found)}")
+def _compare(study: building.Study, shipped: V6Model | None) -> None:
+    """Print whether the new report equals the one in the loaded model."""
+    new_cells = [as_record(cell) for cell in study.cells]
+    stored_cells = shipped.metadata["evaluation"]["cells"] if shipped else []
+    verdict = "the same as" if building.reports_agree(new_cells, stored_cells) else "NOT the same as"
+    click.echo(f"{study.ticker}: report {building.report_hash(new_cells)}, {verdict} the loaded model's")
+    click.echo(f"{study.ticker}: left out: {_left_out(study)}")
     if shipped is not None:
-        click.echo(f"{found.ticker}: days to {shipped.data_end} are in-sample for the shipped {shipped.model_id}")
+        click.echo(f"{study.ticker}: days to {shipped.data_end} are in-sample for the shipped {shipped.model_id}")
 
 
 def _become_gunicorn() -> None:
-    """Check the settings, then replace this process by the server's."""
+    """Check the settings, then replace this process with the server."""
     check_models_dir(_settings())
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"])
 
@@ -299,12 +300,13 @@ def _print_report(cells: Sequence[Cell]) -> None:
         click.echo(line)
 
 
-def _left_out(found: building.Study) -> str:
-    return "; ".join(f"{len(days)} x {why}" for why, days in found.excluded.items()) or "nothing"
+def _left_out(study: building.Study) -> str:
+    """How many days are excluded, by reason."""
+    return "; ".join(f"{len(days)} x {reason}" for reason, days in study.excluded.items()) or "nothing"
 
 
 def _settings(**overrides: Any) -> Settings:
-    """The settings of a command that uses DATA_DIR. Raises SettingsError."""
+    """The settings of a command that uses DATA_DIR, which must be usable. Raises SettingsError."""
     settings = load(**overrides)
     check_data_dir(settings)
     return settings
@@ -324,11 +326,12 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _expanded(files: Sequence[Path]) -> list[Path]:
-    """Files as named; of folders, the files whose names are series. Raises BrokenData for a folder without any."""
-    found: list[Path] = []
+    """The named files, and in place of a folder its files that are named like a series. Raises BrokenData for a folder without
+    any."""
+    expanded: list[Path] = []
     for file in files:
-        found += _series_in(file) if file.is_dir() else [file]
-    return found
+        expanded += _series_in(file) if file.is_dir() else [file]
+    return expanded
 
 
 def _series_in(folder: Path) -> list[Path]:
@@ -356,8 +359,8 @@ def _progress(file: Path, done: int, total: int) -> None:
         click.echo(f"\r{file.name}: writing {total} bars ", err=True, nl=False)
 
 
-def _say(outcome: Outcome) -> None:
-    """What became of a file: what was recognised and counted, or why it did not come in."""
+def _print_outcome(outcome: Outcome) -> None:
+    """Print what a file holds and how many bars were imported, or why the file was not imported."""
     name, brought = outcome.file.name, outcome.imported
     if brought is None:
         why = outcome.refused.removeprefix(f"{name}: ").removeprefix(f"{outcome.file}: ")
@@ -376,7 +379,7 @@ def _say(outcome: Outcome) -> None:
 
 
 def _unread(ticker: str, span: str) -> str:
-    """That no answer reads a series, if so."""
+    """A sentence if no answer reads the series, else an empty text."""
     if ticker not in (*SUPPORTED, FEAR_TICKER):
         return f"no answer reads these bars: {ticker} is not served, {', '.join(SUPPORTED)} are"
     if ticker == FEAR_TICKER:
@@ -386,7 +389,7 @@ def _unread(ticker: str, span: str) -> str:
 
 def _revision() -> str:
     try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        process = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return found.stdout.strip()
+    return process.stdout.strip()

@@ -70,7 +70,7 @@ class Market:
     reachability: Reachability | None = None
 
     def is_answered(self) -> bool:
-        """False while a provider was asked over the network and has never answered."""
+        """False if a provider was called over the network and has never answered."""
         return self.reachability is None or self.reachability.is_answered is not False
 
 
@@ -176,7 +176,7 @@ def _plan(source: Source, skew: ClockSkew | None) -> dict[str, Any]:
 
 
 def _provider(market: Market) -> dict[str, Any] | None:
-    """Whether a provider answers that is asked over the network, and what to do where it does not."""
+    """Whether a provider that is called over the network answers, and what to do if it does not."""
     reachability = market.reachability
     if reachability is None:
         return None

@@ -1,5 +1,5 @@
-"""What belongs to no version: is the process alive, may it serve, which versions there are. `/health` is v1's and lives
-there."""
+"""Routes of no version: whether the process is alive, whether it may serve, its metrics, and which versions there are.
+`/health` is a route of version 1."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ blueprint = Blueprint("ops", __name__)
 
 @blueprint.get("/")
 def index() -> Response:
-    """What this server is: JSON, or a short page for those who prefer HTML (RFC 9110 12.5.1)."""
-    served = services()
-    state = _state(served)
+    """What this server is, as JSON, or as a short page for clients that prefer HTML (RFC 9110 12.5.1)."""
+    server = services()
+    state = _state(server)
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
-        response = Response(page(served.version, state), content_type="text/html; charset=utf-8")
+        response = Response(page(server.version, state), content_type="text/html; charset=utf-8")
     else:
-        body = {"name": NAME, "version": served.version, "about": ABOUT, "state": state, "paths": dict(PATHS)}
+        body = {"name": NAME, "version": server.version, "about": ABOUT, "state": state, "paths": dict(PATHS)}
         response = jsonify(body)
     response.vary.add("Accept")
     return response
 
 
-def _state(served: Services) -> str:
+def _state(server: Services) -> str:
     """Which market this is and whether it is open, in a sentence."""
-    state = "open" if served.calendar.is_open(served.clock()) else "closed"
-    return f"It serves {market_in_words(served.pipeline.plan)}; the market is {state}."
+    state = "open" if server.calendar.is_open(server.clock()) else "closed"
+    return f"It serves {market_in_words(server.pipeline.plan)}; the market is {state}."
 
 
 @blueprint.get("/livez")
@@ -39,7 +39,7 @@ def livez() -> Response:
 
 @blueprint.get("/readyz")
 def readyz() -> tuple[Response, int]:
-    """Whether this process may serve: models, store, not stopping. Never asks the provider (ruling A6)."""
+    """Whether this process may serve: it has models and a store, and is not stopping. Never calls the provider (ruling A6)."""
     why = services().ready()
     return jsonify({"status": "ok" if why is None else "unready", "reason": why}), 200 if why is None else 503
 
@@ -53,5 +53,5 @@ def metrics() -> Response:
 
 @blueprint.get("/versions")
 def versions() -> Response:
-    """The API's versions: since when, until when, and what comes after."""
+    """The API's versions: first day, last day, and successor."""
     return jsonify({"versions": list(services().versions())})

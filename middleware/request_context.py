@@ -236,7 +236,7 @@ class RequestContextMiddleware:
         duration = self._now() - began
         if error is not None:
             context.status, context.code = 500, INTERNAL_ERROR
-            error.is_told = True  # type: ignore[attr-defined]
+            error.is_logged = True  # type: ignore[attr-defined]
             log.error("the answer to request %s broke on its way", context.id, exc_info=error)
         self._tracing.end(context, duration, error)
         if context.stream is None:

@@ -97,7 +97,7 @@ class Log(Logger):  # type: ignore[misc]
 
     def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         """What broke an answer on its way is logged already, with the request's id."""
-        if not getattr(sys.exc_info()[1], "is_told", False):
+        if not getattr(sys.exc_info()[1], "is_logged", False):
             super().exception(msg, *args, **kwargs)
 
 
@@ -232,7 +232,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             return
         status, reason = answer_to(exc)
         if status == 500:
-            if not getattr(exc, "is_told", False):
+            if not getattr(exc, "is_logged", False):
                 self.log.error("a connection broke", exc_info=exc)
         else:
             self.log.info("unreadable request: %s", type(exc).__name__)

@@ -269,8 +269,8 @@ class Follower:
             self._start("calendar", lambda: announcements.refresh(polygon, at))
 
     def _settle_calendar(self, announcements: Announcements, at: datetime) -> None:
-        """Hold past days against their bars of which nobody knows whether they traded as announced: closed ones against daily
-        bars, which correct the calendar as they come in, early closes against the day's minutes, in one call."""
+        """Compare past days that may not have traded as announced with their bars: closed days with daily bars, which correct
+        the calendar when they are read, and early closes with the minutes of the day, in one call."""
         for day, close in announcements.doubtful(at).items():
             if close is None:
                 self._source.refresh_days(SUPPORTED[0], ny_day(at))
@@ -314,15 +314,15 @@ class Follower:
         history that was known is kept until then."""
         known = self._source.entitlement
         with errand(Priority.PROBE, PROBE_PATIENCE_S, self._timer):
-            found = probe(polygon, SUPPORTED[0], today)
+            entitlement = probe(polygon, SUPPORTED[0], today)
         if known is not None:
-            since = known.history_from if known.today == found.today else found.history_from
-            found = replace(found, history_from=since)
-        self._entitle(found)
+            history_from = known.history_from if known.today == entitlement.today else entitlement.history_from
+            entitlement = replace(entitlement, history_from=history_from)
+        self._entitle(entitlement)
         with errand(Priority.BACKFILL, BACKFILL_PATIENCE_S, self._timer):
-            found = deepened(found, polygon, SUPPORTED[0], today)
-        self._entitle(found)
-        self._emit("plan_probed", today=found.today, history_from=found.history_from)
+            entitlement = deepened(entitlement, polygon, SUPPORTED[0], today)
+        self._entitle(entitlement)
+        self._emit("plan_probed", today=entitlement.today, history_from=entitlement.history_from)
 
     def _is_time(self, key: object, at: datetime, every: timedelta) -> bool:
         """Whether `key` was not tried in the last `every` of market time. If so, it counts as tried now."""
