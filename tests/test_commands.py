@@ -24,7 +24,7 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from app.cli import COMMAND, cli
-from app.config import variables
+from app.config.settings import variables
 from tests.markdown import ROOT, SPAN, blocks, pages, prose
 
 MAKEFILE = (ROOT / "Makefile").read_text()
