@@ -10,8 +10,9 @@ DEV := $(VENV)/.dev
 COMMAND := $(BIN)/predict
 # So many files of tests at a time
 TESTERS ?= 2
-# Tests of the pure core, which take seconds
-UNIT := tests/structure tests/signals tests/model
+# What `make unit` runs: the tests of the pure core and of what is read from files, which take seconds
+UNIT := tests/config tests/live/test_events.py tests/market tests/model tests/signals tests/structure tests/test_architecture.py \
+  tests/test_spec_figures.py tests/test_spec_references.py
 # Programs that some tests need beside Python: program:Debian's package:Homebrew's formula
 TOOLS := redis-server:redis-server:redis promtool:prometheus:prometheus amtool:prometheus-alertmanager:alertmanager
 export MARKET_DATA GOLDEN_DIR
@@ -30,8 +31,8 @@ serve: $(RUNTIME) ## start the server: the demo market, unless MARKET or POLYGON
 test: check audit tools ## style, types, known vulnerabilities and all tests that CI runs
 	$(BIN)/python -m pytest -m "not soak" -n $(TESTERS) --dist loadfile $(PYTEST_ARGS)
 
-unit: $(DEV) ## the tests that need no server, no browser and no real bars, in seconds
-	$(BIN)/python -m pytest -m "not soak and not real" -n $(TESTERS) $(UNIT) $(PYTEST_ARGS)
+unit: $(DEV) ## the tests that need no server, no other process and no real bars, in seconds
+	$(BIN)/python -m pytest -m "not soak and not integration" -n $(TESTERS) $(UNIT) $(PYTEST_ARGS)
 
 check: $(DEV) ## style and types alone
 	$(BIN)/ruff check .

@@ -21,16 +21,16 @@ MARKET_DATA = Path(os.environ.get("MARKET_DATA", "../shared/market"))
 NEEDED = [f"{ticker}_{span}.parquet" for ticker in ("SPY", "QQQ", "IWM") for span in ("5min", "1day")]
 
 
-REAL = {"recorded_file", "redis_server", "own_redis"}
+INTEGRATION = {"recorded_file", "redis_server", "own_redis"}
 """Fixtures that need more than this repository: real bars, a Redis server."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that use a fixture of REAL, directly or through another one, for `make unit`."""
+    """Marks the tests that use a fixture of INTEGRATION, directly or through another one, for `make unit`."""
     for item in items:
-        if REAL & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.real)
+        if INTEGRATION & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.integration)
 
 
 @pytest.fixture(autouse=True)

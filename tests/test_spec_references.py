@@ -23,7 +23,7 @@ SPEC = ROOT / "docs" / "spec"
 PAGES = ("v1-contract", "policy", "v6", "northstar", "rpe", "swing", "polygon", "dashboard-proof")
 STRUCTURE = ("northstar", "rpe", "swing")
 FOLDERS = ("app", "blueprints", "middleware", "serving", "bench", "tests", "ops")
-LOOSE = ("README.md", "gunicorn.conf.py", "wsgi.py", ".railway/railway.py")
+LOOSE = ("README.md", "CONTRIBUTING.md", "gunicorn.conf.py", "wsgi.py", ".railway/railway.py")
 TEXT = {".py", ".md"}
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 
@@ -200,7 +200,7 @@ def known_ids() -> set[str]:
 def files() -> list[Path]:
     """Everything that may cite, but for this module, whose examples are broken on purpose."""
     found = [file for folder in FOLDERS for file in (ROOT / folder).rglob("*") if file.suffix in TEXT]
-    pages = [*SPEC.glob("*.md"), ARCHITECTURE]
+    pages = [*SPEC.glob("*.md"), *(ROOT / "docs").glob("*.md")]
     return sorted(path for path in (*found, *(ROOT / name for name in LOOSE), *pages) if path != Path(__file__))
 
 

@@ -397,6 +397,7 @@ for _ in range(10):
 """
 
 
+@pytest.mark.integration
 def test_processes_that_race_let_exactly_the_budget_through(tmp_path: Path) -> None:
     command = [sys.executable, "-c", RACE, str(tmp_path / "b.sqlite3")]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]

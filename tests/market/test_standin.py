@@ -29,6 +29,8 @@ from app.market.standin import FAULTS, OnOurDays, StandIn
 from app.market.wire import Wire
 from tests.support import CALENDAR, FakeClock, demo_feed, new_york
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parent.parent.parent
 DAY = date(2025, 3, 11)
 MINUTES = f"/v2/aggs/ticker/SPY/range/1/minute/{DAY}/{DAY}"

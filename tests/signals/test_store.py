@@ -76,6 +76,7 @@ def _race(path: str, p: float) -> float:
     return winners.pop() if len(winners) == 1 else -1.0
 
 
+@pytest.mark.integration
 def test_processes_that_race_agree_on_every_signal(tmp_path: Path) -> None:
     path = str(tmp_path / "record.sqlite3")
     with get_context("spawn").Pool(4) as pool:

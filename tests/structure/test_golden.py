@@ -106,6 +106,7 @@ def agrees(leaf: Leaf) -> bool:
     return bool(golden == ours)
 
 
+@pytest.mark.integration
 @needs_golden
 def test_golden_files_agree_in_every_field(record_property: Callable[[str, object], None]) -> None:
     compared = equal = 0
@@ -124,6 +125,7 @@ def test_golden_files_agree_in_every_field(record_property: Callable[[str, objec
     assert not wrong, "\n".join([summary, *wrong[:40]])
 
 
+@pytest.mark.integration
 @needs_golden
 def test_golden_daily_bar_of_today_is_rebuilt_from_the_minutes_and_the_official_open() -> None:
     for path in FILES:
@@ -132,6 +134,7 @@ def test_golden_daily_bar_of_today_is_rebuilt_from_the_minutes_and_the_official_
             assert intraday_view(case).days.equals(bars(case["daily_bars"], CALENDAR.day_ends)), path.name
 
 
+@pytest.mark.integration
 @needs_golden
 def test_golden_weeks_are_those_made_of_the_days() -> None:
     """Weekly bars are no input of ours (S7): those of the golden files, built by the vendor, say the same."""
@@ -143,6 +146,7 @@ def test_golden_weeks_are_those_made_of_the_days() -> None:
             assert (weeks.high, weeks.low) == (golden["h"][-1], golden["l"][-1]), path.name
 
 
+@pytest.mark.integration
 @needs_golden
 def test_golden_inputs_lie_inside_the_window_that_the_view_keeps() -> None:
     for path in FILES:
