@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -13,7 +14,7 @@ import http_sf
 import pytest
 from flask import Flask
 from werkzeug.datastructures import Headers
-from werkzeug.test import TestResponse
+from werkzeug.test import EnvironBuilder, TestResponse
 
 from app.clock import Timer
 from app.config.api_versions import VERSIONS, Version, Versions
@@ -477,3 +478,13 @@ def test_the_shipped_list_is_v1_current_and_v2_planned(ask: Ask) -> None:
     listed_ = ask("/versions").get_json()["versions"]
     assert [(v["version"], v["status"]) for v in listed_] == [(1, "current"), (2, "planned")]
     assert farewell(ask("/swing")) == NO_FAREWELL
+
+
+@pytest.mark.parametrize("path", ["metrics", "metrics/", "foo:metrics", "", "*"])
+def test_a_path_without_its_slash_is_nowhere(serve: Callable[..., Flask], path: str) -> None:
+    """Some servers hand such targets on, and the routes would take them for their own."""
+    environ = EnvironBuilder("/", environ_overrides={"REMOTE_ADDR": "8.8.8.8"}).get_environ()
+    told: list[str] = []
+    body = b"".join(serve().wsgi_app({**environ, "PATH_INFO": path}, lambda status, *_: told.append(status)))
+    assert told == ["404 Not Found"]
+    assert json.loads(body)["error_code"] == "NOT_FOUND"
