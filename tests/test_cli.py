@@ -340,7 +340,7 @@ def test_backfill_says_at_once_what_it_waits_for_and_how_long(provider: StandIn,
     [("pause", "the end of the pause that the provider asked for"), ("budget", "the data plan's call budget")],
 )
 def test_a_wait_is_printed_with_what_it_is_for(capsys: pytest.CaptureFixture[str], reason: str, what: str) -> None:
-    cli._telling_waits()("call_waits", seconds=7, priority="backfill", reason=reason)
+    cli._events_printing_waits()("call_waits", seconds=7, priority="backfill", reason=reason)
     assert capsys.readouterr().err == f"Waiting for {what}: the next call may go in 7 s\n"
 
 
