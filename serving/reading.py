@@ -256,6 +256,10 @@ class BoundedRequest(Request):  # type: ignore[misc]
     version: tuple[int, int]
     _expected_100_continue: bool
 
+    def _peer_is_trusted_proxy(self) -> bool:
+        """Nobody sets the scheme or the like by a header here: whom to trust is the app's to decide (TRUST_PROXY)."""
+        return False
+
     def parse(self, unreader: RequestReader) -> bytes:
         unused: bytes = super().parse(unreader)
         if not (self.uri.startswith("/") or self.uri == "*" or self.method == "CONNECT" or is_web_address(self.uri)):

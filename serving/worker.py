@@ -8,7 +8,6 @@ stopping event and end; what is then still open is dropped.
 from __future__ import annotations
 
 import errno
-import gc
 import json
 import resource
 import secrets
@@ -25,6 +24,7 @@ from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 from gevent.pool import Pool
 from gevent.server import StreamServer
+from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.http.errors import (
     ExpectationFailed,
@@ -101,11 +101,24 @@ class Log(Logger):  # type: ignore[misc]
             super().exception(msg, *args, **kwargs)
 
 
+class PlainSettings:
+    """gunicorn's settings as plain attributes: two dozen are read for every request, and gunicorn looks each up by its name."""
+
+    def __init__(self, settings: Config) -> None:
+        self._settings = settings
+        self.__dict__.update({name: setting.get() for name, setting in settings.settings.items()})
+        self.is_ssl = settings.is_ssl
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._settings, name)
+
+
 class Worker(GeventWorker):  # type: ignore[misc]
     """Serves the app of the factory; its `connections` decide who is let in."""
 
     bounds = Bounds()
     connections: Connections
+    cfg: Any
 
     def init_process(self) -> None:
         self.busy: dict[Connection, tuple[BoundedRequest, gevent.Greenlet]] = {}
@@ -122,8 +135,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         extra = beside + OTHER_FILES
         self.connections.limit(open_files(self.connections.most + extra) - extra)
         self.worker_connections = self.connections.most + beside
-        gc.collect()
-        gc.freeze()  # what lives as long as the process is never looked through again, which would hold up every request
+        self.cfg = PlainSettings(self.cfg)
 
     def run(self) -> None:
         """Serve until told to stop; then end in seconds what is under way."""
