@@ -285,10 +285,11 @@ class BoundedRequest(Request):  # type: ignore[misc]
         self.unreader.expect_body(say_continue=says_continue)
 
     def read_body_ahead(self) -> None:
-        """Wait for a body that is not larger than `body_ahead`, or for so much of it, so that clients which send slowly, or
-        never, hold nothing but their connection."""
-        if self.has_body:
-            self.body.read_ahead(self.unreader.bounds.body_ahead)
+        """Wait for a body that is not larger than `body_ahead`, and for so much of one in chunks, so that clients which send
+        slowly, or never, hold nothing but their connection. A larger one is left to the app, which may refuse it at once."""
+        most = self.unreader.bounds.body_ahead
+        if self.has_body and getattr(self.body.reader, "length", 0) <= most:
+            self.body.read_ahead(most)
 
     def _asks_to_close(self) -> bool:
         """By the options in `Connection`, which is a list (RFC 9110, 7.6.1; RFC 9112, 9.3)."""

@@ -226,16 +226,22 @@ def test_a_small_body_is_here_when_the_app_begins(line: Line) -> None:
     sender.join()
 
 
-def test_of_a_large_body_the_start_is_here_when_the_app_begins(connect: Connect) -> None:
+def test_of_a_large_body_in_chunks_the_start_is_here_when_the_app_begins(connect: Connect) -> None:
     line = connect(Bounds(body_ahead=2048))
-    sender = sending(line, iter([POST + b"Content-Length: 6048\r\n\r\n" + b"x" * 2048]))
+    sender = sending(line, iter([CHUNKED + b"800\r\n" + b"x" * 2048 + b"\r\n"]))
     request = next(line.parser)
     request.read_body_ahead()
     assert not request.is_read()
     sender.join()
-    sender = sending(line, iter([b"y" * 4000]))
+    sender = sending(line, iter([b"FA0\r\n" + b"y" * 4000 + b"\r\n0\r\n\r\n"]))
     assert request.body.read() == b"x" * 2048 + b"y" * 4000
     sender.join()
+
+
+def test_a_large_body_is_not_waited_for_before_the_app_may_refuse_it(line: Line) -> None:
+    line.client.sendall(POST + b"Content-Length: 1000000000\r\n\r\n")
+    next(line.parser).read_body_ahead()
+    assert line.closed == {}, "the time of its body would be over otherwise"
 
 
 @pytest.mark.parametrize(
