@@ -35,12 +35,13 @@ from app.market.cache import BarCache
 from app.market.calendar import Calendar, ny_day
 from app.market.calling import Reachability, dated, failed, kind_of, metered, observed, outcome, persistent
 from app.market.demo import SEED, SPEED, DemoFeed, demo_moment
+from app.market.opens import MissingOpen
 from app.market.pinned import CHANGED, PinnedBars
 from app.market.plan import ClockSkew, Entitlement, Plan
 from app.market.polygon import HOSTS, HttpTransport, Polygon, Transport, no_key
 from app.market.recorded import RecordedBars
 from app.market.running_day import RunningDay, SqliteRunningDay
-from app.market.source import MissingOpen, Source
+from app.market.source import Source
 from app.market.wire import NoFeed, Wire
 from app.model.artefact import ModelSet, PolicyStamp, load_models
 from app.model.drift import Drift, reference_of

@@ -18,11 +18,13 @@ from app.live.interest import Interest
 from app.market.bars import Bars, Span, no_bars
 from app.market.calendar import NY, ONE_DAY, Calendar, Session, TradingHours, ny_day
 from app.market.completeness import missing_days, resumes_after
+from app.market.expectations import Known
 from app.market.flight import time_limit
 from app.market.freshness import is_behind, newest_end
 from app.market.inception import first_day_of, has_begun
+from app.market.opens import MissingOpen
 from app.market.plan import Plan
-from app.market.source import FETCH, Known, MissingOpen, Source
+from app.market.source import FETCH, Source
 from app.model.artefact import ModelSet
 from app.model.features import (
     LATE_FROM,

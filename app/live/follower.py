@@ -21,11 +21,12 @@ from app.market.announcements import Announcements
 from app.market.budget import Priority, errand
 from app.market.calendar import ONE_DAY, Calendar, Session, close_by_rule, ny, ny_day
 from app.market.completeness import is_traded_past
+from app.market.fetching import BACKFILL_PATIENCE_S
 from app.market.flight import SingleFlight, time_limit
 from app.market.plan import Entitlement, deepened, probe
 from app.market.polygon import Polygon
 from app.market.running_day import RunningDay
-from app.market.source import BACKFILL_PATIENCE_S, REFUSED_FOR, Source
+from app.market.source import REFUSED_FOR, Source
 from app.model.features import decision_moment
 from app.pipeline import DAILY_BAR_AFTER, FIRST_HOUR, Pipeline
 from app.signals.lock import decision_hour

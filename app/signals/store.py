@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.errors import Unavailable
 from app.market.flight import Recent
-from app.market.source import OfficialOpen
+from app.market.opens import OfficialOpen
 from app.signals.policy import Decision
 from app.sqlite import Database, Retries
 from app.telemetry.stages import NULL_STAGES, Stages

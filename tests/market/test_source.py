@@ -19,9 +19,10 @@ from app.market.cache import BarCache
 from app.market.calendar import midnight_ms
 from app.market.completeness import AGAIN_AFTER, DAYS_AGAIN
 from app.market.flight import time_limit
+from app.market.opens import MissingOpen, OfficialOpen
 from app.market.plan import Entitlement, Plan
 from app.market.polygon import Polygon, Reply
-from app.market.source import MissingOpen, OfficialOpen, Source
+from app.market.source import Source
 from app.signals.store import SqliteStore
 from app.sqlite import REOPEN_AFTER_S
 from tests.support import CALENDAR, FakeClock, ScriptedMarket, dropping, new_york

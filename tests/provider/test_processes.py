@@ -17,9 +17,9 @@ from app.errors import NotEntitled, PredictError, Upstream
 from app.factory import Core, build, create_app
 from app.market.bars import Span, to_ms
 from app.market.lease import LEASE_S, SqliteLeases
+from app.market.opens import MissingOpen
 from app.market.polygon import Reply, Transport
 from app.market.running_day import FOLLOWER, FetchFailure, SharedSeries, SqliteRunningDay
-from app.market.source import MissingOpen
 from app.market.standin import StandIn
 from app.market.wire import Wire
 from app.sqlite import Database

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.market.source import OfficialOpen
+from app.market.opens import OfficialOpen
 from app.signals import store as stores
 from app.signals.policy import Decision
 from app.signals.store import SignalStore, SqliteStore

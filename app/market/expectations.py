@@ -1,0 +1,157 @@
+"""Which bars of a series should be here by when, and what follows: whole, arrived, fresh, stale, expired.
+
+The rules of the calendar, the plan and completeness joined; the clock is asked for what a fetch could bring now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+
+from app.clock import Clock
+from app.market.bars import Bars, Span, to_ms
+from app.market.calendar import NY, Calendar, Session, ny, ny_day
+from app.market.completeness import Hole, hole, missing_bars, missing_days
+from app.market.freshness import MORNING, Freshness, Timetable, is_behind, newest_end
+from app.market.observed_plan import DELAYED_BY, ObservedPlan
+
+CLOSE_AGAIN_AFTER = timedelta(minutes=5)
+"""How long bars of today that do not reach the close are kept after it before they are asked for again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Bars that were asked for at `fetched` (market time). `stale`: newer ones should be here, or the fetch that would have
+    brought them failed; `expired`: they have been missing for so long that the price is not known any more; `delayed`: the
+    provider itself called them late. `missing`: how many bars of its session a day that is over lacks, or how many of the
+    last days have no daily bar; `again`: when these are asked for again, None: not any more."""
+
+    bars: Bars
+    fetched: datetime
+    stale: bool = False
+    delayed: bool = False
+    expired: bool = False
+    missing: int = 0
+    again: datetime | None = None
+
+
+class Expectations:
+    """What is expected of the series of one deployment."""
+
+    def __init__(self, plan: ObservedPlan, calendar: Calendar, clock: Clock) -> None:
+        self._plan = plan
+        self._calendar = calendar
+        self._clock = clock
+
+    @property
+    def is_provided(self) -> bool:
+        """Whether past days can get better: recorded and made-up ones are what they are."""
+        return self._plan.source == "polygon"
+
+    def lack(self, bars: Bars, until: datetime) -> str | None:
+        """What signal bars of a day lack up to `until`, in words; None if quiet minutes can explain it."""
+        span, session = self._plan.signal_span, self._session_to_fill(until)
+        count = 0 if session is None else missing_bars(bars, span, session, until)
+        if not count:
+            return None
+        found = self.hole(bars, span, until)
+        if found is not None:
+            return f"the bars from {found[0]:%H:%M} to {found[1]:%H:%M} are missing"
+        return f"{count} of the session's bars up to {until:%H:%M} are missing"
+
+    def hole(self, bars: Bars, span: Span, until: datetime) -> Hole | None:
+        """From when to when bars of the session are missing in a row before `until`, more than quiet minutes can explain."""
+        session = self._session_to_fill(until)
+        return None if session is None else hole(bars, span, session, until)
+
+    def _session_to_fill(self, until: datetime) -> Session | None:
+        """The session whose bars must all be there by `until`; None on a day without trading, and for recorded and made-up
+        bars, which are what they are."""
+        return self._calendar.session(ny_day(until)) if self.is_provided else None
+
+    def is_whole(self, known: Known, span: Span, until: datetime) -> bool:
+        """Whether all bars up to `until` have arrived, without a hole."""
+        return self.has_arrived(known, until) and self.hole(known.bars, span, until) is None
+
+    def has_arrived(self, known: Known, until: datetime) -> bool:
+        """A last bar that is not here may still come, unless a later one is here, the day was over, or bars of this plan are
+        final at their end."""
+        if len(known.bars.since(until)) or ny_day(known.fetched) > ny_day(until):
+            return True
+        newest = newest_end(known.bars)
+        reaches = not self._plan.current.settle or (newest is not None and newest >= until)
+        return reaches and known.fetched >= until + self._lateness(known)
+
+    def _lateness(self, known: Known) -> timedelta:
+        return self._plan.current.settle + max(self._plan.current.delay, DELAYED_BY if known.delayed else timedelta(0))
+
+    def _timetable(self, known: Known, span: Span, day: date) -> Timetable:
+        return Timetable(self._calendar.session(day), span, self._lateness(known))
+
+    def as_of(self, known: Known, span: Span, at: datetime) -> Known:
+        """What had ended by `at`, with how fresh that was. After the close it is stale unless it surely reaches the close."""
+        bars, timetable = known.bars.until(at), self._timetable(known, span, ny_day(at))
+        freshness, session = timetable.freshness(newest_end(bars), at), timetable.session
+        ends_early = session is not None and at >= session.close and not self.is_whole(known, span, session.close)
+        stale = known.stale or ends_early or freshness is not Freshness.CURRENT
+        missing = known.missing or self.missing(bars, span, ny_day(at), newest_end(bars) or at)
+        return replace(known, bars=bars, stale=stale, expired=freshness is Freshness.EXPIRED, missing=missing)
+
+    def is_expired(self, kept: Known, span: Span, day: date) -> bool:
+        """Whether bars that are kept may stand in no longer for newer ones. Daily bars do while they reach the day."""
+        now = self._clock()
+        if span is Span.DAY:
+            return is_behind(kept.bars, day, now, self._calendar)
+        return self._timetable(kept, span, day).freshness(newest_end(kept.bars), now) is Freshness.EXPIRED
+
+    def is_fresh(self, known: Known, span: Span, day: date) -> bool:
+        """Whether no bar that is read can have become final since the fetch. Days that were over then are final; of the
+        running one nothing after the close is read before the day is over, once its bars reach the close. Daily bars are
+        final if they came that morning (polygon.md 3.9). What is incomplete is asked for again after a while."""
+        now = self._clock()
+        if span is Span.DAY or ny_day(known.fetched) > day:
+            if known.again is not None:
+                return known.fetched <= now < known.again
+            return span is not Span.DAY or known.fetched >= ny(day, MORNING) or now < ny(day, MORNING)
+        if ny_day(now) > day:
+            return False
+        session = self._calendar.session(day)
+        if session is not None and known.fetched >= session.close + self._plan.current.lateness:
+            return self.is_whole(known, span, session.close) or abs(self._clock() - known.fetched) < CLOSE_AGAIN_AFTER
+        return self._last_final(known.fetched, span) == self._last_final(self._clock(), span)
+
+    def _last_final(self, at: datetime, span: Span) -> int:
+        return to_ms(at - self._plan.current.lateness) // span.ms
+
+    def turns(self, kept: Known, span: Span, day: date) -> tuple[datetime, ...]:
+        """When bars that are kept become stale, and expired; daily bars do not within their day."""
+        if span is Span.DAY:
+            return ()
+        return self._timetable(kept, span, day).turns(newest_end(kept.bars))
+
+    def age_allowed_s(self) -> float:
+        """How old the newest bar of a ticker that is kept current may be: two bars, and their lateness."""
+        return Timetable(None, self._plan.signal_span, self._plan.current.lateness).age_allowed().total_seconds()
+
+    def lacking(self, bars: Bars, span: Span, day: date) -> list[date]:
+        """The days whose bars are not whole by the calendar: of daily bars the last ones before `day`, else `day` itself."""
+        if span is Span.DAY:
+            return missing_days(bars, day, self._calendar)
+        return [day] if self.missing(bars, span, day) else []
+
+    def missing(self, bars: Bars, span: Span, day: date, until: datetime | None = None) -> int:
+        """How many bars these days lack; of a session, of those that end by `until` (None: by its close)."""
+        if span is Span.DAY:
+            return len(missing_days(bars, day, self._calendar))
+        session = self._calendar.session(day)
+        return 0 if session is None else missing_bars(bars, span, session, until or session.close)
+
+    def final(self, bars: Bars, now: datetime) -> Bars:
+        """The bars that have ended, without a last one that may still change (ruling T2)."""
+        ended = bars.until(now)
+        may_change = len(ended) and ended.end[-1] > to_ms(now - self._plan.current.lateness)
+        return ended[: len(ended) - 1] if may_change else ended
+
+    def clock_hour(self, at: datetime) -> int:
+        """The New York hour of the newest final bar's end."""
+        return (at - self._plan.current.lateness).astimezone(NY).hour

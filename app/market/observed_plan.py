@@ -1,0 +1,156 @@
+"""The plan as far as the provider has shown it: by the probe, by what it refuses, by bars that it calls delayed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+
+from app.clock import Clock
+from app.errors import NotEntitled
+from app.market.bars import Span
+from app.market.calendar import Calendar, ny_day
+from app.market.inception import first_day_of
+from app.market.plan import DELAYED, END_OF_DAY, REAL_TIME, UNKNOWN, Entitlement, Plan
+
+DELAYED_BY = timedelta(minutes=15)
+"""How late bars are that the provider itself calls delayed (polygon.md 4)."""
+
+PROMPT_FOR = timedelta(minutes=15)
+"""How long no answer may be marked as delayed until the plan counts as real time again."""
+
+
+class ObservedPlan:
+    """What is known of the plan by now. `emit(event, **fields)` hears when it changes.
+
+    entitlement    what the probe found; None before it has
+    is_end_of_day  the provider refuses the running day
+    has_snapshots  the provider has not refused a snapshot
+    """
+
+    def __init__(
+        self,
+        configured: Plan,
+        calendar: Calendar,
+        clock: Clock,
+        emit: Callable[..., None],
+        clock_ahead: Callable[[], timedelta],
+        is_answered: Callable[[], bool],
+    ) -> None:
+        """`clock_ahead()`: how far `clock` runs before the provider's; `is_answered()`: False while the provider was asked and
+        has never answered."""
+        self._configured = configured
+        self._calendar = calendar
+        self._clock = clock
+        self._emit = emit
+        self._clock_ahead = clock_ahead
+        self._is_answered = is_answered
+        self._provider_delays = False
+        self._prompt_since: datetime | None = None
+        self._has_shown_today = False
+        self.entitlement: Entitlement | None = None
+        self.is_end_of_day = False
+        self.has_snapshots = True
+
+    @property
+    def source(self) -> str:
+        """Which market the data come from."""
+        return self._configured.source
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a fetch calls no provider."""
+        return self._configured.is_local
+
+    @property
+    def signal_span(self) -> Span:
+        """The series that signals read."""
+        return self._configured.signal_span
+
+    @property
+    def current(self) -> Plan:
+        """The plan: late if it is set so or if the provider marks its bars as
+        delayed, end of day if it refuses today's. A clock that runs ahead of the provider's waits that much longer."""
+        plan = self._configured
+        delay = DELAYED_BY if self._provider_delays and not plan.delay else plan.delay
+        return replace(
+            plan,
+            delay=delay,
+            settle=plan.settle + self.ahead(),
+            name=self._name(delay) if plan.source == "polygon" else plan.source,
+            is_answered=self._is_answered(),
+            ends_on=self._ends_on(),
+        )
+
+    def _ends_on(self) -> date | None:
+        """The last day that a plan without the running day has, once that one has opened."""
+        now = self._clock()
+        session = self._calendar.session_at(now) if self.is_end_of_day else None
+        opened = session is not None and now >= session.open
+        return self._calendar.previous_trading_day(ny_day(now)) if opened else None
+
+    def _name(self, delay: timedelta) -> str:
+        if self.is_end_of_day:
+            return END_OF_DAY
+        if delay:
+            return DELAYED
+        return REAL_TIME if self._has_shown_today or self.entitlement is not None else UNKNOWN
+
+    def ahead(self) -> timedelta:
+        """How far this process's clock runs before the provider's; zero if it runs behind."""
+        return max(timedelta(0), self._clock_ahead())
+
+    def entitle(self, entitlement: Entitlement) -> bool:
+        """Take over what a probe found; whether that is news."""
+        is_news = self.entitlement is None or self.is_end_of_day == entitlement.today
+        self.is_end_of_day, self.has_snapshots = not entitlement.today, entitlement.today
+        self.entitlement = entitlement
+        return is_news
+
+    def earliest(self, ticker: str, day: date) -> date:
+        """`day`, or the first one of the fund or of the plan's history if that is later."""
+        history = [] if self.entitlement is None else [self.entitlement.history_from]
+        return max([day, first_day_of(ticker), *history])
+
+    def refuse_unentitled(self, span: Span, day: date, now: datetime) -> None:
+        """Raises NotEntitled for what the probe found the plan not to have, so that it costs no call."""
+        if self.entitlement is None:
+            return
+        if day < self.entitlement.history_from:
+            since = self.entitlement.history_from
+            raise NotEntitled(f"the plan's history begins on {since}", since=since)
+        if span is not Span.DAY and day == ny_day(now) and not self.entitlement.today:
+            raise NotEntitled("the plan has no bars of the running day")
+
+    def refuses_today(self) -> None:
+        """The provider refused bars of the running day."""
+        with self._telling():
+            self.is_end_of_day = True
+
+    def observe_delayed_days(self) -> None:
+        """Daily bars that end today came marked as delayed."""
+        with self._telling():
+            self._observe_delay(True, self._clock())
+
+    def observe_today(self, delayed: bool, now: datetime) -> None:
+        """Bars of the running day came; `delayed`: marked so."""
+        with self._telling():
+            self.is_end_of_day, self._has_shown_today = False, True
+            self._observe_delay(delayed, now)
+
+    def _observe_delay(self, delayed: bool, now: datetime) -> None:
+        """One answer marked as delayed makes the plan late; only answers without the mark for PROMPT_FOR end that."""
+        if delayed or not self._provider_delays:
+            self._provider_delays, self._prompt_since = delayed, None
+            return
+        self._prompt_since = self._prompt_since or now
+        self._provider_delays = now - self._prompt_since < PROMPT_FOR
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """If the plan is another after the block, answers about all tickers change."""
+        before = self.current
+        yield
+        if self.current != before:
+            self._emit("plan_changed", plan=self.current.name)
