@@ -34,7 +34,7 @@ def names_in(node: ast.expr) -> Iterator[str]:
         case ast.IfExp(body=body, orelse=orelse):
             yield from names_in(body)
             yield from names_in(orelse)
-        case ast.Call(func=ast.Attribute(attr="_about"), args=[_, ast.Constant(value=str(name))]):
+        case ast.Call(func=ast.Attribute(attr="event_of" | "_event_of"), args=[_, ast.Constant(value=str(name))]):
             yield from (name, f"past_{name}")
         case _:
             raise AssertionError(f"an event that nobody can look up: {ast.unparse(node)}")
