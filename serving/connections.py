@@ -3,7 +3,7 @@
 A connection is in one of five states (`State`). In four of them it waits for its client and can be closed. So a new connection
 finds room as long as any other waits: among those of its own address first where that address holds its share, else among all,
 in the order of `EVICTABLE` and the one that waited longest first. Only where every connection is in the middle of an answer,
-there is no room. A connection keeps its place for a moment before another may take it (`delay`): a client that opens
+there is no room. A connection keeps its place for a moment before another may take it (`held_for`): a client that opens
 connections anew as fast as they are closed costs the others next to nothing.
 """
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Final, Protocol
 
@@ -121,7 +120,6 @@ class Connections:
         self._counts_as = counts_as
         self._now = now
         self._evicted_as = evicted_as
-        self._delayed = 0
         self._open: dict[Evictable, str | None] = {}
         self._waiting = Waiting()
         self._waiting_of: dict[str, Waiting] = {}
@@ -148,38 +146,34 @@ class Connections:
         """Hold at most so many, if that is fewer."""
         self.most = max(1, min(self.most, most))
 
-    @property
-    def most_delayed(self) -> int:
-        """How many connections may wait for a place."""
-        return self.most // 4
-
-    def delay(self, connection: Evictable, place_s: float) -> float:
-        """Seconds until the first new connection in line may take the place of another, each of which is kept for `place_s`; 0
-        where there is room, and where none waits whose place could be taken."""
+    def used_up_share(self, connection: Evictable) -> str | None:
+        """The address whose share the connection counts against, if that is used up; None: it may take any place."""
         owner = self._owner_of(connection)
-        if owner is not None and self._is_at_share(owner):
-            first = self._waiting_of[owner].first()
-        elif len(self._open) >= self.most:
-            first = self._waiting.first()
-        else:
-            return 0.0
-        if first is None:
-            return 0.0
-        other, since = first
-        spacing_s = APP_SPACING_S if other.is_in_app else SPACING_S
-        return max(spacing_s, since + place_s - self._now())
+        return owner if self._is_at_share(owner) else None
 
-    @contextmanager
-    def delayed(self) -> Iterator[bool]:
-        """A connection waits for a place inside the block; False: too many do."""
-        if self._delayed >= self.most_delayed:
-            yield False
-            return
-        self._delayed += 1
-        try:
-            yield True
-        finally:
-            self._delayed -= 1
+    def share(self) -> int:
+        """How many connections one address may hold."""
+        return self.most if self._most_of_address is None else min(self.most, self._most_of_address)
+
+    def rival(self, connection: Evictable) -> tuple[Evictable, float] | None:
+        """The connection whose place a new one would take, and since when it waits; None where there is room, and where none
+        waits whose place could be taken."""
+        owner = self.used_up_share(connection)
+        if owner is not None:
+            return self._waiting_of[owner].first()
+        return self._waiting.first() if len(self._open) >= self.most else None
+
+    def held_for(self, connection: Evictable, place_s: float) -> float:
+        """Seconds until the place that a new connection would take was held for `place_s`."""
+        rival = self.rival(connection)
+        return 0.0 if rival is None else max(0.0, rival[1] + place_s - self._now())
+
+    def spacing(self, connection: Evictable) -> float:
+        """Seconds before a new connection takes the place of another: what the other's end costs."""
+        rival = self.rival(connection)
+        if rival is None:
+            return 0.0
+        return APP_SPACING_S if rival[0].is_in_app else SPACING_S
 
     def enter(self, connection: Evictable) -> bool:
         """Take a new connection in, which then waits for its first request; False: there is no room for it."""

@@ -248,7 +248,7 @@ def is_web_address(uri: str) -> bool:
 class BoundedRequest(Request):  # type: ignore[misc]
     """A request; its connection stays open only if the body was read to its end."""
 
-    has_body = False
+    has_body = says_continue = False
     body: Any
     uri: str
     method: str
@@ -272,7 +272,10 @@ class BoundedRequest(Request):  # type: ignore[misc]
         super().set_body_reader()
         self._closes = self._asks_to_close()
         self.version = min(self.version, HIGHEST_VERSION)
-        says_continue, self._expected_100_continue = self._expected_100_continue, False  # gunicorn would say it at once
+        self.says_continue, self._expected_100_continue = (
+            self._expected_100_continue,
+            False,
+        )  # gunicorn would say it at once
         reader = self.body.reader
         if isinstance(reader, ChunkedReader):
             self.body = BodyReadAhead(BoundedChunks(self, self.unreader))
@@ -282,13 +285,14 @@ class BoundedRequest(Request):  # type: ignore[misc]
         else:
             self.body = BodyReadAhead(BoundedLength(self.unreader, reader.length))
         self.has_body = True
-        self.unreader.expect_body(say_continue=says_continue)
+        self.unreader.expect_body(say_continue=self.says_continue)
 
     def read_body_ahead(self) -> None:
         """Wait for a body that is not larger than `body_ahead`, and for so much of one in chunks, so that clients which send
-        slowly, or never, hold nothing but their connection. A larger one is left to the app, which may refuse it at once."""
+        slowly, or never, hold nothing but their connection. A larger one, and one whose client waits for a 100, is left to
+        the app, which may refuse it at once."""
         most = self.unreader.bounds.body_ahead
-        if self.has_body and getattr(self.body.reader, "length", 0) <= most:
+        if self.has_body and not self.says_continue and getattr(self.body.reader, "length", 0) <= most:
             self.body.read_ahead(most)
 
     def _asks_to_close(self) -> bool:

@@ -21,7 +21,6 @@ from typing import Any, Final
 
 import gevent
 from gevent.event import Event
-from gevent.lock import BoundedSemaphore
 from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn.config import Config
@@ -41,6 +40,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from serving.bounds import Bounds
 from serving.connection import Connection
 from serving.connections import Connections, State
+from serving.lines import Lines
 from serving.reading import BoundedRequest, HeadTimeout, IdleTimeout, RequestParser, RequestReader, UnknownMethod
 
 EXTENSION: Final = "predict-server"
@@ -131,7 +131,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self.connections = self.wsgi.extensions[EXTENSION].connections
         self.reserve = self.connections.beside(RESERVE, evicted_as="refused")
         self.operations = self.connections.beside(RESERVE)
-        beside = HEADROOM + 2 * RESERVE + self.connections.most_delayed
+        beside = HEADROOM + 2 * RESERVE + Lines.most(self.connections)
         extra = beside + OTHER_FILES
         self.connections.limit(open_files(self.connections.most + extra) - extra)
         self.worker_connections = self.connections.most + beside
@@ -164,17 +164,17 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def listen(self, sock: Any, room: Connections) -> StreamServer:
         sock.setblocking(1)
-        handle = partial(self.handle, sock, room=room, line=BoundedSemaphore(1))
+        handle = partial(self.handle, sock, room=room, lines=Lines(room))
         server = StreamServer(sock, handle=handle, spawn=Pool(self.worker_connections))
         server.max_accept = 1 if self.cfg.workers > 1 else ACCEPTED_A_TURN
         server.start()
         return server
 
-    def handle(self, listener: Any, client: Any, addr: Any, room: Connections, line: BoundedSemaphore) -> None:
+    def handle(self, listener: Any, client: Any, addr: Any, room: Connections, lines: Lines) -> None:
         """One connection, from its first byte to its last."""
         address = addr[0] if isinstance(addr, tuple) else ""
         connection = Connection(client, address, self.bounds, room)
-        has_room = self.admit(connection, room, line)
+        has_room = self.admit(connection, room, lines)
         parser = RequestParser(self.cfg, RequestReader(connection), addr)
         try:
             if not has_room and not (self.alive and connection.admit_to(self.reserve)):
@@ -190,17 +190,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
         finally:
             connection.end()
 
-    def admit(self, connection: Connection, room: Connections, line: BoundedSemaphore) -> bool:
-        """Let a connection in, after a moment if it takes the place of another. Those that wait for a place of this room stand
-        in `line`. False: there is no room for it."""
-        if not room.delay(connection, self.bounds.place_s):
-            return connection.admit_to(room)
-        with room.delayed() as may_wait:
-            if not may_wait:
-                return False
-            with line:
-                gevent.sleep(room.delay(connection, self.bounds.place_s))
-                return self.alive and connection.admit_to(room)
+    def admit(self, connection: Connection, room: Connections, lines: Lines) -> bool:
+        """Let a connection in, after a moment if it takes the place of another. False: there is no room for it."""
+        return lines.wait(connection, self.bounds.place_s) and self.alive and connection.admit_to(room)
 
     def serve(
         self, listener_name: Any, connection: Connection, parser: RequestParser, addr: Any, *, only_probes: bool

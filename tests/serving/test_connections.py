@@ -119,19 +119,19 @@ def test_an_address_at_its_bound_waits_until_a_place_of_its_own_was_held_for_a_m
     entered(held, 1)
     times[0] = 0.25
     entered(held, 1)
-    assert held.delay(FakeConnection(), place_s=1.0) == 0.75
-    assert held.delay(FakeConnection("192.0.2.9"), place_s=1.0) == 0.0
+    assert held.held_for(FakeConnection(), place_s=1.0) == 0.75
+    assert held.held_for(FakeConnection("192.0.2.9"), place_s=1.0) == 0.0
     times[0] = 2.0
-    assert held.delay(FakeConnection(), place_s=1.0) == SPACING_S, "many that wait do not come in at once"
+    assert held.held_for(FakeConnection(), place_s=1.0) == 0.0
 
 
 def test_a_place_costs_more_time_where_the_app_must_end_the_request_of_it() -> None:
-    times = [0.0]
-    held = connections(most=1, now=lambda: times[0])
-    first = FakeConnection(is_in_app=True)
+    held = connections(most=1)
+    first = FakeConnection()
     assert held.enter(first)
-    times[0] = 5.0
-    assert held.delay(FakeConnection(), place_s=1.0) == APP_SPACING_S > SPACING_S
+    assert held.spacing(FakeConnection()) == SPACING_S
+    first.is_in_app = True
+    assert held.spacing(FakeConnection()) == APP_SPACING_S > SPACING_S
 
 
 def test_a_full_server_keeps_each_place_for_a_moment_whoever_asks() -> None:
@@ -141,20 +141,12 @@ def test_a_full_server_keeps_each_place_for_a_moment_whoever_asks() -> None:
     held.move(idle, State.ANSWERING)
     held.move(idle, State.IDLE)
     times[0] = 0.5
-    assert held.delay(FakeConnection("192.0.2.9"), place_s=1.0) == 0.5
-
-
-def test_as_many_as_a_quarter_of_the_connections_may_wait_for_a_place() -> None:
-    held = connections(most=8)
-    with held.delayed() as first, held.delayed() as second, held.delayed() as third:
-        assert (first, second, third) == (True, True, False)
-    with held.delayed() as again:
-        assert again
+    assert held.held_for(FakeConnection("192.0.2.9"), place_s=1.0) == 0.5
 
 
 def test_where_every_connection_is_being_answered_nobody_waits_for_a_place() -> None:
     held = connections(most_of_address=1)
     (busy,) = entered(held, 1)
     held.move(busy, State.ANSWERING)
-    assert held.delay(FakeConnection(), place_s=1.0) == 0.0
+    assert held.held_for(FakeConnection(), place_s=1.0) == 0.0
     assert not held.enter(FakeConnection())

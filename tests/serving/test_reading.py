@@ -204,6 +204,7 @@ def test_a_client_is_told_to_go_on_only_when_its_body_is_read(line: Line) -> Non
     line.client.sendall(POST + b"Content-Length: 2\r\nExpect: 100-continue\r\n\r\n")
     request = next(line.parser)
     assert not request._expected_100_continue, "gunicorn would send it before anyone looked at the request"
+    request.read_body_ahead()
     line.client.settimeout(0.1)
     with pytest.raises(TimeoutError):
         line.client.recv(100)
