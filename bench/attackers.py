@@ -151,6 +151,11 @@ def slow_large_bodies(port: int, over: Event) -> None:
     )
 
 
+def slow_chunks(port: int, over: Event) -> None:
+    """23: the same with bodies in chunks."""
+    beginning(port, over, b"POST /batch_predict" + CHUNKED + b"5\r\n{")
+
+
 def beginning(port: int, over: Event, begin: bytes) -> None:
     held: list[socket.socket] = []
     while not over.is_set():
@@ -187,6 +192,7 @@ ATTACKERS: Mapping[str, Callable[[int, Event], None]] = {
         half_sent,
         slow_bodies,
         slow_large_bodies,
+        slow_chunks,
     )
 }
 

@@ -15,7 +15,7 @@ class Bounds:
     idle_s          between an answer and the next request on the same connection
     body_s          from the end of the headers to the end of the body
     body_bytes      a body as it is sent, chunk sizes and extensions included; the body itself is bounded by the routes
-    body_ahead      of a small body, or one in chunks, that is waited for before the app is called
+    body_ahead      the largest body of known length that is waited for before the app is called
     body_chunks     pieces of a chunked body
     chunks_a_turn   pieces that are read before other connections have a turn
     write_s         a client that is behind and takes no byte for so long is dropped

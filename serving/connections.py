@@ -151,10 +151,6 @@ class Connections:
         owner = self._owner_of(connection)
         return owner if self._is_at_share(owner) else None
 
-    def share(self) -> int:
-        """How many connections one address may hold."""
-        return self.most if self._most_of_address is None else min(self.most, self._most_of_address)
-
     def rival(self, connection: Evictable) -> tuple[Evictable, float] | None:
         """The connection whose place a new one would take, and since when it waits; None where there is room, and where none
         waits whose place could be taken."""

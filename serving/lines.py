@@ -27,9 +27,8 @@ class Lines:
 
     @staticmethod
     def most(room: Connections) -> int:
-        """How many may wait in all: a quarter of the places in the common line, and of its share in the line of each address
-        that holds one."""
-        return room.most // 4 + room.most // 4
+        """How many may wait in all: a quarter of the places in the common line, and as many in those of addresses together."""
+        return 2 * (room.most // 4)
 
     def wait(self, connection: Evictable, place_s: float) -> bool:
         """Wait until the connection may take a place, which was then held for `place_s` at least. False: too many wait."""
@@ -46,8 +45,8 @@ class Lines:
 
     @contextmanager
     def _joined(self, owner: str | None) -> Iterator[BoundedSemaphore | None]:
-        most = (self._room.most if owner is None else self._room.share()) // 4
-        if self._waiting[owner] >= max(1, most):
+        waiting = self._waiting[None] if owner is None else self._waiting.total() - self._waiting[None]
+        if waiting >= self._room.most // 4:
             yield None
             return
         self._waiting[owner] += 1

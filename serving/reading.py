@@ -217,20 +217,19 @@ class BoundedLength(LengthReader):  # type: ignore[misc]
 
 
 class BodyReadAhead(Body):  # type: ignore[misc]
-    """A body whose first bytes are read before the app is called."""
+    """A body that may be read before the app is called."""
 
     buf: io.BytesIO
     _error: Exception | None = None
 
-    def read_ahead(self, size: int) -> None:
-        """Wait for the first `size` bytes, or for all if there are fewer. What goes wrong is raised when the app reads."""
+    def read_ahead(self) -> None:
+        """Wait for the whole body. What goes wrong is raised when the app reads."""
         try:
-            ahead = self.read(size)
+            body = self.read()
         except Exception as exc:
             self._error = exc.with_traceback(None)  # whose frames hold this body
         else:
-            rest, self.buf = self.buf.getvalue(), io.BytesIO()
-            self.buf.write(ahead + rest)
+            self.buf.write(body)
 
     def _read_reader(self, size: int) -> bytes:
         if self._error is not None:
@@ -288,12 +287,13 @@ class BoundedRequest(Request):  # type: ignore[misc]
         self.unreader.expect_body(say_continue=self.says_continue)
 
     def read_body_ahead(self) -> None:
-        """Wait for a body that is not larger than `body_ahead`, and for so much of one in chunks, so that clients which send
-        slowly, or never, hold nothing but their connection. A larger one, and one whose client waits for a 100, is left to
-        the app, which may refuse it at once."""
+        """Wait for a body of known length that is not larger than `body_ahead`, so that clients which send slowly, or never,
+        hold nothing but their connection. A larger one, one in chunks and one whose client waits for a 100 are left to the app,
+        which may refuse them at once."""
         most = self.unreader.bounds.body_ahead
-        if self.has_body and not self.says_continue and getattr(self.body.reader, "length", 0) <= most:
-            self.body.read_ahead(most)
+        is_small = self.has_body and isinstance(self.body.reader, LengthReader) and self.body.reader.length <= most
+        if is_small and not self.says_continue:
+            self.body.read_ahead()
 
     def _asks_to_close(self) -> bool:
         """By the options in `Connection`, which is a list (RFC 9110, 7.6.1; RFC 9112, 9.3)."""
