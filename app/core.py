@@ -70,8 +70,13 @@ class Market:
     reachability: Reachability | None = None
 
     def is_answered(self) -> bool:
-        """False if a provider was called over the network and has never answered."""
+        """False if a provider was called over the network and has never answered, here or in another process."""
         return self.reachability is None or self.reachability.is_answered is not False
+
+    def observe_elsewhere(self) -> None:
+        """The provider has answered a call of another process."""
+        if self.reachability is not None:
+            self.reachability.observe_elsewhere()
 
 
 @dataclass(frozen=True, slots=True)

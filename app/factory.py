@@ -141,7 +141,7 @@ def build(
     polygon = Polygon(market.transport, calendar, settings.polygon_base_url)
     ahead = timedelta if market.skew is None else market.skew.ahead
     running_day = _running_day(market, folder, timer, emit, stages, ahead)
-    shared_day = (running_day, ahead, market.is_answered)
+    shared_day = (running_day, ahead, market.is_answered, market.observe_elsewhere)
     source = Source(polygon, cache, store, calendar, market.clock, market.plan, emit, timer, stages, *shared_day)
     pipeline = Pipeline(source, models, store, calendar, market.clock, emit, stages)
     emit.subscribe("calendar_changed", lambda **fields: source.follow_calendar())

@@ -30,11 +30,11 @@ from app.model.features import (
     LATE_FROM,
     MIN_DAYS,
     Features,
-    decision_hours,
     decision_moment,
     price_11am_of,
     v6_features,
 )
+from app.model.price_11am import with_price_11am
 from app.model.v6 import V6Model
 from app.signals.daily import DailySignal, Vix, daily_signal, vix
 from app.signals.lock import decision_hour, previous_hour, still_stands, validity
@@ -354,8 +354,9 @@ class Pipeline:
             market = replace(market, price_11am=self._price_11am(ticker, session, at, fetch=True, keep=keep))
         return replace(signal, market=market, cause=signal.cause or (None if signal.decision else fault))
 
-    def compute(self, ticker: str, session: Session, hour: int) -> Decision:
-        """The decision of an hour from its bars, neither read from the record nor written to it.
+    def compute(self, ticker: str, session: Session, hour: int, price_11am: float | None = None) -> Decision:
+        """The decision of an hour from its bars, neither read from the record nor written to it. `price_11am`: P11, USD, where
+        one was shown before; else it is that of the bars.
 
         Raises MissingOpen, Unavailable, TryLater or NotEntitled: the gates, in the order of policy.md 3.
         """
@@ -364,7 +365,7 @@ class Pipeline:
         daily = self._source.daily(ticker, session.day)
         if not self._source.has_arrived(ticker, at):  # before the bars are read: they may only grow in between
             raise _NotYet(f"the bars up to {at:%H:%M} are not all here yet")
-        intraday = self._source.intraday(ticker, at).bars
+        intraday = with_price_11am(self._source.intraday(ticker, at).bars, session, price_11am)
         self._refuse_missing_days(daily, session.day)
         before = self._calendar.days_before(session.day, MIN_DAYS)
         with self._stages("compute-v6", ticker=ticker, hour=hour, source=self.plan.source) as stage:
@@ -420,30 +421,33 @@ class Pipeline:
         if hour is None:
             return self._gated(ticker, at, Gate.INSUFFICIENT_DATA, "the first signal comes at 10:00", None)
         try:
-            return self._locked(ticker, session, hour, keep)
+            return self._locked(ticker, session, hour, keep=keep, live=keep)
         except PredictError as exc:
             return self._without(ticker, session, hour, at, exc, keep)
 
-    def _locked(self, ticker: str, session: Session, hour: int, keep: bool) -> TickerSignal:
-        """The hour's signal from the record, or computed now, and then locked if it is to be kept."""
+    def _locked(self, ticker: str, session: Session, hour: int, *, keep: bool, live: bool) -> TickerSignal:
+        """The hour's signal from the record, or computed now, and then locked if it is to be kept. `live`: it is shown live."""
         kept = self.store.get(ticker, session.day, hour)
         self._emit("looked_up", cache="record", outcome="miss" if kept is None else "hit")
         if kept is not None:
             return TickerSignal(ticker, kept.session, Market(), kept, recorded=True)
-        decision = self._with_first_11am(self.compute(ticker, session, hour), session, keep)
+        decision = self._about_first_11am(ticker, session, hour, live)
         if keep:
             decision = self.store.put(decision)
             self._emit("signal_locked", ticker=ticker, day=str(session.day), hour=hour, action=decision.action)
         return TickerSignal(ticker, decision.session, Market(), decision, recorded=keep)
 
-    def _with_first_11am(self, decision: Decision, session: Session, keep: bool) -> Decision:
-        """The decision with the 11:00 price that was shown first on its day; that may be its own."""
-        if decision.price_11am is None:
+    def _about_first_11am(self, ticker: str, session: Session, hour: int, live: bool) -> Decision:
+        """The decision of an hour, computed about the 11:00 price that was shown first on its day. If none was shown before,
+        the price is that of its own bars, which then enters the record (live)."""
+        first = self._recorded_11am(ticker, session, decision_moment(session, hour))
+        decision = self.compute(ticker, session, hour, first)
+        if decision.price_11am is None or not live:
             return decision
-        first = self._recorded_11am(decision.ticker, session, decision.locked_at)
-        if keep:
-            first = self.store.put_eleven(decision.ticker, session.day, first or decision.price_11am)
-        return decision if first is None else replace(decision, price_11am=first)
+        kept = self.store.put_eleven(ticker, session.day, decision.price_11am)
+        if kept == decision.price_11am:
+            return decision
+        return self.compute(ticker, session, hour, kept)  # another process has shown another price meanwhile
 
     def _without(
         self, ticker: str, session: Session, hour: int, at: datetime, why: PredictError, live: bool
@@ -466,7 +470,7 @@ class Pipeline:
 
     def _earlier(self, ticker: str, session: Session, hour: int) -> TickerSignal | None:
         try:
-            return self._locked(ticker, session, hour, keep=False)
+            return self._locked(ticker, session, hour, keep=False, live=True)
         except PredictError:
             return None
 
@@ -675,16 +679,10 @@ class Pipeline:
         return None
 
     def _recorded_11am(self, ticker: str, session: Session, at: datetime) -> float | None:
-        """P11 as the day's record has it by `at`: the first one shown; of signals locked before it was kept beside them,
-        that of the first signal."""
+        """P11 as the day's record has it by `at`: the first one shown."""
         if at < decision_moment(session, LATE_FROM):
             return None
-        shown = self.store.get_eleven(ticker, session.day)
-        if shown is not None:
-            return shown
-        hours = [h for h in decision_hours(session) if h >= LATE_FROM and decision_moment(session, h) <= at]
-        kept = (self.store.get(ticker, session.day, hour) for hour in hours)
-        return next((decision.price_11am for decision in kept if decision is not None), None)
+        return self.store.get_eleven(ticker, session.day)
 
 
 def _features(

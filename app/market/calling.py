@@ -17,9 +17,10 @@ from app.market.polygon import Reply, Transport
 
 
 class Reachability:
-    """Whether the provider answers this process at all. `is_answered`: None before the first call has ended, True once one was
-    answered, whatever the answer. `failure`: why the last call was not, None if it was. Safe between threads: the last word
-    stands. `emit("provider_reached", ...)` hears of a change of `is_answered`."""
+    """Whether the provider answers at all. `is_answered`: None before the first call has ended, True once one was answered,
+    whatever the answer and whichever process on this machine made the call. `failure`: why this process's last call was not
+    answered, None if it was. Safe between threads: the last word stands. `emit("provider_reached", ...)` hears of a change of
+    `is_answered`."""
 
     def __init__(self, emit: Callable[..., None]) -> None:
         self._emit = emit
@@ -28,9 +29,16 @@ class Reachability:
 
     def observe(self, failure: str | None) -> None:
         """A call has ended: answered, or not, for this reason."""
-        before, self.failure = self.is_answered, failure
-        self.is_answered = bool(before) or failure is None
-        if self.is_answered != before:
+        self.failure = failure
+        self._conclude(bool(self.is_answered) or failure is None)
+
+    def observe_elsewhere(self) -> None:
+        """A call of another process was answered."""
+        self._conclude(True)
+
+    def _conclude(self, is_answered: bool) -> None:
+        before, self.is_answered = self.is_answered, is_answered
+        if is_answered != before:
             self._emit("provider_reached", answered=self.is_answered)
 
 

@@ -32,8 +32,12 @@ class OpenStore(Protocol):
         """Keep `found` unless one is kept already; returns the one that is kept."""
         ...
 
-    def forget_opens(self, ticker: str, before: date) -> None:
-        """Drop the opens of the days before: their prices were re-based by a split."""
+    def forget_prices(self, ticker: str, before: date) -> None:
+        """Drop the opens, and whatever other prices are kept, of the days before: a split re-based them."""
+        ...
+
+    def read_prices_again(self, ticker: str, before: date) -> None:
+        """Hold no prices of the days before in memory: another process may have dropped them."""
         ...
 
 
@@ -82,8 +86,12 @@ class OfficialOpens:
         return winner
 
     def forget(self, ticker: str, before: date) -> None:
-        """Drop the opens of the days before, whose prices were re-based."""
-        self._store.forget_opens(ticker, before)
+        """Drop the opens, and whatever other prices are kept, of the days before, whose prices were re-based."""
+        self._store.forget_prices(ticker, before)
+
+    def read_again(self, ticker: str, before: date) -> None:
+        """Read the opens of the days before from the store again: another process may have dropped them."""
+        self._store.read_prices_again(ticker, before)
 
     def of_provider(self, ticker: str, session: Session) -> OfficialOpen:
         """The open from the daily bar or the snapshot. Raises MissingOpen, with the fault if a source failed; the failures that

@@ -80,9 +80,11 @@ class Source:
         running_day: RunningDay | None = None,
         clock_ahead: Callable[[], timedelta] = timedelta,
         is_answered: Callable[[], bool] = lambda: True,
+        on_answered_elsewhere: Callable[[], None] = lambda: None,
     ) -> None:
         """`clock_ahead()`: how far `clock` runs before the provider's; `is_answered()`: False while the provider was asked and
-        has never answered."""
+        has never answered; `on_answered_elsewhere()` hears that another process has fetched since this one began."""
+        self._began, self._on_answered_elsewhere = clock(), on_answered_elsewhere
         self._running_day = running_day
         self._stages = stages
         self._followed: Callable[[str], bool] = lambda ticker: False
@@ -425,6 +427,8 @@ class Source:
     def _take_over(self, key: Key, known: Known) -> None:
         """What comes from another process counts like a fetch of this one's."""
         ticker, span, day = key
+        if known.fetched >= self._began:
+            self._on_answered_elsewhere()
         today = day == ny_day(self._clock())
         if span is Span.DAY and today:
             self._forget_past_days(ticker, day)
@@ -480,7 +484,8 @@ class Source:
         return known
 
     def _forget_past_days(self, ticker: str, day: date) -> None:
-        """A new day's prices may be on another basis; past days come again out of the cache, which knows."""
+        """A new day's prices may be on another basis; past days come again out of the cache and the record, which know."""
+        self._opens.read_again(ticker, day)
         self._kept.forget(lambda key: key[0] == ticker and key[-1] < day)
 
     def _forget_ticker(self, ticker: str) -> None:

@@ -59,8 +59,12 @@ class SignalStore(Protocol):
         """Keep an open unless one is kept already; returns the one that holds."""
         ...
 
-    def forget_opens(self, ticker: str, before: date) -> None:
-        """Drop the opens of the days before: a split re-based their prices. Signals stay as they were said."""
+    def forget_prices(self, ticker: str, before: date) -> None:
+        """Drop the opens and 11:00 prices of the days before: a split re-based their prices. Signals stay as they were said."""
+        ...
+
+    def read_prices_again(self, ticker: str, before: date) -> None:
+        """Hold no prices of the days before in memory: another process may have dropped them."""
         ...
 
     def get_eleven(self, ticker: str, day: date) -> float | None: ...
@@ -96,6 +100,7 @@ class SqliteStore:
         self._unwritten_opens: Recent[tuple[str, date, OfficialOpen]] = Recent(KEPT)
         self._elevens: Recent[float] = Recent(KEPT)
         self._unwritten_elevens: Recent[float] = Recent(KEPT)
+        self._unforgotten: Recent[date] = Recent(KEPT)
         self._changed: Recent[bool] = Recent(KEPT)
         self._try(lambda db: None)
 
@@ -133,10 +138,16 @@ class SqliteStore:
         self._opens.put((ticker, day), winner)
         return winner
 
-    def forget_opens(self, ticker: str, before: date) -> None:
-        sql = "DELETE FROM opens WHERE ticker = ? AND day < ?"
-        self._try(lambda db: db.write(sql, (ticker, before.isoformat())))
-        self._opens.forget(lambda key: key[0] == ticker and key[1] < before)
+    def forget_prices(self, ticker: str, before: date) -> None:
+        self.read_prices_again(ticker, before)
+        for unwritten in (self._unwritten_opens, self._unwritten_elevens):
+            unwritten.forget(lambda key: key[0] == ticker and key[1] < before)
+        if self._try(lambda db: _forget_prices(db, ticker, before)) is None:
+            self._unforgotten.put((ticker,), before)
+
+    def read_prices_again(self, ticker: str, before: date) -> None:
+        for kept in (self._opens, self._elevens):
+            kept.forget(lambda key: key[0] == ticker and key[1] < before)
 
     def get_eleven(self, ticker: str, day: date) -> float | None:
         kept = self._elevens.get((ticker, day))
@@ -212,6 +223,9 @@ class SqliteStore:
         meanwhile stays."""
         db.rows("SELECT 1 FROM signals LIMIT 1")
         db.write("PRAGMA user_version = 1")
+        for (ticker,), before in self._unforgotten.items():
+            self.read_prices_again(ticker, before)
+            _forget_prices(db, ticker, before)
         for decision in self._unwritten_signals.values():
             self._signals.put((decision.ticker, decision.day, decision.hour), _write_signal(db, decision))
         for ticker, day, found in self._unwritten_opens.values():
@@ -221,6 +235,7 @@ class SqliteStore:
         self._unwritten_elevens.clear()
         self._unwritten_signals.clear()
         self._unwritten_opens.clear()
+        self._unforgotten.clear()
         self._failure = None
         self._emit("store_recovered")
 
@@ -264,3 +279,9 @@ def _write_eleven(db: Database, ticker: str, day: date, price: float) -> float:
     if db.write("INSERT OR IGNORE INTO elevens VALUES (?, ?, ?)", (ticker, day.isoformat(), price)):
         return price
     return _read_eleven(db, ticker, day) or price
+
+
+def _forget_prices(db: Database, ticker: str, before: date) -> bool:
+    for table in ("opens", "elevens"):
+        db.write(f"DELETE FROM {table} WHERE ticker = ? AND day < ?", (ticker, before.isoformat()))
+    return True

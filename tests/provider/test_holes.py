@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,85 @@ def test_a_bar_that_is_corrected_moves_no_price_that_was_shown(tmp_path: Path, m
         found.run(2, ask=found.directions)
         entry = found.directions()["tickers"]["SPY"]
         assert (entry["locked_at"], entry["price_11am"]) == ("2025-03-11T12:00:00-04:00", before)
+
+
+def _bad_print(factor: list[float]) -> Fault:
+    """A provider whose bar of 10:59 closes at `factor` times its price."""
+    eleven = to_ms(new_york("2025-03-11 10:59"))
+
+    def edit(body: Any, options: Any, call: Any) -> Any:
+        close = [row["c"] * factor[0] for row in body.get("results") or []]
+        rows = [
+            {**row, "c": c, "h": max(row["h"], c), "l": min(row["l"], c)} if row["t"] == eleven else row
+            for row, c in zip(body.get("results") or [], close, strict=True)
+        ]
+        return {**body, "results": rows}
+
+    return Fault("a bad print at 10:59", edit=edit)  # type: ignore[arg-type]
+
+
+def test_a_signal_is_about_the_eleven_oclock_price_that_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The price of 11:00 is a bad print, 2 % too low, that is corrected after it was shown: that the close lies above it is all
+    but certain. A server that starts later, and a replay whose record is lost, say the same."""
+    factor = [0.98]
+    monkeypatch.setitem(FAULTS, "bad", _bad_print(factor))
+    with world(tmp_path, monkeypatch, "2025-03-11 11:02:07", fault="bad") as found:
+        found.run(1, ask=found.directions)
+        first = found.directions()["tickers"]["QQQ"]
+        factor[0] = 1.0
+        known = {"polygon_base_url": found.provider.address, "polygon_api_key": KEY, "data_dir": tmp_path}
+        for at in ("2025-03-11 12:01:07", "2025-03-11 14:01:07"):
+            found.clock.set(at)
+            found.timer.forward(3600)
+            found.run(2, ask=found.directions)
+        live = found.directions()["tickers"]["QQQ"]
+        noon = found.get("/replay?date=2025-03-11&time=12:01")[1]["tickers"]["QQQ"]
+        assert live["locked_at"] == "2025-03-11T14:00:00-04:00"
+        assert (noon["price_11am"], live["price_11am"]) == (first["price_11am"], first["price_11am"])
+        assert live["current_price"] / first["price_11am"] > 1.01
+        assert min(noon["target_b_prob"], live["probability"]) > 0.9
+        said = {hour: found.core.store.get("QQQ", date(2025, 3, 11), hour) for hour in (12, 14)}
+        with closing(sqlite3.connect(next(tmp_path.glob("*/record.sqlite3")))) as record, record:
+            record.execute("DELETE FROM signals WHERE hour >= 12")
+        found.clock.set("2025-03-12 09:40:07")
+        found.timer.forward(3600)
+        again = create_app(settings(**known), clock=found.clock, timer=found.timer.timer)
+        pipeline = again.extensions["predict-server"].pipeline
+        for hour, decision in said.items():
+            assert decision is not None
+            replayed = pipeline.signal("QQQ", new_york(f"2025-03-11 {hour}:01"), keep=False)
+            assert not replayed.recorded
+            assert replayed.decision == decision
+        again.extensions["predict-server"].close()
+
+
+def test_the_eleven_oclock_price_of_the_hour_before_that_stands_in_does_not_move_when_bars_come_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server starts behind 12:00, and the bar that the decision of 12:00 waits for is not there yet."""
+    missing = {to_ms(new_york(f"2025-03-11 {minute}")) for minute in ("10:56", "10:57", "10:58", "10:59", "11:59")}
+
+    def edit(body: Any, options: Any, call: Any) -> Any:
+        hidden = missing if "/range/1/minute/" in call.path else set()
+        return {**body, "results": [row for row in body.get("results") or [] if row["t"] not in hidden]}
+
+    def shown(board: Any) -> dict[str, Any]:
+        return {ticker: entry["price_11am"] for ticker, entry in board["tickers"].items()}
+
+    monkeypatch.setitem(FAULTS, "late", Fault("lacks bars", edit=edit))  # type: ignore[arg-type]
+    with world(tmp_path, monkeypatch, "2025-03-11 12:00:20", fault="late") as found:
+        found.run(0.2, every_s=6, ask=found.directions)
+        before = found.directions()
+        assert before["tickers"]["SPY"]["locked_at"] == "2025-03-11T11:00:00-04:00"
+        missing.clear()
+        found.run(3, ask=found.directions)
+        after = found.directions()
+        assert after["tickers"]["SPY"]["locked_at"] == "2025-03-11T12:00:00-04:00"
+        assert None not in shown(before).values()
+        assert shown(after) == shown(before)
+        assert shown(found.get("/replay?date=2025-03-11&time=11:30")[1]) == shown(before)
 
 
 @pytest.mark.parametrize("fault", ["nan-prices", "negative-prices", "missing-minute"])

@@ -461,3 +461,53 @@ def test_a_failure_is_the_same_one_in_another_process(tmp_path: Path) -> None:
         assert (type(found.error), found.error.args) == (type(error), error.args)
         assert _fields(found.error) == _fields(error)
         assert (found.at, found.lasts) == (at, timedelta(seconds=60))
+
+
+def test_after_a_split_every_server_replays_with_the_eleven_oclock_price_on_the_new_basis(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with servers(tmp_path, monkeypatch, "2025-03-11 11:01:31", 2) as found:
+        found.step(0)
+        found.run(60, every_s=20)
+        before = found.agree("/trading_directions")["tickers"]
+        midnight = new_york("2025-03-12 00:00")
+        found.provider.misbehave("split", only="/SPY/", factor=2, before=to_ms(midnight))
+        found.time.forward((new_york("2025-03-12 09:35:07") - found.clock.at).total_seconds())
+        found.clock.set("2025-03-12 09:35:07")
+        found.step(0)
+        found.run(120, every_s=20)
+        for path in ("/replay?date=2025-03-11&time=14:30", "/replay?date=2025-03-11&time=16:30"):
+            replayed = found.agree(path)["tickers"]
+            assert replayed["SPY"]["price_11am"] == pytest.approx(before["SPY"]["price_11am"] / 2, abs=0.006)
+            assert replayed["QQQ"]["price_11am"] == before["QQQ"]["price_11am"]
+
+
+def test_a_server_whose_only_call_failed_learns_from_another_that_the_provider_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with servers(tmp_path, monkeypatch, "2025-03-11 11:20:31", 2) as found:
+        found.step(0)
+        found.run(60)
+        reader = next(n for n in (0, 1) if found.role(n) == "reader")
+        found.provider.misbehave("reset", only="2025-02-1")
+        failed = found.get(reader, "/replay?date=2025-02-11&time=12:05&ticker=SPY")
+        assert failed["tickers"]["SPY"]["error_code"] == "DATA_FETCH_ERROR"
+        found.provider.behave()
+        found.run(80, every_s=20)
+        found.agree("/trading_directions")
+        health = found.get(reader, "/health")
+        assert (health["degraded"], health["operations"]["provider"]["answered"]) == ([], True)
+
+
+def test_bars_of_a_server_that_is_gone_do_not_show_that_the_provider_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with servers(tmp_path, monkeypatch, "2025-03-11 11:20:31", 1) as found:
+        found.step(0)
+        found.run(60, every_s=20)
+        found.dead.add(0)
+        found.cores[0].close()
+        found.provider.misbehave("reset")
+        number = found.start()
+        found.run(120, every_s=20)
+        assert found.get(number, "/health")["operations"]["provider"]["answered"] is False

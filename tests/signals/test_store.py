@@ -70,6 +70,24 @@ def test_the_first_eleven_oclock_price_stays(open_store: Callable[[], SignalStor
     assert open_store().get_eleven("QQQ", DAY) is None
 
 
+def test_the_prices_before_a_split_are_forgotten_and_the_signals_stay(open_store: Callable[[], SignalStore]) -> None:
+    one, other = open_store(), open_store()
+    said, split = decision(0.6, 0.9), date(2025, 3, 12)
+    for store in (one, other):
+        store.put(said)
+        for day in (DAY, split):
+            store.put_eleven("SPY", day, 500.1)
+            store.put_open("SPY", day, OfficialOpen(500.1, "daily"))
+        store.put_eleven("QQQ", DAY, 400.1)
+    one.forget_prices("SPY", split)
+    other.read_prices_again("SPY", split)
+    for store in (one, other, open_store()):
+        assert (store.get_eleven("SPY", DAY), store.get_open("SPY", DAY)) == (None, None)
+        assert (store.get_eleven("SPY", split), store.get_eleven("QQQ", DAY)) == (500.1, 400.1)
+        assert store.get_open("SPY", split) == OfficialOpen(500.1, "daily")
+        assert store.get("SPY", DAY, 13) == said
+
+
 def _race(path: str, p: float) -> float:
     store = SqliteStore(Path(path), lambda event, **fields: None)
     winners = {store.put(replace(decision(0.6, p), hour=hour)).p_b for hour in range(200)}
