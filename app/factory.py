@@ -148,7 +148,9 @@ def build(
     announcements: Announcements | None = None
     if settings.market == "polygon":
         announcements = known = Announcements(folder / "calendar.sqlite3", calendar, named, timer, emit, stages)
-        source.correct_calendar_by(lambda days: known.withdraw(days, market.clock()))
+        source.settle_calendar_by(
+            lambda: known.doubtful(market.clock()), lambda days: known.withdraw(days, market.clock())
+        )
 
     def adopt(entitlement: Entitlement) -> None:
         source.entitle(entitlement)

@@ -18,9 +18,10 @@ from app.clock import Clock, Timer
 from app.errors import PredictError
 from app.live.interest import IN_USE_FOR
 from app.market.announcements import Announcements
+from app.market.bars import Span
 from app.market.budget import Priority, errand
 from app.market.calendar import ONE_DAY, Calendar, Session, close_by_rule, ny, ny_day
-from app.market.completeness import is_traded_past
+from app.market.completeness import REFERENCE, is_traded_past, missing_bars, reaches_past
 from app.market.fetching import BACKFILL_PATIENCE_S
 from app.market.flight import SingleFlight, time_limit
 from app.market.plan import Entitlement, deepened, probe
@@ -270,11 +271,12 @@ class Follower:
             self._start("calendar", lambda: announcements.refresh(polygon, at))
 
     def _settle_calendar(self, announcements: Announcements, at: datetime) -> None:
-        """Compare past days that may not have traded as announced with their bars: closed days with daily bars, which correct
-        the calendar when they are read, and early closes with the minutes of the day, in one call."""
+        """Compare past days that may not have traded as announced with SPY's bars: closed days with daily bars, which correct
+        the calendar when they are read, and early closes with the minutes of the day. While these do not show the hours of
+        the day, the source asks for them again as often as for other incomplete days."""
         for day, close in announcements.doubtful(at).items():
             if close is None:
-                self._source.refresh_days(SUPPORTED[0], ny_day(at))
+                self._source.refresh_days(REFERENCE, ny_day(at))
             elif self._is_time(("hours", day), at, HOURS_AGAIN_AFTER):
                 self._start(("hours", day), partial(self._settle_hours, announcements, day, at))
 
@@ -282,10 +284,13 @@ class Follower:
         session, close = self._calendar.session(day), close_by_rule(day)
         if session is None or close is None or ny(day, close) <= session.close:
             return
-        minutes = self._source.minutes(SUPPORTED[0], ny(day, close)).bars
-        if is_traded_past(minutes, session, ny(day, close)):
+        minutes = self._source.minutes(REFERENCE, ny(day, close)).bars
+        reach = reaches_past(minutes, session, ny(day, close))
+        if reach is None:
+            return
+        if is_traded_past(minutes, session, reach):
             announcements.withdraw([day], at)
-        elif len(minutes):
+        elif not missing_bars(minutes, Span.MINUTE, session, session.close):
             announcements.confirm([day], at)
 
     def _probe_once_a_day(self, at: datetime) -> None:

@@ -2,9 +2,10 @@
 
 The provider is believed for the future, within bounds: nonsense is refused and counted, and an answer that announces more
 closures than can be right changes nothing. What was announced stays known once its day has closed, since history needs it;
-until then a later answer may withdraw it. If no list of the day itself confirmed it (the server was down), it may have been
-withdrawn unseen: bars that show that the day traded by the rules then win. All processes on one folder ask once a day
-together, and again when they start and the last answer is old; a failure keeps what is known and is tried again.
+until then a later answer may withdraw it. If no list that was read on the day itself, from 08:00 New York on, confirmed it (the
+server was down), it may have been withdrawn unseen: SPY's bars then show whether the day traded by the rules. All processes on
+one folder ask once a day together, and again when they start and the last answer is old; a failure keeps what is known and is
+tried again.
 """
 
 from __future__ import annotations
@@ -144,8 +145,8 @@ def _shorter(one: time | None, other: time | None) -> time | None:
 
 @dataclass(frozen=True, slots=True)
 class Closure:
-    """A day whose hours differ from the rules: its close, None without trading; `confirmed`: the day of the last list that
-    named it, None if that is not known."""
+    """A day whose hours differ from the rules: its close, None without trading; `confirmed`: the day of asking of the last
+    list that named it, None if that is not known."""
 
     close: time | None
     confirmed: date | None
@@ -161,7 +162,8 @@ def merged(known: Closures, found: Announced, at: datetime) -> Closures:
     if not found.days:
         raise Upstream("the provider's list of holidays has no usable row")
     today, last = ny_day(at), max(found.days)
-    unscheduled = {day: Closure(close, today) for day, close in found.days.items() if differs_from_rules(day, close)}
+    asked = _asking_day(at)
+    unscheduled = {day: Closure(close, asked) for day, close in found.days.items() if differs_from_rules(day, close)}
     kept = {d: c for d, c in known.items() if d not in found.days and (_is_over(d, c.close, at) or d > last)}
     if len(unscheduled) + sum(day >= today - MONTH for day in kept) > MOST_UNSCHEDULED:
         raise Upstream("the provider announces more unscheduled closures than can be right")
@@ -175,7 +177,8 @@ def _is_over(day: date, close: time | None, at: datetime) -> bool:
 
 
 def _is_doubtful(day: date, closure: Closure, today: date) -> bool:
-    """Whether `day` is past and no list that was read on it named it: the closure may have been withdrawn unseen."""
+    """Whether `day` is past and no list that was read on it from 08:00 New York on named it: the closure may have been
+    withdrawn unseen. A list of the night before counts as one of the day before."""
     return day < today and (closure.confirmed is None or closure.confirmed < day)
 
 

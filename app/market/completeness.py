@@ -33,6 +33,16 @@ REGULAR_VOLUME = 0.2
 """The median minute's volume against that of the session before it, from which on minutes are regular trading. From 13:00 to
 16:00 it is 0.36 at least in 159 recorded sessions of SPY and QQQ each; the extended hours after an early close are thin."""
 
+REFERENCE = "SPY"
+"""The fund whose bars show how long the exchange was open on a past day (policy.md 1)."""
+
+TRADED_VOLUME = 0.05
+"""The volume of a daily bar against the median of the UNBROKEN_DAYS daily bars before it, from which on it shows that the
+exchange was open. A stray bar of a closed day has little or none."""
+
+SHOWN_FOR = timedelta(minutes=30)
+"""How far beyond an early close one-minute bars must reach to show whether regular trading ended with it."""
+
 Hole = tuple[datetime, datetime]
 """From when to when bars are missing, New York."""
 
@@ -93,6 +103,14 @@ def _expected(span: Span, session: Session, until: datetime) -> Ints:
     return starts
 
 
+def reaches_past(minutes: Bars, session: Session, until: datetime) -> datetime | None:
+    """The end of the last one-minute bar by `until` if it lies SHOWN_FOR beyond the close of `session`, or at `until` if that
+    comes sooner. None for bars that end before: they may be the first part of a longer day."""
+    ended = minutes.until(until)
+    newest = from_ms(int(ended.end[-1])) if len(ended) else session.open
+    return newest if newest >= min(session.close + SHOWN_FOR, until) else None
+
+
 def is_traded_past(minutes: Bars, session: Session, until: datetime) -> bool:
     """Whether regular trading went on from the close of `session` to `until`, by the day's one-minute bars. The median is taken
     over all minutes, those without trades included, so that the closing auction alone does not count."""
@@ -107,6 +125,13 @@ def _median_volume(minutes: Bars, since: datetime, until: datetime) -> float:
     inside = minutes.since(since).until(until)
     volume[(inside.t - to_ms(since)) // Span.MINUTE.ms] = inside.v
     return float(np.median(volume))
+
+
+def is_traded_day(daily: Bars, index: int) -> bool:
+    """Whether the daily bar at `index` has the volume of a trading day, by those before it; False without any before it."""
+    before = daily.v[max(0, index - UNBROKEN_DAYS) : index]
+    volume = float(daily.v[index])
+    return len(before) > 0 and volume > 0 and volume >= TRADED_VOLUME * float(np.median(before))
 
 
 def missing_days(daily: Bars, day: date, calendar: Calendar) -> list[date]:

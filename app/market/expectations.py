@@ -5,13 +5,22 @@ The rules of the calendar, the plan and completeness joined; the clock is asked 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from app.clock import Clock
 from app.market.bars import Bars, Span, to_ms
-from app.market.calendar import NY, Calendar, Session, ny, ny_day
-from app.market.completeness import Hole, hole, missing_bars, missing_days
+from app.market.calendar import NY, Calendar, Overrides, Session, close_by_rule, midnight_ms, ny, ny_day
+from app.market.completeness import (
+    REFERENCE,
+    UNBROKEN_DAYS,
+    Hole,
+    hole,
+    missing_bars,
+    missing_days,
+    reaches_past,
+)
 from app.market.freshness import MORNING, Freshness, Timetable, is_behind, newest_end
 from app.market.observed_plan import DELAYED_BY, ObservedPlan
 
@@ -42,6 +51,11 @@ class Expectations:
         self._plan = plan
         self._calendar = calendar
         self._clock = clock
+        self._doubtful: Callable[[], Overrides] = lambda: {}
+
+    def doubt_by(self, doubtful: Callable[[], Overrides]) -> None:
+        """`doubtful()`: past days whose announced hours bars have to show, with their closes, None without trading."""
+        self._doubtful = doubtful
 
     @property
     def is_provided(self) -> bool:
@@ -133,11 +147,27 @@ class Expectations:
         """How old the newest bar of a ticker that is kept current may be: two bars, and their lateness."""
         return Timetable(None, self._plan.signal_span, self._plan.current.lateness).age_allowed().total_seconds()
 
-    def lacking(self, bars: Bars, span: Span, day: date) -> list[date]:
-        """The days whose bars are not whole by the calendar: of daily bars the last ones before `day`, else `day` itself."""
+    def lacking(self, ticker: str, bars: Bars, span: Span, day: date) -> list[date]:
+        """The days whose bars are to be asked for again: those that are not whole by the calendar (of daily bars the last ones
+        before `day`, else `day` itself), and of REFERENCE those that do not show the hours of a doubtful day."""
+        unshown = self._unshown(bars, span, day) if ticker == REFERENCE else []
         if span is Span.DAY:
-            return missing_days(bars, day, self._calendar)
-        return [day] if self.missing(bars, span, day) else []
+            return sorted({*missing_days(bars, day, self._calendar), *unshown})
+        return [day] if self.missing(bars, span, day) else unshown
+
+    def _unshown(self, bars: Bars, span: Span, day: date) -> list[date]:
+        """The doubtful days whose hours these bars do not show: closed ones, whose daily bar may still come, and `day` if its
+        minutes end with its early close."""
+        doubtful = self._doubtful()
+        if span is Span.DAY and doubtful:
+            first = self._calendar.days_before(day, UNBROKEN_DAYS)[0]
+            there = set(bars.t[-2 * UNBROKEN_DAYS :].tolist())
+            closed = [known for known, close in doubtful.items() if close is None and first <= known < day]
+            return [known for known in closed if midnight_ms(known) not in there]
+        session, close = self._calendar.session(day), close_by_rule(day)
+        if span is not Span.MINUTE or doubtful.get(day) is None or session is None or close is None:
+            return []
+        return [] if reaches_past(bars, session, ny(day, close)) is not None else [day]
 
     def missing(self, bars: Bars, span: Span, day: date, until: datetime | None = None) -> int:
         """How many bars these days lack; of a session, of those that end by `until` (None: by its close)."""

@@ -18,8 +18,8 @@ from app.errors import NotEntitled, PredictError, Upstream
 from app.market.bars import Bars, Bools, Floats, Span, to_ms, united
 from app.market.budget import Priority, errand
 from app.market.cache import BarCache
-from app.market.calendar import ONE_DAY, Calendar, day_of_ms, midnight_ms, ny, ny_day
-from app.market.completeness import AGAIN_AFTER
+from app.market.calendar import ONE_DAY, Calendar, Overrides, day_of_ms, midnight_ms, ny, ny_day
+from app.market.completeness import AGAIN_AFTER, REFERENCE, is_traded_day
 from app.market.expectations import Expectations, Known
 from app.market.freshness import MORNING, newest_end
 from app.market.observed_plan import ObservedPlan
@@ -79,14 +79,15 @@ class Fetcher:
         self._emit = emit
         self._timer = timer
         self._on_rebase = on_rebase
-        self._correct_calendar: Callable[[Sequence[date]], None] = lambda days: None
+        self._withdraw: Callable[[Sequence[date]], None] = lambda days: None
         self.expected = Expectations(plan, calendar, clock)
         self.opens = OfficialOpens(opens, polygon, plan, clock, emit, self._aggregates, self.event_of)
 
-    def correct_calendar_by(self, correct: Callable[[Sequence[date]], None]) -> None:
-        """`correct(days)` hears of days that have a daily bar although they are past and the calendar has no session of them,
-        and may change the calendar."""
-        self._correct_calendar = correct
+    def settle_calendar_by(self, doubtful: Callable[[], Overrides], withdraw: Callable[[Sequence[date]], None]) -> None:
+        """`doubtful()`: past days whose announced hours bars have to show. `withdraw(days)` hears of past days that SPY traded
+        by its daily bars although the calendar has no session of them, and may change the calendar."""
+        self.expected.doubt_by(doubtful)
+        self._withdraw = withdraw
 
     def event_of(self, day: date, event: str) -> str:
         """`past_...` if no answer about now can rest on the day: replays of old days change nothing else."""
@@ -153,7 +154,7 @@ class Fetcher:
         kept = self._cache.get(ticker, span, first, last)
         if kept is not None and self.expected.missing(kept, span, day) < self.expected.missing(bars, span, day):
             bars = kept
-        lacking = self.expected.lacking(bars, span, day)
+        lacking = self.expected.lacking(ticker, bars, span, day)
         self._cache.put(ticker, span, first, last, bars, now, lacking if self.expected.is_provided else ())
         known = self._judged(ticker, span, day, bars, now)
         if lacking and self.expected.is_provided:
@@ -164,20 +165,26 @@ class Fetcher:
         """Bars of the cache; daily ones end as the calendar has it now."""
         bars = self._cache.get(ticker, span, first, last_of(span, day))
         if bars is not None and span is Span.DAY:
-            self.traded(bars)
-            bars = replace(bars, end=self._calendar.day_ends(bars.t))
+            bars = self._on_trading_days(ticker, bars)
         self._emit("looked_up", cache="disk", outcome="miss" if bars is None else "hit")
         return None if bars is None else self._judged(ticker, span, day, bars, self._clock())
 
     def _judged(self, ticker: str, span: Span, day: date, bars: Bars, now: datetime) -> Known:
         """Bars of days that are over, with what they lack and when that is asked for again: at once if it never was."""
-        lacking = self.expected.lacking(bars, span, day)
+        lacking = self.expected.lacking(ticker, bars, span, day)
         again = None
         if lacking and self.expected.is_provided:
             tries = self._cache.tries(ticker, span, lacking)
             turns = [tries[lack].again(span) if lack in tries else now for lack in lacking]
             again = min((turn for turn in turns if turn is not None), default=None)
         return Known(bars, now, missing=self.expected.missing(bars, span, day), again=again)
+
+    def adopted(self, ticker: str, day: date, known: Known) -> Known:
+        """The daily bars before `day` that another process fetched, by the calendar of this one, which may be another."""
+        bars = self._on_trading_days(ticker, known.bars)
+        judged = self._judged(ticker, Span.DAY, day, bars, self._clock())
+        again = known.again if judged.missing == known.missing else judged.again
+        return replace(known, bars=bars, missing=judged.missing, again=again)
 
     @staticmethod
     def _may_change(bars: Bars, span: Span, day: date, now: datetime) -> bool:
@@ -259,18 +266,23 @@ class Fetcher:
             self._plan.observe_delayed_days()
         if len(bars) and 1 - self._is_of_trading_day(bars).mean() > MOST_ODD_DAYS:
             raise Upstream("the provider's daily bars are of other days than those asked for")
-        traded = self.traded(bars)
-        return bars if traded.all() else bars.where(traded)
+        return self._on_trading_days(ticker, bars)
 
-    def traded(self, daily: Bars) -> Bools:
-        """Which daily bars lie on trading days, after those on others had their say about the calendar."""
+    def _on_trading_days(self, ticker: str, daily: Bars) -> Bars:
+        """The daily bars of trading days, which end as the calendar has it now. Before that, SPY's bars on other days may
+        change the calendar."""
+        past = self._traded_against_calendar(daily) if ticker == REFERENCE else []
+        if past:
+            self._withdraw(past)
         traded = self._is_of_trading_day(daily)
-        odd = [(day_of_ms(int(t)), int(t)) for t in daily.t[~traded]]
-        past = [day for day, t in odd if day < ny_day(self._clock()) and t == midnight_ms(day)]
-        if not past:
-            return traded
-        self._correct_calendar(past)
-        return self._is_of_trading_day(daily)
+        bars = daily if traded.all() else daily.where(traded)
+        return replace(bars, end=self._calendar.day_ends(bars.t))
+
+    def _traded_against_calendar(self, daily: Bars) -> list[date]:
+        """The past days without a session that the volume of their daily bars shows to have been trading days."""
+        odd = [(int(i), day_of_ms(int(daily.t[i]))) for i in np.flatnonzero(~self._is_of_trading_day(daily))]
+        past = [(i, day) for i, day in odd if day < ny_day(self._clock()) and daily.t[i] == midnight_ms(day)]
+        return [day for i, day in past if is_traded_day(daily, i)]
 
     def _is_of_trading_day(self, daily: Bars) -> Bools:
         """Which bars begin at midnight of a trading day."""

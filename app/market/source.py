@@ -19,7 +19,7 @@ from app.errors import NotEntitled, PredictError, TryLater, Unavailable, Upstrea
 from app.market.bars import Bars, Span, from_ms, no_bars, to_ms, united
 from app.market.budget import Priority, errand
 from app.market.cache import BarCache
-from app.market.calendar import ONE_DAY, Calendar, Session, ny, ny_day
+from app.market.calendar import ONE_DAY, Calendar, Overrides, Session, ny, ny_day
 from app.market.completeness import missing_days
 from app.market.expectations import Known
 from app.market.fetching import HISTORY, RETRY_AFTER, SHRUNK, Fetcher, is_due, last_of
@@ -130,10 +130,10 @@ class Source:
         self._kept.forget(lambda key: Span.DAY in key)
         self._failed.forget(lambda key: True)
 
-    def correct_calendar_by(self, correct: Callable[[Sequence[date]], None]) -> None:
-        """`correct(days)` hears of days that have a daily bar although they are past and the calendar has no session of them,
-        and may change the calendar."""
-        self._fetcher.correct_calendar_by(correct)
+    def settle_calendar_by(self, doubtful: Callable[[], Overrides], withdraw: Callable[[Sequence[date]], None]) -> None:
+        """`doubtful()`: past days whose announced hours bars have to show. `withdraw(days)` hears of past days that SPY traded
+        by its daily bars although the calendar has no session of them, and may change the calendar."""
+        self._fetcher.settle_calendar_by(doubtful, withdraw)
 
     def follow_by(self, follows: Callable[[str], bool]) -> None:
         """`follows(ticker)`: whether a follower keeps the ticker current, so that a request need not."""
@@ -420,7 +420,7 @@ class Source:
                 series.bars, series.fetched, delayed=series.delayed, missing=series.missing, again=series.again
             )
             if key[1] is Span.DAY:
-                self._fetcher.traded(kept.bars)
+                kept = self._fetcher.adopted(key[0], key[2], kept)
             self._take_over(key, kept)
         return kept if kept is not None and self._expected.is_fresh(kept, *key[1:]) else None
 
@@ -467,7 +467,7 @@ class Source:
         before = self._kept.get((ticker, span, day))
         if before is not None and self._expected.is_fresh(before, span, day):
             return before  # a twin came just before
-        now = self._clock()
+        now, overrides = self._clock(), self._calendar.overrides
         first = self._plan.earliest(ticker, day - HISTORY) if span is Span.DAY else day
         if last_of(span, day) < first_day_of(ticker):
             return Known(no_bars(), now)
@@ -480,6 +480,9 @@ class Source:
         if newest is not None and known.fetched < newest.fetched <= self._clock():
             return newest  # another process's, taken over during this fetch
         self._kept.put((ticker, span, day), known)
+        if span is Span.DAY and self._calendar.overrides is not overrides:
+            self._kept.put((ticker, span, day), replace(known, again=now))
+            return self._load(ticker, span, day)  # these bars were chosen by the calendar of before
         self._emit(self._fetcher.event_of(day, "bars_known"), ticker=ticker, span=str(span), bars=len(known.bars))
         return known
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -10,11 +10,16 @@ from typing import Any
 
 import pytest
 
+from app.market.bars import to_ms
+from app.market.calendar import ONE_DAY, midnight_ms
+from app.market.completeness import AGAIN_AFTER, DAYS_AGAIN
+from app.market.standin import FAULTS, Fault
 from tests.provider.test_processes import Servers, servers
 from tests.support import CALENDAR, new_york
 
 DAY = date(2025, 3, 11)
 LIST = "/v1/marketstatus/upcoming"
+Row = dict[str, Any]
 
 
 def lists(found: Servers) -> int:
@@ -159,3 +164,168 @@ def test_a_start_learns_what_was_announced_after_the_list_of_the_morning(
         assert lists(found) == 3
         restart(found, "2025-03-11 12:26:00")
         assert lists(found) == 3, "an answer of the last quarter of an hour will do"
+
+
+def test_a_list_that_was_read_in_the_night_does_not_confirm_what_the_morning_withdraws(
+    right: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with servers(tmp_path, monkeypatch, "2025-03-10 09:01:00", 0) as found:
+        found.provider.misbehave("unscheduled-closure", day=20250311)
+        found.start()
+        found.step(0)
+        found.run(120, every_s=20)
+        restart(found, "2025-03-11 00:30:00")
+        assert lists(found) == 2, "this start reads the list in the night of the day"
+        found.provider.behave()
+        number = restart(found, "2025-03-12 12:00:37")
+        assert answers(found, number) == right
+
+
+@contextmanager
+def edited(
+    patch: pytest.MonkeyPatch, found: Servers, path: str, edit: Callable[[list[Row], str], list[Row]]
+) -> Iterator[None]:
+    """The rows of answers whose path has `path` are what `edit` makes of them and of the path."""
+
+    def change(body: Row, options: Any, call: Any) -> Row:
+        return {**body, "results": edit(body.get("results") or [], call.path)}
+
+    patch.setitem(FAULTS, "edited", Fault("rows as a test edits them", edit=change))
+    found.provider.misbehave("edited", only=path)
+    yield
+    found.provider.behave()
+
+
+def without_day(rows: list[Row], path: str) -> list[Row]:
+    return [row for row in rows if not midnight_ms(DAY) <= row["t"] < midnight_ms(DAY + ONE_DAY)]
+
+
+@pytest.mark.parametrize("ticker", ["SPY", "QQQ"])
+@pytest.mark.parametrize("share", [0.0, 0.04], ids=["no volume", "a twenty-fifth of the volume"])
+def test_a_stray_daily_bar_does_not_make_a_closed_day_a_trading_day(
+    ticker: str, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stray(rows: list[Row], path: str) -> list[Row]:
+        before = [row for row in rows if row["t"] < midnight_ms(DAY)]
+        if f"/{ticker}/" not in path or len(before) < 25:
+            return without_day(rows, path)
+        volume = share * sorted(row["v"] for row in before[-21:])[10]
+        price = before[-1]["c"]
+        bar = {**before[-1], "t": midnight_ms(DAY), "o": price, "h": price, "l": price, "v": volume}
+        return [*before, bar, *(row for row in rows if row["t"] >= midnight_ms(DAY + ONE_DAY))]
+
+    with down_on(tmp_path, monkeypatch, "unscheduled-closure", behaves=False) as found:
+        found.provider.behave()
+        with edited(monkeypatch, found, "/range/1/day/", stray):
+            number = restart(found, "2025-03-12 12:00:37")
+            found.run(120, every_s=20)
+            assert found.cores[number].calendar.session(DAY) is None
+            entries = found.get(number, "/trading_directions")["tickers"].values()
+            assert all(entry["locked"] for entry in entries), "no daily bar is missing"
+
+
+@pytest.mark.parametrize("hour", [11.0, 12.0, 12.1], ids=["before the close", "at the close", "six minutes later"])
+def test_minutes_that_were_cut_off_do_not_confirm_an_early_close_that_was_withdrawn(
+    hour: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with down_on(tmp_path, monkeypatch, "early-close", hour=12.0) as found:
+        found.provider.misbehave("cut-day", only="/SPY/range/1/minute/", hour=hour)
+        number = restart(found, "2025-03-12 12:00:37")
+        assert found.cores[number].calendar.session(DAY) != CALENDAR.session(DAY)
+        found.provider.behave()
+        found.run(3600, every_s=60)
+        assert found.cores[number].calendar.session(DAY) == CALENDAR.session(DAY)
+        assert found.get(number, "/replay?date=2025-03-11&time=14:30")["market_open"] is True
+
+
+def doubtful(found: Servers, number: int) -> Any:
+    announcements = found.cores[number].announcements
+    assert announcements is not None
+    return announcements.doubtful(found.clock.at)
+
+
+def test_thin_minutes_after_an_early_close_confirm_it_in_one_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = to_ms(new_york("2025-03-11 12:00"))
+
+    def thin(rows: list[Row], path: str) -> list[Row]:
+        return [{**row, "v": row["v"] / 1000} if row["t"] >= close else row for row in rows]
+
+    with down_on(tmp_path, monkeypatch, "early-close", hour=12.0) as found:
+        with edited(monkeypatch, found, "/SPY/range/1/minute/2025-03-11", thin):
+            number = restart(found, "2025-03-12 12:00:37")
+            assert doubtful(found, number) == {}
+            found.run(3600, every_s=60)
+            assert found.get(number, "/replay?date=2025-03-11&time=14:30&ticker=SPY")["market_open"] is False
+        assert len(of_day(found, "/SPY/range/1/minute/2025-03-11/2025-03-11")) == 1
+
+
+def of_day(found: Servers, path: str) -> list[str]:
+    return [call.path for call in found.provider.calls if path in call.path]
+
+
+def test_minutes_that_never_go_beyond_an_early_close_cost_a_bounded_number_of_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with down_on(tmp_path, monkeypatch, "early-close", behaves=False, hour=12.0) as found:
+        number = restart(found, "2025-03-12 12:00:37")
+        found.run(4 * 3600, every_s=120)
+        for day in ("2025-03-14", "2025-03-24", "2025-04-04"):
+            number = restart(found, f"{day} 12:00:37")
+            found.run(7200, every_s=120)
+        assert len(of_day(found, "/SPY/range/1/minute/2025-03-11/2025-03-11")) <= 1 + len(AGAIN_AFTER)
+        assert found.get(number, "/replay?date=2025-03-11&time=14:30")["market_open"] is False
+
+
+def test_a_daily_bar_that_comes_minutes_late_settles_the_day_before_the_next_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All signals of the day rested on one daily bar too few, and were locked so."""
+    with servers(tmp_path / "right", monkeypatch, "2025-03-12 11:01:37", 0) as found:
+        expected = answers(found, restart(found, "2025-03-12 11:01:37"))
+    with down_on(tmp_path / "down", monkeypatch, "unscheduled-closure") as found:
+        with edited(monkeypatch, found, "/range/1/day/", without_day):
+            number = restart(found, "2025-03-12 10:50:37")
+        found.run(540, every_s=20)
+        found.get(number, "/trading_directions")
+        found.run(120, every_s=20)
+        assert found.cores[number].calendar.session(DAY) == CALENDAR.session(DAY)
+        assert answers(found, number) == expected
+
+
+def test_a_closure_that_took_place_while_the_server_was_down_costs_a_bounded_number_of_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with down_on(tmp_path, monkeypatch, "unscheduled-closure", behaves=False) as found:
+        for at in ("2025-03-12 09:31:37", "2025-03-13 11:00:37", "2025-03-20 11:00:37", "2025-03-31 11:00:37"):
+            number = restart(found, at)
+            found.run(4 * 3600, every_s=120)
+        assert found.cores[number].calendar.session(DAY) is None
+        anew = 4  # each of these days asks for its own series once
+        assert len(of_day(found, "/SPY/range/1/day/2023-")) <= 2 + anew + len(DAYS_AGAIN)
+        before = len(found.provider.calls)
+        restart(found, "2025-03-31 15:30:37")
+        assert not [call for call in found.provider.calls[before:] if "/SPY/range/1/day/2023-" in call.path]
+
+
+@pytest.mark.parametrize("closures", ["2025-03-11", ""], ids=["one less", "one more"])
+def test_a_start_with_other_closures_of_the_operator_answers_like_one_that_always_had_them(
+    closures: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took over the daily bars of the process before as they were."""
+    then = "" if closures else "2025-03-11"
+    with servers(tmp_path / "right", monkeypatch, "2025-03-12 12:40:37", 0) as found:
+        number = restart(found, "2025-03-12 12:40:37", market_closures=then)
+        expected = swing(found, number)
+    with servers(tmp_path / "then", monkeypatch, "2025-03-12 12:35:37", 0) as found:
+        restart(found, "2025-03-12 12:35:37", market_closures=closures)
+        number = restart(found, "2025-03-12 12:40:37", market_closures=then)
+        assert found.cores[number].source.daily("SPY", DAY + ONE_DAY).t[-1] == midnight_ms(
+            found.cores[number].calendar.previous_trading_day(DAY + ONE_DAY)
+        )
+        assert swing(found, number) == expected
+
+
+def swing(found: Servers, number: int) -> Any:
+    return found.get(number, "/swing")["tickers"]["SPY"]["phase1"]
