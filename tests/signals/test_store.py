@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app.errors import Unavailable
 from app.market.opens import OfficialOpen
 from app.signals import store as stores
 from app.signals.policy import Decision
@@ -137,6 +138,27 @@ def test_it_writes_later_what_it_could_not_write(tmp_path: Path, monkeypatch: py
     other = SqliteStore(folder / "record.sqlite3", lambda event, **fields: None)
     assert other.get("SPY", DAY, 13) == said
     assert other.get_open("SPY", DAY) == OfficialOpen(1.0, "daily")
+
+
+def test_it_forgets_later_what_it_could_not_forget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, split = [1000.0], date(2025, 3, 12)
+    monkeypatch.setattr(stores.time, "monotonic", lambda: now[0])
+    store = SqliteStore(tmp_path / "record.sqlite3", lambda event, **fields: None)
+    store.put_eleven("SPY", DAY, 500.1)
+
+    def refuse(*args: object) -> int:
+        raise Unavailable("the disk is full", part="store")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stores.Database, "write", refuse)
+        store.forget_prices("SPY", split)
+        store.put_eleven("SPY", split, 250.2)
+        assert store.degraded() is not None
+    now[0] += REOPEN_AFTER_S
+    assert store.degraded() is None
+    other = SqliteStore(tmp_path / "record.sqlite3", lambda event, **fields: None)
+    for found in (store, other):
+        assert (found.get_eleven("SPY", DAY), found.get_eleven("SPY", split)) == (None, 250.2)
 
 
 def test_asking_how_it_is_tries_the_file_again_and_believes_no_file_that_cannot_be_read(
