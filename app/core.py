@@ -123,6 +123,8 @@ def degradations(core: Core) -> list[str]:
         names.append("follower_stopped")
     if following.role == "unshared":
         names.append("follower_unshared")
+    if core.announcements is not None and core.announcements.degraded() is not None:
+        names.append("calendar_unshared")
     names += ["daily_bars_missing"] if _missing_days(core) else []
     return names
 

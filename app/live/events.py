@@ -55,6 +55,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "cache_unwritable": Event(WARNING),
     "calendar_changed": Event(WARNING, invalidates=ALL),
     "calendar_in_memory": Event(WARNING),
+    "calendar_recovered": Event(INFO),
     "call_waits": Event(DEBUG),
     "call_withheld": Event(DEBUG, ("reason",)),
     "clock_differs": Event(WARNING, invalidates=ALL),

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -35,7 +36,7 @@ from app.market.calendar import (
     ny_day,
 )
 from app.market.polygon import Polygon
-from app.sqlite import Database
+from app.sqlite import Database, Retries
 from app.telemetry.stages import NULL_STAGES, Stages
 
 SCHEMA = """
@@ -195,7 +196,8 @@ class CalendarStatus:
 
 class Announcements:
     """Keeps the calendar to what is announced. `named`: what the operator names; it wins over the provider. `path`: the file
-    that the processes share; without a disk what is known stays in memory."""
+    that the processes share. While it cannot be used, what is known stays in memory, `degraded` says so, and the file is
+    tried again at a pace (`app.sqlite.Retries`)."""
 
     def __init__(
         self,
@@ -206,15 +208,17 @@ class Announcements:
         emit: Callable[..., None],
         stages: Stages = NULL_STAGES,
     ) -> None:
-        self._calendar, self._named, self._timer = calendar, dict(named), timer
+        self._path, self._calendar, self._named, self._timer = path, calendar, dict(named), timer
         self._emit, self._stages = emit, stages
         self._lock = threading.RLock()
         self._began = timer.epoch()
         self._known = _Known({}, None, 0.0)
         self._error: str | None = None
         self._refused = 0
+        self._failure: str | None = None
+        self._retries = Retries(timer.now)
         try:
-            self._db = _opened(path, stages)
+            self._db = self._file()
         except Unavailable as exc:
             self._db = self._in_memory(exc)
         self.load()
@@ -276,6 +280,13 @@ class Announcements:
         checked = None if day is None else day.isoformat()
         return CalendarStatus(checked, self._error, self._refused, upcoming(self._calendar, today))
 
+    def degraded(self) -> str | None:
+        """Why the file cannot be used; None while it can. Asking tries it again at a pace."""
+        with self._lock:
+            self._kept(lambda db: None)
+            self._apply()
+            return self._failure
+
     def close(self) -> None:
         self._db.close()
 
@@ -308,16 +319,52 @@ class Announcements:
         self._emit("calendar_changed", days=shown)
 
     def _kept(self, work: Callable[[Database], T]) -> T:
-        """`work` on the file; from the moment on when the disk fails, on a copy in memory."""
+        """`work` on the file; while that cannot be used, on a copy in memory."""
+        with self._lock:
+            self._try_again()
+            try:
+                return work(self._db)
+            except Unavailable as exc:
+                with suppress(Unavailable):
+                    self._db.close()
+                self._db = self._in_memory(exc)
+                return work(self._db)
+
+    def _try_again(self) -> None:
+        """Go back to the file if it can be used again, once in a while."""
+        if self._failure is None or not self._retries.take():
+            return
         try:
-            return work(self._db)
+            found = self._file()
         except Unavailable as exc:
-            self._db = self._in_memory(exc)
-            return work(self._db)
+            self._failure = exc.detail
+            return
+        self._db.close()
+        self._db, self._failure = found, None
+        self._emit("calendar_recovered")
+
+    def _file(self) -> Database:
+        """The file, with what this process knows better. What it holds is known from then on, even if it cannot be written."""
+        db = Database(self._path, SCHEMA, stages=self._stages)
+        try:
+            kept = _read_all(db)
+            self._known = kept.united(self._known)
+            _add_columns(db)
+            if self._known == kept:
+                db.write("PRAGMA user_version = 1")  # shows that the file can be written
+            else:
+                _write_all(db, self._known)
+        except Unavailable:
+            db.close()
+            raise
+        return db
 
     def _in_memory(self, why: Unavailable) -> Database:
+        self._failure = why.detail
+        self._retries.postpone()
         self._emit("calendar_in_memory", error=why.message)
-        db = _opened(MEMORY, self._stages)
+        db = Database(MEMORY, SCHEMA, stages=self._stages)
+        _add_columns(db)
         _write_all(db, self._known)
         return db
 
@@ -335,6 +382,23 @@ class _Known:
         """Whether the last good answer is of the day of asking and not older than `since`. One of the future is a clock's that
         was set back."""
         return self.checked == today and since <= self.answered <= now
+
+    def united(self, other: _Known) -> _Known:
+        """The one with the later answer. Of one answer, the days that neither has settled as traded by the rules, confirmed
+        if either has confirmed them."""
+        if other.checked is None or (self.checked is not None and self.answered > other.answered):
+            return self
+        if self.checked is None or self.answered < other.answered:
+            return other
+        both = {
+            day: _confirmed(self.closures[day], other.closures[day]) for day in {*self.closures} & {*other.closures}
+        }
+        return replace(self, closures=both)
+
+
+def _confirmed(one: Closure, other: Closure) -> Closure:
+    """The one that the later list, or bars, confirmed."""
+    return max(one, other, key=lambda closure: closure.confirmed or date.min)
 
 
 def _asking_day(at: datetime) -> date:
@@ -357,14 +421,12 @@ def _shown(close: time | None) -> str:
     return "closed" if close is None else close.strftime("%H:%M")
 
 
-def _opened(path: Path, stages: Stages) -> Database:
-    """The file, with the columns that one of an earlier version lacks."""
-    db = Database(path, SCHEMA, stages=stages)
+def _add_columns(db: Database) -> None:
+    """Add the columns that the file of an earlier version lacks."""
     if _missing_columns(db):
         with db.transaction():
             for table, column in _missing_columns(db):
                 db.write(f"ALTER TABLE {table} ADD COLUMN {column} {ADDED_COLUMNS[table, column]}")
-    return db
 
 
 def _missing_columns(db: Database) -> list[tuple[str, str]]:
@@ -407,13 +469,18 @@ def _text(value: date | time | None) -> str:
 
 
 def _read_all(db: Database) -> _Known:
-    """What is kept; a row that cannot be used is left out."""
+    """What is kept; a row that cannot be used is left out, and a column that is missing has its default value."""
+    missing = {column for _, column in _missing_columns(db)}
+    confirmed, answered = (
+        ("''" if "confirmed" in missing else "confirmed"),
+        ("0" if "answered" in missing else "answered"),
+    )
     closures: dict[date, Closure] = {}
-    for text, close, confirmed in db.rows("SELECT day, close, confirmed FROM announced"):
+    for text, close, seen in db.rows(f"SELECT day, close, {confirmed} FROM announced"):
         day, at = _day(text), _time(close)
         if day is not None and (at is not None or not close) and is_usable_override(day, at):
-            closures[day] = Closure(at, _day(confirmed))
-    checks = db.rows("SELECT day, answered FROM checks")
+            closures[day] = Closure(at, _day(seen))
+    checks = db.rows(f"SELECT day, {answered} FROM checks")
     return _Known(closures, _day(checks[0][0]), checks[0][1]) if checks else _Known(closures, None, 0.0)
 
 

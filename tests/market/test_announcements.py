@@ -22,6 +22,7 @@ from app.market.announcements import (
 )
 from app.market.calendar import Calendar, Overrides, ny
 from app.market.polygon import Polygon, Reply
+from app.sqlite import REOPEN_AFTER_S
 from tests.support import FakeTimer
 
 TODAY = date(2026, 3, 10)
@@ -354,3 +355,65 @@ def test_a_file_that_cannot_be_used_leaves_what_is_announced_in_memory(
     process.refresh()
     assert process.close_of("2026-03-12") is None
     assert "calendar_in_memory" in process.heard
+
+
+def test_a_process_whose_file_failed_shares_again_once_it_can_be_used(
+    start: Callable[..., Process], timer: FakeTimer, tmp_path: Path
+) -> None:
+    """One failed access took it out of sharing for ever, and nothing said so."""
+    path, aside = tmp_path / "calendar.sqlite3", tmp_path / "aside"
+    provider = Provider(closed("2026-03-12"))
+    other = start(provider)
+    other.refresh()
+    path.rename(aside)
+    path.mkdir()
+    process = start(Provider(closed("2026-03-12"), closed("2026-03-13")))
+    assert process.known.degraded()
+    path.rmdir()
+    aside.rename(path)
+    timer.forward(REOPEN_AFTER_S)
+    process.known.load()
+    assert process.known.degraded() is None
+    assert process.close_of("2026-03-12") is None, "it reads what the others know"
+    timer.forward(RELIED_ON_FOR_S)
+    process.refresh(TODAY + timedelta(days=1))
+    other.known.load()
+    assert other.close_of("2026-03-13") is None, "and the others what it learns"
+    assert process.heard.count("calendar_recovered") == 1
+
+
+def test_what_was_learned_while_the_file_failed_is_written_to_it(
+    start: Callable[..., Process], timer: FakeTimer, tmp_path: Path
+) -> None:
+    provider = Provider(closed("2026-03-12"))
+    process, other = start(provider), start(provider)
+    process.known.close()  # the next access to its file fails
+    process.refresh()
+    assert process.known.degraded()
+    assert process.close_of("2026-03-12") is None
+    timer.forward(REOPEN_AFTER_S)
+    assert process.known.degraded() is None
+    other.known.load()
+    assert other.close_of("2026-03-12") is None
+    assert not other.known.is_due(ny(TODAY, time(9)))
+
+
+def test_a_file_of_an_earlier_version_that_cannot_be_written_is_read(
+    start: Callable[..., Process], timer: FakeTimer, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "calendar.sqlite3", isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("CREATE TABLE announced (day TEXT PRIMARY KEY, close TEXT NOT NULL) WITHOUT ROWID")
+        db.execute(
+            "CREATE TABLE checks (id INTEGER PRIMARY KEY CHECK (id = 1), tried REAL NOT NULL, day TEXT NOT NULL)"
+        )
+        db.execute("INSERT INTO announced VALUES ('2026-03-12', '')")
+        db.execute("INSERT INTO checks VALUES (1, 0, ?)", (str(TODAY),))
+        db.execute("BEGIN IMMEDIATE")
+        process = start(Provider())
+        assert process.close_of("2026-03-12") is None
+        assert process.known.degraded()
+        db.execute("ROLLBACK")
+    timer.forward(REOPEN_AFTER_S)
+    assert process.known.degraded() is None
+    assert process.close_of("2026-03-12") is None

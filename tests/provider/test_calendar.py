@@ -14,6 +14,7 @@ from app.market.bars import to_ms
 from app.market.calendar import ONE_DAY, midnight_ms
 from app.market.completeness import AGAIN_AFTER, DAYS_AGAIN
 from app.market.standin import FAULTS, Fault
+from app.sqlite import REOPEN_AFTER_S
 from tests.provider.test_processes import Servers, servers
 from tests.support import CALENDAR, new_york
 
@@ -329,3 +330,14 @@ def test_a_start_with_other_closures_of_the_operator_answers_like_one_that_alway
 
 def swing(found: Servers, number: int) -> Any:
     return found.get(number, "/swing")["tickers"]["SPY"]["phase1"]
+
+
+def test_health_says_for_how_long_the_calendar_is_not_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with servers(tmp_path, monkeypatch, "2025-03-11 09:01:00", 1) as found:
+        announcements = found.cores[0].announcements
+        assert announcements is not None
+        announcements.close()  # every access to the file fails from now on
+        announcements.load()
+        assert "calendar_unshared" in found.get(0, "/health")["degraded"]
+        found.time.forward(REOPEN_AFTER_S)
+        assert "calendar_unshared" not in found.get(0, "/health")["degraded"]
