@@ -228,9 +228,11 @@ def replay_recommendation(
     return mark(plan) + " ".join([why_closed or text, *([ahead] if ahead else [])])
 
 
-def allowed(found: Sequence[Mapping[str, object]], plan: Plan, *, analysed: bool) -> str:
-    """Which tickers a structure engine permits to trade, in one text: those with a side. analysed: whether it has analysed any
-    ticker at all."""
+def allowed(found: Sequence[Mapping[str, object]], plan: Plan, *, analysed: bool, is_open: bool) -> str:
+    """Which tickers a structure engine permits to trade, in one text: those with a side, while the market is open. analysed:
+    whether it has analysed any ticker at all."""
+    if not is_open:
+        return mark(plan) + "No ticker is permitted to trade: the market is closed."
     sided = [f"{entry['ticker']} {entry['bias']}" for entry in found if entry["bias"] != NEUTRAL]
     undirected = ", ".join(str(entry["ticker"]) for entry in found if entry["bias"] == NEUTRAL)
     if sided:

@@ -67,7 +67,18 @@ def test_an_analysis_of_a_day_without_a_session_says_so(serve: Serve, clock: Fak
     clock.set("2025-07-04 12:00")
     body = ask(serve(), route)
     assert body["tickers"]["SPY"]["error"].startswith(SAID["2025-07-04 12:00"])
-    assert body["summary"]["recommendation"] == "No ticker is permitted to trade: none could be analysed."
+    assert body["summary"]["recommendation"] == "No ticker is permitted to trade: the market is closed."
+
+
+@pytest.mark.parametrize("route", ["/northstar", "/rpe"])
+def test_an_analysis_permits_no_trade_after_the_close(serve: Serve, clock: FakeClock, route: str) -> None:
+    clock.set("2025-03-13 15:59")
+    app = serve()
+    assert ask(app, route)["summary"]["execution_allowed"]
+    clock.set("2025-03-13 16:30")
+    summary = ask(app, route)["summary"]
+    assert (summary["execution_allowed"], summary["allowed_tickers"]) == (False, [])
+    assert summary["recommendation"] == "No ticker is permitted to trade: the market is closed."
 
 
 def test_session_and_days_are_not_compared_where_one_is_unknown(serve: Serve, clock: FakeClock) -> None:

@@ -52,18 +52,14 @@ def northstar(found: Structures, hours: TradingHours, plan: Plan) -> Json:
     allowed = [
         {"ticker": ticker, "bias": p4["bias"], "mode": p4["execution_mode"], "risk": p4["risk_state"]}
         for ticker, entry in entries.items()
-        if "error" not in entry and (p4 := entry["phase4"])["allowed"]
+        if hours.is_open and "error" not in entry and (p4 := entry["phase4"])["allowed"]
     ]
     body = {
         **_clocked(hours),
         "pipeline_version": PIPELINE_VERSION,
         "phase_descriptions": texts.NORTHSTAR_PHASES,
         "tickers": entries,
-        "summary": {
-            "execution_allowed": bool(allowed),
-            "allowed_tickers": allowed,
-            "recommendation": texts.allowed(allowed, plan, analysed=_is_any_analysed(found)),
-        },
+        "summary": _permission(allowed, found, hours, plan),
         "data_status": _status(found, hours.at, plan),
     }
     if len(entries) == 1:
@@ -83,19 +79,25 @@ def rpe(found: Structures, hours: TradingHours, plan: Plan) -> Json:
             "confidence": p4["confidence_risk"]["confidence"],
         }
         for ticker, entry in entries.items()
-        if "error" not in entry and (p4 := entry["phase4_execution_posture"])["allowed"]
+        if hours.is_open and "error" not in entry and (p4 := entry["phase4_execution_posture"])["allowed"]
     ]
     return {
         **_clocked(hours),
         "contract_version": PIPELINE_VERSION,
         "phase_descriptions": texts.RPE_PHASES,
         "tickers": entries,
-        "summary": {
-            "execution_allowed": bool(allowed),
-            "allowed_tickers": allowed,
-            "recommendation": texts.allowed(allowed, plan, analysed=_is_any_analysed(found)),
-        },
+        "summary": _permission(allowed, found, hours, plan),
         "data_status": _status(found, hours.at, plan),
+    }
+
+
+def _permission(allowed: list[Json], found: Structures, hours: TradingHours, plan: Plan) -> Json:
+    """The summary of a structure engine. Execution is allowed where a ticker with a side is permitted; a closed market permits
+    none."""
+    return {
+        "execution_allowed": any(entry["bias"] != texts.NEUTRAL for entry in allowed),
+        "allowed_tickers": allowed,
+        "recommendation": texts.allowed(allowed, plan, analysed=_is_any_analysed(found), is_open=hours.is_open),
     }
 
 
