@@ -60,7 +60,7 @@ def test_health_stays_200_and_names_what_is_degraded(serve: Serve, tmp_path: Pat
     app = serve(models_dir=folder, data_dir=tmp_path / "file", railway_replica="r1")
     response = app.test_client().get("/health")
     assert response.status_code == 200
-    assert response.get_json()["degraded"] == ["no_model_IWM", "store", "can_forget"]
+    assert response.get_json()["degraded"] == ["no_model_IWM", "store", "calendar_unshared", "can_forget"]
     assert "IWM" in response.get_json()["operations"]["models_missing"]
 
 
