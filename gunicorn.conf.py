@@ -42,9 +42,6 @@ limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
 control_socket_disable = True
-forwarded_allow_ips = "*"  # anyone may set what follows, which is nothing: a proxy's word is TRUST_PROXY's to decide
-secure_scheme_headers = {}
-forwarder_headers = ""
 logger_class = Log
 logconfig_dict = logs.config(settings.log_level, as_json=logs.is_json(settings.log_format))
 raw_env = [f"CLOCK_ANCHOR={settings.clock_anchor or time.time()}"]

@@ -271,10 +271,8 @@ class BoundedRequest(Request):  # type: ignore[misc]
         super().set_body_reader()
         self._closes = self._asks_to_close()
         self.version = min(self.version, HIGHEST_VERSION)
-        self.says_continue, self._expected_100_continue = (
-            self._expected_100_continue,
-            False,
-        )  # gunicorn would say it at once
+        # gunicorn would say it at once
+        self.says_continue, self._expected_100_continue = self._expected_100_continue, False
         reader = self.body.reader
         if isinstance(reader, ChunkedReader):
             self.body = BodyReadAhead(BoundedChunks(self, self.unreader))
