@@ -35,10 +35,11 @@ class Seen:
 
 @dataclass
 class Collector:
-    """What arrived. `mood`: ok, failing (503), slow (a second each), silent (never answers)."""
+    """What arrived. `mood`: ok, failing (503), slow (a second each), silent (never answers). `exports`: the requests so far."""
 
     address: str = ""
     mood: str = "ok"
+    exports: int = 0
     raw: list[bytes] = field(default_factory=list)
     spans: list[Seen] = field(default_factory=list)
     freed: threading.Event = field(default_factory=threading.Event)
@@ -102,6 +103,7 @@ def collecting(mood: str = "ok") -> Iterator[Collector]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            collector.exports += 1
             if collector.mood == "silent":
                 collector.freed.wait(30)
                 return

@@ -1,4 +1,5 @@
-"""A server that follows a provider on loopback, on a market clock of its own: for the test of a slow provider."""
+"""A server that follows a provider on loopback, on a market clock of its own. READ_S: for how long it waits for an answer of
+the provider; as long as every server does if it is not set."""
 
 from gevent import monkey
 
@@ -6,19 +7,24 @@ monkey.patch_all()
 
 import os  # noqa: E402
 from datetime import UTC, datetime  # noqa: E402
+from functools import partial  # noqa: E402
 
+import app.factory  # noqa: E402
 from app.clock import running_clock  # noqa: E402
-from app.factory import create_app  # noqa: E402
+from app.market.polygon import HttpTransport  # noqa: E402
 from tests.support import new_york, settings  # noqa: E402
 
+address, read_s = os.environ["POLYGON_BASE_URL"], os.environ.get("READ_S")
+if read_s:
+    app.factory.HttpTransport = partial(HttpTransport, read_s=float(read_s), total_s=float(read_s))  # type: ignore[misc, assignment]
 began = datetime.fromtimestamp(float(os.environ["BEGAN"]), UTC)
-app = create_app(
+server = app.factory.create_app(
     settings(
         market="polygon",
         polygon_api_key="k",
-        polygon_base_url=os.environ["POLYGON_BASE_URL"],
+        polygon_base_url=address,
         data_dir=os.environ["DATA_DIR"],
     ),
     clock=running_clock(new_york("2025-03-11 11:30:40"), float(os.environ.get("SPEED", "1")), began),
 )
-app.extensions["predict-server"].start()
+server.extensions["predict-server"].start()

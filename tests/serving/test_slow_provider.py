@@ -22,7 +22,7 @@ from tests.support import CALENDAR, demo_feed, new_york
 
 CLIENTS, ROUNDS = 200, 5
 DEADLINE_S = 5.0
-COMMAND = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "tests.serving.followed_app:app"]
+COMMAND = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "tests.serving.followed_app:server"]
 
 
 @pytest.fixture
