@@ -33,7 +33,16 @@ from app.market.bars import Span
 from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, KeptPlan, Limit
 from app.market.cache import BarCache
 from app.market.calendar import Calendar, ny_day
-from app.market.calling import Reachability, dated, failed, kind_of, metered, observed, outcome, persistent
+from app.market.calling import (
+    Reachability,
+    is_failure,
+    kind_of,
+    outcome,
+    with_budget,
+    with_clock_skew,
+    with_reachability,
+    with_retries,
+)
 from app.market.demo import SEED, SPEED, DemoFeed, demo_moment
 from app.market.opens import MissingOpen
 from app.market.pinned import CHANGED, PinnedBars
@@ -271,9 +280,9 @@ def _polygon(settings: Settings, clock: Clock, timer: Timer, emit: Events, telem
     budget = Budget(settings.data_dir / namespace / "budget.sqlite3", key, limit, timer, emit, telemetry.stages)
     skew, reachability = ClockSkew(clock, emit), Reachability(emit)
     http = _measured(HttpTransport(settings.polygon_base_url, key, headers=trace_headers), telemetry)
-    http = observed(dated(http, skew), reachability)
+    http = with_reachability(with_clock_skew(http, skew), reachability)
     breaker = middleware.with_breaker(
-        persistent(metered(http, budget), timer), kind_of=kind_of, is_failure=failed, emit=emit, now=timer.now
+        with_retries(with_budget(http, budget), timer), kind_of=kind_of, is_failure=is_failure, emit=emit, now=timer.now
     )
     market = Market(breaker, clock, plan, namespace, budget=budget, breaker=breaker, skew=skew)
     return replace(market, reachability=reachability)

@@ -19,11 +19,11 @@ from app.market.bars import Bars, Span, no_bars
 from app.market.calendar import NY, ONE_DAY, Calendar, Session, TradingHours, ny_day
 from app.market.completeness import missing_days, resumes_after
 from app.market.expectations import Known
-from app.market.flight import time_limit
 from app.market.freshness import is_behind, newest_end
 from app.market.inception import first_day_of, has_begun
 from app.market.opens import MissingOpen
 from app.market.plan import Plan
+from app.market.single_flight import deadline
 from app.market.source import FETCH, Source
 from app.model.artefact import ModelSet
 from app.model.features import (
@@ -238,7 +238,7 @@ class Pipeline:
         if market_open and not self.models.models:
             raise Unavailable("no model is loaded", part="models", code="MODEL_UNAVAILABLE")
         self.interest.request(_known_of(tickers), at)
-        with time_limit(self._prepare(self._current(tickers, at) if market_open else [])):
+        with deadline(self._prepare(self._current(tickers, at) if market_open else [])):
             signals = {ticker: self.signal(ticker, at) for ticker in tickers}
         _refuse_without_key(list(signals.values()))
         session = self._calendar.session_at(at)
@@ -260,7 +260,7 @@ class Pipeline:
         if keep:
             self.interest.request(_known_of(tickers), at)
         limit = self._prepare(self._current(tickers, at))
-        with time_limit(limit if keep else COLD_S):
+        with deadline(limit if keep else COLD_S):
             found = {ticker: self.structure(ticker, at, keep=keep) for ticker in tickers}
         _refuse_without_key([replace(s.signal, cause=s.fault) for s in found.values()])
         return found
@@ -307,17 +307,17 @@ class Pipeline:
         """Daily signals, or per ticker why there is none, and the state of the volatility ETF."""
         self.interest.request(_known_of(tickers), at)
         signals = self._current(tickers, at) if self._calendar.is_open(at) else []
-        with time_limit(self._prepare([*signals, *self._days([FEAR_TICKER], at)])):
+        with deadline(self._prepare([*signals, *self._days([FEAR_TICKER], at)])):
             return self._each(tickers, lambda ticker: self._overview(ticker, at)), self._fear(at)
 
     def breakdowns(self, tickers: Sequence[str], at: datetime) -> dict[str, Breakdown | PredictError]:
         """The twelve daily indicators (v1-contract.md 5.1), or per ticker why not."""
-        with time_limit(self._prepare(self._days(_known_of(tickers), at))):
+        with deadline(self._prepare(self._days(_known_of(tickers), at))):
             return self._each(tickers, lambda ticker: breakdown(self._completed(ticker, at)))
 
     def volatilities(self, tickers: Sequence[str], at: datetime) -> dict[str, Volatility | PredictError]:
         """The volatility meter (v1-contract.md 5.3), or per ticker why not."""
-        with time_limit(self._prepare(self._days(_known_of(tickers), at))):
+        with deadline(self._prepare(self._days(_known_of(tickers), at))):
             return self._each(tickers, lambda ticker: volatility(self._completed(ticker, at)))
 
     def ranges(self, tickers: Sequence[str], at: datetime) -> dict[str, Ranges | PredictError]:
@@ -327,7 +327,7 @@ class Pipeline:
             self._calendar.previous_trading_day(ny_day(at)),
             *([ny_day(at)] if self._calendar.session_at(at) else []),
         ]
-        with time_limit(self._prepare([(ticker, [Span.MINUTE], day) for ticker in _known_of(tickers) for day in days])):
+        with deadline(self._prepare([(ticker, [Span.MINUTE], day) for ticker in _known_of(tickers) for day in days])):
             return self._each(tickers, lambda ticker: self._ranges(ticker, at))
 
     def signal(self, ticker: str, at: datetime, *, keep: bool = True, fetch: bool = False) -> TickerSignal:

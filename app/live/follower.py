@@ -23,10 +23,10 @@ from app.market.budget import Priority, errand
 from app.market.calendar import ONE_DAY, Calendar, Session, close_by_rule, ny, ny_day
 from app.market.completeness import REFERENCE, is_traded_past, missing_bars, reaches_past
 from app.market.fetching import BACKFILL_PATIENCE_S
-from app.market.flight import SingleFlight, time_limit
 from app.market.plan import Entitlement, deepened, probe
 from app.market.polygon import Polygon
 from app.market.running_day import RunningDay
+from app.market.single_flight import SingleFlight, deadline
 from app.market.source import REFUSED_FOR, Source
 from app.model.features import decision_moment
 from app.pipeline import DAILY_BAR_AFTER, FIRST_HOUR, Pipeline
@@ -342,7 +342,7 @@ class Follower:
 
     def _start(self, key: object, job: Callable[[], object]) -> None:
         def limited() -> None:
-            with time_limit(JOB_S), self._stages.root("follow", what=str(key)):
+            with deadline(JOB_S), self._stages.root("follow", what=str(key)):
                 try:
                     job()
                 except PredictError as exc:

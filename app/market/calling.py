@@ -1,8 +1,8 @@
-"""How a call to the provider is made: metered by the budget, and tried again while its errand has time (polygon.md 6); the
-date of its answer is held against this process's clock.
+"""How a call to the provider is made: within the budget, with retries while its caller's patience lasts (polygon.md 6), and
+with a measurement of this process's clock against the date of the answer.
 
-Each function takes a transport and is one. What wraps them further out, the breaker, sees a call with all its tries
-as one, and judges it by `failed`.
+Each function takes a transport and returns a transport. The breaker wraps them all, counts a call and its retries as
+one call, and uses `is_failure` to tell whether that one failed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from app.market.polygon import Reply, Transport
 
 
 class Reachability:
-    """Whether the provider answers at all. `is_answered`: None before the first call has ended, True once one was answered,
-    whatever the answer and whichever process on this machine made the call. `failure`: why this process's last call was not
-    answered, None if it was. Safe between threads: the last word stands. `emit("provider_reached", ...)` hears of a change of
-    `is_answered`."""
+    """Whether the provider answers at all. `is_answered` is None before the first call has ended, and True once a call was
+    answered, whatever the answer said and whichever process on this machine made the call. `failure` is why this process's
+    last call was not answered, or None if it was. It is safe between threads: the last observation wins. A change of
+    `is_answered` is emitted as `provider_reached`."""
 
     def __init__(self, emit: Callable[..., None]) -> None:
         self._emit = emit
@@ -28,12 +28,12 @@ class Reachability:
         self.failure: str | None = None
 
     def observe(self, failure: str | None) -> None:
-        """A call has ended: answered, or not, for this reason."""
+        """Records that a call has ended: `failure` is why it was not answered, or None if it was."""
         self.failure = failure
         self._conclude(bool(self.is_answered) or failure is None)
 
     def observe_elsewhere(self) -> None:
-        """A call of another process was answered."""
+        """Records that a call of another process was answered."""
         self._conclude(True)
 
     def _conclude(self, is_answered: bool) -> None:
@@ -43,16 +43,17 @@ class Reachability:
 
 
 RETRIES_S = (1.0, 2.0, 4.0)
-"""Waits before the second, third and fourth try."""
+"""Seconds of waiting before the second, third and fourth try."""
 
 SLOW_S = 3.0
-"""A call that takes longer is a failure to the breaker, however good its answer (ruling A2)."""
+"""Seconds after which an answer counts as a failure for the breaker, however good it is (ruling A2)."""
 
 PREFIXES = {"/v2/snapshot/": "snapshot", "/v1/marketstatus/": "status"}
 
 
-def metered(call: Transport, budget: Budget) -> Transport:
-    """`call` when the budget gives it a turn. Raises BudgetSpent or Unavailable when it does not."""
+def with_budget(call: Transport, budget: Budget) -> Transport:
+    """Makes `call` only when the budget has a turn for it. The transport raises BudgetSpent or Unavailable when there is
+    none."""
 
     def within_budget(path: str, params: Mapping[str, str]) -> Reply:
         ticket = budget.acquire()
@@ -65,8 +66,8 @@ def metered(call: Transport, budget: Budget) -> Transport:
     return within_budget
 
 
-def dated(call: Transport, skew: ClockSkew) -> Transport:
-    """`call`; the dates of its good answers tell how far this process's clock is off."""
+def with_clock_skew(call: Transport, skew: ClockSkew) -> Transport:
+    """Measures how far this process's clock is off by the dates of the good answers to `call`."""
 
     def observing(path: str, params: Mapping[str, str]) -> Reply:
         reply = call(path, params)
@@ -77,8 +78,8 @@ def dated(call: Transport, skew: ClockSkew) -> Transport:
     return observing
 
 
-def observed(call: Transport, reachability: Reachability) -> Transport:
-    """`call`; whether it was answered is told."""
+def with_reachability(call: Transport, reachability: Reachability) -> Transport:
+    """Records whether `call` was answered."""
 
     def observing(path: str, params: Mapping[str, str]) -> Reply:
         try:
@@ -92,24 +93,25 @@ def observed(call: Transport, reachability: Reachability) -> Transport:
     return observing
 
 
-def persistent(call: Transport, timer: Timer) -> Transport:
-    """`call`, again after 1, 2 and 4 seconds when it failed in passing; no try begins after the errand's end."""
+def with_retries(call: Transport, timer: Timer) -> Transport:
+    """Repeats `call` after 1, 2 and 4 seconds while its failure may be transient. No try begins after the end of its
+    caller's patience."""
 
-    def with_retries(path: str, params: Mapping[str, str]) -> Reply:
-        found = _try(call, path, params)
+    def retrying(path: str, params: Mapping[str, str]) -> Reply:
+        result = _try(call, path, params)
         for wait in RETRIES_S:
-            if not _passing(found) or timer.now() + wait > current_errand(timer).ends:
+            if not _is_transient(result) or timer.now() + wait > current_errand(timer).ends:
                 break
             timer.sleep(wait)
             again = _try(call, path, params)
             if isinstance(again, BudgetSpent):
                 break
-            found = again
-        if isinstance(found, Reply):
-            return found
-        raise found
+            result = again
+        if isinstance(result, Reply):
+            return result
+        raise result
 
-    return with_retries
+    return retrying
 
 
 def _try(call: Transport, path: str, params: Mapping[str, str]) -> Reply | Upstream | BudgetSpent:
@@ -119,21 +121,21 @@ def _try(call: Transport, path: str, params: Mapping[str, str]) -> Reply | Upstr
         return exc
 
 
-def _passing(found: Reply | Upstream | BudgetSpent) -> bool:
-    """Whether another try may help: the provider is in trouble, or what came was not JSON."""
-    if isinstance(found, Reply):
-        return found.status >= 500 or (found.status == 200 and found.body is None)
-    return isinstance(found, Upstream)
+def _is_transient(result: Reply | Upstream | BudgetSpent) -> bool:
+    """Whether another try may help: the provider has an error of its own, or the answer was not JSON."""
+    if isinstance(result, Reply):
+        return result.status >= 500 or (result.status == 200 and result.body is None)
+    return isinstance(result, Upstream)
 
 
-def failed(reply: Reply) -> bool:
-    """Whether an answer counts against the provider's health; refusals (4xx) are answers."""
-    return _passing(reply) or reply.took_s > SLOW_S
+def is_failure(reply: Reply) -> bool:
+    """Whether an answer counts as a failure of the provider. A refusal (4xx) does not."""
+    return _is_transient(reply) or reply.took_s > SLOW_S
 
 
 def outcome(reply: Reply) -> str:
-    """How a single call ended: `ok`, `slow` (good, but too late), `limited` (429), `refused` (any other 4xx), `failed`."""
-    if _passing(reply):
+    """How a single call ended: `ok`, `slow` (good, but late), `limited` (429), `refused` (any other 4xx) or `failed`."""
+    if _is_transient(reply):
         return "failed"
     if reply.status == 429:
         return "limited"
@@ -141,7 +143,7 @@ def outcome(reply: Reply) -> str:
 
 
 def kind_of(path: str) -> str:
-    """The kinds of call that fail separately: bars by span, snapshots, market status."""
+    """The kind of a call, each with a circuit of its own: `days`, `bars`, `snapshot` or `status`."""
     for prefix, kind in PREFIXES.items():
         if path.startswith(prefix):
             return kind

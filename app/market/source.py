@@ -23,7 +23,6 @@ from app.market.calendar import ONE_DAY, Calendar, Overrides, Session, ny, ny_da
 from app.market.completeness import missing_days
 from app.market.expectations import Known
 from app.market.fetching import HISTORY, RETRY_AFTER, SHRUNK, Fetcher, is_due, last_of
-from app.market.flight import Recent, SingleFlight, afresh
 from app.market.freshness import LATE_AFTER, MORNING
 from app.market.inception import first_day_of
 from app.market.lease import Lease
@@ -32,6 +31,7 @@ from app.market.opens import MissingOpen, OfficialOpen, OpenStore
 from app.market.plan import Entitlement, Plan
 from app.market.polygon import Polygon
 from app.market.running_day import FetchFailure, RunningDay, SharedSeries
+from app.market.single_flight import LruCache, SingleFlight, without_traceback
 from app.telemetry.stages import NULL_STAGES, Stages
 
 REFUSED_FOR = timedelta(minutes=15)
@@ -100,8 +100,8 @@ class Source:
         self._expected, self._opens = self._fetcher.expected, self._fetcher.opens
         self._flight: SingleFlight[Any] = SingleFlight(TODAY_WORKERS, stages)
         self._history: SingleFlight[Any] = SingleFlight(HISTORY_WORKERS, stages)
-        self._kept: Recent[Known] = Recent(KEPT_SERIES)
-        self._failed: Recent[FetchFailure] = Recent(KEPT_SERIES)
+        self._kept: LruCache[Known] = LruCache(KEPT_SERIES)
+        self._failed: LruCache[FetchFailure] = LruCache(KEPT_SERIES)
 
     @property
     def plan(self) -> Plan:
@@ -308,7 +308,7 @@ class Source:
         except MissingOpen as exc:
             first = self.intraday(ticker, at).bars.since(session.open)
             if not len(first) or first.t[0] != to_ms(session.open):
-                raise afresh(exc.fault or exc) from None
+                raise without_traceback(exc.fault or exc) from None
             return OfficialOpen(float(first.o[0]), "minute")
         return found
 
@@ -358,7 +358,7 @@ class Source:
         """`fetch`, shared with its twins; for a while after a failure that failure again."""
         failed = self._recent_failure(key)
         if failed is not None:
-            raise afresh(failed)
+            raise without_traceback(failed)
         flight = self._flight_of(key)
         with self._stages(AWAIT if flight.runs(key) else FETCH, series=" ".join(str(part) for part in key)):
             return flight.run(key, lambda: self._coordinated(key, fetch), DEADLINE_S)
@@ -407,7 +407,7 @@ class Source:
         failed = shared.failure(_name_of(key)) if found is None else None
         if failed is not None and failed.holds(self._clock()):
             self._failed.put(key, failed)
-            raise afresh(failed.error)
+            raise without_traceback(failed.error)
         return found
 
     def _adopted(self, key: Key) -> Known | None:
@@ -442,7 +442,7 @@ class Source:
             with self._stages.root("fetch", series=str(key)), errand(self._priority(key), PATIENCE_S, self._timer):
                 return fetch()
         except PredictError as exc:
-            self._failed.put(key, FetchFailure(self._clock(), _lasting(exc), afresh(exc)))
+            self._failed.put(key, FetchFailure(self._clock(), _lasting(exc), without_traceback(exc)))
             self._emit(
                 self._fetcher.event_of(key[-1], "fetch_failed"),
                 ticker=_ticker_of(key),
@@ -455,7 +455,7 @@ class Source:
             self._emit("fetch_broke", ticker=_ticker_of(key), key=str(key), error=type(exc).__name__)
             broken = Upstream(f"the provider's answer could not be read ({type(exc).__name__})")
             self._failed.put(key, FetchFailure(self._clock(), RETRY_AFTER, broken))
-            raise afresh(broken) from None
+            raise without_traceback(broken) from None
 
     def _priority(self, key: Key) -> Priority:
         if key[-1] < ny_day(self._clock()):

@@ -17,8 +17,8 @@ from typing import Protocol, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from app.errors import Unavailable
-from app.market.flight import Recent
 from app.market.opens import OfficialOpen
+from app.market.single_flight import LruCache
 from app.signals.policy import Decision
 from app.sqlite import Database, Retries
 from app.telemetry.stages import NULL_STAGES, Stages
@@ -94,14 +94,14 @@ class SqliteStore:
         self._db: Database | None = None
         self._failure: str | None = None
         self._retries = Retries(lambda: time.monotonic())
-        self._signals: Recent[Decision] = Recent(KEPT)
-        self._opens: Recent[OfficialOpen] = Recent(KEPT)
-        self._unwritten_signals: Recent[Decision] = Recent(KEPT)
-        self._unwritten_opens: Recent[tuple[str, date, OfficialOpen]] = Recent(KEPT)
-        self._elevens: Recent[float] = Recent(KEPT)
-        self._unwritten_elevens: Recent[float] = Recent(KEPT)
-        self._unforgotten: Recent[date] = Recent(KEPT)
-        self._changed: Recent[bool] = Recent(KEPT)
+        self._signals: LruCache[Decision] = LruCache(KEPT)
+        self._opens: LruCache[OfficialOpen] = LruCache(KEPT)
+        self._unwritten_signals: LruCache[Decision] = LruCache(KEPT)
+        self._unwritten_opens: LruCache[tuple[str, date, OfficialOpen]] = LruCache(KEPT)
+        self._elevens: LruCache[float] = LruCache(KEPT)
+        self._unwritten_elevens: LruCache[float] = LruCache(KEPT)
+        self._unforgotten: LruCache[date] = LruCache(KEPT)
+        self._changed: LruCache[bool] = LruCache(KEPT)
         self._try(lambda db: None)
 
     def get(self, ticker: str, day: date, hour: int) -> Decision | None:

@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import BudgetSpent, Unavailable, Upstream
 from app.market.budget import SMALL_PLAN, Budget, Priority, errand
-from app.market.calling import failed, kind_of, metered, persistent
+from app.market.calling import is_failure, kind_of, with_budget, with_retries
 from app.market.polygon import Reply
 from tests.support import FakeTimer
 
@@ -21,10 +21,10 @@ def answering(*answers: Reply | Exception) -> Callable[..., Reply]:
     rest = list(answers)
 
     def call(path: str, params: Any) -> Reply:
-        found = rest.pop(0)
-        if isinstance(found, Exception):
-            raise found
-        return found
+        answer = rest.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     call.rest = rest  # type: ignore[attr-defined]
     return call
@@ -32,13 +32,13 @@ def answering(*answers: Reply | Exception) -> Callable[..., Reply]:
 
 def ask(call: Callable[..., Reply], time: FakeTimer, patience_s: float = 60.0) -> Reply:
     with errand(Priority.MINUTES, patience_s, time.timer):
-        return persistent(call, time.timer)("/v2/x", {})
+        return with_retries(call, time.timer)("/v2/x", {})
 
 
-@pytest.mark.parametrize("trouble", [Reply(500, None), Reply(502, None), Reply(200, None), Upstream("time-out")])
-def test_trouble_that_passes_is_tried_again(trouble: Any) -> None:
+@pytest.mark.parametrize("failure", [Reply(500, None), Reply(502, None), Reply(200, None), Upstream("time-out")])
+def test_a_transient_failure_is_tried_again(failure: Any) -> None:
     time = FakeTimer(hasty=True)
-    assert ask(answering(trouble, trouble, GOOD), time) == GOOD
+    assert ask(answering(failure, failure, GOOD), time) == GOOD
     assert time.slept == [1.0, 2.0]
 
 
@@ -80,7 +80,7 @@ def test_a_spent_budget_alone_is_said() -> None:
 def test_every_try_costs_a_call(tmp_path: Path) -> None:
     time = FakeTimer(hasty=True)
     budget = Budget(tmp_path / "b.sqlite3", "k", SMALL_PLAN, time.timer, lambda event, **_: None)
-    ask(metered(answering(Reply(500, None), Reply(500, None), GOOD), budget), time)
+    ask(with_budget(answering(Reply(500, None), Reply(500, None), GOOD), budget), time)
     assert budget.spending().spent == 3
 
 
@@ -88,7 +88,7 @@ def test_a_call_that_broke_gives_its_place_back(tmp_path: Path) -> None:
     time = FakeTimer(hasty=True)
     budget = Budget(tmp_path / "b.sqlite3", "k", SMALL_PLAN, time.timer, lambda event, **_: None)
     with errand(Priority.MINUTES, 0, time.timer), pytest.raises(Upstream):
-        metered(answering(Upstream("reset")), budget)("/v2/x", {})
+        with_budget(answering(Upstream("reset")), budget)("/v2/x", {})
     time.forward(61)
     assert budget.spending().spent == 0
 
@@ -97,9 +97,9 @@ def test_what_the_provider_says_of_the_key_stops_the_next_call(tmp_path: Path) -
     time = FakeTimer(hasty=True)
     budget = Budget(tmp_path / "b.sqlite3", "k", SMALL_PLAN, time.timer, lambda event, **_: None)
     call = answering(Reply(401, None), GOOD)
-    ask(metered(call, budget), time)
+    ask(with_budget(call, budget), time)
     with pytest.raises(Unavailable, match="API key"):
-        ask(metered(call, budget), time)
+        ask(with_budget(call, budget), time)
     assert call.rest == [GOOD]  # type: ignore[attr-defined]
 
 
@@ -117,7 +117,7 @@ def test_what_the_provider_says_of_the_key_stops_the_next_call(tmp_path: Path) -
     ],
 )
 def test_what_counts_against_the_providers_health(reply: Reply, counts: bool) -> None:
-    assert failed(reply) is counts
+    assert is_failure(reply) is counts
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.errors import Unavailable, Upstream
-from app.market.calling import dated
+from app.market.calling import with_clock_skew
 from app.market.plan import ClockSkew, Entitlement, deepened, probe
 from app.market.polygon import Polygon, Reply
 from tests.support import CALENDAR, new_york
@@ -134,5 +134,5 @@ def test_a_date_of_another_hour_is_not_the_providers_clock(ahead_s: float) -> No
 )
 def test_good_answers_tell_the_time(reply: Reply, measured: timedelta | None) -> None:
     clocks = Clocks()
-    assert dated(lambda path, params: reply, clocks.skew)("/", {}) is reply
+    assert with_clock_skew(lambda path, params: reply, clocks.skew)("/", {}) is reply
     assert clocks.skew.measured == measured

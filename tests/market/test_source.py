@@ -18,10 +18,10 @@ from app.market.bars import Span, no_bars, to_ms
 from app.market.cache import BarCache
 from app.market.calendar import midnight_ms
 from app.market.completeness import AGAIN_AFTER, DAYS_AGAIN
-from app.market.flight import time_limit
 from app.market.opens import MissingOpen, OfficialOpen
 from app.market.plan import Entitlement, Plan
 from app.market.polygon import Polygon, Reply
+from app.market.single_flight import deadline
 from app.market.source import Source
 from app.signals.store import SqliteStore
 from app.sqlite import REOPEN_AFTER_S
@@ -532,7 +532,7 @@ def test_fetches_that_wait_are_bounded(build: Callable[..., Source], market: Scr
     assert all("too many fetches" in str(exc) for exc in refused)
 
 
-def test_all_waiting_of_a_request_ends_at_its_limit(build: Callable[..., Source], market: ScriptedMarket) -> None:
+def test_all_waiting_of_a_request_ends_at_its_deadline(build: Callable[..., Source], market: ScriptedMarket) -> None:
     gate = threading.Event()
 
     def wait(path: str) -> Reply | None:
@@ -542,16 +542,16 @@ def test_all_waiting_of_a_request_ends_at_its_limit(build: Callable[..., Source]
     market.fault = wait
     source = build()
     began = time.monotonic()
-    with time_limit(0.2):
+    with deadline(0.2):
         for ticker in ("SPY", "QQQ", "IWM"):
             with pytest.raises(Upstream, match="within the request's time"):
                 source.intraday(ticker, new_york("2025-03-11 11:30"))
     waited = time.monotonic() - began
     gate.set()
-    assert waited < 2.5, "one limit for all three, not one each"
+    assert waited < 2.5, "one deadline for all three, not one each"
 
 
-def test_a_limit_inside_another_never_outlasts_it(build: Callable[..., Source], market: ScriptedMarket) -> None:
+def test_a_deadline_inside_another_never_outlasts_it(build: Callable[..., Source], market: ScriptedMarket) -> None:
     gate = threading.Event()
 
     def wait(path: str) -> Reply | None:
@@ -560,7 +560,7 @@ def test_a_limit_inside_another_never_outlasts_it(build: Callable[..., Source], 
 
     market.fault = wait
     source, began = build(), time.monotonic()
-    with time_limit(0.1), time_limit(60), pytest.raises(Upstream, match="within the request's time"):
+    with deadline(0.1), deadline(60), pytest.raises(Upstream, match="within the request's time"):
         source.intraday("SPY", new_york("2025-03-11 11:30"))
     waited = time.monotonic() - began
     gate.set()

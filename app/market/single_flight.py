@@ -1,5 +1,5 @@
-"""What keeps fetches few: single flight (all who ask for the same thing share one fetch, each within its own deadline)
-and a bounded memory of recent results."""
+"""Single flight, in which all callers that need the same thing share one fetch and each waits until its own deadline, and
+a bounded cache of recent results."""
 
 from __future__ import annotations
 
@@ -17,31 +17,32 @@ from app.telemetry.stages import NULL_STAGES, Stages
 
 T = TypeVar("T")
 MAX_WAITING = 64
-_ends: ContextVar[float | None] = ContextVar("deadline", default=None)
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
 @contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """All waiting for fetches inside the block ends `seconds` real seconds after its start, however many there are. A
-    block inside another never outlasts it."""
-    outer, ends = _ends.get(), time.monotonic() + seconds
-    token = _ends.set(ends if outer is None else min(outer, ends))
+def deadline(seconds: float) -> Iterator[None]:
+    """Ends all waiting for fetches inside the block `seconds` real seconds after its start, however many fetches there are.
+    A block inside another one never outlasts it."""
+    outer, inner = _deadline.get(), time.monotonic() + seconds
+    token = _deadline.set(inner if outer is None else min(outer, inner))
     try:
         yield
     finally:
-        _ends.reset(token)
+        _deadline.reset(token)
 
 
-def afresh(exc: PredictError) -> PredictError:
-    """The same error without its past: one that is kept and raised again must not gather tracebacks."""
-    twin = type(exc).__new__(type(exc), *exc.args)
-    twin.__dict__.update(exc.__dict__)
-    return twin
+def without_traceback(exc: PredictError) -> PredictError:
+    """A copy of the error without its traceback. An error that is kept and raised again would otherwise grow a longer
+    traceback each time."""
+    copy = type(exc).__new__(type(exc), *exc.args)
+    copy.__dict__.update(exc.__dict__)
+    return copy
 
 
 class SingleFlight(Generic[T]):
-    """Runs fetches on a bounded pool. A fetch that misses a caller's deadline goes on for the others; it is part of the stage
-    that began it, and the stages of those who join are linked to that one."""
+    """Runs fetches on a bounded pool of threads. A fetch that misses a caller's deadline goes on for the others. It belongs
+    to the stage that began it, and the stages of callers that join later are linked to that one."""
 
     def __init__(self, workers: int = 10, stages: Stages = NULL_STAGES) -> None:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="fetch")
@@ -50,22 +51,22 @@ class SingleFlight(Generic[T]):
         self._running: dict[Hashable, tuple[Future[T], object]] = {}
 
     def run(self, key: Hashable, fetch: Callable[[], T], timeout_s: float) -> T:
-        """The result of `fetch`, its own or a running twin's.
+        """Returns the result of `fetch`, or of the fetch of the same key that is already under way.
 
-        Raises what `fetch` raises; Upstream when `timeout_s` real seconds or the block's time limit are over first;
-        TryLater when MAX_WAITING fetches are under way already.
+        Raises what `fetch` raises, Upstream when `timeout_s` real seconds or the block's deadline pass first, and TryLater
+        when MAX_WAITING fetches are under way already.
         """
         future = self._submitted(key, fetch)
         try:
             return future.result(_remaining(timeout_s))
         except PredictError as exc:
-            raise afresh(exc) from None
+            raise without_traceback(exc) from None
         except TimeoutError:
             raise Upstream("the market data did not arrive within the request's time", retry_after=5) from None
 
     def start(self, key: Hashable, fetch: Callable[[], T]) -> Future[T] | None:
-        """Begin `fetch` unless a twin runs, and return what it will have found; None if too many run. Waits for nothing and
-        raises nothing."""
+        """Begins `fetch` unless one of the same key is under way, and returns the future of its result; None if too many are
+        under way. It waits for nothing and raises nothing."""
         with suppress(TryLater):
             return self._submitted(key, fetch)
         return None
@@ -102,12 +103,12 @@ class SingleFlight(Generic[T]):
 
 
 def _remaining(timeout_s: float) -> float:
-    ends = _ends.get()
-    return timeout_s if ends is None else max(0.0, min(timeout_s, ends - time.monotonic()))
+    end = _deadline.get()
+    return timeout_s if end is None else max(0.0, min(timeout_s, end - time.monotonic()))
 
 
-class Recent(Generic[T]):
-    """The `limit` most recently used values by key; safe between threads."""
+class LruCache(Generic[T]):
+    """Keeps the `limit` most recently used values by key. It is safe between threads."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -131,17 +132,17 @@ class Recent(Generic[T]):
                 self._values.popitem(last=False)
 
     def values(self) -> list[T]:
-        """All values, the least recently used first."""
+        """Returns all values, the least recently used first."""
         with self._lock:
             return list(self._values.values())
 
     def items(self) -> list[tuple[Any, T]]:
-        """All keys with their values."""
+        """Returns all keys with their values, the least recently used first."""
         with self._lock:
             return list(self._values.items())
 
     def forget(self, which: Callable[[Any], bool]) -> None:
-        """Drop the values whose keys `which` picks."""
+        """Removes the values whose keys satisfy `which`."""
         with self._lock:
             for key in [key for key in self._values if which(key)]:
                 del self._values[key]
