@@ -113,9 +113,9 @@ def degradations(core: Core) -> list[str]:
     budget, breaker, following = core.market.budget, core.market.breaker, core.follower.status()
     names = []
     if budget is not None:
-        spending = budget.spending()
-        names += ["api_key_refused"] if spending.key_refused else ["budget_spent"] if not spending.left else []
-        names += ["provider_pause"] if spending.paused_s and not spending.key_refused else []
+        status = budget.status()
+        names += ["api_key_refused"] if status.key_refused else ["budget_spent"] if not status.left else []
+        names += ["provider_pause"] if status.paused_s and not status.key_refused else []
     failing = breaker is not None and any(circuit.state != "closed" for circuit in breaker.states().values())
     if failing or following.probe_error is not None or not core.market.is_answered():
         names.append("provider_failing")
@@ -140,7 +140,7 @@ def operations(core: Core) -> dict[str, Any]:
         "calendar": _calendar(core),
         "daily_bars_missing": _missing_days(core),
         "fetches": pipeline.fetches(),
-        "budget": None if budget is None else _rounded(asdict(budget.spending())),
+        "budget": None if budget is None else _rounded(asdict(budget.status())),
         "breaker": {} if breaker is None else {k: _rounded(asdict(s)) for k, s in breaker.states().items()},
         "follower": _rounded(asdict(core.follower.status())),
         "store": {"kind": "sqlite", "failing": core.store.degraded() is not None},

@@ -19,7 +19,7 @@ from app.errors import PredictError
 from app.live.interest import IN_USE_FOR
 from app.market.announcements import Announcements
 from app.market.bars import Span
-from app.market.budget import Priority, errand
+from app.market.budget import Priority, call_context
 from app.market.calendar import ONE_DAY, Calendar, Session, close_by_rule, ny, ny_day
 from app.market.completeness import REFERENCE, is_traded_past, missing_bars, reaches_past
 from app.market.fetching import BACKFILL_PATIENCE_S
@@ -319,13 +319,13 @@ class Follower:
         """Probe the most important fact first: whether the plan has the running day; then how far back its history goes. The
         history that was known is kept until then."""
         known = self._source.entitlement
-        with errand(Priority.PROBE, PROBE_PATIENCE_S, self._timer):
+        with call_context(Priority.PROBE, PROBE_PATIENCE_S, self._timer):
             entitlement = probe(polygon, SUPPORTED[0], today)
         if known is not None:
             history_from = known.history_from if known.today == entitlement.today else entitlement.history_from
             entitlement = replace(entitlement, history_from=history_from)
         self._entitle(entitlement)
-        with errand(Priority.BACKFILL, BACKFILL_PATIENCE_S, self._timer):
+        with call_context(Priority.BACKFILL, BACKFILL_PATIENCE_S, self._timer):
             entitlement = deepened(entitlement, polygon, SUPPORTED[0], today)
         self._entitle(entitlement)
         self._emit("plan_probed", today=entitlement.today, history_from=entitlement.history_from)

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from app.clock import Timer
 from app.errors import PredictError, Unavailable, Upstream
-from app.market.budget import MEMORY, Priority, errand
+from app.market.budget import MEMORY, Priority, call_context
 from app.market.calendar import (
     CLOSE,
     NY,
@@ -266,7 +266,7 @@ class Announcements:
         if not self._kept(lambda db: _claim(db, _asking_day(at), since, now)):
             return
         try:
-            with errand(Priority.MINUTES, PATIENCE_S, self._timer):
+            with call_context(Priority.MINUTES, PATIENCE_S, self._timer):
                 rows = polygon.upcoming_closures()
             self._learn(rows, at)
         except PredictError as exc:

@@ -1,7 +1,8 @@
-"""What a key may spend: so many calls in any window of time, shared by all processes on one DATA_DIR (polygon.md 5, 6).
+"""The budget of calls of one key: so many in any window of time, shared by all processes on one DATA_DIR (polygon.md 5, 6).
 
 A call counts from its start until a window after its end, so that it cannot fall into the provider's window later than
-into ours. The provider's own word (429, 401) pauses the whole key, not one call. Never retries and never reads bars.
+into ours. A 429 or a 401 of the provider pauses the whole key and not only one call. The budget never repeats a call and
+never reads bars.
 """
 
 from __future__ import annotations
@@ -37,29 +38,30 @@ KEEP_PLAN = f"INSERT OR REPLACE INTO plans ({PLAN_COLUMNS}) VALUES (?, ?, ?, ?)"
 MEMORY = Path(":memory:")
 REMEMBERED_S = 60.0
 LONGEST_CALL_S = 25.0
-"""How long a call counts as under way when its process died before it said that it ended."""
+"""Seconds for which a call counts as under way when its process died before it recorded the end of the call."""
 
 POLL_S = 0.25
-TOLD_FROM_S = 1.0
-"""A wait for a turn that lasts longer is announced when it begins."""
+ANNOUNCED_FROM_S = 1.0
+"""A wait for a turn that is longer than so many seconds is announced when it begins."""
 
 PLAN_KEPT_S = 30 * 86_400.0
-"""How long a plan that a probe found is taken over by processes that start; the probe checks it anew."""
+"""Seconds for which processes that start use a plan that an earlier probe found. The next probe checks it again."""
 
 PAUSES_S = (20.0, 40.0, 80.0)
-"""Pauses after a first, second, further 429 in a row that names none (polygon.md 6); up to a tenth is added."""
+"""Seconds of pause after a first, a second and a further 429 in a row that names no pause (polygon.md 6). Up to a tenth is
+added at random."""
 
 LEAST_PAUSE_S = 1.0
-"""However little a 429 says: a provider that says 0 for ever must not be asked without end."""
+"""The shortest pause after a 429, in seconds: a provider that always asks for 0 seconds must not be called without end."""
 
 KEY_PAUSE_S = 300.0
-"""How long no call is made with a key that the provider refused (401); then one is tried."""
+"""Seconds for which no call is made with a key that the provider refused (401). After that one call is tried."""
 
 T = TypeVar("T")
 
 
 class Priority(IntEnum):
-    """Who goes first when calls are scarce (polygon.md 5)."""
+    """The order in which calls get their turn when calls are scarce (polygon.md 5)."""
 
     PROBE = 0
     OPEN = 1
@@ -90,37 +92,37 @@ class KeptPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
-    """What the current thread calls the provider for: how urgent, and the moment (`Timer.now`) after which neither a wait
-    for a turn nor another try makes sense."""
+class CallContext:
+    """The context in which the current thread calls the provider: its priority, and the moment (`Timer.now`) after which it
+    neither waits for a turn nor tries again."""
 
     priority: Priority
     ends: float
 
 
-_errand: ContextVar[Errand | None] = ContextVar("errand", default=None)
+_call_context: ContextVar[CallContext | None] = ContextVar("call_context", default=None)
 
 
 @contextmanager
-def errand(priority: Priority, patience_s: float, timer: Timer) -> Iterator[None]:
-    """Calls inside the block are made with this priority and give up after `patience_s` seconds."""
-    token = _errand.set(Errand(priority, timer.now() + patience_s))
+def call_context(priority: Priority, patience_s: float, timer: Timer) -> Iterator[None]:
+    """Makes the calls inside the block with this priority; they give up after `patience_s` seconds."""
+    token = _call_context.set(CallContext(priority, timer.now() + patience_s))
     try:
         yield
     finally:
-        _errand.reset(token)
+        _call_context.reset(token)
 
 
-def current_errand(timer: Timer) -> Errand:
-    """The errand of this thread; outside of any, one without patience."""
-    return _errand.get() or Errand(Priority.REPLAY, timer.now())
+def current_call_context(timer: Timer) -> CallContext:
+    """Returns the call context of this thread; outside of any block, one that does not wait."""
+    return _call_context.get() or CallContext(Priority.REPLAY, timer.now())
 
 
 @dataclass(frozen=True, slots=True)
-class Spending:
-    """The state of a budget. `spent` and `left` calls of the window; `last_minute` calls of the last minute; `paused_s`
-    seconds until the provider's pause is over; `key_refused`: the pause is about the key; `in_memory`: other processes do not
-    see these calls."""
+class BudgetStatus:
+    """The state of a budget: calls that are `spent` and `left` in the window, calls of the `last_minute`, and `paused_s`
+    seconds until the provider's pause is over. `key_refused` says that the pause is because of the key, `in_memory` that
+    other processes do not see these calls."""
 
     limit: Limit
     spent: int
@@ -132,8 +134,8 @@ class Spending:
 
 
 class _Turn(NamedTuple):
-    """The ticket of a call that may go, or the seconds until it is worth asking again; `is_paused`: they are the rest of the
-    pause that the provider asked for."""
+    """The ticket of a call that may go, or the seconds until it is worth asking again. `is_paused` says that they are the
+    rest of the pause that the provider asked for."""
 
     ticket: int | None
     wait: float = 0.0
@@ -141,10 +143,11 @@ class _Turn(NamedTuple):
 
 
 class Budget:
-    """The calls of one key.
+    """The ledger of the calls of one key.
 
-    A ledger that cannot be kept on disk is kept in memory, for this process alone; that is said once, and the disk is tried
-    again at a pace (`app.sqlite.Retries`), whoever asks. Tickets of the ledger in memory are negative.
+    A ledger that cannot be kept on disk is kept in memory, for this process alone. The change is announced once, and any use
+    of the budget tries the disk again, at most as often as `app.sqlite.Retries` allows. Tickets of the ledger in memory are
+    negative.
     """
 
     def __init__(
@@ -173,16 +176,16 @@ class Budget:
             self._db = self._in_memory(exc)
 
     def reserve_by(self, reserved: Callable[[], int]) -> None:
-        """`reserved()`: how many of a window's calls history must leave to the running day."""
+        """Sets `reserved()`, which returns how many of a window's calls history must leave to the running day."""
         self._reserved = reserved
 
     def acquire(self) -> int:
-        """A ticket for one call, now or when its turn comes within the errand's patience.
+        """Returns a ticket for one call, at once or when its turn comes within the patience of the call context.
 
-        Raises BudgetSpent (carries the seconds until it may work) and Unavailable (the key was refused lately).
+        Raises BudgetSpent, which carries the seconds until a call may go, and Unavailable when the key was refused lately.
         """
-        current = current_errand(self._timer)
-        told = False
+        current = current_call_context(self._timer)
+        is_announced = False
         with self._queued(current.priority):
             while True:
                 turn = self._kept(lambda db: self._take(db, current.priority))
@@ -190,12 +193,12 @@ class Budget:
                     return turn.ticket
                 if self._timer.now() + turn.wait > current.ends:
                     raise self._withheld(turn)
-                if turn.wait > TOLD_FROM_S and not told:
-                    told = True
-                    self._tell_wait(turn, current.priority)
+                if turn.wait > ANNOUNCED_FROM_S and not is_announced:
+                    is_announced = True
+                    self._announce_wait(turn, current.priority)
                 self._timer.sleep(min(turn.wait, POLL_S))
 
-    def _tell_wait(self, turn: _Turn, priority: Priority) -> None:
+    def _announce_wait(self, turn: _Turn, priority: Priority) -> None:
         reason = "pause" if turn.is_paused else "budget"
         self._emit("call_waits", seconds=math.ceil(turn.wait), priority=priority.name.lower(), reason=reason)
 
@@ -206,12 +209,12 @@ class Budget:
         return BudgetSpent(message, retry_after=max(1.0, turn.wait))
 
     def keep_plan(self, found: Entitlement) -> None:
-        """Keep what a probe found, for all processes and for those that start later."""
+        """Stores what a probe found, for all processes and for those that start later."""
         row = (self._key, found.today, found.history_from.isoformat(), self._timer.epoch())
         self._kept(lambda db: db.write(KEEP_PLAN, row))
 
     def kept_plan(self) -> KeptPlan | None:
-        """The plan of this key as the last probe of any process found it; None if there was none in PLAN_KEPT_S."""
+        """Returns the plan of this key as the last probe of any process found it; None if there was none in PLAN_KEPT_S."""
         sql = "SELECT today, history_from, found_at FROM plans WHERE key = ?"
         for today, since, found_at in self._kept(lambda db: db.rows(sql, (self._key,))):
             if abs(self._timer.epoch() - found_at) < PLAN_KEPT_S:
@@ -219,7 +222,7 @@ class Budget:
         return None
 
     def release(self, ticket: int) -> None:
-        """The call of `ticket` has ended."""
+        """Records that the call of `ticket` has ended."""
         now = self._timer.epoch()
 
         def end(db: Database) -> None:
@@ -228,8 +231,8 @@ class Budget:
 
         self._kept(end)
 
-    def heed(self, reply: Reply) -> Reply:
-        """Pause as the provider says; a 429 comes back with the pause that it led to."""
+    def observe(self, reply: Reply) -> Reply:
+        """Pauses the key as the reply demands, and returns the reply; a 429 is returned with the pause that it led to."""
         if reply.status == 401:
             self._pause("key", KEY_PAUSE_S)
         elif reply.status == 429:
@@ -241,8 +244,8 @@ class Budget:
         return reply
 
     def _pause_after(self, said: float | None) -> float:
-        """Seconds to pause after a 429: as it says, the first time; one that comes when its pause is over means more. Those
-        of calls that were under way together are one."""
+        """Returns the seconds to pause after a 429: what the first one asks for, and more for each that follows when that
+        pause is over. Those of calls that were under way together count as one."""
         if "limit" not in self._kept(self._pauses):
             self._strikes += 1
         ours = PAUSES_S[min(max(self._strikes, 1), len(PAUSES_S)) - 1] * random.uniform(1.0, 1.1)
@@ -250,15 +253,15 @@ class Budget:
             return ours
         return max(LEAST_PAUSE_S, said) if self._strikes <= 1 else max(said, ours)
 
-    def spending(self) -> Spending:
-        """Where the budget stands now."""
+    def status(self) -> BudgetStatus:
+        """Returns the state of the budget now."""
         now = self._timer.epoch()
         ended = self._kept(
             lambda db: [row[0] for row in db.rows("SELECT ended FROM calls WHERE key = ?", (self._key,))]
         )
         spent = sum(end > now - self.limit.window_s for end in ended)
         pauses = self._kept(self._pauses)
-        return Spending(
+        return BudgetStatus(
             limit=self.limit,
             spent=spent,
             left=max(0, self.limit.calls - spent),
@@ -272,7 +275,7 @@ class Budget:
         self._db.close()
 
     def _take(self, db: Database, priority: Priority) -> _Turn:
-        """A ticket or a wait. Raises Unavailable for a refused key."""
+        """Returns a ticket or a wait. Raises Unavailable for a refused key."""
         pauses, now = self._pauses(db), self._timer.epoch()
         if "key" in pauses:
             self._emit("call_withheld", reason="key")
@@ -294,7 +297,7 @@ class Budget:
             return _Turn(-ticket if _is_memory(db) else ticket)
 
     def _wait(self, db: Database, priority: Priority, now: float, ahead: int = 0) -> float | None:
-        """Seconds until a call of `priority` may go when `ahead` others go first, None if it may go now."""
+        """Returns the seconds until a call of `priority` may go when `ahead` others go first; None if it may go now."""
         sql = "SELECT ended, priority FROM calls WHERE key = ? AND ended > ? ORDER BY ended"
         rows = db.rows(sql, (self._key, now - self.limit.window_s))
         every = [ended for ended, _ in rows]
@@ -309,8 +312,8 @@ class Budget:
         return max(1, self.limit.calls - kept_back)
 
     def _until_free(self, ended: list[float], allowed: int, now: float, ahead: int) -> float | None:
-        """Seconds until fewer than `allowed` calls are in the window, after `ahead` more; those that find no place in this
-        window take the first ones of the next."""
+        """Returns the seconds until fewer than `allowed` calls are in the window, after `ahead` more. Calls that find no
+        place in this window take the first places of the next."""
         windows, place = divmod(ahead, allowed)
         if not windows and len(ended) + place < allowed:
             return None
@@ -339,7 +342,7 @@ class Budget:
                 self._waiting[priority] -= 1
 
     def _kept(self, work: Callable[[Database], T]) -> T:
-        """`work` on the ledger; on one in memory while the disk fails."""
+        """Does `work` on the ledger; on one in memory while the disk fails."""
         self._return_to_disk()
         try:
             return work(self._db)
@@ -350,7 +353,7 @@ class Budget:
             return work(self._db)
 
     def _return_to_disk(self) -> None:
-        """Go on with the ledger on disk, with the calls and pauses of the one in memory, once that is possible."""
+        """Moves the calls and pauses in memory to the ledger on disk and goes on with that one, once it is possible."""
         if not _is_memory(self._db) or not self._retries.take():
             return
         columns = "key, priority, ended"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from app.clock import Timer
 from app.errors import BudgetSpent, Upstream
-from app.market.budget import Budget, current_errand
+from app.market.budget import Budget, current_call_context
 from app.market.plan import ClockSkew
 from app.market.polygon import Reply, Transport
 
@@ -61,7 +61,7 @@ def with_budget(call: Transport, budget: Budget) -> Transport:
             reply = call(path, params)
         finally:
             budget.release(ticket)
-        return budget.heed(reply)
+        return budget.observe(reply)
 
     return within_budget
 
@@ -100,7 +100,7 @@ def with_retries(call: Transport, timer: Timer) -> Transport:
     def retrying(path: str, params: Mapping[str, str]) -> Reply:
         result = _try(call, path, params)
         for wait in RETRIES_S:
-            if not _is_transient(result) or timer.now() + wait > current_errand(timer).ends:
+            if not _is_transient(result) or timer.now() + wait > current_call_context(timer).ends:
                 break
             timer.sleep(wait)
             again = _try(call, path, params)

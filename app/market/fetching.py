@@ -16,7 +16,7 @@ import numpy as np
 from app.clock import Clock, Timer
 from app.errors import NotEntitled, PredictError, Upstream
 from app.market.bars import Bars, Bools, Floats, Span, to_ms, united
-from app.market.budget import Priority, errand
+from app.market.budget import Priority, call_context
 from app.market.cache import BarCache
 from app.market.calendar import ONE_DAY, Calendar, Overrides, day_of_ms, midnight_ms, ny, ny_day
 from app.market.completeness import AGAIN_AFTER, REFERENCE, is_traded_day
@@ -101,7 +101,7 @@ class Fetcher:
         missing = self.missing(ticker, first, last)
         if not missing:
             return 0
-        with errand(Priority.BACKFILL, BACKFILL_PATIENCE_S, self._timer):
+        with call_context(Priority.BACKFILL, BACKFILL_PATIENCE_S, self._timer):
             found = self._aggregates(ticker, Span.MINUTE, missing[0], missing[-1]).bars
         for day in missing:
             bars = found[slice(*np.searchsorted(found.t, (midnight_ms(day), midnight_ms(day + ONE_DAY))).tolist())]
@@ -115,7 +115,7 @@ class Fetcher:
         start, end = self._plan.earliest(ticker, first - HISTORY), today - ONE_DAY
         kept = self.on_disk(ticker, Span.DAY, start, today)
         if kept is None or is_due(kept, now):
-            with errand(Priority.BACKFILL, BACKFILL_PATIENCE_S, self._timer):
+            with call_context(Priority.BACKFILL, BACKFILL_PATIENCE_S, self._timer):
                 bars = self._daily_bars(ticker, start, end, now)
             self._forget_if_rebased(ticker, bars, now)
             kept = self._keep_past(ticker, Span.DAY, today, bars, start)

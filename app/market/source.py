@@ -17,7 +17,7 @@ from typing import Any
 from app.clock import Clock, Timer
 from app.errors import NotEntitled, PredictError, TryLater, Unavailable, Upstream
 from app.market.bars import Bars, Span, from_ms, no_bars, to_ms, united
-from app.market.budget import Priority, errand
+from app.market.budget import Priority, call_context
 from app.market.cache import BarCache
 from app.market.calendar import ONE_DAY, Calendar, Overrides, Session, ny, ny_day
 from app.market.completeness import missing_days
@@ -439,7 +439,10 @@ class Source:
 
     def _remembering(self, key: Key, fetch: Callable[[], Any]) -> Any:
         try:
-            with self._stages.root("fetch", series=str(key)), errand(self._priority(key), PATIENCE_S, self._timer):
+            with (
+                self._stages.root("fetch", series=str(key)),
+                call_context(self._priority(key), PATIENCE_S, self._timer),
+            ):
                 return fetch()
         except PredictError as exc:
             self._failed.put(key, FetchFailure(self._clock(), _lasting(exc), without_traceback(exc)))

@@ -124,7 +124,10 @@ def _provider(core: Core) -> list[Metric]:
 def _budget_metrics(core: Core) -> list[Metric]:
     return [
         Metric(
-            "predict_budget_calls", "Calls of the budget's window, spent and left", lambda: _spending(core), ("state",)
+            "predict_budget_calls",
+            "Calls of the budget's window, spent and left",
+            lambda: _budget_calls(core),
+            ("state",),
         ),
         Metric("predict_budget_limit_calls", "Calls that the window has", lambda: _budget(core, "limit")),
         Metric(
@@ -229,18 +232,18 @@ def _circuits(core: Core) -> Values:
     return {(kind, state): circuit.state == state for kind, circuit in circuits.items() for state in STATES}
 
 
-def _spending(core: Core) -> Values:
+def _budget_calls(core: Core) -> Values:
     if core.market.budget is None:
         return {}
-    spending = core.market.budget.spending()
-    return {("spent",): spending.spent, ("left",): spending.left}
+    status = core.market.budget.status()
+    return {("spent",): status.spent, ("left",): status.left}
 
 
 def _budget(core: Core, value: str) -> Values:
     if core.market.budget is None:
         return {}
-    spending = core.market.budget.spending()
-    return {(): {"limit": spending.limit.calls, "pause": spending.paused_s, "refused": spending.key_refused}[value]}
+    status = core.market.budget.status()
+    return {(): {"limit": status.limit.calls, "pause": status.paused_s, "refused": status.key_refused}[value]}
 
 
 def _has_signal(core: Core, ticker: str) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import BudgetSpent, Unavailable
-from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, Limit, Priority, errand
+from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, Limit, Priority, call_context
 from app.market.plan import Entitlement
 from app.market.polygon import Reply
 from app.sqlite import REOPEN_AFTER_S
@@ -42,7 +42,7 @@ def make(tmp_path: Path, time: FakeTimer) -> Callable[..., Budget]:
 
 def call(budget: Budget, time: FakeTimer, priority: Priority = Priority.MINUTES, patience_s: float = 0.0) -> float:
     """One call that takes no time; the moment it went."""
-    with errand(priority, patience_s, time.timer):
+    with call_context(priority, patience_s, time.timer):
         ticket = budget.acquire()
     budget.release(ticket)
     return time.at
@@ -124,7 +124,7 @@ def test_never_more_than_five_in_any_rolling_minute(make: Callable[..., Budget],
 
 def test_a_call_counts_until_a_minute_after_its_end(make: Callable[..., Budget], time: FakeTimer) -> None:
     budget = make(Limit(1, 60.0))
-    with errand(Priority.MINUTES, 0, time.timer):
+    with call_context(Priority.MINUTES, 0, time.timer):
         ticket = budget.acquire()
     time.forward(20)
     budget.release(ticket)
@@ -164,7 +164,7 @@ def test_a_process_that_died_in_a_call_does_not_hold_its_place_for_ever(
     make: Callable[..., Budget], time: FakeTimer
 ) -> None:
     budget = make(Limit(1, 60.0))
-    with errand(Priority.MINUTES, 0, time.timer):
+    with call_context(Priority.MINUTES, 0, time.timer):
         budget.acquire()
     time.forward(90)
     call(budget, time)
@@ -231,7 +231,7 @@ def test_a_429_pauses_every_call_of_the_key_for_as_long_as_it_says(
     make: Callable[..., Budget], time: FakeTimer, said: float, pause: float
 ) -> None:
     budget = make(PAID_PLAN)
-    reply = budget.heed(Reply(429, None, said))
+    reply = budget.observe(Reply(429, None, said))
     assert reply.retry_after == pause
     time.forward(pause - 0.5)
     assert spent(make(PAID_PLAN), time, Priority.OPEN).retry_after == 1.0
@@ -243,8 +243,8 @@ def test_a_call_in_the_providers_pause_is_told_of_the_pause_and_not_of_a_spent_b
     make: Callable[..., Budget], time: FakeTimer
 ) -> None:
     budget = make(PAID_PLAN)
-    budget.heed(Reply(429, None, 7.0))
-    assert budget.spending().left == 50
+    budget.observe(Reply(429, None, 7.0))
+    assert budget.status().left == 50
     refusal = spent(budget, time)
     assert (refusal.message, refusal.code) == (
         "the provider asked for a pause, the next call may go in 7 s",
@@ -263,14 +263,14 @@ def test_a_wait_is_announced_with_what_it_is_for(tmp_path: Path, time: FakeTimer
     call(budget, time)
     call(budget, time, patience_s=90.0)
     time.forward(61)
-    budget.heed(Reply(429, None, 7.0))
+    budget.observe(Reply(429, None, 7.0))
     call(budget, time, patience_s=30.0)
     assert heard == [("budget", 60), ("pause", 7)]
 
 
 def rebuffed(budget: Budget, time: FakeTimer, said: float | None = None) -> float:
     """The pause after a 429; then it is over."""
-    wait = budget.heed(Reply(429, None, said)).retry_after or 0.0
+    wait = budget.observe(Reply(429, None, said)).retry_after or 0.0
     time.forward(wait + 0.1)
     return wait
 
@@ -279,7 +279,7 @@ def test_a_429_without_a_word_pauses_twenty_forty_eighty_seconds(make: Callable[
     budget = make(PAID_PLAN)
     for least in (20, 40, 80, 80):
         assert least <= rebuffed(budget, time) <= least * 1.1
-    budget.heed(Reply(200, {}))
+    budget.observe(Reply(200, {}))
     assert rebuffed(budget, time) < 23
 
 
@@ -294,29 +294,29 @@ def test_a_provider_that_says_one_second_again_and_again_is_not_believed(
 
 def test_calls_that_are_refused_together_are_one_refusal(make: Callable[..., Budget]) -> None:
     budget = make(PAID_PLAN)
-    assert [budget.heed(Reply(429, None, 7.0)).retry_after for _ in range(5)] == [7.0] * 5
+    assert [budget.observe(Reply(429, None, 7.0)).retry_after for _ in range(5)] == [7.0] * 5
 
 
 def test_a_refused_key_stops_all_calls_and_is_tried_again_later(make: Callable[..., Budget], time: FakeTimer) -> None:
     budget = make()
-    budget.heed(Reply(401, None))
+    budget.observe(Reply(401, None))
     with pytest.raises(Unavailable) as caught:
         call(budget, time)
     assert caught.value.part == "api_key"
-    assert budget.spending().key_refused
+    assert budget.status().key_refused
     time.forward(301)
     call(budget, time)
-    assert not budget.spending().key_refused
+    assert not budget.status().key_refused
 
 
 def test_its_state_can_be_seen(make: Callable[..., Budget], time: FakeTimer) -> None:
     budget = make()
     call(budget, time)
     call(budget, time)
-    found = budget.spending()
-    assert (found.limit, found.spent, found.left, found.last_minute) == (SMALL_PLAN, 2, 3, 2)
-    budget.heed(Reply(429, None, 30.0))
-    assert budget.spending().paused_s == pytest.approx(30)
+    status = budget.status()
+    assert (status.limit, status.spent, status.left, status.last_minute) == (SMALL_PLAN, 2, 3, 2)
+    budget.observe(Reply(429, None, 30.0))
+    assert budget.status().paused_s == pytest.approx(30)
 
 
 def test_a_paid_plan_has_fifty_a_second(make: Callable[..., Budget], time: FakeTimer) -> None:
@@ -351,15 +351,15 @@ def test_asking_for_the_budget_alone_brings_the_ledger_back_to_disk_with_what_wa
         call(budget, time)
     under_way = budget.acquire()
     (tmp_path / "file").unlink()
-    assert budget.spending().in_memory, "it is tried again now and then, not with every question"
+    assert budget.status().in_memory, "it is tried again now and then, not with every question"
     time.forward(REOPEN_AFTER_S)
-    assert not budget.spending().in_memory
-    assert budget.spending().spent == 4
+    assert not budget.status().in_memory
+    assert budget.status().spent == 4
     assert heard == ["budget_in_memory", "budget_on_disk"]
     other = Budget(path, KEY, SMALL_PLAN, time.timer, lambda event, **_: heard.append(event))
-    assert other.spending().spent == 4, "other processes see it"
+    assert other.status().spent == 4, "other processes see it"
     budget.release(under_way)
-    assert other.spending().spent == 4, "a ticket of the ledger in memory ends no call of another process"
+    assert other.status().spent == 4, "a ticket of the ledger in memory ends no call of another process"
 
 
 def test_a_ledger_that_breaks_at_run_time_goes_on_in_memory(
@@ -376,7 +376,7 @@ def test_a_ledger_that_breaks_at_run_time_goes_on_in_memory(
 def test_the_key_is_not_in_the_ledger(make: Callable[..., Budget], time: FakeTimer, tmp_path: Path) -> None:
     budget = make()
     call(budget, time)
-    budget.heed(Reply(429, None))
+    budget.observe(Reply(429, None))
     budget.close()
     assert not [file for file in tmp_path.iterdir() if KEY.encode() in file.read_bytes()]
 

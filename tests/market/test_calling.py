@@ -1,4 +1,4 @@
-"""A call with its tries (polygon.md 6): which failures are tried again, how often, and never after the errand's end."""
+"""A call with its tries (polygon.md 6): which failures are tried again, how often, and until when."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.errors import BudgetSpent, Unavailable, Upstream
-from app.market.budget import SMALL_PLAN, Budget, Priority, errand
+from app.market.budget import SMALL_PLAN, Budget, Priority, call_context
 from app.market.calling import is_failure, kind_of, with_budget, with_retries
 from app.market.polygon import Reply
 from tests.support import FakeTimer
@@ -31,7 +31,7 @@ def answering(*answers: Reply | Exception) -> Callable[..., Reply]:
 
 
 def ask(call: Callable[..., Reply], time: FakeTimer, patience_s: float = 60.0) -> Reply:
-    with errand(Priority.MINUTES, patience_s, time.timer):
+    with call_context(Priority.MINUTES, patience_s, time.timer):
         return with_retries(call, time.timer)("/v2/x", {})
 
 
@@ -61,7 +61,7 @@ def test_after_the_fourth_try_the_failure_is_the_answer() -> None:
         ask(answering(*[Upstream("gone")] * 4), time)
 
 
-def test_no_try_begins_after_the_errands_end() -> None:
+def test_no_try_begins_after_the_end_of_the_callers_patience() -> None:
     time = FakeTimer(hasty=True)
     call = answering(*[Reply(500, None)] * 4)
     assert ask(call, time, patience_s=3.5).status == 500
@@ -81,16 +81,16 @@ def test_every_try_costs_a_call(tmp_path: Path) -> None:
     time = FakeTimer(hasty=True)
     budget = Budget(tmp_path / "b.sqlite3", "k", SMALL_PLAN, time.timer, lambda event, **_: None)
     ask(with_budget(answering(Reply(500, None), Reply(500, None), GOOD), budget), time)
-    assert budget.spending().spent == 3
+    assert budget.status().spent == 3
 
 
 def test_a_call_that_broke_gives_its_place_back(tmp_path: Path) -> None:
     time = FakeTimer(hasty=True)
     budget = Budget(tmp_path / "b.sqlite3", "k", SMALL_PLAN, time.timer, lambda event, **_: None)
-    with errand(Priority.MINUTES, 0, time.timer), pytest.raises(Upstream):
+    with call_context(Priority.MINUTES, 0, time.timer), pytest.raises(Upstream):
         with_budget(answering(Upstream("reset")), budget)("/v2/x", {})
     time.forward(61)
-    assert budget.spending().spent == 0
+    assert budget.status().spent == 0
 
 
 def test_what_the_provider_says_of_the_key_stops_the_next_call(tmp_path: Path) -> None:
