@@ -164,7 +164,7 @@ def build(
     def adopt(entitlement: Entitlement) -> None:
         source.entitle(entitlement)
         if market.budget is not None and settings.polygon_calls_per_minute is None:
-            market.budget.limit = PAID_PLAN if entitlement.today else SMALL_PLAN
+            market.budget.limit = PAID_PLAN if entitlement.has_intraday else SMALL_PLAN
 
     def entitle(entitlement: Entitlement) -> None:
         adopt(entitlement)

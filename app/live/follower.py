@@ -23,7 +23,7 @@ from app.market.budget import Priority, call_context
 from app.market.calendar import ONE_DAY, Calendar, Session, close_by_rule, ny, ny_day
 from app.market.completeness import REFERENCE, is_traded_past, missing_bars, reaches_past
 from app.market.fetching import BACKFILL_PATIENCE_S
-from app.market.plan import Entitlement, deepened, probe
+from app.market.plan import Entitlement, probe, probe_history
 from app.market.polygon import Polygon
 from app.market.running_day import RunningDay
 from app.market.single_flight import SingleFlight, deadline
@@ -322,13 +322,15 @@ class Follower:
         with call_context(Priority.PROBE, PROBE_PATIENCE_S, self._timer):
             entitlement = probe(polygon, SUPPORTED[0], today)
         if known is not None:
-            history_from = known.history_from if known.today == entitlement.today else entitlement.history_from
+            history_from = (
+                known.history_from if known.has_intraday == entitlement.has_intraday else entitlement.history_from
+            )
             entitlement = replace(entitlement, history_from=history_from)
         self._entitle(entitlement)
         with call_context(Priority.BACKFILL, BACKFILL_PATIENCE_S, self._timer):
-            entitlement = deepened(entitlement, polygon, SUPPORTED[0], today)
+            entitlement = probe_history(entitlement, polygon, SUPPORTED[0], today)
         self._entitle(entitlement)
-        self._emit("plan_probed", today=entitlement.today, history_from=entitlement.history_from)
+        self._emit("plan_probed", today=entitlement.has_intraday, history_from=entitlement.history_from)
 
     def _is_time(self, key: object, at: datetime, every: timedelta) -> bool:
         """Whether `key` was not tried in the last `every` of market time. If so, it counts as tried now."""

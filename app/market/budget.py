@@ -210,7 +210,7 @@ class Budget:
 
     def keep_plan(self, found: Entitlement) -> None:
         """Stores what a probe found, for all processes and for those that start later."""
-        row = (self._key, found.today, found.history_from.isoformat(), self._timer.epoch())
+        row = (self._key, found.has_intraday, found.history_from.isoformat(), self._timer.epoch())
         self._kept(lambda db: db.write(KEEP_PLAN, row))
 
     def kept_plan(self) -> KeptPlan | None:

@@ -103,8 +103,8 @@ class ObservedPlan:
 
     def entitle(self, entitlement: Entitlement) -> bool:
         """Take over what a probe found; whether that is news."""
-        is_news = self.entitlement is None or self.is_end_of_day == entitlement.today
-        self.is_end_of_day, self.has_snapshots = not entitlement.today, entitlement.today
+        is_news = self.entitlement is None or self.is_end_of_day == entitlement.has_intraday
+        self.is_end_of_day, self.has_snapshots = not entitlement.has_intraday, entitlement.has_intraday
         self.entitlement = entitlement
         return is_news
 
@@ -120,7 +120,7 @@ class ObservedPlan:
         if day < self.entitlement.history_from:
             since = self.entitlement.history_from
             raise NotEntitled(f"the plan's history begins on {since}", since=since)
-        if span is not Span.DAY and day == ny_day(now) and not self.entitlement.today:
+        if span is not Span.DAY and day == ny_day(now) and not self.entitlement.has_intraday:
             raise NotEntitled("the plan has no bars of the running day")
 
     def refuses_today(self) -> None:

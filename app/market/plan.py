@@ -1,4 +1,4 @@
-"""What the data of a deployment are: which market, how late, how far back (polygon.md 4), and how to find out (8)."""
+"""What the data of a deployment are: which market, how late, how far back (polygon.md 4), and the probe that finds out (8)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ALL_HISTORY = date(2003, 9, 10)
 BASIC_YEARS, STARTER_YEARS, DEVELOPER_YEARS = 2, 5, 10
 PROBE_DAYS = timedelta(days=7)
 MOST_AHEAD = timedelta(hours=1)
-"""A provider's time that differs from ours by more is not believed."""
+"""A provider's time that differs from this process's by more is not believed."""
 
 DATE_UNIT = timedelta(seconds=1)
 END_OF_DAY, DELAYED, REAL_TIME, UNKNOWN = "end_of_day", "delayed", "real_time", "unknown"
@@ -42,7 +42,7 @@ class Plan:
     ends_on: date | None = None
 
     def about(self, day: date) -> Plan:
-        """The plan as it bears on answers about `day`: those about a day that it has do not lack the running one."""
+        """Returns the plan for answers about `day`: `ends_on` is None for a day whose bars it has."""
         return self if self.ends_on is None or day > self.ends_on else replace(self, ends_on=None)
 
     @property
@@ -52,7 +52,7 @@ class Plan:
 
     @property
     def shown_name(self) -> str | None:
-        """Its name in answers; None while no key tells which plan it is."""
+        """The plan's name in answers; None while no key is set."""
         return self.name if self.has_key else None
 
     @property
@@ -66,7 +66,7 @@ class Plan:
 
     @property
     def has_today(self) -> bool:
-        """Whether bars of the running day can be had at all."""
+        """Whether bars of the running day are available at all."""
         return self.name != END_OF_DAY
 
     @property
@@ -77,16 +77,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Entitlement:
-    """What the probe found that a key may do. `today`: bars of the running day; `history_from`: the first day that is sure
-    to be there."""
+    """What the probe found that a key may read. `has_intraday`: whether bars of the running day; `history_from`: the first
+    day that is certain to be available."""
 
-    today: bool
+    has_intraday: bool
     history_from: date
 
 
 class ClockSkew:
-    """How far this process's market clock runs before the provider's, as the Date of the provider's answers has it (RFC
-    9110 6.6.1). Every process measures its own. `emit(event, **fields)` hears when it changes."""
+    """How far this process's market clock runs ahead of the provider's, by the Date header of the provider's answers (RFC
+    9110 6.6.1). Every process measures its own. A change is emitted as `clock_differs`."""
 
     def __init__(self, clock: Clock, emit: Callable[..., None]) -> None:
         self._clock = clock
@@ -95,18 +95,19 @@ class ClockSkew:
 
     @property
     def measured(self) -> timedelta | None:
-        """How far the clock runs ahead (negative: behind); None before the first answer."""
+        """How far the clock runs ahead (behind, if negative); None before the first answer."""
         return self._ahead
 
     def ahead(self) -> timedelta:
-        """The same; none while it was not measured."""
+        """How far the clock runs ahead (behind, if negative); zero before the first answer."""
         return self._ahead or timedelta(0)
 
-    def observe(self, said_at: datetime, took_s: float) -> None:
-        """An answer that is here now was dated `said_at`, in whole seconds, by the provider within the last `took_s` seconds.
-        What was known stands while it may be right; else the largest difference is taken, which waits longest. A date of
-        another hour is not believed: an old answer would make every bar late by its age."""
-        most = self._clock() - said_at
+    def observe(self, dated_at: datetime, took_s: float) -> None:
+        """Measures the skew by an answer that has just arrived: the provider dated it `dated_at`, in whole seconds, within the
+        last `took_s` seconds. The skew known before is kept while it may be right; otherwise the largest possible one is
+        taken, which waits longest. A date that is off by an hour is not believed, because an old answer would make every bar
+        late by its age."""
+        most = self._clock() - dated_at
         if abs(most) > MOST_AHEAD:
             return
         least = most - timedelta(seconds=took_s) - DATE_UNIT
@@ -118,15 +119,16 @@ class ClockSkew:
 
 
 def probe(polygon: Polygon, ticker: str, today: date) -> Entitlement:
-    """Ask the provider in one call, or two while its snapshots fail, whether the key may see the running day; history as far as
-    the smallest such plan has it. Raises what the client raises for a failed call."""
+    """Asks the provider in one call, or in two while its snapshots fail, whether the key may read the running day. The history
+    is that of the smallest such plan. Raises what the client raises for a failed call."""
     intraday = _has_running_day(polygon, ticker, today)
     return Entitlement(intraday, _years_before(today, STARTER_YEARS if intraday else BASIC_YEARS))
 
 
-def deepened(found: Entitlement, polygon: Polygon, ticker: str, today: date) -> Entitlement:
-    """`found` with all the history there is, in at most two more calls."""
-    if not found.today:
+def probe_history(found: Entitlement, polygon: Polygon, ticker: str, today: date) -> Entitlement:
+    """Returns `found` with all the history that the key may read, in at most two more calls. Raises what the client raises
+    for a failed call."""
+    if not found.has_intraday:
         return found
     if _reaches(polygon, ticker, date(2004, 1, 5)):
         return replace(found, history_from=ALL_HISTORY)
@@ -136,8 +138,9 @@ def deepened(found: Entitlement, polygon: Polygon, ticker: str, today: date) -> 
 
 
 def _has_running_day(polygon: Polygon, ticker: str, today: date) -> bool:
-    """Snapshots come with every plan that has the running day, and with no other (polygon.md 4). Snapshots that fail say
-    nothing of the plan; then the minutes of today, which a plan without the running day refuses (polygon.md 6), tell."""
+    """Whether the key may read the running day. Every plan that has the running day also has snapshots, and no other plan does
+    (polygon.md 4). Where snapshots fail, the minutes of today decide, which a plan without the running day refuses
+    (polygon.md 6)."""
     try:
         polygon.snapshot(ticker)
     except NotEntitled:
@@ -166,5 +169,5 @@ def _reaches(polygon: Polygon, ticker: str, day: date) -> bool:
 
 
 def _years_before(today: date, years: int) -> date:
-    """A few days inside the plan's history: where exactly it ends is not documented."""
+    """Returns a day a few days inside the plan's history, since it is not documented where exactly that begins."""
     return today - years * YEAR + timedelta(days=3)

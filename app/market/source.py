@@ -123,7 +123,7 @@ class Source:
             self._failed.forget(lambda key: True)
             if self._running_day is not None:
                 self._running_day.forget_failures()
-        self._emit("entitled", today=entitlement.today)
+        self._emit("entitled", today=entitlement.has_intraday)
 
     def follow_calendar(self) -> None:
         """The calendar has changed: daily bars are read anew, and what failed for want of a day may be tried again."""

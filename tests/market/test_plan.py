@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import Unavailable, Upstream
 from app.market.calling import with_clock_skew
-from app.market.plan import ClockSkew, Entitlement, deepened, probe
+from app.market.plan import ClockSkew, Entitlement, probe, probe_history
 from app.market.polygon import Polygon, Reply
 from tests.support import CALENDAR, new_york
 
@@ -35,7 +35,7 @@ class Key:
 
 def found(key: Key) -> Entitlement:
     polygon = Polygon(key, CALENDAR)
-    return deepened(probe(polygon, "SPY", TODAY), polygon, "SPY", TODAY)
+    return probe_history(probe(polygon, "SPY", TODAY), polygon, "SPY", TODAY)
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,13 @@ def found(key: Key) -> Entitlement:
 )
 def test_each_plan_is_told_from_the_others_in_at_most_three_calls(key: Key, today: bool, since: date) -> None:
     known = found(key)
-    assert (known.today, known.history_from) == (today, since)
+    assert (known.has_intraday, known.history_from) == (today, since)
     assert len(key.calls) <= 3
 
 
 def test_whether_there_is_a_running_day_is_known_after_one_call() -> None:
     key = Key(snapshots=False)
-    assert not probe(Polygon(key, CALENDAR), "SPY", TODAY).today
+    assert not probe(Polygon(key, CALENDAR), "SPY", TODAY).has_intraday
     assert len(key.calls) == 1
 
 
@@ -78,7 +78,7 @@ def test_snapshots_that_fail_say_nothing_of_the_plan_and_the_minutes_of_today_do
             return Reply(500, None)
         return Reply(200, {"status": "OK"}) if plan == "paid" else Reply(403, {"message": "timeframe"})
 
-    assert probe(Polygon(failing, CALENDAR), "SPY", TODAY).today is today
+    assert probe(Polygon(failing, CALENDAR), "SPY", TODAY).has_intraday is today
 
 
 class Clocks:
