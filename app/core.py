@@ -45,9 +45,8 @@ class Circuits(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Market:
-    """One of the three markets.
-
+class DataFeed:
+    """Where the market data of a deployment comes from: one of the three markets.
     transport        calls its provider
     clock, speed     market time, and market seconds per real second
     plan             what data it has
@@ -86,7 +85,7 @@ class Core:
     settings: Settings
     timer: Timer
     events: Events
-    market: Market
+    market: DataFeed
     calendar: Calendar
     store: SqliteStore
     source: Source
@@ -182,7 +181,7 @@ def _plan(source: Source, skew: ClockSkew | None) -> dict[str, Any]:
     }
 
 
-def _provider(market: Market) -> dict[str, Any] | None:
+def _provider(market: DataFeed) -> dict[str, Any] | None:
     """Whether a provider that is called over the network answers, and what to do if it does not."""
     reachability = market.reachability
     if reachability is None:

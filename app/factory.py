@@ -24,7 +24,7 @@ from app.clock import Clock, Timer, running_clock, wall_clock
 from app.config import api_keys
 from app.config.api_versions import VERSIONS, Version, Versions
 from app.config.settings import VERSION, Settings, load
-from app.core import Core, Market, degradations, operations
+from app.core import Core, DataFeed, degradations, operations
 from app.errors import SettingsError, Unavailable
 from app.live.events import Events
 from app.live.follower import Follower
@@ -191,7 +191,7 @@ def build(
 
 
 def _running_day(
-    market: Market, folder: Path, timer: Timer, emit: Events, stages: Stages, ahead: Callable[[], timedelta]
+    market: DataFeed, folder: Path, timer: Timer, emit: Events, stages: Stages, ahead: Callable[[], timedelta]
 ) -> RunningDay | None:
     """What the processes on one DATA_DIR share, if calls to the provider cost budget."""
     if market.budget is None:
@@ -212,7 +212,7 @@ def _market(
     timer: Timer,
     emit: Events,
     telemetry: Telemetry,
-) -> Market:
+) -> DataFeed:
     if settings.market == "demo":
         return _demo(calendar, models, clock)
     if settings.market == "recorded":
@@ -220,14 +220,14 @@ def _market(
     return _polygon(settings, clock or wall_clock, timer, emit, telemetry)
 
 
-def _demo(calendar: Calendar, models: ModelSet, clock: Clock | None) -> Market:
+def _demo(calendar: Calendar, models: ModelSet, clock: Clock | None) -> DataFeed:
     """The demo market. Its namespace names the seed and the models, since its days repeat and its signals depend on both."""
     clock = clock or (lambda: demo_moment(calendar, time.time()))
     wire = Wire(DemoFeed(calendar, give_way=partial(time.sleep, 0)), calendar, clock)
-    return Market(wire, clock, Plan("demo", Span.MINUTE), f"demo-{SEED}-{models.set_id}", speed=SPEED)
+    return DataFeed(wire, clock, Plan("demo", Span.MINUTE), f"demo-{SEED}-{models.set_id}", speed=SPEED)
 
 
-def _recorded(settings: Settings, calendar: Calendar, clock: Clock | None) -> Market:
+def _recorded(settings: Settings, calendar: Calendar, clock: Clock | None) -> DataFeed:
     plan = Plan("recorded", Span.FIVE_MINUTES)
     try:
         recorded = RecordedBars(settings.data_dir / "recorded.sqlite3", calendar)
@@ -235,7 +235,7 @@ def _recorded(settings: Settings, calendar: Calendar, clock: Clock | None) -> Ma
         log.warning("%s", exc.detail)
         clock = clock or wall_clock
         nothing = replace(plan, has_bars=False)
-        return Market(Wire(NoFeed(), calendar, clock), clock, nothing, "recorded-none", ["no_recorded_bars"])
+        return DataFeed(Wire(NoFeed(), calendar, clock), clock, nothing, "recorded-none", ["no_recorded_bars"])
     if clock is None and settings.clock is not None:
         _refuse_clock_outside(settings.clock, recorded, calendar)
     clock = clock or _recorded_clock(settings, settings.clock or recorded.default_start(SUPPORTED))
@@ -249,7 +249,7 @@ def _recorded(settings: Settings, calendar: Calendar, clock: Clock | None) -> Ma
 
     feed = PinnedBars(recorded, on_change)
     name = f"recorded-{recorded.data_hash()[:12]}"  # of the pinned bars, or of later ones that no read returns
-    return Market(Wire(feed, calendar, clock), clock, plan, name, degraded, speed=speed)
+    return DataFeed(Wire(feed, calendar, clock), clock, plan, name, degraded, speed=speed)
 
 
 def _refuse_clock_outside(clock: datetime, recorded: RecordedBars, calendar: Calendar) -> None:
@@ -270,10 +270,10 @@ def _recorded_clock(settings: Settings, start: datetime | None) -> Clock:
     return wall_clock if start is None else running_clock(start, settings.clock_speed, began)
 
 
-def _polygon(settings: Settings, clock: Clock, timer: Timer, emit: Events, telemetry: Telemetry) -> Market:
+def _polygon(settings: Settings, clock: Clock, timer: Timer, emit: Events, telemetry: Telemetry) -> DataFeed:
     plan = Plan("polygon", Span.MINUTE, timedelta(minutes=settings.polygon_delay_minutes), SETTLE)
     if settings.polygon_api_key is None or not settings.has_key:
-        return Market(no_key, clock, replace(plan, has_key=False), "polygon", ["no_api_key"])
+        return DataFeed(no_key, clock, replace(plan, has_key=False), "polygon", ["no_api_key"])
     key, cap = settings.polygon_api_key.get_secret_value(), settings.polygon_calls_per_minute
     limit, namespace = SMALL_PLAN if cap is None else Limit(cap, 60.0), _namespace(settings.polygon_base_url)
     plan = replace(plan, is_polygon=namespace == "polygon")
@@ -284,7 +284,7 @@ def _polygon(settings: Settings, clock: Clock, timer: Timer, emit: Events, telem
     breaker = middleware.with_breaker(
         with_retries(with_budget(http, budget), timer), kind_of=kind_of, is_failure=is_failure, emit=emit, now=timer.now
     )
-    market = Market(breaker, clock, plan, namespace, budget=budget, breaker=breaker, skew=skew)
+    market = DataFeed(breaker, clock, plan, namespace, budget=budget, breaker=breaker, skew=skew)
     return replace(market, reachability=reachability)
 
 
@@ -294,7 +294,7 @@ def _namespace(base_url: str) -> str:
     return "polygon" if parts.hostname in HOSTS else re.sub(r"[^a-z0-9]+", "-", f"polygon-{parts.netloc}".lower())
 
 
-def _with(market: Market, clock: Clock | None, transport: Transport | None, telemetry: Telemetry) -> Market:
+def _with(market: DataFeed, clock: Clock | None, transport: Transport | None, telemetry: Telemetry) -> DataFeed:
     if transport is not None:
         market = replace(market, transport=transport, budget=None, breaker=None, skew=None, reachability=None)
     if market.breaker is None:

@@ -85,9 +85,10 @@ FIRST_HOUR = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Market:
-    """What floats while a signal is locked. Prices in USD, high and low of the session so far; `as_of` is the end of the
-    newest bar known; `missing`: how many bars the session of a day that is over lacks."""
+class Quote:
+    """The price and what belongs to it, which change while a signal is locked. Prices are in USD, `high` and `low` are those of
+    the session so far, `as_of` is the end of the newest bar known, and `missing` is how many bars the session of a day that
+    is over lacks."""
 
     price: float | None = None
     today_open: float | None = None
@@ -110,7 +111,7 @@ class TickerSignal:
 
     ticker: str
     session: SessionName
-    market: Market
+    market: Quote
     decision: Decision | None = None
     gate: Gate | None = None
     detail: str = ""
@@ -339,7 +340,7 @@ class Pipeline:
         name = session_of_hour(at.astimezone(NY).hour)
         if ticker not in SUPPORTED:
             return TickerSignal(
-                ticker, name, Market(), gate=Gate.UNSUPPORTED_TICKER, detail=f"{ticker} is not supported"
+                ticker, name, Quote(), gate=Gate.UNSUPPORTED_TICKER, detail=f"{ticker} is not supported"
             )
         session = self._calendar.session_at(at)
         if session is None or not session.is_open(at):
@@ -430,12 +431,12 @@ class Pipeline:
         kept = self.store.get(ticker, session.day, hour)
         self._emit("looked_up", cache="record", outcome="miss" if kept is None else "hit")
         if kept is not None:
-            return TickerSignal(ticker, kept.session, Market(), kept, recorded=True)
+            return TickerSignal(ticker, kept.session, Quote(), kept, recorded=True)
         decision = self._about_first_11am(ticker, session, hour, live)
         if keep:
             decision = self.store.put(decision)
             self._emit("signal_locked", ticker=ticker, day=str(session.day), hour=hour, action=decision.action)
-        return TickerSignal(ticker, decision.session, Market(), decision, recorded=keep)
+        return TickerSignal(ticker, decision.session, Quote(), decision, recorded=keep)
 
     def _about_first_11am(self, ticker: str, session: Session, hour: int, live: bool) -> Decision:
         """The decision of an hour, computed about the 11:00 price that was shown first on its day. If none was shown before,
@@ -476,7 +477,7 @@ class Pipeline:
 
     def _gated(self, ticker: str, at: datetime, gate: Gate, detail: str, cause: PredictError | None) -> TickerSignal:
         name = session_of_hour(at.astimezone(NY).hour)
-        return TickerSignal(ticker, name, Market(), gate=gate, detail=detail, cause=cause)
+        return TickerSignal(ticker, name, Quote(), gate=gate, detail=detail, cause=cause)
 
     def _gate_of(self, why: PredictError, ticker: str, session: Session, at: datetime) -> Gate:
         if isinstance(why, MissingOpen):
@@ -499,7 +500,7 @@ class Pipeline:
         except PredictError:
             return False
 
-    def _market(self, ticker: str, session: Session, at: datetime) -> tuple[Market, PredictError | None]:
+    def _market(self, ticker: str, session: Session, at: datetime) -> tuple[Quote, PredictError | None]:
         """What floats in an open market, as far as it is known, and the fault that hides the rest."""
         official: float | None = None
         with suppress(PredictError):
@@ -510,7 +511,7 @@ class Pipeline:
         except PredictError as exc:
             last = self._source.peek(ticker, at)
             as_of = None if last is None else newest_end(last.bars)
-            return Market(today_open=official, as_of=as_of, stale=True), exc
+            return Quote(today_open=official, as_of=as_of, stale=True), exc
         return _market_of(found, session, official), None
 
     def _newest(self, ticker: str, session: Session, at: datetime) -> Known:
@@ -638,11 +639,11 @@ class Pipeline:
         before = self._source.minutes(ticker, previous.close + EXTENDED_HOURS).bars
         return price_ranges(at, session, minutes, previous, before)
 
-    def _market_when_closed(self, ticker: str, at: datetime, *, fetch: bool, keep: bool) -> Market:
+    def _market_when_closed(self, ticker: str, at: datetime, *, fetch: bool, keep: bool) -> Quote:
         """Closed: what the day came to. Without `fetch` only what is known, without a call (v1-contract.md 4.1)."""
         session = self._calendar.session_at(at)
         if session is None or at < session.open or not has_begun(ticker, session.day):
-            return Market()
+            return Quote()
         fetch = fetch or (self.plan.is_local and self._source.peek(ticker, at) is not None)
         known, as_of, stale = None, None, False
         with suppress(PredictError):
@@ -657,7 +658,7 @@ class Pipeline:
             as_of, stale = None if known is None else newest_end(known.bars), _hides_newer(exc)
             known = None
         official = self._known_open(ticker, at)
-        unknown = Market(today_open=official, as_of=as_of, stale=stale)
+        unknown = Quote(today_open=official, as_of=as_of, stale=stale)
         market = unknown if known is None else _market_of(known, session, official)
         return replace(market, price_11am=self._price_11am(ticker, session, at, fetch=fetch, keep=keep))
 
@@ -739,13 +740,13 @@ def _probabilities(signal: TickerSignal) -> Probabilities | None:
     return None if decision is None else Probabilities(decision.p_a, decision.p_b, decision.session == "early")
 
 
-def _aged(market: Market, view: View, stale: bool) -> Market:
+def _aged(market: Quote, view: View, stale: bool) -> Quote:
     """The market with the age of what a structure rests on: its last minute, else its last day."""
     bars = view.minutes if len(view.minutes) else view.completed
     return replace(market, as_of=market.as_of or newest_end(bars), stale=market.stale or stale)
 
 
-def _price_of_days(market: Market, view: View, is_overdue: bool) -> float | None:
+def _price_of_days(market: Quote, view: View, is_overdue: bool) -> float | None:
     """The last daily close, which is the price while there is no newer one. It is not once a session has begun whose bars are
     overdue, nor if the market is not as old as the last completed day, since the close has the market's age."""
     has_begun = view.session is not None and view.at >= view.session.open
@@ -764,13 +765,13 @@ def _refuse_expired(known: Known, session: Session, at: datetime) -> None:
         raise Upstream(f"the newest bar ended at {newest_end(known.bars):%H:%M}")
 
 
-def _market_of(known: Known, session: Session, official: float | None) -> Market:
+def _market_of(known: Known, session: Session, official: float | None) -> Quote:
     regular: Bars = known.bars.until(session.close).since(session.open)
     if not len(regular):
-        return Market(today_open=official, stale=known.stale, missing=known.missing)
+        return Quote(today_open=official, stale=known.stale, missing=known.missing)
     high, low = float(regular.h.max()), float(regular.l.min())
     newest, price = newest_end(regular), float(regular.c[-1])
-    return Market(price, official, len(regular), newest, known.stale, high, low, missing=known.missing)
+    return Quote(price, official, len(regular), newest, known.stale, high, low, missing=known.missing)
 
 
 def _refuse_without_key(signals: Sequence[TickerSignal]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from app.market.bars import Span
 from app.market.calendar import midnight_ms
 from app.market.plan import Plan
-from app.pipeline import Market, Structure, TickerSignal
+from app.pipeline import Quote, Structure, TickerSignal
 from app.structure import analyse, analyse_swing, view_at
 from app.structure.terms import Bias
 from blueprints.v1 import shapes
@@ -28,7 +28,7 @@ def alignment(intraday: str, swing: str) -> dict[str, Any]:
         found, northstar=replace(found.northstar, phase4=replace(found.northstar.phase4, bias=Bias(intraday)))
     )
     days = replace(days, phase4=replace(days.phase4, bias=Bias(swing)))
-    structure = Structure("SPY", TickerSignal("SPY", "late", Market()), intraday=found, swing=days)
+    structure = Structure("SPY", TickerSignal("SPY", "late", Quote()), intraday=found, swing=days)
     entry: dict[str, Any] = shapes.mtf({"SPY": structure}, CALENDAR.hours_at(AT), Plan("polygon", Span.MINUTE))[
         "tickers"
     ]["SPY"]

@@ -14,7 +14,7 @@ from flask import Flask
 from app.market.bars import Span
 from app.market.calendar import midnight_ms
 from app.market.plan import Plan
-from app.pipeline import Board, Market, Structure, TickerSignal
+from app.pipeline import Board, Quote, Structure, TickerSignal
 from app.signals.policy import SUPPORTED, Gate
 from app.structure import Intraday, analyse, view_at
 from app.structure.terms import Bias, ExecutionMode
@@ -50,7 +50,7 @@ def structure(ticker: str, side: str, found: Intraday) -> Structure:
         northstar=replace(found.northstar, phase4=phase4),
         rpe=replace(found.rpe, phase4_execution_posture=posture),
     )
-    return Structure(ticker, TickerSignal(ticker, "late", Market()), intraday=None if side == "unknown" else chosen)
+    return Structure(ticker, TickerSignal(ticker, "late", Quote()), intraday=None if side == "unknown" else chosen)
 
 
 @pytest.mark.parametrize("engine", ["northstar", "rpe"])

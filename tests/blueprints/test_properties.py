@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from app.errors import BrokenData
 from app.market.bars import Span
 from app.market.plan import Plan
-from app.pipeline import Market, Structure, TickerSignal
+from app.pipeline import Quote, Structure, TickerSignal
 from app.structure import ENOUGH_DAYS, Probabilities, analyse, analyse_swing, view_at
 from blueprints.v1 import shapes
 from blueprints.v1.parameters import ReplayMoment
@@ -30,7 +30,7 @@ def structure_of(drawn: Drawn) -> Structure:
     price = float(view.minutes.c[-1]) if len(view.minutes) else None
     return Structure(
         ticker="SPY",
-        signal=TickerSignal("SPY", "late", Market(price=price)),
+        signal=TickerSignal("SPY", "late", Quote(price=price)),
         price=price,
         today_open=official,
         intraday=analyse("SPY", view, v6=v6) if view.resolved else None,
