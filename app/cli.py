@@ -29,17 +29,20 @@ from app.market.backfill import backfill as backfilled
 from app.market.bars import Span
 from app.market.calendar import NY, Calendar, ny_day
 from app.market.demo import HISTORY_FROM, LAP, DemoFeed
+from app.market.feed_transport import BarFeed, FeedTransport
 from app.market.importing.names import series_file
 from app.market.pinned import SPANS
 from app.market.recorded import Outcome, Reading, RecordedBars, describe
-from app.market.standin import FAULTS, PLANS, OnOurDays, StandIn
-from app.market.wire import Feed, Wire
 from app.model import building, report
 from app.model.artefact import load_models, save_models
 from app.model.evaluation import Cell, as_record, from_record
 from app.model.v6 import V6Model
 from app.pipeline import FEAR_TICKER
 from app.signals.policy import SUPPORTED
+from app.simulator.faults import FAULTS
+from app.simulator.plans import PLANS
+from app.simulator.repeated_sessions import RepeatedSessions
+from app.simulator.server import PolygonSimulator
 from blueprints.errors import sentence
 
 LATE = timedelta(minutes=15)
@@ -172,7 +175,7 @@ def _minutes_left(core: Core, calls: int) -> str:
 @click.option("--port", type=click.IntRange(0, 65_535), default=9100, show_default=True, help="0: any free one")
 @click.option("--market", type=click.Choice(["demo", "recorded"]), default="demo", show_default=True)
 @click.option("--plan", type=click.Choice(list(PLANS)), default="advanced", show_default=True)
-@click.option("--fault", type=click.Choice(list(FAULTS)), metavar="NAME", help="misbehave from the start")
+@click.option("--fault", type=click.Choice(list(FAULTS)), metavar="NAME", help="inject this fault from the start")
 def polygon(port: int, market: str, plan: str, fault: str | None) -> None:
     """Simulate the market-data provider on loopback, until Ctrl-C.
 
@@ -180,15 +183,15 @@ def polygon(port: int, market: str, plan: str, fault: str | None) -> None:
     real time, can follow it. recorded: the imported bars on their own days, with a clock that starts there, so that a live
     server finds past days but no bars of today.
     """
-    with _blocked({signal.SIGINT, signal.SIGTERM}) as ends, _stand_in(port, market, plan) as provider:
+    with _blocked({signal.SIGINT, signal.SIGTERM}) as ends, _simulator(port, market, plan) as provider:
         if fault is not None:
-            provider.misbehave(fault)
-        click.echo(f"The provider's stand-in ({market} market, {plan} plan) is at {provider.address}")
+            provider.inject_fault(fault)
+        click.echo(f"The simulated provider ({market} market, {plan} plan) is at {provider.address}")
         where = f"POLYGON_API_KEY=anything POLYGON_BASE_URL={provider.address}"
         faults = f"{provider.address}/_fault"
-        click.echo(f"A server that asks it: make serve MARKET=polygon {where}")
-        click.echo(f"Faults that there are, and the one that is on: curl {faults}")
-        click.echo(f"Begin one: curl -X PUT {faults}/NAME    End it: curl -X DELETE {faults}")
+        click.echo(f"Start a server that uses it: make serve MARKET=polygon {where}")
+        click.echo(f"The faults, and the one that is active: curl {faults}")
+        click.echo(f"Inject one: curl -X PUT {faults}/NAME    End it: curl -X DELETE {faults}")
         signal.sigwait(ends)
 
 
@@ -202,23 +205,23 @@ def _blocked(signals: set[signal.Signals]) -> Iterator[set[signal.Signals]]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _stand_in(port: int, market: str, plan: str) -> StandIn:
+def _simulator(port: int, market: str, plan: str) -> PolygonSimulator:
     calendar = Calendar()
-    feed, clock = _played(market, calendar)
-    late = LATE if PLANS[plan].delayed else timedelta(0)
+    feed, clock = _feed(market, calendar)
+    late = LATE if PLANS[plan].is_delayed else timedelta(0)
     try:
-        return StandIn(Wire(feed, calendar, clock, late), port=port, plan=plan, clock=clock)
+        return PolygonSimulator(FeedTransport(feed, calendar, clock, late), port=port, plan=plan, clock=clock)
     except OSError as exc:
         raise click.ClickException(f"cannot listen on port {port}: {exc.strerror}") from None
 
 
-def _played(market: str, calendar: Calendar) -> tuple[Feed, Clock]:
+def _feed(market: str, calendar: Calendar) -> tuple[BarFeed, Clock]:
     if market == "demo":
-        return OnOurDays(DemoFeed(calendar), calendar, HISTORY_FROM, LAP[1]), wall_clock
+        return RepeatedSessions(DemoFeed(calendar), calendar, HISTORY_FROM, LAP[1]), wall_clock
     recorded = _recorded(_settings())
     start = recorded.default_start(SUPPORTED)
     if start is None:
-        raise click.ClickException("no recorded bars were brought in yet: .venv/bin/predict import FILE...")
+        raise click.ClickException("no recorded bars are imported yet: .venv/bin/predict import FILE...")
     return recorded, running_clock(start, 1.0, datetime.now(UTC))
 
 

@@ -44,6 +44,7 @@ from app.market.calling import (
     with_retries,
 )
 from app.market.demo import SEED, SPEED, DemoFeed, demo_moment
+from app.market.feed_transport import EmptyFeed, FeedTransport
 from app.market.opens import MissingOpen
 from app.market.pinned import CHANGED, PinnedBars
 from app.market.plan import ClockSkew, Entitlement, Plan
@@ -51,7 +52,6 @@ from app.market.polygon import HOSTS, HttpTransport, Polygon, Transport, no_key
 from app.market.recorded import RecordedBars
 from app.market.running_day import RunningDay, SqliteRunningDay
 from app.market.source import Source
-from app.market.wire import NoFeed, Wire
 from app.model.artefact import ModelSet, PolicyStamp, load_models
 from app.model.drift import Drift, reference_of
 from app.pipeline import Pipeline
@@ -223,8 +223,8 @@ def _market(
 def _demo(calendar: Calendar, models: ModelSet, clock: Clock | None) -> DataFeed:
     """The demo market. Its namespace names the seed and the models, since its days repeat and its signals depend on both."""
     clock = clock or (lambda: demo_moment(calendar, time.time()))
-    wire = Wire(DemoFeed(calendar, give_way=partial(time.sleep, 0)), calendar, clock)
-    return DataFeed(wire, clock, Plan("demo", Span.MINUTE), f"demo-{SEED}-{models.set_id}", speed=SPEED)
+    transport = FeedTransport(DemoFeed(calendar, give_way=partial(time.sleep, 0)), calendar, clock)
+    return DataFeed(transport, clock, Plan("demo", Span.MINUTE), f"demo-{SEED}-{models.set_id}", speed=SPEED)
 
 
 def _recorded(settings: Settings, calendar: Calendar, clock: Clock | None) -> DataFeed:
@@ -235,7 +235,9 @@ def _recorded(settings: Settings, calendar: Calendar, clock: Clock | None) -> Da
         log.warning("%s", exc.detail)
         clock = clock or wall_clock
         nothing = replace(plan, has_bars=False)
-        return DataFeed(Wire(NoFeed(), calendar, clock), clock, nothing, "recorded-none", ["no_recorded_bars"])
+        return DataFeed(
+            FeedTransport(EmptyFeed(), calendar, clock), clock, nothing, "recorded-none", ["no_recorded_bars"]
+        )
     if clock is None and settings.clock is not None:
         _refuse_clock_outside(settings.clock, recorded, calendar)
     clock = clock or _recorded_clock(settings, settings.clock or recorded.default_start(SUPPORTED))
@@ -249,7 +251,7 @@ def _recorded(settings: Settings, calendar: Calendar, clock: Clock | None) -> Da
 
     feed = PinnedBars(recorded, on_change)
     name = f"recorded-{recorded.data_hash()[:12]}"  # of the pinned bars, or of later ones that no read returns
-    return DataFeed(Wire(feed, calendar, clock), clock, plan, name, degraded, speed=speed)
+    return DataFeed(FeedTransport(feed, calendar, clock), clock, plan, name, degraded, speed=speed)
 
 
 def _refuse_clock_outside(clock: datetime, recorded: RecordedBars, calendar: Calendar) -> None:

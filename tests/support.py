@@ -19,8 +19,8 @@ from app.factory import POLICY
 from app.market.bars import Bars, Span, to_ms
 from app.market.calendar import NY, Calendar, midnight_ms
 from app.market.demo import DemoFeed
+from app.market.feed_transport import FeedTransport
 from app.market.polygon import Reply
-from app.market.wire import Wire
 from app.model.artefact import load_model, save_models
 from app.model.v6 import SLOTS
 from app.signals.policy import SUPPORTED
@@ -123,7 +123,7 @@ class ScriptedMarket:
         bent = self.fault(path)
         if bent is not None:
             return bent
-        reply = Wire(self.feed, CALENDAR, lambda: self.clock() - self.delay)(path, params)
+        reply = FeedTransport(self.feed, CALENDAR, lambda: self.clock() - self.delay)(path, params)
         return reply if reply.status != 200 else reply._replace(body=self.edit(path, reply.body))
 
 

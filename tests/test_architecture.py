@@ -19,6 +19,7 @@ ORDER = (
     "app.live.interest",
     "app.sqlite",
     "app.market",
+    "app.simulator",
     "app.structure",
     "app.model",
     "app.signals",

@@ -16,11 +16,11 @@ import pytest
 from app import cli
 from app.config.settings import ARTEFACTS
 from app.market.bars import Span
-from app.market.standin import StandIn
 from app.model.verdicts import Verdict, counts_text, verdict_of_record
+from app.simulator.server import PolygonSimulator
 from tests.market.test_recorded import table, write_csv, write_parquet
 from tests.provider.world import KEY as WORLD_KEY
-from tests.provider.world import standing_in
+from tests.provider.world import simulated_provider
 from tests.support import session_bars
 
 ROOT = Path(__file__).parent.parent
@@ -267,23 +267,23 @@ def test_an_unknown_command_is_said() -> None:
 
 
 @pytest.fixture
-def provider() -> Iterator[StandIn]:
-    with standing_in() as found:
-        yield found
+def provider() -> Iterator[PolygonSimulator]:
+    with simulated_provider() as provider:
+        yield provider
 
 
-def backfill(provider: StandIn, folder: Path, days: int = 30) -> subprocess.CompletedProcess[str]:
+def backfill(provider: PolygonSimulator, folder: Path, days: int = 30) -> subprocess.CompletedProcess[str]:
     asked = ("backfill", "--days", str(days), "--ticker", "SPY")
     key, where = {"POLYGON_API_KEY": WORLD_KEY, "POLYGON_CALLS_PER_MINUTE": "60"}, provider.address
     return run(*asked, **key, POLYGON_BASE_URL=where, DATA_DIR=folder)
 
 
-def minute_calls(provider: StandIn) -> int:
+def minute_calls(provider: PolygonSimulator) -> int:
     return sum("/minute/" in call.path for call in provider.calls)
 
 
 def test_backfill_brings_past_days_in_with_a_call_a_month_and_says_how_far_it_is(
-    provider: StandIn, tmp_path: Path
+    provider: PolygonSimulator, tmp_path: Path
 ) -> None:
     done = backfill(provider, tmp_path)
     assert done.returncode == 0, done.stderr
@@ -294,7 +294,7 @@ def test_backfill_brings_past_days_in_with_a_call_a_month_and_says_how_far_it_is
     assert len(lines) == minute_calls(provider) + 1
 
 
-def test_backfill_says_of_each_line_which_bars_it_is_about(provider: StandIn, tmp_path: Path) -> None:
+def test_backfill_says_of_each_line_which_bars_it_is_about(provider: PolygonSimulator, tmp_path: Path) -> None:
     lines = backfill(provider, tmp_path, days=3).stdout.splitlines()
     day = r"\d{4}-\d\d-\d\d"
     assert re.fullmatch(rf"SPY, daily bars that replays from {day} on need: \d+ bars \(1 of \d calls, .*\)", lines[0])
@@ -303,7 +303,7 @@ def test_backfill_says_of_each_line_which_bars_it_is_about(provider: StandIn, tm
     assert len(set(lines)) == len(lines) > 1
 
 
-def test_backfill_again_costs_no_call_for_what_is_there(provider: StandIn, tmp_path: Path) -> None:
+def test_backfill_again_costs_no_call_for_what_is_there(provider: PolygonSimulator, tmp_path: Path) -> None:
     backfill(provider, tmp_path)
     before = minute_calls(provider)
     again = backfill(provider, tmp_path)
@@ -313,18 +313,18 @@ def test_backfill_again_costs_no_call_for_what_is_there(provider: StandIn, tmp_p
     assert minute_calls(provider) <= before + 2, "only the days that are missing"
 
 
-def test_backfill_that_was_broken_off_goes_on_where_it_stopped(provider: StandIn, tmp_path: Path) -> None:
-    provider.misbehave("500", only="/minute/")
+def test_backfill_that_was_broken_off_goes_on_where_it_stopped(provider: PolygonSimulator, tmp_path: Path) -> None:
+    provider.inject_fault("500", only="/minute/")
     broken = backfill(provider, tmp_path)
     assert broken.returncode == 1
     assert broken.stderr.startswith("Error: ")
     assert "Traceback" not in broken.stderr
     assert WORLD_KEY not in broken.stderr
-    provider.behave()
+    provider.clear_fault()
     assert backfill(provider, tmp_path).returncode == 0
 
 
-def test_backfill_says_at_once_what_it_waits_for_and_how_long(provider: StandIn, tmp_path: Path) -> None:
+def test_backfill_says_at_once_what_it_waits_for_and_how_long(provider: PolygonSimulator, tmp_path: Path) -> None:
     key, where = {"POLYGON_API_KEY": WORLD_KEY, "POLYGON_CALLS_PER_MINUTE": "1"}, provider.address
     command = [sys.executable, "-m", "app", "backfill", "--days", "5", "--ticker", "SPY"]
     env = os.environ | key | {"POLYGON_BASE_URL": where, "DATA_DIR": str(tmp_path), "MARKET": "polygon"}

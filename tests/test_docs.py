@@ -230,7 +230,7 @@ def test_routes_are_where_contributing_says(serve: Callable[..., Flask]) -> None
 
 
 def test_markets_are_where_contributing_says() -> None:
-    found = defining(r"^class (\w*Feed|RecordedBars|HttpTransport)\b", "app/market") - {"app/market/wire.py"}
+    found = defining(r"^class (\w*Feed|RecordedBars|HttpTransport)\b", "app/market") - {"app/market/feed_transport.py"}
     assert found <= to_open("a market")
     assert defining(r"\"RECORDED: \"", "blueprints") | defining(r"\"recorded bars\"", "blueprints") <= to_open(
         "a market"

@@ -61,7 +61,7 @@ class Plot:
 
 
 class DemoFeed:
-    """Bars of the synthetic market, any day from HISTORY_FROM on; the Feed of the demo wire. `give_way` is called after each
+    """Bars of the synthetic market, any day from HISTORY_FROM on; the feed of the demo market. `give_way` is called after each
     of the hundreds of days that a daily series is made of: a server lets others work meanwhile."""
 
     def __init__(self, calendar: Calendar, seed: int = SEED, give_way: Callable[[], object] = lambda: None) -> None:

@@ -309,7 +309,7 @@ def test_recorded_hours_are_locked_unasked_too(recorded_dir: Path, clock: FakeCl
 
 def test_one_passing_refusal_does_not_end_the_following(provider_follow: Callable[[str], World]) -> None:
     found = provider_follow("2025-03-11 10:20:07")
-    found.provider.misbehave("403", only="/minute/", times=1)
+    found.provider.inject_fault("403", only="/minute/", times=1)
     found.directions()
     found.run(45)
     missing = [t for t in TICKERS if found.core.store.get(t, DAY, 11) is None]
@@ -321,14 +321,14 @@ def test_a_probe_that_fails_halfway_keeps_what_was_known_and_is_tried_again(
 ) -> None:
     found = provider_follow("2025-03-11 15:50:07")
     found.core.follower.probe_now()
-    found.provider.misbehave("500", only="/2004-01-05/")
+    found.provider.inject_fault("500", only="/2004-01-05/")
     found.clock.set("2025-03-12 08:00:00")
     found.run(1)
     entitlement, status = found.core.source.entitlement, found.core.follower.status()
     assert entitlement is not None
     assert entitlement.history_from == date(2003, 9, 10)
     assert status.probe_error is not None
-    found.provider.behave()
+    found.provider.clear_fault()
     found.run(16, every_s=60)
     assert found.core.follower.status().probe_error is None
 

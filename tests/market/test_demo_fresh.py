@@ -15,10 +15,10 @@ from app.market.bars import Span, to_ms
 from app.market.cache import BarCache
 from app.market.calendar import Session
 from app.market.demo import MARGIN, SPEED
+from app.market.feed_transport import FeedTransport
 from app.market.plan import Plan
 from app.market.polygon import Polygon, Reply
 from app.market.source import Source
-from app.market.wire import Wire
 from app.pipeline import TickerSignal
 from app.signals.store import SqliteStore
 from tests.support import CALENDAR, FakeTimer, demo_feed, new_york, settings
@@ -53,10 +53,10 @@ class BusyMachine:
 
     def __init__(self, clock: DemoClock, delays: random.Random) -> None:
         self._clock, self._delays = clock, delays
-        self._wire = Wire(demo_feed(), CALENDAR, clock)
+        self._transport = FeedTransport(demo_feed(), CALENDAR, clock)
 
     def __call__(self, path: str, params: Mapping[str, str]) -> Reply:
-        reply = self._wire(path, params)
+        reply = self._transport(path, params)
         self._clock.pass_s(self._delays.choice(FETCHES_TAKE_S))
         return reply
 
@@ -100,10 +100,10 @@ def test_no_price_of_the_demo_is_stale_however_late_its_follower_and_its_fetches
 
 def test_who_joins_a_fetch_that_began_minutes_ago_gets_the_bars_of_his_own_moment(tmp_path: Path) -> None:
     clock = DemoClock(new_york("2025-03-11 11:30:20"))
-    wire, began, go_on = Wire(demo_feed(), CALENDAR, clock), threading.Event(), threading.Event()
+    transport, began, go_on = FeedTransport(demo_feed(), CALENDAR, clock), threading.Event(), threading.Event()
 
     def slow(path: str, params: Mapping[str, str]) -> Reply:
-        reply = wire(path, params)
+        reply = transport(path, params)
         if "/minute/" in path and not began.is_set():
             began.set()
             assert go_on.wait(30)

@@ -19,8 +19,8 @@ import pytest
 import requests
 
 from app.config.settings import ARTEFACTS
-from app.market.standin import StandIn
-from app.market.wire import Wire
+from app.market.feed_transport import FeedTransport
+from app.simulator.server import PolygonSimulator
 from tests.ops.fast import clock_since
 from tests.provider.world import KEY
 from tests.redis_server import RedisServer
@@ -160,14 +160,14 @@ LOAD = ["/health"] * 9 + ["/trading_directions"]
 def test_each_fault_fires_its_alerts_and_no_other(tmp_path: Path, own_redis: RedisServer) -> None:
     began = time.time()
     clock = clock_since(began)
-    wire = Wire(demo_feed(), CALENDAR, clock)
+    transport = FeedTransport(demo_feed(), CALENDAR, clock)
     own: dict[str, dict[str, object]] = {
         "no-model": {"MODELS_DIR": one_model_broken(tmp_path / "models")},
         "dead-redis": {"REDIS_URL": own_redis.url},
     }
     with ExitStack() as stack:
-        good = stack.enter_context(StandIn(wire, key=KEY, clock=clock))
-        slow = stack.enter_context(StandIn(wire, key=KEY, clock=clock))
+        good = stack.enter_context(PolygonSimulator(transport, key=KEY, clock=clock))
+        slow = stack.enter_context(PolygonSimulator(transport, key=KEY, clock=clock))
         servers: dict[str, Server] = {}
         for job in EXPECTED:
             settings = {
@@ -191,7 +191,7 @@ def test_each_fault_fires_its_alerts_and_no_other(tmp_path: Path, own_redis: Red
         found.look_until(lambda: False, 3)
         assert found.of("slow-provider", "firing") == set(), "while all is well"
         assert found.of("dead-redis", "firing") == set()
-        slow.misbehave("slow", seconds=4.0)
+        slow.inject_fault("slow", seconds=4.0)
         own_redis.kill()
         expected = {(job, name) for job, names in EXPECTED.items() for name in names}
         found.look_until(lambda: found.seen["firing"] >= expected, 150)

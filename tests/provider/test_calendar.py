@@ -13,7 +13,7 @@ import pytest
 from app.market.bars import to_ms
 from app.market.calendar import ONE_DAY, midnight_ms
 from app.market.completeness import AGAIN_AFTER, DAYS_AGAIN
-from app.market.standin import FAULTS, Fault
+from app.simulator.faults import FAULTS, Fault
 from app.sqlite import REOPEN_AFTER_S
 from tests.provider.test_processes import Servers, servers
 from tests.support import CALENDAR, new_york
@@ -47,12 +47,12 @@ def down_on(
     """A server that learned the day before that DAY is not traded as usual, and is down until noon of the day after.
     `behaves`: the provider withdrew it meanwhile, and has the bars of the day."""
     with servers(folder, patch, "2025-03-10 08:01:00", 0) as found:
-        found.provider.misbehave(fault, day=20250311, **options)
+        found.provider.inject_fault(fault, day=20250311, **options)
         found.start()
         found.step(0)
         found.run(120, every_s=20)
         if behaves:
-            found.provider.behave()
+            found.provider.clear_fault()
         yield found
 
 
@@ -94,11 +94,11 @@ def test_a_weekend_start_that_nobody_asks_anything_learns_that_friday_traded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with servers(tmp_path, monkeypatch, "2025-03-13 08:01:00", 0) as found:
-        found.provider.misbehave("unscheduled-closure", day=20250314)
+        found.provider.inject_fault("unscheduled-closure", day=20250314)
         found.start()
         found.step(0)
         found.run(60, every_s=20)
-        found.provider.behave()
+        found.provider.clear_fault()
         number = restart(found, "2025-03-15 10:00:00")
         assert found.cores[number].calendar.session(date(2025, 3, 14)) == CALENDAR.session(date(2025, 3, 14))
         before = len(found.provider.calls)
@@ -133,7 +133,7 @@ def test_a_closure_that_a_list_of_its_own_day_confirmed_stands_against_bars(
         found.time.forward(86_400)
         found.run(60, every_s=20)
         assert lists(found) == 2
-        found.provider.behave()
+        found.provider.clear_fault()
         number = restart(found, "2025-03-12 12:00:37")
         assert found.cores[number].calendar.session(DAY) is None
 
@@ -152,7 +152,7 @@ def test_a_start_learns_what_was_announced_after_the_list_of_the_morning(
         found.step(0)
         found.run(120, every_s=20)
         assert lists(found) == 1
-        found.provider.misbehave("early-close", day=20250311, hour=12.0)
+        found.provider.inject_fault("early-close", day=20250311, hour=12.0)
         first = restart(found, "2025-03-11 11:00:07", count=3)
         for number in found.living():
             upcoming = found.get(number, "/health")["operations"]["calendar"]["upcoming"]
@@ -171,13 +171,13 @@ def test_a_list_that_was_read_in_the_night_does_not_confirm_what_the_morning_wit
     right: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with servers(tmp_path, monkeypatch, "2025-03-10 09:01:00", 0) as found:
-        found.provider.misbehave("unscheduled-closure", day=20250311)
+        found.provider.inject_fault("unscheduled-closure", day=20250311)
         found.start()
         found.step(0)
         found.run(120, every_s=20)
         restart(found, "2025-03-11 00:30:00")
         assert lists(found) == 2, "this start reads the list in the night of the day"
-        found.provider.behave()
+        found.provider.clear_fault()
         number = restart(found, "2025-03-12 12:00:37")
         assert answers(found, number) == right
 
@@ -191,10 +191,10 @@ def edited(
     def change(body: Row, options: Any, call: Any) -> Row:
         return {**body, "results": edit(body.get("results") or [], call.path)}
 
-    patch.setitem(FAULTS, "edited", Fault("rows as a test edits them", edit=change))
-    found.provider.misbehave("edited", only=path)
+    patch.setitem(FAULTS, "edited", Fault("rows as a test edits them", edit_body=change))
+    found.provider.inject_fault("edited", only=path)
     yield
-    found.provider.behave()
+    found.provider.clear_fault()
 
 
 def without_day(rows: list[Row], path: str) -> list[Row]:
@@ -216,7 +216,7 @@ def test_a_stray_daily_bar_does_not_make_a_closed_day_a_trading_day(
         return [*before, bar, *(row for row in rows if row["t"] >= midnight_ms(DAY + ONE_DAY))]
 
     with down_on(tmp_path, monkeypatch, "unscheduled-closure", behaves=False) as found:
-        found.provider.behave()
+        found.provider.clear_fault()
         with edited(monkeypatch, found, "/range/1/day/", stray):
             number = restart(found, "2025-03-12 12:00:37")
             found.run(120, every_s=20)
@@ -230,10 +230,10 @@ def test_minutes_that_were_cut_off_do_not_confirm_an_early_close_that_was_withdr
     hour: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with down_on(tmp_path, monkeypatch, "early-close", hour=12.0) as found:
-        found.provider.misbehave("cut-day", only="/SPY/range/1/minute/", hour=hour)
+        found.provider.inject_fault("cut-day", only="/SPY/range/1/minute/", hour=hour)
         number = restart(found, "2025-03-12 12:00:37")
         assert found.cores[number].calendar.session(DAY) != CALENDAR.session(DAY)
-        found.provider.behave()
+        found.provider.clear_fault()
         found.run(3600, every_s=60)
         assert found.cores[number].calendar.session(DAY) == CALENDAR.session(DAY)
         assert found.get(number, "/replay?date=2025-03-11&time=14:30")["market_open"] is True

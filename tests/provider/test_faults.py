@@ -113,7 +113,7 @@ def test_a_provider_that_fails(
         found.run(2, ask=found.directions)
         before = found.directions()
         assert not before["data_status"]["stale"]
-        found.provider.misbehave(row.fault, **row.options)
+        found.provider.inject_fault(row.fault, **row.options)
 
         found.run(3, ask=found.directions)
         board = check_answers(found, elsewhere=row.status)
@@ -130,7 +130,7 @@ def test_a_provider_that_fails(
                 assert (entry["probability"], entry["locked"], entry["position_pct"]) == (None, False, 0)
         assert board.get("error_code", row.code) == row.code
 
-        found.provider.behave()
+        found.provider.clear_fault()
         healed = heal(found, row.heals_s)
         print(f"recovery {row.fault}: {healed:.0f} s")
         assert healed <= row.heals_s
@@ -157,7 +157,7 @@ def test_a_provider_that_fails_from_the_start(
             assert entry["action"] == "NO_TRADE"
             assert entry["probability"] is None
         found.run(1)
-        found.provider.behave()
+        found.provider.clear_fault()
         assert heal(found, row.heals_s) <= row.heals_s
     check_secrets(found, caplog)
 
@@ -169,14 +169,14 @@ def test_a_provider_whose_bars_are_odd_but_can_be_used(
     caplog.set_level(logging.DEBUG)
     with world(tmp_path, monkeypatch, "2025-03-11 11:40:07") as found:
         options = {"seconds": 0.2} if fault == "slow" else {}
-        found.provider.misbehave(fault, **options)
+        found.provider.inject_fault(fault, **options)
         found.directions()
         found.run(38, every_s=30, ask=found.directions)
         board = check_answers(found)
         for entry in entries(board):
             assert "error" not in entry, entry["reason"]
             assert entry["current_price"] > 0
-        found.provider.behave()
+        found.provider.clear_fault()
         assert heal(found, 16 * MINUTE) <= 16 * MINUTE
     check_secrets(found, caplog)
 
@@ -189,7 +189,7 @@ def test_bars_out_of_order_or_twice_change_no_bit_of_an_answer(
     for name in ("healthy", fault):
         with world(tmp_path / name, monkeypatch, "2025-03-11 11:58:07") as found:
             if name == fault:
-                found.provider.misbehave(fault)
+                found.provider.inject_fault(fault)
             found.directions()
             found.run(4)
             answers.append((found.directions(), found.get("/mtf")[1]))
@@ -215,7 +215,7 @@ def test_bars_marked_delayed_make_the_plan_late_and_the_answer_say_so(
 
 def test_a_clock_that_runs_ahead_waits_for_the_providers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with world(tmp_path, monkeypatch, "2025-03-11 11:40:07") as found:
-        found.provider.misbehave("clock-skew", seconds=-20)
+        found.provider.inject_fault("clock-skew", seconds=-20)
         found.core.follower.probe_now()
         assert found.core.source.plan.settle == timedelta(seconds=25)
         plan = found.get("/health")[1]["operations"]["plan"]
@@ -254,7 +254,7 @@ def test_a_split_overnight_brings_the_tickers_history_anew_and_signals_go_on(
         before = {ticker: entry["current_price"] for ticker, entry in found.get(PAST)[1]["tickers"].items()}
         said = found.get("/replay?date=2025-03-11&time=15:39")[1]["tickers"]["SPY"]["v6"]
         found.clock.set("2025-03-12 09:05:00")
-        found.provider.misbehave("split", only="/SPY/", factor=2, before=to_ms(found.clock.at))
+        found.provider.inject_fault("split", only="/SPY/", factor=2, before=to_ms(found.clock.at))
         found.step(0)
         found.run(1)
         after = {ticker: entry["current_price"] for ticker, entry in found.get(PAST)[1]["tickers"].items()}
@@ -298,7 +298,7 @@ def test_bars_that_stand_still_are_stale_then_without_a_price_and_then_without_a
     """The provider answers every minute, its newest bar stays the one that ended at 10:20."""
     with world(tmp_path, monkeypatch, "2025-03-11 10:18:07") as found:
         found.directions()
-        found.provider.misbehave("frozen", since=to_ms(new_york("2025-03-11 10:20")))
+        found.provider.inject_fault("frozen", since=to_ms(new_york("2025-03-11 10:20")))
         found.run(3, ask=found.directions)
         assert not found.directions()["data_status"]["stale"], "10:21: one bar may be missing"
         found.run(2, ask=found.directions)
@@ -319,7 +319,7 @@ def test_bars_that_stand_still_are_stale_then_without_a_price_and_then_without_a
             assert (entry["action"], entry["reason_code"]) == ("NO_TRADE", "DATA_FETCH_ERROR")
             assert (entry["current_price"], entry["price_11am"]) == (None, None)
             assert "Prices are stale, from 10:20 AM ET." in entry["reason"]
-        found.provider.behave()
+        found.provider.clear_fault()
         found.run(2, ask=found.directions)
         for entry in entries(found.directions()):
             assert entry["locked_at"][11:16] == "11:00"
@@ -361,7 +361,7 @@ def test_a_price_is_always_the_close_of_the_bar_whose_age_is_told(
                     assert price is None or as_of < "2025-03-11", (path, "nobody knows the price of today any more")
 
         found.run(1, every_s=30, ask=look)
-        found.provider.misbehave(fault, only="/minute/", **({"since": to_ms(start)} if fault == "frozen" else {}))
+        found.provider.inject_fault(fault, only="/minute/", **({"since": to_ms(start)} if fault == "frozen" else {}))
         found.run(32, every_s=120, ask=look)
     assert {"nothing", "/swing", "/mtf", "/rpe", "/northstar"} <= shown
 
@@ -379,10 +379,10 @@ def test_the_eleven_oclock_price_waits_for_its_bars_and_never_moves(
 
     with world(tmp_path, monkeypatch, "2025-03-11 10:50:07") as found:
         found.directions()
-        found.provider.misbehave("frozen", since=to_ms(new_york("2025-03-11 10:53")))
+        found.provider.inject_fault("frozen", since=to_ms(new_york("2025-03-11 10:53")))
         found.run(30, every_s=60, ask=lambda: look(found))
         assert set(map(len, shown.values())) == {0}, "the bars up to 11:00 are not here"
-        found.provider.behave()
+        found.provider.clear_fault()
         found.run(5, every_s=60, ask=lambda: look(found))
         right = {t: found.core.source.intraday(t, new_york("2025-03-11 11:00")).bars.c[-1] for t in TICKERS}
         assert shown == {ticker: {round(float(price), 2)} for ticker, price in right.items()}
@@ -412,10 +412,10 @@ def test_bars_stamped_in_the_future_are_left_out_and_the_others_served(
             if name == "future-bars":
                 if at.endswith("11:40:07"):
                     found.directions()
-                found.provider.misbehave(name)
+                found.provider.inject_fault(name)
             found.directions()
             found.run(4, ask=found.directions)
-            found.provider.behave()
+            found.provider.clear_fault()
             found.run(1, ask=found.directions)
             answers.append((found.directions(), found.get("/mtf")[1]))
     assert answers[0] == answers[1]
@@ -431,7 +431,7 @@ def test_an_announced_closure_is_closed_and_no_hole_in_the_days_after_it(
 ) -> None:
     """It gave NO_TRADE for 21 sessions. The next start without network knows it too."""
     with world(tmp_path, monkeypatch, "2025-03-11 15:58:07") as found:
-        found.provider.misbehave("unscheduled-closure", day=20250312)
+        found.provider.inject_fault("unscheduled-closure", day=20250312)
         found.directions()
         found.run(1)
         assert {"day": "2025-03-12", "close": None} in found.get("/health")[1]["operations"]["calendar"]["upcoming"]
@@ -450,7 +450,7 @@ def test_an_announced_closure_is_closed_and_no_hole_in_the_days_after_it(
             replayed = found.get(f"/replay?date=2025-03-{day}&time=10:02")[1]["tickers"]
             assert [replayed[t]["v6"]["probability_a"] for t in TICKERS] == [e["probability"] for e in entries(board)]
         assert announced_calls(found) == 4, "one call a day"
-        found.provider.misbehave("reset")
+        found.provider.inject_fault("reset")
         known = {"polygon_base_url": found.provider.address, "polygon_api_key": KEY, "data_dir": tmp_path}
         again = build(settings(**known), clock=found.clock, timer=found.timer.timer)
         assert again.calendar.session(date(2025, 3, 12)) is None, "a start without network"
@@ -466,10 +466,10 @@ def test_an_announced_early_close_ends_the_day_and_withdraws_no_signal(
         found.run(1)
         assert found.core.calendar.session(date(2025, 3, 11)) == CALENDAR.session(date(2025, 3, 11))
         found.clock.set("2025-03-11 12:01:07")
-        found.provider.misbehave("500", only="marketstatus")
+        found.provider.inject_fault("500", only="marketstatus")
         found.run(1, ask=found.directions)
         locked = entries(found.directions())
-        found.provider.misbehave("early-close", day=20250311)
+        found.provider.inject_fault("early-close", day=20250311)
         found.timer.forward(900)
         found.run(1, ask=found.directions)
         board = found.directions()
@@ -493,11 +493,11 @@ def test_an_early_close_that_is_announced_when_it_has_passed_withdraws_no_signal
     with world(tmp_path, monkeypatch, "2025-03-11 07:50:07") as found:
         found.run(1)
         found.clock.set("2025-03-11 13:01:00")
-        found.provider.misbehave("500", only="marketstatus")
+        found.provider.inject_fault("500", only="marketstatus")
         found.run(1, ask=found.directions)
         kept = found.core.store.get("SPY", date(2025, 3, 11), 13)
         assert kept is not None
-        found.provider.misbehave("early-close", day=20250311)
+        found.provider.inject_fault("early-close", day=20250311)
         found.clock.set("2025-03-11 13:20:00")
         found.timer.forward(900)
         found.run(1, ask=found.directions)
@@ -514,7 +514,7 @@ def test_what_the_list_of_its_own_morning_withdraws_is_a_whole_day_live_and_in_e
     with world(tmp_path, monkeypatch, "2025-03-10 08:01:00", fault=withdrawn, options=options) as found:
         found.run(2)
         assert found.core.calendar.session(date(2025, 3, 11)) != CALENDAR.session(date(2025, 3, 11))
-        found.provider.behave()
+        found.provider.clear_fault()
         for moment in ("08:05", "10:00", "12:00"):
             found.clock.set(f"2025-03-11 {moment}:07")
             found.run(1, ask=found.directions)
@@ -540,7 +540,7 @@ def test_an_incomplete_past_day_is_told_and_heals_at_a_bounded_number_of_calls(
     with world(tmp_path / "whole", monkeypatch, "2025-03-11 11:40:07") as found:
         whole = found.get(PAST)[1]["tickers"]
     with world(tmp_path / "b", monkeypatch, "2025-03-11 11:40:07") as found:
-        found.provider.misbehave(fault, only=minutes, **({"hour": 12.0} if fault == "cut-day" else {}))
+        found.provider.inject_fault(fault, only=minutes, **({"hour": 12.0} if fault == "cut-day" else {}))
         for _ in range(40):
             tickers = found.get(PAST)[1]["tickers"]
             found.step(60)
@@ -548,7 +548,7 @@ def test_an_incomplete_past_day_is_told_and_heals_at_a_bounded_number_of_calls(
             assert "are missing" in (entry["error"] if "error" in entry else entry["v6"]["reason"])
         calls = sum(minutes in call.path for call in found.provider.calls)
         assert calls <= 4 * len(TICKERS), "at once, and after 1, 5 and 15 minutes"
-        found.provider.behave()
+        found.provider.clear_fault()
         found.step(3600)
         assert found.get(PAST)[1]["tickers"] == whole
         calls = sum(minutes in call.path for call in found.provider.calls)
@@ -562,7 +562,7 @@ def test_a_missing_daily_bar_is_named_with_what_it_costs_and_heals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with world(tmp_path, monkeypatch, "2025-03-11 11:10:07") as found:
-        found.provider.misbehave("missing-row", only="/SPY/range/1/day/", start=float(midnight_ms(date(2025, 3, 4))))
+        found.provider.inject_fault("missing-row", only="/SPY/range/1/day/", start=float(midnight_ms(date(2025, 3, 4))))
         found.directions()
         found.run(2, ask=found.directions)
         board = found.directions()["tickers"]
@@ -577,7 +577,7 @@ def test_a_missing_daily_bar_is_named_with_what_it_costs_and_heals(
         found.run(30, every_s=60, ask=found.directions)
         calls = [call for call in found.provider.calls if "/SPY/range/1/day/2023" in call.path]
         assert len(calls) <= 4, "at once, and after 1, 5 and 15 minutes"
-        found.provider.behave()
+        found.provider.clear_fault()
         found.run(61, every_s=60, ask=found.directions)
         assert found.directions()["tickers"]["SPY"]["locked"]
         health = found.get("/health")[1]

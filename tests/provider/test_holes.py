@@ -13,9 +13,9 @@ import pytest
 
 from app.factory import create_app
 from app.market.bars import to_ms
-from app.market.standin import FAULTS, Fault
 from app.model.features import Features
 from app.pipeline import _features
+from app.simulator.faults import FAULTS, Fault
 from tests.provider.world import KEY, TICKERS, World, world
 from tests.support import new_york, settings
 
@@ -24,7 +24,7 @@ HOLE = {"first": 10.84, "last": 11.0}
 
 
 def hide_minutes(found: World) -> None:
-    found.provider.misbehave("midday-hole", only="/minute/", **HOLE)
+    found.provider.inject_fault("midday-hole", only="/minute/", **HOLE)
 
 
 def signals(board: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
@@ -69,7 +69,7 @@ def test_minutes_that_come_late_are_waited_for(tmp_path: Path, monkeypatch: pyte
         entry = found.directions()["tickers"]["SPY"]
         assert (entry["action"], entry["locked_at"], entry["price_11am"]) == ("NO_TRADE", None, None)
         assert "the bars from 10:51 to 11:00 are missing" in entry["reason"].lower()
-        found.provider.behave()
+        found.provider.clear_fault()
         found.run(3, every_s=30, ask=found.directions)
         late = signals(found.directions())
     with world(tmp_path / "in time", monkeypatch, "2025-03-11 11:02:07") as found:
@@ -88,7 +88,7 @@ def test_a_server_that_starts_on_a_day_with_a_hole_says_so_and_gives_no_signal(
             assert "the bars from 10:51 to 11:00 are missing" in entry["reason"].lower()
         replayed = found.get("/replay?date=2025-03-11&time=12:05")[1]["tickers"]["SPY"]
         assert replayed["error_code"] == "DATA_FETCH_ERROR"
-        found.provider.behave()
+        found.provider.clear_fault()
         found.run(2, ask=found.directions)
         assert signals(found.directions()) == healthy
 
@@ -109,7 +109,7 @@ def test_what_a_provider_says_nothing_of_any_more_stays(
 ) -> None:
     with world(tmp_path, monkeypatch, "2025-03-11 11:54:07") as found:
         found.run(1, ask=found.directions)
-        found.provider.misbehave("midday-hole", only="/minute/", first=lost[0], last=lost[1])
+        found.provider.inject_fault("midday-hole", only="/minute/", first=lost[0], last=lost[1])
         found.run(7, every_s=30, ask=found.directions)
         board = found.directions()
         assert signals(board) == healthy
@@ -130,8 +130,8 @@ def test_a_bar_that_is_corrected_moves_no_price_that_was_shown(tmp_path: Path, m
             ]
             return {**body, "results": rows}
 
-        monkeypatch.setitem(FAULTS, "corrected", Fault("the bar of 10:59 is corrected", edit=corrected))  # type: ignore[arg-type]
-        found.provider.misbehave("corrected", only="/SPY/range/1/minute/")
+        monkeypatch.setitem(FAULTS, "corrected", Fault("the bar of 10:59 is corrected", edit_body=corrected))  # type: ignore[arg-type]
+        found.provider.inject_fault("corrected", only="/SPY/range/1/minute/")
         found.clock.set("2025-03-11 12:01:07")
         found.run(2, ask=found.directions)
         entry = found.directions()["tickers"]["SPY"]
@@ -150,7 +150,7 @@ def _bad_print(factor: list[float]) -> Fault:
         ]
         return {**body, "results": rows}
 
-    return Fault("a bad print at 10:59", edit=edit)  # type: ignore[arg-type]
+    return Fault("a bad print at 10:59", edit_body=edit)  # type: ignore[arg-type]
 
 
 def test_a_signal_is_about_the_eleven_oclock_price_that_it_shows(
@@ -203,7 +203,7 @@ def test_the_eleven_oclock_price_of_the_hour_before_that_stands_in_does_not_move
     def shown(board: Any) -> dict[str, Any]:
         return {ticker: entry["price_11am"] for ticker, entry in board["tickers"].items()}
 
-    monkeypatch.setitem(FAULTS, "late", Fault("lacks bars", edit=edit))  # type: ignore[arg-type]
+    monkeypatch.setitem(FAULTS, "late", Fault("lacks bars", edit_body=edit))  # type: ignore[arg-type]
     with world(tmp_path, monkeypatch, "2025-03-11 12:00:20", fault="late") as found:
         found.run(0.2, every_s=6, ask=found.directions)
         before = found.directions()
@@ -223,7 +223,7 @@ def test_with_more_than_an_eighth_of_the_bars_missing_there_is_no_signal(
 ) -> None:
     with world(tmp_path, monkeypatch, "2025-03-11 09:20:07") as found:
         found.directions()
-        found.provider.misbehave(fault, only="/minute/")
+        found.provider.inject_fault(fault, only="/minute/")
         found.clock.set("2025-03-11 12:05:07")
         found.run(2, ask=found.directions)
         for entry in found.directions()["tickers"].values():
@@ -237,7 +237,7 @@ def test_a_price_that_stands_still_does_not_come_back_at_the_close(
 ) -> None:
     with world(tmp_path, monkeypatch, "2025-03-11 15:29:07") as found:
         found.run(1, ask=found.directions)
-        found.provider.misbehave("frozen", since=to_ms(new_york("2025-03-11 15:30")))
+        found.provider.inject_fault("frozen", since=to_ms(new_york("2025-03-11 15:30")))
         found.run(28, every_s=60, ask=found.directions)
         assert found.directions()["tickers"]["SPY"]["current_price"] is None
         found.run(5, every_s=60, ask=found.directions)
@@ -261,7 +261,7 @@ def test_a_hole_that_is_filled_while_a_signal_is_made_does_not_make_it_of_what_w
             features = _features(*args)
             if not filled:
                 filled.append(None)
-                found.provider.behave()
+                found.provider.clear_fault()
                 found.step(60)
             return features
 
@@ -295,7 +295,7 @@ def test_the_eleven_oclock_price_that_was_shown_without_a_signal_does_not_move_w
 ) -> None:
     """While a daily bar was missing no signal was locked that would have kept it."""
     hidden = [1]
-    monkeypatch.setitem(FAULTS, "gated", Fault("lacks bars", edit=_gated(hidden)))
+    monkeypatch.setitem(FAULTS, "gated", Fault("lacks bars", edit_body=_gated(hidden)))
     with world(tmp_path, monkeypatch, "2025-03-11 10:58:07", fault="gated") as found:
         found.run(4, ask=found.directions)
         before = {ticker: entry["price_11am"] for ticker, entry in found.directions()["tickers"].items()}
@@ -305,7 +305,7 @@ def test_the_eleven_oclock_price_that_was_shown_without_a_signal_does_not_move_w
         board = found.directions()["tickers"]
         assert not any(entry["locked"] for entry in board.values())
         assert {ticker: entry["price_11am"] for ticker, entry in board.items()} == before
-        found.provider.behave()
+        found.provider.clear_fault()
         found.clock.set("2025-03-11 12:01:07")
         found.timer.forward(3600)
         found.run(2, ask=found.directions)

@@ -94,7 +94,7 @@ def ask_at_once(found: World, clients: int, path: str) -> list[Any]:
 
 def test_a_hundred_requests_for_a_cold_ticker_are_one_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with world(tmp_path, monkeypatch, "2025-03-11 11:40:07") as found:
-        found.provider.misbehave("slow", seconds=0.3)
+        found.provider.inject_fault("slow", seconds=0.3)
         bodies = ask_at_once(found, 100, "/trading_directions?ticker=IWM")
         found.settle()
         paths = [call.path for call in found.provider.calls if "/IWM/" in call.path]
@@ -110,13 +110,13 @@ def test_half_open_one_of_fifty_waiting_callers_reaches_the_provider(
         breaker = found.core.market.breaker
         assert breaker is not None
         path = "/v2/aggs/ticker/SPY/range/1/minute/2025-03-10/2025-03-10"
-        found.provider.misbehave("500")
+        found.provider.inject_fault("500")
         for _ in range(5):
             assert breaker(path, {}).status == 500
         with pytest.raises(Upstream, match="keeps failing"):
             breaker(path, {})
-        found.provider.behave()
-        found.provider.misbehave("slow", seconds=0.4)
+        found.provider.clear_fault()
+        found.provider.inject_fault("slow", seconds=0.4)
         found.timer.forward(30)
         before, barrier = len(found.provider.calls), threading.Barrier(50)
 
@@ -152,7 +152,7 @@ def test_the_state_of_breaker_budget_plan_and_follower_is_in_health(
         assert operations["breaker"]["bars"]["state"] == "closed"
         assert operations["budget"]["limit"] == {"calls": 50, "window_s": 1.0}
         assert operations["follower"]["tickers"] == sorted(TICKERS)
-        found.provider.misbehave("500")
+        found.provider.inject_fault("500")
         found.run(5, ask=found.directions)
         _, health = found.get("/health")
         assert "provider_failing" in health["degraded"]

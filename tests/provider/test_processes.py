@@ -16,12 +16,12 @@ from app.clock import Clock, Timer
 from app.errors import NotEntitled, PredictError, Upstream
 from app.factory import Core, build, create_app
 from app.market.bars import Span, to_ms
+from app.market.feed_transport import FeedTransport
 from app.market.lease import LEASE_S, SqliteLeases
 from app.market.opens import MissingOpen
 from app.market.polygon import Reply, Transport
 from app.market.running_day import FOLLOWER, FetchFailure, SharedSeries, SqliteRunningDay
-from app.market.standin import StandIn
-from app.market.wire import Wire
+from app.simulator.server import PolygonSimulator
 from app.sqlite import Database
 from tests.provider.world import KEY
 from tests.support import CALENDAR, FakeClock, FakeTimer, demo_feed, new_york, settings, some_bars
@@ -35,7 +35,7 @@ class Servers:
     """Servers on one folder, in front of one provider, on one clock. Those in `dead` do nothing any more."""
 
     folder: Path
-    provider: StandIn
+    provider: PolygonSimulator
     clock: FakeClock
     time: FakeTimer
     patch: pytest.MonkeyPatch
@@ -109,8 +109,8 @@ class WithRunningMinute:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._ended = Wire(demo_feed(), CALENDAR, clock)
-        self._begun = Wire(demo_feed(), CALENDAR, lambda: clock() + timedelta(minutes=1))
+        self._ended = FeedTransport(demo_feed(), CALENDAR, clock)
+        self._begun = FeedTransport(demo_feed(), CALENDAR, lambda: clock() + timedelta(minutes=1))
 
     def __call__(self, path: str, params: Mapping[str, str]) -> Reply:
         reply, now = self._ended(path, params), to_ms(self._clock())
@@ -130,13 +130,13 @@ def servers(
 ) -> Iterator[Servers]:
     """`provided(clock)`: what the provider answers; by default the demo market."""
     clock, time = FakeClock(new_york(at)), FakeTimer()
-    wire = Wire(demo_feed(), CALENDAR, clock) if provided is None else provided(clock)
-    with StandIn(wire, key=KEY, clock=clock, now=lambda: time.at) as provider:
+    transport = FeedTransport(demo_feed(), CALENDAR, clock) if provided is None else provided(clock)
+    with PolygonSimulator(transport, key=KEY, clock=clock, now=lambda: time.at) as provider:
         found = Servers(folder, provider, clock, time, patch)
         for _ in range(count):
             found.start()
         yield found
-        provider.behave()
+        provider.clear_fault()
         for core in found.cores:
             core.close()
 
@@ -329,7 +329,7 @@ def test_an_outage_costs_no_more_calls_with_more_processes(tmp_path: Path, monke
         with servers(tmp_path / str(count), monkeypatch, "2025-03-11 11:20:31", count) as found:
             found.step(0)
             found.agree("/trading_directions")
-            found.provider.misbehave("403", only="/minute/")
+            found.provider.inject_fault("403", only="/minute/")
             before = len(found.provider.calls)
             for _ in range(3):
                 found.run(60)
@@ -471,7 +471,7 @@ def test_after_a_split_every_server_replays_with_the_eleven_oclock_price_on_the_
         found.run(60, every_s=20)
         before = found.agree("/trading_directions")["tickers"]
         midnight = new_york("2025-03-12 00:00")
-        found.provider.misbehave("split", only="/SPY/", factor=2, before=to_ms(midnight))
+        found.provider.inject_fault("split", only="/SPY/", factor=2, before=to_ms(midnight))
         found.time.forward((new_york("2025-03-12 09:35:07") - found.clock.at).total_seconds())
         found.clock.set("2025-03-12 09:35:07")
         found.step(0)
@@ -489,10 +489,10 @@ def test_a_server_whose_only_call_failed_learns_from_another_that_the_provider_a
         found.step(0)
         found.run(60)
         reader = next(n for n in (0, 1) if found.role(n) == "reader")
-        found.provider.misbehave("reset", only="2025-02-1")
+        found.provider.inject_fault("reset", only="2025-02-1")
         failed = found.get(reader, "/replay?date=2025-02-11&time=12:05&ticker=SPY")
         assert failed["tickers"]["SPY"]["error_code"] == "DATA_FETCH_ERROR"
-        found.provider.behave()
+        found.provider.clear_fault()
         found.run(80, every_s=20)
         found.agree("/trading_directions")
         health = found.get(reader, "/health")
@@ -507,7 +507,7 @@ def test_bars_of_a_server_that_is_gone_do_not_show_that_the_provider_answers(
         found.run(60, every_s=20)
         found.dead.add(0)
         found.cores[0].close()
-        found.provider.misbehave("reset")
+        found.provider.inject_fault("reset")
         number = found.start()
         found.run(120, every_s=20)
         assert found.get(number, "/health")["operations"]["provider"]["answered"] is False

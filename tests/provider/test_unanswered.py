@@ -65,7 +65,7 @@ def test_once_the_provider_answers_nothing_of_it_is_said_any_more(
 ) -> None:
     with world(tmp_path, monkeypatch, OPEN, fault="reset") as found:
         unanswered(found)
-        found.provider.behave()
+        found.provider.clear_fault()
         found.run(6, ask=found.directions)
         _, health = found.get("/health")
         assert health["operations"]["provider"] == {"answered": True, "last_failure": None, "message": None}
@@ -92,7 +92,7 @@ def test_a_plan_is_unknown_until_the_probe_has_found_it_out(
         assert found.directions()["data_status"]["plan"] == "unknown"
         assert found.get("/health")[1]["operations"]["plan"]["name"] == "unknown"
         assert "with a delay that is not known yet" in found.get("/")[1]["state"]
-        found.provider.behave()
+        found.provider.clear_fault()
         found.run(3)
         assert found.directions()["data_status"]["plan"] == name
         state = found.get("/")[1]["state"]

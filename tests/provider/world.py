@@ -16,9 +16,10 @@ import pytest
 from app.clock import wall_clock
 from app.factory import Core, build, create_app
 from app.market.demo import HISTORY_FROM, LAP
+from app.market.feed_transport import FeedTransport
 from app.market.polygon import HttpTransport
-from app.market.standin import OnOurDays, StandIn
-from app.market.wire import Wire
+from app.simulator.repeated_sessions import RepeatedSessions
+from app.simulator.server import PolygonSimulator
 from tests.support import CALENDAR, FakeClock, FakeTimer, demo_feed, new_york, settings
 
 KEY = "k-3f9a-very-secret"
@@ -29,7 +30,7 @@ NO_OPTIONS: Mapping[str, float] = {}
 class World:
     """One server, its clients and its provider. All that clients were told is in `told`."""
 
-    def __init__(self, provider: StandIn, core: Core, client: Any, clock: FakeClock, timer: FakeTimer) -> None:
+    def __init__(self, provider: PolygonSimulator, core: Core, client: Any, clock: FakeClock, timer: FakeTimer) -> None:
         self.provider, self.core, self.client, self.clock, self.timer = provider, core, client, clock, timer
         self.told: list[str] = []
         self.slowest_s = {"read": 0.0, "replay": 0.0}
@@ -87,8 +88,8 @@ def world(
     provider from the start, with its `options`; `read_s`: real seconds after which a call has failed, to be raised by a test in
     which no call may fail on a busy machine; `values`: settings, and `plan` of the provider."""
     clock, timer = FakeClock(new_york(at)), FakeTimer(hasty=hasty)
-    wire, plan = Wire(demo_feed(), CALENDAR, clock, delay), values.pop("plan", "advanced")
-    with StandIn(wire, key=KEY, plan=plan, clock=clock, now=lambda: timer.at) as provider:
+    transport, plan = FeedTransport(demo_feed(), CALENDAR, clock, delay), values.pop("plan", "advanced")
+    with PolygonSimulator(transport, key=KEY, plan=plan, clock=clock, now=lambda: timer.at) as provider:
         patch.setattr("app.factory.HttpTransport", partial(HttpTransport, read_s=read_s, total_s=1.5 * read_s))
         known = {"polygon_base_url": provider.address, "polygon_api_key": KEY, "data_dir": folder, **values}
         made: list[Core] = []
@@ -102,17 +103,17 @@ def world(
         patch.setattr("app.factory.build", build)
         found = World(provider, made[0], app.test_client(), clock, timer)
         if fault:
-            provider.misbehave(fault, **options)
+            provider.inject_fault(fault, **options)
         found.step(0)
         yield found
-        provider.behave()
+        provider.clear_fault()
         timer.forward(10_000)
         made[0].close()
 
 
 @contextmanager
-def standing_in() -> Iterator[StandIn]:
+def simulated_provider() -> Iterator[PolygonSimulator]:
     """A provider on the wall's clock, for servers that are processes of their own."""
-    feed = OnOurDays(demo_feed(), CALENDAR, HISTORY_FROM, LAP[1])
-    with StandIn(Wire(feed, CALENDAR, wall_clock), key=KEY, clock=wall_clock) as provider:
+    feed = RepeatedSessions(demo_feed(), CALENDAR, HISTORY_FROM, LAP[1])
+    with PolygonSimulator(FeedTransport(feed, CALENDAR, wall_clock), key=KEY, clock=wall_clock) as provider:
         yield provider

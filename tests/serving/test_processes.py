@@ -22,9 +22,9 @@ import pytest
 import requests
 
 from app.clock import Clock, running_clock
+from app.market.feed_transport import FeedTransport
 from app.market.lease import LEASE_S
-from app.market.standin import StandIn
-from app.market.wire import Wire
+from app.simulator.server import PolygonSimulator
 from tests.serving.test_gunicorn import Server, started
 from tests.support import CALENDAR, demo_feed, new_york
 
@@ -37,7 +37,7 @@ SERIES = "SELECT name, fetched, length(bars) FROM series"
 class Market:
     """A provider whose clock, like that of its servers, runs `speed` times as fast as the wall's."""
 
-    provider: StandIn
+    provider: PolygonSimulator
     clock: Clock
     speed: float
     start: Callable[[], Server]
@@ -52,15 +52,15 @@ class Market:
 
     def calls(self, since: datetime) -> Counter[tuple[str, str]]:
         """The calls from a moment on, by what was asked for and the market's minute."""
-        found = [call for call in self.provider.calls if call.moment is not None and call.moment >= since]
-        return Counter((re.sub(r"/\d{13}/", "/.../", call.path), f"{call.moment:%H:%M}") for call in found)
+        found = [call for call in self.provider.calls if call.provider_time is not None and call.provider_time >= since]
+        return Counter((re.sub(r"/\d{13}/", "/.../", call.path), f"{call.provider_time:%H:%M}") for call in found)
 
 
 @contextmanager
 def market(folder: Path, speed: float, **options: object) -> Iterator[Market]:
     began = time.time()
     clock = running_clock(new_york("2025-03-11 11:30:40"), speed, datetime.fromtimestamp(began, UTC))
-    with StandIn(Wire(demo_feed(), CALENDAR, clock), clock=clock) as provider, ExitStack() as stack:
+    with PolygonSimulator(FeedTransport(demo_feed(), CALENDAR, clock), clock=clock) as provider, ExitStack() as stack:
         values = {"POLYGON_BASE_URL": provider.address, "DATA_DIR": folder, "BEGAN": began, "SPEED": speed, **options}
         numbers = itertools.count()
 
@@ -81,7 +81,7 @@ def running(found: Market, count: int) -> list[Server]:
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[tuple[list[Server], StandIn]]:
+def pair(tmp_path: Path) -> Iterator[tuple[list[Server], PolygonSimulator]]:
     demo_feed()
     with market(tmp_path / "data", 1.0) as found:
         yield running(found, 2), found.provider
@@ -124,7 +124,9 @@ def worker_of(server: Server) -> int:
     return int(children[0])
 
 
-def test_the_lease_moves_when_its_holder_is_killed_and_when_it_is_halted(pair: tuple[list[Server], StandIn]) -> None:
+def test_the_lease_moves_when_its_holder_is_killed_and_when_it_is_halted(
+    pair: tuple[list[Server], PolygonSimulator],
+) -> None:
     servers, provider = pair
     leader, reader = servers
     assert sum("/minute/" in call.path for call in provider.calls) <= 6, "three tickers, whose day is asked for once"
@@ -193,12 +195,12 @@ def test_a_leader_that_is_halted_within_a_fetch_and_wakes_writes_no_old_bars(tmp
     demo_feed()
     with market(tmp_path / "data", 4.0, READ_S=10 * PATIENCE_S) as found:
         leader, *readers = running(found, 3)
-        found.provider.misbehave("slow", only="/minute/", seconds=60.0)
+        found.provider.inject_fault("slow", only="/minute/", seconds=60.0)
         before = len(found.provider.calls)
         within(lambda: sum("/minute/" in call.path for call in found.provider.calls[before:]) == 3)
         halted = worker_of(leader)
         os.kill(halted, signal.SIGSTOP)
-        found.provider.behave()
+        found.provider.clear_fault()
         old = shared_series(tmp_path / "data")
         within(lambda: all(seen > old[name] for name, seen in minutes_of(tmp_path / "data").items()))
         new = minutes_of(tmp_path / "data")

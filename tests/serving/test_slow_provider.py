@@ -15,8 +15,8 @@ import pytest
 import requests
 
 from app.clock import running_clock
-from app.market.standin import StandIn
-from app.market.wire import Wire
+from app.market.feed_transport import FeedTransport
+from app.simulator.server import PolygonSimulator
 from tests.serving.test_gunicorn import Server, started
 from tests.support import CALENDAR, demo_feed, new_york
 
@@ -26,25 +26,25 @@ COMMAND = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "tests.se
 
 
 @pytest.fixture
-def followed(tmp_path: Path) -> Iterator[tuple[Server, StandIn]]:
+def followed(tmp_path: Path) -> Iterator[tuple[Server, PolygonSimulator]]:
     began = time.time()
     clock = running_clock(new_york("2025-03-11 11:30:40"), 1.0, datetime.fromtimestamp(began, UTC))
-    with StandIn(Wire(demo_feed(), CALENDAR, clock), clock=clock) as provider, ExitStack() as stack:
+    with PolygonSimulator(FeedTransport(demo_feed(), CALENDAR, clock), clock=clock) as provider, ExitStack() as stack:
         values = {"POLYGON_BASE_URL": provider.address, "DATA_DIR": tmp_path, "BEGAN": began}
         server = stack.enter_context(started(COMMAND, tmp_path / "log", **values))
         server.wait_ready()
         yield server, provider
-        provider.behave()
+        provider.clear_fault()
 
 
 def test_two_hundred_clients_are_answered_in_time_while_every_call_takes_five_seconds(
-    followed: tuple[Server, StandIn],
+    followed: tuple[Server, PolygonSimulator],
 ) -> None:
     server, provider = followed
     ends = time.monotonic() + 20
     while not all(e["locked"] for e in board(server)["tickers"].values()) and time.monotonic() < ends:
         time.sleep(0.2)
-    provider.misbehave("slow", seconds=5.0)
+    provider.inject_fault("slow", seconds=5.0)
     before = len(provider.calls)
     while len(provider.calls) == before and time.monotonic() < ends + 60:
         board(server)
@@ -73,9 +73,9 @@ def ask(session: requests.Session, base: str) -> float:
 
 
 @pytest.mark.parametrize("fault", ["silence", "429-bare"])
-def test_a_provider_that_hangs_does_not_hold_the_stop(followed: tuple[Server, StandIn], fault: str) -> None:
+def test_a_provider_that_hangs_does_not_hold_the_stop(followed: tuple[Server, PolygonSimulator], fault: str) -> None:
     server, provider = followed
-    provider.misbehave(fault)
+    provider.inject_fault(fault)
     before, ends = len(provider.calls), time.monotonic() + 70
     while len(provider.calls) == before and time.monotonic() < ends:
         time.sleep(0.1)

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from tests.collector import collecting
-from tests.provider.world import KEY, standing_in
+from tests.provider.world import KEY, simulated_provider
 from tests.serving.test_gunicorn import Server, Start, start
 
 __all__ = ["start"]
@@ -25,9 +25,9 @@ SLOWER_S = 0.005
 
 
 def test_two_servers_are_seen_in_one_trace_and_hand_it_on_to_the_provider(start: Start, tmp_path: Path) -> None:
-    with collecting() as collector, standing_in() as standin:
+    with collecting() as collector, simulated_provider() as provider:
         common = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.address, "OTEL_TRACES_SAMPLER_ARG": 0, "LOG_FORMAT": "json"}
-        polygon = {"POLYGON_API_KEY": KEY, "POLYGON_BASE_URL": standin.address, "POLYGON_CALLS_PER_MINUTE": 600}
+        polygon = {"POLYGON_API_KEY": KEY, "POLYGON_BASE_URL": provider.address, "POLYGON_CALLS_PER_MINUTE": 600}
         first = start(MARKET="polygon", DATA_DIR=tmp_path / "a", **common, **polygon)
         second = start(MARKET="demo", DATA_DIR=tmp_path / "b", OTEL_SERVICE_NAME="other", **common)
         for server in (first, second):
@@ -44,7 +44,7 @@ def test_two_servers_are_seen_in_one_trace_and_hand_it_on_to_the_provider(start:
         roots = [span for span in mine if span.parent == SPAN]
         assert {(span.name, span.service["service.name"]) for span in roots} == {("GET /swing", name) for name in names}
         assert len({span.service["service.instance.id"] for span in roots}) == 2
-        handed_on = [call.traceparent for call in standin.calls if call.traceparent]
+        handed_on = [call.traceparent for call in provider.calls if call.traceparent]
         calls = {f"00-{span.trace}-{span.id}-01" for span in mine if span.name == "polygon days"}
         assert calls
         assert calls <= set(handed_on)

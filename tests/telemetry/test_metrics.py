@@ -26,8 +26,8 @@ from app.factory import create_app
 from app.live.events import EVENTS, Events
 from app.market import announcements
 from app.market.calling import kind_of, outcome
+from app.market.feed_transport import FeedTransport
 from app.market.polygon import Reply
-from app.market.wire import Wire
 from app.signals.policy import SUPPORTED, Gate
 from app.telemetry.core_metrics import ACTIONS, CACHES, OUTCOMES, STATES, WITHHELD
 from app.telemetry.metrics import METHODS, OTHER, REQUEST_BUCKETS, Latencies
@@ -489,7 +489,9 @@ def test_calls_are_told_apart_by_kind(clock: FakeClock, timer: FakeTimer, path: 
     telemetry = build_telemetry(
         None, service="s", instance="i", share=0.0, emit=Events(), now=timer.timer.now, epoch=timer.timer.epoch
     )
-    middleware.with_measurement(Wire(demo_feed(), CALENDAR, clock), telemetry.stages, kind_of, outcome)(path, {})
+    middleware.with_measurement(FeedTransport(demo_feed(), CALENDAR, clock), telemetry.stages, kind_of, outcome)(
+        path, {}
+    )
     [labels] = [
         s.labels for f in telemetry.latencies.registry.collect() for s in f.samples if s.name == f"{CALLS}_count"
     ]
@@ -523,7 +525,7 @@ def test_a_circuit_that_opens_is_shown_and_what_it_withholds(tmp_path: Path, mon
         assert withheld(found).keys() == set(WITHHELD)
         assert withheld(found)["breaker"] == 0
         assert seen(found).all("predict_breaker_changes_total") == {}
-        found.provider.misbehave("500", only="/minute/")
+        found.provider.inject_fault("500", only="/minute/")
         for _ in range(10):
             found.step(61)
             found.get(ONE_TICKER)
@@ -537,7 +539,7 @@ def test_a_circuit_that_opens_is_shown_and_what_it_withholds(tmp_path: Path, mon
         assert now.value("predict_breaker_state", kind="days", state="closed") == 1
         assert withheld(found)["breaker"] >= 1
         assert now.value(f"{CALLS}_count", kind="bars", outcome="failed") >= 5  # type: ignore[operator]
-        found.provider.behave()
+        found.provider.clear_fault()
         found.step(61)
         found.step(61)
         assert seen(found).value("predict_breaker_state", kind="bars", state="closed") == 1
@@ -570,13 +572,13 @@ def test_a_pause_that_the_provider_asks_for_is_shown(tmp_path: Path, monkeypatch
     with world(tmp_path, monkeypatch, "2025-03-11 11:30:10", hasty=False) as found:
         found.core.pipeline.interest.request(["SPY"], found.clock())
         found.step(61)
-        found.provider.misbehave("429", retry_after=40)
+        found.provider.inject_fault("429", retry_after=40)
         found.step(61)
         now = seen(found)
         assert 39 < (now.value("predict_budget_pause_seconds") or 0) < 90
         assert now.value("predict_api_key_refused") == 0
         assert now.by(f"{CALLS}_count", "outcome")["limited"] >= 1
-        found.provider.behave()
+        found.provider.clear_fault()
         found.step(90)
         assert seen(found).value("predict_budget_pause_seconds") == 0
 
@@ -586,7 +588,7 @@ def test_a_refused_key_is_shown_and_what_is_not_asked_with_it(tmp_path: Path, mo
         found.core.pipeline.interest.request(["SPY"], found.clock())
         found.step(61)
         assert seen(found).value("predict_api_key_refused") == 0
-        found.provider.misbehave("401")
+        found.provider.inject_fault("401")
         found.step(61)
         refused = withheld(found)["key"]
         found.step(61)
@@ -632,7 +634,7 @@ def test_the_age_of_followed_data_is_shown_beside_what_is_allowed(
         assert seen(found).by("predict_ticker_followed", "ticker") == {"SPY": 1, "QQQ": 0, "IWM": 0}
         assert seen(found).by("predict_data_age_seconds", "ticker") == {"SPY": 10}
         assert seen(found).value("predict_follower_alive") == 1
-        found.provider.misbehave("500")
+        found.provider.inject_fault("500")
         found.step(70)
         assert seen(found).by("predict_data_age_seconds", "ticker") == {"SPY": 80}
         found.timer.forward(60)

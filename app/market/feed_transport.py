@@ -1,4 +1,4 @@
-"""Polygon's side of the wire for markets that are not Polygon: answers its paths from a feed of bars.
+"""A transport that answers Polygon's paths from a feed of bars, for markets that are not Polygon.
 
 The recorded and the demo market are this transport over their feeds, so that all modes run the same client. What the
 market's clock has not reached is never shown: no bar that has not ended, and of the running day's daily bar only the
@@ -21,6 +21,8 @@ from app.market.polygon import NANOSECONDS_IN_MS, PAGE_LIMIT, PATH_SPAN, Reply
 
 AGGREGATES = re.compile(r"/v2/aggs/ticker/([^/]+)/range/(\d+/[a-z]+)/([^/]+)/([^/]+)")
 SNAPSHOT = re.compile(r"/v2/snapshot/locale/us/markets/stocks/tickers/([^/]+)")
+MARKET_STATUS = "/v1/marketstatus/now"
+UPCOMING = "/v1/marketstatus/upcoming"
 SPAN_OF_PATH = {path: span for span, path in PATH_SPAN.items()}
 FINEST_FIRST = (Span.MINUTE, Span.FIVE_MINUTES)
 EXCHANGES = ("NYSE", "NASDAQ")
@@ -30,20 +32,20 @@ EXTENDED_HOURS = (time(4), time(20))
 ANNOUNCED_DAYS = 365
 
 
-class Feed(Protocol):
-    """Where a simulated market's bars come from. It may know the future; the wire does not pass it on."""
+class BarFeed(Protocol):
+    """The bars of a simulated market. A feed may know the future; the transport does not pass it on."""
 
     def bars(self, ticker: str, span: Span, first_ms: int, end_ms: int) -> Bars:
-        """Bars that start in [first_ms, end_ms); none for what it does not have."""
+        """Returns the bars that start in [first_ms, end_ms); none where it has none."""
         ...
 
     def official_open(self, ticker: str, day: date) -> float | None:
-        """The official opening price of a day, if known."""
+        """Returns the official opening price of a day; None if it is not known."""
         ...
 
 
-class NoFeed:
-    """A feed without bars: what is left of a recorded market whose file cannot be opened."""
+class EmptyFeed:
+    """A feed without bars, for a recorded market whose file cannot be opened."""
 
     def bars(self, ticker: str, span: Span, first_ms: int, end_ms: int) -> Bars:
         return no_bars()
@@ -52,10 +54,11 @@ class NoFeed:
         return None
 
 
-class Wire:
-    """A transport that answers like Polygon at the moment `clock()`. `delay`: how late its bars are, as some plans' are."""
+class FeedTransport:
+    """A transport that answers like Polygon at the moment `clock()`. `delay`: how late its bars are, as those of some plans
+    are."""
 
-    def __init__(self, feed: Feed, calendar: Calendar, clock: Clock, delay: timedelta = timedelta(0)) -> None:
+    def __init__(self, feed: BarFeed, calendar: Calendar, clock: Clock, delay: timedelta = timedelta(0)) -> None:
         self._feed = feed
         self._calendar = calendar
         self._clock = clock
@@ -68,9 +71,9 @@ class Wire:
             return self._aggregates(*match.groups(), limit=params.get("limit", "5000"), now=now)
         if match := SNAPSHOT.fullmatch(path):
             return self._snapshot(match[1], now)
-        if path == "/v1/marketstatus/now":
+        if path == MARKET_STATUS:
             return Reply(200, self._market_status(clock))
-        if path == "/v1/marketstatus/upcoming":
+        if path == UPCOMING:
             return Reply(200, list(self._announced(ny_day(clock))))
         return Reply(404, {"status": "NOT_FOUND", "error": "no such path"})
 
@@ -157,12 +160,13 @@ class Wire:
         }
 
     def _finest(self, ticker: str, first_ms: int, end_ms: int) -> Bars:
-        found = (self._feed.bars(ticker, span, first_ms, end_ms) for span in FINEST_FIRST)
-        return next((bars for bars in found if len(bars)), no_bars())
+        """Returns the finest series that has bars in [first_ms, end_ms)."""
+        series = (self._feed.bars(ticker, span, first_ms, end_ms) for span in FINEST_FIRST)
+        return next((bars for bars in series if len(bars)), no_bars())
 
 
 def _announcement(day: date, calendar: Calendar) -> dict[str, str] | None:
-    """What is out of the ordinary on a weekday; None if nothing is."""
+    """Returns the announcement of a weekday that is closed or closes early; None for any other day."""
     session = calendar.session(day)
     if session is None:
         return None if day.weekday() >= 5 else {"date": day.isoformat(), "name": "Holiday", "status": "closed"}
@@ -189,12 +193,12 @@ def _start_ms(text: str) -> int:
 
 
 def _end_ms(text: str) -> int:
-    """First moment after the inclusive `to` of a request: a day or a moment."""
+    """Returns the first moment, ms, after the inclusive `to` of a request, which is a day or a moment."""
     if text.isdigit():
         return _moment_ms(text) + 1
     return midnight_ms(date.fromordinal(date.fromisoformat(text).toordinal() + 1))
 
 
 def _moment_ms(text: str) -> int:
-    """Raises OverflowError if no calendar reaches there."""
+    """Returns a moment, ms. Raises OverflowError for one that no calendar reaches."""
     return to_ms(from_ms(int(text)))

@@ -9,8 +9,8 @@ import pytest
 
 from app.market.bars import Span, to_ms
 from app.market.calendar import midnight_ms
+from app.market.feed_transport import FeedTransport
 from app.market.polygon import Polygon
-from app.market.wire import Wire
 from tests.support import CALENDAR, FakeClock, demo_feed, new_york
 
 DAY = date(2025, 3, 11)
@@ -23,7 +23,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def polygon(clock: FakeClock) -> Polygon:
-    return Polygon(Wire(demo_feed(), CALENDAR, clock), CALENDAR)
+    return Polygon(FeedTransport(demo_feed(), CALENDAR, clock), CALENDAR)
 
 
 def test_no_minute_bar_that_has_not_ended(polygon: Polygon, clock: FakeClock) -> None:
@@ -57,13 +57,13 @@ def test_an_unknown_ticker_is_empty_as_polygon_has_it(polygon: Polygon) -> None:
 
 
 def test_more_than_the_limit_comes_in_pages(clock: FakeClock) -> None:
-    wire = Wire(demo_feed(), CALENDAR, clock)
+    transport = FeedTransport(demo_feed(), CALENDAR, clock)
     path = f"/v2/aggs/ticker/SPY/range/1/minute/{DAY}/{DAY}"
-    whole = wire(path, {"limit": "50000"}).body["results"]
+    whole = transport(path, {"limit": "50000"}).body["results"]
     pages = []
 
     def small_pages(asked: str, params: object) -> object:
-        reply = wire(asked, {"limit": "50"})
+        reply = transport(asked, {"limit": "50"})
         pages.append(reply.body["resultsCount"])
         return reply
 
@@ -82,14 +82,14 @@ def test_more_than_the_limit_comes_in_pages(clock: FakeClock) -> None:
     ],
 )
 def test_bad_requests_get_polygons_kind_of_answer(clock: FakeClock, path: str) -> None:
-    reply = Wire(demo_feed(), CALENDAR, clock)(path, {})
+    reply = FeedTransport(demo_feed(), CALENDAR, clock)(path, {})
     assert reply.status == 400
     assert reply.body["status"] == "ERROR"
 
 
 def test_a_limit_that_is_no_number_is_a_bad_request(clock: FakeClock) -> None:
     path = f"/v2/aggs/ticker/SPY/range/1/minute/{DAY}/{DAY}"
-    assert Wire(demo_feed(), CALENDAR, clock)(path, {"limit": "many"}).status == 400
+    assert FeedTransport(demo_feed(), CALENDAR, clock)(path, {"limit": "many"}).status == 400
 
 
 def test_from_may_be_a_moment_and_to_a_day(polygon: Polygon, clock: FakeClock) -> None:
@@ -101,10 +101,10 @@ def test_from_may_be_a_moment_and_to_a_day(polygon: Polygon, clock: FakeClock) -
 
 
 def test_late_bars_do_not_make_the_clock_late(clock: FakeClock) -> None:
-    wire = Wire(demo_feed(), CALENDAR, clock, timedelta(minutes=15))
-    late = Polygon(wire, CALENDAR)
+    transport = FeedTransport(demo_feed(), CALENDAR, clock, timedelta(minutes=15))
+    late = Polygon(transport, CALENDAR)
     assert late.aggregates("SPY", Span.MINUTE, DAY, DAY).bars.end[-1] == to_ms(new_york("2025-03-11 11:15"))
-    assert datetime.fromisoformat(wire("/v1/marketstatus/now", {}).body["serverTime"]) == clock.at
+    assert datetime.fromisoformat(transport("/v1/marketstatus/now", {}).body["serverTime"]) == clock.at
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_the_market_status_is_that_of_the_clock(
     clock: FakeClock, moment: str, market: str, early: bool, late: bool
 ) -> None:
     clock.set(moment)
-    body = Wire(demo_feed(), CALENDAR, clock)("/v1/marketstatus/now", {}).body
+    body = FeedTransport(demo_feed(), CALENDAR, clock)("/v1/marketstatus/now", {}).body
     assert body["market"] == body["exchanges"]["nyse"] == body["exchanges"]["nasdaq"] == market
     assert (body["earlyHours"], body["afterHours"]) == (early, late)
     assert datetime.fromisoformat(body["serverTime"]) == clock.at
@@ -131,7 +131,7 @@ def test_the_market_status_is_that_of_the_clock(
 
 
 def announced(clock: FakeClock) -> Any:
-    return Wire(demo_feed(), CALENDAR, clock)("/v1/marketstatus/upcoming", {}).body
+    return FeedTransport(demo_feed(), CALENDAR, clock)("/v1/marketstatus/upcoming", {}).body
 
 
 def test_holidays_and_early_closes_are_announced_once_per_exchange(clock: FakeClock) -> None:
