@@ -73,6 +73,10 @@ class SlidingWindows(Protocol):
 
     def clear(self, key: str) -> None: ...
 
+    def close(self) -> None:
+        """Close the connections to what counts."""
+        ...
+
 
 class InMemoryWindows:
     """Counts in this process; safe between threads. Windows are measured by `now`, seconds that never run backwards, so that a
@@ -104,6 +108,9 @@ class InMemoryWindows:
     def clear(self, key: str) -> None:
         with self._lock:
             self._windows.pop(key, None)
+
+    def close(self) -> None:
+        """Does nothing: there is no connection."""
 
     def _evict(self, expired: int) -> None:
         """Evict windows whose requests are all expired, a few at a time; they are in the order of their last use."""

@@ -97,6 +97,12 @@ current_request: ContextVar[TracedRequest | None] = ContextVar("current_request"
 """The request that this thread serves: log lines carry its ids, and stages add their durations to it."""
 
 
+def current_ids() -> dict[str, str]:
+    """The ids that log lines carry: those of the request that this thread serves."""
+    request = current_request.get()
+    return {} if request is None else {"request_id": request.id, "trace_id": request.trace.id}
+
+
 @dataclass(slots=True)
 class Trace:
     """The place of a request in its trace. span: None unless the request is recorded."""

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as some
 
 from app.config.settings import ARTEFACTS
-from app.factory import POLICY, _drift, build
+from app.factory import POLICY, build
+from app.factory.telemetry import drift_of
 from app.live.events import Events
 from app.market.bars import Floats
 from app.model.artefact import load_models
@@ -317,7 +318,7 @@ def test_a_server_sees_every_decision_that_it_computes(
 ) -> None:
     values = {"market": "polygon", "polygon_api_key": "k", "data_dir": tmp_path}
     core = build(settings(**values), clock=clock, transport=market, events=Events())
-    drift = _drift(core)
+    drift = drift_of(core)
     for ticker in ("SPY", "SPY", "QQQ"):
         core.pipeline.signal(ticker, clock())
     assert drift.decisions() == {"SPY": 1, "QQQ": 1, "IWM": 0}, "one that is in the record is not computed again"

@@ -195,7 +195,7 @@ def test_a_day_before_the_plans_history_costs_no_call(tmp_path: Path, monkeypatc
 def test_a_restart_within_a_minute_of_five_calls_is_not_held_to_five_a_minute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.factory._namespace", lambda base_url: "provider")
+    monkeypatch.setattr("app.factory.markets.namespace_of", lambda base_url: "provider")
     with world(tmp_path, monkeypatch, "2025-03-11 11:40:07", read_s=30.0) as found:
         found.directions()
         found.settle()
@@ -215,7 +215,7 @@ def test_a_restart_within_a_minute_of_five_calls_is_not_held_to_five_a_minute(
 
 
 def test_a_kept_plan_is_checked_anew_by_the_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.factory._namespace", lambda base_url: "provider")
+    monkeypatch.setattr("app.factory.markets.namespace_of", lambda base_url: "provider")
     with world(tmp_path, monkeypatch, "2025-03-11 11:40:07"):
         pass
     with world(tmp_path, monkeypatch, "2025-03-11 11:40:20", plan="basic") as found:

@@ -90,7 +90,7 @@ def world(
     clock, timer = FakeClock(new_york(at)), FakeTimer(hasty=hasty)
     transport, plan = FeedTransport(demo_feed(), CALENDAR, clock, delay), values.pop("plan", "advanced")
     with PolygonSimulator(transport, key=KEY, plan=plan, clock=clock, now=lambda: timer.at) as provider:
-        patch.setattr("app.factory.HttpTransport", partial(HttpTransport, read_s=read_s, total_s=1.5 * read_s))
+        patch.setattr("app.factory.markets.HttpTransport", partial(HttpTransport, read_s=read_s, total_s=1.5 * read_s))
         known = {"polygon_base_url": provider.address, "polygon_api_key": KEY, "data_dir": folder, **values}
         made: list[Core] = []
 

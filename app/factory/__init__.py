@@ -1,0 +1,173 @@
+"""`create_app` builds the whole server, and `build` its core. This package is the one that may import everything.
+
+The modules beside this page hold the details: `markets` the feeds of market data, `telemetry` traces, access log and metrics,
+`layers` what the layers around Flask depend on, `services` what the routes may use.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+from flask import Flask, Response
+
+import blueprints
+import middleware
+from app.clock import Clock, Timer
+from app.config.api_versions import VERSIONS, Versions
+from app.config.settings import Settings, load
+from app.core import Core
+from app.factory.layers import dependencies_of
+from app.factory.markets import data_feed_of
+from app.factory.plan_adoption import PlanAdoption
+from app.factory.services import connections_of, services_of
+from app.factory.telemetry import Metrics, access_log_of, telemetry_of
+from app.live.events import Events
+from app.live.follower import Follower
+from app.live.lifecycle import Lifecycle
+from app.market.announcements import Announcements
+from app.market.cache import BarCache
+from app.market.calendar import Calendar
+from app.market.opens import MissingOpen
+from app.market.polygon import Polygon, Transport
+from app.market.running_day import SqliteRunningDay
+from app.market.source import Source
+from app.model.artefact import PolicyStamp, load_models
+from app.pipeline import Pipeline
+from app.signals.policy import LONG_ABOVE, SHORT_BELOW, SPEC_VERSION, SUPPORTED
+from app.signals.store import SqliteStore
+from app.telemetry import logs
+from app.telemetry.setup import Telemetry
+from app.telemetry.tracing import current_ids
+
+__all__ = ["POLICY", "Core", "build", "create_app"]
+
+log = logging.getLogger("predict")
+
+POLICY = PolicyStamp(SPEC_VERSION, LONG_ABOVE, SHORT_BELOW)
+
+
+class JsonResponse(Response):
+    """A response whose content type is JSON unless it names another, even if it is empty (OPTIONS)."""
+
+    default_mimetype = "application/json"
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    clock: Clock | None = None,
+    transport: Transport | None = None,
+    timer: Timer | None = None,
+    versions: Versions = VERSIONS,
+    events: Events | None = None,
+    attach_sockets: Callable[[Flask], object] | None = None,
+) -> Flask:
+    """The whole server. `clock`, `timer` and `transport` replace those of the market, a transport also the guards around it:
+    tests use this. `events`: the event bus. `attach_sockets` adds Socket.IO to the app (`SocketIO.init_app`) below all layers;
+    without it there is no `/socket.io/`.
+
+    Raises SettingsError with a sentence that names the wrong variable.
+    """
+    settings, timer, events = settings or load(), timer or Timer(), events or Events()
+    telemetry = telemetry_of(settings, timer, events, settings.traces_to)
+    core = build(settings, clock=clock, transport=transport, timer=timer, events=events, telemetry=telemetry)
+    lifecycle, access_log, connections = Lifecycle(), access_log_of(settings), connections_of(settings)
+    has_sockets = attach_sockets is not None
+    deps = dependencies_of(core, versions, access_log, telemetry, lifecycle.stopping, has_sockets=has_sockets)
+    metrics = Metrics(core, deps, access_log, connections)
+    lifecycle.add("limits", close=deps.limits.windows.close)
+    lifecycle.add("access log", start=access_log.start, close=access_log.close)
+    lifecycle.add("workers", start=metrics.join_workers, close=metrics.leave_workers)
+    if metrics.gateway is not None:
+        lifecycle.add("pushgateway", start=metrics.gateway.start, close=metrics.gateway.close)
+    lifecycle.add("telemetry", close=telemetry.close)
+    lifecycle.add("core", start=lambda: _follow(core, lifecycle.stopping), close=core.close)
+    app = Flask("predict", static_folder=None)
+    app.response_class = JsonResponse
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    blueprints.register(app, services_of(core, deps, versions, metrics.expose, connections, lifecycle))
+    if attach_sockets is not None:
+        attach_sockets(app)
+    middleware.install(app, deps)
+    logs.add_request_ids(current_ids)
+    _warn_of_missing_parts(core)
+    return app
+
+
+def build(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    transport: Transport | None = None,
+    timer: Timer | None = None,
+    events: Events | None = None,
+    telemetry: Telemetry | None = None,
+) -> Core:
+    """The core: market, model, signals and follower. Nothing runs yet. By default traces are not exported."""
+    timer, emit = timer or Timer(), events or Events()
+    telemetry = telemetry or telemetry_of(settings, timer, emit, None)
+    stages = telemetry.stages
+    named_days = {} if settings.market == "demo" else dict(settings.market_closures)
+    calendar = Calendar(named_days)
+    models = load_models(settings.models_dir, SUPPORTED, POLICY)
+    market = data_feed_of(settings, calendar, models, timer, emit, telemetry, clock=clock, transport=transport)
+    clock, budget, folder = market.clock, market.budget, settings.data_dir / market.namespace
+    ahead = timedelta if market.skew is None else market.skew.ahead
+    store = SqliteStore(folder / "record.sqlite3", emit, stages)
+    cache = BarCache(folder / "bars.sqlite3", emit, stages)
+    polygon = Polygon(market.transport, calendar, settings.polygon_base_url)
+    running_day = None  # what the processes on one DATA_DIR share, if calls to the provider cost budget
+    if budget is not None:
+        running_day = SqliteRunningDay(folder / "running_day.sqlite3", timer, emit, stages, (MissingOpen,), ahead)
+    shared_day = (running_day, ahead, market.is_answered, market.observe_elsewhere)
+    source = Source(polygon, cache, store, calendar, clock, market.plan, emit, timer, stages, *shared_day)
+    pipeline = Pipeline(source, models, store, calendar, clock, emit, stages)
+    emit.subscribe("calendar_changed", lambda **fields: source.follow_calendar())
+    announcements = None
+    if settings.market == "polygon":
+        announcements = Announcements(folder / "calendar.sqlite3", calendar, named_days, timer, emit, stages)
+        _settle_calendar(source, announcements, clock)
+    adoption = PlanAdoption(source, budget, has_own_limit=settings.polygon_calls_per_minute is not None)
+    adoption.adopt_kept()
+    if budget is not None:
+        budget.reserve_by(lambda: len(SUPPORTED) if _is_live(source, calendar, clock) else 0)
+    probed, shared = polygon if budget is not None else None, (announcements, stages, running_day, adoption.adopt_kept)
+    follower = Follower(source, pipeline, calendar, clock, timer, emit, probed, adoption.adopt_probed, *shared)
+    return Core(settings, timer, emit, market, calendar, store, source, pipeline, follower, announcements, running_day)
+
+
+def _settle_calendar(source: Source, announcements: Announcements, clock: Clock) -> None:
+    """Let the daily bars that are read correct announced holidays."""
+    source.settle_calendar_by(
+        lambda: announcements.doubtful(clock()), lambda days: announcements.withdraw(days, clock())
+    )
+
+
+def _is_live(source: Source, calendar: Calendar, clock: Clock) -> bool:
+    """Whether the bars of the running day need calls now."""
+    return source.plan.has_today and calendar.is_open(clock())
+
+
+def _follow(core: Core, stopping: threading.Event) -> None:
+    """Keep the market current in the background until the process stops. Without a key there is nothing to follow."""
+    if "no_api_key" not in core.market.degraded:
+        threading.Thread(target=core.follower.run, args=(stopping,), name="follower", daemon=True).start()
+
+
+def _warn_of_missing_parts(core: Core) -> None:
+    settings, market = core.settings, core.market
+    missing = core.pipeline.models.missing
+    for why in dict.fromkeys(missing.values()):
+        tickers = ", ".join(ticker for ticker in missing if missing[ticker] == why)
+        log.warning("MODELS_DIR (%s): no model of %s: %s", settings.models_dir, tickers, why)
+    if "no_api_key" in market.degraded:
+        log.warning("no POLYGON_API_KEY: closed-market answers as usual, 503 where market data is needed")
+    if market.budget is not None and market.namespace != "polygon":
+        log.warning("POLYGON_BASE_URL is not the provider's own address: bars and signals of it are kept apart")
+    if "no_recorded_bars" in market.degraded:
+        log.warning("MARKET=recorded, but no bars were brought in yet: .venv/bin/predict import FILE...")
+    if settings.can_forget:
+        log.warning("DATA_DIR is on a disk that a new deployment forgets: mount a volume, or the track record is lost")

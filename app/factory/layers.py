@@ -1,0 +1,99 @@
+"""What the layers around Flask depend on: settings, limits, the response cache, and the stopping event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+
+import blueprints
+import middleware
+from app.clock import Timer
+from app.config import api_keys
+from app.config.api_versions import Versions
+from app.config.settings import Settings
+from app.core import Core
+from app.errors import SettingsError
+from app.live.events import Events
+from app.telemetry.access_log import AccessLog
+from app.telemetry.setup import Telemetry
+from app.telemetry.stages import Stages
+from blueprints import errors
+from middleware.rate_limiting import ConcurrencyLimit, RateLimits
+from middleware.response_cache import ResponseCache
+from middleware.sliding_windows import InMemoryWindows, RedisWindows, WindowsWithFallback
+from middleware.socket_io import ROUTE as SOCKETS
+from middleware.streaming import Stopping
+
+REPLAYS_PER_CLIENT, REPLAYS_IN_ALL = 4, 16
+"""Replays in progress at a time, of one client and of all."""
+
+
+def dependencies_of(
+    core: Core,
+    versions: Versions,
+    access_log: AccessLog,
+    telemetry: Telemetry,
+    stopping: Stopping,
+    *,
+    has_sockets: bool,
+) -> middleware.Dependencies:
+    """What the layers around Flask depend on. Raises SettingsError."""
+    settings, timer, clock = core.settings, core.timer, core.market.clock
+    windows = _windows(settings, timer, core.events, telemetry.stages)
+
+    def today() -> date:
+        return datetime.fromtimestamp(timer.epoch(), UTC).date()
+
+    def find_key(secret: str) -> api_keys.ApiKey | None:
+        return api_keys.find(settings.api_keys, secret, today())
+
+    return middleware.Dependencies(
+        telemetry=telemetry,
+        render_error=errors.render_error,
+        log_access=access_log,
+        now=timer.now,
+        epoch=timer.epoch,
+        hosts=settings.allowed_hosts,
+        origins=settings.cors_origins,
+        behind_proxy=settings.behind_proxy,
+        unversioned=blueprints.UNVERSIONED | {SOCKETS} if has_sockets else blueprints.UNVERSIONED,
+        probes=blueprints.PROBES,
+        operations=blueprints.OPERATIONS,
+        operations_port=settings.operations_port,
+        versions=versions,
+        today=today,
+        find_key=find_key if settings.api_keys else None,
+        tier_factors=api_keys.TIERS,
+        allowed=settings.rate_limit_allow,
+        limits=RateLimits(_amounts(settings), windows, core.events),
+        groups=blueprints.GROUPS,
+        concurrency_limits={"replay": ConcurrencyLimit(REPLAYS_PER_CLIENT, REPLAYS_IN_ALL)},
+        stopping=stopping,
+        has_sockets=has_sockets,
+        response_cache=ResponseCache(),
+        market_now=lambda: clock().timestamp(),
+        revision=core.events.revision,
+    )
+
+
+def _amounts(settings: Settings) -> Mapping[str, int]:
+    """Requests a minute by group."""
+    return {
+        "directions": settings.rate_limit_directions,
+        "analysis": settings.rate_limit_analysis,
+        "replay": settings.rate_limit_replay,
+        "other": settings.rate_limit_other,
+    }
+
+
+def _windows(settings: Settings, timer: Timer, emit: Events, stages: Stages) -> InMemoryWindows | WindowsWithFallback:
+    """The windows that count requests: in memory, or in Redis with those in memory while Redis fails."""
+    local = InMemoryWindows(timer.now, timer.epoch)
+    if settings.redis_url is None:
+        return local
+    try:
+        own_clock = None if timer.epoch is Timer().epoch else timer.epoch
+        shared = RedisWindows(settings.redis_url.get_secret_value(), own_clock, stages=stages)
+        return WindowsWithFallback(shared, local, emit, Timer().sleep)
+    except (TypeError, ValueError):
+        raise SettingsError("REDIS_URL: has an option (after the ?) that redis does not know") from None

@@ -1,0 +1,94 @@
+"""What the routes may use: the pipeline, the clock, and what health and metrics show."""
+
+from __future__ import annotations
+
+from datetime import date
+from functools import partial
+from typing import Any
+
+from app.config.api_versions import Version, Versions
+from app.config.settings import VERSION, Settings
+from app.core import Core, degradations, operations
+from app.live.lifecycle import Lifecycle
+from app.telemetry.exposition import Expose
+from blueprints.services import CacheValidity, Services
+from middleware import Dependencies
+from middleware.identity import counted_as
+from serving.connections import Connections
+
+
+def connections_of(settings: Settings) -> Connections:
+    """The bounds of this process's connections."""
+    exempt = settings.rate_limit_allow
+    return Connections(
+        settings.max_connections, settings.connections_per_address, lambda address: counted_as(address, exempt)
+    )
+
+
+def services_of(
+    core: Core,
+    deps: Dependencies,
+    versions: Versions,
+    metrics: Expose,
+    connections: Connections,
+    lifecycle: Lifecycle,
+) -> Services:
+    """The services of the routes."""
+    now = core.timer.now
+    started = now()
+    return Services(
+        pipeline=core.pipeline,
+        clock=core.market.clock,
+        calendar=core.calendar,
+        degraded=partial(_degraded, core),
+        operations=lambda: operations(core),
+        uptime_s=lambda: now() - started,
+        ready=lambda: "stopping" if lifecycle.stopping.is_set() else _unready(core),
+        cache_validity=partial(_cache_validity, core),
+        metrics=metrics,
+        stages=deps.telemetry.stages,
+        versions=lambda: [_version(version, deps.today()) for version in versions],
+        connections=connections,
+        stopping=lifecycle.stopping,
+        start=lifecycle.start,
+        stop=lifecycle.stop,
+        close=lifecycle.close,
+        version=VERSION,
+    )
+
+
+def _degraded(core: Core) -> list[str]:
+    """Short names of what works less well than it should."""
+    names = [*core.market.degraded, *(f"no_model_{ticker}" for ticker in core.pipeline.models.missing)]
+    names += ["store"] if core.store.degraded() else []
+    return names + degradations(core) + (["can_forget"] if core.settings.can_forget else [])
+
+
+def _unready(core: Core) -> str | None:
+    """Why this process may not serve; None if it may."""
+    if not core.pipeline.models.models:
+        return "no model is loaded"
+    return "the store cannot be used" if core.store.degraded() else None
+
+
+def _cache_validity(core: Core, tickers: tuple[str, ...]) -> CacheValidity:
+    """For how long a response about `tickers` is valid that is begun now. The revision is read first."""
+    revision, at = core.events.revision(tickers), core.market.clock()
+    expires_at = core.pipeline.steady_until(at).timestamp()
+    return CacheValidity(tickers, revision, at.timestamp(), expires_at, core.market.speed)
+
+
+def _version(version: Version, today: date) -> dict[str, Any]:
+    def shown(day: date | None) -> str | None:
+        return None if day is None else day.isoformat()
+
+    return {
+        "version": version.number,
+        "status": version.status(today),
+        "released": shown(version.released),
+        "deprecated": shown(version.deprecated),
+        "sunset": shown(version.sunset),
+        "successor": version.successor,
+        "guide": version.guide,
+        "contract_sha256": version.contract,
+    }

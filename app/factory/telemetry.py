@@ -1,0 +1,102 @@
+"""Telemetry of the server: traces, the access log, and where the metrics of all parts are read."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+from app.clock import Timer
+from app.config.settings import Settings
+from app.core import Core
+from app.live.events import Events
+from app.model.drift import Drift, reference_of
+from app.telemetry import logs
+from app.telemetry.access_log import AccessLog
+from app.telemetry.core_metrics import core_metrics
+from app.telemetry.exposition import Expose, Exposition
+from app.telemetry.metrics import Metric
+from app.telemetry.pushgateway import PushgatewayClient
+from app.telemetry.server_metrics import access_log_metrics, connection_metrics, telemetry_metrics
+from app.telemetry.setup import Telemetry, build_telemetry
+from app.telemetry.worker_metrics import MergedExposition, WorkerGroup
+from middleware import Dependencies
+from middleware.metrics import limit_metrics, response_cache_metrics
+from serving.connections import REASONS, Connections
+
+
+def telemetry_of(settings: Settings, timer: Timer, emit: Events, traces_to: str | None) -> Telemetry:
+    """The telemetry of this process. traces_to: the collector's URL, None: there is none."""
+    return build_telemetry(
+        traces_to,
+        service=settings.service_name,
+        instance=_instance(settings),
+        share=settings.traces_share,
+        emit=emit,
+        now=timer.now,
+        epoch=timer.epoch,
+    )
+
+
+def access_log_of(settings: Settings) -> AccessLog:
+    """The access log, which writes nothing if the log's level is above INFO."""
+    write = sys.stderr.write if settings.log_level in ("DEBUG", "INFO") else lambda text: None
+    return AccessLog(write, as_json=logs.is_json(settings.log_format))
+
+
+def drift_of(core: Core) -> Drift:
+    """Measures every decision from now on against the training of its model."""
+    references = {ticker: reference_of(model) for ticker, model in core.pipeline.models.models.items()}
+    drift = Drift({ticker: reference for ticker, reference in references.items() if reference is not None})
+    core.events.subscribe("predicted", drift.saw)
+    return drift
+
+
+class Metrics:
+    """The metrics of this process, and how they leave it. expose: the text of `/metrics`, with the series of all workers of
+    this server; gateway: pushes this process's series, None without a Pushgateway."""
+
+    def __init__(self, core: Core, deps: Dependencies, access_log: AccessLog, connections: Connections) -> None:
+        self._emit = core.events
+        self._instance = _instance(core.settings)
+        own = Exposition(deps.telemetry.latencies, _all(core, deps, access_log, connections))
+        folder, address = core.settings.workers_dir, core.settings.pushgateway
+        self._own = own
+        self._workers = None if folder is None else WorkerGroup(folder)
+        self.expose: Expose = own if self._workers is None else MergedExposition(own, self._workers)
+        self.gateway = None
+        if address is not None:
+            self.gateway = PushgatewayClient(address.get_secret_value(), self._labels, own, core.events)
+
+    def join_workers(self) -> None:
+        """Share the series with the other workers of this server, if it has any. If that fails, this worker exposes its own
+        series alone."""
+        if self._workers is not None:
+            try:
+                self._workers.join(self._own)
+            except OSError as exc:
+                self._emit("workers_apart", error=str(exc))
+
+    def leave_workers(self) -> None:
+        if self._workers is not None:
+            self._workers.close()
+
+    def _labels(self) -> dict[str, str]:
+        """The labels that distinguish this process's pushed series from those of others."""
+        own = {} if self._workers is None else {"worker": str(self._workers.number)}
+        return {"instance": self._instance, **own}
+
+
+def _all(core: Core, deps: Dependencies, access_log: AccessLog, connections: Connections) -> list[Metric]:
+    return [
+        *core_metrics(core, drift_of(core), deps.response_cache.lookups),
+        *limit_metrics(deps.limits, deps.concurrency_limits),
+        *response_cache_metrics(deps.response_cache),
+        *access_log_metrics(access_log),
+        *telemetry_metrics(deps.telemetry),
+        *connection_metrics(connections, REASONS),
+    ]
+
+
+def _instance(settings: Settings) -> str:
+    """What distinguishes this replica from others; all of its workers have the same."""
+    return settings.railway_replica or f"{socket.gethostname()}:{settings.port}"
