@@ -36,7 +36,7 @@ from app.model.features import (
 )
 from app.model.price_11am import with_price_11am
 from app.model.v6 import V6Model
-from app.signals.daily import DailySignal, Vix, daily_signal, vix
+from app.signals.daily_signal import DailySignal, Vix, daily_signal, vix
 from app.signals.lock import decision_hour, previous_hour, still_stands, validity
 from app.signals.policy import (
     SUPPORTED,

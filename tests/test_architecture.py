@@ -43,7 +43,7 @@ PURE = {
     "app.model.v6",
     "app.model.verdicts",
     "app.signals.policy",
-    "app.signals.daily",
+    "app.signals.daily_signal",
     "app.signals.lock",
 }
 PURE_PACKAGES = ("app.structure",)

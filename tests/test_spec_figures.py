@@ -89,7 +89,7 @@ def test_time_multipliers_are_those_of_the_policy() -> None:
 def test_levels_are_those_of_the_policy() -> None:
     told = {ticker: cells for ticker, cells in table(chapter("policy", "8")).items() if ticker in policy.SUPPORTED}
     for ticker, (take_profit, stop, even) in told.items():
-        levels = policy.LEVELS[ticker]
+        levels = policy.EXIT_DISTANCES[ticker]
         assert (take_profit, stop) == (f"{levels.take_profit * 100:.2f} %", f"{levels.stop_loss * 100:.2f} %")
         assert even == f"{levels.stop_loss / (levels.stop_loss + levels.take_profit) * 100:.1f} %"
     assert tuple(told) == policy.SUPPORTED

@@ -12,7 +12,7 @@ from app.errors import NotEntitled, PredictError, Upstream
 from app.market.bars import Span
 from app.market.calendar import Session, midnight_ms, ny_day
 from app.market.observed_plan import ObservedPlan
-from app.market.polygon import Aggregates, NotFound, Polygon
+from app.market.polygon import Aggregates, Polygon, ProviderNotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class OfficialOpens:
         except NotEntitled:
             self._plan.has_snapshots = False
             raise MissingOpen("the plan has no snapshots", code="MISSING_DAILY_BAR") from None
-        except NotFound:
+        except ProviderNotFound:
             raise MissingOpen("there is no snapshot", code="MISSING_DAILY_BAR") from None
         if found.open is None:
             raise MissingOpen("the snapshot has no open yet", code="MISSING_DAILY_BAR")

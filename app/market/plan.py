@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from app.clock import Clock
 from app.errors import NotEntitled, Upstream
 from app.market.bars import Span
-from app.market.polygon import NotFound, Polygon
+from app.market.polygon import Polygon, ProviderNotFound
 
 YEAR = timedelta(days=365)
 ALL_HISTORY = date(2003, 9, 10)
@@ -145,7 +145,7 @@ def _has_running_day(polygon: Polygon, ticker: str, today: date) -> bool:
         polygon.snapshot(ticker)
     except NotEntitled:
         return False
-    except NotFound:
+    except ProviderNotFound:
         return True
     except Upstream:
         return _has_minutes(polygon, ticker, today)

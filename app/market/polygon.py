@@ -58,7 +58,7 @@ class Reply(NamedTuple):
     date: datetime | None = None
 
 
-class NotFound(Upstream):
+class ProviderNotFound(Upstream):
     """The provider does not know the path or the ticker (404)."""
 
 
@@ -203,7 +203,7 @@ def raise_for_reply(reply: Reply, *, marked: bool = True) -> None:
         said = "the data plan does not include this data"
         raise NotEntitled(said, detail=f"{said} ({_said(body)})")
     elif reply.status == 404:
-        raise NotFound("the provider answered with status 404")
+        raise ProviderNotFound("the provider answered with status 404")
     elif reply.status == 429:
         wait = 20.0 if reply.retry_after is None else reply.retry_after
         raise BudgetSpent("the provider's call limit is reached", retry_after=wait)

@@ -25,7 +25,7 @@ from app.errors import BrokenData, PredictError
 from app.market.bars import EPOCH, Bars, Floats, Ints, Span, no_bars, repaired, to_ms
 from app.market.calendar import NY, Calendar, day_of_ms, ny
 from app.market.importing import checks
-from app.market.importing.bases import Quote, disagreement
+from app.market.importing.bases import SessionPrices, disagreement
 from app.market.importing.files import BarFile, Piece, apart, digest_of
 from app.market.importing.names import SeriesFile, series_file, span_ms
 from app.market.importing.times import END_MS, FIRST_MS
@@ -423,7 +423,7 @@ class _TickerImport:
         other prices. Series of other vendors (`5min_consolidated`) are nobody's base: nothing reads them beside the others."""
         stored = self._rows("SELECT span FROM series WHERE ticker = ? ORDER BY span", (ticker,))
         spans = [span for (span,) in stored if "_" not in span]
-        quotes = {span: self._quotes(ticker, span) for span in spans} if self._written else {}
+        quotes = {span: self._session_prices(ticker, span) for span in spans} if self._written else {}
         same: dict[str, list[str]] = {span: [] for span in self._written}
         for i, one in enumerate(spans):
             for other in spans[i + 1 :]:
@@ -440,22 +440,22 @@ class _TickerImport:
                     )
         return {span: _base_in_words(span, found) for span, found in same.items()}
 
-    def _quotes(self, ticker: str, span: str) -> dict[date, Quote]:
+    def _session_prices(self, ticker: str, span: str) -> dict[date, SessionPrices]:
         """First and last regular price of each session of a stored series."""
         if span.startswith("1day"):
             sql = "SELECT t, o, c FROM bars WHERE ticker = ? AND span = ? AND t >= ? AND t < ?"
-            return {day_of_ms(t): Quote(o, c) for t, o, c in self._rows(sql, (ticker, span, FIRST_MS, END_MS))}
+            return {day_of_ms(t): SessionPrices(o, c) for t, o, c in self._rows(sql, (ticker, span, FIRST_MS, END_MS))}
         days = _days(self._db, self._calendar, ticker, span)
-        return {day: self._quote(ticker, span, day) for day in days}
+        return {day: self._prices_of_session(ticker, span, day) for day in days}
 
-    def _quote(self, ticker: str, span: str, day: date) -> Quote:
+    def _prices_of_session(self, ticker: str, span: str, day: date) -> SessionPrices:
         session = self._calendar.session(day)
         assert session is not None, "only trading days are asked for"
         opening, close, args = to_ms(session.open), to_ms(session.close), (ticker, span)
         series = "FROM bars WHERE ticker = ? AND span = ?"
         first = self._rows(f"SELECT o {series} AND t = ?", (*args, opening))
         last = self._rows(f"SELECT c {series} AND t >= ? AND t < ?", (*args, close - span_ms(span), close))
-        return Quote(first[0][0] if first else NONE, last[-1][0] if last else NONE)
+        return SessionPrices(first[0][0] if first else NONE, last[-1][0] if last else NONE)
 
     def _rows(self, sql: str, args: Sequence[Any] = ()) -> list[Any]:
         return self._db.rows(sql, args)

@@ -22,7 +22,7 @@ from app.clock import Timer
 from app.errors import BudgetSpent, NotEntitled, PredictError, TryLater, Unavailable, Upstream
 from app.market.bars import COLUMNS, Bars, from_ms, to_ms
 from app.market.lease import LEASES, Lease, SqliteLeases
-from app.market.polygon import NotFound
+from app.market.polygon import ProviderNotFound
 from app.sqlite import Database
 from app.telemetry.stages import NULL_STAGES, Stages
 
@@ -52,7 +52,7 @@ REOPEN_AFTER_S = 10.0
 WAITS_S = 10.0
 """Real seconds to wait for what another process fetches."""
 
-ERRORS: tuple[type[PredictError], ...] = (BudgetSpent, NotEntitled, NotFound, TryLater, Unavailable, Upstream)
+ERRORS: tuple[type[PredictError], ...] = (BudgetSpent, NotEntitled, ProviderNotFound, TryLater, Unavailable, Upstream)
 """The failures that are shared."""
 
 FIELDS = ("message", "code", "detail", "retry_after", "part", "fault", "since")

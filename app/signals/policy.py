@@ -49,17 +49,17 @@ TIME_STOP_BEFORE_CLOSE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
-class Levels:
+class ExitDistances:
     """Distances from the decision price, as shares of it (policy.md 8)."""
 
     take_profit: float
     stop_loss: float
 
 
-LEVELS: Mapping[str, Levels] = {
-    "SPY": Levels(0.0025, 0.0033),
-    "QQQ": Levels(0.0034, 0.0045),
-    "IWM": Levels(0.0045, 0.0060),
+EXIT_DISTANCES: Mapping[str, ExitDistances] = {
+    "SPY": ExitDistances(0.0025, 0.0033),
+    "QQQ": ExitDistances(0.0034, 0.0045),
+    "IWM": ExitDistances(0.0045, 0.0060),
 }
 
 
@@ -156,7 +156,7 @@ def decide(basis: Basis, prediction: Prediction) -> Decision:
     bucket, size = bucket_of(p)
     time_multiplier, agreement = time_multiplier_of(basis.hour), agreement_of(prediction)
     price = basis.features.price
-    take_profit, stop_loss = levels(basis.ticker, action, price)
+    take_profit, stop_loss = exit_levels(basis.ticker, action, price)
     entry_type, entry_price = entry(action, bucket, price, basis.atr)
     return Decision(
         ticker=basis.ticker,
@@ -274,12 +274,12 @@ def position_pct(p: float, size: float, time_multiplier: float, agreement: float
     return round(min(CAP_PCT, product), 1)
 
 
-def levels(ticker: str, action: Action, price: float) -> tuple[float | None, float | None]:
+def exit_levels(ticker: str, action: Action, price: float) -> tuple[float | None, float | None]:
     """(take profit, stop loss), USD, unrounded; None without a trade (policy.md 8)."""
     if action == "NO_TRADE":
         return None, None
     sign = 1 if action == "LONG" else -1
-    distance = LEVELS[ticker]
+    distance = EXIT_DISTANCES[ticker]
     return price * (1 + sign * distance.take_profit), price * (1 - sign * distance.stop_loss)
 
 

@@ -23,10 +23,10 @@ __all__ = [
     "ENOUGH_MINUTES",
     "QUIET",
     "Activity",
+    "AnalysisQuote",
     "Intraday",
     "Northstar",
     "Probabilities",
-    "Quote",
     "Rpe",
     "Swing",
     "View",
@@ -38,7 +38,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Quote:
+class AnalysisQuote:
     """What the routes put beside an analysis: USD, percent units, 2 decimals; None is unknown (rpe.md 7, N9, R12)."""
 
     current_price: float | None
@@ -51,7 +51,7 @@ class Quote:
 class Intraday:
     """Both intraday analyses of one view, over one base truth."""
 
-    quote: Quote
+    quote: AnalysisQuote
     northstar: Northstar
     rpe: Rpe
 
@@ -82,12 +82,12 @@ def analyse_swing(symbol: str, view: View) -> Swing:
     return swing(symbol, view)
 
 
-def quote_of(view: View) -> Quote:
+def quote_of(view: View) -> AnalysisQuote:
     """Last price (of the minutes, else of the days), open and change of today (v1-contract.md 4.2, 4.4)."""
     bars = view.minutes if len(view.minutes) else view.days
     price = float(bars.c[-1]) if len(bars) else None
     opened = view.today_open
-    return Quote(
+    return AnalysisQuote(
         current_price=None if price is None else round(price, 2),
         today_open=None if opened is None else round(opened, 2),
         today_change_pct=_change_pct(price, opened),

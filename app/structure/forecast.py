@@ -12,7 +12,7 @@ from datetime import timedelta
 from app.errors import BrokenData
 from app.structure.measured import MeasuredTruth
 from app.structure.posture import Posture
-from app.structure.terms import Bias, EntryType, HorizonName, Move, Outcome, PlayType, RangeState, Regime
+from app.structure.terms import BarrierOutcome, Bias, EntryType, HorizonName, Move, PlayType, RangeState, Regime
 from app.structure.view import View
 
 QUARTER_HOUR_BARS, HOUR_BARS = 15, 60  # rpe.md 6.1
@@ -106,7 +106,7 @@ class TripleBarrier:
     profit_target: float = 0.0
     stop_loss: float = 0.0
     time_limit_bars: int = 0
-    expected_outcome: Outcome = Outcome.PENDING
+    expected_outcome: BarrierOutcome = BarrierOutcome.PENDING
     outcome_probabilities: OutcomeProbabilities = OutcomeProbabilities()
 
 
@@ -214,7 +214,7 @@ def _entry_exit(view: View, measured: MeasuredTruth, posture: Posture) -> EntryE
     price = float(view.minutes.c[-1])
     unit = lean * (measured.core12.atr_14 or ATR_SHARE * price)
     chances = _outcomes(_share(posture))
-    outcome = Outcome.PROFIT_TARGET if chances.PROFIT_TARGET > chances.STOP_LOSS else Outcome.STOP_LOSS
+    outcome = BarrierOutcome.PROFIT_TARGET if chances.PROFIT_TARGET > chances.STOP_LOSS else BarrierOutcome.STOP_LOSS
     trending = posture.play_type.play_type is PlayType.TREND_CONTINUATION
     return EntryExit(
         optimal_entry_level=price,

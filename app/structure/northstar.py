@@ -30,7 +30,7 @@ from app.structure.terms import (
     Throttle,
     Timeframe,
 )
-from app.structure.truth import BIAS, UNRESOLVED, Continuity, Range, Truth, confidence_band, evidence
+from app.structure.truth import BIAS, UNRESOLVED, Continuity, RangeOutcome, Truth, confidence_band, evidence
 from app.structure.view import Activity, View
 
 ACCEPTANCE_POINTS = {AcceptanceStrength.STRONG: 30, AcceptanceStrength.MODERATE: 20}  # northstar.md 3.11
@@ -43,7 +43,7 @@ ALLOWED_SIGNALS = {Throttle.OPEN: 999, Throttle.LIMITED: 1, Throttle.BLOCKED: 0}
 
 
 @dataclass(frozen=True, slots=True)
-class Acceptance:
+class AcceptanceState:
     """phase1.acceptance (northstar.md 8)."""
 
     accepted: bool = False
@@ -62,7 +62,7 @@ class Mtf:
 
 
 @dataclass(frozen=True, slots=True)
-class Participation:
+class ParticipationState:
     """phase1.participation (northstar.md 8)."""
 
     conviction: Conviction = Conviction.LOW
@@ -93,10 +93,10 @@ class Phase1:
     direction: Direction = Direction.BALANCED
     dominant_timeframe: Timeframe = Timeframe.INTRADAY
     confidence_band: ConfidenceBand = ConfidenceBand.NO_TRADE
-    acceptance: Acceptance = Acceptance()
-    range: Range = UNRESOLVED.range
+    acceptance: AcceptanceState = AcceptanceState()
+    range: RangeOutcome = UNRESOLVED.range
     mtf: Mtf = Mtf()
-    participation: Participation = Participation()
+    participation: ParticipationState = ParticipationState()
     memory: MemoryState = MemoryState()
     failure: FailureState = FailureState()
     key_levels: KeyLevels = UNKNOWN_LEVELS
@@ -162,7 +162,7 @@ def _reality(view: View, levels: Levels, truth: Truth) -> Phase1:
         acceptance=_acceptance(truth),
         range=truth.range,
         mtf=_mtf(truth.continuity),
-        participation=Participation(participation.conviction, participation.effort_result_match),
+        participation=ParticipationState(participation.conviction, participation.effort_result_match),
         memory=MemoryState(memory.memory, memory.gap_behavior),
         failure=_failure(truth, levels.price),
         key_levels=key_levels(levels),
@@ -170,9 +170,9 @@ def _reality(view: View, levels: Levels, truth: Truth) -> Phase1:
     )
 
 
-def _acceptance(truth: Truth) -> Acceptance:
+def _acceptance(truth: Truth) -> AcceptanceState:
     held = truth.acceptance
-    return Acceptance(
+    return AcceptanceState(
         accepted=held.accepted,
         acceptance_strength=held.strength,
         acceptance_reason=sentences.acceptance(held),

@@ -115,7 +115,7 @@ class Cooldown:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class SignalBudget:
     """phase3_signal_density.budget (rpe.md 4)."""
 
     used_today: int
@@ -140,7 +140,7 @@ class SignalDensity:
 
     mode: Mode
     cooldown: Cooldown
-    budget: Budget
+    budget: SignalBudget
     material_change: MaterialChange
     density_score: int
     allow_signal: bool
@@ -296,9 +296,9 @@ def _cooldown(signals: int) -> Cooldown:
     return Cooldown(active=active, remaining_bars=WINDOW_BARS if active else 0, signals_in_window=signals)
 
 
-def _budget(signals: int) -> Budget:
+def _budget(signals: int) -> SignalBudget:
     remaining = max(0, DAILY_BUDGET - signals)
-    return Budget(used_today=signals, remaining=remaining, throttle=_throttle(remaining))
+    return SignalBudget(used_today=signals, remaining=remaining, throttle=_throttle(remaining))
 
 
 def _throttle(remaining: int) -> Throttle:
@@ -326,7 +326,7 @@ def _material_change(measured: MeasuredTruth) -> MaterialChange:
     )
 
 
-def _density_penalties(measured: MeasuredTruth, cooldown: Cooldown, budget: Budget) -> Iterator[tuple[int, str]]:
+def _density_penalties(measured: MeasuredTruth, cooldown: Cooldown, budget: SignalBudget) -> Iterator[tuple[int, str]]:
     """Points and reason of each penalty that applies, in the order of rpe.md 4."""
     signals = cooldown.signals_in_window
     if signals > BURST:

@@ -20,7 +20,7 @@ from app.structure.view import Activity, View
 
 
 @dataclass(frozen=True, slots=True)
-class Meta:
+class ContractInfo:
     """What the answer is made for; constants of the contract (rpe.md 7)."""
 
     contract_version: str = "2.0"
@@ -38,7 +38,7 @@ class Invariants:
     predictions_only_in_phase5: bool = True
 
 
-META = Meta()
+CONTRACT_INFO = ContractInfo()
 INVARIANTS = Invariants()
 
 
@@ -46,7 +46,7 @@ INVARIANTS = Invariants()
 class Rpe:
     """The whole answer (rpe.md 7); timestamp in New York time (N2)."""
 
-    meta: Meta
+    meta: ContractInfo
     invariants: Invariants
     timestamp: datetime
     symbol: str
@@ -72,7 +72,7 @@ def rpe(
     density = signal_density(measured, activity.signals_last_10m)
     posture = posture_of(measured, checked, density)
     return Rpe(
-        meta=META,
+        meta=CONTRACT_INFO,
         invariants=INVARIANTS,
         timestamp=view.at.astimezone(NY),
         symbol=symbol,

@@ -214,7 +214,7 @@ class EntryType(StrEnum):
     LIMIT = "LIMIT"
 
 
-class Outcome(StrEnum):
+class BarrierOutcome(StrEnum):
     """How the triple barrier would end (rpe.md 6)."""
 
     PROFIT_TARGET = "PROFIT_TARGET"

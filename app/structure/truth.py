@@ -50,7 +50,7 @@ BIAS = {Direction.UP: Bias.LONG, Direction.DOWN: Bias.SHORT, Direction.BALANCED:
 CONVICTION_POINTS = {Conviction.HIGH: 15, Conviction.MEDIUM: 10, Conviction.LOW: 0}
 
 
-class Side(StrEnum):
+class SideOfMiddle(StrEnum):
     """Which side of the middle the closes hold, as the sentences say it."""
 
     ABOVE = "above"
@@ -63,7 +63,7 @@ class Acceptance:
 
     accepted: bool = False
     strength: AcceptanceStrength = AcceptanceStrength.WEAK
-    side: Side | None = None
+    side: SideOfMiddle | None = None
     closes: int = 0
     mid: float = 0.0
 
@@ -79,7 +79,7 @@ class FailedLevel:
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class RangeOutcome:
     """What became of the range (northstar.md 3.4); also Northstar's `range` as it is sent."""
 
     state: RangeState = RangeState.BALANCE
@@ -146,7 +146,7 @@ class Truth:
     dominant_timeframe: Timeframe = Timeframe.INTRADAY
     acceptance: Acceptance = Acceptance()
     failed_levels: tuple[FailedLevel, ...] = ()
-    range: Range = Range()
+    range: RangeOutcome = RangeOutcome()
     continuity: Continuity = Continuity()
     participation: Participation = Participation()
     memory: SessionMemory = SessionMemory()
@@ -207,7 +207,7 @@ def _acceptance(levels: Levels) -> Acceptance:
     last = levels.closes[-BREAK_BARS:]
     above = sum(close > mid for close in last)
     below = sum(close < mid for close in last)
-    for side, closes in ((Side.ABOVE, above), (Side.BELOW, below)):
+    for side, closes in ((SideOfMiddle.ABOVE, above), (SideOfMiddle.BELOW, below)):
         if closes >= MAJORITY_STRONG:
             return Acceptance(True, AcceptanceStrength.STRONG, side, closes, mid)
         if closes >= MAJORITY_MODERATE:
@@ -227,7 +227,7 @@ def _failed_levels(levels: Levels) -> tuple[FailedLevel, ...]:
     return tuple(found)
 
 
-def _range(levels: Levels) -> Range:
+def _range(levels: Levels) -> RangeOutcome:
     """northstar.md 3.4."""
     first = levels.closes[-RANGE_BARS]
     move = abs((levels.price - first) / first)
@@ -235,10 +235,10 @@ def _range(levels: Levels) -> Range:
     rotated = levels.high_10 in levels.highs[-BREAK_BARS:-1] and levels.low_10 in levels.lows[-BREAK_BARS:-1]
     if move > TREND_MOVE:
         clean = width_10 > CLEAN_SHARE * width_30
-        return Range(RangeState.TREND, rotated, ExpansionQuality.CLEAN if clean else ExpansionQuality.DIRTY)
+        return RangeOutcome(RangeState.TREND, rotated, ExpansionQuality.CLEAN if clean else ExpansionQuality.DIRTY)
     if width_10 > FAILED_SHARE * width_30 and move < STALLED_MOVE:
-        return Range(RangeState.FAILED_EXPANSION, rotated, ExpansionQuality.DIRTY)
-    return Range(RangeState.BALANCE, rotated, ExpansionQuality.NONE)
+        return RangeOutcome(RangeState.FAILED_EXPANSION, rotated, ExpansionQuality.DIRTY)
+    return RangeOutcome(RangeState.BALANCE, rotated, ExpansionQuality.NONE)
 
 
 def _continuity(intraday: Direction, days: Bars, dominant: Timeframe) -> Continuity:

@@ -30,7 +30,7 @@ NOISE_DIGITS = 9
 """Decimals on which two measures are compared, so that the rounding of a sum never counts as movement."""
 
 
-class Regime(StrEnum):
+class VolatilityRegime(StrEnum):
     """Where the score lies; the edges belong to NORMAL."""
 
     LOW = "LOW"
@@ -39,16 +39,20 @@ class Regime(StrEnum):
 
 
 LABELS = {
-    Regime.LOW: "Low volatility",
-    Regime.NORMAL: "Normal volatility",
-    Regime.HIGH: "High volatility",
+    VolatilityRegime.LOW: "Low volatility",
+    VolatilityRegime.NORMAL: "Normal volatility",
+    VolatilityRegime.HIGH: "High volatility",
 }
-COLORS = {Regime.LOW: "green", Regime.NORMAL: "yellow", Regime.HIGH: "red"}
-EXPECTED_RANGES = {Regime.LOW: "0.2-0.5%", Regime.NORMAL: "0.5-1.0%", Regime.HIGH: "1.0-2.0%+"}
+COLORS = {VolatilityRegime.LOW: "green", VolatilityRegime.NORMAL: "yellow", VolatilityRegime.HIGH: "red"}
+EXPECTED_RANGES = {
+    VolatilityRegime.LOW: "0.2-0.5%",
+    VolatilityRegime.NORMAL: "0.5-1.0%",
+    VolatilityRegime.HIGH: "1.0-2.0%+",
+}
 GUIDANCE = {
-    Regime.LOW: "Small moves: keep targets close and expect breakouts to stall.",
-    Regime.NORMAL: "Ordinary moves: usual size, usual stops.",
-    Regime.HIGH: "Large moves: trade smaller and give stops more room.",
+    VolatilityRegime.LOW: "Small moves: keep targets close and expect breakouts to stall.",
+    VolatilityRegime.NORMAL: "Ordinary moves: usual size, usual stops.",
+    VolatilityRegime.HIGH: "Large moves: trade smaller and give stops more room.",
 }
 NO_GUIDANCE = "Volatility could not be measured for any ticker."
 
@@ -64,7 +68,7 @@ class Volatility:
     expected_range  the regime's customary daily range, text
     """
 
-    regime: Regime
+    regime: VolatilityRegime
     regime_label: str
     regime_color: str
     score: float
@@ -78,7 +82,7 @@ class Volatility:
 class MarketVolatility:
     """All tickers: the mean score with 3 decimals and the regime of that number; None if there is no score."""
 
-    regime: Regime | None
+    regime: VolatilityRegime | None
     score: float | None
     guidance: str
 
@@ -118,10 +122,10 @@ def market_volatility(scores: Sequence[float]) -> MarketVolatility:
     return MarketVolatility(regime, score, GUIDANCE[regime])
 
 
-def regime_of(score: float) -> Regime:
+def regime_of(score: float) -> VolatilityRegime:
     if score < LOW_BELOW:
-        return Regime.LOW
-    return Regime.HIGH if score > HIGH_ABOVE else Regime.NORMAL
+        return VolatilityRegime.LOW
+    return VolatilityRegime.HIGH if score > HIGH_ABOVE else VolatilityRegime.NORMAL
 
 
 def rank(values: Floats) -> float:

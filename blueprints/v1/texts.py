@@ -16,9 +16,9 @@ from app.market.plan import Plan
 from app.model.artefact import ModelSet
 from app.model.verdicts import counts_text, verdict_of_record
 from app.pipeline import Board, TickerSignal
-from app.signals.daily import NOISE_DIGITS
+from app.signals.daily_signal import NOISE_DIGITS
 from app.signals.lock import decision_hour
-from app.signals.policy import BUCKETS, EDGE, LEVELS, LONG_ABOVE, SHORT_BELOW, Decision, Gate, SessionName
+from app.signals.policy import BUCKETS, EDGE, EXIT_DISTANCES, LONG_ABOVE, SHORT_BELOW, Decision, Gate, SessionName
 from app.structure import ENOUGH_MINUTES
 from app.structure.terms import Bias
 from blueprints.errors import sentence
@@ -291,9 +291,10 @@ def trading_rules() -> dict[str, object]:
         ],
         "sizing": {name: f"{size:g} x base size, {_bucket_edge(edge)}" for edge, name, size in BUCKETS},
         "exit": {
-            "stop_loss": "; ".join(f"{t} {level.stop_loss:.2%}" for t, level in LEVELS.items())
+            "stop_loss": "; ".join(f"{t} {level.stop_loss:.2%}" for t, level in EXIT_DISTANCES.items())
             + " against the position",
-            "take_profit": "; ".join(f"{t} {level.take_profit:.2%}" for t, level in LEVELS.items()) + " in its favour",
+            "take_profit": "; ".join(f"{t} {level.take_profit:.2%}" for t, level in EXIT_DISTANCES.items())
+            + " in its favour",
             "time_stop": "3:50 PM ET; on early closes ten minutes before the close, mostly 12:50 PM ET",
         },
     }

@@ -33,7 +33,7 @@ from app.errors import BrokenData
 from app.factory import create_app
 from app.market.bars import Bars, Span, from_ms, to_ms
 from app.market.calendar import NY, Calendar, midnight_ms, ny
-from app.market.importing.bases import Quote, disagreement
+from app.market.importing.bases import SessionPrices, disagreement
 from app.market.recorded import Reading, RecordedBars
 from tests.support import new_york, session_bars
 from tests.support import settings as server_settings
@@ -588,8 +588,8 @@ def test_two_files_of_one_import_that_contradict_each_other_are_both_refused(
 def test_an_auction_is_no_other_base() -> None:
     """One day's close a percent apart, its open not (SPY 2025-04-09)."""
     day = DAY
-    assert disagreement({day: Quote(100.0, 101.0)}, {day: Quote(100.01, 100.0)}) is None
-    found = disagreement({day: Quote(100.0, 101.0)}, {day: Quote(98.0, 99.0)})
+    assert disagreement({day: SessionPrices(100.0, 101.0)}, {day: SessionPrices(100.01, 100.0)}) is None
+    found = disagreement({day: SessionPrices(100.0, 101.0)}, {day: SessionPrices(98.0, 99.0)})
     assert found is not None
     assert (found.one, found.other) == (101.0, 99.0)
 

@@ -16,7 +16,7 @@ import responses
 from app.errors import BudgetSpent, NotEntitled, PredictError, Unavailable, Upstream
 from app.market.bars import Span, to_ms
 from app.market.calendar import Calendar, midnight_ms
-from app.market.polygon import MAX_PAGES, Aggregates, HttpTransport, NotFound, Polygon, no_key
+from app.market.polygon import MAX_PAGES, Aggregates, HttpTransport, Polygon, ProviderNotFound, no_key
 from tests.support import new_york
 
 BASE = "https://api.massive.com"
@@ -162,7 +162,7 @@ FAILURES: list[tuple[str, dict[str, Any], type[PredictError], str]] = [
     ("unknown key", {"status": 401, "json": {"status": "ERROR", "error": "Unknown API Key"}}, Unavailable, "API key"),
     ("unknown key without JSON", {"status": 401, "body": "no"}, Unavailable, "API key"),
     ("not in the plan", {"status": 403, "json": {"message": "You are not entitled"}}, NotEntitled, "not entitled"),
-    ("not found", {"status": 404, "body": ""}, NotFound, "404"),
+    ("not found", {"status": 404, "body": ""}, ProviderNotFound, "404"),
     ("server error", {"status": 500, "body": ""}, Upstream, "500"),
     ("proxy page", {"status": 502, "body": "<html>bad gateway</html>"}, Upstream, "502"),
     ("empty 200", {"status": 200, "body": ""}, Upstream, "not JSON"),

@@ -236,7 +236,7 @@ def test_a_change_of_any_number_must_change_the_spec_version() -> None:
         (policy.AGREE, policy.DISAGREE, policy.UNDECIDED),
         (policy.BASE_PCT, policy.CAP_PCT, policy.RISK_MULTIPLIER),
         (policy.LIMIT_ATR_SHARE, policy.ATR_DAYS, policy.TIME_STOP_BEFORE_CLOSE.total_seconds()),
-        {ticker: asdict(level) for ticker, level in policy.LEVELS.items()},
+        {ticker: asdict(level) for ticker, level in policy.EXIT_DISTANCES.items()},
     ]
     fingerprint = hashlib.sha256(json.dumps(numbers).encode()).hexdigest()[:8]
     assert (policy.SPEC_VERSION, fingerprint) == POLICY_FINGERPRINT

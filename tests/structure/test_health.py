@@ -16,7 +16,7 @@ from app.structure.truth import (
     Failure,
     Failures,
     Participation,
-    Range,
+    RangeOutcome,
     Truth,
 )
 
@@ -47,7 +47,12 @@ def test_an_unresolved_reading_scores_eighty_one() -> None:
         (replace(SOUND, acceptance=Acceptance()), QUIET, Dimensions(structural_integrity=75), 92),
         (replace(SOUND, continuity=Continuity()), QUIET, Dimensions(structural_integrity=85), 95),
         (replace(SOUND, failures=FAILED), QUIET, Dimensions(structural_integrity=70, failure_risk=60), 83),
-        (replace(SOUND, range=Range(RangeState.FAILED_EXPANSION)), QUIET, Dimensions(structural_integrity=80), 94),
+        (
+            replace(SOUND, range=RangeOutcome(RangeState.FAILED_EXPANSION)),
+            QUIET,
+            Dimensions(structural_integrity=80),
+            94,
+        ),
         (SOUND, Activity(stalled=True), Dimensions(time_persistence=80), 97),
         (SOUND, Activity(time_since_acceptance_minutes=61), Dimensions(time_persistence=90), 98),
         (SOUND, Activity(time_since_acceptance_minutes=60), Dimensions(), 100),
@@ -82,7 +87,7 @@ def test_the_worst_that_bars_can_say_is_sixty_one_and_degraded() -> None:
     """Unanswered volume is never low volume, so no resolved reading loses both penalties of participation."""
     worst = Truth(
         failures=FAILED,
-        range=Range(RangeState.FAILED_EXPANSION),
+        range=RangeOutcome(RangeState.FAILED_EXPANSION),
         participation=Participation(Conviction.MEDIUM, effort_result_match=False),
     )
     health = health_of(worst, QUIET)
@@ -92,7 +97,7 @@ def test_the_worst_that_bars_can_say_is_sixty_one_and_degraded() -> None:
 
 def test_every_penalty_at_once_leaves_forty_nine_and_ten_reasons() -> None:
     activity = Activity(stalled=True, time_since_acceptance_minutes=90, volatility_dislocated=True)
-    health = health_of(replace(UNRESOLVED, failures=FAILED, range=Range(RangeState.FAILED_EXPANSION)), activity)
+    health = health_of(replace(UNRESOLVED, failures=FAILED, range=RangeOutcome(RangeState.FAILED_EXPANSION)), activity)
     assert (health.health_score, health.tier, health.stand_down) == (49, HealthTier.DEGRADED, False)
     assert len(health.reasons) == 10
 

@@ -9,7 +9,7 @@ import pytest
 from app.market.bars import Bars
 from app.structure.measured import MeasuredTruth, _aggregation, measured_truth
 from app.structure.terms import AcceptanceStrength, Direction, FailureType, RangeState, VolumeProfileShape
-from app.structure.truth import UNRESOLVED, Acceptance, Continuity, Failure, Failures, Participation, Range
+from app.structure.truth import UNRESOLVED, Acceptance, Continuity, Failure, Failures, Participation, RangeOutcome
 from tests.structure.making import days, minutes, read
 
 FLAT = [100.0] * 30
@@ -140,7 +140,7 @@ def test_failures_are_bare_tokens() -> None:
 BEST = replace(
     UNRESOLVED,
     acceptance=Acceptance(True, AcceptanceStrength.STRONG),
-    range=Range(RangeState.TREND),
+    range=RangeOutcome(RangeState.TREND),
     continuity=Continuity(aligned=True),
     participation=Participation(effort_result_match=True),
 )
@@ -157,7 +157,7 @@ BEST = replace(
     ],
 )
 def test_direction_is_the_sign_of_the_slope_in_a_trend(slope: float, state: RangeState, direction: Direction) -> None:
-    assert _aggregation(slope, replace(BEST, range=Range(state))).direction is direction
+    assert _aggregation(slope, replace(BEST, range=RangeOutcome(state))).direction is direction
 
 
 @pytest.mark.parametrize(
@@ -176,6 +176,6 @@ def test_the_truth_score_is_never_negative() -> None:
     failed = replace(
         UNRESOLVED,
         failures=Failures((Failure(FailureType.BEARISH_REVERSAL, 1.0),)),
-        range=Range(RangeState.FAILED_EXPANSION),
+        range=RangeOutcome(RangeState.FAILED_EXPANSION),
     )
     assert _aggregation(0.0, failed).truth_score == 0

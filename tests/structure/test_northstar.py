@@ -19,7 +19,7 @@ from app.structure.terms import (
     RiskLevel,
     Throttle,
 )
-from app.structure.truth import UNRESOLVED, Range
+from app.structure.truth import UNRESOLVED, RangeOutcome
 from tests.structure.making import DAY, days, minutes, view
 from tests.structure.plain import plain
 
@@ -109,7 +109,7 @@ def test_below_thirty_bars_nothing_is_resolved_and_nothing_permitted() -> None:
 def test_density_falls_with_signals(
     activity: Activity, state: RangeState, score: int, throttle: Throttle, allowed: int
 ) -> None:
-    found = _density(replace(UNRESOLVED, range=Range(state)), activity)
+    found = _density(replace(UNRESOLVED, range=RangeOutcome(state)), activity)
     assert (found.density_score, found.throttle, found.allowed_signals) == (score, throttle, allowed)
     assert (found.density_score == 100) == (not found.reasons)
 

@@ -19,7 +19,15 @@ from app.structure.terms import (
     RangeState,
     Timeframe,
 )
-from app.structure.truth import UNRESOLVED, Participation, Range, Side, confidence_band, direction_of, evidence
+from app.structure.truth import (
+    UNRESOLVED,
+    Participation,
+    RangeOutcome,
+    SideOfMiddle,
+    confidence_band,
+    direction_of,
+    evidence,
+)
 from tests.structure.making import days, minutes, truth_of
 
 STEPS_UP = [100.0 + i for i in range(40)]
@@ -81,18 +89,18 @@ def closes_around(above: int, below: int) -> Bars:
 @pytest.mark.parametrize(
     ("above", "below", "strength", "side", "closes"),
     [
-        (7, 3, AcceptanceStrength.STRONG, Side.ABOVE, 7),
-        (6, 4, AcceptanceStrength.MODERATE, Side.ABOVE, 6),
-        (5, 5, AcceptanceStrength.MODERATE, Side.ABOVE, 5),
-        (4, 5, AcceptanceStrength.MODERATE, Side.BELOW, 5),
-        (3, 6, AcceptanceStrength.MODERATE, Side.BELOW, 6),
-        (3, 7, AcceptanceStrength.STRONG, Side.BELOW, 7),
+        (7, 3, AcceptanceStrength.STRONG, SideOfMiddle.ABOVE, 7),
+        (6, 4, AcceptanceStrength.MODERATE, SideOfMiddle.ABOVE, 6),
+        (5, 5, AcceptanceStrength.MODERATE, SideOfMiddle.ABOVE, 5),
+        (4, 5, AcceptanceStrength.MODERATE, SideOfMiddle.BELOW, 5),
+        (3, 6, AcceptanceStrength.MODERATE, SideOfMiddle.BELOW, 6),
+        (3, 7, AcceptanceStrength.STRONG, SideOfMiddle.BELOW, 7),
         (4, 4, AcceptanceStrength.WEAK, None, 4),
         (2, 3, AcceptanceStrength.WEAK, None, 3),
     ],
 )
 def test_acceptance_is_the_majority_of_the_last_ten_closes(
-    above: int, below: int, strength: AcceptanceStrength, side: Side | None, closes: int
+    above: int, below: int, strength: AcceptanceStrength, side: SideOfMiddle | None, closes: int
 ) -> None:
     held = truth_of(closes_around(above, below)).acceptance
     assert (held.strength, held.side, held.closes) == (strength, side, closes)
@@ -437,7 +445,7 @@ def test_a_failure_costs_thirty() -> None:
     ("conviction", "points"), [(Conviction.HIGH, 15), (Conviction.MEDIUM, 10), (Conviction.LOW, 0)]
 )
 def test_conviction_has_its_points(conviction: Conviction, points: int) -> None:
-    calm = replace(UNRESOLVED, range=Range(RangeState.FAILED_EXPANSION), participation=Participation(conviction))
+    calm = replace(UNRESOLVED, range=RangeOutcome(RangeState.FAILED_EXPANSION), participation=Participation(conviction))
     assert evidence(calm, 0) == points
 
 

@@ -14,7 +14,7 @@ from app.errors import Unavailable
 from app.market.bars import Bars
 from app.market.calendar import midnight_ms
 from app.structure.view import LEAST_USD, MOST_USD
-from app.structure.volatility import Regime, market_volatility, rank, regime_of, volatility
+from app.structure.volatility import VolatilityRegime, market_volatility, rank, regime_of, volatility
 from tests.structure.making import CALENDAR, columns, days
 
 LAST = date(2025, 12, 4)
@@ -50,7 +50,7 @@ def test_too_few_days_are_refused(count: int) -> None:
 
 def test_a_hundred_days_are_enough_but_rank_nothing() -> None:
     found = volatility(widening(100))
-    assert (found.score, found.percentile, found.regime) == (0.5, 50.0, Regime.NORMAL)
+    assert (found.score, found.percentile, found.regime) == (0.5, 50.0, VolatilityRegime.NORMAL)
 
 
 def test_each_rank_needs_a_hundred_values_of_its_own() -> None:
@@ -74,7 +74,7 @@ def test_what_lies_before_the_window_changes_nothing() -> None:
 
 def test_a_market_that_never_moves_is_low() -> None:
     found = volatility(days([0.1] * 200))
-    assert (found.regime, found.score, found.percentile) == (Regime.LOW, 0.0, 0.0)
+    assert (found.regime, found.score, found.percentile) == (VolatilityRegime.LOW, 0.0, 0.0)
     assert (found.atr_pct, found.daily_vol) == (0.0, 0.0)
 
 
@@ -86,8 +86,8 @@ def test_the_same_swing_every_day_is_not_above_itself() -> None:
 
 def test_the_liveliest_day_is_high_and_the_calmest_low() -> None:
     wild, calm = volatility(widening(200)), volatility(days([100 + (200 - i) * (-1) ** i / 50 for i in range(200)]))
-    assert (wild.regime, wild.regime_color, wild.expected_range) == (Regime.HIGH, "red", "1.0-2.0%+")
-    assert (calm.regime, calm.regime_color, calm.expected_range) == (Regime.LOW, "green", "0.2-0.5%")
+    assert (wild.regime, wild.regime_color, wild.expected_range) == (VolatilityRegime.HIGH, "red", "1.0-2.0%+")
+    assert (calm.regime, calm.regime_color, calm.expected_range) == (VolatilityRegime.LOW, "green", "0.2-0.5%")
     assert "High" in wild.regime_label
     assert "Low" in calm.regime_label
     assert 0 <= calm.score < 0.01
@@ -136,32 +136,34 @@ def test_rank_counts_what_is_strictly_below(values: list[float], expected: float
 @pytest.mark.parametrize(
     ("score", "regime"),
     [
-        (0.0, Regime.LOW),
-        (0.2999, Regime.LOW),
-        (0.30, Regime.NORMAL),
-        (0.5, Regime.NORMAL),
-        (0.70, Regime.NORMAL),
-        (0.7001, Regime.HIGH),
-        (1.0, Regime.HIGH),
+        (0.0, VolatilityRegime.LOW),
+        (0.2999, VolatilityRegime.LOW),
+        (0.30, VolatilityRegime.NORMAL),
+        (0.5, VolatilityRegime.NORMAL),
+        (0.70, VolatilityRegime.NORMAL),
+        (0.7001, VolatilityRegime.HIGH),
+        (1.0, VolatilityRegime.HIGH),
     ],
 )
-def test_regime_edges_belong_to_normal(score: float, regime: Regime) -> None:
+def test_regime_edges_belong_to_normal(score: float, regime: VolatilityRegime) -> None:
     assert regime_of(score) is regime
 
 
 @pytest.mark.parametrize(
     ("scores", "mean", "regime"),
     [
-        ([0.1, 0.2, 0.3], 0.2, Regime.LOW),
-        ([0.2], 0.2, Regime.LOW),
-        ([0.3, 0.3, 0.3], 0.3, Regime.NORMAL),
-        ([1 / 3, 1 / 3], 0.333, Regime.NORMAL),
-        ([0.7004], 0.7, Regime.NORMAL),
-        ([0.7, 0.702], 0.701, Regime.HIGH),
-        ([1.0, 1.0, 0.9], 0.967, Regime.HIGH),
+        ([0.1, 0.2, 0.3], 0.2, VolatilityRegime.LOW),
+        ([0.2], 0.2, VolatilityRegime.LOW),
+        ([0.3, 0.3, 0.3], 0.3, VolatilityRegime.NORMAL),
+        ([1 / 3, 1 / 3], 0.333, VolatilityRegime.NORMAL),
+        ([0.7004], 0.7, VolatilityRegime.NORMAL),
+        ([0.7, 0.702], 0.701, VolatilityRegime.HIGH),
+        ([1.0, 1.0, 0.9], 0.967, VolatilityRegime.HIGH),
     ],
 )
-def test_the_market_is_the_mean_of_its_tickers_as_shown(scores: list[float], mean: float, regime: Regime) -> None:
+def test_the_market_is_the_mean_of_its_tickers_as_shown(
+    scores: list[float], mean: float, regime: VolatilityRegime
+) -> None:
     found = market_volatility(scores)
     assert (found.score, found.regime) == (mean, regime)
 
@@ -186,7 +188,7 @@ def test_every_market_gets_finite_numbers_within_bounds(seed: int, count: int, s
     c = base * np.exp(np.clip(rng.normal(0, scale, count).cumsum(), -5, 5))
     h, low = c * (1 + scale * rng.random(count)), c * (1 - scale * rng.random(count))
     found = volatility(days(c.tolist(), h=h.tolist(), low=low.tolist()))
-    assert found.regime in Regime
+    assert found.regime in VolatilityRegime
     assert 0 <= found.score <= 1
     assert found.percentile == found.score * 100
     assert all(math.isfinite(x) and x >= 0 for x in (found.atr_pct, found.daily_vol))

@@ -19,7 +19,7 @@ FEW_TOLERANCE = 0.0025
 """The same for fewer days, where the smaller of a day's two deviations counts: one auction moves open or close, not both."""
 
 
-class Quote(NamedTuple):
+class SessionPrices(NamedTuple):
     """A session's first and last regular price, USD; NaN where its bar is missing."""
 
     open: float
@@ -35,7 +35,7 @@ class Disagreement(NamedTuple):
     other: float
 
 
-def disagreement(one: Mapping[date, Quote], other: Mapping[date, Quote]) -> Disagreement | None:
+def disagreement(one: Mapping[date, SessionPrices], other: Mapping[date, SessionPrices]) -> Disagreement | None:
     """Where two series of one ticker are in other prices, judged by blocks of days; None if nowhere."""
     days = sorted(one.keys() & other.keys())
     for last in range(len(days), 0, -BLOCK_DAYS):
@@ -46,7 +46,9 @@ def disagreement(one: Mapping[date, Quote], other: Mapping[date, Quote]) -> Disa
     return None
 
 
-def _in_block(block: list[date], one: Mapping[date, Quote], other: Mapping[date, Quote]) -> Disagreement | None:
+def _in_block(
+    block: list[date], one: Mapping[date, SessionPrices], other: Mapping[date, SessionPrices]
+) -> Disagreement | None:
     deviations: Floats = np.array([[a / b - 1 for a, b in zip(one[d], other[d], strict=True)] for d in block])
     by_kind = zip(("open", "close"), deviations.T, strict=True)
     apart = [kind for kind, column in by_kind if _apart(column, TOLERANCE, ENOUGH_DAYS)]

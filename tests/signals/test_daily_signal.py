@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.market.bars import Bars, no_bars
-from app.signals import daily
-from app.signals.daily import (
+from app.signals import daily_signal
+from app.signals.daily_signal import (
+    DailyLevels,
     Grade,
-    Levels,
     PredictedRange,
     Trade,
     best_trade,
@@ -41,7 +41,7 @@ def closes(*values: float) -> Bars:
     return Bars(t=t, end=t + DAY_MS // 2, o=c, h=c, l=c, c=c, v=c)
 
 
-def trade(ticker: str, signal: daily.Signal, sure: float, reward: float = 1.0) -> Trade:
+def trade(ticker: str, signal: daily_signal.Signal, sure: float, reward: float = 1.0) -> Trade:
     return Trade(ticker, signal, "WEAK", sure, reward)
 
 
@@ -85,12 +85,12 @@ def test_the_range_is_one_atr_either_side() -> None:
 
 
 def test_a_buy_aims_at_the_high_and_a_sell_at_the_low() -> None:
-    assert levels("BUY", 100.0, EXPECTED) == Levels(entry_price=100.0, target_price=102.0, stop_loss=98.0)
-    assert levels("SELL", 100.0, EXPECTED) == Levels(entry_price=100.0, target_price=98.0, stop_loss=102.0)
+    assert levels("BUY", 100.0, EXPECTED) == DailyLevels(entry_price=100.0, target_price=102.0, stop_loss=98.0)
+    assert levels("SELL", 100.0, EXPECTED) == DailyLevels(entry_price=100.0, target_price=98.0, stop_loss=102.0)
 
 
 def test_hold_has_no_levels_but_the_price() -> None:
-    assert levels("HOLD", 100.0, EXPECTED) == Levels(100.0, 100.0, 100.0)
+    assert levels("HOLD", 100.0, EXPECTED) == DailyLevels(100.0, 100.0, 100.0)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_hold_has_no_levels_but_the_price() -> None:
         ("HOLD", 100.0, 0.0),
     ],
 )
-def test_risk_reward(signal: daily.Signal, price: float, ratio: float) -> None:
+def test_risk_reward(signal: daily_signal.Signal, price: float, ratio: float) -> None:
     assert risk_reward(signal, levels(signal, price, EXPECTED)) == pytest.approx(ratio)
 
 
@@ -224,14 +224,14 @@ def test_fear_needs_two_days() -> None:
 
 
 PRICES = st.floats(0.01, 1e6)
-SIGNALS = st.sampled_from(get_args(daily.Signal))
+SIGNALS = st.sampled_from(get_args(daily_signal.Signal))
 
 
 @given(st.floats(0, 1))
 def test_every_probability_has_a_grade_and_its_mirror_the_opposite_one(p: float) -> None:
     grade = grade_of(p)
-    assert grade.signal in get_args(daily.Signal)
-    assert grade.strength in get_args(daily.Strength)
+    assert grade.signal in get_args(daily_signal.Signal)
+    assert grade.strength in get_args(daily_signal.Strength)
     assert (grade == Grade("HOLD", "NEUTRAL")) == (0.45 < p < 0.55)
     assert 0 <= confidence(p) <= 1
     assert 0 <= side_probability(grade.signal, p) <= 1
@@ -239,7 +239,7 @@ def test_every_probability_has_a_grade_and_its_mirror_the_opposite_one(p: float)
 
 @given(signal=SIGNALS, price=PRICES, reference=PRICES, atr=st.floats(0, 1e5))
 def test_every_price_gets_finite_numbers_and_potentials_of_at_least_nothing(
-    signal: daily.Signal, price: float, reference: float, atr: float
+    signal: daily_signal.Signal, price: float, reference: float, atr: float
 ) -> None:
     expected = predicted_range(reference, atr)
     at = levels(signal, price, expected)
@@ -257,4 +257,4 @@ def test_every_change_has_a_regime(before: float, last: float) -> None:
     found = vix(closes(before, last))
     assert found is not None
     assert math.isfinite(found.change_pct)
-    assert found.regime in get_args(daily.VixRegime)
+    assert found.regime in get_args(daily_signal.VixRegime)

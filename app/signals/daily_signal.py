@@ -44,7 +44,7 @@ class PredictedRange:
 
 
 @dataclass(frozen=True, slots=True)
-class Levels:
+class DailyLevels:
     """Where to get in, where the move is done, where it was wrong; all equal with HOLD. USD."""
 
     entry_price: float
@@ -95,7 +95,7 @@ class DailySignal:
     probability: float
     grade: Grade
     confidence: float
-    levels: Levels
+    levels: DailyLevels
     risk_reward: float
     expected: PredictedRange
     potential: RemainingPotential
@@ -141,16 +141,16 @@ def predicted_range(price: float, atr: float) -> PredictedRange:
     return PredictedRange(high=price + atr, low=price - atr)
 
 
-def levels(signal: Signal, price: float, expected: PredictedRange) -> Levels:
+def levels(signal: Signal, price: float, expected: PredictedRange) -> DailyLevels:
     """BUY aims at the high and stops at the low, SELL the other way round."""
     if signal == "BUY":
-        return Levels(price, expected.high, expected.low)
+        return DailyLevels(price, expected.high, expected.low)
     if signal == "SELL":
-        return Levels(price, expected.low, expected.high)
-    return Levels(price, price, price)
+        return DailyLevels(price, expected.low, expected.high)
+    return DailyLevels(price, price, price)
 
 
-def risk_reward(signal: Signal, at: Levels) -> float:
+def risk_reward(signal: Signal, at: DailyLevels) -> float:
     """Reward per unit of risk; 0 with HOLD, with the price beyond its stop, and with no reward left."""
     sign = -1 if signal == "SELL" else 1
     reward, risk = sign * (at.target_price - at.entry_price), sign * (at.entry_price - at.stop_loss)
