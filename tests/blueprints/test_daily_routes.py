@@ -235,7 +235,7 @@ def test_a_cold_start_has_longer_than_a_read(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, clock: FakeClock, market: ScriptedMarket, path: str
 ) -> None:
     """Ruling A2: ten seconds until the bars are here for the first time, then five."""
-    monkeypatch.setattr("app.pipeline.READ_S", 0.0)
+    monkeypatch.setattr("app.pipeline.prefetch.READ_S", 0.0)
     app = serve()
     assert not [entry for entry in ask(app, path)["tickers"].values() if "error" in entry]
     clock.forward(seconds=40)

@@ -14,7 +14,7 @@ import pytest
 from app.factory import create_app
 from app.market.bars import to_ms
 from app.model.features import Features
-from app.pipeline import _features
+from app.pipeline.decisions import _features
 from app.simulator.faults import FAULTS, Fault
 from tests.provider.world import KEY, TICKERS, World, world
 from tests.support import new_york, settings
@@ -265,7 +265,7 @@ def test_a_hole_that_is_filled_while_a_signal_is_made_does_not_make_it_of_what_w
                 found.step(60)
             return features
 
-        monkeypatch.setattr("app.pipeline._features", filling)
+        monkeypatch.setattr("app.pipeline.decisions._features", filling)
         found.directions()
         assert filled
         found.run(1, ask=found.directions)

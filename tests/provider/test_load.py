@@ -72,7 +72,7 @@ def test_with_a_cap_of_five_there_are_never_more_in_any_rolling_minute(
     tabs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.market.source.DEADLINE_S", 0.05)  # who waits for a turn waits in market time, which stands
-    monkeypatch.setattr("app.pipeline.READ_S", 0.1)
+    monkeypatch.setattr("app.pipeline.prefetch.READ_S", 0.1)
     per_minute, moments = dashboards(tmp_path, monkeypatch, tabs, cap=5)
     print(f"cap 5, {tabs} tabs: calls per minute {per_minute}")
     assert max(per_minute) <= 3

@@ -1,0 +1,24 @@
+"""Fetch > predict > decide > lock: the one path from bars to a signal that every route stands on.
+
+Everything takes `at`; live is the same call as replay with `at` = now. Failures become gates per ticker, so that one
+bad ticker never takes the others down.
+"""
+
+from app.pipeline.daily import FEAR_TICKER
+from app.pipeline.gates import MarketClosed
+from app.pipeline.pipeline import Pipeline
+from app.pipeline.prefetch import DAILY_BAR_AFTER, FIRST_HOUR
+from app.pipeline.states import Board, Overview, Quote, Structure, TickerSignal
+
+__all__ = [
+    "DAILY_BAR_AFTER",
+    "FEAR_TICKER",
+    "FIRST_HOUR",
+    "Board",
+    "MarketClosed",
+    "Overview",
+    "Pipeline",
+    "Quote",
+    "Structure",
+    "TickerSignal",
+]

@@ -1,0 +1,171 @@
+"""The door to the pipeline: what routes, follower and command line ask, by ticker and moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
+
+from app.clock import Clock
+from app.errors import BadRequest, PredictError, Unavailable
+from app.live.interest import Interest
+from app.market.bars import Span
+from app.market.calendar import NY, Calendar, ny_day
+from app.market.plan import Plan
+from app.market.single_flight import deadline
+from app.market.source import Source
+from app.model.artefact import ModelSet
+from app.pipeline.daily import FEAR_TICKER, DailyAnswers
+from app.pipeline.decisions import Decisions
+from app.pipeline.gates import known_of, refuse_keyless, refuse_without_key, supported
+from app.pipeline.prefetch import COLD_S, Prefetch
+from app.pipeline.quotes import Quotes
+from app.pipeline.shown_price_11am import ShownPrice11am
+from app.pipeline.signals import HourlySignals
+from app.pipeline.states import Board, Overview, Structure, TickerSignal
+from app.pipeline.structures import Structures
+from app.signals.daily_signal import Vix
+from app.signals.lock import decision_hour
+from app.signals.policy import best, session_of_hour, time_multiplier_of
+from app.signals.store import SignalStore
+from app.structure.indicators import Breakdown
+from app.structure.ranges import Ranges
+from app.structure.volatility import Volatility
+from app.telemetry.stages import NULL_STAGES, Stages
+
+T = TypeVar("T")
+
+
+class Pipeline:
+    """Joins market, model and policy. `emit(event, **fields)` hears of locks and gates."""
+
+    def __init__(
+        self,
+        source: Source,
+        models: ModelSet,
+        store: SignalStore,
+        calendar: Calendar,
+        clock: Clock,
+        emit: Callable[..., None],
+        stages: Stages = NULL_STAGES,
+    ) -> None:
+        self._stages = stages
+        self.interest = Interest()
+        self.models = models
+        self.store = store
+        self.clock = clock
+        self._source = source
+        self._calendar = calendar
+        quotes, prices_11am = Quotes(source, calendar), ShownPrice11am(source, store)
+        decisions = Decisions(source, models, calendar, emit, stages)
+        self._prefetch = Prefetch(source, calendar, clock, stages)
+        self._signals = HourlySignals(source, decisions, quotes, prices_11am, store, calendar, clock, emit)
+        self._structures = Structures(source, quotes, self._signals, calendar, stages)
+        self._daily = DailyAnswers(source, quotes, self._signals, self._prefetch, calendar)
+
+    @property
+    def plan(self) -> Plan:
+        return self._source.plan
+
+    def steady_until(self, at: datetime) -> datetime:
+        """Until when an answer about `at` stands if nothing comes in and nothing breaks. All turns of the policy (open, close,
+        hours, the patience with an hour's bars) lie on full minutes or on a bar's becoming final."""
+        return self._source.steady_until(at)
+
+    def fetches(self) -> int:
+        """How many fetches from the provider are under way or queued."""
+        return self._source.fetches()
+
+    def board(self, tickers: Sequence[str], at: datetime) -> Board:
+        """Trading directions of `tickers`; those that are not supported get the gate that says so.
+
+        Raises Unavailable if the market is open and no model is loaded at all, or nothing can be known without a key.
+        """
+        market_open = self._calendar.is_open(at)
+        if market_open and not self.models.models:
+            raise Unavailable("no model is loaded", part="models", code="MODEL_UNAVAILABLE")
+        self.interest.request(known_of(tickers), at)
+        with deadline(self._prefetch.start(self._prefetch.current(tickers, at) if market_open else [])):
+            signals = {ticker: self.signal(ticker, at) for ticker in tickers}
+        refuse_without_key(list(signals.values()))
+        session = self._calendar.session_at(at)
+        hour = decision_hour(session, at) if session is not None and session.is_open(at) else None
+        self._stages.annotate(tickers=",".join(tickers), hour=hour, source=self.plan.source)
+        clock_hour = at.astimezone(NY).hour
+        return Board(
+            at=at,
+            market_open=market_open,
+            session=session_of_hour(clock_hour),
+            time_multiplier=time_multiplier_of(clock_hour if hour is None else hour),
+            hours=self._calendar.hours_at(at),
+            tickers=signals,
+            best=best([s.decision for s in signals.values() if s.decision is not None]),
+        )
+
+    def structures(self, tickers: Sequence[str], at: datetime, *, keep: bool = True) -> dict[str, Structure]:
+        """Structure and signal of `tickers`, in that order. Raises Unavailable as `board` does for a missing key."""
+        if keep:
+            self.interest.request(known_of(tickers), at)
+        limit = self._prefetch.start(self._prefetch.current(tickers, at))
+        with deadline(limit if keep else COLD_S):
+            found = {ticker: self.structure(ticker, at, keep=keep) for ticker in tickers}
+        refuse_without_key([replace(s.signal, cause=s.fault) for s in found.values()])
+        return found
+
+    def unread(self, tickers: Sequence[str], at: datetime) -> dict[str, Structure]:
+        """`tickers` on a day that is not traded: nothing is read, nothing is known."""
+        return {ticker: Structure(ticker, self.signal(ticker, at)) for ticker in tickers}
+
+    def structure(self, ticker: str, at: datetime, *, keep: bool = True) -> Structure:
+        """Northstar, RPE and swing of one ticker with its signal. Never raises for a fault of market or model."""
+        return self._structures.structure(ticker, at, keep=keep)
+
+    def overviews(self, tickers: Sequence[str], at: datetime) -> tuple[dict[str, Overview | PredictError], Vix | None]:
+        """Daily signals, or per ticker why there is none, and the state of the volatility ETF."""
+        self.interest.request(known_of(tickers), at)
+        signals = self._prefetch.current(tickers, at) if self._calendar.is_open(at) else []
+        with deadline(self._prefetch.start([*signals, *self._prefetch.completed_days([FEAR_TICKER], at)])):
+            return self._each(tickers, lambda ticker: self._daily.overview(ticker, at)), self._daily.fear(at)
+
+    def breakdowns(self, tickers: Sequence[str], at: datetime) -> dict[str, Breakdown | PredictError]:
+        """The twelve daily indicators (v1-contract.md 5.1), or per ticker why not."""
+        with deadline(self._prefetch.start(self._prefetch.completed_days(known_of(tickers), at))):
+            return self._each(tickers, lambda ticker: self._daily.breakdown(ticker, at))
+
+    def volatilities(self, tickers: Sequence[str], at: datetime) -> dict[str, Volatility | PredictError]:
+        """The volatility meter (v1-contract.md 5.3), or per ticker why not."""
+        with deadline(self._prefetch.start(self._prefetch.completed_days(known_of(tickers), at))):
+            return self._each(tickers, lambda ticker: self._daily.volatility(ticker, at))
+
+    def ranges(self, tickers: Sequence[str], at: datetime) -> dict[str, Ranges | PredictError]:
+        """The day's price ranges (v1-contract.md 5.4), or per ticker why not."""
+        self.interest.request(known_of(tickers), at)
+        days = [
+            self._calendar.previous_trading_day(ny_day(at)),
+            *([ny_day(at)] if self._calendar.session_at(at) else []),
+        ]
+        with deadline(
+            self._prefetch.start([(ticker, [Span.MINUTE], day) for ticker in known_of(tickers) for day in days])
+        ):
+            return self._each(tickers, lambda ticker: self._daily.ranges(ticker, at))
+
+    def signal(self, ticker: str, at: datetime, *, keep: bool = True, fetch: bool = False) -> TickerSignal:
+        """The signal of one ticker. Gates in the order of ruling T6; never raises for a fault of market or model.
+
+        keep: enter a decision made now into the record (live); replay does not (ruling S7). fetch: call the provider for what
+        is shown while the market is closed.
+        """
+        return self._signals.signal(ticker, at, keep=keep, fetch=fetch)
+
+    def _each(self, tickers: Sequence[str], work: Callable[[str], T]) -> dict[str, T | PredictError]:
+        """`work` for every ticker; a failure is its own ticker's. Raises Unavailable if nothing can be had without a key."""
+        found: dict[str, T | PredictError] = {}
+        for ticker in tickers:
+            try:
+                found[ticker] = work(supported(ticker))
+            except PredictError as exc:
+                found[ticker] = exc
+        known = [x for x in found.values() if not isinstance(x, BadRequest)]
+        refuse_keyless([x if isinstance(x, PredictError) else None for x in known])
+        return found

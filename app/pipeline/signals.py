@@ -1,0 +1,161 @@
+"""The signal of the hour: out of the record, else computed and locked, else the gate that stands before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from app.clock import Clock
+from app.errors import PredictError, TryLater
+from app.market.calendar import NY, Calendar, Session, ny_day
+from app.market.inception import first_day_of, has_begun
+from app.market.opens import MissingOpen
+from app.market.source import Source
+from app.model.features import decision_moment
+from app.pipeline.decisions import Decisions
+from app.pipeline.gates import NotYet, gate_of
+from app.pipeline.quotes import Quotes
+from app.pipeline.shown_price_11am import ShownPrice11am
+from app.pipeline.states import Quote, TickerSignal
+from app.signals.lock import decision_hour, previous_hour, still_stands
+from app.signals.policy import SUPPORTED, Decision, Gate, session_of_hour
+from app.signals.store import SignalStore
+
+
+class HourlySignals:
+    """Signals by the hour, locked in the record."""
+
+    def __init__(
+        self,
+        source: Source,
+        decisions: Decisions,
+        quotes: Quotes,
+        prices_11am: ShownPrice11am,
+        store: SignalStore,
+        calendar: Calendar,
+        clock: Clock,
+        emit: Callable[..., None],
+    ) -> None:
+        self._source = source
+        self._decisions = decisions
+        self._quotes = quotes
+        self._prices_11am = prices_11am
+        self._store = store
+        self._calendar = calendar
+        self._clock = clock
+        self._emit = emit
+
+    def signal(self, ticker: str, at: datetime, *, keep: bool = True, fetch: bool = False) -> TickerSignal:
+        """The signal of one ticker. Gates in the order of ruling T6; never raises for a fault of market or model.
+
+        keep: enter a decision made now into the record (live); replay does not (ruling S7). fetch: call the provider for what
+        is shown while the market is closed.
+        """
+        name = session_of_hour(at.astimezone(NY).hour)
+        if ticker not in SUPPORTED:
+            return TickerSignal(
+                ticker, name, Quote(), gate=Gate.UNSUPPORTED_TICKER, detail=f"{ticker} is not supported"
+            )
+        session = self._calendar.session_at(at)
+        if session is None or not session.is_open(at):
+            market = self._when_closed(ticker, at, fetch=fetch or not keep, keep=keep)
+            return TickerSignal(ticker, name, market, gate=Gate.MARKET_CLOSED)
+        if not has_begun(ticker, session.day):
+            before = f"{ticker} began to trade on {first_day_of(ticker)}"
+            return _gated(ticker, at, Gate.NO_MARKET_DATA, before, None)
+        signal = self._open_signal(ticker, session, at, keep)
+        market, fault = self._quotes.when_open(ticker, session, at)
+        if signal.decision is None:
+            market = replace(market, price_11am=self._prices_11am.at(ticker, session, at, fetch=True, keep=keep))
+        return replace(signal, market=market, cause=signal.cause or (None if signal.decision else fault))
+
+    def _when_closed(self, ticker: str, at: datetime, *, fetch: bool, keep: bool) -> Quote:
+        """The quote of a closed market with the day's 11:00 price."""
+        quote, session = self._quotes.when_closed(ticker, at, fetch=fetch), self._calendar.session_at(at)
+        if session is None or not has_begun(ticker, session.day):
+            return quote
+        fetch = self._quotes.may_fetch(ticker, at, fetch)
+        return replace(quote, price_11am=self._prices_11am.at(ticker, session, at, fetch=fetch, keep=keep))
+
+    def _open_signal(self, ticker: str, session: Session, at: datetime, keep: bool) -> TickerSignal:
+        """In an open market: the hour's locked signal, that of the hour before while its time runs, or a gate."""
+        hour = decision_hour(session, at)
+        if hour is None:
+            return _gated(ticker, at, Gate.INSUFFICIENT_DATA, "the first signal comes at 10:00", None)
+        try:
+            return self._locked(ticker, session, hour, keep=keep, live=keep)
+        except PredictError as exc:
+            return self._without(ticker, session, hour, at, exc, keep)
+
+    def _locked(self, ticker: str, session: Session, hour: int, *, keep: bool, live: bool) -> TickerSignal:
+        """The hour's signal from the record, or computed now, and then locked if it is to be kept. `live`: it is shown live."""
+        kept = self._store.get(ticker, session.day, hour)
+        self._emit("looked_up", cache="record", outcome="miss" if kept is None else "hit")
+        if kept is not None:
+            return TickerSignal(ticker, kept.session, Quote(), kept, recorded=True)
+        decision = self._about_first_11am(ticker, session, hour, live)
+        if keep:
+            decision = self._store.put(decision)
+            self._emit("signal_locked", ticker=ticker, day=str(session.day), hour=hour, action=decision.action)
+        return TickerSignal(ticker, decision.session, Quote(), decision, recorded=keep)
+
+    def _about_first_11am(self, ticker: str, session: Session, hour: int, live: bool) -> Decision:
+        """The decision of an hour, computed about the 11:00 price that was shown first on its day. If none was shown before,
+        the price is that of its own bars, which then enters the record (live)."""
+        first = self._prices_11am.recorded(ticker, session, decision_moment(session, hour))
+        decision = self._decisions.compute(ticker, session, hour, first)
+        if decision.price_11am is None or not live:
+            return decision
+        kept = self._store.put_eleven(ticker, session.day, decision.price_11am)
+        if kept == decision.price_11am:
+            return decision
+        return self._decisions.compute(ticker, session, hour, kept)  # another process has shown another price meanwhile
+
+    def _without(
+        self, ticker: str, session: Session, hour: int, at: datetime, why: PredictError, live: bool
+    ) -> TickerSignal:
+        """What is said when the hour's signal cannot be had: live for a while the hour before (ruling S3), then the gate."""
+        waiting = (
+            live
+            and isinstance(why, NotYet | TryLater)
+            and still_stands(session, hour, at, self._source.plan.delay + self._source.ahead())
+        )
+        before = previous_hour(session, hour) if waiting else None
+        kept = None if before is None else self._earlier(ticker, session, before)
+        if kept is not None:
+            return replace(kept, waiting=True)
+        if waiting and before is None and isinstance(why, NotYet):
+            return _gated(ticker, at, Gate.INSUFFICIENT_DATA, "the bars up to 10:00 are still coming in", None)
+        gate = self._gate_of(why, ticker, session, at)
+        self._emit("gated", ticker=ticker, gate=gate.value, detail=why.message)
+        return _gated(ticker, at, gate, why.message, why)
+
+    def _earlier(self, ticker: str, session: Session, hour: int) -> TickerSignal | None:
+        try:
+            return self._locked(ticker, session, hour, keep=False, live=True)
+        except PredictError:
+            return None
+
+    def _gate_of(self, why: PredictError, ticker: str, session: Session, at: datetime) -> Gate:
+        if (
+            isinstance(why, MissingOpen)
+            and why.code == Gate.MISSING_DAILY_BAR
+            and self._has_no_bars(ticker, session, at)
+        ):
+            return Gate.NO_MARKET_DATA
+        return gate_of(why)
+
+    def _has_no_bars(self, ticker: str, session: Session, at: datetime) -> bool:
+        """A trading day of which no bar exists (ruling M7): a past one, or one of a market that is not live."""
+        if self._source.plan.source == "polygon" and session.day == ny_day(self._clock()):
+            return False
+        try:
+            return not len(self._source.intraday(ticker, at).bars)
+        except PredictError:
+            return False
+
+
+def _gated(ticker: str, at: datetime, gate: Gate, detail: str, cause: PredictError | None) -> TickerSignal:
+    name = session_of_hour(at.astimezone(NY).hour)
+    return TickerSignal(ticker, name, Quote(), gate=gate, detail=detail, cause=cause)
