@@ -7,7 +7,6 @@ The modules beside this page hold the details: `markets` the feeds of market dat
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -84,7 +83,9 @@ def create_app(
     if metrics.gateway is not None:
         lifecycle.add("pushgateway", start=metrics.gateway.start, close=metrics.gateway.close)
     lifecycle.add("telemetry", close=telemetry.close)
-    lifecycle.add("core", start=lambda: _follow(core, lifecycle.stopping), close=core.close)
+    lifecycle.add("core", close=core.close)
+    if "no_api_key" not in core.market.degraded:
+        lifecycle.add("follower", start=lambda: core.follower.start(lifecycle.stopping), close=core.follower.close)
     app = Flask("predict", static_folder=None)
     app.response_class = JsonResponse
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -149,12 +150,6 @@ def _settle_calendar(source: Source, announcements: Announcements, clock: Clock)
 def _is_live(source: Source, calendar: Calendar, clock: Clock) -> bool:
     """Whether the bars of the running day need calls now."""
     return source.plan.has_today and calendar.is_open(clock())
-
-
-def _follow(core: Core, stopping: threading.Event) -> None:
-    """Keep the market current in the background until the process stops. Without a key there is nothing to follow."""
-    if "no_api_key" not in core.market.degraded:
-        threading.Thread(target=core.follower.run, args=(stopping,), name="follower", daemon=True).start()
 
 
 def _warn_of_missing_parts(core: Core) -> None:

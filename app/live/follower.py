@@ -35,6 +35,9 @@ from app.signals.policy import SUPPORTED
 from app.telemetry.stages import NULL_STAGES, Stages
 
 TICK_S = 0.5
+ENDS_WITHIN_S = 1.0
+"""Real seconds for the step that is under way when the process stops."""
+
 DEAD_AFTER_S = 30.0
 """Real seconds without a step after which requests fetch their own bars again."""
 
@@ -116,6 +119,7 @@ class Follower:
         self._entitle = entitle
         self._announcements = announcements
         self._jobs: SingleFlight[Any] = SingleFlight(2 * len(SUPPORTED) + 2)
+        self._thread: threading.Thread | None = None
         self._followed: frozenset[str] = frozenset()
         self._began: float | None = None
         self._beat: float | None = None
@@ -128,14 +132,20 @@ class Follower:
         """Whether `ticker` is kept current, so that requests are answered from memory."""
         return ticker in self._followed and self._alive()
 
+    def start(self, stopped: threading.Event) -> None:
+        """Step in a thread of its own until `stopped` is set. To be called after any fork."""
+        self._thread = threading.Thread(target=self.run, args=(stopped,), name="follower", daemon=True)
+        self._thread.start()
+
     def run(self, stopped: threading.Event) -> None:
-        """Step until `stopped` is set. A step that raises is logged and does not end the follower."""
+        """Step until `stopped` is set, and then resign, so that another process leads at once. A step that raises is logged and
+        does not end the follower."""
         while not stopped.is_set():
             try:
                 self.step()
             except Exception as exc:  # if this ended the thread, the market would no longer be kept current
                 self._emit("follower_broke", error=f"{type(exc).__name__}: {exc}")
-            self._timer.sleep(TICK_S)
+            stopped.wait(TICK_S)
         if self._running_day is not None:
             self._running_day.resign()
 
@@ -216,7 +226,11 @@ class Follower:
         return self._jobs.waiting()
 
     def close(self) -> None:
+        """Start no more jobs, and wait for the thread to end, for ENDS_WITHIN_S at most. To be called once it was stopped."""
         self._jobs.close()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join(ENDS_WITHIN_S)
 
     def _alive(self) -> bool:
         return self._beat is not None and self._timer.now() - self._beat < DEAD_AFTER_S
