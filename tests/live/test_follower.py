@@ -288,6 +288,9 @@ def test_a_step_that_breaks_does_not_end_the_following(
         def is_set(self) -> bool:
             return len(steps) >= 3
 
+        def wait(self, timeout: float | None = None) -> bool:
+            return self.is_set()
+
     def step() -> None:
         steps.append(1)
         raise RuntimeError("boom")
