@@ -30,9 +30,11 @@ from app.market.bars import Span
 from app.market.calendar import NY, Calendar, ny_day
 from app.market.demo import HISTORY_FROM, LAP, DemoFeed
 from app.market.feed_transport import BarFeed, FeedTransport
+from app.market.importing.importer import ImportOutcome
 from app.market.importing.names import series_file
+from app.market.importing.staging import ReadOptions, describe
 from app.market.pinned import SPANS
-from app.market.recorded import Outcome, Reading, RecordedBars, describe
+from app.market.recorded import RecordedBars
 from app.model import building, report
 from app.model.artefact import load_models, save_models
 from app.model.evaluation import Cell, as_record, from_record
@@ -99,9 +101,9 @@ def import_bars(files: Sequence[Path], zone: str, stamped: str) -> None:
 
     The command prints what it recognises. If the series of a ticker are not in the same prices, it imports none of them.
     """
-    reading = Reading(datetime.now(UTC), _zone(zone), stamped_at_end=stamped == "end")
+    options = ReadOptions(datetime.now(UTC), _zone(zone), stamped_at_end=stamped == "end")
     recorded = _recorded(_settings())
-    outcomes = recorded.import_files(_expanded(files), reading, _progress)
+    outcomes = recorded.import_files(_expanded(files), options, _progress)
     for outcome in outcomes:
         _print_outcome(outcome)
     failed = sum(not outcome.imported for outcome in outcomes)
@@ -362,21 +364,21 @@ def _progress(file: Path, done: int, total: int) -> None:
         click.echo(f"\r{file.name}: writing {total} bars ", err=True, nl=False)
 
 
-def _print_outcome(outcome: Outcome) -> None:
+def _print_outcome(outcome: ImportOutcome) -> None:
     """Print what a file holds and how many bars were imported, or why the file was not imported."""
-    name, brought = outcome.file.name, outcome.imported
-    if brought is None:
+    name, imported = outcome.file.name, outcome.imported
+    if imported is None:
         why = outcome.refused.removeprefix(f"{name}: ").removeprefix(f"{outcome.file}: ")
         click.echo(f"{name}: not imported. {sentence(why)}", err=True)
         return
-    if brought.known:
-        click.echo(f"{name}: already in, {brought.kept} bars")
+    if imported.is_unchanged:
+        click.echo(f"{name}: already in, {imported.kept} bars")
     else:
-        repaired = f"{brought.repaired} repaired (low or high widened by a rounding), " if brought.repaired else ""
-        rejected = f"{brought.rejected.total()} rejected ({describe(brought.rejected)})" if brought.rejected else ""
-        click.echo(f"{name}: {brought.kept} bars in, {repaired}{rejected or 'none rejected'}")
-        click.echo("".join(f"  {line}\n" for line in brought.seen), nl=False)
-    unread = _unread(brought.ticker, brought.span)
+        repaired = f"{imported.repaired} repaired (low or high widened by a rounding), " if imported.repaired else ""
+        rejected = f"{imported.rejected.total()} rejected ({describe(imported.rejected)})" if imported.rejected else ""
+        click.echo(f"{name}: {imported.kept} bars in, {repaired}{rejected or 'none rejected'}")
+        click.echo("".join(f"  {line}\n" for line in imported.recognised), nl=False)
+    unread = _unread(imported.ticker, imported.span)
     if unread:
         click.echo(f"  {unread}")
 

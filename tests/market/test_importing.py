@@ -34,7 +34,8 @@ from app.factory import create_app
 from app.market.bars import Bars, Span, from_ms, to_ms
 from app.market.calendar import NY, Calendar, midnight_ms, ny
 from app.market.importing.bases import SessionPrices, disagreement
-from app.market.recorded import Reading, RecordedBars
+from app.market.importing.staging import ReadOptions
+from app.market.recorded import RecordedBars
 from tests.support import new_york, session_bars
 from tests.support import settings as server_settings
 
@@ -312,7 +313,7 @@ def test_what_people_have_comes_in_bar_for_bar(store: RecordedBars, tmp_path: Pa
     for column in "ohlc":
         assert np.allclose(getattr(came, column), getattr(bars, column), rtol=0, atol=1e-9)
     assert came.v.tolist() == bars.v.tolist()
-    assert any(word in " ".join(brought.seen) for word in ("columns", "Lean"))
+    assert any(word in " ".join(brought.recognised) for word in ("columns", "Lean"))
 
 
 def put(folder: Path, name: str, content: str) -> Path:
@@ -434,7 +435,7 @@ def test_days_of_another_spacing_inside_a_file_are_left_out(store: RecordedBars,
 
 def test_bars_that_have_not_ended_are_left_out_and_counted(store: RecordedBars, tmp_path: Path) -> None:
     file = put(tmp_path, "SPY_5min.csv", text(FIVE))
-    found = store.import_files([file], Reading(at=new_york("2025-03-11 12:02")))[0].imported
+    found = store.import_files([file], ReadOptions(at=new_york("2025-03-11 12:02")))[0].imported
     assert found is not None
     assert found.rejected == {"not ended yet": 70}
     assert store.all_bars("SPY", Span.FIVE_MINUTES).end[-1] == to_ms(new_york("2025-03-11 12:00"))
@@ -443,8 +444,8 @@ def test_bars_that_have_not_ended_are_left_out_and_counted(store: RecordedBars, 
 def test_files_whose_times_are_declared_come_in(store: RecordedBars, tmp_path: Path) -> None:
     utc = put(tmp_path, "SPY_5min.csv", text(FIVE, times=moments(FIVE, zone=UTC)))
     ends = put(tmp_path, "QQQ_5min.csv", text(FIVE, times=(FIVE.t + 300_000).tolist()))
-    assert store.import_files([utc], Reading(zone=ZoneInfo("UTC")))[0].imported
-    assert store.import_files([ends], Reading(stamped_at_end=True))[0].imported
+    assert store.import_files([utc], ReadOptions(zone=ZoneInfo("UTC")))[0].imported
+    assert store.import_files([ends], ReadOptions(stamped_at_end=True))[0].imported
     for ticker in ("SPY", "QQQ"):
         assert store.all_bars(ticker, Span.FIVE_MINUTES).equals(FIVE)
 
@@ -457,7 +458,7 @@ def test_extended_hours_stay(store: RecordedBars, tmp_path: Path) -> None:
 
 def test_naive_times_are_said_to_be_read_as_new_york(store: RecordedBars, tmp_path: Path) -> None:
     brought = store.import_file(put(tmp_path, "SPY_5min.csv", text(FIVE, times=moments(FIVE))))
-    assert "times without a zone, read as New York" in brought.seen
+    assert "times without a zone, read as New York" in brought.recognised
 
 
 # --- one import, one base ---
@@ -488,21 +489,21 @@ def test_bars_on_another_base_brought_in_again_move_the_opens_with_them(store: R
     assert [bool(outcome.imported) for outcome in outcomes] == [True, True]
     assert store.official_open("SPY", DAY) == 50.0
     assert store.data_hash() != before[1]
-    assert "on another base" in outcomes[0].imported.seen[-2]  # type: ignore[union-attr]
+    assert "on another base" in outcomes[0].imported.recognised[-2]  # type: ignore[union-attr]
 
 
 def test_the_base_that_series_share_is_among_what_was_recognised(store: RecordedBars, tmp_path: Path) -> None:
     alone = store.import_file(put(tmp_path, "QQQ_5min.csv", text(FIVE)))
-    assert "price base: not known, no other series of this ticker" in alone.seen[-1]
+    assert "price base: not known, no other series of this ticker" in alone.recognised[-1]
     other = store.import_file(put(tmp_path, "QQQ_5min_other.csv", text(scaled(FIVE, 0.5))))
-    assert other.seen[-1] == "price base: not compared, this is another vendor's series"
+    assert other.recognised[-1] == "price base: not compared, this is another vendor's series"
     days, minutes = (outcome.imported for outcome in store.import_files(days_and_minutes(tmp_path / "a")))
     assert days is not None
     assert minutes is not None
-    assert re.fullmatch(r"price base: the same as 5min \(\d+ days compared\)", days.seen[-1])
-    assert re.fullmatch(r"price base: the same as 1day \(\d+ days compared\)", minutes.seen[-1])
+    assert re.fullmatch(r"price base: the same as 5min \(\d+ days compared\)", days.recognised[-1])
+    assert re.fullmatch(r"price base: the same as 1day \(\d+ days compared\)", minutes.recognised[-1])
     later = store.import_file(put(tmp_path, "SPY_1min.csv", text(session_bars(390))))
-    assert re.search(r"the same as 1day \(1 day compared\), 5min \(1 day compared\)", later.seen[-1])
+    assert re.search(r"the same as 1day \(1 day compared\), 5min \(1 day compared\)", later.recognised[-1])
 
 
 def extended_day(zone: Any) -> str:
@@ -526,7 +527,7 @@ def test_a_file_of_another_zone_is_refused_with_the_way_to_name_it(
     file = put(tmp_path, "SPY_5min.csv", extended_day(ZoneInfo(zone)))
     refused = store.import_files([file])[0].refused
     assert "read as New York: name another zone with --zone, like --zone UTC" in refused
-    assert store.import_files([file], Reading(zone=ZoneInfo(zone)))[0].imported
+    assert store.import_files([file], ReadOptions(zone=ZoneInfo(zone)))[0].imported
 
 
 def test_numbers_whose_moments_are_wrong_are_not_told_to_name_a_zone(store: RecordedBars, tmp_path: Path) -> None:
@@ -608,9 +609,9 @@ def test_the_last_import_holds(store: RecordedBars, tmp_path: Path) -> None:
     hash_of_first = store.data_hash()
     store.import_file(second)
     again = store.import_file(first)
-    assert not again.known
+    assert not again.is_unchanged
     assert store.data_hash() == hash_of_first
-    assert store.import_file(first).known
+    assert store.import_file(first).is_unchanged
 
 
 def made_twice(folder: Path) -> list[tuple[str, Bars]]:

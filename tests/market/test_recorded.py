@@ -60,7 +60,7 @@ def test_the_same_file_again_changes_nothing_and_says_so(store: RecordedBars, tm
     file = write_parquet(tmp_path / "SPY_5min.parquet", table(session_bars(span=Span.FIVE_MINUTES)))
     store.import_file(file)
     before = store.data_hash()
-    assert store.import_file(file).known
+    assert store.import_file(file).is_unchanged
     assert store.data_hash() == before
 
 

@@ -1,4 +1,4 @@
-"""Whether two series of a ticker are in the same prices. A split or dividend adjusts every price of a day alike. Pure."""
+"""Tells whether two series of a ticker are in the same prices. A split or dividend adjusts every price of a day alike. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SessionPrices(NamedTuple):
 
 
 class Disagreement(NamedTuple):
-    """The newest day on which two series are clearly apart, and what they say of it."""
+    """The newest day on which two series clearly differ, which price it is (`open` or `close`), and its value in both."""
 
     day: date
     what: str
@@ -36,13 +36,13 @@ class Disagreement(NamedTuple):
 
 
 def disagreement(one: Mapping[date, SessionPrices], other: Mapping[date, SessionPrices]) -> Disagreement | None:
-    """Where two series of one ticker are in other prices, judged by blocks of days; None if nowhere."""
+    """Returns where two series of one ticker are in different prices, judged by blocks of days; None if nowhere."""
     days = sorted(one.keys() & other.keys())
     for last in range(len(days), 0, -BLOCK_DAYS):
         block = days[max(0, last - BLOCK_DAYS) : last]
-        found = _in_block(block, one, other)
-        if found is not None:
-            return found
+        difference = _in_block(block, one, other)
+        if difference is not None:
+            return difference
     return None
 
 
@@ -68,7 +68,8 @@ def _apart(column: Floats, tolerance: float, enough: int) -> bool:
 
 
 def _common(deviations: Floats) -> Floats:
-    """What open and close of a day deviate by together: the smaller one, none if they go apart; NaN without either."""
+    """Returns by how much both open and close of each day deviate: the smaller deviation, 0 if they have opposite signs, NaN
+    without either."""
     one, other = np.where(np.isnan(deviations), deviations[:, ::-1], deviations).T
     smaller = np.where(np.abs(one) < np.abs(other), one, other)
     return np.asarray(np.where(np.sign(one) == np.sign(other), smaller, 0.0 * one * other), dtype=np.float64)

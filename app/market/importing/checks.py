@@ -1,6 +1,6 @@
-"""Whether bars can be what their file's name says: times against the calendar, spacing against the span. Pure.
+"""Checks whether bars can be what their file's name says: times against the calendar, spacing against the span. Pure.
 
-Rows that cannot be right are named one by one; what is wrong with a whole file raises BrokenData with what was seen and
+Rows that cannot be right are named one by one. What is wrong with a whole file raises BrokenData, which says what was found and
 what was expected.
 """
 
@@ -39,7 +39,7 @@ OUTSIDE_HOURS = "outside 04:00 to 20:00 New York"
 
 
 class OtherZone(BrokenData):
-    """The times of a file are those of another time zone than was read."""
+    """The times of a file are those of another time zone than the one in which it was read."""
 
 
 class Days(NamedTuple):
@@ -52,7 +52,7 @@ class Days(NamedTuple):
 
 
 def days_of(t: Ints, calendar: Calendar) -> Days:
-    """Which days rows lie on. Five hours back, every bar from 04:00 to 20:00 lies on its New York date in UTC."""
+    """Returns the days on which rows lie. Five hours back, every bar from 04:00 to 20:00 lies on its New York date in UTC."""
     numbers, row = np.unique((t - FIVE_HOURS_MS) // DAY_MS, return_inverse=True)
     days = np.array([_day(int(number), calendar) for number in numbers], dtype=np.int64).reshape(-1, 3)
     return Days(row, days[:, 0], days[:, 1], days[:, 2])
@@ -65,7 +65,8 @@ def _day(number: int, calendar: Calendar) -> tuple[int, int, int]:
 
 
 def row_faults(t: Ints, span: str, calendar: Calendar) -> dict[str, Bools]:
-    """Per reason, the rows whose start no bar of this span can have. Daily starts are midnights already (`day_starts`)."""
+    """Returns by reason the rows whose start no bar of this span can have. Daily starts are midnights already
+    (`day_starts`)."""
     sane = (t >= FIRST_MS) & (t < END_MS)
     days = days_of(np.where(sane, t, FIRST_MS), calendar)
     midnight, opening = days.midnight[days.row], days.open[days.row]
@@ -87,8 +88,8 @@ def row_faults(t: Ints, span: str, calendar: Calendar) -> dict[str, Bools]:
 
 
 def day_starts(t: Ints, calendar: Calendar) -> tuple[Ints, Counter[str]]:
-    """Daily starts moved to midnight New York, and how many were stamped otherwise. A day may be stamped at midnight New
-    York or UTC, or at its session's open or close; other times stay as they are, for `row_faults` to name."""
+    """Returns daily starts moved to midnight New York, and how many were stamped differently. A day may be stamped at midnight
+    New York or UTC, or at its session's open or close; other times stay as they are, for `row_faults` to name."""
     moved, stamped = t.copy(), Counter[str]()
     for i in np.flatnonzero((t >= FIRST_MS) & (t < END_MS) & ~_is_midnight(t)):
         day, how = _stamp(int(t[i]), calendar)
@@ -112,10 +113,10 @@ def _is_midnight(t: Ints) -> Bools:
     """Whether moments are 00:00 New York: 04:00 or 05:00 UTC, as the season has it."""
     into = t % DAY_MS
     maybe = (into == 4 * 3_600_000) | (into == 5 * 3_600_000)
-    found = np.zeros(len(t), dtype=bool)
+    is_midnight = np.zeros(len(t), dtype=bool)
     for i in np.flatnonzero(maybe & (t >= 0) & (t < END_MS)):
-        found[i] = from_ms(int(t[i])).astimezone(NY).time() == time(0)
-    return found
+        is_midnight[i] = from_ms(int(t[i])).astimezone(NY).time() == time(0)
+    return is_midnight
 
 
 def _trades(t: Ints, calendar: Calendar) -> Bools:
@@ -125,8 +126,8 @@ def _trades(t: Ints, calendar: Calendar) -> Bools:
 
 
 def refuse_too_many_rejected(rejected: Counter[str], rows: int, gaps: Counter[int], span: str) -> None:
-    """A file that loses more than a tenth of its rows is not what its name says. Raises BrokenData; OtherZone, if most of them
-    lie outside trading hours."""
+    """Raises BrokenData for a file that loses more than a tenth of its rows: it is not what its name says. Raises OtherZone if
+    most of the lost rows lie outside trading hours."""
     if rejected.total() <= max(min(FEW_ROWS, rows / 2), REJECTED_SHARE * rows):
         return
     why = "; ".join(f"{count} x {reason}" for reason, count in sorted(rejected.items()))
@@ -137,12 +138,13 @@ def refuse_too_many_rejected(rejected: Counter[str], rows: int, gaps: Counter[in
 
 
 def coarser_days(t: Ints, span: str, calendar: Calendar) -> Bools:
-    """The bars (ascending) of days whose spacing is that of a coarser span. Raises BrokenData if the file's own spacing is."""
+    """Returns which bars (ascending) are of days whose spacing is that of a coarser span. Raises BrokenData if that is the
+    spacing of the whole file."""
     return _daily_spacing(t, calendar) if span.startswith("1day") else _intraday_spacing(t, span)
 
 
 def _daily_spacing(t: Ints, calendar: Calendar) -> Bools:
-    """Weeks and months are no days: most neighbours are one trading day apart."""
+    """Refuses bars of weeks and months: of daily bars, most neighbours are one trading day apart."""
     apart = Counter(
         len(calendar.trading_days(from_ms(a + DAY_MS // 2).date(), from_ms(b + DAY_MS // 2).date())) - 1
         for a, b in zip(t[:-1].tolist()[-400:], t[1:].tolist()[-400:], strict=True)
@@ -183,7 +185,7 @@ class AroundOpen:
 
 
 def refuse_wrong_times(days: Sequence[AroundOpen], span: str) -> None:
-    """Bars stamped at their end, or in another zone than was read. Raises BrokenData or OtherZone with what was seen."""
+    """Refuses bars that are stamped at their end (BrokenData), or whose zone is another one (OtherZone)."""
     half = len(days) / 2
     late = [day for day in days if np.isnan(day.at)]
     if len(late) > half:

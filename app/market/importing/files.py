@@ -1,6 +1,6 @@
-"""Files of bars, read piece by piece: CSV (plain, gzip, in a ZIP), Parquet, QuantConnect Lean's ZIP files.
+"""Files of bars, read batch by batch: CSV (plain, gzip, in a ZIP), Parquet, QuantConnect Lean's ZIP files.
 
-A piece is some thousand rows, so that memory does not grow with the file.
+A batch is some thousand rows, so that memory does not grow with the file.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ LEAN_SAYS = "QuantConnect Lean's format: prices divided by 10,000"
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, csv.Error, zlib.error, zipfile.BadZipFile)
 
 
-class Piece(NamedTuple):
-    """Some rows: starts (ms; 0 where unreadable) and the columns o h l c v (NaN where unreadable)."""
+class RowBatch(NamedTuple):
+    """Some rows of a file: starts (ms; 0 where unreadable) and the columns o h l c v (NaN where unreadable)."""
 
     t: Ints
-    x: dict[str, Floats]
+    columns: dict[str, Floats]
 
 
 @dataclass(slots=True)
 class BarFile:
-    """One file of one series. `seen` says what was recognised once it has been read.
+    """One file of one series. `recognised` says what was recognised once it has been read.
 
     zone: of times that name none. Reading raises BrokenData: cannot be read, no rows, a column missing or ambiguous,
     another ticker, times of several kinds.
@@ -63,31 +63,33 @@ class BarFile:
     _others: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._times = Times(self.zone, said="New York" if self.zone.key == "America/New_York" else self.zone.key)
+        self._times = Times(
+            self.zone, zone_in_words="New York" if self.zone.key == "America/New_York" else self.zone.key
+        )
 
     @property
-    def seen(self) -> tuple[str, ...]:
-        """What was recognised: columns, times, decimal mark, other tickers' rows."""
+    def recognised(self) -> tuple[str, ...]:
+        """What was recognised, in words: columns, times, decimal mark, other tickers' rows."""
         others = f"{self._others.total()} rows of other tickers left out" if self._others else ""
         mark = self._mark if self._mark != POINT else ""
-        return tuple(said for said in (self._shape, *sorted(self._times.kinds), mark, others) if said)
+        return tuple(text for text in (self._shape, *sorted(self._times.kinds), mark, others) if text)
 
     @property
     def zone_advice(self) -> str:
-        """What can be done if its times are another zone's."""
+        """What the user can do if the times are those of another zone."""
         kinds = " and ".join(sorted(self._times.kinds))
         if "without a zone" in kinds:
             return f"The file has {kinds}: name another zone with --zone, like --zone UTC"
         return f"The file has {kinds}: --zone changes nothing of these, the moments themselves must be other ones"
 
-    def pieces(self) -> Generator[Piece, None, None]:
-        """The file's rows in its own order."""
+    def batches(self) -> Generator[RowBatch, None, None]:
+        """Yields the file's rows in its own order."""
         read = _READERS[self.file.kind]
         empty = True
-        with _saying(self.file.name):
-            for piece in read(self):
-                empty = empty and not len(piece.t)
-                yield piece
+        with _naming(self.file.name):
+            for batch in read(self):
+                empty = empty and not len(batch.t)
+                yield batch
             if empty:
                 raise BrokenData(self._why_empty())
 
@@ -96,26 +98,26 @@ class BarFile:
             return f"no rows of {self.file.ticker}; seen were {', '.join(sorted(self._others)[:10])}"
         return "no rows"
 
-    def _parquet(self) -> Iterator[Piece]:
+    def _parquet(self) -> Iterator[RowBatch]:
         import pyarrow  # 45 MiB that only an import needs
         import pyarrow.parquet
 
         try:
             with pyarrow.parquet.ParquetFile(self.file.path, memory_map=False, pre_buffer=False) as table:
                 header = table.schema_arrow.names
-                shape = self._recognised(recognise(header, self.file.ticker))
+                shape = self._use(recognise(header, self.file.ticker))
                 for batch in table.iter_batches(ROWS, columns=[header[i] for i in sorted(set(shape.at.values()))]):
                     yield self._from_batch(batch, shape)
         except pyarrow.ArrowException as exc:
             raise ValueError(str(exc)) from None
 
-    def _from_batch(self, batch: Any, shape: Shape) -> Piece:
+    def _from_batch(self, batch: Any, shape: Shape) -> RowBatch:
         columns = {role: batch.column(shape.names[role]) for role in shape.at}
         if "ticker" in columns:
-            mine = self._mine([str(name) for name in columns["ticker"].to_pylist()])
-            columns = {role: column.filter(mine) for role, column in columns.items()}
+            is_own = self._is_own([str(name) for name in columns["ticker"].to_pylist()])
+            columns = {role: column.filter(is_own) for role, column in columns.items()}
         t = self._arrow_times(columns["t"], shape) if "t" in columns else self._date_and_time(columns)
-        return Piece(t, {role: self._arrow_floats(columns[role]) for role in BAR})
+        return RowBatch(t, {role: self._arrow_floats(columns[role]) for role in BAR})
 
     def _arrow_times(self, column: Any, shape: Shape) -> Ints:
         import pyarrow
@@ -141,15 +143,15 @@ class BarFile:
             return np.asarray(column.cast(pyarrow.float64()).to_numpy(zero_copy_only=False))
         return floats([str(value) for value in column.to_pylist()], self._mark)
 
-    def _plain(self) -> Iterator[Piece]:
+    def _plain(self) -> Iterator[RowBatch]:
         with self.file.path.open("rb") as raw:
             yield from self._csv(raw)
 
-    def _gzip(self) -> Iterator[Piece]:
+    def _gzip(self) -> Iterator[RowBatch]:
         with gzip.open(self.file.path, "rb") as raw:
             yield from self._csv(raw)  # type: ignore[arg-type]
 
-    def _zip(self) -> Iterator[Piece]:
+    def _zip(self) -> Iterator[RowBatch]:
         with zipfile.ZipFile(self.file.path) as archive:
             names = archive.namelist()
             for name in names if len(names) == 1 else sorted(n for n in names if n.lower().endswith(".csv")):
@@ -157,8 +159,8 @@ class BarFile:
                     match = LEAN_MINUTES.fullmatch(name)
                     yield from self._lean_day(raw, match) if match else self._csv(raw)
 
-    def _lean_day(self, raw: IO[bytes], match: re.Match[str]) -> Iterator[Piece]:
-        """One day of Lean's minutes: ms since midnight New York, prices x 10,000, no header."""
+    def _lean_day(self, raw: IO[bytes], match: re.Match[str]) -> Iterator[RowBatch]:
+        """Yields one day of Lean's minutes: ms since midnight New York, prices x 10,000, no header."""
         year, month, day, ticker, _, kind = match.groups()
         if kind != "trade" or not same_ticker(ticker, self.file.ticker):
             raise BrokenData(f"{match[0]} holds {kind}s of {ticker.upper()}, expected trades of {self.file.ticker}")
@@ -169,18 +171,18 @@ class BarFile:
                 columns = [floats(column, POINT) for column in zip(*rows, strict=True)]
                 prices = {role: columns[i + 1] / (LEAN_PRICE if role != "v" else 1.0) for i, role in enumerate(BAR)}
                 starts = np.where(np.isnan(columns[0]), 0, start + np.nan_to_num(columns[0]))
-                yield Piece(starts.astype(np.int64), prices)
+                yield RowBatch(starts.astype(np.int64), prices)
 
-    def _csv(self, raw: IO[bytes]) -> Iterator[Piece]:
+    def _csv(self, raw: IO[bytes]) -> Iterator[RowBatch]:
         with io.TextIOWrapper(raw, encoding=_encoding(raw), newline="") as text:
             first = text.readline()
-            reader = csv.reader(_again(first, text), delimiter=max(DELIMITERS, key=first.count))
+            reader = csv.reader(_with_first(first, text), delimiter=max(DELIMITERS, key=first.count))
             head = list(islice((row for row in reader if row), 3))
             if head:
                 shape, rest = self._shape_of(head)
-                yield from self._of_rows(chain(rest, reader), self._recognised(shape))
+                yield from self._of_rows(chain(rest, reader), self._use(shape))
 
-    def _of_rows(self, rows: Iterator[list[str]], shape: Shape) -> Iterator[Piece]:
+    def _of_rows(self, rows: Iterator[list[str]], shape: Shape) -> Iterator[RowBatch]:
         width = max(shape.at.values()) + 1
         for batch in _batches(rows):
             full = [row + [""] * (width - len(row)) for row in batch if any(row)]
@@ -195,22 +197,22 @@ class BarFile:
         bare = without_header(head[0])
         return (bare, head) if bare is not None else (recognise(head[0], self.file.ticker), head[1:])
 
-    def _recognised(self, shape: Shape) -> Shape:
+    def _use(self, shape: Shape) -> Shape:
         self._shape = shape.describe() + (f"; {LEAN_SAYS}" if shape.lean else "")
         if shape.utc:
-            self._times = Times(ZoneInfo("UTC"), said="UTC, as the column's name says")
+            self._times = Times(ZoneInfo("UTC"), zone_in_words="UTC, as the column's name says")
         return shape
 
-    def _from_texts(self, rows: list[list[str]], shape: Shape) -> Piece:
+    def _from_texts(self, rows: list[list[str]], shape: Shape) -> RowBatch:
         if "ticker" in shape.at:
-            mine = self._mine([row[shape.at["ticker"]] for row in rows])
-            rows = [row for row, keep in zip(rows, mine, strict=True) if keep]
+            is_own = self._is_own([row[shape.at["ticker"]] for row in rows])
+            rows = [row for row, keep in zip(rows, is_own, strict=True) if keep]
         cells = {role: [row[i] for row in rows] for role, i in shape.at.items()}
         if not self._looked:
             self._mark = decimal_mark(text for role in BAR[:4] for text in cells[role])
         t = self._text_times(cells["t"] if "t" in cells else _joined(cells["date"], cells["time"]))
         scale = LEAN_PRICE if shape.lean else 1.0
-        return Piece(t, {role: floats(cells[role], self._mark) / (1.0 if role == "v" else scale) for role in BAR})
+        return RowBatch(t, {role: floats(cells[role], self._mark) / (1.0 if role == "v" else scale) for role in BAR})
 
     def _text_times(self, texts: list[str]) -> Ints:
         if not self._looked:
@@ -218,8 +220,8 @@ class BarFile:
             self._looked = bool(texts)
         return self._times.read(texts)
 
-    def _mine(self, tickers: Sequence[str]) -> list[bool]:
-        """Which rows are of the file's own ticker; the others are counted."""
+    def _is_own(self, tickers: Sequence[str]) -> list[bool]:
+        """Returns which rows are of the file's own ticker, and counts the others."""
         words = {word: same_ticker(word, self.file.ticker) for word in set(tickers)}
         for word, count in Counter(tickers).items():
             if not words[word] and (word in self._others or len(self._others) < ROWS):
@@ -227,7 +229,7 @@ class BarFile:
         return [words[word] for word in tickers]
 
 
-_READERS: dict[str, Callable[[BarFile], Iterator[Piece]]] = {
+_READERS: dict[str, Callable[[BarFile], Iterator[RowBatch]]] = {
     ".parquet": BarFile._parquet,
     ".csv": BarFile._plain,
     ".csv.gz": BarFile._gzip,
@@ -236,13 +238,13 @@ _READERS: dict[str, Callable[[BarFile], Iterator[Piece]]] = {
 
 
 def digest_of(file: SeriesFile) -> str:
-    """SHA-256 of a file's bytes. Raises BrokenData if it cannot be read."""
-    with _saying(file.name), file.path.open("rb") as handle:
+    """Returns the SHA-256 of a file's bytes. Raises BrokenData if it cannot be read."""
+    with _naming(file.name), file.path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def apart(t: Ints, span: str) -> Counter[int]:
-    """How far neighbouring rows of a piece are apart, ms: the most common distance, for messages."""
+    """Returns how far neighbouring rows of a batch mostly are apart, ms, with their number; nothing if that is the span."""
     gaps, counts = np.unique(np.abs(np.diff(t)), return_counts=True)
     if not len(gaps) or not gaps[np.argmax(counts)] or int(gaps[np.argmax(counts)]) == span_ms(span):
         return Counter()
@@ -250,8 +252,8 @@ def apart(t: Ints, span: str) -> Counter[int]:
 
 
 @contextmanager
-def _saying(name: str) -> Iterator[None]:
-    """Says of which file something is wrong."""
+def _naming(name: str) -> Iterator[None]:
+    """Raises every failure inside as BrokenData whose message names the file."""
     try:
         yield
     except BrokenData as exc:
@@ -269,7 +271,7 @@ def _encoding(raw: IO[bytes]) -> str:
     return "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
 
-def _again(first: str, rest: IO[str]) -> Iterator[str]:
+def _with_first(first: str, rest: IO[str]) -> Iterator[str]:
     yield first
     yield from rest
 
@@ -280,7 +282,8 @@ def _batches(rows: Iterator[list[str]]) -> Iterator[list[list[str]]]:
 
 
 def _joined(dates: Sequence[str], times: Sequence[str]) -> list[str]:
-    """One text of a date and a time in two columns; digits alone are HHMM or HHMMSS, their leading zeros perhaps lost."""
+    """Returns one text of a date and a time in two columns; digits alone are HHMM or HHMMSS, their leading zeros perhaps
+    lost."""
     return [f"{day.strip()} {_clock(at.strip())}" for day, at in zip(dates, times, strict=True)]
 
 

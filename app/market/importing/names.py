@@ -1,4 +1,4 @@
-"""Ticker and span out of a file's name (ruling M5), and what a span means."""
+"""Reads ticker and span out of a file's name (ruling M5), and the length of a span."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class SeriesFile:
 
 
 def series_file(path: Path) -> SeriesFile:
-    """What a file's name says, in whatever case. Raises BrokenData if it is no `{TICKER}_{span}` with a known ending, or if its
-    span is impossible."""
+    """Returns what a file's name says, in whatever case. Raises BrokenData if it is no `{TICKER}_{span}` with a known ending,
+    or if its span is impossible."""
     kind = next((kind for kind in sorted(KINDS, key=len, reverse=True) if path.name.lower().endswith(kind)), None)
     match = NAME.fullmatch(path.name[: -len(kind)]) if kind else None
     if not kind or not match:
@@ -48,9 +48,9 @@ def series_file(path: Path) -> SeriesFile:
 
 
 def series_of(file: Path) -> tuple[str, str]:
-    """Ticker and span out of a file's name. Raises BrokenData."""
-    found = series_file(file)
-    return found.ticker, found.span
+    """Returns ticker and span out of a file's name. Raises BrokenData."""
+    named = series_file(file)
+    return named.ticker, named.span
 
 
 def span_ms(span: str) -> int:
@@ -60,7 +60,7 @@ def span_ms(span: str) -> int:
 
 
 def in_words(ms: int) -> str:
-    """A length of time in words: `5 min`, `1 day`."""
+    """Returns a length of time in words: `5 min`, `1 day`."""
     for unit in ("day", "hour", "min"):
         if ms >= UNIT_MS[unit] and ms % UNIT_MS[unit] == 0:
             return f"{ms // UNIT_MS[unit]} {unit}"

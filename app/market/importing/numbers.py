@@ -1,4 +1,4 @@
-"""Prices and volumes out of texts: thousands separators, a decimal comma, a dollar sign. Pure."""
+"""Reads prices and volumes out of texts: thousands separators, a decimal comma, a dollar sign. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ THOUSANDS = {POINT: re.compile(r"\d{1,3}(,\d{3})+(\.\d+)?"), COMMA: re.compile(r
 
 
 def decimal_mark(prices: Iterable[str]) -> str:
-    """Which mark the prices of a file use. Raises BrokenData where a comma could be either."""
+    """Returns which mark the prices of a file use. Raises BrokenData where a comma could be either."""
     with_comma = [text.strip() for text in prices if "," in text]
     if not with_comma:
         return POINT
@@ -27,7 +27,7 @@ def decimal_mark(prices: Iterable[str]) -> str:
 
 
 def floats(texts: Sequence[str], mark: str) -> Floats:
-    """Numbers; NaN where there is none."""
+    """Returns the numbers; NaN where there is none."""
     if mark == POINT:
         try:
             return np.array(texts, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Which column is what: the names that libraries and vendors give their columns, and files without a header. Pure."""
+"""Recognises columns by the names that libraries and vendors give them, and files without a header. Pure."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class Shape:
     lean: bool = False
 
     def describe(self) -> str:
-        """What was recognised, in words."""
+        """Returns what was recognised, in words."""
         roles = ("t", "date", "time", *BAR, "ticker")
         used = ", ".join(f"{role} = {self.names[role]!r}" for role in roles if role in self.at)
         return f"columns {used}" + (f"; left out {', '.join(map(repr, self.left_out))}" if self.left_out else "")
 
 
 def recognise(header: Sequence[str], ticker: str) -> Shape:
-    """The shape that a header tells. Raises BrokenData: a column is missing, or two could be the same one."""
+    """Returns the shape of a header. Raises BrokenData: a column is missing, or two could be the same one."""
     picked = _of_ticker(header, ticker)
     roles: dict[str, list[int]] = {}
     for position, name in picked.items():
@@ -65,7 +65,8 @@ def recognise(header: Sequence[str], ticker: str) -> Shape:
 
 
 def without_header(row: Sequence[str]) -> Shape | None:
-    """The shape of a first row that already holds a bar: time o h l c v, or date time o h l c v; None if it is a header."""
+    """Returns the shape of a first row that already holds a bar: time o h l c v, or date time o h l c v; None if it is a
+    header."""
     if any(re.search(r"[A-Za-z]{3}", cell) and not _is_moment(cell) for cell in row) or len(row) not in (6, 7):
         return None
     if not all(re.fullmatch(r"[\d.,]+(e[+-]?\d+)?", cell.strip()) for cell in row[-5:]):
@@ -77,7 +78,8 @@ def without_header(row: Sequence[str]) -> Shape | None:
 
 
 def two_level_header(rows: Sequence[Sequence[str]]) -> tuple[list[str], int] | None:
-    """Names and number of header rows of a pandas table with (price, ticker) columns, as yfinance's download writes it."""
+    """Returns the names and the number of header rows of a pandas table with (price, ticker) columns, as yfinance's download
+    writes it."""
     if len(rows) < 3 or len(rows[0]) != len(rows[1]) or len(rows[0]) < 3:
         return None
     upper, lower = rows[0], rows[1]
@@ -91,26 +93,27 @@ def two_level_header(rows: Sequence[Sequence[str]]) -> tuple[list[str], int] | N
 
 
 def plain(name: str) -> str:
-    """A column's name without what differs from vendor to vendor: case, spaces, brackets, Alpha Vantage's numbers."""
+    """Returns a column's name without what differs from vendor to vendor: case, spaces, brackets, Alpha Vantage's numbers."""
     name = name.strip().strip("\ufeff").strip("<>\"' ").lower()
     return re.sub(r"[ \-]+", "_", re.sub(r"^\d+\.\s*", "", name)).rstrip(".")
 
 
 def same_ticker(text: str, ticker: str) -> bool:
-    """Whether a vendor's word for a ticker is ours: SPY.US, ^VIX, spy."""
+    """Whether a vendor's word means our ticker: SPY.US, ^VIX, spy."""
     bare = text.strip().upper().lstrip("^").removesuffix(".US")
     return bare in (ticker, ticker.replace(".", "-"), ticker.replace(".", "/"))
 
 
 def _of_ticker(header: Sequence[str], ticker: str) -> dict[int, str]:
-    """Names by position; of columns named (price, ticker) only those of our ticker. Raises BrokenData if it is not there."""
+    """Returns names by position; of columns named (price, ticker) only those of our ticker. Raises BrokenData if it is not
+    there."""
     pairs = {i: match for i, name in enumerate(header) if (match := PANDAS_PAIR.fullmatch(name.strip()))}
     priced = {i: _price_first(m) for i, m in pairs.items()}
     tickers = sorted({t for _, t in priced.values() if t})
     if tickers and not any(same_ticker(t, ticker) for t in tickers):
         raise BrokenData(f"the file is of {', '.join(tickers[:10])}, its name says {ticker}")
-    mine = {i: price for i, (price, t) in priced.items() if not t or same_ticker(t, ticker)}
-    return {i: name for i, name in {**dict(enumerate(header)), **mine}.items() if i in mine or i not in pairs}
+    own = {i: price for i, (price, t) in priced.items() if not t or same_ticker(t, ticker)}
+    return {i: name for i, name in {**dict(enumerate(header)), **own}.items() if i in own or i not in pairs}
 
 
 def _price_first(match: re.Match[str]) -> tuple[str, str]:
@@ -128,27 +131,27 @@ def _role(name: str) -> str:
 
 
 def _only(role: str, roles: Mapping[str, list[int]], header: Sequence[str]) -> int:
-    found = roles.get(role, [])
-    if not found:
+    positions = roles.get(role, [])
+    if not positions:
         seen = ", ".join(repr(name) for name in header[:12])
         raise BrokenData(
             f"column {role!r} is missing; needed are {', '.join(NEEDED)} under a usual name; seen were {seen}"
         )
-    if len(found) > 1:
+    if len(positions) > 1:
         raise BrokenData(
-            f"columns {' and '.join(repr(header[i]) for i in found)} could both be {role!r}; leave one out"
+            f"columns {' and '.join(repr(header[i]) for i in positions)} could both be {role!r}; leave one out"
         )
-    return found[0]
+    return positions[0]
 
 
 def _time_columns(roles: Mapping[str, list[int]], picked: Mapping[int, str], header: Sequence[str]) -> dict[str, int]:
     stamps = roles.get("t", [])
     if not stamps and len(roles.get("date", [])) == len(roles.get("time", [])) == 1:
         return {"date": roles["date"][0], "time": roles["time"][0]}
-    found = [*stamps, *roles.get("date", []), *roles.get("time", [])] or roles.get("unnamed", [])
-    if not found and "end" in roles:
+    positions = [*stamps, *roles.get("date", []), *roles.get("time", [])] or roles.get("unnamed", [])
+    if not positions and "end" in roles:
         raise BrokenData(f"column {header[roles['end'][0]]!r} is the end of a bar; its start is needed")
-    return {"t": _only("t", {"t": found}, [picked.get(i, "") for i in range(len(header))])}
+    return {"t": _only("t", {"t": positions}, [picked.get(i, "") for i in range(len(header))])}
 
 
 def _all_prices(cells: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Moments out of what files write: numbers since the epoch in any unit, ISO texts, dates, US and dotted dates.
+"""Reads moments out of what files write: numbers since the epoch in any unit, ISO texts, dates, US and dotted dates.
 
 A number's unit follows from its size. A text without a zone is wall time of the zone that the caller names. Pure.
 """
@@ -16,7 +16,7 @@ from app.errors import BrokenData
 from app.market.bars import EPOCH, Floats, Ints
 
 FIRST_MS, END_MS = 100_000_000_000, 4_000_000_000_000
-"""1973-03-03 and 2096-10-02: what lies outside is no moment of a recorded bar, whatever its unit."""
+"""1973-03-03 and 2096-10-02. What lies outside is no moment of a recorded bar, whatever its unit."""
 
 UNITS = (
     ("seconds", 1e8, 1e11, 1e3),
@@ -41,43 +41,44 @@ NO_MOMENT = 0
 
 
 class Times:
-    """Reads the time column of one file, piece by piece. `kinds` says what was seen; more than one kind is refused.
+    """Reads the time column of one file, batch by batch. `kinds` says what was recognised; more than one kind is refused.
 
-    zone: of texts without one. Raises BrokenData where a kind cannot be told or kinds are mixed.
+    zone: of texts without one; zone_in_words: its name in messages. Raises BrokenData where a kind cannot be told or kinds are
+    mixed.
     """
 
-    def __init__(self, zone: ZoneInfo, *, said: str) -> None:
+    def __init__(self, zone: ZoneInfo, *, zone_in_words: str) -> None:
         self._zone = zone
-        self._said = said
+        self._zone_in_words = zone_in_words
         self._slashed: str | None = None
         self.kinds: set[str] = set()
 
     def read(self, values: Sequence[str]) -> Ints:
-        """Moments, ms since the epoch, of texts; 0 where there is none."""
+        """Returns the moments, ms since the epoch, of texts; 0 where there is none."""
         if all(_is_number(text) for text in values if text):
             return self.numbers(np.array([float(text) if text else np.nan for text in values]))
         parsed = [self._moment(text.strip()) for text in values]
         return self._settled([moment if isinstance(moment, datetime) else None for moment in parsed])
 
     def numbers(self, values: Floats) -> Ints:
-        """Moments of numbers: days written as 20240612, or seconds to nanoseconds since the epoch."""
+        """Returns the moments of numbers: days written as 20240612, or seconds to nanoseconds since the epoch."""
         values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
         if len(values) and ((values >= DAY_NUMBERS[0]) & (values <= DAY_NUMBERS[1])).all():
             return self._settled([_day_of_number(int(value)) for value in values])
         ms = np.zeros(len(values), dtype=np.int64)
         for name, first, end, length in UNITS:
-            mine = (values >= first) & (values < end)
-            if mine.any():
-                self._saw(f"{name} since the epoch (UTC)")
-                ms[mine] = np.rint(values[mine] * length).astype(np.int64)
+            of_unit = (values >= first) & (values < end)
+            if of_unit.any():
+                self._recognise(f"{name} since the epoch (UTC)")
+                ms[of_unit] = np.rint(values[of_unit] * length).astype(np.int64)
         return ms
 
     def stamps(self, local_ms: Ints, *, zoned: bool) -> Ints:
-        """Moments of typed timestamps: UTC if the column names a zone, wall time if it does not."""
+        """Returns the moments of typed timestamps: UTC if the column names a zone, wall time if it does not."""
         if zoned:
-            self._saw("timestamps with a time zone")
+            self._recognise("timestamps with a time zone")
             return local_ms
-        self._saw(f"times without a zone, read as {self._said}")
+        self._recognise(f"times without a zone, read as {self._zone_in_words}")
         return wall_to_utc(local_ms, self._zone)
 
     def _settled(self, moments: list[datetime | None]) -> Ints:
@@ -88,14 +89,14 @@ class Times:
         if not known:
             return np.zeros(len(moments), dtype=np.int64)
         if zoned == {True}:
-            self._saw("times with a zone or offset")
+            self._recognise("times with a zone or offset")
             return np.array([NO_MOMENT if m is None else (m - EPOCH) // MS for m in moments], dtype=np.int64)
         local = np.array([NO_MOMENT if m is None else (m - NAIVE_EPOCH) // MS for m in moments], dtype=np.int64)
         whole = not (local % DAY_MS).any()
-        self._saw(f"{'dates' if whole else 'times'} without a zone, read as {self._said}")
+        self._recognise(f"{'dates' if whole else 'times'} without a zone, read as {self._zone_in_words}")
         return np.where(local == NO_MOMENT, NO_MOMENT, wall_to_utc(local, self._zone))
 
-    def _saw(self, kind: str) -> None:
+    def _recognise(self, kind: str) -> None:
         self.kinds.add(kind)
         if len(self.kinds) > 1:
             raise BrokenData(f"the times are of several kinds: {'; '.join(sorted(self.kinds))}")
@@ -125,7 +126,7 @@ class Times:
         return _moment_or_none(year, month, day, hour, minute, seconds)
 
     def look_at(self, values: Iterable[str]) -> None:
-        """Find out from the first piece whether the month or the day comes first in dates with slashes."""
+        """Finds out from the first batch whether the month or the day comes first in dates with slashes."""
         pairs = [(int(m[1]), int(m[2])) for m in map(SLASHED.fullmatch, values) if m]
         month_first, day_first = any(b > 12 for _, b in pairs), any(a > 12 for a, _ in pairs)
         if month_first != day_first:
@@ -133,7 +134,7 @@ class Times:
 
 
 def wall_to_utc(local_ms: Ints, zone: ZoneInfo) -> Ints:
-    """UTC moments of wall times (ms since 1970-01-01 00:00 of the wall). The offset is that of the day's noon."""
+    """Returns the UTC moments of wall times (ms since 1970-01-01 00:00 of the wall). The offset is that of the day's noon."""
     days, where = np.unique(local_ms // DAY_MS, return_inverse=True)
     offsets = np.array([_offset_ms(int(day), zone) for day in days], dtype=np.int64)
     return local_ms - offsets[where]
