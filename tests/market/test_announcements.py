@@ -12,14 +12,11 @@ from typing import Any
 import pytest
 
 from app.errors import Upstream
-from app.market.announcements import (
-    AGAIN_AFTER_S,
-    MOST_ROWS,
-    MOST_UNSCHEDULED,
-    RELIED_ON_FOR_S,
-    Announcements,
-    read_announcements,
-)
+from app.market.announcements import Announcements
+from app.market.announcements.closures import MOST_UNSCHEDULED
+from app.market.announcements.keeper import MOST_ROWS, RELIED_ON_FOR_S
+from app.market.announcements.rows import read_announcements
+from app.market.announcements.store import AGAIN_AFTER_S
 from app.market.calendar import Calendar, Overrides, ny
 from app.market.polygon import Polygon, Reply
 from app.sqlite import REOPEN_AFTER_S
@@ -58,10 +55,10 @@ class Process:
     def __init__(self, folder: Path, timer: FakeTimer, provider: Provider, named: Overrides | None = None) -> None:
         self.calendar, self.heard, self._provider = Calendar(), list[str](), provider
         emit: Callable[..., None] = lambda event, **fields: self.heard.append(event)  # noqa: E731
-        self.known = Announcements(folder / "calendar.sqlite3", self.calendar, named or {}, timer.timer, emit)
+        self.announcements = Announcements(folder / "calendar.sqlite3", self.calendar, named or {}, timer.timer, emit)
 
     def refresh(self, today: date = TODAY, at: time = time(9)) -> None:
-        self.known.refresh(Polygon(self._provider, self.calendar), ny(today, at))
+        self.announcements.refresh(Polygon(self._provider, self.calendar), ny(today, at))
 
     def close_of(self, day: str) -> time | None:
         session = self.calendar.session(date.fromisoformat(day))
@@ -115,7 +112,7 @@ def test_a_row_that_cannot_be_right_is_refused_and_counted(
     process = start(Provider(row))
     process.refresh()
     assert process.calendar.overrides == {}
-    assert process.known.status(TODAY).refused_rows == 1
+    assert process.announcements.status(TODAY).refused_rows == 1
     assert "announcement_refused" in process.heard
 
 
@@ -123,7 +120,7 @@ def test_other_exchanges_are_not_asked(start: Callable[..., Process]) -> None:
     process = start(Provider(closed("2026-03-12", exchange="OTC"), closed("2026-03-13", exchange=None)))
     process.refresh()
     assert process.calendar.overrides == {}
-    assert process.known.status(TODAY).refused_rows == 0
+    assert process.announcements.status(TODAY).refused_rows == 0
 
 
 def test_where_the_exchanges_differ_the_shorter_day_holds(start: Callable[..., Process]) -> None:
@@ -153,7 +150,7 @@ def test_an_answer_that_cannot_be_right_changes_nothing(start: Callable[..., Pro
     with pytest.raises(Upstream):
         process.refresh(TODAY + timedelta(days=1))
     assert process.calendar.overrides == {date(2026, 3, 12): None}
-    assert process.known.status(TODAY).error
+    assert process.announcements.status(TODAY).error
 
 
 def test_a_closure_a_day_for_ever_is_believed_for_a_week_and_a_half(
@@ -178,15 +175,17 @@ def test_processes_on_one_folder_ask_once_a_day_together(start: Callable[..., Pr
     for _ in range(5):
         for process in processes:
             process.refresh()
-            process.known.load()
+            process.announcements.load()
         timer.forward(3600)
     assert provider.calls == 1
     assert [process.close_of("2026-03-12") for process in processes] == [None] * 3
-    assert not any(process.known.is_due(ny(TODAY, time(20))) for process in processes)
+    assert not any(process.announcements.is_due(ny(TODAY, time(20))) for process in processes)
     processes[0].refresh(TODAY + timedelta(days=1))
     assert provider.calls == 2
-    assert processes[1].known.is_due(ny(TODAY + timedelta(days=2), time(8)))
-    assert not processes[0].known.is_due(ny(TODAY + timedelta(days=2), time(7))), "the day of asking begins at 08:00"
+    assert processes[1].announcements.is_due(ny(TODAY + timedelta(days=2), time(8)))
+    assert not processes[0].announcements.is_due(ny(TODAY + timedelta(days=2), time(7))), (
+        "the day of asking begins at 08:00"
+    )
 
 
 def test_a_failure_keeps_what_is_known_and_is_tried_again_after_a_while(
@@ -206,7 +205,7 @@ def test_a_failure_keeps_what_is_known_and_is_tried_again_after_a_while(
     assert process.close_of("2026-03-12") is None
     provider.say()
     process.refresh(tomorrow)
-    assert process.known.status(tomorrow).error is None
+    assert process.announcements.status(tomorrow).error is None
 
 
 def test_the_next_start_without_network_knows_it_and_so_does_history(start: Callable[..., Process]) -> None:
@@ -238,7 +237,7 @@ def test_what_is_no_longer_announced_was_withdrawn_unless_it_is_over(
     process.refresh()
     provider.say()
     process.refresh(date(2026, 3, 11), at)
-    other.known.load()
+    other.announcements.load()
     for each in (process, other, start(provider)):
         assert each.close_of("2026-03-12") == time(16)
         assert each.close_of("2026-03-11") == close
@@ -251,15 +250,17 @@ def test_bars_settle_only_days_that_no_list_of_their_own_day_confirmed(start: Ca
     process, days = start(Provider(closed("2026-03-11"), closed("2026-03-12"), early_close)), {date(2026, 3, 12)}
     process.refresh()
     process.refresh(date(2026, 3, 11))
-    assert process.known.doubtful(ny(date(2026, 3, 12), time(23))) == {}, "the day of the last list, and days to come"
+    assert process.announcements.doubtful(ny(date(2026, 3, 12), time(23))) == {}, (
+        "the day of the last list, and days to come"
+    )
     other, later = start(Provider()), ny(date(2026, 3, 14), time(9))
-    assert other.known.doubtful(later) == {date(2026, 3, 12): None, date(2026, 3, 13): time(13)}
-    other.known.withdraw([*days, date(2026, 3, 11)], later)
-    other.known.confirm([date(2026, 3, 13)], later)
-    process.known.load()
+    assert other.announcements.doubtful(later) == {date(2026, 3, 12): None, date(2026, 3, 13): time(13)}
+    other.announcements.withdraw([*days, date(2026, 3, 11)], later)
+    other.announcements.confirm([date(2026, 3, 13)], later)
+    process.announcements.load()
     for each in (process, other, start(Provider())):
         assert [each.close_of(f"2026-03-{day}") for day in (11, 12, 13)] == [None, time(16), time(13)]
-        assert each.known.doubtful(later) == {}
+        assert each.announcements.doubtful(later) == {}
 
 
 def test_a_process_that_did_not_hear_of_it_does_not_bring_back_what_bars_disproved(
@@ -268,8 +269,8 @@ def test_a_process_that_did_not_hear_of_it_does_not_bring_back_what_bars_disprov
     provider = Provider(closed("2026-03-12"))
     process, other = start(provider), start(provider)
     process.refresh()
-    other.known.load()
-    other.known.withdraw([date(2026, 3, 12)], ny(date(2026, 3, 13), time(7)))
+    other.announcements.load()
+    other.announcements.withdraw([date(2026, 3, 12)], ny(date(2026, 3, 13), time(7)))
     provider.say()
     process.refresh(date(2026, 3, 13))
     assert process.close_of("2026-03-12") == time(16)
@@ -283,14 +284,14 @@ def test_a_start_asks_unless_the_last_answer_is_young(start: Callable[..., Proce
     assert provider.calls == 1
     timer.forward(1)
     together, at = [start(provider) for _ in range(3)], ny(TODAY, time(9))
-    assert all(process.known.is_due(at) for process in together)
+    assert all(process.announcements.is_due(at) for process in together)
     for _ in range(3):
         for process in together:
             process.refresh()
-            process.known.load()
+            process.announcements.load()
         timer.forward(3600)
     assert provider.calls == 2
-    assert not any(process.known.is_due(at) for process in together), "they run on without asking again"
+    assert not any(process.announcements.is_due(at) for process in together), "they run on without asking again"
 
 
 def test_a_start_whose_clock_was_set_back_asks(start: Callable[..., Process], timer: FakeTimer) -> None:
@@ -313,7 +314,7 @@ def test_the_file_of_an_earlier_version_keeps_what_it_knows(start: Callable[...,
         db.execute("INSERT INTO checks VALUES (1, 0, ?)", (str(TODAY),))
     process = start(Provider(closed("2026-03-12"), closed("2026-03-13")))
     assert process.close_of("2026-03-12") is None
-    assert process.known.doubtful(ny(date(2026, 3, 13), time(9))) == {date(2026, 3, 12): None}
+    assert process.announcements.doubtful(ny(date(2026, 3, 13), time(9))) == {date(2026, 3, 12): None}
     process.refresh()
     again = start(Provider())
     assert [again.close_of("2026-03-12"), again.close_of("2026-03-13")] == [None, None]
@@ -324,8 +325,8 @@ def test_what_the_operator_names_is_not_doubtful(start: Callable[..., Process]) 
     process = start(Provider(closed("2026-03-12")), named={date(2026, 3, 12): None})
     process.refresh()
     later = ny(date(2026, 3, 14), time(9))
-    assert process.known.doubtful(later) == {}
-    process.known.withdraw([date(2026, 3, 12)], later)
+    assert process.announcements.doubtful(later) == {}
+    process.announcements.withdraw([date(2026, 3, 12)], later)
     assert process.close_of("2026-03-12") is None
 
 
@@ -368,16 +369,16 @@ def test_a_process_whose_file_failed_shares_again_once_it_can_be_used(
     path.rename(aside)
     path.mkdir()
     process = start(Provider(closed("2026-03-12"), closed("2026-03-13")))
-    assert process.known.degraded()
+    assert process.announcements.degraded()
     path.rmdir()
     aside.rename(path)
     timer.forward(REOPEN_AFTER_S)
-    process.known.load()
-    assert process.known.degraded() is None
+    process.announcements.load()
+    assert process.announcements.degraded() is None
     assert process.close_of("2026-03-12") is None, "it reads what the others know"
     timer.forward(RELIED_ON_FOR_S)
     process.refresh(TODAY + timedelta(days=1))
-    other.known.load()
+    other.announcements.load()
     assert other.close_of("2026-03-13") is None, "and the others what it learns"
     assert process.heard.count("calendar_recovered") == 1
 
@@ -387,15 +388,15 @@ def test_what_was_learned_while_the_file_failed_is_written_to_it(
 ) -> None:
     provider = Provider(closed("2026-03-12"))
     process, other = start(provider), start(provider)
-    process.known.close()  # the next access to its file fails
+    process.announcements.close()  # the next access to its file fails
     process.refresh()
-    assert process.known.degraded()
+    assert process.announcements.degraded()
     assert process.close_of("2026-03-12") is None
     timer.forward(REOPEN_AFTER_S)
-    assert process.known.degraded() is None
-    other.known.load()
+    assert process.announcements.degraded() is None
+    other.announcements.load()
     assert other.close_of("2026-03-12") is None
-    assert not other.known.is_due(ny(TODAY, time(9)))
+    assert not other.announcements.is_due(ny(TODAY, time(9)))
 
 
 def test_a_file_of_an_earlier_version_that_cannot_be_written_is_read(
@@ -412,8 +413,8 @@ def test_a_file_of_an_earlier_version_that_cannot_be_written_is_read(
         db.execute("BEGIN IMMEDIATE")
         process = start(Provider())
         assert process.close_of("2026-03-12") is None
-        assert process.known.degraded()
+        assert process.announcements.degraded()
         db.execute("ROLLBACK")
     timer.forward(REOPEN_AFTER_S)
-    assert process.known.degraded() is None
+    assert process.announcements.degraded() is None
     assert process.close_of("2026-03-12") is None

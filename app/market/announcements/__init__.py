@@ -1,0 +1,12 @@
+"""Closures and early closes that the provider announces: read, judged, stored, and put into the calendar (policy.md 1).
+
+rows      reads the provider's list
+closures  which closures are believed, and which past ones are doubtful
+store     the file that the processes share
+keeper    asks once a day and keeps the calendar to what is announced
+"""
+
+from app.market.announcements.keeper import Announcements, CalendarStatus, upcoming
+from app.market.announcements.rows import REASONS
+
+__all__ = ["REASONS", "Announcements", "CalendarStatus", "upcoming"]
