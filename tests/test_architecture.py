@@ -32,7 +32,7 @@ ORDER = (
     "app.factory",
     "wsgi",
 )
-BASE = {"app.config.settings", "app.clock"}
+BASE = {"app.config.settings", "app.config.setting_types", "app.config.setting_errors", "app.clock"}
 PURE = {
     "app.config.api_versions",
     "app.market.bars",

@@ -1,130 +1,36 @@
-"""Settings: every environment variable once, with its type, default and help. No other module reads the environment."""
+"""The settings: every environment variable once, with its type, default and help. No other module reads the environment."""
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Mapping
-from datetime import date, datetime, time
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, urlsplit
-from zoneinfo import ZoneInfo
+from typing import Any, Literal
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AliasChoices, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.config.api_keys import ApiKey, parse_keys
+from app.config.setting_errors import sentence_of
+from app.config.setting_types import (
+    ApiKeys,
+    Closures,
+    HostNames,
+    HttpUrl,
+    Networks,
+    NewYorkMoment,
+    Origins,
+    PushUrl,
+    RedisUrl,
+    Secret,
+    Unset,
+)
 from app.errors import SettingsError
-from app.market.calendar import is_usable_override
 
 # OpenTelemetry reads this when it is imported. Other propagators may not be installed.
 os.environ["OTEL_PROPAGATORS"] = "tracecontext"
 VERSION = "0.1.0"
 MAX_REQUESTS = 1_000_000_000
-MAX_CLOSURES = 100
 ARTEFACTS = Path(__file__).parents[1] / "model" / "artefacts"
-
-
-def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
-        raise ValueError("must be an http(s) address without a query or a user")
-    return value.rstrip("/")
-
-
-def _new_york_if_naive(value: datetime) -> datetime:
-    return value if value.tzinfo else value.replace(tzinfo=ZoneInfo("America/New_York"))
-
-
-def _stripped(value: SecretStr) -> SecretStr:
-    key = value.get_secret_value().strip()
-    if not all("!" <= character <= "~" for character in key):
-        raise ValueError("must be printable characters without spaces")
-    return SecretStr(key)
-
-
-def _listed(value: object) -> object:
-    """The parts of a text like `a, b`; any other value as it is."""
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-def _keys(value: object) -> object:
-    return parse_keys(value) if isinstance(value, str) else value
-
-
-def _closures(value: object) -> object:
-    """`2026-01-09, 2026-07-02=13:00` as pairs of a day and its close, None for a day without trading."""
-    parts = _listed(value)
-    if not isinstance(parts, tuple) or not all(isinstance(part, str) for part in parts):
-        return value
-    pairs = [_closure(part) for part in parts]
-    if len(pairs) > MAX_CLOSURES or len(dict(pairs)) < len(pairs):
-        raise ValueError(f"must name at most {MAX_CLOSURES} days, each once")
-    return tuple(pairs)
-
-
-def _closure(text: str) -> tuple[date, time | None]:
-    day_text, _, close_text = text.partition("=")
-    try:
-        day, close = (
-            date.fromisoformat(day_text.strip()),
-            time.fromisoformat(close_text.strip()) if close_text else None,
-        )
-    except ValueError:
-        raise ValueError("each must be a day like 2026-01-09, or with its close, 2026-07-02=13:00") from None
-    if text.endswith("=") or (close is not None and close.tzinfo is not None) or not is_usable_override(day, close):
-        raise ValueError("each must be a weekday, its close New York time after 10:00 and by 16:00") from None
-    return day, close
-
-
-def _origin(value: str) -> str:
-    parts = urlsplit(value)
-    whole = value == f"{parts.scheme}://{parts.netloc}" and parts.hostname is not None
-    if parts.scheme not in ("http", "https") or not whole or parts.username is not None:
-        raise ValueError("each must be an origin like https://dashboard.example")
-    return value.lower()
-
-
-def _split(value: SecretStr) -> SplitResult:
-    """The parts of a URL. Python's own error would show the whole URL with its password."""
-    try:
-        return urlsplit(value.get_secret_value())
-    except ValueError:
-        raise ValueError("is no address") from None
-
-
-def _has_host(parts: SplitResult) -> bool:
-    """Whether there is a host, and no invalid port. Python's own error would show a part of the password."""
-    try:
-        return bool(parts.hostname) and (parts.port is None or parts.port >= 0)
-    except ValueError:
-        return False
-
-
-def _redis_url(value: SecretStr) -> SecretStr:
-    parts = _split(value)
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("must begin with redis://, rediss:// or unix://")
-    if parts.scheme != "unix" and not _has_host(parts):
-        raise ValueError("is no address; what is special in a password must be escaped (%2F for /)")
-    return value
-
-
-def _push_url(value: SecretStr) -> SecretStr:
-    parts = _split(value)
-    if parts.scheme not in ("http", "https") or not _has_host(parts) or parts.query:
-        raise ValueError("must be an http(s) address without a query")
-    return value
-
-
-def _refused(value: str) -> str:
-    raise ValueError("must not be set: workers find each other by themselves, and it would hide all metrics")
-
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Listed = BeforeValidator(_listed)
 
 
 class Settings(BaseSettings):
@@ -142,12 +48,12 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         Path("var"), alias="DATA_DIR", description="folder of the track record, bars and open prices"
     )
-    polygon_api_key: Annotated[SecretStr, AfterValidator(_stripped)] | None = Field(
+    polygon_api_key: Secret | None = Field(
         None,
         validation_alias=AliasChoices("POLYGON_API_KEY", "MASSIVE_API_KEY"),
         description="market-data key; without it the server starts and says so",
     )
-    polygon_base_url: Annotated[str, AfterValidator(_http_url)] = Field(
+    polygon_base_url: HttpUrl = Field(
         "https://api.massive.com", alias="POLYGON_BASE_URL", description="address of the market-data provider"
     )
     polygon_delay_minutes: int = Field(
@@ -161,14 +67,14 @@ class Settings(BaseSettings):
         description="cap on calls to the provider in any minute; default: 5 until the start-up probe finds a paid plan, "
         "then 50 a second",
     )
-    market_closures: Annotated[tuple[tuple[date, time | None], ...], NoDecode, BeforeValidator(_closures)] = Field(
+    market_closures: Closures = Field(
         (),
         alias="MARKET_CLOSURES",
         description="weekdays without trading (`2026-01-09`) and early closes (`2026-07-02=13:00`, New York, after 10:00 and "
         "by 16:00) that the rules do not know, comma-separated, 100 at most; they win over what the provider announces, and "
         "the demo ignores them",
     )
-    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(
+    redis_url: RedisUrl | None = Field(
         None, alias="REDIS_URL", description="state shared by several workers or replicas: the limits' counts"
     )
     web_concurrency: int = Field(
@@ -178,7 +84,7 @@ class Settings(BaseSettings):
         Path("../shared/market"), alias="MARKET_DATA", description="folder of real bars for import, training and tests"
     )
     models_dir: Path = Field(ARTEFACTS, alias="MODELS_DIR", description="folder of the model artefacts")
-    clock: Annotated[datetime, AfterValidator(_new_york_if_naive)] | None = Field(
+    clock: NewYorkMoment | None = Field(
         None,
         alias="CLOCK",
         description="moment at which the recorded market's clock starts (ISO 8601; New York if without offset); outside the "
@@ -210,7 +116,7 @@ class Settings(BaseSettings):
     rate_limit_other: int = Field(
         240, alias="RATE_LIMIT_OTHER", ge=1, le=MAX_REQUESTS, description="the same for all else, errors included"
     )
-    rate_limit_allow: Annotated[tuple[Network, ...], NoDecode, Listed] = Field(
+    rate_limit_allow: Networks = Field(
         (),
         alias="RATE_LIMIT_ALLOW",
         description="addresses or networks of proxies whose viewers share one address, comma-separated: 100 times the "
@@ -222,13 +128,13 @@ class Settings(BaseSettings):
         description="take a client's address from `X-Real-IP`: only where a proxy sets it and nobody can go around; "
         "default: on Railway alone",
     )
-    api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_keys)] = Field(
+    api_keys: ApiKeys = Field(
         (),
         alias="API_KEYS",
         description="API keys as `name:tier:expires:hash`, comma-separated (`.venv/bin/predict keys new`); who has none gets "
         "half the limits once there are any",
     )
-    cors_origins: Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, Listed] = Field(
+    cors_origins: Origins = Field(
         (), alias="CORS_ORIGINS", description="other origins whose pages may read v2, comma-separated"
     )
     max_connections: int = Field(
@@ -246,7 +152,7 @@ class Settings(BaseSettings):
         description="of them from one address; default: an eighth. No bound behind a proxy (`TRUST_PROXY`) and for "
         "`RATE_LIMIT_ALLOW`",
     )
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode, Listed] = Field(
+    allowed_hosts: HostNames = Field(
         (), alias="ALLOWED_HOSTS", description="host names that are answered, comma-separated; default: any"
     )
     operations_port: int | None = Field(
@@ -264,13 +170,13 @@ class Settings(BaseSettings):
         "auto", alias="LOG_FORMAT", description="JSON lines or text; `auto`: text on a terminal"
     )
 
-    otlp_endpoint: Annotated[str, AfterValidator(_http_url)] | None = Field(
+    otlp_endpoint: HttpUrl | None = Field(
         None,
         alias="OTEL_EXPORTER_OTLP_ENDPOINT",
         description="address of a collector (Jaeger, or any that speaks OTLP over HTTP): traces go to `/v1/traces` there; "
         "none: no traces. OpenTelemetry's other variables for this exporter (headers, certificates) hold too",
     )
-    otlp_traces_endpoint: Annotated[str, AfterValidator(_http_url)] | None = Field(
+    otlp_traces_endpoint: HttpUrl | None = Field(
         None,
         alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
         description="the whole address for traces, instead of the one above",
@@ -286,13 +192,13 @@ class Settings(BaseSettings):
         "predict", alias="OTEL_SERVICE_NAME", min_length=1, max_length=100, description="what traces call this server"
     )
     tracing_off: bool = Field(False, alias="OTEL_SDK_DISABLED", description="no traces, whatever else is set")
-    pushgateway: Annotated[SecretStr, AfterValidator(_push_url)] | None = Field(
+    pushgateway: PushUrl | None = Field(
         None,
         alias="METRICS_PUSHGATEWAY",
         description="address of a Prometheus Pushgateway that gets this replica's metrics every 15 seconds, where "
         "replicas cannot be scraped one by one",
     )
-    multiprocess_dir: Annotated[str, AfterValidator(_refused)] | None = Field(
+    multiprocess_dir: Unset | None = Field(
         None, alias="PROMETHEUS_MULTIPROC_DIR", description="must not be set: workers find each other by themselves"
     )
     workers_dir: Path | None = Field(
@@ -347,18 +253,18 @@ class Settings(BaseSettings):
 
 
 def load(**overrides: Any) -> Settings:
-    """Settings from the environment. `overrides`, by field name, win over it.
+    """Returns the settings of the environment. `overrides`, by field name, win over it.
 
     Raises SettingsError with one sentence for each wrong variable.
     """
     try:
         return Settings(**overrides)
     except ValidationError as exc:
-        raise SettingsError("; ".join(dict.fromkeys(_sentence(error) for error in exc.errors()))) from None
+        raise SettingsError("; ".join(dict.fromkeys(sentence_of(error) for error in exc.errors()))) from None
 
 
 def variables() -> Mapping[str, tuple[str, str]]:
-    """Every environment variable with its default as text and its help."""
+    """Returns every environment variable with its default as text and its help."""
     table = {}
     for field in Settings.model_fields.values():
         alias = field.validation_alias
@@ -368,43 +274,3 @@ def variables() -> Mapping[str, tuple[str, str]]:
             default = "app/model/artefacts"
         table[" or ".join(str(name) for name in names)] = (default, field.description or "")
     return table
-
-
-MUST: Mapping[str, str] = {
-    "int_parsing": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_parsing": "must be a number",
-    "finite_number": "must be a number",
-    "bool_parsing": "must be true or false",
-    "datetime_parsing": "must be a moment like 2025-11-05T13:30",
-    "datetime_from_date_parsing": "must be a moment like 2025-11-05T13:30",
-    "ip_v4_network": "must be addresses or networks like 192.0.2.7 or 192.0.2.0/24",
-    "ip_v6_network": "must be addresses or networks like 192.0.2.7 or 192.0.2.0/24",
-    "greater_than_equal": "must be at least {ge}",
-    "greater_than": "must be above {gt}",
-    "less_than_equal": "must be at most {le}",
-    "less_than": "must be below {lt}",
-    "literal_error": "must be {expected}",
-    "string_too_short": "must have {min_length} characters or more",
-    "string_too_long": "must have {max_length} characters at most",
-}
-"""What a value must be, by the type of pydantic's error."""
-
-
-def _sentence(error: ErrorDetails) -> str:
-    """What is wrong with a variable, in the words of its validator or of MUST."""
-    reason = error["msg"].removeprefix("Value error, ")
-    if not error["loc"]:
-        return reason
-    if error["type"] != "value_error":
-        bounds = {
-            name: int(x) if isinstance(x, float) and x.is_integer() else x for name, x in error.get("ctx", {}).items()
-        }
-        reason = MUST.get(error["type"], "is not valid").format(**bounds).replace("'", "")
-    name = str(error["loc"][0])
-    shown_value = (
-        ""
-        if any(word in name.upper() for word in ("KEY", "URL", "ORIGINS", "HOSTS", "ENDPOINT", "GATEWAY"))
-        else f" (it is {error['input']!r})"
-    )
-    return f"{name}: {reason[:1].lower()}{reason[1:]}{shown_value}"

@@ -1,0 +1,133 @@
+"""Types of the settings: how a variable's text is read, and what it must be."""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import date, datetime, time
+from typing import Annotated
+from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic_settings import NoDecode
+
+from app.config.api_keys import ApiKey, parse_keys
+from app.market.calendar import is_usable_override
+
+MAX_CLOSURES = 100
+
+
+def _http_url(value: str) -> str:
+    """Returns an http(s) address without a slash at its end."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
+        raise ValueError("must be an http(s) address without a query or a user")
+    return value.rstrip("/")
+
+
+def _new_york_if_naive(value: datetime) -> datetime:
+    """Returns the moment, of New York if it names no zone."""
+    return value if value.tzinfo else value.replace(tzinfo=ZoneInfo("America/New_York"))
+
+
+def _stripped(value: SecretStr) -> SecretStr:
+    """Returns a key without the spaces around it."""
+    key = value.get_secret_value().strip()
+    if not all("!" <= character <= "~" for character in key):
+        raise ValueError("must be printable characters without spaces")
+    return SecretStr(key)
+
+
+def _listed(value: object) -> object:
+    """Returns the parts of a text like `a, b`, and any other value as it is."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _keys(value: object) -> object:
+    return parse_keys(value) if isinstance(value, str) else value
+
+
+def _closures(value: object) -> object:
+    """Returns a text like `2026-01-09, 2026-07-02=13:00` as pairs of a day and its close, None for a day without trading."""
+    parts = _listed(value)
+    if not isinstance(parts, tuple) or not all(isinstance(part, str) for part in parts):
+        return value
+    pairs = [_closure(part) for part in parts]
+    if len(pairs) > MAX_CLOSURES or len(dict(pairs)) < len(pairs):
+        raise ValueError(f"must name at most {MAX_CLOSURES} days, each once")
+    return tuple(pairs)
+
+
+def _closure(text: str) -> tuple[date, time | None]:
+    day_text, _, close_text = text.partition("=")
+    try:
+        day, close = (
+            date.fromisoformat(day_text.strip()),
+            time.fromisoformat(close_text.strip()) if close_text else None,
+        )
+    except ValueError:
+        raise ValueError("each must be a day like 2026-01-09, or with its close, 2026-07-02=13:00") from None
+    if text.endswith("=") or (close is not None and close.tzinfo is not None) or not is_usable_override(day, close):
+        raise ValueError("each must be a weekday, its close New York time after 10:00 and by 16:00") from None
+    return day, close
+
+
+def _origin(value: str) -> str:
+    """Returns an origin (RFC 6454) in lower case."""
+    parts = urlsplit(value)
+    whole = value == f"{parts.scheme}://{parts.netloc}" and parts.hostname is not None
+    if parts.scheme not in ("http", "https") or not whole or parts.username is not None:
+        raise ValueError("each must be an origin like https://dashboard.example")
+    return value.lower()
+
+
+def _split(value: SecretStr) -> SplitResult:
+    """Returns the parts of a URL. Python's own error would show the whole URL with its password."""
+    try:
+        return urlsplit(value.get_secret_value())
+    except ValueError:
+        raise ValueError("is no address") from None
+
+
+def _has_host(parts: SplitResult) -> bool:
+    """Whether there is a host, and no invalid port. Python's own error would show a part of the password."""
+    try:
+        return bool(parts.hostname) and (parts.port is None or parts.port >= 0)
+    except ValueError:
+        return False
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    parts = _split(value)
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("must begin with redis://, rediss:// or unix://")
+    if parts.scheme != "unix" and not _has_host(parts):
+        raise ValueError("is no address; what is special in a password must be escaped (%2F for /)")
+    return value
+
+
+def _push_url(value: SecretStr) -> SecretStr:
+    parts = _split(value)
+    if parts.scheme not in ("http", "https") or not _has_host(parts) or parts.query:
+        raise ValueError("must be an http(s) address without a query")
+    return value
+
+
+def _refused(value: str) -> str:
+    raise ValueError("must not be set: workers find each other by themselves, and it would hide all metrics")
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Listed = BeforeValidator(_listed)
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+PushUrl = Annotated[SecretStr, AfterValidator(_push_url)]
+Secret = Annotated[SecretStr, AfterValidator(_stripped)]
+NewYorkMoment = Annotated[datetime, AfterValidator(_new_york_if_naive)]
+Closures = Annotated[tuple[tuple[date, time | None], ...], NoDecode, BeforeValidator(_closures)]
+Networks = Annotated[tuple[Network, ...], NoDecode, Listed]
+ApiKeys = Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_keys)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, Listed]
+HostNames = Annotated[tuple[str, ...], NoDecode, Listed]
+Unset = Annotated[str, AfterValidator(_refused)]
+"""Types of fields. `Unset` is that of a variable that must not be set."""
