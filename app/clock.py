@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from app.market.calendar import NY
 
@@ -23,6 +24,10 @@ class Timer:
     now: Callable[[], float] = time.monotonic
     epoch: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
+
+
+REAL_TIME: Final = Timer()
+"""The machine's own time, for waits on other processes and machines, which no test's time makes shorter."""
 
 
 def wall_clock() -> datetime:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from app.clock import REAL_TIME
 from app.errors import Unavailable
 from app.telemetry.stages import NULL_STAGES, Stages
 
@@ -108,15 +108,15 @@ class Database:
 
     def _execute(self, sql: str, args: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Execute a statement; wait for other writers for up to `patience_s`, without holding the lock."""
-        deadline = time.monotonic() + self._patience_s
+        deadline = REAL_TIME.now() + self._patience_s
         while True:
             with self._lock, self._translated("write"):
                 try:
                     return self._connection.execute(sql, args)
                 except sqlite3.OperationalError as exc:
-                    if "locked" not in str(exc) or time.monotonic() > deadline:
+                    if "locked" not in str(exc) or REAL_TIME.now() > deadline:
                         raise
-            time.sleep(BUSY_S / 5)
+            REAL_TIME.sleep(BUSY_S / 5)
 
     @contextmanager
     def _translated(self, verb: str) -> Iterator[None]:

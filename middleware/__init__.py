@@ -10,7 +10,6 @@ This package imports app.errors and app.telemetry alone; what a layer needs is g
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -173,7 +172,7 @@ def with_breaker(
     kind_of: Callable[[str], str],
     is_failure: Callable[[R], bool],
     emit: Callable[..., None],
-    now: Callable[[], float] = time.monotonic,
+    now: Callable[[], float],
 ) -> Breaker[R]:
     """An outbound call behind the circuit breaker."""
     return Breaker(call, kind_of=kind_of, is_failure=is_failure, emit=emit, now=now)

@@ -9,7 +9,6 @@ retries.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, Literal, NamedTuple, TypeVar
@@ -130,7 +129,7 @@ class Breaker(Generic[R]):
         kind_of: Callable[[str], str],
         is_failure: Callable[[R], bool],
         emit: Callable[..., None],
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float],
         failures: int = 5,
         recovery_s: float = 30.0,
     ) -> None:

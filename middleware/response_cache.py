@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from werkzeug.http import parse_etags, unquote_etag
+
 from middleware.rate_limiting import RateLimits
 from middleware.request_context import ENVIRON_KEY, CacheValidity, Headers, RequestContext
 
@@ -50,7 +52,7 @@ class CachedResponse(NamedTuple):
         max_age = max(0, int((self.validity.expires_at - now) / self.validity.clock_speed))
         headers = [("ETag", self.etag), ("Cache-Control", f"private, max-age={max_age}")]
         if_none_match = environ.get("HTTP_IF_NONE_MATCH")
-        if if_none_match is not None and _matches(if_none_match, self.etag):
+        if if_none_match is not None and parse_etags(if_none_match).contains_weak(unquote_etag(self.etag)[0]):
             start_response(NOT_MODIFIED, headers)
             return []
         headers += [("Content-Type", self.content_type), ("Content-Length", str(len(self.body)))]
@@ -168,12 +170,6 @@ def _closed(body: Iterable[bytes]) -> list[bytes]:
     if close is not None:
         close()
     return []
-
-
-def _matches(if_none_match: str, etag: str) -> bool:
-    """Whether a header `If-None-Match` names the tag, by weak comparison (RFC 9110 13.1.2)."""
-    tags = (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
-    return if_none_match.strip() == "*" or any(tag == etag for tag in tags)
 
 
 def _write(_: bytes) -> object:

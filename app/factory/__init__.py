@@ -117,8 +117,8 @@ def build(
     market = data_feed_of(settings, calendar, models, timer, emit, telemetry, clock=clock, transport=transport)
     clock, budget, folder = market.clock, market.budget, settings.data_dir / market.namespace
     ahead = timedelta if market.skew is None else market.skew.ahead
-    store = SqliteStore(folder / "record.sqlite3", emit, stages)
-    cache = BarCache(folder / "bars.sqlite3", emit, stages)
+    store = SqliteStore(folder / "record.sqlite3", emit, stages, timer)
+    cache = BarCache(folder / "bars.sqlite3", emit, stages, timer)
     polygon = Polygon(market.transport, calendar, settings.polygon_base_url)
     running_day = None  # what the processes on one DATA_DIR share, if calls to the provider cost budget
     if budget is not None:

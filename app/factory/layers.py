@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 
 import blueprints
 import middleware
-from app.clock import Timer
+from app.clock import REAL_TIME, Timer
 from app.config import api_keys
 from app.config.api_versions import Versions
 from app.config.settings import Settings
@@ -92,8 +92,8 @@ def _windows(settings: Settings, timer: Timer, emit: Events, stages: Stages) -> 
     if settings.redis_url is None:
         return local
     try:
-        own_clock = None if timer.epoch is Timer().epoch else timer.epoch
+        own_clock = None if timer.epoch is REAL_TIME.epoch else timer.epoch
         shared = RedisWindows(settings.redis_url.get_secret_value(), own_clock, stages=stages)
-        return WindowsWithFallback(shared, local, emit, Timer().sleep)
+        return WindowsWithFallback(shared, local, emit, REAL_TIME.sleep)
     except (TypeError, ValueError):
         raise SettingsError("REDIS_URL: has an option (after the ?) that redis does not know") from None

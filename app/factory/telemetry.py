@@ -58,10 +58,10 @@ class Metrics:
     def __init__(self, core: Core, deps: Dependencies, access_log: AccessLog, connections: Connections) -> None:
         self._emit = core.events
         self._instance = _instance(core.settings)
-        own = Exposition(deps.telemetry.latencies, _all(core, deps, access_log, connections))
+        own = Exposition(deps.telemetry.latencies, _all(core, deps, access_log, connections), core.timer.now)
         folder, address = core.settings.workers_dir, core.settings.pushgateway
         self._own = own
-        self._workers = None if folder is None else WorkerGroup(folder)
+        self._workers = None if folder is None else WorkerGroup(folder, core.timer.now)
         self.expose: Expose = own if self._workers is None else MergedExposition(own, self._workers)
         self.gateway = None
         if address is not None:

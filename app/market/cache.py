@@ -7,7 +7,6 @@ works without a cache that cannot be opened, says so once, and tries it again no
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection
 from datetime import date, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from app.clock import REAL_TIME, Timer
 from app.errors import Unavailable
 from app.market.bars import Bars, Span, from_ms, no_bars, to_ms
 from app.market.calendar import ONE_DAY, midnight_ms
@@ -46,12 +46,14 @@ ON CONFLICT DO UPDATE SET tries = tries + 1, tried_at = excluded.tried_at
 class BarCache:
     """Completed days by (ticker, span). `emit(event, **fields)` hears of writes that failed."""
 
-    def __init__(self, path: Path, emit: Callable[..., None], stages: Stages = NULL_STAGES) -> None:
+    def __init__(
+        self, path: Path, emit: Callable[..., None], stages: Stages = NULL_STAGES, timer: Timer = REAL_TIME
+    ) -> None:
         self._emit = emit
         self._path = path
         self._stages = stages
         self._db: Database | None = None
-        self._retries = Retries(lambda: time.monotonic())
+        self._retries = Retries(timer.now)
         self._is_said = False
         self._opened()
 

@@ -25,6 +25,7 @@ EARLY_CLOSE = time(13, 0)
 ONE_DAY = timedelta(days=1)
 
 
+@lru_cache(maxsize=4096)
 def ny(day: date, at: time) -> datetime:
     """The moment of New York wall time `at` on `day`."""
     return datetime.combine(day, at, NY)
@@ -105,8 +106,9 @@ class _Days:
     def __init__(self, overrides: Overrides) -> None:
         self.overrides = dict(overrides)
         self.days_before = lru_cache(maxsize=256)(self._find_days_before)
+        self.session = lru_cache(maxsize=1024)(self._find_session)
 
-    def session(self, day: date) -> Session | None:
+    def _find_session(self, day: date) -> Session | None:
         close = self.overrides[day] if day in self.overrides else close_by_rule(day)
         return None if close is None else Session(day, ny(day, OPEN), ny(day, close))
 

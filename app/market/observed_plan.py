@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 from app.clock import Clock
 from app.errors import NotEntitled
@@ -41,6 +42,7 @@ class ObservedPlan:
         """`clock_ahead()`: how far `clock` runs before the provider's; `is_answered()`: False while the provider was asked and
         has never answered."""
         self._configured = configured
+        self._plan = lru_cache(maxsize=4)(self._make_plan)
         self._calendar = calendar
         self._clock = clock
         self._emit = emit
@@ -74,19 +76,22 @@ class ObservedPlan:
         delayed, end of day if it refuses today's. A clock that runs ahead of the provider's waits that much longer."""
         plan = self._configured
         delay = DELAYED_BY if self._provider_delays and not plan.delay else plan.delay
+        name = self._name(delay) if plan.source == "polygon" else plan.source
+        return self._plan(delay, plan.settle + self.ahead(), name, self._is_answered(), self._ends_on())
+
+    def _make_plan(
+        self, delay: timedelta, settle: timedelta, name: str, is_answered: bool, ends_on: date | None
+    ) -> Plan:
         return replace(
-            plan,
-            delay=delay,
-            settle=plan.settle + self.ahead(),
-            name=self._name(delay) if plan.source == "polygon" else plan.source,
-            is_answered=self._is_answered(),
-            ends_on=self._ends_on(),
+            self._configured, delay=delay, settle=settle, name=name, is_answered=is_answered, ends_on=ends_on
         )
 
     def _ends_on(self) -> date | None:
         """The last day that a plan without the running day has, once that one has opened."""
+        if not self.is_end_of_day:
+            return None
         now = self._clock()
-        session = self._calendar.session_at(now) if self.is_end_of_day else None
+        session = self._calendar.session_at(now)
         opened = session is not None and now >= session.open
         return self._calendar.previous_trading_day(ny_day(now)) if opened else None
 

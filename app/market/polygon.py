@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
+from app.clock import REAL_TIME, Timer
 from app.errors import BudgetSpent, NotEntitled, Unavailable, Upstream
 from app.market.bars import Bars, Ints, Span, repaired, to_ms
 from app.market.calendar import ONE_DAY, Calendar, Session, midnight_ms
@@ -266,7 +266,9 @@ class HttpTransport:
         total_s: float = 20.0,
         pool: int = 10,
         headers: Callable[[], Mapping[str, str]] = dict,
+        timer: Timer = REAL_TIME,
     ) -> None:
+        self._now = timer.now
         self._headers = headers
         self._base_url = base_url
         self._timeouts = (connect_s, read_s)
@@ -276,7 +278,7 @@ class HttpTransport:
         self._session.mount(base_url, HTTPAdapter(pool_maxsize=pool, pool_connections=1))
 
     def __call__(self, path: str, params: Mapping[str, str]) -> Reply:
-        began = time.monotonic()
+        began = self._now()
         try:
             response = self._session.get(
                 self._base_url + path,
@@ -287,10 +289,10 @@ class HttpTransport:
                 allow_redirects=False,
             )
             with response:
-                body = _json_or_none(_read(response, began + self._total_s))
+                body = _json_or_none(_read(response, began + self._total_s, self._now))
                 wait = _retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
                 said_at = _date(response.headers.get("Date"))
-                return Reply(response.status_code, body, wait, time.monotonic() - began, said_at)
+                return Reply(response.status_code, body, wait, self._now() - began, said_at)
         except requests.Timeout:
             raise Upstream("the provider did not answer in time") from None
         except (requests.RequestException, HTTPError, OSError, ValueError) as exc:
@@ -309,14 +311,14 @@ class _Bearer(requests.auth.AuthBase):
         return request
 
 
-def _read(response: requests.Response, deadline: float) -> bytes:
+def _read(response: requests.Response, deadline: float, now: Callable[[], float]) -> bytes:
     """The whole body, read piece by piece so that a trickling one meets the deadline."""
     body = bytearray()
     while piece := response.raw.read1(65_536, decode_content=True):
         body += piece
         if len(body) > MAX_REPLY_BYTES:
             raise Upstream("the provider's answer is too large")
-        if time.monotonic() > deadline:
+        if now() > deadline:
             raise Upstream("the provider did not finish its answer in time")
     return bytes(body)
 

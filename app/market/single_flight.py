@@ -4,7 +4,6 @@ a bounded cache of recent results."""
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +11,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
+from app.clock import REAL_TIME
 from app.errors import PredictError, TryLater, Upstream
 from app.telemetry.stages import NULL_STAGES, Stages
 
@@ -24,7 +24,7 @@ _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 def deadline(seconds: float) -> Iterator[None]:
     """Ends all waiting for fetches inside the block `seconds` real seconds after its start, however many fetches there are.
     A block inside another one never outlasts it."""
-    outer, inner = _deadline.get(), time.monotonic() + seconds
+    outer, inner = _deadline.get(), REAL_TIME.now() + seconds
     token = _deadline.set(inner if outer is None else min(outer, inner))
     try:
         yield
@@ -104,7 +104,7 @@ class SingleFlight(Generic[T]):
 
 def _remaining(timeout_s: float) -> float:
     end = _deadline.get()
-    return timeout_s if end is None else max(0.0, min(timeout_s, end - time.monotonic()))
+    return timeout_s if end is None else max(0.0, min(timeout_s, end - REAL_TIME.now()))
 
 
 class LruCache(Generic[T]):

@@ -45,9 +45,10 @@ class PolicyStamp:
     short: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ModelSet:
-    """What could be loaded, and for each ticker without a model the reason."""
+    """What could be loaded, and for each ticker without a model the reason. Equal to itself alone, so that what is derived from
+    it can be cached."""
 
     models: Mapping[str, V6Model]
     missing: Mapping[str, str]

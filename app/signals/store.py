@@ -8,7 +8,6 @@ could not be written is written later (ruling S9).
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Protocol, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from app.clock import REAL_TIME, Timer
 from app.errors import Unavailable
 from app.market.opens import OfficialOpen
 from app.market.single_flight import LruCache
@@ -87,13 +87,15 @@ class SignalStore(Protocol):
 class SqliteStore:
     """The store of one machine: a SQLite file that several processes may share."""
 
-    def __init__(self, path: Path, emit: Callable[..., None], stages: Stages = NULL_STAGES) -> None:
+    def __init__(
+        self, path: Path, emit: Callable[..., None], stages: Stages = NULL_STAGES, timer: Timer = REAL_TIME
+    ) -> None:
         self._stages = stages
         self._path = path
         self._emit = emit
         self._db: Database | None = None
         self._failure: str | None = None
-        self._retries = Retries(lambda: time.monotonic())
+        self._retries = Retries(timer.now)
         self._signals: LruCache[Decision] = LruCache(KEPT)
         self._opens: LruCache[OfficialOpen] = LruCache(KEPT)
         self._unwritten_signals: LruCache[Decision] = LruCache(KEPT)

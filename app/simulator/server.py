@@ -13,7 +13,6 @@ import socketserver
 import struct
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
@@ -24,7 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from app.clock import Clock, wall_clock
+from app.clock import REAL_TIME, Clock, wall_clock
 from app.errors import PredictError
 from app.market.feed_transport import AGGREGATES
 from app.market.polygon import Reply, Transport
@@ -50,7 +49,7 @@ class PolygonSimulator:
         *,
         key: str | None = None,
         port: int = 0,
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = REAL_TIME.now,
         plan: str = "advanced",
         clock: Clock | None = None,
     ) -> None:

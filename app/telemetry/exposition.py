@@ -50,7 +50,8 @@ class MetricCollector(Collector):
 class Exposition:
     """The text of this process's metrics. labels: the label names by metric, without the metrics of the client library."""
 
-    def __init__(self, latencies: Latencies, metrics: Sequence[Metric]) -> None:
+    def __init__(self, latencies: Latencies, metrics: Sequence[Metric], now: Callable[[], float]) -> None:
+        self._now = now
         self.registry = latencies.registry
         self.registry.register(MetricCollector(metrics))
         self.labels = {**latencies.labels, **{metric.name: tuple(metric.labels) for metric in metrics}}
@@ -63,7 +64,7 @@ class Exposition:
         registry = self.registry.restricted_registry(names) if names else self.registry
         accept = formats_of(accept)
         end, content_type = _encode(SingleCollector(), accept)
-        pieces, yielder = [], Yielder()
+        pieces, yielder = [], Yielder(self._now)
         for family in registry.collect():
             for n, part in enumerate(_split(family)):
                 text = _encode(SingleCollector(part), accept)[0].removesuffix(end)
@@ -82,13 +83,14 @@ def formats_of(accept: str | None) -> str:
 class Yielder:
     """Lets long work yield to other greenlets every MAX_BUSY_S seconds."""
 
-    def __init__(self) -> None:
-        self._since = time.monotonic()
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._since = now()
 
     def maybe_yield(self) -> None:
-        if time.monotonic() - self._since > MAX_BUSY_S:
+        if self._now() - self._since > MAX_BUSY_S:
             time.sleep(0)
-            self._since = time.monotonic()
+            self._since = self._now()
 
 
 class SingleCollector(Collector):

@@ -14,8 +14,7 @@ import logging
 import os
 import socket
 import threading
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -36,9 +35,11 @@ END: Final = "# EOF\n"
 
 
 class WorkerGroup:
-    """The workers of one server, of which this process is one. number: this worker's, None before `join`."""
+    """The workers of one server, of which this process is one. number: this worker's, None before `join`; now: seconds that
+    never run backwards."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, now: Callable[[], float]) -> None:
+        self.now = now
         self._folder = folder
         self._lock_file: Any = None
         self._listener: socket.socket | None = None
@@ -94,7 +95,7 @@ class WorkerGroup:
                     connection.sendall(_reply(expose, _read_line(connection)))
 
     def _request_text(self, address: Path, request: bytes) -> bytes:
-        deadline = time.monotonic() + TIMEOUT_S
+        deadline = self.now() + TIMEOUT_S
         with closing(socket.socket(socket.AF_UNIX)) as connection, _ShortPath(address) as name:
             connection.settimeout(TIMEOUT_S)
             connection.connect(name)
@@ -102,7 +103,7 @@ class WorkerGroup:
             text = bytearray()
             while piece := connection.recv(65_536):
                 text += piece
-                left = deadline - time.monotonic()
+                left = deadline - self.now()
                 if len(text) > MAX_BYTES or left <= 0:
                     raise OSError("too much, or too slow")
                 connection.settimeout(left)
@@ -139,21 +140,22 @@ class MergedExposition:
         accept = formats_of(accept)
         text, content_type = self._expose(accept, names)
         families: dict[str, tuple[list[str], list[str]]] = {}
-        _add(families, self._group.number or 0, text)
+        now = self._group.now
+        _add(families, self._group.number or 0, text, now)
         for number, other_text in self._group.others(accept, names):
-            _add(families, number, other_text)
+            _add(families, number, other_text, now)
         end = END if content_type.startswith("application/openmetrics-text") else ""
         return "".join(
             f"{line}\n" for lines in families.values() for part in lines for line in part
         ) + end, content_type
 
 
-def _add(families: dict[str, tuple[list[str], list[str]]], number: int, text: str) -> None:
+def _add(families: dict[str, tuple[list[str], list[str]]], number: int, text: str, now: Callable[[], float]) -> None:
     """Sort the lines of a worker into families of (comments, samples). The comments are those of the first worker."""
     comments: list[str] = []
     samples: list[str] = []
     name = ""
-    for line in _yielding(text.splitlines()):
+    for line in _yielding(text.splitlines(), now):
         if not line.startswith("#"):
             samples.append(with_worker_label(line, number))
         elif line != END.strip():
@@ -164,9 +166,9 @@ def _add(families: dict[str, tuple[list[str], list[str]]], number: int, text: st
                 comments.append(line)
 
 
-def _yielding(lines: Sequence[str]) -> Iterator[str]:
+def _yielding(lines: Sequence[str], now: Callable[[], float]) -> Iterator[str]:
     """The lines; iterating them yields to other greenlets in between."""
-    yielder = Yielder()
+    yielder = Yielder(now)
     for n, line in enumerate(lines):
         if n % LINES_AT_ONCE == 0:
             yielder.maybe_yield()

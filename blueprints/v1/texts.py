@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from functools import lru_cache
 
 from app.errors import NotEntitled
 from app.market.calendar import NY, Session, TradingHours, ny_day
@@ -307,7 +308,8 @@ def _bucket_edge(edge: float) -> str:
     return f"{edge:.0%} and above, or {1 - edge:.0%} and below"
 
 
-def accuracy_lines(model_set: ModelSet) -> dict[str, str]:
+@lru_cache(maxsize=4)
+def accuracy_lines(model_set: ModelSet) -> Mapping[str, str]:
     """What the loaded models' own evaluation supports, each figure beside the sign rule's (spec decision 7)."""
     if not model_set.models:
         return dict.fromkeys(("late_target_a", "late_target_b", "peak_hours"), "No model is loaded.")

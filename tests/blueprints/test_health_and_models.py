@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from app.clock import Timer
 from app.config.settings import ARTEFACTS
 from app.factory import POLICY, create_app
 from app.model.artefact import load_model
-from app.signals import store as stores
 from app.sqlite import REOPEN_AFTER_S
 from tests.support import FakeClock, ScriptedMarket, models_saying, settings
 
@@ -108,12 +108,12 @@ def test_readiness_is_models_store_and_not_stopping_never_the_provider(
 
 @pytest.mark.parametrize("path", ["/readyz", "/health"])
 def test_a_store_that_can_be_used_again_is_found_by_asking_for_health_alone(
-    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+    clock: FakeClock, market: ScriptedMarket, tmp_path: Path, path: str
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr(stores.time, "monotonic", lambda: now[0])
     (tmp_path / "file").write_text("not a folder")
-    client = serve(data_dir=tmp_path / "file").test_client()
+    known = settings(market="polygon", polygon_api_key="k-secret", data_dir=tmp_path / "file")
+    client = create_app(known, clock=clock, transport=market, timer=Timer(now=lambda: now[0])).test_client()
     assert client.get("/readyz").status_code == 503
     assert "store" in client.get("/health").get_json()["degraded"]
     assert client.get("/health").get_json()["operations"]["cache"]["failing"] is True

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from app.clock import Timer
 from app.errors import BudgetSpent, NotEntitled, Unavailable, Upstream
-from app.market import cache as caches
 from app.market.bars import Span, no_bars, to_ms
 from app.market.cache import BarCache
 from app.market.calendar import midnight_ms
@@ -50,11 +50,13 @@ def minute_calls(market: ScriptedMarket) -> int:
     return sum("/minute/" in path for path in market.calls)
 
 
-def test_a_cache_that_could_not_be_opened_is_opened_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_could_not_be_opened_is_opened_later(tmp_path: Path) -> None:
     now, heard = [1000.0], []
-    monkeypatch.setattr(caches.time, "monotonic", lambda: now[0])
+    timer = Timer(now=lambda: now[0])
     (tmp_path / "file").write_text("in the way")
-    cache = BarCache(tmp_path / "file" / "bars.sqlite3", lambda event, **fields: heard.append((event, fields)))
+    cache = BarCache(
+        tmp_path / "file" / "bars.sqlite3", lambda event, **fields: heard.append((event, fields)), timer=timer
+    )
     day = date(2025, 3, 10)
     cache.put("SPY", Span.DAY, day, day, no_bars(), new_york("2025-03-11 09:00"))
     (tmp_path / "file").unlink()

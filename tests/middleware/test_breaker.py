@@ -391,6 +391,7 @@ def test_wrap_puts_a_call_behind_the_breaker() -> None:
         kind_of=lambda path: path[:4],
         is_failure=lambda answer: True,
         emit=lambda event, **f: heard.append(f"{f['kind']} {f['state']} {f['failures']}"),
+        now=lambda: 0.0,
     )
     assert [call("bars/x", {"a": "1"}) for _ in range(5)] == ["bars/x 1"] * 5
     assert heard == ["bars open 5"]

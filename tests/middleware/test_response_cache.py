@@ -6,7 +6,7 @@ import gc
 import re
 import time
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import count, cycle
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from werkzeug.test import EnvironBuilder, TestResponse
 from app.factory import create_app
 from app.live.events import Events
 from app.market.polygon import Reply
+from app.pipeline import Pipeline
 from tests.middleware.servers import FLOATING, KEPT, NOT_KEPT, Build
 from tests.support import FakeClock, ScriptedMarket, new_york, settings
 
@@ -98,7 +99,8 @@ def test_soon_after_bars_turned_final_an_answer_is_good_for_a_while(build: Build
         ('"other"', False),
         ('W/"other"', False),
         ("", False),
-        ("{bare}", False),
+        ("{bare}", True),  # not what RFC 9110 writes; werkzeug reads it as the tag, as other servers do
+        ("{bare}x", False),
         ('"{bare}x"', False),
     ],
 )
@@ -276,6 +278,38 @@ def test_bytes_end_at_open_and_close(build: Build, clock: FakeClock, path: str, 
     assert watched().data == before.data
     clock.at = at
     assert (before.get_json()["market_open"], watched().get_json()["market_open"]) == (not open_then, open_then)
+
+
+def test_wrong_parameters_are_refused_before_it_is_computed_how_long_an_answer_lasts(
+    build: Build, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock.set("2025-03-11 11:30:06")
+    moments, steady_until = [], Pipeline.steady_until
+
+    def recorded(pipeline: Pipeline, at: datetime) -> datetime:
+        moments.append(at)
+        return steady_until(pipeline, at)
+
+    monkeypatch.setattr(Pipeline, "steady_until", recorded)
+    client = build().test_client()
+    assert client.get("/trading_directions?ticker=XYZ").status_code == 400
+    assert moments == []
+    assert client.get("/trading_directions?ticker=SPY").status_code == 200
+    assert len(moments) == 1
+
+
+@pytest.mark.parametrize(("length", "is_kept"), [(512, True), (513, False)])
+def test_an_answer_to_a_query_that_is_too_long_is_not_kept(
+    build: Build, clock: FakeClock, length: int, is_kept: bool
+) -> None:
+    """Clients choose the query, so that the memory of the cache would be theirs to choose, too."""
+    clock.set("2025-03-11 11:30:06")
+    app = build()
+    query = "ticker=SPY&unused=".ljust(length, "x")
+    for _ in range(2):  # the first one sees bars come in
+        assert app.test_client().get(f"/swing?{query}").status_code == 200
+    text = app.extensions["predict-server"].metrics(None, ["predict_kept_answers"])[0]
+    assert f"predict_kept_answers {float(is_kept)}\n" in text
 
 
 def test_a_query_of_its_own_has_an_answer_of_its_own(shared: Build) -> None:

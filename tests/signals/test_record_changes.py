@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time as real
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import date
@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from app.clock import Timer
 from app.factory import Core, build
 from app.live.events import Events
 from app.model.drift import Drift
-from app.signals import store as stores
 from app.signals.policy import Decision
 from app.signals.store import SqliteStore
 from app.sqlite import REOPEN_AFTER_S
@@ -37,12 +37,13 @@ CHANGES = {
 
 
 class Heard:
-    """A store, its file, and what it told."""
+    """A store, its file, what it told, and the seconds by which it tries its file again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.events = Events()
-        self.store = SqliteStore(path, self.events)
+        self.now = 1000.0
+        self.store = SqliteStore(path, self.events, timer=Timer(now=lambda: self.now))
 
     def put(self, *hours: int) -> list[Decision]:
         return [self.store.put(replace(decision(0.6, 0.9), hour=hour)) for hour in hours]
@@ -152,24 +153,12 @@ def test_a_signal_that_is_not_written_yet_is_no_change(heard: Heard) -> None:
     assert heard.told() == 0
 
 
-@pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """The store tries again."""
-    now = [1000.0]
-    monkeypatch.setattr(stores.time, "monotonic", lambda: now[0])
-
-    def pass_by() -> None:
-        now[0] += REOPEN_AFTER_S
-
-    return pass_by
-
-
-def test_what_was_written_late_is_watched_from_then_on(tmp_path: Path, later: Callable[[], None]) -> None:
+def test_what_was_written_late_is_watched_from_then_on(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("in the way")
     found = Heard(tmp_path / "data" / "record.sqlite3")
     found.put(13)
     (tmp_path / "data").unlink()
-    later()
+    found.now += REOPEN_AFTER_S
     assert found.store.get("SPY", DAY, 14) is None
     found.store.verify(DAY)
     assert (found.store.degraded(), found.told()) == (None, 0)
@@ -179,9 +168,7 @@ def test_what_was_written_late_is_watched_from_then_on(tmp_path: Path, later: Ca
     found.store.close()
 
 
-def test_when_another_was_first_meanwhile_its_word_is_taken_and_no_change_told(
-    heard: Heard, later: Callable[[], None]
-) -> None:
+def test_when_another_was_first_meanwhile_its_word_is_taken_and_no_change_told(heard: Heard) -> None:
     """The store comes back while it compares: signals of before are compared, one that was not written is not."""
     heard.put(12)
     assert heard.store._db is not None
@@ -191,7 +178,7 @@ def test_when_another_was_first_meanwhile_its_word_is_taken_and_no_change_told(
     theirs = other.store.put(decision(0.6, 0.9))
     assert ours != theirs
     heard.store._db.rows("PRAGMA query_only = 0")
-    later()
+    heard.now += REOPEN_AFTER_S
     heard.store.verify(DAY)
     assert heard.store.degraded() is None
     assert heard.store.get("SPY", DAY, 13) == theirs

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app.clock import REAL_TIME, Timer
 from app.errors import Unavailable
 from app.market.opens import OfficialOpen
 from app.signals import store as stores
@@ -107,10 +108,10 @@ def test_processes_that_race_agree_on_every_signal(tmp_path: Path) -> None:
     assert again == kept
 
 
-def unwritable(folder: Path) -> SqliteStore:
+def unwritable(folder: Path, timer: Timer = REAL_TIME) -> SqliteStore:
     """A store whose folder cannot be made: a file stands where it should be."""
     folder.write_text("in the way")
-    return SqliteStore(folder / "record.sqlite3", lambda event, **fields: None)
+    return SqliteStore(folder / "record.sqlite3", lambda event, **fields: None, timer=timer)
 
 
 def test_a_store_that_cannot_be_written_still_holds_its_word(tmp_path: Path) -> None:
@@ -123,11 +124,10 @@ def test_a_store_that_cannot_be_written_still_holds_its_word(tmp_path: Path) -> 
     assert "cannot open" in str(store.degraded())
 
 
-def test_it_writes_later_what_it_could_not_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_writes_later_what_it_could_not_write(tmp_path: Path) -> None:
     now = [1000.0]
-    monkeypatch.setattr(stores.time, "monotonic", lambda: now[0])
     folder = tmp_path / "data"
-    store = unwritable(folder)
+    store = unwritable(folder, Timer(now=lambda: now[0]))
     said = store.put(decision(0.6, 0.9))
     store.put_open("SPY", DAY, OfficialOpen(1.0, "daily"))
     folder.unlink()
@@ -142,8 +142,7 @@ def test_it_writes_later_what_it_could_not_write(tmp_path: Path, monkeypatch: py
 
 def test_it_forgets_later_what_it_could_not_forget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now, split = [1000.0], date(2025, 3, 12)
-    monkeypatch.setattr(stores.time, "monotonic", lambda: now[0])
-    store = SqliteStore(tmp_path / "record.sqlite3", lambda event, **fields: None)
+    store = SqliteStore(tmp_path / "record.sqlite3", lambda event, **fields: None, timer=Timer(now=lambda: now[0]))
     store.put_eleven("SPY", DAY, 500.1)
 
     def refuse(*args: object) -> int:
@@ -162,11 +161,11 @@ def test_it_forgets_later_what_it_could_not_forget(tmp_path: Path, monkeypatch: 
 
 
 def test_asking_how_it_is_tries_the_file_again_and_believes_no_file_that_cannot_be_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard: Heard
+    tmp_path: Path, heard: Heard
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr(stores.time, "monotonic", lambda: now[0])
-    store = SqliteStore(tmp_path / "record.sqlite3", lambda event, **fields: heard.append(event))
+    timer = Timer(now=lambda: now[0])
+    store = SqliteStore(tmp_path / "record.sqlite3", lambda event, **fields: heard.append(event), timer=timer)
     assert store._db is not None
     store._db.write("ALTER TABLE signals RENAME TO lost")
     assert store.get("SPY", DAY, 13) is None

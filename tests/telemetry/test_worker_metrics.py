@@ -35,6 +35,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 WORKER = """
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from app.telemetry.exposition import Exposition
@@ -48,8 +49,8 @@ latencies.answered(SimpleNamespace(
 shown = Exposition(latencies, [
     Metric("predict_requests_in_flight", "Requests under way", unlabelled(lambda: latencies.in_flight)),
     Metric("predict_errors_total", "Errors", lambda: dict(latencies.errors), ("code",)),
-])
-workers = WorkerGroup(Path(sys.argv[1]))
+], time.monotonic)
+workers = WorkerGroup(Path(sys.argv[1]), time.monotonic)
 workers.join(shown)
 print(workers.number, flush=True)
 for line in sys.stdin:
@@ -125,8 +126,8 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.latencies = Latencies()
-        self.workers = WorkerGroup(folder)
-        own = Exposition(self.latencies, [])
+        self.workers = WorkerGroup(folder, time.monotonic)
+        own = Exposition(self.latencies, [], time.monotonic)
         self.exposition = MergedExposition(own, self.workers)
         self.workers.join(own)
 
@@ -225,7 +226,7 @@ def test_the_series_of_all_processes_are_shown_each_with_its_worker(
 
 
 def test_figures_are_read_when_they_are_asked_for(folder: Path, place: Callable[[], Place]) -> None:
-    own, other, registry, reads = place(), WorkerGroup(folder), CollectorRegistry(), count(1)
+    own, other, registry, reads = place(), WorkerGroup(folder, time.monotonic), CollectorRegistry(), count(1)
     Gauge("reads", "How often it was asked", registry=registry).set_function(lambda: next(reads))
     other.join(lambda accept, names: (text_of(registry), ""))
     assert [own.samples("reads")[0].value for _ in range(3)] == [1, 2, 3]
@@ -337,7 +338,7 @@ def test_one_that_ends_in_good_order_takes_its_series_along(folder: Path, place:
 
 
 def test_threads_that_join_at_once_get_different_numbers(folder: Path) -> None:
-    crowd = [WorkerGroup(folder) for _ in range(16)]
+    crowd = [WorkerGroup(folder, time.monotonic) for _ in range(16)]
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda one: one.join(lambda accept, names: ("", "")), crowd))
     assert sorted(one.number for one in crowd if one.number is not None) == list(range(16))
@@ -347,11 +348,11 @@ def test_threads_that_join_at_once_get_different_numbers(folder: Path) -> None:
 
 def test_more_than_there_is_room_for_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_metrics, "MAX_WORKERS", 2)
-    crowd = [WorkerGroup(folder) for _ in range(2)]
+    crowd = [WorkerGroup(folder, time.monotonic) for _ in range(2)]
     for one in crowd:
         one.join(lambda accept, names: ("", ""))
     with pytest.raises(OSError, match="too many workers"):
-        WorkerGroup(folder).join(lambda accept, names: ("", ""))
+        WorkerGroup(folder, time.monotonic).join(lambda accept, names: ("", ""))
     for one in crowd:
         one.close()
 
@@ -480,7 +481,11 @@ def test_no_broken_byte_of_a_worker_breaks_the_scrape(folder: Path, place: Calla
 def test_a_figure_that_cannot_be_read_costs_one_scrape_and_not_the_worker(
     folder: Path, place: Callable[[], Place], caplog: pytest.LogCaptureFixture
 ) -> None:
-    own, troubled, answers = place(), WorkerGroup(folder), iter([RuntimeError("no figure"), verified(WHOLE)])
+    own, troubled, answers = (
+        place(),
+        WorkerGroup(folder, time.monotonic),
+        iter([RuntimeError("no figure"), verified(WHOLE)]),
+    )
 
     def text(accept: str | None, names: Sequence[str]) -> tuple[str, str]:
         answer = next(answers)
