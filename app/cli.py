@@ -54,7 +54,7 @@ COMMAND = ".venv/bin/predict"
 """How the command is typed in the checkout; `make setup` puts it there. Help and usage errors show it."""
 
 HOW_TO_GET_DATA = (
-    "The report above is the stored one. To make it anew, bring in five-minute and daily bars of SPY, QQQ and IWM that "
+    "The report above is the stored one. To make it anew, import five-minute and daily bars of SPY, QQQ and IWM that "
     "reach from before 2022 to 2024-12-31 (files named like SPY_5min.parquet and SPY_1day.parquet, columns t o h l c v): "
     "MARKET_DATA=FOLDER make evaluate"
 )
@@ -95,7 +95,13 @@ def demo() -> None:
 @cli.command("import")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), required=True)
 @click.option("--zone", default=NY.key, show_default=True, help="time zone of times that name none, like UTC")
-@click.option("--stamped", type=click.Choice(["start", "end"]), default="start", show_default=True, help="of bars")
+@click.option(
+    "--stamped",
+    type=click.Choice(["start", "end"]),
+    default="start",
+    show_default=True,
+    help="which moment of its bar a time is",
+)
 def import_bars(files: Sequence[Path], zone: str, stamped: str) -> None:
     """Import recorded bars from files named {TICKER}_{span}.parquet, .csv, .csv.gz or .zip, or from folders of them.
 
@@ -108,7 +114,7 @@ def import_bars(files: Sequence[Path], zone: str, stamped: str) -> None:
         _print_outcome(outcome)
     failed = sum(not outcome.imported for outcome in outcomes)
     if failed:
-        raise BrokenData(f"{failed} file{'s' if failed > 1 else ''} not imported, nothing of them was written")
+        raise BrokenData(f"{failed} file{'s' if failed > 1 else ''} not imported; nothing of them was written")
 
 
 @cli.command()
@@ -141,18 +147,19 @@ def backfill(days: int, ticker: str) -> None:
         click.echo(f"{_described(brought)}: {brought.bars} bars ({brought.done} of {brought.calls} calls, {left})")
     first = core.source.entitlement.history_from if core.source.entitlement else past[0]
     if first > past[0]:
-        click.echo(f"The plan's history begins on {first}: the days before cannot be had.")
+        click.echo(f"The plan's history begins on {first}: the days before it are not available.")
 
 
 def _described(brought: Brought) -> str:
-    """Which bars were fetched."""
+    """Returns which bars were fetched."""
     if brought.span is Span.DAY:
         return f"{brought.ticker}, daily bars that replays from {brought.first} on need"
     return f"{brought.ticker}, one-minute bars of {brought.first} to {brought.last}"
 
 
 def _events_printing_waits() -> Events:
-    """An event bus that prints a line when a call starts to wait for the budget or for the end of the provider's pause."""
+    """Returns an event bus that prints a line when a call starts to wait for the budget or for the end of the provider's
+    pause."""
 
     def print_wait(seconds: int, reason: str, **_: object) -> None:
         cause = (
@@ -233,9 +240,9 @@ def keys_group() -> None:
 
 
 @keys_group.command("new")
-@click.option("--name", required=True, help="whose it is: a-z 0-9 _ . -")
+@click.option("--name", required=True, help="name of the holder: a-z 0-9 _ . -")
 @click.option("--tier", type=click.Choice(list(api_keys.TIERS)), default="standard", show_default=True)
-@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True, help="how long it is good")
+@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True, help="how many days it is valid")
 def new_key(name: str, tier: str, days: int) -> None:
     """Make a key, and print its secret for the holder, once, and the entry for API_KEYS. Nothing is stored."""
     try:
@@ -306,12 +313,12 @@ def _print_report(cells: Sequence[Cell]) -> None:
 
 
 def _left_out(study: building.Study) -> str:
-    """How many days are excluded, by reason."""
+    """Returns how many days are excluded, by reason."""
     return "; ".join(f"{len(days)} x {reason}" for reason, days in study.excluded.items()) or "nothing"
 
 
 def _settings(**overrides: Any) -> Settings:
-    """The settings of a command that uses DATA_DIR, which must be usable. Raises SettingsError."""
+    """Returns the settings of a command that uses DATA_DIR, which must be usable. Raises SettingsError."""
     settings = load(**overrides)
     check_data_dir(settings)
     return settings
@@ -331,8 +338,8 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _expanded(files: Sequence[Path]) -> list[Path]:
-    """The named files, and in place of a folder its files that are named like a series. Raises BrokenData for a folder without
-    any."""
+    """Returns the named files, and in place of a folder its files that are named like a series. Raises BrokenData for a folder
+    without any."""
     expanded: list[Path] = []
     for file in files:
         expanded += _series_in(file) if file.is_dir() else [file]
@@ -372,11 +379,11 @@ def _print_outcome(outcome: ImportOutcome) -> None:
         click.echo(f"{name}: not imported. {sentence(why)}", err=True)
         return
     if imported.is_unchanged:
-        click.echo(f"{name}: already in, {imported.kept} bars")
+        click.echo(f"{name}: already imported, {imported.kept} bars")
     else:
         repaired = f"{imported.repaired} repaired (low or high widened by a rounding), " if imported.repaired else ""
         rejected = f"{imported.rejected.total()} rejected ({describe(imported.rejected)})" if imported.rejected else ""
-        click.echo(f"{name}: {imported.kept} bars in, {repaired}{rejected or 'none rejected'}")
+        click.echo(f"{name}: {imported.kept} bars imported, {repaired}{rejected or 'none rejected'}")
         click.echo("".join(f"  {line}\n" for line in imported.recognised), nl=False)
     unread = _unread(imported.ticker, imported.span)
     if unread:
@@ -384,7 +391,7 @@ def _print_outcome(outcome: ImportOutcome) -> None:
 
 
 def _unread(ticker: str, span: str) -> str:
-    """A sentence if no answer reads the series, else an empty text."""
+    """Returns a sentence if no answer reads the series, else an empty text."""
     if ticker not in (*SUPPORTED, FEAR_TICKER):
         return f"no answer reads these bars: {ticker} is not served, {', '.join(SUPPORTED)} are"
     if ticker == FEAR_TICKER:

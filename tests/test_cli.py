@@ -43,9 +43,11 @@ def test_import_says_what_came_in_and_what_was_left_out(tmp_path: Path) -> None:
     good = write_parquet(tmp_path / "SPY_5min.parquet", table(session_bars(5, span=Span.FIVE_MINUTES), h=1.0))
     done = run("import", good, DATA_DIR=tmp_path / "d")
     assert done.returncode == 0
-    assert "SPY_5min.parquet: 4 bars in, 1 rejected (1 x low or high does not enclose open and close)" in done.stdout
+    assert (
+        "SPY_5min.parquet: 4 bars imported, 1 rejected (1 x low or high does not enclose open and close)" in done.stdout
+    )
     again = run("import", good, DATA_DIR=tmp_path / "d")
-    assert "SPY_5min.parquet: already in, 4 bars" in again.stdout
+    assert "SPY_5min.parquet: already imported, 4 bars" in again.stdout
 
 
 def test_import_of_a_folder_takes_its_series_and_leaves_the_rest(tmp_path: Path) -> None:
@@ -55,7 +57,7 @@ def test_import_of_a_folder_takes_its_series_and_leaves_the_rest(tmp_path: Path)
     (folder / "README.md").write_text("no bars")
     done = run("import", folder, DATA_DIR=tmp_path / "d")
     assert done.returncode == 0
-    assert done.stdout.count("bars in") == 1
+    assert done.stdout.count("bars imported") == 1
 
 
 def test_a_broken_file_is_said_and_the_good_one_still_comes_in(tmp_path: Path) -> None:
@@ -65,7 +67,7 @@ def test_a_broken_file_is_said_and_the_good_one_still_comes_in(tmp_path: Path) -
     done = run("import", bad, good, DATA_DIR=tmp_path / "d")
     assert done.returncode == 1
     assert "QQQ_5min.parquet: not imported. Cannot be read" in done.stderr
-    assert "SPY_5min.csv: 5 bars in" in done.stdout
+    assert "SPY_5min.csv: 5 bars imported" in done.stdout
     assert "Traceback" not in done.stderr
 
 
@@ -101,7 +103,7 @@ def test_import_says_which_bars_no_answer_reads(tmp_path: Path) -> None:
     assert "no answer reads these bars: AAPL is not served, SPY, QQQ, IWM are" in done.stdout
     assert "no answer reads these bars: 1min, 5min, 1day bars are read" in done.stdout
     assert done.stdout.count("no answer reads") == 2
-    assert done.stdout.count("bars in, none rejected\n") == 3
+    assert done.stdout.count("bars imported, none rejected\n") == 3
 
 
 def test_import_of_a_folder_without_series_or_of_nothing_says_so(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ class Budget:
         is_announced = False
         with self._queued(current.priority):
             while True:
-                turn = self._kept(lambda db: self._take(db, current.priority))
+                turn = self._with_ledger(lambda db: self._take(db, current.priority))
                 if turn.ticket is not None:
                     return turn.ticket
                 if self._timer.now() + turn.wait > current.ends:
@@ -208,15 +208,15 @@ class Budget:
         message = f"{why}, the next call may go in {math.ceil(turn.wait)} s"
         return BudgetSpent(message, retry_after=max(1.0, turn.wait))
 
-    def keep_plan(self, found: Entitlement) -> None:
+    def keep_plan(self, entitlement: Entitlement) -> None:
         """Stores what a probe found, for all processes and for those that start later."""
-        row = (self._key, found.has_intraday, found.history_from.isoformat(), self._timer.epoch())
-        self._kept(lambda db: db.write(KEEP_PLAN, row))
+        row = (self._key, entitlement.has_intraday, entitlement.history_from.isoformat(), self._timer.epoch())
+        self._with_ledger(lambda db: db.write(KEEP_PLAN, row))
 
     def kept_plan(self) -> KeptPlan | None:
         """Returns the plan of this key as the last probe of any process found it; None if there was none in PLAN_KEPT_S."""
         sql = "SELECT today, history_from, found_at FROM plans WHERE key = ?"
-        for today, since, found_at in self._kept(lambda db: db.rows(sql, (self._key,))):
+        for today, since, found_at in self._with_ledger(lambda db: db.rows(sql, (self._key,))):
             if abs(self._timer.epoch() - found_at) < PLAN_KEPT_S:
                 return KeptPlan(Entitlement(bool(today), date.fromisoformat(since)), found_at)
         return None
@@ -229,7 +229,7 @@ class Budget:
             if (ticket < 0) == _is_memory(db):
                 db.write("UPDATE calls SET ended = ? WHERE ticket = ?", (now, abs(ticket)))
 
-        self._kept(end)
+        self._with_ledger(end)
 
     def observe(self, reply: Reply) -> Reply:
         """Pauses the key as the reply demands, and returns the reply; a 429 is returned with the pause that it led to."""
@@ -243,24 +243,24 @@ class Budget:
             self._strikes = 0
         return reply
 
-    def _pause_after(self, said: float | None) -> float:
+    def _pause_after(self, asked_s: float | None) -> float:
         """Returns the seconds to pause after a 429: what the first one asks for, and more for each that follows when that
         pause is over. Those of calls that were under way together count as one."""
-        if "limit" not in self._kept(self._pauses):
+        if "limit" not in self._with_ledger(self._pauses):
             self._strikes += 1
-        ours = PAUSES_S[min(max(self._strikes, 1), len(PAUSES_S)) - 1] * random.uniform(1.0, 1.1)
-        if said is None:
-            return ours
-        return max(LEAST_PAUSE_S, said) if self._strikes <= 1 else max(said, ours)
+        own_s = PAUSES_S[min(max(self._strikes, 1), len(PAUSES_S)) - 1] * random.uniform(1.0, 1.1)
+        if asked_s is None:
+            return own_s
+        return max(LEAST_PAUSE_S, asked_s) if self._strikes <= 1 else max(asked_s, own_s)
 
     def status(self) -> BudgetStatus:
         """Returns the state of the budget now."""
         now = self._timer.epoch()
-        ended = self._kept(
+        ended = self._with_ledger(
             lambda db: [row[0] for row in db.rows("SELECT ended FROM calls WHERE key = ?", (self._key,))]
         )
         spent = sum(end > now - self.limit.window_s for end in ended)
-        pauses = self._kept(self._pauses)
+        pauses = self._with_ledger(self._pauses)
         return BudgetStatus(
             limit=self.limit,
             spent=spent,
@@ -329,7 +329,9 @@ class Budget:
     def _pause(self, why: str, seconds: float) -> None:
         self._emit("provider_pauses_us", why=why, seconds=round(seconds))
         until = self._timer.epoch() + seconds
-        self._kept(lambda db: db.write("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?)", (self._key, why, until)))
+        self._with_ledger(
+            lambda db: db.write("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?)", (self._key, why, until))
+        )
 
     @contextmanager
     def _queued(self, priority: Priority) -> Iterator[None]:
@@ -341,7 +343,7 @@ class Budget:
             with self._lock:
                 self._waiting[priority] -= 1
 
-    def _kept(self, work: Callable[[Database], T]) -> T:
+    def _with_ledger(self, work: Callable[[Database], T]) -> T:
         """Does `work` on the ledger; on one in memory while the disk fails."""
         self._return_to_disk()
         try:

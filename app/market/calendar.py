@@ -113,12 +113,12 @@ class _Days:
         return None if close is None else Session(day, ny(day, OPEN), ny(day, close))
 
     def _find_days_before(self, day: date, n: int) -> tuple[date, ...]:
-        found: list[date] = []
-        while len(found) < n:
+        days: list[date] = []
+        while len(days) < n:
             day -= ONE_DAY
             if self.session(day) is not None:
-                found.append(day)
-        return tuple(reversed(found))
+                days.append(day)
+        return tuple(reversed(days))
 
 
 class Calendar:

@@ -1,7 +1,7 @@
 """The demo market: a deterministic synthetic market and its own fast clock. Price = f(seed, ticker, minute).
 
-It looks like a market (gaps, a volume smile, volatility by hour, thin pre-market) and means nothing; every answer that
-rests on it says DEMO. Pure: the clock is a function of wall time that is handed in (ruling M3).
+It looks like a market (gaps, more volume at open and close, volatility by hour, little trading before the open) and means
+nothing; every answer that rests on it says DEMO. Pure: the clock is a function of the wall time that is handed in (ruling M3).
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from app.market.calendar import ONE_DAY, Calendar, Session, day_of_ms, midnight_
 SEED = 20260103
 HISTORY_FROM = date(2023, 1, 3)
 LAP = (date(2024, 7, 1), date(2025, 6, 30))
-"""The days the demo clock runs through, again and again."""
+"""The first and the last of the days that the demo clock runs through, over and over."""
 
 SLOT_S = 320.0
-"""Real seconds per session, with five market minutes before the open and after the close: at most 1.5 s a minute."""
+"""Real seconds per session, with five market minutes before the open and after the close: a market minute lasts 1.5 s at
+most."""
+
 MARGIN = timedelta(minutes=5)
 SPEED = 400 * 60 / SLOT_S
 """Market seconds per real second in a full session; less in a short one."""
@@ -33,8 +35,8 @@ AFTER_HOURS_MINUTES = 240
 
 
 @dataclass(frozen=True, slots=True)
-class Character:
-    """How a ticker behaves: first price (USD), daily volatility, weight of the common factor, shares per minute."""
+class TickerProfile:
+    """How a ticker moves: first price (USD), daily volatility, weight of the common factor, shares per minute."""
 
     price: float
     volatility: float
@@ -42,17 +44,17 @@ class Character:
     volume: float
 
 
-TICKERS: Mapping[str, Character] = {
-    "SPY": Character(470.0, 0.009, 0.95, 150_000.0),
-    "QQQ": Character(400.0, 0.012, 0.90, 110_000.0),
-    "IWM": Character(200.0, 0.013, 0.80, 80_000.0),
+TICKERS: Mapping[str, TickerProfile] = {
+    "SPY": TickerProfile(470.0, 0.009, 0.95, 150_000.0),
+    "QQQ": TickerProfile(400.0, 0.012, 0.90, 110_000.0),
+    "IWM": TickerProfile(200.0, 0.013, 0.80, 80_000.0),
 }
-OTHERS = Character(100.0, 0.015, 0.5, 20_000.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Plot:
-    """What a day is going to be, in log returns: the overnight gap, open to close, and the day's volatility."""
+class DayPath:
+    """The course of one day. `open`, `close` and `before` (the close of the day before): USD; `volatility`: daily, of log
+    returns."""
 
     open: float
     close: float
@@ -68,70 +70,74 @@ class DemoFeed:
         self._calendar = calendar
         self._give_way = give_way
         self._seed = seed
-        self._plots: dict[str, dict[date, Plot]] = {}
+        self._paths: dict[str, dict[date, DayPath]] = {}
         self._day = lru_cache(maxsize=64)(self._make_day)
         self._daily = lru_cache(maxsize=8)(self._make_daily)
 
     def bars(self, ticker: str, span: Span, first_ms: int, end_ms: int) -> Bars:
-        """Minute and daily bars of known tickers; none for other spans."""
+        """Returns minute and daily bars of known tickers; none for other spans."""
         if ticker not in TICKERS or span not in (Span.MINUTE, Span.DAY):
             return no_bars()
         if span is Span.DAY:
             return _window(self._daily(ticker), first_ms, end_ms)
         day, parts = day_of_ms(first_ms), []
         while midnight_ms(day) < end_ms:
-            if self._calendar.session(day) and day in self._story(ticker):
+            if self._calendar.session(day) and day in self._day_paths(ticker):
                 parts.append(_window(self._day(ticker, day), first_ms, end_ms))
             day += ONE_DAY
         return _joined(parts)
 
     def official_open(self, ticker: str, day: date) -> float | None:
-        plot = self._story(ticker).get(day) if ticker in TICKERS else None
-        return None if plot is None else round(plot.open, 2)
+        """Returns the opening price of a day, USD; None for an unknown ticker or day."""
+        path = self._day_paths(ticker).get(day) if ticker in TICKERS else None
+        return None if path is None else round(path.open, 2)
 
-    def _story(self, ticker: str) -> dict[date, Plot]:
-        """The plots of all days of a ticker, made once."""
-        if ticker not in self._plots:
-            self._plots[ticker] = self._write_story(ticker)
-        return self._plots[ticker]
+    def _day_paths(self, ticker: str) -> dict[date, DayPath]:
+        """Returns the paths of all days of a ticker, which are made once."""
+        if ticker not in self._paths:
+            self._paths[ticker] = self._make_day_paths(ticker)
+        return self._paths[ticker]
 
-    def _write_story(self, ticker: str) -> dict[date, Plot]:
-        """A mean-reverting path of gaps and day moves with slowly changing volatility, part of it shared by all tickers."""
+    def _make_day_paths(self, ticker: str) -> dict[date, DayPath]:
+        """Makes a mean-reverting path of gaps and day moves with slowly changing volatility; part of it is shared by all
+        tickers."""
         days = self._calendar.trading_days(HISTORY_FROM, LAP[1])
-        character = TICKERS[ticker]
+        profile = TICKERS[ticker]
         common = np.random.default_rng([self._seed, 0]).standard_normal((len(days), 3))
         own = np.random.default_rng([self._seed, 1, *ticker.encode()]).standard_normal((len(days), 3))
-        own_weight = float(np.sqrt(1 - character.beta**2))
-        draws = character.beta * common + own_weight * own
-        story, level, calm = {}, 0.0, 0.0
+        own_weight = float(np.sqrt(1 - profile.beta**2))
+        draws = profile.beta * common + own_weight * own
+        paths, level, log_volatility = {}, 0.0, 0.0
         for day, (gap, move, shock) in zip(days, draws.tolist(), strict=True):
-            calm = 0.97 * calm + 0.08 * shock
-            sigma = character.volatility * float(np.exp(calm))
+            log_volatility = 0.97 * log_volatility + 0.08 * shock
+            sigma = profile.volatility * float(np.exp(log_volatility))
             before, opening = level, level + 0.45 * sigma * gap
             level = opening + 0.9 * sigma * move - 0.01 * level
-            first, last, previous = (character.price * float(np.exp(x)) for x in (opening, level, before))
-            story[day] = Plot(first, last, previous, sigma)
-        return story
+            first, last, previous = (profile.price * float(np.exp(x)) for x in (opening, level, before))
+            paths[day] = DayPath(first, last, previous, sigma)
+        return paths
 
     def _make_day(self, ticker: str, day: date) -> Bars:
-        """All minute bars of one day: pre-market, session, after hours."""
+        """Makes all minute bars of one day: before the open, of the session, and after the close."""
         session = self._calendar.session(day)
         assert session is not None
-        plot = self._story(ticker)[day]
+        path = self._day_paths(ticker)[day]
         rng = np.random.default_rng([self._seed, 2, day.toordinal(), *ticker.encode()])
         opened, closed = to_ms(session.open), to_ms(session.close)
-        pre = _thin(rng, (plot.before, plot.open), opened - PRE_MARKET_MINUTES * MINUTE_MS, PRE_MARKET_MINUTES)
-        regular = _regular(rng, plot, session, TICKERS[ticker].volume)
-        post = _thin(rng, (plot.close, plot.close), closed, AFTER_HOURS_MINUTES)
+        pre = _extended_hours(
+            rng, (path.before, path.open), opened - PRE_MARKET_MINUTES * MINUTE_MS, PRE_MARKET_MINUTES
+        )
+        regular = _regular(rng, path, session, TICKERS[ticker].volume)
+        post = _extended_hours(rng, (path.close, path.close), closed, AFTER_HOURS_MINUTES)
         return _joined([pre, regular, _window(post, closed, midnight_ms(day) + 20 * Span.HOUR.ms)])
 
     def _make_daily(self, ticker: str) -> Bars:
         rows = []
-        for day, plot in self._story(ticker).items():
+        for day, path in self._day_paths(ticker).items():
             session = self._calendar.session(day)
             assert session is not None
             minutes = _window(self._day(ticker, day), to_ms(session.open), to_ms(session.close))
-            o, c = round(plot.open, 2), round(plot.close, 2)
+            o, c = round(path.open, 2), round(path.close, 2)
             high, low = max(o, c, float(minutes.h.max())), min(o, c, float(minutes.l.min()))
             rows.append((midnight_ms(day), to_ms(session.close), o, high, low, c, float(minutes.v.sum())))
             self._give_way()
@@ -139,7 +145,7 @@ class DemoFeed:
 
 
 def demo_moment(calendar: Calendar, wall_s: float) -> datetime:
-    """Market time of a wall time (seconds since the epoch): sessions only, one after the other (ruling M3)."""
+    """Returns the market time of a wall time (seconds since the epoch): sessions only, one after the other (ruling M3)."""
     sessions = _lap(calendar)
     lap_s = SLOT_S * len(sessions)
     number, within = divmod(wall_s % lap_s, SLOT_S)
@@ -155,29 +161,30 @@ def _lap(calendar: Calendar) -> tuple[Session, ...]:
     return tuple(session for session in sessions if session is not None)
 
 
-def _smile(minutes: int) -> Floats:
-    """Relative activity by minute of the session: high at both ends, quiet at noon; mean 1."""
+def _activity(minutes: int) -> Floats:
+    """Returns the relative activity by minute of the session: high at both ends, low at noon, mean 1."""
     x = np.linspace(0.0, 1.0, minutes)
     shape = 0.55 + 1.6 * np.exp(-x / 0.08) + 0.9 * np.exp(-(1 - x) / 0.06) + 0.6 * (2 * x - 1) ** 2
     return np.asarray(shape / shape.mean())
 
 
-def _regular(rng: np.random.Generator, plot: Plot, session: Session, volume: float) -> Bars:
-    """The session: a Brownian bridge from open to close whose variance follows the smile."""
+def _regular(rng: np.random.Generator, path: DayPath, session: Session, volume: float) -> Bars:
+    """Makes the bars of the session: a Brownian bridge from open to close whose variance follows the activity."""
     n = int((session.close - session.open) / timedelta(minutes=1))
-    activity = _smile(n)
+    activity = _activity(n)
     share = np.cumsum(activity) / activity.sum()
-    walk = np.cumsum(rng.standard_normal(n) * plot.volatility * np.sqrt(activity / n))
-    bridge = walk - share * walk[-1] + share * np.log(plot.close / plot.open)
-    closes = plot.open * np.exp(bridge)
+    walk = np.cumsum(rng.standard_normal(n) * path.volatility * np.sqrt(activity / n))
+    bridge = walk - share * walk[-1] + share * np.log(path.close / path.open)
+    closes = path.open * np.exp(bridge)
     closes[-1] *= 1 + 0.00002 * rng.standard_normal()
-    wiggle = plot.volatility * np.sqrt(activity / n)
+    noise_scale = path.volatility * np.sqrt(activity / n)
     shares = np.floor(volume * activity * np.exp(0.45 * rng.standard_normal(n)))
-    return _bars(rng, to_ms(session.open) + MINUTE_MS * np.arange(n), (plot.open, closes), wiggle, shares)
+    return _bars(rng, to_ms(session.open) + MINUTE_MS * np.arange(n), (path.open, closes), noise_scale, shares)
 
 
-def _thin(rng: np.random.Generator, ends: tuple[float, float], first_ms: int, minutes: int) -> Bars:
-    """Extended hours: one minute in three trades, little moves, little volume; from one price to another."""
+def _extended_hours(rng: np.random.Generator, ends: tuple[float, float], first_ms: int, minutes: int) -> Bars:
+    """Makes bars of extended hours, from one price to another: one minute in three has trades, with small moves and little
+    volume."""
     x = np.arange(1, minutes + 1) / minutes
     noise = np.cumsum(rng.standard_normal(minutes)) * 0.00008
     noise -= x * noise[-1]
@@ -188,10 +195,10 @@ def _thin(rng: np.random.Generator, ends: tuple[float, float], first_ms: int, mi
     return Bars(*(getattr(bars, name)[kept] for name in ("t", "end", "o", "h", "l", "c", "v")))
 
 
-def _bars(rng: np.random.Generator, t: Ints, path: tuple[float, Floats], wiggle: Floats, shares: Floats) -> Bars:
-    first, closes = path
+def _bars(rng: np.random.Generator, t: Ints, prices: tuple[float, Floats], noise_scale: Floats, shares: Floats) -> Bars:
+    first, closes = prices
     opens = np.concatenate([[first], closes[:-1]])
-    above, below = np.abs(rng.standard_normal((2, len(closes)))) * wiggle * 0.6
+    above, below = np.abs(rng.standard_normal((2, len(closes)))) * noise_scale * 0.6
     o, c = opens.round(2), closes.round(2)
     high = np.maximum(np.maximum(o, c), (np.maximum(opens, closes) * (1 + above)).round(2))
     low = np.minimum(np.minimum(o, c), (np.minimum(opens, closes) * (1 - below)).round(2))

@@ -102,11 +102,11 @@ class Fetcher:
         if not missing:
             return 0
         with call_context(Priority.BACKFILL, BACKFILL_PATIENCE_S, self._timer):
-            found = self._aggregates(ticker, Span.MINUTE, missing[0], missing[-1]).bars
+            fetched = self._aggregates(ticker, Span.MINUTE, missing[0], missing[-1]).bars
         for day in missing:
-            bars = found[slice(*np.searchsorted(found.t, (midnight_ms(day), midnight_ms(day + ONE_DAY))).tolist())]
+            bars = fetched[slice(*np.searchsorted(fetched.t, (midnight_ms(day), midnight_ms(day + ONE_DAY))).tolist())]
             self._keep_past(ticker, Span.MINUTE, day, bars)
-        return len(found)
+        return len(fetched)
 
     def bring_days(self, ticker: str, first: date) -> int:
         """The daily bars that replays from `first` on need, in one call. Returns how many there are."""
@@ -214,18 +214,18 @@ class Fetcher:
         today = day == ny_day(now)
         try:
             continued = self._continued(ticker, span, day, now, before) if today else None
-            found, bars = continued or self._whole(ticker, span, day)
+            aggregates, bars = continued or self._whole(ticker, span, day)
         except NotEntitled:
             if today:
                 self._plan.refuses_today()
             raise
         if today:
-            self._plan.observe_today(found.delayed, now)
-        return self.expected.final(bars, now), found.delayed
+            self._plan.observe_today(aggregates.delayed, now)
+        return self.expected.final(bars, now), aggregates.delayed
 
     def _whole(self, ticker: str, span: Span, day: date) -> tuple[Aggregates, Bars]:
-        found = self._aggregates(ticker, span, day, day)
-        return found, found.bars
+        aggregates = self._aggregates(ticker, span, day, day)
+        return aggregates, aggregates.bars
 
     def _continued(
         self, ticker: str, span: Span, day: date, now: datetime, kept: Known | None
@@ -241,11 +241,11 @@ class Fetcher:
             return None
         if self.expected.hole(kept.bars, span, newest_end(kept.bars) or now) is not None:
             return None
-        found = self._aggregates(ticker, span, int(kept.bars.t[-OVERLAP:][0]), day)
-        if not len(found.bars):
+        newer = self._aggregates(ticker, span, int(kept.bars.t[-OVERLAP:][0]), day)
+        if not len(newer.bars):
             raise Upstream(SHRUNK)
-        passed = kept.bars.end[-1] // Span.HOUR.ms != found.bars.end[-1] // Span.HOUR.ms
-        return None if passed else (found, united(kept.bars, found.bars))
+        passed = kept.bars.end[-1] // Span.HOUR.ms != newer.bars.end[-1] // Span.HOUR.ms
+        return None if passed else (newer, united(kept.bars, newer.bars))
 
     def _daily_bars(self, ticker: str, first: date, day: date, now: datetime) -> Bars:
         """Up to `day`, or up to the day before on a plan that refuses a range that ends today (polygon.md 6)."""
@@ -260,9 +260,9 @@ class Fetcher:
     def _dated(self, ticker: str, first: date, last: date) -> Bars:
         """Daily bars of trading days. Raises Upstream if too many are not: those are another day's bars. A few on days that are
         past may show that the calendar is wrong."""
-        found = self._aggregates(ticker, Span.DAY, first, last)
-        bars = found.bars
-        if found.delayed and last == ny_day(self._clock()):
+        aggregates = self._aggregates(ticker, Span.DAY, first, last)
+        bars = aggregates.bars
+        if aggregates.delayed and last == ny_day(self._clock()):
             self._plan.observe_delayed_days()
         if len(bars) and 1 - self._is_of_trading_day(bars).mean() > MOST_ODD_DAYS:
             raise Upstream("the provider's daily bars are of other days than those asked for")
@@ -305,23 +305,23 @@ class Fetcher:
         self.opens.forget(ticker, ny_day(now))
 
     def _aggregates(self, ticker: str, span: Span, first: date | int, last: date) -> Aggregates:
-        found = _begun(self._polygon.aggregates(ticker, span, first, last), self._clock())
-        if found.rejected:
-            self._emit("bars_rejected", ticker=ticker, span=str(span), rows=found.rejected.total())
-        if found.widened:
-            self._emit("bars_repaired", ticker=ticker, span=str(span), rows=found.widened)
-        if found.rejected[OUTSIDE] and not len(found.bars):
+        aggregates = _begun(self._polygon.aggregates(ticker, span, first, last), self._clock())
+        if aggregates.rejected:
+            self._emit("bars_rejected", ticker=ticker, span=str(span), rows=aggregates.rejected.total())
+        if aggregates.widened:
+            self._emit("bars_repaired", ticker=ticker, span=str(span), rows=aggregates.widened)
+        if aggregates.rejected[OUTSIDE] and not len(aggregates.bars):
             raise Upstream("the provider's bars are of other days than those asked for")
-        return found
+        return aggregates
 
 
-def _begun(found: Aggregates, now: datetime) -> Aggregates:
+def _begun(aggregates: Aggregates, now: datetime) -> Aggregates:
     """Without bars that are stamped in the future; they count as rejected."""
-    begun = int(np.searchsorted(found.bars.t, to_ms(now), side="right"))
-    future = len(found.bars) - begun
+    begun = int(np.searchsorted(aggregates.bars.t, to_ms(now), side="right"))
+    future = len(aggregates.bars) - begun
     if not future:
-        return found
-    return replace(found, bars=found.bars[:begun], rejected=found.rejected + Counter({FUTURE: future}))
+        return aggregates
+    return replace(aggregates, bars=aggregates.bars[:begun], rejected=aggregates.rejected + Counter({FUTURE: future}))
 
 
 def last_of(span: Span, day: date) -> date:

@@ -28,16 +28,16 @@ class OpenStore(Protocol):
 
     def get_open(self, ticker: str, day: date) -> OfficialOpen | None: ...
 
-    def put_open(self, ticker: str, day: date, found: OfficialOpen) -> OfficialOpen:
-        """Keep `found` unless one is kept already; returns the one that is kept."""
+    def put_open(self, ticker: str, day: date, official_open: OfficialOpen) -> OfficialOpen:
+        """Keeps an open unless one is kept already, and returns the kept one."""
         ...
 
     def forget_prices(self, ticker: str, before: date) -> None:
-        """Drop the opens, and whatever other prices are kept, of the days before: a split re-based them."""
+        """Deletes the opens, and all other prices that are kept, of the days before, which a split re-based."""
         ...
 
     def read_prices_again(self, ticker: str, before: date) -> None:
-        """Hold no prices of the days before in memory: another process may have dropped them."""
+        """Drops the prices of the days before from memory, because another process may have deleted them."""
         ...
 
 
@@ -53,7 +53,7 @@ class MissingOpen(PredictError):
 class OfficialOpens:
     """Official opens, out of the store and from the provider.
 
-    aggregates  the client's, with what is told of its answers
+    aggregates  the client's method, with the events that its answers cause
     event_of    the name of an event about a day
     """
 
@@ -76,26 +76,26 @@ class OfficialOpens:
         self._event_of = event_of
 
     def known(self, ticker: str, day: date) -> OfficialOpen | None:
-        """The official open if it has been learned; never calls the provider."""
+        """Returns the official open if it is known; never calls the provider."""
         return self._store.get_open(ticker, day)
 
-    def keep(self, ticker: str, day: date, found: OfficialOpen) -> OfficialOpen:
-        """Keep an open unless one is kept already; returns the one that is kept."""
-        winner = self._store.put_open(ticker, day, found)
+    def keep(self, ticker: str, day: date, official_open: OfficialOpen) -> OfficialOpen:
+        """Keeps an open unless one is kept already, and returns the kept one."""
+        winner = self._store.put_open(ticker, day, official_open)
         self._emit(self._event_of(day, "open_learned"), ticker=ticker, day=str(day), source=winner.source)
         return winner
 
     def forget(self, ticker: str, before: date) -> None:
-        """Drop the opens, and whatever other prices are kept, of the days before, whose prices were re-based."""
+        """Deletes the opens, and all other prices that are kept, of the days before, whose prices were re-based."""
         self._store.forget_prices(ticker, before)
 
     def read_again(self, ticker: str, before: date) -> None:
-        """Read the opens of the days before from the store again: another process may have dropped them."""
+        """Reads the opens of the days before from the store again, because another process may have deleted them."""
         self._store.read_prices_again(ticker, before)
 
     def of_provider(self, ticker: str, session: Session) -> OfficialOpen:
-        """The open from the daily bar or the snapshot. Raises MissingOpen, with the fault if a source failed; the failures that
-        are about every source as they are."""
+        """Returns the open of the daily bar or the snapshot. Raises MissingOpen, with the fault if a source failed, and
+        failures that concern every source as they are."""
         self._plan.refuse_unentitled(Span.MINUTE, session.day, self._clock())
         if self._clock() < session.open + self._plan.current.lateness:
             raise MissingOpen("the open of today is not known yet", code="MISSING_DAILY_BAR")
@@ -113,30 +113,30 @@ class OfficialOpens:
         raise MissingOpen(first.message, code=first.code, fault=faults[0] if faults else None)
 
     def _daily_open(self, ticker: str, session: Session) -> OfficialOpen:
-        """The open of the daily bar that is stamped with the session's own day."""
+        """Returns the open of the daily bar that is stamped with the session's own day."""
         start = midnight_ms(session.day)
-        found = self._aggregates(ticker, Span.DAY, session.day, session.day)
-        prices = found.bars.o[found.bars.t == start]
+        aggregates = self._aggregates(ticker, Span.DAY, session.day, session.day)
+        prices = aggregates.bars.o[aggregates.bars.t == start]
         if len(prices):
             return OfficialOpen(float(prices[0]), "daily")
-        if start in found.starts:
+        if start in aggregates.starts:
             raise MissingOpen("the daily bar of today has no opening price", code="MISSING_DAILY_OPEN")
         raise MissingOpen("the daily bar of today is not there", code="MISSING_DAILY_BAR")
 
     def _snapshot_open(self, ticker: str, session: Session) -> OfficialOpen:
-        """The open of a snapshot that is dated within the session."""
+        """Returns the open of a snapshot that is dated within the session."""
         if not self._plan.has_snapshots or session.day != ny_day(self._clock()):
             raise MissingOpen("there is no snapshot", code="MISSING_DAILY_BAR")
         try:
-            found = self._polygon.snapshot(ticker)
+            snapshot = self._polygon.snapshot(ticker)
         except NotEntitled:
             self._plan.has_snapshots = False
             raise MissingOpen("the plan has no snapshots", code="MISSING_DAILY_BAR") from None
         except ProviderNotFound:
             raise MissingOpen("there is no snapshot", code="MISSING_DAILY_BAR") from None
-        if found.open is None:
+        if snapshot.open is None:
             raise MissingOpen("the snapshot has no open yet", code="MISSING_DAILY_BAR")
-        if not found.is_of(session):
+        if not snapshot.is_of(session):
             self._emit("snapshot_refused", ticker=ticker, day=str(session.day))
             raise MissingOpen("the snapshot is not dated within the session", code="MISSING_DAILY_BAR")
-        return OfficialOpen(found.open, "snapshot")
+        return OfficialOpen(snapshot.open, "snapshot")

@@ -27,17 +27,18 @@ class PinnedBars:
         self._changed: set[str] = set()
 
     def bars(self, ticker: str, span: Span, first_ms: int, end_ms: int) -> Bars:
-        found = self._recorded.bars(ticker, span, first_ms, end_ms)
+        bars = self._recorded.bars(ticker, span, first_ms, end_ms)
         self._refuse_changed(ticker)
-        return found
+        return bars
 
     def official_open(self, ticker: str, day: date) -> float | None:
-        found = self._recorded.official_open(ticker, day)
+        price = self._recorded.official_open(ticker, day)
         self._refuse_changed(ticker)
-        return found
+        return price
 
     def _refuse_changed(self, ticker: str) -> None:
-        """Asked after each read: what was read before an import was committed is of the old bars."""
+        """Raises Unavailable if an import has changed the bars of a ticker. It is called after each read: what was read before
+        an import was committed is of the old bars."""
         if ticker not in self._changed and self._series().get(ticker) != self._pinned.get(ticker):
             if not self._changed:
                 self._on_change()
@@ -46,9 +47,9 @@ class PinnedBars:
             raise Unavailable(CHANGED, part="data", code="INSUFFICIENT_DATA")
 
     def _series(self) -> Series:
-        """Per ticker, the hashes of the series that answers read."""
-        found: dict[str, tuple[str, ...]] = {}
+        """Returns by ticker the hashes of the series that answers read."""
+        hashes: dict[str, tuple[str, ...]] = {}
         for ticker, span, *_, sha256 in self._recorded.series():
             if span in SPANS:
-                found[ticker] = (*found.get(ticker, ()), f"{span} {sha256}")
-        return found
+                hashes[ticker] = (*hashes.get(ticker, ()), f"{span} {sha256}")
+        return hashes

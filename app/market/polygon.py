@@ -1,8 +1,8 @@
 """The market-data client (polygon.md): asks for bars and open prices, turns answers into Bars and failures into errors.
 
 The network is one callable, `Transport`: (path, params) -> Reply. Over HTTP it is `HttpTransport`; the recorded and
-the demo market are transports too, so every mode runs this client. It never caches, never retries and never lets a
-key or an address into a message.
+the demo market are transports too (`FeedTransport`), so that every market runs this client. It never caches, never retries and
+never puts a key or an address into a message.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ KEY_REFUSED = "the provider does not know the API key"
 
 
 class Reply(NamedTuple):
-    """What a transport brings back: HTTP status, decoded JSON (None if it was not JSON), seconds of Retry-After, how many
-    seconds the call took, and the provider's own time (Date header, RFC 9110 6.6.1)."""
+    """What a transport returns: HTTP status, decoded JSON (None if it was not JSON), seconds of Retry-After, how many seconds
+    the call took, and the provider's own time (Date header, RFC 9110 6.6.1)."""
 
     status: int
     body: Any
@@ -67,11 +67,11 @@ Transport = Callable[[str, Mapping[str, str]], Reply]
 
 @dataclass(frozen=True, slots=True)
 class Aggregates:
-    """Bars of one request. `delayed`: the plan's data is late. `rejected`: dropped rows by reason; `widened`: rows kept with a
-    low or high that was widened by a rounding.
+    """Bars of one request. `delayed`: the provider marks them as late; `rejected`: dropped rows by reason; `widened`: how many
+    rows have a low or high that was widened by a rounding.
 
-    `starts`: the start, ms, of every row delivered, broken ones included: a bar that is there but unusable is
-    another thing than a bar that is missing (policy.md 3, gates 3 and 4).
+    `starts`: the start, ms, of every row delivered, broken ones included: a bar that is there but unusable differs from a
+    bar that is missing (policy.md 3, gates 3 and 4).
     """
 
     bars: Bars
@@ -99,7 +99,8 @@ class Snapshot:
 class Polygon:
     """Polygon's REST interface as far as this server uses it (polygon.md 2).
 
-    Every method raises Upstream (failed, nonsense), BudgetSpent (429), NotEntitled (403) or Unavailable (no key).
+    Every method raises Upstream (the call failed, or its answer cannot be right), BudgetSpent (429), NotEntitled (403) or
+    Unavailable (no key).
     """
 
     def __init__(self, transport: Transport, calendar: Calendar, base_url: str = "https://api.massive.com") -> None:
@@ -108,7 +109,7 @@ class Polygon:
         self._origin = _origin(base_url)
 
     def aggregates(self, ticker: str, span: Span, first: date | int, last: date) -> Aggregates:
-        """All bars that start from New York day `first`, or from that moment in ms, to the end of day `last`;
+        """Returns all bars that start from New York day `first`, or from that moment in ms, to the end of day `last`;
         split-adjusted, repaired."""
         path = f"/v2/aggs/ticker/{ticker}/range/{PATH_SPAN[span]}/{first}/{last}"
         params = {"adjusted": "true", "sort": "asc", "limit": str(PAGE_LIMIT)}
@@ -126,18 +127,21 @@ class Polygon:
         return self._aggregates(rows, span, delayed, window)
 
     def snapshot(self, ticker: str) -> Snapshot:
-        """The running day as the provider knows it (polygon.md 2, call 6)."""
+        """Returns the running day as the provider knows it (polygon.md 2, call 6)."""
         body = self._call(f"/v2/snapshot/locale/us/markets/stocks/tickers/{ticker}", {})
-        found = _inner(body, "ticker")
-        if found.get("ticker", ticker) != ticker:
+        ticker_body = _inner(body, "ticker")
+        if ticker_body.get("ticker", ticker) != ticker:
             raise Upstream("the provider answered for another ticker")
-        price = _inner(found, "day").get("o")
-        dates = _positive(found.get("updated"), NANOSECONDS_IN_MS), _positive(_inner(found, "min").get("t"), 1)
+        price = _inner(ticker_body, "day").get("o")
+        dates = (
+            _positive(ticker_body.get("updated"), NANOSECONDS_IN_MS),
+            _positive(_inner(ticker_body, "min").get("t"), 1),
+        )
         known = float(price) if _is_number(price) and price is not None and price > 0 else None
         return Snapshot(known, tuple(date_ms for date_ms in dates if date_ms is not None))
 
     def upcoming_closures(self) -> list[Any]:
-        """The rows of announced holidays and early closes, as they come (polygon.md 2, call 10)."""
+        """Returns the rows of announced holidays and early closes as they are (polygon.md 2, call 10)."""
         reply = self._transport("/v1/marketstatus/upcoming", {})
         if reply.status == 200 and isinstance(reply.body, list):
             return reply.body
@@ -156,7 +160,7 @@ class Polygon:
         return self._calendar.day_ends if span is Span.DAY else lambda t: t + span.ms
 
     def _pages(self, path: str, params: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-        """The answer and those its `next_url` leads to (polygon.md 3.4)."""
+        """Yields the answer and those to which its `next_url` leads (polygon.md 3.4)."""
         seen = set()
         for _ in range(MAX_PAGES):
             body = self._call(path, params)
@@ -171,7 +175,7 @@ class Polygon:
         raise Upstream(f"the provider's answer has more than {MAX_PAGES} pages")
 
     def _follow(self, url: str) -> tuple[str, dict[str, str]]:
-        """Path and parameters of a `next_url`; it may only lead to the provider (polygon.md 1)."""
+        """Returns path and parameters of a `next_url`, which may only lead to the provider (polygon.md 1). Raises Upstream."""
         try:
             parts, origin = urlsplit(url), _origin(url)
         except ValueError:
@@ -189,37 +193,38 @@ class Polygon:
 
 
 def raise_for_reply(reply: Reply, *, marked: bool = True) -> None:
-    """Failures of polygon.md 6 as errors; a good answer passes: one `marked` `OK` or `DELAYED`, where that is its form."""
+    """Raises the failures of polygon.md 6. A good answer passes; where `marked`, it must have the status `OK` or `DELAYED`."""
     body = reply.body if isinstance(reply.body, dict) else {}
     if reply.status == 200:
         if not isinstance(reply.body, dict):
             raise Upstream("the provider's answer is not JSON of the agreed shape")
         if marked and body.get("status") not in ("OK", "DELAYED"):
-            said = "the provider did not answer the request"
-            raise Upstream(said, detail=f"{said}: {_said(body)}")
+            message = "the provider did not answer the request"
+            raise Upstream(message, detail=f"{message}: {_reason_given(body)}")
     elif reply.status == 401:
         raise Unavailable(KEY_REFUSED, part="api_key", code="DATA_FETCH_ERROR")
     elif reply.status == 403:
-        said = "the data plan does not include this data"
-        raise NotEntitled(said, detail=f"{said} ({_said(body)})")
+        message = "the data plan does not include this data"
+        raise NotEntitled(message, detail=f"{message} ({_reason_given(body)})")
     elif reply.status == 404:
         raise ProviderNotFound("the provider answered with status 404")
     elif reply.status == 429:
         wait = 20.0 if reply.retry_after is None else reply.retry_after
         raise BudgetSpent("the provider's call limit is reached", retry_after=wait)
     else:
-        said = f"the provider answered with status {reply.status}"
-        raise Upstream(said, detail=f"{said}: {_said(body)}")
+        message = f"the provider answered with status {reply.status}"
+        raise Upstream(message, detail=f"{message}: {_reason_given(body)}")
 
 
-def _said(body: Mapping[str, Any]) -> str:
-    """The provider's own words, cut short, without anything that looks like an address or a key parameter."""
+def _reason_given(body: Mapping[str, Any]) -> str:
+    """Returns the provider's own words, cut short, without anything that looks like an address or a key parameter."""
     text = str(body.get("error") or body.get("message") or "no reason given")
     return re.sub(r"\S*(?:://|apikey)\S*", "...", text, flags=re.IGNORECASE)[:160]
 
 
 def _columns(rows: list[Any]) -> tuple[Ints, dict[str, Any], int]:
-    """Starts and columns o h l c v of the rows that are bars at all, and how many are not. Values may still be bad."""
+    """Returns starts and columns o h l c v of the rows that have the form of a bar, and how many have not. Values may still be
+    bad."""
     good = [row for row in rows if isinstance(row, dict) and _is_number(row.get("t"))]
     t = np.array([int(row["t"]) for row in good], dtype=np.int64)
     columns = {
@@ -230,13 +235,13 @@ def _columns(rows: list[Any]) -> tuple[Ints, dict[str, Any], int]:
 
 
 def _inner(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The object under a name, empty if it is none."""
-    found = body.get(name)
-    return found if isinstance(found, dict) else {}
+    """Returns the object under a name; an empty one if there is none."""
+    inner = body.get(name)
+    return inner if isinstance(inner, dict) else {}
 
 
 def _positive(value: Any, unit: int) -> int | None:
-    """A whole number above 0 in whole units; None if it is none."""
+    """Returns a whole number above 0 in whole units; None for anything else."""
     return value // unit if type(value) is int and value > 0 else None
 
 
@@ -253,7 +258,7 @@ class HttpTransport:
     """Calls the provider over HTTP with a bearer key (polygon.md 1).
 
     `connect_s` and `read_s` bound one socket operation each, `total_s` the whole call; `headers()` go with each. Redirects are
-    not followed: the key goes to the configured host only.
+    not followed, so that the key goes to the configured host alone.
     """
 
     def __init__(
@@ -291,17 +296,17 @@ class HttpTransport:
             with response:
                 body = _json_or_none(_read(response, began + self._total_s, self._now))
                 wait = _retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
-                said_at = _date(response.headers.get("Date"))
-                return Reply(response.status_code, body, wait, self._now() - began, said_at)
+                dated_at = _date(response.headers.get("Date"))
+                return Reply(response.status_code, body, wait, self._now() - began, dated_at)
         except requests.Timeout:
             raise Upstream("the provider did not answer in time") from None
         except (requests.RequestException, HTTPError, OSError, ValueError) as exc:
-            said = "the connection to the provider failed"
-            raise Upstream(said, detail=f"{said} ({type(exc).__name__})") from None
+            message = "the connection to the provider failed"
+            raise Upstream(message, detail=f"{message} ({type(exc).__name__})") from None
 
 
 class _Bearer(requests.auth.AuthBase):
-    """Sets the key as a header; as an auth object it also keeps a machine's .netrc out of the request."""
+    """Sets the key as a header. As an auth object it also keeps requests from reading the machine's .netrc."""
 
     def __init__(self, key: str) -> None:
         self._header = f"Bearer {key}"
@@ -312,7 +317,7 @@ class _Bearer(requests.auth.AuthBase):
 
 
 def _read(response: requests.Response, deadline: float, now: Callable[[], float]) -> bytes:
-    """The whole body, read piece by piece so that a trickling one meets the deadline."""
+    """Returns the whole body, which is read piece by piece so that the deadline holds for a slow one, too. Raises Upstream."""
     body = bytearray()
     while piece := response.raw.read1(65_536, decode_content=True):
         body += piece
@@ -331,8 +336,8 @@ def _json_or_none(body: bytes) -> Any:
 
 
 def _retry_after(value: str | None, date_header: str | None) -> float | None:
-    """Seconds of a Retry-After header (RFC 9110 10.2.3): a number, or a date by the provider's own clock. Nonsense counts
-    as absent."""
+    """Returns the seconds of a Retry-After header (RFC 9110 10.2.3), which is a number, or a date by the provider's own clock;
+    None if it is absent or cannot be read."""
     text = (value or "").strip()
     if text.isascii() and text.isdigit():
         return min(float(text), LONGEST_WAIT_S)
@@ -344,7 +349,7 @@ def _retry_after(value: str | None, date_header: str | None) -> float | None:
 
 
 def _date(value: str | None) -> datetime | None:
-    """The moment of a Date header; None where it is missing, cannot be read or names no time zone."""
+    """Returns the moment of a Date header; None where it is missing, cannot be read or names no time zone."""
     try:
         moment = parsedate_to_datetime(value or "")
     except (ValueError, TypeError):
@@ -353,5 +358,5 @@ def _date(value: str | None) -> datetime | None:
 
 
 def no_key(path: str, params: Mapping[str, str]) -> Reply:
-    """The transport of a server without a key: every call says what is missing (ruling M1)."""
+    """The transport of a server without a key. Every call raises Unavailable, which says what is missing (ruling M1)."""
     raise Unavailable("no market-data key is configured", part="api_key", code="DATA_FETCH_ERROR")

@@ -190,9 +190,9 @@ class SqliteRunningDay:
         """Waits in steps of POLL_S for at most WAITS_S."""
         ends = self._timer.now() + WAITS_S
         while True:
-            found = read()
-            if found is not None:
-                return found
+            value = read()
+            if value is not None:
+                return value
             lease = self._safely(lambda db, leases: leases.acquire(name), None)
             if lease is not None:
                 return self._fetched(lease, read, fetch, share)
@@ -206,11 +206,11 @@ class SqliteRunningDay:
         self, lease: Lease, read: Callable[[], T | None], fetch: Callable[[], T], share: Callable[[T, Lease], None]
     ) -> T:
         try:
-            found = read()  # it may have come just before the lease was free
-            if found is None:
-                found = fetch()
-                share(found, lease)
-            return found
+            value = read()  # it may have come just before the lease was free
+            if value is None:
+                value = fetch()
+                share(value, lease)
+            return value
         finally:
             self._safely(lambda db, leases: leases.release(lease), None)
 
@@ -223,8 +223,8 @@ class SqliteRunningDay:
 
     def put(self, name: str, day: date, series: SharedSeries, lease: Lease) -> bool:
         again = None if series.again is None else self._providers(series.again)
-        about = (name, day.isoformat(), self._providers(series.fetched), series.delayed)
-        row = (*about, _packed(series.bars), self._timer.epoch(), series.missing, again)
+        description = (name, day.isoformat(), self._providers(series.fetched), series.delayed)
+        row = (*description, _packed(series.bars), self._timer.epoch(), series.missing, again)
 
         def write(db: Database, leases: SqliteLeases) -> bool:
             with db.transaction():
@@ -320,21 +320,21 @@ class SqliteRunningDay:
         return self._safely(lambda db, leases: db.rows(sql, args), list[Any]())
 
     def _safely(self, work: Callable[[Database, SqliteLeases], T], otherwise: T) -> T:
-        """`work` on the store; `otherwise` while it cannot be used. It is tried again after a while."""
+        """Runs `work` on the store; returns `otherwise` while it cannot be used. It is tried again after a while."""
         if self._failure is not None and self._timer.now() < self._retry_at:
             return otherwise
         try:
             if self._db is None or self._leases is None:
                 self._db = Database(self._path, SCHEMA, PATIENCE_S, self._stages)
                 self._leases = SqliteLeases(self._db, self._timer)
-            found = work(self._db, self._leases)
+            result = work(self._db, self._leases)
         except Unavailable as exc:
             self._fail(exc.detail)
             return otherwise
         if self._failure is not None:
             self._failure = None
             self._emit("running_day_shared")
-        return found
+        return result
 
     def _fail(self, why: str) -> None:
         if self._failure is None:

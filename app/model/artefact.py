@@ -117,11 +117,11 @@ def load_model(folder: Path, ticker: str, policy: PolicyStamp) -> V6Model:
             raise BrokenData("its content does not match the manifest's hash")
         return _model(ticker, arrays, metadata, entry["artifact_sha256"])
     except (KeyError, ValueError, TypeError, IndexError) as exc:
-        said = f"model of {ticker} refused: its metadata is incomplete"
-        raise BrokenData(said, detail=f"{said} ({exc!r})") from None
+        message = f"model of {ticker} refused: its metadata is incomplete"
+        raise BrokenData(message, detail=f"{message} ({exc!r})") from None
     except BrokenData as exc:
-        said = f"model of {ticker} refused"
-        raise BrokenData(f"{said}: {exc.message}", detail=f"{said}: {exc.detail}") from None
+        message = f"model of {ticker} refused"
+        raise BrokenData(f"{message}: {exc.message}", detail=f"{message}: {exc.detail}") from None
 
 
 def _model(ticker: str, arrays: Arrays, metadata: Metadata, sha256: str) -> V6Model:
@@ -178,8 +178,8 @@ def _refuse_mismatch(metadata: Metadata, ticker: str, policy: PolicyStamp) -> No
 def _manifest(folder: Path) -> Mapping[str, Any]:
     try:
         manifest = json.loads(_read(folder / MANIFEST))
-        told = manifest.pop("manifest_sha256")
-        if manifest["schema_version"] != SCHEMA_VERSION or told != _self_hash(manifest):
+        stated_hash = manifest.pop("manifest_sha256")
+        if manifest["schema_version"] != SCHEMA_VERSION or stated_hash != _self_hash(manifest):
             raise BrokenData("the model manifest does not match its own hash")
         models: Mapping[str, Any] = manifest["models"]
     except (KeyError, ValueError, TypeError, AttributeError):

@@ -67,18 +67,18 @@ def data_hash(recorded: RecordedBars, ticker: str) -> str:
 
 
 def build(
-    found: Study, policy: PolicyStamp, revision: str, now: datetime
+    study: Study, policy: PolicyStamp, revision: str, now: datetime
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
     """Arrays and metadata of the shipped artefact: every slot fitted on all days."""
     arrays: dict[str, npt.NDArray[Any]] = {}
     slots: dict[SlotName, Any] = {}
     for name in SLOTS:
-        rows, labels = slot_rows(found.rows, name)
+        rows, labels = slot_rows(study.rows, name)
         fitted = fit_slot(rows, labels, candidates(name))
         arrays |= _slot_arrays(name, fitted)
         slots[name] = _slot_metadata(fitted, rows)
-    read = {"feature_bins": feature_bins(found.rows, {name: about["inputs"] for name, about in slots.items()})}
-    return arrays, {**_identity(found, policy), **_provenance(revision, now), **_report(found), **read, "slots": slots}
+    bins = {"feature_bins": feature_bins(study.rows, {name: slot["inputs"] for name, slot in slots.items()})}
+    return arrays, {**_identity(study, policy), **_provenance(revision, now), **_report(study), **bins, "slots": slots}
 
 
 def feature_bins(rows: Rows, inputs: Mapping[SlotName, Sequence[str]]) -> dict[str, Any]:
@@ -131,19 +131,19 @@ def _slot_metadata(fitted: Fitted, rows: Rows) -> dict[str, Any]:
     }
 
 
-def _identity(found: Study, policy: PolicyStamp) -> dict[str, Any]:
-    days = np.unique(found.rows.day)
+def _identity(study: Study, policy: PolicyStamp) -> dict[str, Any]:
+    days = np.unique(study.rows.day)
     return {
         "schema_version": SCHEMA_VERSION,
         "model_family": FAMILY,
-        "ticker": found.ticker,
+        "ticker": study.ticker,
         "engine_version": ENGINE_VERSION,
         "spec_version": policy.spec_version,
         "targets": TARGETS,
         "decision_hours": list(DECISION_HOURS),
         "feature_cols": list(FEATURES),
         "feature_code_hash": feature_code_hash(),
-        "feature_ranges": _ranges(found.rows),
+        "feature_ranges": _ranges(study.rows),
         "min_days": MIN_DAYS,
         "thresholds": {"long": policy.long, "short": policy.short},
         "data": {
@@ -153,8 +153,8 @@ def _identity(found: Study, policy: PolicyStamp) -> dict[str, Any]:
             "first_day": date.fromordinal(int(days[0])).isoformat(),
             "last_day": date.fromordinal(int(days[-1])).isoformat(),
             "n_days": len(days),
-            "excluded": {reason: list(days) for reason, days in found.excluded.items()},
-            "sha256": found.data_sha256,
+            "excluded": {reason: list(days) for reason, days in study.excluded.items()},
+            "sha256": study.data_sha256,
         },
     }
 
@@ -176,10 +176,10 @@ def _provenance(revision: str, now: datetime) -> dict[str, Any]:
     }
 
 
-def _report(found: Study) -> dict[str, Any]:
-    records = [as_record(cell) for cell in found.cells]
+def _report(study: Study) -> dict[str, Any]:
+    records = [as_record(cell) for cell in study.cells]
     return {
-        "accuracy": summary(found.cells),
+        "accuracy": summary(study.cells),
         "evaluation": {
             "span": f"{evaluation.FIRST_TEST}..{evaluation.LAST_TEST}",
             "blocks": [name for *_, name in evaluation.quarters(evaluation.FIRST_TEST, evaluation.LAST_TEST)],

@@ -92,13 +92,13 @@ def stability(reference: Reference, rows: Floats) -> float:
     """Population stability index of (n, k) rows against training, the mean over the inputs read: below 0.1 nothing moved,
     above 0.25 it is another population (the usual reading in credit scoring). Weeks differ from years: windows of
     the training sample itself reach 0.3, so that its course says more than its level."""
-    found = []
+    indices = []
     for column, bins in zip(rows.T, reference.bins.values(), strict=True):
         read = column[np.isfinite(column)]
         if len(read):
             now, then = (np.maximum(share, LEAST_SHARE) for share in (_shares(read, bins.edges), bins.shares))
-            found.append(float(((now - then) * np.log(now / then)).sum()))
-    return float(np.mean(found))
+            indices.append(float(((now - then) * np.log(now / then)).sum()))
+    return float(np.mean(indices))
 
 
 def _shares(column: Floats, edges: Floats) -> Floats:

@@ -187,12 +187,12 @@ def _normal_cdf(z: Floats) -> Floats:
 
 
 def _join(parts: Sequence[Scored | None]) -> Scored:
-    found = [part for part in parts if part is not None]
+    scored = [part for part in parts if part is not None]
 
     def column(name: str) -> Any:
-        return np.concatenate([getattr(part, name) for part in found])
+        return np.concatenate([getattr(part, name) for part in scored])
 
-    rows = Rows(*(np.concatenate([getattr(p.rows, n) for p in found]) for n in Rows.__slots__))
+    rows = Rows(*(np.concatenate([getattr(p.rows, n) for p in scored]) for n in Rows.__slots__))
     return Scored(rows, *(column(name) for name in Scored.__slots__[1:]))
 
 

@@ -12,9 +12,10 @@ from app.model.features import LATE_FROM, decision_moment
 
 
 def with_price_11am(intraday: Bars, session: Session, price: float | None) -> Bars:
-    """The day's bars in which P11 (v6.md 2) is `price`, USD: the last regular bar that ended by 11:00 closes at it, and its
-    high and low include it. A provider may correct that bar after P11 was shown; the price that was shown stays, and signals
-    are computed about it. The bars themselves where `price` is None or is their own P11, or where there is no such bar."""
+    """Returns the day's bars in which P11 (v6.md 2) is `price`, USD: the last regular bar that ended by 11:00 closes at it, and
+    its high and low include it. A provider may correct that bar after P11 was shown; the price that was shown stays, and
+    signals are computed about it. The bars are returned as they are where `price` is None or is their own P11, or where there
+    is no such bar."""
     last = int(np.searchsorted(intraday.end, to_ms(decision_moment(session, LATE_FROM)), side="right")) - 1
     if price is None or last < 0 or intraday.t[last] < to_ms(session.open) or intraday.c[last] == price:
         return intraday

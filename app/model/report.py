@@ -43,10 +43,10 @@ def quarter_lines(cells: Sequence[Cell]) -> Iterator[str]:
 
 
 def _quarter_value(cell: Cell, name: str, column: str) -> str:
-    found = cell.quarters.get(name)
-    if found is None:
+    scores = cell.quarters.get(name)
+    if scores is None:
         return "-"
-    return f"{found['accuracy']:.3f}" if column == "accuracy" else f"{found['log_loss'] - found['b2_log_loss']:+.3f}"
+    return f"{scores['accuracy']:.3f}" if column == "accuracy" else f"{scores['log_loss'] - scores['b2_log_loss']:+.3f}"
 
 
 def _row(c: Cell) -> str:

@@ -132,12 +132,12 @@ def _sample(
 ) -> tuple[Any, ...]:
     o0, c0 = prices
     today = _day_bars(intraday, session)
-    found = v6_features(session, hour, today, daily, o0, before)
-    p = found.price
-    p11 = p if found.price_11am is None else found.price_11am
+    features = v6_features(session, hour, today, daily, o0, before)
+    p = features.price
+    p11 = p if features.price_11am is None else features.price_11am
     remaining = _remaining_share(today, session, hour, o0)
     labels = (c0 > o0, c0 > p11 and hour >= LATE_FROM, c0 > p, c0 == o0, c0 == p11)
-    return (session.day.toordinal(), hour, found.inputs, *labels, p, o0, p11, found.sigma, remaining)
+    return (session.day.toordinal(), hour, features.inputs, *labels, p, o0, p11, features.sigma, remaining)
 
 
 def _day_bars(intraday: Bars, session: Session) -> Bars:
@@ -180,9 +180,9 @@ def fit_slot(rows: Rows, labels: Bools, choice: Sequence[Candidate]) -> Fitted:
     best, loss, scores = choice[0], np.inf, np.zeros(len(held))
     for candidate in choice:
         fitted = _fit(train, labels[inner], candidate)
-        found = log_loss(fitted.probabilities(held.x), labels[~inner], day_weights(held))
-        if found < loss:
-            best, loss, scores = candidate, found, fitted._scores(held.x)
+        held_loss = log_loss(fitted.probabilities(held.x), labels[~inner], day_weights(held))
+        if held_loss < loss:
+            best, loss, scores = candidate, held_loss, fitted._scores(held.x)
     platt = _platt(scores, labels[~inner], day_weights(held))
     return _fit(rows, labels, best, platt)
 

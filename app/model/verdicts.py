@@ -1,4 +1,4 @@
-"""What an evaluation allows to be said of a model beside the random walk (claim rule, v6.md 7). Pure.
+"""What may be claimed of a model against the random walk, by its evaluation (claim rule, v6.md 7). Pure.
 
 The 95 % interval is that of the mean of (log-loss of B2 - log-loss of the model), paired row by row, with days as clusters.
 A verdict is read off the interval wherever it is shown; no stored word is repeated.
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class Verdict(StrEnum):
-    """The only words that may be said of a cell."""
+    """The only words that may be used for a cell."""
 
     BETTER = "measurably better than the random walk"
     NO_DIFFERENCE = "no measurable difference"
@@ -21,19 +21,19 @@ class Verdict(StrEnum):
 
 
 def verdict_of(low: float, high: float) -> Verdict:
-    """The verdict on a cell whose 95 % interval of (log-loss of B2 - log-loss of the model) is low .. high, nats."""
+    """Returns the verdict on a cell whose 95 % interval of (log-loss of B2 - log-loss of the model) is low .. high, nats."""
     if low > 0:
         return Verdict.BETTER
     return Verdict.WORSE if high < 0 else Verdict.NO_DIFFERENCE
 
 
 def verdict_of_record(record: Mapping[str, Any]) -> Verdict:
-    """The verdict on a cell as an artefact keeps it, from its interval."""
+    """Returns the verdict on a cell of an artefact, by its interval."""
     return verdict_of(record["skill_low"], record["skill_high"])
 
 
 def counts_text(verdicts: Iterable[Verdict]) -> str:
-    """How many cells have which verdict: "0 measurably better, 25 no measurable difference, 8 ..."."""
+    """Returns how many cells have which verdict: "0 measurably better, 25 no measurable difference, 8 ..."."""
     counts = Counter(verdicts)
     return (
         f"{counts[Verdict.BETTER]} measurably better, {counts[Verdict.NO_DIFFERENCE]} no measurable difference,"

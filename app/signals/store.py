@@ -1,6 +1,6 @@
-"""What was said, kept for ever: locked signals, official opens and 11:00 prices. The first writer wins, whoever it is.
+"""The record: locked signals, official opens and 11:00 prices, kept for ever. The first writer wins, whichever process it is.
 
-The store is a track record and a cache, never a lock service: a signal is a pure function of bars, so losing the store
+The store is a track record and a cache, never a lock service: a signal is a pure function of bars, so that losing the store
 loses no answer (architecture, idea 3). It can fail while the server runs: answers go on, `degraded` says so, and what
 could not be written is written later (ruling S9).
 """
@@ -46,39 +46,40 @@ class SignalStore(Protocol):
     """Locked signals by (ticker, New York day, decision hour); official opens, and 11:00 prices in USD, by (ticker, day)."""
 
     def get(self, ticker: str, day: date, hour: int) -> Decision | None:
-        """The locked signal, or None."""
+        """Returns the locked signal, or None."""
         ...
 
     def put(self, decision: Decision) -> Decision:
-        """Lock a signal unless one is locked already; returns the one that holds."""
+        """Locks a signal unless one is locked already, and returns the locked one."""
         ...
 
     def get_open(self, ticker: str, day: date) -> OfficialOpen | None: ...
 
-    def put_open(self, ticker: str, day: date, found: OfficialOpen) -> OfficialOpen:
-        """Keep an open unless one is kept already; returns the one that holds."""
+    def put_open(self, ticker: str, day: date, official_open: OfficialOpen) -> OfficialOpen:
+        """Keeps an open unless one is kept already, and returns the kept one."""
         ...
 
     def forget_prices(self, ticker: str, before: date) -> None:
-        """Drop the opens and 11:00 prices of the days before: a split re-based their prices. Signals stay as they were said."""
+        """Deletes the opens and 11:00 prices of the days before, whose prices a split re-based. Signals stay as they were
+        locked."""
         ...
 
     def read_prices_again(self, ticker: str, before: date) -> None:
-        """Hold no prices of the days before in memory: another process may have dropped them."""
+        """Drops the prices of the days before from memory, because another process may have deleted them."""
         ...
 
     def get_eleven(self, ticker: str, day: date) -> float | None: ...
 
     def put_eleven(self, ticker: str, day: date, price: float) -> float:
-        """Keep the 11:00 price that is shown unless one is kept already; returns the one that holds."""
+        """Keeps the 11:00 price that is shown unless one is kept already, and returns the kept one."""
         ...
 
     def verify(self, day: date) -> None:
-        """Compare what was said of `day` with the record, and tell of each signal that is not what was said."""
+        """Compares the signals shown for `day` with the record, and emits `record_changed` for each that differs."""
         ...
 
     def degraded(self) -> str | None:
-        """Why the store fails, for the log, or None. While it fails, asking tries it again now and then."""
+        """Returns why the store fails, for the log, or None. While it fails, each call may try it again, at a pace."""
         ...
 
     def close(self) -> None: ...
@@ -131,11 +132,11 @@ class SqliteStore:
                 self._opens.put((ticker, day), kept)
         return kept
 
-    def put_open(self, ticker: str, day: date, found: OfficialOpen) -> OfficialOpen:
-        winner = self._try(lambda db: _write_open(db, ticker, day, found))
+    def put_open(self, ticker: str, day: date, official_open: OfficialOpen) -> OfficialOpen:
+        winner = self._try(lambda db: _write_open(db, ticker, day, official_open))
         if winner is None:
             kept = self._unwritten_opens.get((ticker, day))
-            winner = kept[2] if kept else self._read(lambda db: _read_open(db, ticker, day)) or found
+            winner = kept[2] if kept else self._read(lambda db: _read_open(db, ticker, day)) or official_open
             self._unwritten_opens.put((ticker, day), (ticker, day, winner))
         self._opens.put((ticker, day), winner)
         return winner
@@ -169,17 +170,17 @@ class SqliteStore:
         return winner
 
     def verify(self, day: date) -> None:
-        said = [(key, decision) for key, decision in self._signals.items() if key[1] == day]
-        for key, decision in said:
+        locked = [(key, decision) for key, decision in self._signals.items() if key[1] == day]
+        for key, decision in locked:
             if self._changed.get(key) or self._unwritten_signals.get(key) is not None:
                 continue
-            found = self._read(lambda db, key=key: _read_signal(db, *key))  # type: ignore[misc]
-            if self._failure is None and found not in (decision, self._signals.get(key)):  # which may have caught up
+            recorded = self._read(lambda db, key=key: _read_signal(db, *key))  # type: ignore[misc]
+            if self._failure is None and recorded not in (decision, self._signals.get(key)):  # which may have caught up
                 self._changed.put(key, True)
                 self._emit("record_changed", ticker=key[0], day=str(day), hour=key[2])
 
     def changes(self) -> int:
-        """How many signals were found to be not what was said."""
+        """Returns how many signals of the record differ from what was shown."""
         return len(self._changed)
 
     def degraded(self) -> str | None:
@@ -191,7 +192,7 @@ class SqliteStore:
             self._db.close()
 
     def _read(self, work: Callable[[Database], T]) -> T | None:
-        """A read, whatever is the matter with writing: what is in the record stands."""
+        """Runs a read even while writing fails, because what is in the record stays valid."""
         self._try(lambda db: None)
         try:
             return work(self._db) if self._db is not None else None
@@ -200,8 +201,8 @@ class SqliteStore:
             return None
 
     def _try(self, work: Callable[[Database], T]) -> T | None:
-        """`work` on the database; None while it cannot be used. Tries again at a pace (`app.sqlite.Retries`), whoever asks,
-        and then catches up."""
+        """Runs `work` on the database; None while it cannot be used. Any caller may try it again at a pace
+        (`app.sqlite.Retries`); once it works, what could not be written is written."""
         if self._failure is not None and not self._retries.take():
             return None
         try:
@@ -221,7 +222,7 @@ class SqliteStore:
         self._retries.postpone()
 
     def _catch_up(self, db: Database) -> None:
-        """Prove that the file can be read and written, then write what could not be written; what another process wrote
+        """Checks that the file can be read and written, then writes what could not be written; what another process wrote
         meanwhile stays."""
         db.rows("SELECT 1 FROM signals LIMIT 1")
         db.write("PRAGMA user_version = 1")
@@ -230,8 +231,8 @@ class SqliteStore:
             _forget_prices(db, ticker, before)
         for decision in self._unwritten_signals.values():
             self._signals.put((decision.ticker, decision.day, decision.hour), _write_signal(db, decision))
-        for ticker, day, found in self._unwritten_opens.values():
-            self._opens.put((ticker, day), _write_open(db, ticker, day, found))
+        for ticker, day, official_open in self._unwritten_opens.values():
+            self._opens.put((ticker, day), _write_open(db, ticker, day, official_open))
         for (ticker, day), price in self._unwritten_elevens.items():
             self._elevens.put((ticker, day), _write_eleven(db, ticker, day, price))
         self._unwritten_elevens.clear()
@@ -244,9 +245,9 @@ class SqliteStore:
 
 def _read_signal(db: Database, ticker: str, day: date, hour: int) -> Decision | None:
     sql = "SELECT record FROM signals WHERE ticker = ? AND day = ? AND hour = ?"
-    found = db.rows(sql, (ticker, day.isoformat(), hour))
+    rows = db.rows(sql, (ticker, day.isoformat(), hour))
     try:
-        return _decision.validate_json(found[0][0]) if found else None
+        return _decision.validate_json(rows[0][0]) if rows else None
     except ValidationError:
         log.warning("the record of %s %s %s:00 cannot be read: it is a gap", ticker, day, hour)
         return None
@@ -261,20 +262,20 @@ def _write_signal(db: Database, decision: Decision) -> Decision:
 
 
 def _read_open(db: Database, ticker: str, day: date) -> OfficialOpen | None:
-    found = db.rows("SELECT price, source FROM opens WHERE ticker = ? AND day = ?", (ticker, day.isoformat()))
-    return OfficialOpen(*found[0]) if found else None
+    rows = db.rows("SELECT price, source FROM opens WHERE ticker = ? AND day = ?", (ticker, day.isoformat()))
+    return OfficialOpen(*rows[0]) if rows else None
 
 
-def _write_open(db: Database, ticker: str, day: date, found: OfficialOpen) -> OfficialOpen:
-    row = (ticker, day.isoformat(), found.price, found.source)
+def _write_open(db: Database, ticker: str, day: date, official_open: OfficialOpen) -> OfficialOpen:
+    row = (ticker, day.isoformat(), official_open.price, official_open.source)
     if db.write("INSERT OR IGNORE INTO opens VALUES (?, ?, ?, ?)", row):
-        return found
-    return _read_open(db, ticker, day) or found
+        return official_open
+    return _read_open(db, ticker, day) or official_open
 
 
 def _read_eleven(db: Database, ticker: str, day: date) -> float | None:
-    found = db.rows("SELECT price FROM elevens WHERE ticker = ? AND day = ?", (ticker, day.isoformat()))
-    return float(found[0][0]) if found else None
+    rows = db.rows("SELECT price FROM elevens WHERE ticker = ? AND day = ?", (ticker, day.isoformat()))
+    return float(rows[0][0]) if rows else None
 
 
 def _write_eleven(db: Database, ticker: str, day: date, price: float) -> float:
