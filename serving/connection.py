@@ -32,6 +32,21 @@ class Elapsed(Exception):
     """A wait is over: by time, or because the deadline moved."""
 
 
+def unsent_by(sock: Any) -> int:
+    """Bytes that the peer of a socket has not taken (SIOCOUTQ of Linux); 0 where the system does not say, or it is closed."""
+    try:
+        return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0])
+    except (OSError, ValueError):
+        return 0
+
+
+def reset(sock: Any) -> None:
+    """End a connection now, and discard what its peer has not taken."""
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        sock.shutdown(socket.SHUT_RDWR)
+
+
 class Connection:
     """A socket with a state and a deadline.
 
@@ -52,6 +67,8 @@ class Connection:
     is_switched   the client speaks another protocol now (a WebSocket)
     """
 
+    is_in_app = is_evicted = has_left = has_answered = is_streaming = is_switched = False
+
     def __init__(
         self,
         sock: Any,
@@ -66,9 +83,6 @@ class Connection:
         self.state = State.READING
         self.deadline: float = now() + bounds.head_s
         self.reason: str | None = None
-        self.is_in_app = self.is_evicted = self.has_left = self.has_answered = self.is_streaming = self.is_switched = (
-            False
-        )
         self._connections = connections
         self._now = now
         self._head: bytes | None = None
@@ -193,11 +207,8 @@ class Connection:
         raise ConnectionAbortedError("the client does not read its answer")
 
     def unsent(self) -> int:
-        """Bytes that the client has not taken (SIOCOUTQ of Linux); 0 where the system does not say."""
-        try:
-            return int(struct.unpack("i", fcntl.ioctl(self.sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0])
-        except (OSError, ValueError):  # closed, too
-            return 0
+        """Bytes that the client has not taken."""
+        return unsent_by(self.sock)
 
     def evict(self) -> None:
         """End the connection where it waits. The kernel does not go on sending for it."""
@@ -215,9 +226,7 @@ class Connection:
 
     def drop(self) -> None:
         """End the connection now; what the client has not taken is discarded, so that the kernel does not keep it."""
-        with suppress(OSError):
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            self.sock.shutdown(socket.SHUT_RDWR)
+        reset(self.sock)
 
     def end(self) -> None:
         """Close the connection, in order where an answer was given."""

@@ -26,13 +26,16 @@ from app.market.fetching import BACKFILL_PATIENCE_S
 from app.market.plan import Entitlement, probe, probe_history
 from app.market.polygon import Polygon
 from app.market.running_day import RunningDay
-from app.market.single_flight import SingleFlight, deadline
+from app.market.single_flight import LruCache, SingleFlight, deadline
 from app.market.source import REFUSED_FOR, Source
 from app.model.features import decision_moment
 from app.pipeline import DAILY_BAR_AFTER, FIRST_HOUR, Pipeline
 from app.signals.lock import decision_hour
 from app.signals.policy import SUPPORTED
 from app.telemetry.stages import NULL_STAGES, Stages
+
+MAX_TRIED = 256
+"""Jobs of which it is kept when they were last tried."""
 
 TICK_S = 0.5
 ENDS_WITHIN_S = 1.0
@@ -123,7 +126,7 @@ class Follower:
         self._followed: frozenset[str] = frozenset()
         self._began: float | None = None
         self._beat: float | None = None
-        self._tried: dict[object, datetime] = {}
+        self._tried: LruCache[datetime] = LruCache(MAX_TRIED)
         self._probed: date | None = None
         self._probe_error: str | None = None
         source.follow_by(self.follows)
@@ -351,9 +354,7 @@ class Follower:
         tried = self._tried.get(key)
         if tried is not None and timedelta(0) <= at - tried < every:
             return False
-        if len(self._tried) > 256:
-            self._tried.clear()
-        self._tried[key] = at
+        self._tried.put(key, at)
         return True
 
     def _start(self, key: object, job: Callable[[], object]) -> None:
