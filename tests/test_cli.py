@@ -81,7 +81,7 @@ def test_import_prints_what_was_recognised_and_reads_every_ending_of_a_folder(tm
     (folder / "notes.xlsx").write_text("no bars")
     done = run("import", folder, DATA_DIR=tmp_path / "d")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("5 bars in") == 3
+    assert done.stdout.count("5 bars imported") == 3
     assert done.stdout.count("milliseconds since the epoch (UTC)") == 3
     assert "columns t = 't', o = 'o'" in done.stdout
     assert "left out, not named like SPY_5min.parquet: notes.xlsx" in done.stdout
