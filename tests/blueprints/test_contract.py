@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.blueprints.contract import SAMPLES, Schema, sample
-from tests.blueprints.test_trading_directions import check
+from tests.blueprints.trading_directions.checking import check
 
 Body = dict[str, Any]
 

@@ -11,7 +11,7 @@ from flask import Flask
 
 from tests.blueprints.contract import Schema
 from tests.blueprints.test_structure_routes import check_crash_list, check_enums
-from tests.blueprints.test_trading_directions import check
+from tests.blueprints.trading_directions.checking import check
 from tests.support import FakeClock, new_york
 
 DAY = "2026-03-30"
