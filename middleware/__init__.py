@@ -10,9 +10,9 @@ This package imports app.errors and app.telemetry alone; what a layer needs is g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from flask import Flask
@@ -34,7 +34,7 @@ from middleware.socket_io import ROUTE as SOCKETS
 from middleware.socket_io import SocketIoMiddleware, without_upgrade
 from middleware.streaming import Stopping
 from middleware.trusted_hosts import TrustedHostMiddleware
-from middleware.versioning import VersioningMiddleware, VersionTable
+from middleware.versioning import Version, VersioningMiddleware
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -69,7 +69,7 @@ class Dependencies:
     stopping          set once the process stops
     has_sockets       whether Socket.IO is part of the app
     response_cache    cached responses
-    market_now        market time, seconds since 1970
+    market_clock      market time
     revision          changes of the core
     """
 
@@ -85,7 +85,7 @@ class Dependencies:
     probes: Collection[str]
     operations: Collection[str]
     operations_port: int | None
-    versions: VersionTable
+    versions: Iterable[Version]
     today: Callable[[], date]
     find_key: Callable[[str], ApiKey | None] | None
     tier_factors: Mapping[str, float]
@@ -96,7 +96,7 @@ class Dependencies:
     stopping: Stopping
     has_sockets: bool
     response_cache: ResponseCache
-    market_now: Callable[[], float]
+    market_clock: Callable[[], datetime]
     revision: Revision
 
 
@@ -130,7 +130,7 @@ LAYERS: tuple[Layer, ...] = (
         operations_port=deps.operations_port,
         probes=deps.probes,
     ),
-    lambda app, deps: ResponseCacheMiddleware(app, deps.response_cache, deps.limits, deps.market_now, deps.revision),
+    lambda app, deps: ResponseCacheMiddleware(app, deps.response_cache, deps.limits, deps.market_clock, deps.revision),
     lambda app, deps: (
         SocketIoMiddleware(app, deps.limits.count, deps.telemetry.latencies.opened)
         if deps.has_sockets

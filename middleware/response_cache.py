@@ -11,6 +11,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from werkzeug.http import parse_etags, unquote_etag
@@ -97,20 +98,20 @@ class ResponseCache:
 
 
 class ResponseCacheMiddleware:
-    """The layer. `now()`: market time in seconds since 1970; `revision`: the core's."""
+    """The layer. `clock()`: market time; `revision`: the core's."""
 
     def __init__(
         self,
         app: WSGIApplication,
         cache: ResponseCache,
         limits: RateLimits,
-        now: Callable[[], float],
+        clock: Callable[[], datetime],
         revision: Revision,
     ) -> None:
         self._app = app
         self._cache = cache
         self._limits = limits
-        self._now = now
+        self._clock = clock
         self._revision = revision
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -118,7 +119,7 @@ class ResponseCacheMiddleware:
             return self._app(environ, start_response)
         context: RequestContext = environ[ENVIRON_KEY]
         key = (context.version, environ["PATH_INFO"], environ["QUERY_STRING"])
-        cached, now = self._cache.get(key), self._now()
+        cached, now = self._cache.get(key), self._clock().timestamp()
         if cached is None or not cached.is_fresh(now, self._revision):
             return self._call_app(key, environ, start_response)
         context.route, context.group = cached.route, cached.group
@@ -144,7 +145,7 @@ class ResponseCacheMiddleware:
         response = _cacheable(context, context.cache_validity, started[1], _joined(body))
         context.cache = "made"
         self._cache.lookups["miss",] += 1
-        now = self._now()
+        now = self._clock().timestamp()
         is_fresh = response.is_fresh(now, self._revision)
         if is_fresh and len(key[2]) <= MAX_QUERY:
             self._cache.put(key, response)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from werkzeug.http import http_date
 
@@ -39,19 +39,14 @@ class Version(Protocol):
     def is_over(self, today: date) -> bool: ...
 
 
-class VersionTable(Protocol):
-    def __contains__(self, number: int) -> bool: ...
-    def __getitem__(self, number: int) -> Any: ...
-
-
 class VersioningMiddleware:
-    """The layer. `unversioned`: paths that belong to no version; `today()`: the date in UTC."""
+    """The layer. `versions`: those of the API; `unversioned`: paths that belong to no version; `today()`: the date in UTC."""
 
     def __init__(
-        self, app: WSGIApplication, table: VersionTable, unversioned: Collection[str], today: Callable[[], date]
+        self, app: WSGIApplication, versions: Iterable[Version], unversioned: Collection[str], today: Callable[[], date]
     ) -> None:
         self._app = app
-        self._table = table
+        self._versions = {version.number: version for version in versions}
         self._unversioned = frozenset(unversioned)
         self._today = today
 
@@ -70,15 +65,15 @@ class VersioningMiddleware:
                 self._apply_header(context, header, in_path=match is not None)
             environ["PATH_INFO"] = self._path_for_routes(path, context.version, match[0] if match else "")
         finally:
-            version: Version = self._table[context.version]
+            version = self._versions[context.version]
             if version.deprecated is not None:
                 context.headers += self._deprecation_headers(version)
-        if version.is_over(self._today()):
+        if version.sunset is not None and version.is_over(self._today()):
             raise Gone(f"version {version.number} ended on {version.sunset}: use version {version.successor}")
         return self._app(environ, start_response)
 
     def _version_of_path(self, context: RequestContext, number: int) -> int:
-        if number not in self._table:
+        if number not in self._versions:
             context.is_unversioned = True
             raise NotFound(f"there is no version {number} of this API")
         return number
@@ -86,7 +81,7 @@ class VersioningMiddleware:
     def _apply_header(self, context: RequestContext, header: str, *, in_path: bool) -> None:
         """Take the version of the header. Raises BadRequest if there is no such version, or the path names another one."""
         number = int(header) if _number(header.strip()) else 0
-        if number not in self._table:
+        if number not in self._versions:
             raise BadRequest("X-API-Version must be the number of a version: see /versions", code="UNSUPPORTED_VERSION")
         if in_path and number != context.version:
             message = f"the path asks for version {context.version}, X-API-Version for {number}"
@@ -110,7 +105,7 @@ class VersioningMiddleware:
             headers.append(("Sunset", http_date(_midnight(version.sunset))))
             links.append(f'<{version.guide}>; rel="sunset"')
         if version.successor is not None:
-            links.append(f'<{self._table[version.successor].guide}>; rel="successor-version"')
+            links.append(f'<{self._versions[version.successor].guide}>; rel="successor-version"')
         return [*headers, ("Link", ", ".join(links))]
 
 

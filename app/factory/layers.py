@@ -38,7 +38,7 @@ def dependencies_of(
     has_sockets: bool,
 ) -> middleware.Dependencies:
     """What the layers around Flask depend on. Raises SettingsError."""
-    settings, timer, clock = core.settings, core.timer, core.market.clock
+    settings, timer = core.settings, core.timer
     windows = _windows(settings, timer, core.events, telemetry.stages)
 
     def today() -> date:
@@ -71,7 +71,7 @@ def dependencies_of(
         stopping=stopping,
         has_sockets=has_sockets,
         response_cache=ResponseCache(),
-        market_now=lambda: clock().timestamp(),
+        market_clock=core.market.clock,
         revision=core.events.revision,
     )
 

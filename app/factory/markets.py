@@ -29,7 +29,7 @@ from app.market.calling import (
     with_reachability,
     with_retries,
 )
-from app.market.demo import SEED, SPEED, DemoFeed, demo_moment
+from app.market.demo import SEED, SPEED, DemoFeed, demo_clock
 from app.market.feed_transport import EmptyFeed, FeedTransport
 from app.market.pinned import CHANGED, PinnedBars
 from app.market.plan import ClockSkew, Plan
@@ -73,7 +73,7 @@ def data_feed_of(
 
 def _demo(calendar: Calendar, models: ModelSet, timer: Timer, clock: Clock | None) -> DataFeed:
     """The demo market. Its namespace names the seed and the models, since its days repeat and its signals depend on both."""
-    clock = clock or (lambda: demo_moment(calendar, timer.epoch()))
+    clock = clock or demo_clock(calendar, timer.epoch)
     transport = FeedTransport(DemoFeed(calendar, give_way=partial(timer.sleep, 0)), calendar, clock)
     return DataFeed(transport, clock, Plan("demo", Span.MINUTE), f"demo-{SEED}-{models.set_id}", speed=SPEED)
 

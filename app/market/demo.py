@@ -144,6 +144,11 @@ class DemoFeed:
         return Bars(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
+def demo_clock(calendar: Calendar, epoch: Callable[[], float]) -> Callable[[], datetime]:
+    """The demo market's clock. epoch: wall time, seconds since the epoch."""
+    return lambda: demo_moment(calendar, epoch())
+
+
 def demo_moment(calendar: Calendar, wall_s: float) -> datetime:
     """Returns the market time of a wall time (seconds since the epoch): sessions only, one after the other (ruling M3)."""
     sessions = _lap(calendar)
