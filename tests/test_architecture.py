@@ -199,7 +199,13 @@ def test_serving_imports_nothing_else_of_ours() -> None:
 
 
 def test_blueprints_and_versions_keep_apart() -> None:
-    apart = (("blueprints", "middleware"), ("blueprints.v1", "blueprints.v2"), ("blueprints.v2", "blueprints.v1"))
+    apart = (
+        ("blueprints", "middleware"),
+        ("blueprints.v1", "blueprints.v2"),
+        ("blueprints.v2", "blueprints.v1"),
+        ("blueprints.shared", "blueprints.v1"),
+        ("blueprints.shared", "blueprints.v2"),
+    )
     bad = [f"{a} imports {b}" for a, b in edges() for x, y in apart if in_package(a, x) and in_package(b, y)]
     assert bad == []
 

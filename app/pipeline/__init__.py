@@ -4,21 +4,41 @@ Everything takes `at`; live is the same call as replay with `at` = now. Failures
 bad ticker never takes the others down.
 """
 
+from app.pipeline.alignment import Alignment
 from app.pipeline.daily import FEAR_TICKER
 from app.pipeline.gates import MarketClosed
 from app.pipeline.pipeline import Pipeline
 from app.pipeline.prefetch import DAILY_BAR_AFTER, FIRST_HOUR
-from app.pipeline.states import Board, Overview, Quote, Structure, TickerSignal
+from app.pipeline.states import (
+    Board,
+    DataPart,
+    Overview,
+    Permission,
+    Quote,
+    Ranking,
+    RpePart,
+    State,
+    Step,
+    TickerSignal,
+    V6Part,
+)
 
 __all__ = [
     "DAILY_BAR_AFTER",
     "FEAR_TICKER",
     "FIRST_HOUR",
+    "Alignment",
     "Board",
+    "DataPart",
     "MarketClosed",
     "Overview",
+    "Permission",
     "Pipeline",
     "Quote",
-    "Structure",
+    "Ranking",
+    "RpePart",
+    "State",
+    "Step",
     "TickerSignal",
+    "V6Part",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
@@ -21,13 +21,14 @@ from app.pipeline.decisions import Decisions
 from app.pipeline.gates import known_of, refuse_keyless, refuse_without_key, supported
 from app.pipeline.prefetch import COLD_S, Prefetch
 from app.pipeline.quotes import Quotes
+from app.pipeline.reading import Reader
 from app.pipeline.shown_price_11am import ShownPrice11am
 from app.pipeline.signals import HourlySignals
-from app.pipeline.states import Board, Overview, Structure, TickerSignal
-from app.pipeline.structures import Structures
+from app.pipeline.states import Board, Overview, State, Step, TickerSignal
+from app.pipeline.steps import Steps, last_of
 from app.signals.daily_signal import Vix
 from app.signals.lock import decision_hour
-from app.signals.policy import best, session_of_hour, time_multiplier_of
+from app.signals.policy import session_of_hour, time_multiplier_of
 from app.signals.store import SignalStore
 from app.structure.indicators import Breakdown
 from app.structure.ranges import Ranges
@@ -61,7 +62,7 @@ class Pipeline:
         decisions = Decisions(source, models, calendar, emit, stages)
         self._prefetch = Prefetch(source, calendar, clock, stages)
         self._signals = HourlySignals(source, decisions, quotes, prices_11am, store, calendar, clock, emit)
-        self._structures = Structures(source, quotes, self._signals, calendar, stages)
+        self._steps = Steps(Reader(source, quotes, calendar), self._signals, stages)
         self._daily = DailyAnswers(source, quotes, self._signals, self._prefetch, calendar)
 
     @property
@@ -100,26 +101,43 @@ class Pipeline:
             time_multiplier=time_multiplier_of(clock_hour if hour is None else hour),
             hours=self._calendar.hours_at(at),
             tickers=signals,
-            best=best([s.decision for s in signals.values() if s.decision is not None]),
         )
 
-    def structures(self, tickers: Sequence[str], at: datetime, *, keep: bool = True) -> dict[str, Structure]:
-        """Structure and signal of `tickers`, in that order. Raises Unavailable as `board` does for a missing key."""
+    def states(self, tickers: Sequence[str], at: datetime, *, keep: bool = True) -> dict[str, State]:
+        """The states of `tickers`, in that order. Raises Unavailable as `board` does for a missing key."""
         if keep:
             self.interest.request(known_of(tickers), at)
         limit = self._prefetch.start(self._prefetch.current(tickers, at))
         with deadline(limit if keep else COLD_S):
-            found = {ticker: self.structure(ticker, at, keep=keep) for ticker in tickers}
-        refuse_without_key([replace(s.signal, cause=s.fault) for s in found.values()])
+            found = {ticker: self._steps.state(ticker, at, keep=keep) for ticker in tickers}
+        refuse_without_key([replace(state.signal, cause=state.data.fault) for state in found.values()])
         return found
 
-    def unread(self, tickers: Sequence[str], at: datetime) -> dict[str, Structure]:
+    def unread(self, tickers: Sequence[str], at: datetime) -> dict[str, State]:
         """`tickers` on a day that is not traded: nothing is read, nothing is known."""
-        return {ticker: Structure(ticker, self.signal(ticker, at)) for ticker in tickers}
+        return {ticker: self._steps.unread(ticker, at) for ticker in tickers}
 
-    def structure(self, ticker: str, at: datetime, *, keep: bool = True) -> Structure:
-        """Northstar, RPE and swing of one ticker with its signal. Never raises for a fault of market or model."""
-        return self._structures.structure(ticker, at, keep=keep)
+    def steps(self, ticker: str, at: datetime, *, keep: bool = True) -> Iterator[Step]:
+        """What is said of one ticker, part by part: `data`, `rpe`, `v6`, `signal` (app/pipeline/steps.py says why in this
+        order). A part is computed when it is asked for, and no later one contradicts it. The last is the state. Each part waits
+        for bars as long as an answer may (ruling A2). Never raises for a fault of market or model.
+
+        keep: enter a decision made now into the record (live); replay does not (ruling S7).
+        """
+        if keep:
+            self.interest.request(known_of([ticker]), at)
+        limit = self._prefetch.start(self._prefetch.current([ticker], at))
+        parts = self._steps.steps(ticker, at, keep=keep)
+        while True:
+            with deadline(limit if keep else COLD_S):
+                part = next(parts, None)
+            if part is None:
+                return
+            yield part
+
+    def state(self, ticker: str, at: datetime, *, keep: bool = True) -> State:
+        """All that is said of one ticker: the last of `steps`."""
+        return last_of(self.steps(ticker, at, keep=keep))
 
     def overviews(self, tickers: Sequence[str], at: datetime) -> tuple[dict[str, Overview | PredictError], Vix | None]:
         """Daily signals, or per ticker why there is none, and the state of the volatility ETF."""

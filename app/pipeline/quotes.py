@@ -23,7 +23,15 @@ class Quotes:
         self._source = source
         self._calendar = calendar
 
-    def when_open(self, ticker: str, session: Session, at: datetime) -> tuple[Quote, PredictError | None]:
+    def at(self, ticker: str, at: datetime, *, fetch: bool) -> tuple[Quote, PredictError | None]:
+        """What floats at `at`, as far as it is known, and the fault that hides the rest in an open market. `fetch`: call the
+        provider for it while the market is closed too."""
+        session = self._calendar.session_at(at)
+        if session is not None and session.is_open(at):
+            return self._when_open(ticker, session, at)
+        return self._when_closed(ticker, at, fetch=fetch), None
+
+    def _when_open(self, ticker: str, session: Session, at: datetime) -> tuple[Quote, PredictError | None]:
         """What floats in an open market, as far as it is known, and the fault that hides the rest."""
         official: float | None = None
         with suppress(PredictError):
@@ -54,7 +62,7 @@ class Quotes:
             return None
         return minutes if _has_price(minutes, session) else known
 
-    def when_closed(self, ticker: str, at: datetime, *, fetch: bool) -> Quote:
+    def _when_closed(self, ticker: str, at: datetime, *, fetch: bool) -> Quote:
         """Closed: what the day came to. Without `fetch` only what is known, without a call (v1-contract.md 4.1)."""
         session = self._calendar.session_at(at)
         if session is None or at < session.open or not has_begun(ticker, session.day):

@@ -47,36 +47,52 @@ class HourlySignals:
         self._emit = emit
 
     def signal(self, ticker: str, at: datetime, *, keep: bool = True, fetch: bool = False) -> TickerSignal:
-        """The signal of one ticker. Gates in the order of ruling T6; never raises for a fault of market or model.
+        """The signal of one ticker with its quote. Never raises for a fault of market or model.
 
         keep: enter a decision made now into the record (live); replay does not (ruling S7). fetch: call the provider for what
         is shown while the market is closed.
         """
-        name = session_of_hour(at.astimezone(NY).hour)
+        fetch = fetch or not keep
+        signal = self.hourly(ticker, at, keep=keep)
+        known = ticker in SUPPORTED and has_begun(ticker, ny_day(at))
+        quote, fault = self._quotes.at(ticker, at, fetch=fetch) if known else (Quote(), None)
+        return self.quoted(signal, at, quote, fault, keep=keep, fetch=fetch)
+
+    def hourly(self, ticker: str, at: datetime, *, keep: bool) -> TickerSignal:
+        """The signal of the hour alone, without what floats. Gates in the order of ruling T6. keep: as for `signal`."""
         if ticker not in SUPPORTED:
-            return TickerSignal(
-                ticker, name, Quote(), gate=Gate.UNSUPPORTED_TICKER, detail=f"{ticker} is not supported"
-            )
+            return _gated(ticker, at, Gate.UNSUPPORTED_TICKER, f"{ticker} is not supported", None)
         session = self._calendar.session_at(at)
         if session is None or not session.is_open(at):
-            market = self._when_closed(ticker, at, fetch=fetch or not keep, keep=keep)
-            return TickerSignal(ticker, name, market, gate=Gate.MARKET_CLOSED)
+            return _gated(ticker, at, Gate.MARKET_CLOSED, "", None)
         if not has_begun(ticker, session.day):
             before = f"{ticker} began to trade on {first_day_of(ticker)}"
             return _gated(ticker, at, Gate.NO_MARKET_DATA, before, None)
-        signal = self._open_signal(ticker, session, at, keep)
-        market, fault = self._quotes.when_open(ticker, session, at)
-        if signal.decision is None:
-            market = replace(market, price_11am=self._prices_11am.at(ticker, session, at, fetch=True, keep=keep))
-        return replace(signal, market=market, cause=signal.cause or (None if signal.decision else fault))
+        return self._open_signal(ticker, session, at, keep)
 
-    def _when_closed(self, ticker: str, at: datetime, *, fetch: bool, keep: bool) -> Quote:
-        """The quote of a closed market with the day's 11:00 price."""
-        quote, session = self._quotes.when_closed(ticker, at, fetch=fetch), self._calendar.session_at(at)
-        if session is None or not has_begun(ticker, session.day):
-            return quote
-        fetch = self._quotes.may_fetch(ticker, at, fetch)
-        return replace(quote, price_11am=self._prices_11am.at(ticker, session, at, fetch=fetch, keep=keep))
+    def quoted(
+        self,
+        signal: TickerSignal,
+        at: datetime,
+        quote: Quote,
+        fault: PredictError | None,
+        *,
+        keep: bool,
+        fetch: bool = False,
+    ) -> TickerSignal:
+        """The signal of the hour with its quote, and, where there is no decision, with the 11:00 price and with `fault`, which
+        hides the quote, as what may be its cause. keep, fetch: as for `signal`."""
+        if signal.decision is not None:
+            return replace(signal, market=quote)
+        price = self._price_11am(signal, at, keep=keep, fetch=fetch)
+        return replace(signal, market=quote, cause=signal.cause or fault, gated_price_11am=price)
+
+    def _price_11am(self, signal: TickerSignal, at: datetime, *, keep: bool, fetch: bool) -> float | None:
+        ticker, session = signal.ticker, self._calendar.session_at(at)
+        if session is None or ticker not in SUPPORTED or not has_begun(ticker, session.day):
+            return None
+        fetch = session.is_open(at) or self._quotes.may_fetch(ticker, at, fetch)
+        return self._prices_11am.at(ticker, session, at, fetch=fetch, keep=keep)
 
     def _open_signal(self, ticker: str, session: Session, at: datetime, keep: bool) -> TickerSignal:
         """In an open market: the hour's locked signal, that of the hour before while its time runs, or a gate."""

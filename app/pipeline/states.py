@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import ClassVar, Literal, NamedTuple
 
 from app.errors import PredictError
 from app.market.calendar import TradingHours
+from app.pipeline.alignment import Alignment, alignment_of
 from app.signals.daily_signal import DailySignal
-from app.signals.policy import Decision, Gate, SessionName
-from app.structure import Intraday, Swing
+from app.signals.policy import Action, Decision, Gate, SessionName, action_of, actionable, best
+from app.structure import Intraday, Probabilities, SessionAnalysis, Swing
+from app.structure.terms import Bias
+
+Target = Literal["A", "B"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +31,16 @@ class Quote:
     stale: bool = False
     high: float | None = None
     low: float | None = None
-    price_11am: float | None = None
     missing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class TickerSignal:
-    """The answer for one ticker at one moment: a locked decision, or the gate that stands before it.
+    """The signal of one ticker at one moment: a locked decision, or the gate that stands before it.
 
     detail: why, in words; cause: the fault behind the gate, if there is one; recorded: the decision comes out of the
-    record (else it was computed for this answer); waiting: it is the hour before's, this hour's bars are not here yet.
+    record (else it was computed for this answer); waiting: it is the hour before's, this hour's bars are not here yet;
+    gated_price_11am: USD, the 11:00 price as it is shown where there is no decision.
     """
 
     ticker: str
@@ -47,40 +52,71 @@ class TickerSignal:
     cause: PredictError | None = None
     recorded: bool = False
     waiting: bool = False
+    gated_price_11am: float | None = None
 
     @property
     def bars(self) -> int:
         """How many regular-session bars it rests on."""
         return self.market.bars if self.decision is None else self.decision.bars_analyzed
 
+    @property
+    def as_of(self) -> datetime | None:
+        return self.market.as_of
+
+    @property
+    def stale(self) -> bool:
+        return self.market.stale
+
+    @property
+    def action(self) -> Action:
+        """What it says to do: nothing where a gate stands before the decision."""
+        return "NO_TRADE" if self.decision is None else self.decision.action
+
+    @property
+    def reason_code(self) -> str | None:
+        if self.decision is not None:
+            return self.decision.reason_code
+        return None if self.gate is None else self.gate.value
+
+    @property
+    def active_target(self) -> Target | None:
+        """The target that decides in its session; None in a closed market (policy.md 4)."""
+        if self.gate is Gate.MARKET_CLOSED:
+            return None
+        return "A" if self.session == "early" else "B"
+
+    @property
+    def price_11am(self) -> float | None:
+        """USD, the 11:00 price that the decision rests on, else as it is shown without one."""
+        return self.gated_price_11am if self.decision is None else self.decision.price_11am
+
 
 @dataclass(frozen=True, slots=True)
-class Structure:
-    """Structure and signal of one ticker at one moment; live and replay give the same.
+class DataPart:
+    """What is known of the market of one ticker at one moment.
 
     price: USD, `today_price`, else the last daily close; None from the open on once a bar of the day is overdue or its fetch
     failed, and while newer bars are known that are too old to tell the price.
     today_price: USD, the day's last regular price, else its last minute's close; None before a bar of the day has ended.
-    intraday: None with fewer than 30 minute bars (`minutes` tells how many); swing: None with fewer than 30 daily bars.
-    fault: why daily bars that should be there are not; minutes_fault: the same of minute bars, the days are served.
+    as_of, stale: the end of the newest bar that the state rests on, and whether any of its bars are older than they should be.
+    minutes, days: how many one-minute bars of the day and how many daily bars there are.
+    fault: why daily bars that should be there are not; minutes_fault: the same of minute bars, the days are served;
+    quote_fault: the same of the quote of an open market.
     """
 
+    part: ClassVar[Literal["data"]] = "data"
     ticker: str
-    signal: TickerSignal
+    quote: Quote = field(default_factory=Quote)
     price: float | None = None
     today_price: float | None = None
     today_open: float | None = None
-    intraday: Intraday | None = None
-    swing: Swing | None = None
+    as_of: datetime | None = None
+    stale: bool = False
     minutes: int = 0
     days: int = 0
     fault: PredictError | None = None
     minutes_fault: PredictError | None = None
-
-    @property
-    def bars(self) -> int:
-        """How many bars of the day it rests on: the minutes, else those of the signal (ruling M6)."""
-        return self.minutes or self.signal.bars
+    quote_fault: PredictError | None = None
 
     @property
     def broken(self) -> PredictError | None:
@@ -89,8 +125,152 @@ class Structure:
 
 
 @dataclass(frozen=True, slots=True)
+class RpePart:
+    """What the market of a ticker is doing, as far as that needs no model: Northstar, RPE's phases 1 to 4, and swing.
+
+    session: None with fewer than 30 minute bars; swing: None with fewer than 30 daily bars.
+    """
+
+    part: ClassVar[Literal["rpe"]] = "rpe"
+    ticker: str
+    session: SessionAnalysis | None = None
+    swing: Swing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class V6Part:
+    """What the model says for the hour, as it is locked, and RPE's phase 5, which reads it.
+
+    probabilities: unrounded; None where a gate stands before the decision. hour: the decision hour that they are of.
+    intraday: both intraday analyses, complete; None with fewer than 30 minute bars.
+    """
+
+    part: ClassVar[Literal["v6"]] = "v6"
+    ticker: str
+    probabilities: Probabilities | None = None
+    hour: int | None = None
+    in_sample: bool = False
+    intraday: Intraday | None = None
+
+    @property
+    def action_a(self) -> Action | None:
+        """What target A alone would say to do."""
+        return None if self.probabilities is None else _action_of(self.probabilities.target_a)
+
+    @property
+    def action_b(self) -> Action | None:
+        """What target B alone would say to do. Before 11:00 it is no prediction and has no action (rpe.md R11)."""
+        found = self.probabilities
+        return None if found is None or found.early else _action_of(found.target_b)
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """Whether an analysis permits a trade at a moment, and on which side."""
+
+    ticker: str
+    bias: Bias
+    is_given: bool
+
+    @property
+    def has_side(self) -> bool:
+        """Whether there is a side to trade on; without one a permission permits nothing that can be executed."""
+        return self.bias is not Bias.NEUTRAL
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that is said of one ticker at one moment; live and replay give the same. It is the last of `Pipeline.steps`, the one
+    that brings the signal, and holds those before it."""
+
+    part: ClassVar[Literal["signal"]] = "signal"
+    data: DataPart
+    rpe: RpePart
+    v6: V6Part
+    signal: TickerSignal
+
+    @property
+    def ticker(self) -> str:
+        return self.signal.ticker
+
+    @property
+    def intraday(self) -> Intraday | None:
+        return self.v6.intraday
+
+    @property
+    def swing(self) -> Swing | None:
+        return self.rpe.swing
+
+    @property
+    def bars(self) -> int:
+        """How many bars of the day it rests on: the minutes, else those of the signal (ruling M6)."""
+        return self.data.minutes or self.signal.bars
+
+    @property
+    def as_of(self) -> datetime | None:
+        return self.data.as_of
+
+    @property
+    def stale(self) -> bool:
+        return self.data.stale
+
+    @property
+    def waiting(self) -> bool:
+        return self.signal.waiting
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its market is open."""
+        return self.signal.gate is not Gate.MARKET_CLOSED
+
+    @property
+    def northstar_allows(self) -> bool:
+        """Whether Northstar's phase 4 allows a trade, whatever the market's hours."""
+        return self.intraday is not None and self.intraday.northstar.phase4.allowed
+
+    @property
+    def northstar_permission(self) -> Permission | None:
+        """What Northstar permits: nothing in a closed market. None where it has not analysed the session."""
+        if self.intraday is None:
+            return None
+        phase4 = self.intraday.northstar.phase4
+        return Permission(self.ticker, phase4.bias, self.is_open and phase4.allowed)
+
+    @property
+    def rpe_permission(self) -> Permission | None:
+        """The same of RPE."""
+        if self.intraday is None:
+            return None
+        posture = self.intraday.rpe.phase4_execution_posture
+        return Permission(self.ticker, posture.bias.bias, self.is_open and posture.allowed)
+
+    @property
+    def alignment(self) -> Alignment | None:
+        """How session and days stand to each other; None unless both are known (v1-contract.md 4.2)."""
+        if self.intraday is None or self.swing is None:
+            return None
+        return alignment_of(self.intraday.northstar.phase4.bias, self.swing.phase4.bias)
+
+
+Step = DataPart | RpePart | V6Part | State
+
+
+class Ranking(NamedTuple):
+    """Signals of several tickers beside each other (policy.md 9): the decisions there are, those that trade, the best."""
+
+    decisions: tuple[Decision, ...]
+    actionable: tuple[Decision, ...]
+    best: Decision | None
+
+    @classmethod
+    def of(cls, signals: Iterable[TickerSignal]) -> Ranking:
+        decisions = tuple(signal.decision for signal in signals if signal.decision is not None)
+        return cls(decisions, tuple(actionable(decisions)), best(decisions))
+
+
+@dataclass(frozen=True, slots=True)
 class Board:
-    """Trading directions at one moment."""
+    """Trading directions at one moment. `tickers` are the signals of the tickers' states."""
 
     at: datetime
     market_open: bool
@@ -98,7 +278,10 @@ class Board:
     time_multiplier: float
     hours: TradingHours
     tickers: Mapping[str, TickerSignal]
-    best: Decision | None
+
+    @property
+    def ranking(self) -> Ranking:
+        return Ranking.of(self.tickers.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +292,7 @@ class Overview:
     signal: TickerSignal
     daily: DailySignal
     progress: float
+
+
+def _action_of(p: float | None) -> Action | None:
+    return None if p is None else action_of(p)

@@ -1,7 +1,8 @@
 """What the market is doing: Northstar, RPE and swing, pure functions of the bars known at a moment.
 
-Make one `view_at` per ticker and moment, then ask: `analyse` for the session, `analyse_swing` for the days. No clock,
-no network, no model, no JSON: frozen dataclasses come out, named like the fields they become.
+Make one `view_at` per ticker and moment, then ask: `analyse` for the session, `analyse_swing` for the days. `analyse` is
+`analyse_session`, which needs no model, and then `with_model`. No clock, no network, no model, no JSON: frozen dataclasses come
+out, named like the fields they become.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from app.structure.forecast import Probabilities
 from app.structure.health import health_of
 from app.structure.levels import measure
 from app.structure.northstar import Northstar, northstar
-from app.structure.rpe import Rpe, rpe
+from app.structure.rpe import Rpe, RpePhases, rpe_phases, with_forecast
 from app.structure.swing import ENOUGH_DAYS, Swing, swing
 from app.structure.truth import UNRESOLVED, base_truth
 from app.structure.view import ENOUGH_MINUTES, QUIET, Activity, View, view_at
@@ -28,12 +29,16 @@ __all__ = [
     "Northstar",
     "Probabilities",
     "Rpe",
+    "RpePhases",
+    "SessionAnalysis",
     "Swing",
     "View",
     "analyse",
+    "analyse_session",
     "analyse_swing",
     "quote_of",
     "view_at",
+    "with_model",
 ]
 
 
@@ -45,6 +50,15 @@ class AnalysisQuote:
     today_open: float | None
     today_change_pct: float | None
     bars_analyzed: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionAnalysis:
+    """Both intraday analyses of one view, over one base truth, as far as they need no model: RPE without its phase 5."""
+
+    quote: AnalysisQuote
+    northstar: Northstar
+    rpe: RpePhases
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +82,25 @@ def analyse(
 
     v6: the intraday model's unrounded probabilities, read by RPE's phase 5 alone.
     """
+    return with_model(analyse_session(symbol, view, activity=activity, stages=stages), view, v6)
+
+
+def analyse_session(
+    symbol: str, view: View, *, activity: Activity = QUIET, stages: Stages = NULL_STAGES
+) -> SessionAnalysis:
+    """Northstar, and RPE's phases 1 to 4 (northstar.md, rpe.md)."""
     levels = measure(view) if view.resolved else None
     truth = UNRESOLVED if levels is None else base_truth(view, levels)
     health = health_of(truth, activity)
     star = northstar(symbol, view, levels, truth, health, activity)
     with stages("compute-rpe", ticker=symbol):
-        expansion = rpe(symbol, view, levels, truth, health, activity, v6)
-    return Intraday(quote_of(view), star, expansion)
+        phases = rpe_phases(symbol, view, levels, truth, health, activity)
+    return SessionAnalysis(quote_of(view), star, phases)
+
+
+def with_model(found: SessionAnalysis, view: View, v6: Probabilities | None) -> Intraday:
+    """The analyses of a view with RPE's phase 5, which reads the model's probabilities (rpe.md 6)."""
+    return Intraday(found.quote, found.northstar, with_forecast(found.rpe, view, v6))
 
 
 def analyse_swing(symbol: str, view: View) -> Swing:

@@ -1,12 +1,12 @@
 """RPE: the five-phase answer on one ticker's session, put together from its phases (rpe.md 7).
 
 Only joins: phase 1 is in measured.py, phases 2-4 in posture.py, phase 5 in forecast.py. The model's probabilities go
-to phase 5 alone, so no earlier phase can depend on them.
+to phase 5 alone, so no earlier phase can depend on them, and phases 1-4 can be had before there are any.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from app.market.calendar import NY
@@ -43,8 +43,8 @@ INVARIANTS = Invariants()
 
 
 @dataclass(frozen=True, slots=True)
-class Rpe:
-    """The whole answer (rpe.md 7); timestamp in New York time (N2)."""
+class RpePhases:
+    """Phases 1 to 4, which read no model (rpe.md 7); timestamp in New York time (N2)."""
 
     meta: ContractInfo
     invariants: Invariants
@@ -54,24 +54,29 @@ class Rpe:
     phase2_signal_health: SignalHealth
     phase3_signal_density: SignalDensity
     phase4_execution_posture: Posture
+
+
+@dataclass(frozen=True, slots=True)
+class Rpe(RpePhases):
+    """The whole answer (rpe.md 7)."""
+
     phase5_learning_forecasting: Forecast
 
 
-def rpe(
+def rpe_phases(
     symbol: str,
     view: View,
     levels: Levels | None,
     truth: Truth,
     health: Health,
     activity: Activity,
-    v6: Probabilities | None,
-) -> Rpe:
-    """The five phases; levels is None where the view is unresolved."""
+) -> RpePhases:
+    """Phases 1 to 4; levels is None where the view is unresolved."""
     measured = MeasuredTruth() if levels is None else measured_truth(view.minutes, levels, truth)
     checked = signal_health(view.minutes, view.session, levels, health)
     density = signal_density(measured, activity.signals_last_10m)
     posture = posture_of(measured, checked, density)
-    return Rpe(
+    return RpePhases(
         meta=CONTRACT_INFO,
         invariants=INVARIANTS,
         timestamp=view.at.astimezone(NY),
@@ -80,5 +85,12 @@ def rpe(
         phase2_signal_health=checked,
         phase3_signal_density=density,
         phase4_execution_posture=posture,
-        phase5_learning_forecasting=forecast_of(view, measured, posture, v6),
+    )
+
+
+def with_forecast(phases: RpePhases, view: View, v6: Probabilities | None) -> Rpe:
+    """The five phases of a view. v6: the model's probabilities, None without any."""
+    forecast = forecast_of(view, phases.phase1_truth, phases.phase4_execution_posture, v6)
+    return Rpe(
+        **{field.name: getattr(phases, field.name) for field in fields(phases)}, phase5_learning_forecasting=forecast
     )

@@ -10,13 +10,13 @@ from flask import Blueprint, Response, jsonify, request
 from app.errors import BadRequest, Unavailable
 from app.market.calendar import TradingHours, ny_day
 from app.market.plan import Plan
-from app.pipeline import FEAR_TICKER, Structure
+from app.pipeline import FEAR_TICKER, State
 from blueprints.caching import cached
 from blueprints.services import services
 from blueprints.v1 import shapes
 from blueprints.v1.parameters import Tickers, json_object, replay_moment, tickers
 
-Shape = Callable[[Mapping[str, Structure], TradingHours, Plan], dict[str, Any]]
+Shape = Callable[[Mapping[str, State], TradingHours, Plan], dict[str, Any]]
 
 blueprint = Blueprint("v1", __name__)
 
@@ -71,7 +71,7 @@ def replay() -> Response:
     moment = replay_moment(request.args, served.clock(), served.calendar)
     pipeline = served.pipeline
     if moment.trading_day:
-        found = pipeline.structures(asked.symbols, moment.at, keep=False)
+        found = pipeline.states(asked.symbols, moment.at, keep=False)
     else:
         found = pipeline.unread(asked.symbols, moment.at)
     return _shaped(lambda: shapes.replay(found, moment, pipeline.plan.about(ny_day(moment.at))))
@@ -158,7 +158,7 @@ def _structures(symbols: Sequence[str], shape: Shape) -> Response:
     """Structure of the tickers asked for, now."""
     served = services()
     at = served.clock()
-    found = served.pipeline.structures(symbols, at)
+    found = served.pipeline.states(symbols, at)
     return _shaped(lambda: shape(found, served.calendar.hours_at(at), served.pipeline.plan))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from app.market.bars import Span
 from app.market.calendar import midnight_ms
 from app.market.plan import Plan
-from app.pipeline import Quote, Structure, TickerSignal
+from app.pipeline import DataPart, Quote, RpePart, State, TickerSignal, V6Part
 from app.structure import analyse, analyse_swing, view_at
 from app.structure.terms import Bias
 from blueprints.v1 import shapes
@@ -28,8 +28,9 @@ def alignment(intraday: str, swing: str) -> dict[str, Any]:
         found, northstar=replace(found.northstar, phase4=replace(found.northstar.phase4, bias=Bias(intraday)))
     )
     days = replace(days, phase4=replace(days.phase4, bias=Bias(swing)))
-    structure = Structure("SPY", TickerSignal("SPY", "late", Quote()), intraday=found, swing=days)
-    entry: dict[str, Any] = shapes.mtf({"SPY": structure}, CALENDAR.hours_at(AT), Plan("polygon", Span.MINUTE))[
-        "tickers"
-    ]["SPY"]
+    signal = TickerSignal("SPY", "late", Quote())
+    state = State(DataPart("SPY"), RpePart("SPY", swing=days), V6Part("SPY", intraday=found), signal)
+    entry: dict[str, Any] = shapes.mtf({"SPY": state}, CALENDAR.hours_at(AT), Plan("polygon", Span.MINUTE))["tickers"][
+        "SPY"
+    ]
     return entry

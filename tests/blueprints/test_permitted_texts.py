@@ -14,7 +14,7 @@ from flask import Flask
 from app.market.bars import Span
 from app.market.calendar import midnight_ms
 from app.market.plan import Plan
-from app.pipeline import Board, Quote, Structure, TickerSignal
+from app.pipeline import Board, DataPart, Quote, RpePart, State, TickerSignal, V6Part
 from app.signals.policy import SUPPORTED, Gate
 from app.structure import Intraday, analyse, view_at
 from app.structure.terms import Bias, ExecutionMode
@@ -38,7 +38,7 @@ def intraday() -> Intraday:
     return analyse("SPY", view)
 
 
-def structure(ticker: str, side: str, found: Intraday) -> Structure:
+def state_of(ticker: str, side: str, found: Intraday) -> State:
     """A ticker that both engines permit on `side`, deny, or could not analyse."""
     allowed, bias = side != "denied", Bias(side) if side in tuple(Bias) else Bias.NEUTRAL
     mode = ExecutionMode.SCALP if allowed else ExecutionMode.NO_TRADE
@@ -50,13 +50,14 @@ def structure(ticker: str, side: str, found: Intraday) -> Structure:
         northstar=replace(found.northstar, phase4=phase4),
         rpe=replace(found.rpe, phase4_execution_posture=posture),
     )
-    return Structure(ticker, TickerSignal(ticker, "late", Quote()), intraday=None if side == "unknown" else chosen)
+    signal, v6 = TickerSignal(ticker, "late", Quote()), V6Part(ticker, intraday=None if side == "unknown" else chosen)
+    return State(DataPart(ticker), RpePart(ticker), v6, signal)
 
 
 @pytest.mark.parametrize("engine", ["northstar", "rpe"])
 def test_permitted_are_the_tickers_with_a_side(engine: str, intraday: Intraday) -> None:
     for sides in COMBINATIONS:
-        found = {t: structure(t, side, intraday) for t, side in zip(SUPPORTED, sides, strict=True)}
+        found = {t: state_of(t, side, intraday) for t, side in zip(SUPPORTED, sides, strict=True)}
         body = getattr(shapes, engine)(found, CALENDAR.hours_at(AT), PLAN)
         text = body["summary"]["recommendation"]
         permitted = re.match(r"Permitted: ([^.]*)[.]", text)
@@ -83,7 +84,7 @@ def test_permitted_are_the_tickers_with_a_side(engine: str, intraday: Intraday) 
     ],
 )
 def test_the_sentence_of_each_case(sides: tuple[str, ...], said: str, intraday: Intraday) -> None:
-    found = {t: structure(t, side, intraday) for t, side in zip(SUPPORTED, sides, strict=True)}
+    found = {t: state_of(t, side, intraday) for t, side in zip(SUPPORTED, sides, strict=True)}
     assert shapes.northstar(found, CALENDAR.hours_at(AT), PLAN)["summary"]["recommendation"] == said
 
 
@@ -110,7 +111,7 @@ def test_the_banner_names_those_that_trade_and_says_why_others_have_no_signal(se
                 chosen: Any = {"action": action, "p_b": PROBABILITIES[action]}
                 signals[ticker] = replace(signal, decision=replace(signal.decision, **chosen))
         acting = [s.decision for s in signals.values() if s.decision is not None and s.decision.action != "NO_TRADE"]
-        board = replace(real, tickers=signals, best=acting[0] if acting else None)
+        board = replace(real, tickers=signals)
         text = texts.recommendation(board, PLAN)
         for ticker, action in zip(SUPPORTED, actions, strict=True):
             assert (f"{ticker} {action} (" in text) == (action in ("LONG", "SHORT")), (actions, text)

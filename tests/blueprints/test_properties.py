@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from app.errors import BrokenData
 from app.market.bars import Span
 from app.market.plan import Plan
-from app.pipeline import Quote, Structure, TickerSignal
+from app.pipeline import DataPart, Quote, RpePart, State, TickerSignal, V6Part
 from app.structure import ENOUGH_DAYS, Probabilities, analyse, analyse_swing, view_at
 from blueprints.v1 import shapes
 from blueprints.v1.parameters import ReplayMoment
@@ -23,20 +23,19 @@ from tests.support import CALENDAR
 PLAN = Plan("polygon", Span.MINUTE)
 
 
-def structure_of(drawn: Drawn) -> Structure:
+def state_of(drawn: Drawn) -> State:
     minutes, daily, at, official = drawn
     view = view_at(minutes, daily, SESSION, at, official_open=official)
     v6 = Probabilities(0.7, 0.4, early=False)
     price = float(view.minutes.c[-1]) if len(view.minutes) else None
-    return Structure(
-        ticker="SPY",
+    swing = analyse_swing("SPY", view) if len(view.days) >= ENOUGH_DAYS else None
+    intraday = analyse("SPY", view, v6=v6) if view.resolved else None
+    counted = {"minutes": len(view.minutes), "days": len(view.days)}
+    return State(
+        data=DataPart("SPY", price=price, today_open=official, **counted),
+        rpe=RpePart("SPY", swing=swing),
+        v6=V6Part("SPY", intraday=intraday),
         signal=TickerSignal("SPY", "late", Quote(price=price)),
-        price=price,
-        today_open=official,
-        intraday=analyse("SPY", view, v6=v6) if view.resolved else None,
-        swing=analyse_swing("SPY", view) if len(view.days) >= ENOUGH_DAYS else None,
-        minutes=len(view.minutes),
-        days=len(view.days),
     )
 
 
@@ -45,7 +44,7 @@ def structure_of(drawn: Drawn) -> Structure:
 def test_any_valid_bars_give_readable_json(drawn: Drawn) -> None:
     at = drawn[2]
     try:
-        found = {"SPY": structure_of(drawn)}
+        found = {"SPY": state_of(drawn)}
     except BrokenData:
         return
     hours = CALENDAR.hours_at(at)
@@ -70,8 +69,8 @@ def test_bars_after_the_moment_change_no_byte(drawn: Drawn) -> None:
     minutes, daily, at, official = drawn
     earlier = at - timedelta(minutes=30)
     try:
-        whole = structure_of((minutes, daily, earlier, official))
-        cut = structure_of((minutes.until(earlier), daily.until(earlier), earlier, official))
+        whole = state_of((minutes, daily, earlier, official))
+        cut = state_of((minutes.until(earlier), daily.until(earlier), earlier, official))
     except BrokenData:
         return
     hours = CALENDAR.hours_at(earlier)

@@ -14,7 +14,7 @@ from app.factory import create_app
 from app.market.polygon import Reply
 from app.signals.policy import Gate
 from blueprints.index import PATHS
-from blueprints.v1.texts import GATES
+from blueprints.shared.sentences import GATES
 from tests.support import FakeClock, ScriptedMarket, dropping, models_saying, new_york, settings
 
 Serve = Callable[..., Flask]

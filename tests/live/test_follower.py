@@ -222,9 +222,9 @@ def test_days_come_once_before_the_open_and_once_after_the_close(follow: Callabl
 
 def test_after_the_close_nothing_is_followed(follow: Callable[..., Followed]) -> None:
     server = follow("2025-03-11 15:58:00")
-    server.run(40, every_s=15, ask=lambda: server.core.pipeline.structures(TICKERS, server.clock()))
+    server.run(40, every_s=15, ask=lambda: server.core.pipeline.states(TICKERS, server.clock()))
     before = server.calls()
-    server.run(30, every_s=15, ask=lambda: server.core.pipeline.structures(TICKERS, server.clock()))
+    server.run(30, every_s=15, ask=lambda: server.core.pipeline.states(TICKERS, server.clock()))
     assert server.calls() == before
     newest = server.core.source.peek("SPY", server.clock())
     assert newest is not None
@@ -262,14 +262,14 @@ def test_a_split_overnight_refetches_that_tickers_history(follow: Callable[..., 
     past = clock.at - timedelta(days=12)
     server.run(1, ask=lambda: server.board("SPY", "QQQ"))
     locked = server.core.store.get("SPY", DAY, 10)
-    before = {t: server.core.pipeline.structure(t, past, keep=False).price for t in ("SPY", "QQQ")}
+    before = {t: server.core.pipeline.state(t, past, keep=False).data.price for t in ("SPY", "QQQ")}
     opens = {t: server.core.source.open_of(t, past).price for t in ("SPY", "QQQ")}
     split = halved_before(0)
     server.market.edit = lambda path, body: split(path, body) if "/SPY/" in path else body
     clock.set("2025-03-12 09:05:00")
     server.step()
     calls = server.calls("/minute/")
-    after = {t: server.core.pipeline.structure(t, past, keep=False).price for t in ("SPY", "QQQ")}
+    after = {t: server.core.pipeline.state(t, past, keep=False).data.price for t in ("SPY", "QQQ")}
     assert after["SPY"] == pytest.approx(before["SPY"] / 2)
     assert after["QQQ"] == before["QQQ"]
     assert server.core.source.open_of("SPY", past).price == pytest.approx(opens["SPY"] / 2)

@@ -19,7 +19,7 @@ from app.market.feed_transport import FeedTransport
 from app.market.plan import Plan
 from app.market.polygon import Polygon, Reply
 from app.market.source import Source
-from app.pipeline import TickerSignal
+from app.pipeline import State, TickerSignal
 from app.signals.store import SqliteStore
 from tests.support import CALENDAR, FakeTimer, demo_feed, new_york, settings
 
@@ -67,7 +67,7 @@ def session_of(day: str) -> Session:
     return session
 
 
-def signals(folder: Path, session: Session, seed: int) -> Iterator[tuple[datetime, TickerSignal]]:
+def signals(folder: Path, session: Session, seed: int) -> Iterator[tuple[datetime, TickerSignal | State]]:
     """What is shown over a whole session and the minutes around it, the follower's steps as late as `seed` makes them."""
     delays = random.Random(seed)
     clock = DemoClock(session.open - MARGIN)
@@ -81,7 +81,7 @@ def signals(folder: Path, session: Session, seed: int) -> Iterator[tuple[datetim
         if delays.random() < 0.5:
             yield from ((at, signal) for signal in core.pipeline.board(TICKERS, at).tickers.values())
         else:
-            yield at, core.pipeline.structure(ticker, at).signal
+            yield at, core.pipeline.state(ticker, at)
     core.close()
 
 
@@ -91,9 +91,11 @@ def test_no_price_of_the_demo_is_stale_however_late_its_follower_and_its_fetches
 ) -> None:
     session = session_of(day)
     shown = list(signals(tmp_path, session, seed))
-    stale = [(at, signal.ticker, signal.market.as_of) for at, signal in shown if signal.market.stale]
+    stale = [(at, signal.ticker, signal.as_of) for at, signal in shown if signal.stale]
     assert stale == []
-    prices = [signal.market.price for at, signal in shown if session.open + timedelta(minutes=1) <= at < session.close]
+    after_open = session.open + timedelta(minutes=1)
+    said = [(at, shown_at.signal if isinstance(shown_at, State) else shown_at) for at, shown_at in shown]
+    prices = [signal.market.price for at, signal in said if after_open <= at < session.close]
     assert len(prices) > 20
     assert None not in prices
 

@@ -10,7 +10,7 @@ from app.model.v6 import V6Model
 from app.model.verdicts import verdict_of_record
 from app.signals.policy import LONG_ABOVE, SPEC_VERSION, SUPPORTED
 from blueprints.services import Services
-from blueprints.v1.shapes.common import Json, iso
+from blueprints.shared.values import Json, iso
 
 
 def health(served: Services) -> Json:

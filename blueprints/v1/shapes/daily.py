@@ -18,8 +18,11 @@ from app.signals.policy import Decision, Gate, session_of_hour
 from app.structure.indicators import Breakdown
 from app.structure.ranges import Range, Ranges
 from app.structure.volatility import Volatility, market_volatility
+from blueprints.shared import sentences
+from blueprints.shared.data_status import data_status
+from blueprints.shared.values import Json, change_pct, iso, plain, price, probabilities
 from blueprints.v1 import texts
-from blueprints.v1.shapes.common import Json, change_pct, data_status, fault, iso, plain, price, probabilities, versions
+from blueprints.v1.shapes.common import fault, versions
 
 T = TypeVar("T")
 EMOJI = {"BUY": "🟢", "SELL": "🔴", "HOLD": "🟡"}
@@ -85,7 +88,7 @@ def volatility_meter(found: Mapping[str, Volatility | PredictError], at: datetim
         **_dated(at),
         "market_volatility": market.regime.value if market.regime else None,
         "market_volatility_score": market.score,
-        "trading_guidance": texts.mark(plan) + market.guidance + texts.dated(plan),
+        "trading_guidance": sentences.mark(plan) + market.guidance + sentences.dated(plan),
         "tickers": {ticker: _each(value, _volatility, plan) for ticker, value in found.items()},
     }
 
@@ -108,7 +111,7 @@ def _each(value: T | PredictError, shape: Callable[[T], Json], plan: Plan) -> Js
 
 def _entry(view: Overview | PredictError, model: V6Model | None, hours: TradingHours, plan: Plan) -> Json:
     if isinstance(view, MarketClosed) and plan.has_bars:
-        return {"error": texts.no_overview(hours, plan), "error_code": view.code}
+        return {"error": sentences.no_overview(hours, plan), "error_code": view.code}
     return fault(view, plan) if isinstance(view, PredictError) else _overview(view, model)
 
 
@@ -214,7 +217,7 @@ def _vix(fear: Vix, plan: Plan) -> Json:
 
 
 def _breakdown(found: Breakdown, plan: Plan) -> Json:
-    mark, dated = texts.mark(plan), texts.dated(plan)
+    mark, dated = sentences.mark(plan), sentences.dated(plan)
     rows = [{**plain(row), "reason": f"{mark}{row.reason}{dated and '.' + dated}"} for row in found.indicators]
     counts = {name: getattr(found, name) for name in ("bullish", "bearish", "neutral", "total")}
     return {"current_price": price(found.price), "indicators": rows, "summary": counts}

@@ -13,13 +13,15 @@ from app.signals.policy import (
     SPEC_VERSION,
     Decision,
     Gate,
-    actionable,
     confidence,
     confidence_tier,
 )
+from blueprints.shared import sentences
+from blueprints.shared.data_status import data_status
+from blueprints.shared.values import Json, change_pct, iso, price, probabilities
 from blueprints.v1 import texts
 from blueprints.v1.shapes.about import accuracy
-from blueprints.v1.shapes.common import Json, change_pct, data_status, envelope, iso, price, probabilities, unsupported
+from blueprints.v1.shapes.common import envelope, unsupported
 
 LABELS = {"LONG": "BUY_CALL", "SHORT": "BUY_PUT", "NO_TRADE": "NO_TRADE"}
 DIRECTIONS = {"LONG": "LONG", "SHORT": "SHORT", "NO_TRADE": "NEUTRAL"}
@@ -56,7 +58,7 @@ THRESHOLDS = {"long": LONG_ABOVE, "short": SHORT_BELOW, "neutral_low": SHORT_BEL
 def trading_directions(board: Board, pipeline: Pipeline, *, single: bool) -> Json:
     """The body of `/trading_directions` (v1-contract.md 4.1). `single`: one ticker was named, its fields are mirrored at top
     level (decision 6)."""
-    plan, model_set = pipeline.plan, pipeline.models
+    plan, model_set, best = pipeline.plan, pipeline.models, board.ranking.best
     entries = {t: _entry(signal, board, plan, model_set.models.get(t)) for t, signal in board.tickers.items()}
     body = {
         **envelope(board.at),
@@ -65,15 +67,15 @@ def trading_directions(board: Board, pipeline: Pipeline, *, single: bool) -> Jso
         "session": board.session,
         "time_multiplier": board.time_multiplier,
         "tickers": entries,
-        "best_ticker": board.best.ticker if board.best else None,
+        "best_ticker": best.ticker if best else None,
         "summary": _summary(board, plan),
         "trading_rules": texts.trading_rules(),
         "model_accuracy": texts.accuracy_lines(model_set),
         "message": texts.message(board, plan),
-        "data_status": data_status(board.at, list(board.tickers.values()), plan),
+        "data_status": data_status(board.at, board.tickers.values(), plan),
     }
     if not board.market_open:
-        body |= {"action": "NO_TRADE", "reason": texts.closed(board.hours, plan)}
+        body |= {"action": "NO_TRADE", "reason": sentences.closed(board.hours, plan)}
     if single:
         (ticker,) = entries
         body |= {"ticker": ticker, **{key: entries[ticker][key] for key in MIRRORED}}
@@ -81,11 +83,11 @@ def trading_directions(board: Board, pipeline: Pipeline, *, single: bool) -> Jso
 
 
 def _summary(board: Board, plan: Plan) -> Json:
-    decisions = [signal.decision for signal in board.tickers.values() if signal.decision is not None]
+    ranking = board.ranking
     return {
         "recommendation": texts.recommendation(board, plan),
-        "actionable_tickers": [decision.ticker for decision in actionable(decisions)],
-        "best_opportunity": board.best.ticker if board.best else None,
+        "actionable_tickers": [decision.ticker for decision in ranking.actionable],
+        "best_opportunity": ranking.best.ticker if ranking.best else None,
     }
 
 
@@ -99,19 +101,19 @@ def _entry(signal: TickerSignal, board: Board, plan: Plan, model: V6Model | None
         "current_price": price(market.price),
         "today_change_pct": change_pct(market.price, market.today_open),
         "bars_analyzed": market.bars,
-        **(_undecided(signal, board) if signal.decision is None else _decided(signal.decision)),
-        "reason": texts.reason(signal, board, plan),
+        **(_undecided(signal, board) if signal.decision is None else _decided(signal.decision, signal.active_target)),
+        "reason": sentences.reason(signal, board, plan),
         "thresholds": THRESHOLDS,
         "model_accuracy": accuracy(model),
         "spec_version": SPEC_VERSION if signal.decision is None else signal.decision.spec_version,
         "engine_version": ENGINE_VERSION if signal.decision is None else signal.decision.engine_version,
     }
     if signal.gate is not None and signal.gate.is_fault:
-        body |= {"error": texts.reason(signal, board, plan), "error_code": signal.gate.value}
+        body |= {"error": sentences.reason(signal, board, plan), "error_code": signal.gate.value}
     return body
 
 
-def _decided(decision: Decision) -> Json:
+def _decided(decision: Decision, active_target: str | None) -> Json:
     """The part of an entry that a locked decision fixes."""
     early, p = decision.session == "early", decision.p_active
     p_a, p_b = probabilities(decision)
@@ -128,7 +130,7 @@ def _decided(decision: Decision) -> Json:
         "target_b_prob": p_b,
         "probability": p_a if early else p_b,
         "probability_raw": round(p, 6),
-        "active_target": "A" if early else "B",
+        "active_target": active_target,
         "session": decision.session,
         "bucket": decision.bucket,
         "confidence_tier": confidence_tier(p),
@@ -153,21 +155,20 @@ def _decided(decision: Decision) -> Json:
 
 def _undecided(signal: TickerSignal, board: Board) -> Json:
     """The same part where a gate stands before the decision."""
-    closed = signal.gate is Gate.MARKET_CLOSED
     return {
         **dict.fromkeys(DECIDED_ONLY),
-        "action": "NO_TRADE",
-        "action_label": "NO_TRADE",
-        "direction": "NEUTRAL",
-        "reason_code": signal.gate.value if signal.gate else None,
-        "active_target": None if closed else ("A" if signal.session == "early" else "B"),
+        "action": signal.action,
+        "action_label": LABELS[signal.action],
+        "direction": DIRECTIONS[signal.action],
+        "reason_code": signal.reason_code,
+        "active_target": signal.active_target,
         "session": signal.session,
         "bucket": "neutral",
         "confidence_tier": confidence_tier(None),
         "confidence": 0,
         "position_pct": 0.0,
         "multipliers": _multipliers(board.time_multiplier, 1.0),
-        "price_11am": price(signal.market.price_11am),
+        "price_11am": price(signal.price_11am),
         "in_sample": False,
         "locked": False,
     }

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from app.errors import NotEntitled
 from app.market.calendar import NY, TradingHours
 from app.market.plan import Plan
-from app.pipeline import Structure
-from app.signals.policy import Decision, Gate, action_of, confidence, session_of_hour
+from app.pipeline import Alignment, Permission, State, V6Part
+from app.signals.policy import Decision, Gate, confidence, session_of_hour
 from app.structure import ENOUGH_DAYS
+from app.structure.terms import Bias
+from blueprints.shared import sentences
+from blueprints.shared.data_status import data_status
+from blueprints.shared.values import Json, change_pct, plain, price, probabilities
 from blueprints.v1 import texts
-from blueprints.v1.shapes.common import (
-    Json,
-    change_pct,
-    data_status,
-    envelope,
-    fault,
-    plain,
-    price,
-    probabilities,
-    unsupported,
-)
+from blueprints.v1.shapes.common import envelope, fault, unsupported
 
-Structures = Mapping[str, Structure]
+States = Mapping[str, State]
 PIPELINE_VERSION = "2.0"
 SIGNALS = {"LONG": "BULLISH", "SHORT": "BEARISH", "NO_TRADE": "NEUTRAL"}
-ALIGNED = {"LONG": "bullish", "SHORT": "bearish"}
+ALIGNED: Mapping[Bias | None, str] = {Bias.LONG: "bullish", Bias.SHORT: "bearish"}
 
 
-def mtf(found: Structures, hours: TradingHours, plan: Plan) -> Json:
+def mtf(found: States, hours: TradingHours, plan: Plan) -> Json:
     """The body of `/mtf` (v1-contract.md 4.2)."""
-    entries = {ticker: _mtf_entry(structure, plan) for ticker, structure in found.items()}
+    entries = {ticker: _mtf_entry(state, plan) for ticker, state in found.items()}
     return {
         **envelope(hours.at),
         "analysis_type": "MULTI_TIMEFRAME",
@@ -46,20 +39,17 @@ def mtf(found: Structures, hours: TradingHours, plan: Plan) -> Json:
     }
 
 
-def northstar(found: Structures, hours: TradingHours, plan: Plan) -> Json:
+def northstar(found: States, hours: TradingHours, plan: Plan) -> Json:
     """The body of `/northstar` (v1-contract.md 4.5); with exactly one ticker also `ticker` and `analysis`."""
-    entries = {ticker: _northstar_entry(structure, hours, plan) for ticker, structure in found.items()}
-    allowed = [
-        {"ticker": ticker, "bias": p4["bias"], "mode": p4["execution_mode"], "risk": p4["risk_state"]}
-        for ticker, entry in entries.items()
-        if hours.is_open and "error" not in entry and (p4 := entry["phase4"])["allowed"]
-    ]
+    entries = {ticker: _northstar_entry(state, hours, plan) for ticker, state in found.items()}
+    permitted = _given([state.northstar_permission for state in found.values()])
+    allowed = [_northstar_permission(entries[permission.ticker]["phase4"], permission) for permission in permitted]
     body = {
         **_clocked(hours),
         "pipeline_version": PIPELINE_VERSION,
         "phase_descriptions": texts.NORTHSTAR_PHASES,
         "tickers": entries,
-        "summary": _permission(allowed, found, hours, plan),
+        "summary": _summary(permitted, allowed, found, hours, plan),
         "data_status": _status(found, hours.at, plan),
     }
     if len(entries) == 1:
@@ -68,70 +58,83 @@ def northstar(found: Structures, hours: TradingHours, plan: Plan) -> Json:
     return body
 
 
-def rpe(found: Structures, hours: TradingHours, plan: Plan) -> Json:
+def rpe(found: States, hours: TradingHours, plan: Plan) -> Json:
     """The body of `/rpe` (v1-contract.md 4.4)."""
-    entries = {ticker: _rpe_entry(structure, hours, plan) for ticker, structure in found.items()}
+    entries = {ticker: _rpe_entry(state, hours, plan) for ticker, state in found.items()}
+    permitted = _given([state.rpe_permission for state in found.values()])
     allowed = [
-        {
-            "ticker": ticker,
-            "bias": p4["bias"]["bias"],
-            "play_type": p4["play_type"]["play_type"],
-            "confidence": p4["confidence_risk"]["confidence"],
-        }
-        for ticker, entry in entries.items()
-        if hours.is_open and "error" not in entry and (p4 := entry["phase4_execution_posture"])["allowed"]
+        _rpe_permission(entries[permission.ticker]["phase4_execution_posture"], permission) for permission in permitted
     ]
     return {
         **_clocked(hours),
         "contract_version": PIPELINE_VERSION,
         "phase_descriptions": texts.RPE_PHASES,
         "tickers": entries,
-        "summary": _permission(allowed, found, hours, plan),
+        "summary": _summary(permitted, allowed, found, hours, plan),
         "data_status": _status(found, hours.at, plan),
     }
 
 
-def _permission(allowed: list[Json], found: Structures, hours: TradingHours, plan: Plan) -> Json:
-    """The summary of a structure engine. Execution is allowed where a ticker with a side is permitted; a closed market permits
-    none."""
+def _given(permissions: Iterable[Permission | None]) -> list[Permission]:
+    return [permission for permission in permissions if permission is not None and permission.is_given]
+
+
+def _northstar_permission(phase4: Json, permission: Permission) -> Json:
+    ticker, bias = permission.ticker, permission.bias.value
+    return {"ticker": ticker, "bias": bias, "mode": phase4["execution_mode"], "risk": phase4["risk_state"]}
+
+
+def _rpe_permission(phase4: Json, permission: Permission) -> Json:
     return {
-        "execution_allowed": any(entry["bias"] != texts.NEUTRAL for entry in allowed),
-        "allowed_tickers": allowed,
-        "recommendation": texts.allowed(allowed, plan, analysed=_is_any_analysed(found), is_open=hours.is_open),
+        "ticker": permission.ticker,
+        "bias": permission.bias.value,
+        "play_type": phase4["play_type"]["play_type"],
+        "confidence": phase4["confidence_risk"]["confidence"],
     }
 
 
-def swing(found: Structures, hours: TradingHours, plan: Plan) -> Json:
+def _summary(
+    permitted: Sequence[Permission], allowed: list[Json], found: States, hours: TradingHours, plan: Plan
+) -> Json:
+    """The summary of a structure engine. Execution is allowed where a ticker with a side is permitted."""
+    return {
+        "execution_allowed": any(permission.has_side for permission in permitted),
+        "allowed_tickers": allowed,
+        "recommendation": texts.permitted(permitted, plan, analysed=_is_any_analysed(found), is_open=hours.is_open),
+    }
+
+
+def swing(found: States, hours: TradingHours, plan: Plan) -> Json:
     """The body of `/swing` (v1-contract.md 4.6)."""
     return {
         **envelope(hours.at),
         "analysis_type": "SWING",
         "timeframes": ["DAILY", "WEEKLY"],
-        "tickers": {ticker: _swing_entry(structure, plan) for ticker, structure in found.items()},
+        "tickers": {ticker: _swing_entry(state, plan) for ticker, state in found.items()},
         "data_status": _status(found, hours.at, plan),
     }
 
 
-def phases(structure: Structure) -> Json | None:
+def phases(state: State) -> Json | None:
     """Northstar's four phases, or None with too few minute bars."""
-    if structure.intraday is None:
+    if state.intraday is None:
         return None
-    shape = plain(structure.intraday.northstar)
+    shape = plain(state.intraday.northstar)
     return {name: shape[name] for name in ("phase1", "phase2", "phase3", "phase4")}
 
 
-def quoted(structure: Structure) -> Json:
+def quoted(state: State) -> Json:
     """Price, open and change beside an analysis. There is no change before a bar of the day has ended."""
     return {
-        "current_price": price(structure.price),
-        "today_open": price(structure.today_open),
-        "today_change_pct": change_pct(structure.today_price, structure.today_open),
-        "bars_analyzed": structure.bars,
+        "current_price": price(state.data.price),
+        "today_open": price(state.data.today_open),
+        "today_change_pct": change_pct(state.data.today_price, state.data.today_open),
+        "bars_analyzed": state.bars,
     }
 
 
-def _status(found: Structures, at: datetime, plan: Plan) -> Json:
-    return data_status(at, [structure.signal for structure in found.values()], plan)
+def _status(found: States, at: datetime, plan: Plan) -> Json:
+    return data_status(at, found.values(), plan)
 
 
 def _clocked(hours: TradingHours) -> Json:
@@ -139,41 +142,41 @@ def _clocked(hours: TradingHours) -> Json:
     return {**envelope(hours.at), "current_hour": hour, "market_open": hours.is_open, "session": session_of_hour(hour)}
 
 
-def _is_any_analysed(found: Structures) -> bool:
-    return any(structure.intraday is not None for structure in found.values())
+def _is_any_analysed(found: States) -> bool:
+    return any(state.intraday is not None for state in found.values())
 
 
-def _is_unsupported(structure: Structure) -> bool:
-    return structure.signal.gate is Gate.UNSUPPORTED_TICKER
+def _is_unsupported(state: State) -> bool:
+    return state.signal.gate is Gate.UNSUPPORTED_TICKER
 
 
-def _mtf_entry(structure: Structure, plan: Plan) -> Json:
-    if _is_unsupported(structure):
-        return {**unsupported(structure.ticker), "intraday": None, "swing": None, "alignment": None}
-    detail = _alignment(structure)
+def _mtf_entry(state: State, plan: Plan) -> Json:
+    if _is_unsupported(state):
+        return {**unsupported(state.ticker), "intraday": None, "swing": None, "alignment": None}
+    alignment = state.alignment
     body: Json = {
-        "current_price": price(structure.price),
-        "intraday": _intraday(structure),
-        "swing": None if structure.swing is None else plain(structure.swing),
-        "alignment": None if detail is None else ALIGNED.get(str(detail["direction"]), "neutral"),
-        "alignment_detail": detail,
+        "current_price": price(state.data.price),
+        "intraday": _intraday(state),
+        "swing": None if state.swing is None else plain(state.swing),
+        "alignment": None if alignment is None else ALIGNED.get(alignment.direction, "neutral"),
+        "alignment_detail": None if alignment is None else _alignment(alignment),
     }
-    broken = structure.broken
+    broken = state.data.broken
     return body if broken is None or isinstance(broken, NotEntitled) else body | fault(broken, plan)
 
 
-def _intraday(structure: Structure) -> Json | None:
-    if structure.intraday is None:
+def _intraday(state: State) -> Json | None:
+    if state.intraday is None:
         return None
-    decision = structure.signal.decision
+    decision = state.signal.decision
     p_a, p_b = (None, None) if decision is None else probabilities(decision)
     return {
-        **plain(structure.intraday.northstar),
+        **plain(state.intraday.northstar),
         "v6": None if decision is None else _v6(decision),
-        "action": "NO_TRADE" if decision is None else decision.action,
+        "action": state.signal.action,
         "probability_a": p_a,
         "probability_b": p_b,
-        "price_11am": price(structure.signal.market.price_11am if decision is None else decision.price_11am),
+        "price_11am": price(state.signal.price_11am),
         "confidence": 0 if decision is None else confidence(decision.p_active, decision.action),
         "model": "V6_TIME_SPLIT",
     }
@@ -191,62 +194,53 @@ def _v6(decision: Decision) -> Json:
     }
 
 
-def _alignment(structure: Structure) -> Json | None:
+def _alignment(alignment: Alignment) -> Json:
     """How the biases of session and days stand to each other (v1-contract.md 4.2)."""
-    if structure.intraday is None or structure.swing is None:
-        return None
-    intraday, swing_bias = structure.intraday.northstar.phase4.bias.value, structure.swing.phase4.bias.value
-    detail: dict[str, Any] = {"direction": None, "intraday": intraday, "swing": swing_bias, "recommendation": None}
-    if "NEUTRAL" in (intraday, swing_bias):
-        return {"status": "PARTIAL", **detail, "confidence": "MEDIUM"}
-    if intraday == swing_bias:
-        return {"status": "ALIGNED", **detail, "direction": intraday, "confidence": "HIGH"}
-    return {"status": "CONFLICT", **detail, "confidence": "LOW", "recommendation": texts.CONFLICT}
+    return {**plain(alignment), "recommendation": texts.CONFLICT if alignment.status == "CONFLICT" else None}
 
 
-def _northstar_entry(structure: Structure, hours: TradingHours, plan: Plan) -> Json:
-    if structure.intraday is None:
-        return _without_minutes(structure, hours, plan)
-    return {**plain(structure.intraday.northstar), **quoted(structure)}
+def _northstar_entry(state: State, hours: TradingHours, plan: Plan) -> Json:
+    if state.intraday is None:
+        return _without_minutes(state, hours, plan)
+    return {**plain(state.intraday.northstar), **quoted(state)}
 
 
-def _rpe_entry(structure: Structure, hours: TradingHours, plan: Plan) -> Json:
-    if structure.intraday is None:
-        return _without_minutes(structure, hours, plan)
-    decision = structure.signal.decision
-    signals = None if decision is None else _v6_signals(decision)
-    return {**plain(structure.intraday.rpe), **quoted(structure), "v6_signals": signals}
+def _rpe_entry(state: State, hours: TradingHours, plan: Plan) -> Json:
+    if state.intraday is None:
+        return _without_minutes(state, hours, plan)
+    decision = state.signal.decision
+    signals = None if decision is None else _v6_signals(decision, state.v6)
+    return {**plain(state.intraday.rpe), **quoted(state), "v6_signals": signals}
 
 
-def _v6_signals(decision: Decision) -> Json:
-    """Before 11:00 target B is no prediction and has no action (rpe.md R11)."""
+def _v6_signals(decision: Decision, v6: V6Part) -> Json:
     p_a, p_b = probabilities(decision)
     return {
         "target_a_prob": p_a,
         "target_b_prob": p_b,
         "session": decision.session,
         "price_11am": price(decision.price_11am),
-        "target_a_action": action_of(decision.p_a),
-        "in_sample": decision.in_sample,
-        "target_b_action": None if decision.session == "early" else action_of(decision.p_b),
+        "target_a_action": v6.action_a,
+        "in_sample": v6.in_sample,
+        "target_b_action": v6.action_b,
     }
 
 
-def _without_minutes(structure: Structure, hours: TradingHours, plan: Plan) -> Json:
-    if _is_unsupported(structure):
-        return unsupported(structure.ticker)
-    if structure.broken is not None:
-        return {**fault(structure.broken, plan), "bars_available": structure.minutes}
-    text = texts.too_few_minutes(structure.minutes, hours, plan)
-    return {"error": text, "error_code": "INSUFFICIENT_DATA", "bars_available": structure.minutes}
+def _without_minutes(state: State, hours: TradingHours, plan: Plan) -> Json:
+    if _is_unsupported(state):
+        return unsupported(state.ticker)
+    if state.data.broken is not None:
+        return {**fault(state.data.broken, plan), "bars_available": state.data.minutes}
+    text = sentences.too_few_minutes(state.data.minutes, hours, plan)
+    return {"error": text, "error_code": "INSUFFICIENT_DATA", "bars_available": state.data.minutes}
 
 
-def _swing_entry(structure: Structure, plan: Plan) -> Json:
-    if _is_unsupported(structure):
-        return unsupported(structure.ticker)
-    if structure.swing is not None:
-        return {**plain(structure.swing), "current_price": price(structure.price)}
-    if structure.fault is not None:
-        return {**fault(structure.fault, plan), "bars_available": structure.days}
-    text = texts.error(f"{structure.days} daily bars are known; {ENOUGH_DAYS} are needed", plan)
-    return {"error": text, "error_code": "INSUFFICIENT_DATA", "bars_available": structure.days}
+def _swing_entry(state: State, plan: Plan) -> Json:
+    if _is_unsupported(state):
+        return unsupported(state.ticker)
+    if state.swing is not None:
+        return {**plain(state.swing), "current_price": price(state.data.price)}
+    if state.data.fault is not None:
+        return {**fault(state.data.fault, plan), "bars_available": state.data.days}
+    text = sentences.error(f"{state.data.days} daily bars are known; {ENOUGH_DAYS} are needed", plan)
+    return {"error": text, "error_code": "INSUFFICIENT_DATA", "bars_available": state.data.days}

@@ -1,0 +1,57 @@
+"""Values as every version sends them: moments, prices, probabilities, dataclasses as dicts."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from datetime import datetime, timedelta, timezone
+from enum import Enum
+from typing import Any
+
+from app.market.calendar import NY
+from app.signals.policy import Decision, shown_active, shown_other
+
+Json = dict[str, Any]
+MINUTE = timedelta(minutes=1)
+
+
+def iso(at: datetime) -> str:
+    """ISO 8601 with New York's offset, in whole minutes also before there were time zones; milliseconds where there are
+    any."""
+    local = at.astimezone(NY)
+    offset = local.utcoffset() or timedelta(0)
+    if offset % MINUTE:
+        local = at.astimezone(timezone(offset // MINUTE * MINUTE))
+    return local.isoformat(timespec="milliseconds" if local.microsecond else "seconds")
+
+
+def time_et(at: datetime) -> str:
+    return at.astimezone(NY).strftime("%I:%M %p ET")
+
+
+def price(value: float | None) -> float | None:
+    """USD, two decimals, rounded once, here (ruling S5)."""
+    return None if value is None else round(value, 2)
+
+
+def change_pct(now: float | None, official: float | None) -> float | None:
+    """Per cent against the official open, two decimals."""
+    return None if now is None or official is None else round((now / official - 1) * 100, 2)
+
+
+def probabilities(decision: Decision) -> tuple[float, float]:
+    """(A, B) as emitted: the active one rounded to the safe side (policy.md 4)."""
+    early = decision.session == "early"
+    p_a = (shown_active if early else shown_other)(decision.p_a)
+    p_b = (shown_other if early else shown_active)(decision.p_b)
+    return p_a, p_b
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses as dicts by field name, tuples as lists, enums as their values, moments as ISO text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    return iso(value) if isinstance(value, datetime) else value
