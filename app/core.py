@@ -132,7 +132,7 @@ def operations(core: Core) -> dict[str, Any]:
     """The values of `/health.operations` (open object, ruling V3)."""
     pipeline, budget, breaker = core.pipeline, core.market.budget, core.market.breaker
     return {
-        "market": pipeline.plan.source,
+        "market": pipeline.plan.market.value,
         "market_time": core.market.clock().astimezone(NY).isoformat(timespec="seconds"),
         "plan": _plan(core.source, core.market.skew),
         "provider": _provider(core.market),

@@ -14,7 +14,6 @@ ABOUT: Final = (
     "At each full hour from 10:00 to 15:00 New York this server says how likely SPY, QQQ and IWM are to close above their "
     "open, and from 11:00 on above their 11:00 price, computed from bars that had ended by then. It gives no advice."
 )
-MARKETS: Final[Mapping[str, str]] = {"demo": "a synthetic demo market", "recorded": "recorded bars"}
 PATHS: Final[Mapping[str, str]] = {
     "/": "this overview",
     "/trading_directions": "the signals of the hour",
@@ -45,11 +44,11 @@ LONGEST_PATH: Final = 100
 
 def market_in_words(plan: Plan) -> str:
     """Which market this server shows, and what it lacks."""
-    if plan.source != "polygon":
-        return MARKETS[plan.source] + ("" if plan.has_bars else ", of which none have been imported yet")
+    if not plan.market.is_live:
+        return plan.market.description + ("" if plan.has_bars else ", of which none have been imported yet")
     if not plan.has_key:
         return "live market data, without a key to fetch them"
-    data = "market data of a provider that is not Polygon" if not plan.is_polygon else "market data"
+    data = plan.market.description + ("" if plan.is_polygon else " of a provider that is not Polygon")
     if not plan.is_answered:
         return f"{data}, of which none have come yet, since the provider has answered no call"
     if not plan.is_known:

@@ -32,7 +32,7 @@ from app.market.calling import (
 from app.market.demo import SEED, SPEED, DemoFeed, demo_clock
 from app.market.feed_transport import EmptyFeed, FeedTransport
 from app.market.pinned import CHANGED, PinnedBars
-from app.market.plan import ClockSkew, Plan
+from app.market.plan import ClockSkew, Market, Plan
 from app.market.polygon import HOSTS, HttpTransport, Transport, no_key
 from app.market.recorded import RecordedBars
 from app.model.artefact import ModelSet
@@ -75,11 +75,11 @@ def _demo(calendar: Calendar, models: ModelSet, timer: Timer, clock: Clock | Non
     """The demo market. Its namespace names the seed and the models, since its days repeat and its signals depend on both."""
     clock = clock or demo_clock(calendar, timer.epoch)
     transport = FeedTransport(DemoFeed(calendar, give_way=partial(timer.sleep, 0)), calendar, clock)
-    return DataFeed(transport, clock, Plan("demo", Span.MINUTE), f"demo-{SEED}-{models.set_id}", speed=SPEED)
+    return DataFeed(transport, clock, Plan(Market.DEMO, Span.MINUTE), f"demo-{SEED}-{models.set_id}", speed=SPEED)
 
 
 def _recorded(settings: Settings, calendar: Calendar, timer: Timer, clock: Clock | None) -> DataFeed:
-    plan = Plan("recorded", Span.FIVE_MINUTES)
+    plan = Plan(Market.RECORDED, Span.FIVE_MINUTES)
     try:
         recorded = RecordedBars(settings.data_dir / "recorded.sqlite3", calendar)
     except Unavailable as exc:
@@ -125,7 +125,7 @@ def _recorded_clock(settings: Settings, start: datetime | None, timer: Timer) ->
 
 def _polygon(settings: Settings, clock: Clock, timer: Timer, emit: Events, telemetry: Telemetry) -> DataFeed:
     """The market of a provider that is called over the network: HTTP, measured, inside budget, retries and breaker."""
-    plan = Plan("polygon", Span.MINUTE, timedelta(minutes=settings.polygon_delay_minutes), SETTLE)
+    plan = Plan(Market.POLYGON, Span.MINUTE, timedelta(minutes=settings.polygon_delay_minutes), SETTLE)
     if settings.polygon_api_key is None or not settings.has_key:
         return DataFeed(no_key, clock, replace(plan, has_key=False), "polygon", ["no_api_key"])
     key, cap = settings.polygon_api_key.get_secret_value(), settings.polygon_calls_per_minute

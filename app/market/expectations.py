@@ -60,7 +60,7 @@ class Expectations:
     @property
     def is_provided(self) -> bool:
         """Whether past days can get better: recorded and made-up ones are what they are."""
-        return self._plan.source == "polygon"
+        return self._plan.market.is_live
 
     def lack(self, bars: Bars, until: datetime) -> str | None:
         """What signal bars of a day lack up to `until`, in words; None if quiet minutes can explain it."""

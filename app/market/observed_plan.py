@@ -13,7 +13,7 @@ from app.errors import NotEntitled
 from app.market.bars import Span
 from app.market.calendar import Calendar, ny_day
 from app.market.inception import first_day_of
-from app.market.plan import DELAYED, END_OF_DAY, REAL_TIME, UNKNOWN, Entitlement, Plan
+from app.market.plan import DELAYED, END_OF_DAY, REAL_TIME, UNKNOWN, Entitlement, Market, Plan
 
 DELAYED_BY = timedelta(minutes=15)
 """How late bars are that the provider itself calls delayed (polygon.md 4)."""
@@ -56,9 +56,9 @@ class ObservedPlan:
         self.has_snapshots = True
 
     @property
-    def source(self) -> str:
+    def market(self) -> Market:
         """Which market the data come from."""
-        return self._configured.source
+        return self._configured.market
 
     @property
     def is_local(self) -> bool:
@@ -76,7 +76,7 @@ class ObservedPlan:
         delayed, end of day if it refuses today's. A clock that runs ahead of the provider's waits that much longer."""
         plan = self._configured
         delay = DELAYED_BY if self._provider_delays and not plan.delay else plan.delay
-        name = self._name(delay) if plan.source == "polygon" else plan.source
+        name = self._name(delay) if plan.market.is_live else plan.market.value
         return self._plan(delay, plan.settle + self.ahead(), name, self._is_answered(), self._ends_on())
 
     def _make_plan(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from enum import StrEnum
 
 from app.clock import Clock
 from app.errors import NotEntitled, Upstream
@@ -23,14 +24,43 @@ END_OF_DAY, DELAYED, REAL_TIME, UNKNOWN = "end_of_day", "delayed", "real_time", 
 """Names of a provider's plan; `unknown` until the probe or bars of the running day have shown which one it is."""
 
 
+class Market(StrEnum):
+    """Where bars come from (ruling M1). The values are those of the setting MARKET and of `data_status.source`."""
+
+    POLYGON = "polygon"
+    RECORDED = "recorded"
+    DEMO = "demo"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a provider brings the bars while they come about, so that a fetch costs a call and bars may still get better.
+        Those of the other markets are made or stored on this machine, and are what they are."""
+        return self is Market.POLYGON
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the bars are those of an exchange."""
+        return self is not Market.DEMO
+
+    @property
+    def label(self) -> str | None:
+        """What every text begins with where the market is not the live one (ruling M1)."""
+        return None if self.is_live else self.name
+
+    @property
+    def description(self) -> str:
+        """What the market shows, in words."""
+        return {Market.DEMO: "a synthetic demo market", Market.RECORDED: "recorded bars"}.get(self, "market data")
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the data of this deployment is: its name in `data_status`, the series that signals read (ruling M6), how late
+    """What the data of this deployment is: its market, the series that signals read (ruling M6), how late
     its bars are, how long after its end a bar may still change (ruling T2), whether any bars were imported, whether there is a
     key for the provider, whether the provider is Polygon itself (`POLYGON_BASE_URL`), whether it has ever answered (also
     while nothing was asked), and the last day that it has, where it lacks the running one, once that has opened (`ends_on`)."""
 
-    source: str
+    market: Market
     signal_span: Span
     delay: timedelta = timedelta(0)
     settle: timedelta = timedelta(0)
@@ -62,7 +92,7 @@ class Plan:
     @property
     def is_local(self) -> bool:
         """Whether the bars are made or stored on this machine, so that a fetch calls no provider and takes a moment."""
-        return self.source != "polygon"
+        return not self.market.is_live
 
     @property
     def has_today(self) -> bool:

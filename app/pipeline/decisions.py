@@ -46,7 +46,7 @@ class Decisions:
         intraday = with_price_11am(self._source.intraday(ticker, at).bars, session, price_11am)
         self._refuse_missing_days(daily, session.day)
         before = self._calendar.days_before(session.day, MIN_DAYS)
-        with self._stages("compute-v6", ticker=ticker, hour=hour, source=self._source.plan.source) as stage:
+        with self._stages("compute-v6", ticker=ticker, hour=hour, source=self._source.plan.market.value) as stage:
             lack = self._source.lack(intraday, at)
             try:
                 found = _features(session, hour, intraday, daily, official, before)
@@ -68,7 +68,7 @@ class Decisions:
             atr=atr(daily),
             model_id=model.model_id,
             engine_version=model.engine_version,
-            in_sample=self._source.plan.source != "demo" and session.day <= model.data_end,
+            in_sample=self._source.plan.market.is_real and session.day <= model.data_end,
             locked_at=locked_at,
             expires_at=expires_at,
         )

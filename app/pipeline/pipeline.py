@@ -92,7 +92,7 @@ class Pipeline:
         refuse_without_key(list(signals.values()))
         session = self._calendar.session_at(at)
         hour = decision_hour(session, at) if session is not None and session.is_open(at) else None
-        self._stages.annotate(tickers=",".join(tickers), hour=hour, source=self.plan.source)
+        self._stages.annotate(tickers=",".join(tickers), hour=hour, source=self.plan.market.value)
         clock_hour = at.astimezone(NY).hour
         return Board(
             at=at,

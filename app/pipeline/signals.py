@@ -164,7 +164,7 @@ class HourlySignals:
 
     def _has_no_bars(self, ticker: str, session: Session, at: datetime) -> bool:
         """A trading day of which no bar exists (ruling M7): a past one, or one of a market that is not live."""
-        if self._source.plan.source == "polygon" and session.day == ny_day(self._clock()):
+        if self._source.plan.market.is_live and session.day == ny_day(self._clock()):
             return False
         try:
             return not len(self._source.intraday(ticker, at).bars)

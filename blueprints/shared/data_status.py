@@ -31,7 +31,7 @@ def data_status(at: datetime, answers: Iterable[Dated], plan: Plan, *, failed: b
     nothing = not plan.has_data or (as_of is None and not plan.is_answered)
     lacks_today = plan.ends_on is not None
     return {
-        "source": plan.source,
+        "source": plan.market.value,
         "plan": plan.shown_name,
         "delayed": bool(plan.delay) or any(answer.waiting for answer in answers),
         "stale": failed or nothing or lacks_today or any(answer.stale for answer in answers),

@@ -19,8 +19,6 @@ from app.signals.policy import Gate, SessionName
 from app.structure import ENOUGH_MINUTES
 from blueprints.errors import sentence
 
-MARKS = {"demo": "DEMO: ", "recorded": "RECORDED: ", "polygon": ""}
-
 SATURDAY = 5
 
 IN_SAMPLE = "In-sample: the model was trained on this day."
@@ -52,7 +50,8 @@ def mark(plan: Plan) -> str:
     """What every text begins with where the market is not the real one (ruling M1), where it has no bars, where there is no key
     for it (ruling A5), and where its provider has never answered."""
     lacks = ((plan.has_bars, NO_BARS), (plan.has_key, NO_KEY), (plan.is_answered, NO_ANSWER))
-    return MARKS[plan.source] + "".join(text for has, text in lacks if not has)
+    label = "" if plan.market.label is None else f"{plan.market.label}: "
+    return label + "".join(text for has, text in lacks if not has)
 
 
 def dated(plan: Plan) -> str:

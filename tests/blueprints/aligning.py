@@ -7,7 +7,7 @@ from typing import Any
 
 from app.market.bars import Span
 from app.market.calendar import midnight_ms
-from app.market.plan import Plan
+from app.market.plan import Market, Plan
 from app.pipeline import DataPart, Quote, RpePart, State, TickerSignal, V6Part
 from app.structure import analyse, analyse_swing, view_at
 from app.structure.terms import Bias
@@ -30,7 +30,7 @@ def alignment(intraday: str, swing: str) -> dict[str, Any]:
     days = replace(days, phase4=replace(days.phase4, bias=Bias(swing)))
     signal = TickerSignal("SPY", "late", Quote())
     state = State(DataPart("SPY"), RpePart("SPY", swing=days), V6Part("SPY", intraday=found), signal)
-    entry: dict[str, Any] = shapes.mtf({"SPY": state}, CALENDAR.hours_at(AT), Plan("polygon", Span.MINUTE))["tickers"][
-        "SPY"
-    ]
+    entry: dict[str, Any] = shapes.mtf({"SPY": state}, CALENDAR.hours_at(AT), Plan(Market.POLYGON, Span.MINUTE))[
+        "tickers"
+    ]["SPY"]
     return entry

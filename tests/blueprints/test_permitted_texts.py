@@ -13,7 +13,7 @@ from flask import Flask
 
 from app.market.bars import Span
 from app.market.calendar import midnight_ms
-from app.market.plan import Plan
+from app.market.plan import Market, Plan
 from app.pipeline import Board, DataPart, Quote, RpePart, State, TickerSignal, V6Part
 from app.signals.policy import SUPPORTED, Gate
 from app.structure import Intraday, analyse, view_at
@@ -23,7 +23,7 @@ from blueprints.v1 import shapes, texts
 from tests.support import CALENDAR, demo_feed, new_york
 
 AT = new_york("2025-03-11 11:30")
-PLAN = Plan("polygon", Span.MINUTE)
+PLAN = Plan(Market.POLYGON, Span.MINUTE)
 SIDES = ("LONG", "SHORT", "NEUTRAL", "denied", "unknown")
 COMBINATIONS = list(itertools.product(SIDES, repeat=3))
 Body = dict[str, Any]

@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 
 from app.errors import BrokenData
 from app.market.bars import Span
-from app.market.plan import Plan
+from app.market.plan import Market, Plan
 from app.pipeline import DataPart, Quote, RpePart, State, TickerSignal, V6Part
 from app.structure import ENOUGH_DAYS, Probabilities, analyse, analyse_swing, view_at
 from blueprints.v1 import shapes
@@ -20,7 +20,7 @@ from tests.structure.test_properties import SESSION, markets
 from tests.structure.test_properties import Market as Drawn
 from tests.support import CALENDAR
 
-PLAN = Plan("polygon", Span.MINUTE)
+PLAN = Plan(Market.POLYGON, Span.MINUTE)
 
 
 def state_of(drawn: Drawn) -> State:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from app.config.settings import Settings
 from app.errors import Unavailable, Upstream
 from app.market.calling import with_clock_skew
-from app.market.plan import ClockSkew, Entitlement, probe, probe_history
+from app.market.plan import ClockSkew, Entitlement, Market, probe, probe_history
 from app.market.polygon import Polygon, Reply
 from tests.support import CALENDAR, new_york
 
@@ -136,3 +137,13 @@ def test_good_answers_tell_the_time(reply: Reply, measured: timedelta | None) ->
     clocks = Clocks()
     assert with_clock_skew(lambda path, params: reply, clocks.skew)("/", {}) is reply
     assert clocks.skew.measured == measured
+
+
+def test_every_market_that_can_be_set_says_once_what_it_is() -> None:
+    assert get_args(Settings.model_fields["market"].annotation) == tuple(Market)
+    said = {market: (market.is_live, market.is_real, market.label, market.description) for market in Market}
+    assert said == {
+        Market.POLYGON: (True, True, None, "market data"),
+        Market.RECORDED: (False, True, "RECORDED", "recorded bars"),
+        Market.DEMO: (False, False, "DEMO", "a synthetic demo market"),
+    }

@@ -19,7 +19,7 @@ from app.market.cache import BarCache
 from app.market.calendar import midnight_ms
 from app.market.completeness import AGAIN_AFTER, DAYS_AGAIN
 from app.market.opens import MissingOpen, OfficialOpen
-from app.market.plan import Entitlement, Plan
+from app.market.plan import Entitlement, Market, Plan
 from app.market.polygon import Polygon, Reply
 from app.market.single_flight import deadline
 from app.market.source import Source
@@ -37,7 +37,7 @@ def build(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Callable[
         heard: list[str] = []
         store = SqliteStore(tmp_path / folder / "record.sqlite3", lambda event, **fields: heard.append(event))
         cache = BarCache(tmp_path / folder / "bars.sqlite3", lambda event, **fields: heard.append(event))
-        plan = plan or Plan("polygon", Span.MINUTE, settle=SETTLE)
+        plan = plan or Plan(Market.POLYGON, Span.MINUTE, settle=SETTLE)
         polygon, emit = Polygon(market, CALENDAR), lambda e, **f: heard.append(e)
         source = Source(polygon, cache, store, CALENDAR, clock, plan, emit, clock_ahead=clock_ahead)
         source.heard = heard  # type: ignore[attr-defined]
@@ -102,7 +102,7 @@ def test_a_delayed_plan_is_complete_when_its_delay_is_over(
     build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     market.delay = timedelta(minutes=15)
-    source = build(Plan("polygon", Span.MINUTE, timedelta(minutes=15), SETTLE))
+    source = build(Plan(Market.POLYGON, Span.MINUTE, timedelta(minutes=15), SETTLE))
     clock.set("2025-03-11 11:15:04")
     assert not source.is_complete("SPY", new_york("2025-03-11 11:00"))
     clock.set("2025-03-11 11:15:05")
@@ -797,7 +797,7 @@ def test_a_feed_that_is_less_late_than_it_says_gives_the_bars_of_a_cold_server(
 ) -> None:
     """A late print of before the hour is met when the first bar beyond the hour comes."""
     late = to_ms(new_york("2025-03-11 10:40"))
-    plan = Plan("polygon", Span.MINUTE, timedelta(minutes=15), SETTLE)
+    plan = Plan(Market.POLYGON, Span.MINUTE, timedelta(minutes=15), SETTLE)
     market.delay, market.edit = timedelta(minutes=11), dropping("/minute/", lambda row: row["t"] == late)
     clock.set("2025-03-11 11:09:10")
     source = build(plan)
