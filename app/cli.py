@@ -145,7 +145,8 @@ def backfill(days: int, ticker: str) -> None:
     for brought in backfilled(core.source, tickers, past):
         left = _minutes_left(core, brought.calls - brought.done)
         click.echo(f"{_described(brought)}: {brought.bars} bars ({brought.done} of {brought.calls} calls, {left})")
-    first = core.source.entitlement.history_from if core.source.entitlement else past[0]
+    entitlement = core.source.observed_plan.entitlement
+    first = entitlement.history_from if entitlement else past[0]
     if first > past[0]:
         click.echo(f"The plan's history begins on {first}: the days before it are not available.")
 

@@ -143,7 +143,7 @@ def operations(core: Core) -> dict[str, Any]:
         "breaker": {} if breaker is None else {k: _rounded(asdict(s)) for k, s in breaker.states().items()},
         "follower": _rounded(asdict(core.follower.status())),
         "store": {"kind": "sqlite", "failing": core.store.degraded() is not None},
-        "cache": {"kind": "sqlite", "failing": not core.source.has_cache()},
+        "cache": {"kind": "sqlite", "failing": not core.source.cache.is_open()},
         "models_missing": dict(pipeline.models.missing),
     }
 
@@ -170,7 +170,7 @@ def _missing_days(core: Core) -> dict[str, Any]:
 
 
 def _plan(source: Source, skew: ClockSkew | None) -> dict[str, Any]:
-    plan, entitlement = source.plan, source.entitlement
+    plan, entitlement = source.plan, source.observed_plan.entitlement
     ahead = None if skew is None else skew.measured
     return {
         "name": plan.shown_name,

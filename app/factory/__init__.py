@@ -142,7 +142,7 @@ def build(
 
 def _settle_calendar(source: Source, announcements: Announcements, clock: Clock) -> None:
     """Let the daily bars that are read correct announced holidays."""
-    source.settle_calendar_by(
+    source.fetcher.settle_calendar_by(
         lambda: announcements.doubtful(clock()), lambda days: announcements.withdraw(days, clock())
     )
 

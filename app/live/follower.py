@@ -26,8 +26,9 @@ from app.market.fetching import BACKFILL_PATIENCE_S
 from app.market.plan import Entitlement, probe, probe_history
 from app.market.polygon import Polygon
 from app.market.running_day import RunningDay
+from app.market.shared_fetches import REFUSED_FOR
 from app.market.single_flight import LruCache, SingleFlight, deadline
-from app.market.source import REFUSED_FOR, Source
+from app.market.source import Source
 from app.model.features import decision_moment
 from app.pipeline import DAILY_BAR_AFTER, FIRST_HOUR, Pipeline
 from app.signals.lock import decision_hour
@@ -191,7 +192,7 @@ class Follower:
 
     def _read(self, at: datetime) -> None:
         """Read what the leader fetched."""
-        self._source.adopt(at)
+        self._source.fetches.adopt(at)
         if self._adopt_plan():
             self._probed = ny_day(at)
 
@@ -209,7 +210,7 @@ class Follower:
         if self._began is None:
             self._began = self._timer.now()
         early = self._timer.now() - self._began < PROBE_FIRST_S
-        return early and self._source.entitlement is None and self._jobs.runs("probe")
+        return early and self._source.observed_plan.entitlement is None and self._jobs.runs("probe")
 
     def status(self) -> Following:
         since = None if self._beat is None else self._timer.now() - self._beat
@@ -247,7 +248,7 @@ class Follower:
                 self._learn_open(ticker, session.day, at)
 
     def _learn_open(self, ticker: str, day: date, at: datetime) -> None:
-        if self._source.known_open(ticker, day) is None and self._is_time(("open", ticker, day), at, AGAIN_AFTER):
+        if self._source.opens.known(ticker, day) is None and self._is_time(("open", ticker, day), at, AGAIN_AFTER):
             self._start(("open", ticker, day), lambda: self._source.open_of(ticker, at))
 
     def _due(self, session: Session, at: datetime) -> list[str]:
@@ -271,10 +272,10 @@ class Follower:
         tickers in use."""
         if ny(session.day, DAYS_FROM) <= at < session.close:
             for ticker in SUPPORTED:
-                self._source.refresh_days(ticker, session.day)
+                self._source.fetches.start(ticker, (Span.DAY,), session.day)
         elif at >= session.close + DAILY_BAR_AFTER:
             for ticker in self._in_use(at):
-                self._source.refresh_days(ticker, session.day + ONE_DAY)
+                self._source.fetches.start(ticker, (Span.DAY,), session.day + ONE_DAY)
 
     def _refresh_calendar(self, at: datetime) -> None:
         """Ask for announced holidays once a day for all processes on one DATA_DIR, and take over what another process got."""
@@ -293,7 +294,7 @@ class Follower:
         the day, the source asks for them again as often as for other incomplete days."""
         for day, close in announcements.doubtful(at).items():
             if close is None:
-                self._source.refresh_days(REFERENCE, ny_day(at))
+                self._source.fetches.start(REFERENCE, (Span.DAY,), ny_day(at))
             elif self._is_time(("hours", day), at, HOURS_AGAIN_AFTER):
                 self._start(("hours", day), partial(self._settle_hours, announcements, day, at))
 
@@ -316,7 +317,8 @@ class Follower:
         polygon = self._polygon
         if polygon is None or (self._source.plan.has_today and self._probed == ny_day(at)):
             return
-        if self._is_time("probe", at, PROBE_AGAIN_AFTER if self._source.entitlement is None else REFUSED_FOR):
+        unknown = self._source.observed_plan.entitlement is None
+        if self._is_time("probe", at, PROBE_AGAIN_AFTER if unknown else REFUSED_FOR):
             self._start("probe", lambda: self._probe(polygon, at))
 
     def probe_now(self) -> None:
@@ -335,7 +337,7 @@ class Follower:
     def _probe_in_steps(self, polygon: Polygon, today: date) -> None:
         """Probe the most important fact first: whether the plan has the running day; then how far back its history goes. The
         history that was known is kept until then."""
-        known = self._source.entitlement
+        known = self._source.observed_plan.entitlement
         with call_context(Priority.PROBE, PROBE_PATIENCE_S, self._timer):
             entitlement = probe(polygon, SUPPORTED[0], today)
         if known is not None:

@@ -30,7 +30,7 @@ def plan_of(source: Source, tickers: Sequence[str], days: Sequence[date]) -> lis
     """The windows that are still missing, one call each: (ticker, first day, last day), oldest first."""
     windows = []
     for ticker in tickers:
-        missing = source.missing(ticker, days[0], days[-1])
+        missing = source.fetcher.missing(ticker, days[0], days[-1])
         for _, month in groupby(missing, key=lambda day: (day.year, day.month)):
             found = list(month)
             windows.append((ticker, found[0], found[-1]))
@@ -45,6 +45,6 @@ def backfill(source: Source, tickers: Sequence[str], days: Sequence[date]) -> It
     windows = plan_of(source, tickers, days)
     calls = len(windows) + len(tickers)
     for done, ticker in enumerate(tickers, start=1):
-        yield Brought(ticker, Span.DAY, days[0], days[-1], source.bring_days(ticker, days[0]), done, calls)
+        yield Brought(ticker, Span.DAY, days[0], days[-1], source.fetcher.bring_days(ticker, days[0]), done, calls)
     for done, (ticker, first, last) in enumerate(windows, start=len(tickers) + 1):
-        yield Brought(ticker, Span.MINUTE, first, last, source.bring(ticker, first, last), done, calls)
+        yield Brought(ticker, Span.MINUTE, first, last, source.fetcher.bring(ticker, first, last), done, calls)

@@ -5,12 +5,12 @@ The rules of the calendar, the plan and completeness joined; the clock is asked 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from app.clock import Clock
-from app.market.bars import Bars, Span, to_ms
+from app.market.bars import Bars, Span, from_ms, to_ms
 from app.market.calendar import NY, Calendar, Overrides, Session, close_by_rule, midnight_ms, ny, ny_day
 from app.market.completeness import (
     REFERENCE,
@@ -21,7 +21,7 @@ from app.market.completeness import (
     missing_days,
     reaches_past,
 )
-from app.market.freshness import MORNING, Freshness, Timetable, is_behind, newest_end
+from app.market.freshness import LATE_AFTER, MORNING, Freshness, Timetable, is_behind, newest_end
 from app.market.observed_plan import DELAYED_BY, ObservedPlan
 
 CLOSE_AGAIN_AFTER = timedelta(minutes=5)
@@ -143,6 +143,18 @@ class Expectations:
             return ()
         return self._timetable(kept, span, day).turns(newest_end(kept.bars))
 
+    def steady_until(self, at: datetime, running: Sequence[tuple[Span, Known]]) -> datetime:
+        """Until when an answer about `at` stands that rests on these series of its day, if nothing comes in: the next minute,
+        the next moment at which a bar becomes final or the one before it old, or the end of the patience with old bars. Where
+        newer bars are due, it is asked anew in a second."""
+        plan, day = self._plan.current, ny_day(at)
+        delayed = plan.settle + max(plan.delay, DELAYED_BY)
+        afters = (timedelta(0), plan.lateness, plan.lateness + LATE_AFTER, delayed)
+        turns = [turn for span, kept in running for turn in self.turns(kept, span, day)]
+        due = any(not self.is_fresh(kept, span, day) for span, kept in running)
+        turns += [at + timedelta(seconds=1)] * due
+        return min([next_minute(at, after) for after in afters] + [turn for turn in turns if turn > at])
+
     def age_allowed_s(self) -> float:
         """How old the newest bar of a ticker that is kept current may be: two bars, and their lateness."""
         return Timetable(None, self._plan.signal_span, self._plan.current.lateness).age_allowed().total_seconds()
@@ -185,3 +197,9 @@ class Expectations:
     def clock_hour(self, at: datetime) -> int:
         """The New York hour of the newest final bar's end."""
         return (at - self._plan.current.lateness).astimezone(NY).hour
+
+
+def next_minute(at: datetime, after: timedelta) -> datetime:
+    """The first moment behind `at` that lies `after` past a full minute."""
+    now, late = to_ms(at), after // timedelta(milliseconds=1)
+    return from_ms(now + Span.MINUTE.ms - (now - late) % Span.MINUTE.ms)

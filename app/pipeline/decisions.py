@@ -47,7 +47,7 @@ class Decisions:
         self._refuse_missing_days(daily, session.day)
         before = self._calendar.days_before(session.day, MIN_DAYS)
         with self._stages("compute-v6", ticker=ticker, hour=hour, source=self._source.plan.market.value) as stage:
-            lack = self._source.lack(intraday, at)
+            lack = self._source.expectations.lack(intraday, at)
             try:
                 found = _features(session, hour, intraday, daily, official, before)
             except Unavailable as exc:

@@ -76,7 +76,7 @@ class Pipeline:
 
     def fetches(self) -> int:
         """How many fetches from the provider are under way or queued."""
-        return self._source.fetches()
+        return self._source.fetches.waiting()
 
     def board(self, tickers: Sequence[str], at: datetime) -> Board:
         """Trading directions of `tickers`; those that are not supported get the gate that says so.

@@ -9,7 +9,8 @@ from app.clock import Clock
 from app.market.bars import Span
 from app.market.calendar import NY, ONE_DAY, Calendar, ny_day
 from app.market.inception import has_begun
-from app.market.source import FETCH, Source
+from app.market.shared_fetches import FETCH
+from app.market.source import Source
 from app.pipeline.gates import known_of
 from app.telemetry.stages import Stages
 
@@ -46,7 +47,7 @@ class Prefetch:
                 with self._stages(FETCH, ticker=ticker, cache="followed") as stage:
                     stage.skip()
             else:
-                self._source.start(ticker, spans, day)
+                self._source.fetches.start(ticker, spans, day)
         return READ_S if all(held) else COLD_S
 
     def current(self, tickers: Sequence[str], at: datetime) -> list[Series]:

@@ -98,7 +98,7 @@ class Quotes:
     def known_open(self, ticker: str, at: datetime) -> float | None:
         """The official open if it is known and, at `at`, was there to be known."""
         session = self._calendar.session_at(at)
-        found = self._source.known_open(ticker, session.day) if session is not None and at >= session.open else None
+        found = self._source.opens.known(ticker, session.day) if session is not None and at >= session.open else None
         return None if found is None else found.price
 
 

@@ -135,7 +135,7 @@ class HourlySignals:
         waiting = (
             live
             and isinstance(why, NotYet | TryLater)
-            and still_stands(session, hour, at, self._source.plan.delay + self._source.ahead())
+            and still_stands(session, hour, at, self._source.plan.delay + self._source.observed_plan.ahead())
         )
         before = previous_hour(session, hour) if waiting else None
         kept = None if before is None else self._earlier(ticker, session, before)

@@ -38,7 +38,9 @@ def _server(core: Core) -> list[Metric]:
     return [
         Metric("predict_info", "The server's version, and its market", lambda: {names: 1}, ("version", "market")),
         Metric("predict_events_total", "What the server had to tell, by event", lambda: _all(core, EVENTS), ("event",)),
-        Metric("predict_fetches_waiting", "Fetches of bars under way or queued", unlabelled(core.source.fetches)),
+        Metric(
+            "predict_fetches_waiting", "Fetches of bars under way or queued", unlabelled(core.source.fetches.waiting)
+        ),
         Metric("predict_follower_jobs", "Jobs of the follower under way or queued", unlabelled(core.follower.waiting)),
         Metric("predict_follower_alive", "1 while the follower steps; absent without a key", lambda: _follower(core)),
         Metric(
@@ -85,9 +87,11 @@ def _data(core: Core) -> list[Metric]:
             ("ticker",),
         ),
         Metric(
-            "predict_data_age_allowed_seconds", "How old that may be", unlabelled(lambda: core.source.age_allowed_s())
+            "predict_data_age_allowed_seconds",
+            "How old that may be",
+            unlabelled(lambda: core.source.expectations.age_allowed_s()),
         ),
-        Metric("predict_series_kept", "Series of bars kept in memory", unlabelled(core.source.kept)),
+        Metric("predict_series_kept", "Series of bars kept in memory", unlabelled(lambda: len(core.source.memory))),
     ]
 
 

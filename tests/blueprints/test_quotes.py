@@ -16,6 +16,7 @@ from app.factory import Core, build, create_app
 from app.market.bars import Span
 from app.market.calendar import ny_day
 from app.market.polygon import Reply
+from app.market.shared_fetches import SharedFetches
 from app.market.source import Source
 from tests.support import FakeClock, ScriptedMarket, dropping, new_york, settings
 
@@ -134,7 +135,7 @@ def fresh(
 
     def begin(kind: str, number: int) -> tuple[Flask, Core]:
         monkeypatch.setattr("app.factory.build", keeping)
-        monkeypatch.setattr(Source, "start", lambda self, ticker, spans, day: None)
+        monkeypatch.setattr(SharedFetches, "start", lambda self, ticker, spans, day: None)
         for record in recorded_dir.glob("recorded-*/record.sqlite3*"):
             record.unlink()
         if kind == "recorded":

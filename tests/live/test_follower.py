@@ -34,7 +34,7 @@ class Followed:
     def settle(self) -> None:
         """Until everything that was started is done."""
         ends = real.monotonic() + 10
-        while self.core.source.fetches() or self.core.follower.waiting():
+        while self.core.source.fetches.waiting() or self.core.follower.waiting():
             assert real.monotonic() < ends, "a fetch hangs"
             real.sleep(0.001)
 
@@ -327,7 +327,7 @@ def test_a_probe_that_fails_halfway_keeps_what_was_known_and_is_tried_again(
     found.provider.inject_fault("500", only="/2004-01-05/")
     found.clock.set("2025-03-12 08:00:00")
     found.run(1)
-    entitlement, status = found.core.source.entitlement, found.core.follower.status()
+    entitlement, status = found.core.source.observed_plan.entitlement, found.core.follower.status()
     assert entitlement is not None
     assert entitlement.history_from == date(2003, 9, 10)
     assert status.probe_error is not None

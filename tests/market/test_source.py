@@ -153,10 +153,10 @@ def test_a_fetch_that_is_too_slow_is_left_to_finish_for_the_others(
         return None
 
     market.fault = wait
-    monkeypatch.setattr("app.market.source.DEADLINE_S", 0.01)
+    monkeypatch.setattr("app.market.shared_fetches.DEADLINE_S", 0.01)
     with pytest.raises(Upstream, match="within the request's time"):
         source.intraday("SPY", new_york("2025-03-11 11:30"))
-    monkeypatch.setattr("app.market.source.DEADLINE_S", 5.0)
+    monkeypatch.setattr("app.market.shared_fetches.DEADLINE_S", 5.0)
     gate.set()
     assert len(source.intraday("SPY", new_york("2025-03-11 11:30")).bars)
     assert minute_calls(market) == 1
@@ -335,7 +335,7 @@ def test_what_is_about_every_source_does_not_pass_on(
     market.fault = lambda path: reply
     with pytest.raises(error):
         open_now(source)
-    assert source.known_open("SPY", DAY) is None
+    assert source.opens.known("SPY", DAY) is None
 
 
 def test_the_failure_of_a_source_is_said_when_no_other_has_the_open(
@@ -391,7 +391,7 @@ def test_yesterdays_daily_bar_is_never_todays_open(build: Callable[..., Source],
     clock.set("2025-03-11 09:20")
     source = build()
     source.daily("SPY", DAY)
-    assert source.known_open("SPY", DAY) is None
+    assert source.opens.known("SPY", DAY) is None
     with pytest.raises(MissingOpen):
         source.open_of("SPY", clock())
     clock.set("2025-03-11 09:31:05")
@@ -737,10 +737,10 @@ def test_a_tomorrow_is_never_asked_for(build: Callable[..., Source], clock: Fake
 
 def test_days_brought_in_are_asked_for_never_again(build: Callable[..., Source], market: ScriptedMarket) -> None:
     source = build()
-    assert source.bring("SPY", date(2025, 2, 3), date(2025, 2, 28)) > 19 * 390
-    assert source.missing("SPY", date(2025, 2, 3), date(2025, 2, 28)) == []
+    assert source.fetcher.bring("SPY", date(2025, 2, 3), date(2025, 2, 28)) > 19 * 390
+    assert source.fetcher.missing("SPY", date(2025, 2, 3), date(2025, 2, 28)) == []
     assert minute_calls(market) == 1
-    source.bring_days("SPY", date(2025, 2, 3))
+    source.fetcher.bring_days("SPY", date(2025, 2, 3))
     before, other = len(market.calls), build()
     assert len(other.intraday("SPY", new_york("2025-02-14 12:00")).bars)
     assert len(other.daily("SPY", date(2025, 2, 14))) > 250
@@ -766,7 +766,7 @@ def test_a_daily_bar_that_is_there_before_the_opens_data_is_not_believed(
     source = build()
     with pytest.raises(MissingOpen):
         source.open_of("SPY", clock())
-    assert source.known_open("SPY", DAY) is None
+    assert source.opens.known("SPY", DAY) is None
     market.edit = lambda path, body: {**body, "status": "DELAYED"}
     clock.set("2025-03-11 09:46:10")
     assert source.open_of("SPY", clock()) == build(folder="cold").open_of("SPY", clock())
@@ -1113,14 +1113,14 @@ def test_days_brought_in_incomplete_are_brought_in_again_when_they_are_due(
 ) -> None:
     source, first, last = build(), date(2025, 2, 24), date(2025, 2, 28)
     market.edit = dropping("/minute/", between("12:00", "23:00"))
-    source.bring("SPY", first, last)
-    assert source.missing("SPY", first, last) == [], "not within the minute"
+    source.fetcher.bring("SPY", first, last)
+    assert source.fetcher.missing("SPY", first, last) == [], "not within the minute"
     clock.forward(minutes=1)
-    assert build().missing("SPY", first, last) == [NOON.date()]
+    assert build().fetcher.missing("SPY", first, last) == [NOON.date()]
     market.edit = lambda path, body: body
-    source.bring("SPY", first, last)
+    source.fetcher.bring("SPY", first, last)
     clock.forward(minutes=60)
-    assert source.missing("SPY", first, last) == []
+    assert source.fetcher.missing("SPY", first, last) == []
     assert minute_calls(market) == 2
 
 

@@ -283,7 +283,7 @@ def test_the_open_comes_from_the_first_minute_where_the_snapshot_is_of_no_use(
             replayed = found.get("/replay?date=2025-03-11&time=12:01")[1]["tickers"]
             said = [replayed[ticker]["v6"]["probability_b"] for ticker in TICKERS]
             assert said == [entry["probability"] for entry in entries(board)]
-            source = found.core.source.known_open("SPY", found.clock.at.date())
+            source = found.core.source.opens.known("SPY", found.clock.at.date())
             assert source is not None
             assert source.source == ("minute" if name else "daily")
             budget = found.get("/health")[1]["operations"]["budget"]

@@ -71,7 +71,8 @@ def test_calls_do_not_grow_with_the_number_of_tabs(tmp_path: Path, monkeypatch: 
 def test_with_a_cap_of_five_there_are_never_more_in_any_rolling_minute(
     tabs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.market.source.DEADLINE_S", 0.05)  # who waits for a turn waits in market time, which stands
+    # who waits for a turn waits in market time, which stands
+    monkeypatch.setattr("app.market.shared_fetches.DEADLINE_S", 0.05)
     monkeypatch.setattr("app.pipeline.prefetch.READ_S", 0.1)
     per_minute, moments = dashboards(tmp_path, monkeypatch, tabs, cap=5)
     print(f"cap 5, {tabs} tabs: calls per minute {per_minute}")
@@ -199,7 +200,7 @@ def test_a_restart_within_a_minute_of_five_calls_is_not_held_to_five_a_minute(
     with world(tmp_path, monkeypatch, "2025-03-11 11:40:07", read_s=30.0) as found:
         found.directions()
         found.settle()
-        assert found.core.source.entitlement is not None
+        assert found.core.source.observed_plan.entitlement is not None
         assert len(found.provider.calls) >= 5
     with world(tmp_path, monkeypatch, "2025-03-11 11:40:20", hasty=False, read_s=30.0) as found:
         budget = found.core.market.budget

@@ -73,7 +73,7 @@ class Servers:
 
     def settle(self) -> None:
         ends = real.monotonic() + 30
-        while any(self.cores[n].source.fetches() + self.cores[n].follower.waiting() for n in self.living()):
+        while any(self.cores[n].source.fetches.waiting() + self.cores[n].follower.waiting() for n in self.living()):
             assert real.monotonic() < ends, "a fetch hangs"
             real.sleep(0.001)
 

@@ -50,7 +50,7 @@ class World:
     def settle(self) -> None:
         """Until all that was started is done, or sleeps."""
         ends = real.monotonic() + 30
-        while self.core.source.fetches() + self.core.follower.waiting() > self.timer.sleeping:
+        while self.core.source.fetches.waiting() + self.core.follower.waiting() > self.timer.sleeping:
             assert real.monotonic() < ends, "a fetch hangs"
             real.sleep(0.001)
 

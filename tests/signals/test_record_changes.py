@@ -202,7 +202,7 @@ def core(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Iterator[C
 def step(core: Core) -> None:
     core.follower.step()
     ends = real.monotonic() + 10
-    while core.source.fetches() or core.follower.waiting():
+    while core.source.fetches.waiting() or core.follower.waiting():
         assert real.monotonic() < ends, "a job hangs"
         real.sleep(0.001)
 

@@ -16,6 +16,7 @@ from flask import Flask, Response
 
 from app.errors import SettingsError, Upstream
 from app.factory import create_app
+from app.market.bars import Span
 from app.telemetry.tracing import RECORDED_PER_SECOND, TokenBucket, parent_of, state_of, trace_headers
 from tests.collector import Collector, Seen, collecting
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
@@ -499,7 +500,7 @@ def test_a_trace_that_is_not_recorded_is_handed_on_to_the_provider(
 
 def test_a_call_that_no_request_asked_for_hands_no_trace_on(make: Make, market: ScriptedMarket) -> None:
     heard = handed_on(market)
-    make().extensions["predict-server"].pipeline._source.refresh_days("SPY", market.clock().date())
+    make().extensions["predict-server"].pipeline._source.fetches.start("SPY", (Span.DAY,), market.clock().date())
     ends = time.monotonic() + 10
     while not heard and time.monotonic() < ends:
         time.sleep(0.01)
