@@ -41,14 +41,14 @@ class DailyAnswers:
         session = self._calendar.session_at(at)
         if signal.decision is None:
             raise why_undecided(signal)
-        if session is None or signal.market.price is None:
-            if signal.market.stale:
+        if session is None or signal.quote.price is None:
+            if signal.quote.stale:
                 raise Upstream("the current price cannot be had")
             raise Unavailable("the current price is not known", part="data", code="INSUFFICIENT_DATA")
         spread = atr(self._source.daily(ticker, session.day))
         if spread is None:
             raise Unavailable("too few daily bars for a range", part="data", code="INSUFFICIENT_DATA")
-        daily = daily_signal(shown_active(signal.decision.p_active), signal.market.price, spread)
+        daily = daily_signal(shown_active(signal.decision.p_active), signal.quote.price, spread)
         return Overview(signal, daily, session.progress(at))
 
     def fear(self, at: datetime) -> Vix | None:

@@ -1,4 +1,4 @@
-"""The door to the pipeline: what routes, follower and command line ask, by ticker and moment."""
+"""The pipeline as a whole: what routes, the follower and the command line ask of it, by ticker and moment."""
 
 from __future__ import annotations
 

@@ -83,9 +83,9 @@ class HourlySignals:
         """The signal of the hour with its quote, and, where there is no decision, with the 11:00 price and with `fault`, which
         hides the quote, as what may be its cause. keep, fetch: as for `signal`."""
         if signal.decision is not None:
-            return replace(signal, market=quote)
+            return replace(signal, quote=quote)
         price = self._price_11am(signal, at, keep=keep, fetch=fetch)
-        return replace(signal, market=quote, cause=signal.cause or fault, gated_price_11am=price)
+        return replace(signal, quote=quote, cause=signal.cause or fault, gated_price_11am=price)
 
     def _price_11am(self, signal: TickerSignal, at: datetime, *, keep: bool, fetch: bool) -> float | None:
         ticker, session = signal.ticker, self._calendar.session_at(at)

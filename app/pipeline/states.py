@@ -45,7 +45,7 @@ class TickerSignal:
 
     ticker: str
     session: SessionName
-    market: Quote
+    quote: Quote
     decision: Decision | None = None
     gate: Gate | None = None
     detail: str = ""
@@ -57,15 +57,15 @@ class TickerSignal:
     @property
     def bars(self) -> int:
         """How many regular-session bars it rests on."""
-        return self.market.bars if self.decision is None else self.decision.bars_analyzed
+        return self.quote.bars if self.decision is None else self.decision.bars_analyzed
 
     @property
     def as_of(self) -> datetime | None:
-        return self.market.as_of
+        return self.quote.as_of
 
     @property
     def stale(self) -> bool:
-        return self.market.stale
+        return self.quote.stale
 
     @property
     def action(self) -> Action:
@@ -160,8 +160,8 @@ class V6Part:
     @property
     def action_b(self) -> Action | None:
         """What target B alone would say to do. Before 11:00 it is no prediction and has no action (rpe.md R11)."""
-        found = self.probabilities
-        return None if found is None or found.early else _action_of(found.target_b)
+        probabilities = self.probabilities
+        return None if probabilities is None or probabilities.early else _action_of(probabilities.target_b)
 
 
 @dataclass(frozen=True, slots=True)

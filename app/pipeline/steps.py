@@ -73,10 +73,10 @@ def last_of(steps: Iterator[Step]) -> State:
 
 def _v6(hourly: TickerSignal, rpe: RpePart, read: Read) -> V6Part:
     decision = hourly.decision
-    said = None if decision is None else Probabilities(decision.p_a, decision.p_b, decision.session == "early")
+    probabilities = None if decision is None else Probabilities(decision.p_a, decision.p_b, decision.session == "early")
     intraday = None
     if rpe.session is not None and read.view is not None:
-        intraday = with_model(rpe.session, read.view, said)
+        intraday = with_model(rpe.session, read.view, probabilities)
     if decision is None:
         return V6Part(hourly.ticker, intraday=intraday)
-    return V6Part(hourly.ticker, said, decision.hour, decision.in_sample, intraday)
+    return V6Part(hourly.ticker, probabilities, decision.hour, decision.in_sample, intraday)

@@ -123,8 +123,8 @@ def replay_reason(signal: TickerSignal, plan: Plan, why_closed: str, ahead: str 
     if signal.gate is Gate.MARKET_CLOSED:
         return mark(plan) + " ".join([why_closed, *caveats])
     caveats += [IN_SAMPLE] if signal.decision is not None and signal.decision.in_sample else []
-    if signal.market.missing:
-        caveats.append(f"The bars of this day are incomplete: {signal.market.missing} of its session are missing.")
+    if signal.quote.missing:
+        caveats.append(f"The bars of this day are incomplete: {signal.quote.missing} of its session are missing.")
     return mark(plan) + " ".join([_said(signal, plan), *caveats])
 
 
@@ -159,9 +159,9 @@ def _caveats(signal: TickerSignal, board: Board, plan: Plan) -> list[str]:
             said.append(IN_SAMPLE)
     if plan.delay:
         said.append(f"This plan's data are {int(plan.delay.total_seconds() // 60)} minutes late.")
-    if signal.market.stale and signal.market.as_of is not None:
-        said.append(f"Prices are stale, from {_clock(signal.market.as_of)}.")
-    elif signal.market.stale and signal.decision is not None:
+    if signal.quote.stale and signal.quote.as_of is not None:
+        said.append(f"Prices are stale, from {_clock(signal.quote.as_of)}.")
+    elif signal.quote.stale and signal.decision is not None:
         said.append("Prices cannot be had now.")
     return said
 

@@ -98,7 +98,7 @@ def test_a_ticker_in_use_costs_one_call_a_minute_and_no_request_calls(follow: Ca
 
     def ask() -> None:
         calls = server.calls()
-        assert not server.board("SPY").tickers["SPY"].market.stale
+        assert not server.board("SPY").tickers["SPY"].quote.stale
         asked_calls.append(server.calls() - calls)
 
     server.run(10, ask=ask)
@@ -153,7 +153,7 @@ def test_a_provider_that_fails_makes_bars_stale_and_then_no_trade_and_heals(foll
     server.market.fault = lambda path: Reply(500, None)
     server.run(3, ask=lambda: server.board("SPY"))
     signal = server.board("SPY").tickers["SPY"]
-    assert signal.market.stale
+    assert signal.quote.stale
     assert signal.decision is not None, "the hour's signal is locked"
     server.run(45, ask=lambda: server.board("SPY"))
     signal = server.board("SPY").tickers["SPY"]
@@ -163,7 +163,7 @@ def test_a_provider_that_fails_makes_bars_stale_and_then_no_trade_and_heals(foll
     server.market.fault = lambda path: None
     server.run(2, ask=lambda: server.board("SPY"))
     signal = server.board("SPY").tickers["SPY"]
-    assert not signal.market.stale
+    assert not signal.quote.stale
     assert signal.decision is not None
 
 
@@ -204,7 +204,7 @@ def test_a_follower_that_stopped_is_not_relied_on(follow: Callable[..., Followed
     server.timer.forward(120)
     assert not server.core.follower.status().alive
     before = server.calls()
-    assert not server.board("SPY").tickers["SPY"].market.stale
+    assert not server.board("SPY").tickers["SPY"].quote.stale
     assert server.calls() == before + 1, "the request fetched for itself"
 
 

@@ -95,7 +95,7 @@ def test_no_price_of_the_demo_is_stale_however_late_its_follower_and_its_fetches
     assert stale == []
     after_open = session.open + timedelta(minutes=1)
     said = [(at, shown_at.signal if isinstance(shown_at, State) else shown_at) for at, shown_at in shown]
-    prices = [signal.market.price for at, signal in said if after_open <= at < session.close]
+    prices = [signal.quote.price for at, signal in said if after_open <= at < session.close]
     assert len(prices) > 20
     assert None not in prices
 

@@ -45,7 +45,7 @@ def check_parts(parts: list[Step]) -> State:
     data, rpe, v6, state = typed(parts)
     assert (state.data, state.rpe, state.v6) == (data, rpe, v6)
     assert {part.ticker for part in parts} == {state.ticker}
-    assert state.signal.market == data.quote
+    assert state.signal.quote == data.quote
     assert (rpe.session is None) == (v6.intraday is None)
     if rpe.session is not None and v6.intraday is not None:
         assert v6.intraday.northstar == rpe.session.northstar

@@ -153,7 +153,7 @@ def _overview(view: Overview, model: V6Model | None) -> Json:
         "probability": daily.probability,
         "daily_probability": None,
         "confidence": round(daily.confidence, 3),
-        "current_price": price(view.signal.market.price),
+        "current_price": price(view.signal.quote.price),
         "entry_price": price(daily.levels.entry_price),
         "target_price": price(daily.levels.target_price),
         "stop_loss": price(daily.levels.stop_loss),
@@ -174,7 +174,7 @@ def _overview(view: Overview, model: V6Model | None) -> Json:
 
 
 def _intraday_model(view: Overview, decision: Decision, p_a: float, accuracy: float | None) -> Json:
-    market, early = view.signal.market, decision.session == "early"
+    quote, early = view.signal.quote, decision.session == "early"
     return {
         "probability": view.daily.probability,
         "probability_close_above_open": p_a,
@@ -182,8 +182,8 @@ def _intraday_model(view: Overview, decision: Decision, p_a: float, accuracy: fl
         "confidence": round(view.daily.confidence, 3),
         "time_pct": round(view.progress, 3),
         "session_label": decision.session,
-        "current_vs_open": change_pct(market.price, market.today_open),
-        "position_in_range": _position_pct(market.price, market.low, market.high),
+        "current_vs_open": change_pct(quote.price, quote.today_open),
+        "position_in_range": _position_pct(quote.price, quote.low, quote.high),
         "model_accuracy": accuracy,
         "prediction_target": "close above open" if early else "close above the 11:00 price",
     }

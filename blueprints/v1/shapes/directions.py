@@ -95,12 +95,12 @@ def _entry(signal: TickerSignal, board: Board, plan: Plan, model: V6Model | None
     """tickers.{T}: three layers of the same keys, what floats, what is decided, and why."""
     if signal.gate is Gate.UNSUPPORTED_TICKER:
         return unsupported(signal.ticker)
-    market = signal.market
+    quote = signal.quote
     body = {
-        "today_open": price(market.today_open),
-        "current_price": price(market.price),
-        "today_change_pct": change_pct(market.price, market.today_open),
-        "bars_analyzed": market.bars,
+        "today_open": price(quote.today_open),
+        "current_price": price(quote.price),
+        "today_change_pct": change_pct(quote.price, quote.today_open),
+        "bars_analyzed": quote.bars,
         **(_undecided(signal, board) if signal.decision is None else _decided(signal.decision, signal.active_target)),
         "reason": sentences.reason(signal, board, plan),
         "thresholds": THRESHOLDS,
