@@ -70,7 +70,6 @@ LONG_FILES = {
     "app.structure.posture": "v1's analysis, whose outputs golden files hold; it stays as it is",
     "app.structure.swing": "v1's analysis, whose outputs golden files hold; it stays as it is",
     "app.cli": "it is a list of commands, one function each",
-    "app.market.source": "it is being cut along its jobs",
 }
 """Files of more than MAX_FILE_LINES lines, each with its reason."""
 
@@ -79,7 +78,6 @@ LARGE_CLASSES = {
     "app.live.follower.Follower": "its probe and its care for the calendar are jobs of their own",
     "app.market.budget.Budget": "one transaction decides who may call, whoever asks; what it decides by is one file's state",
     "app.market.fetching.Fetcher": "it is being cut along its jobs",
-    "app.market.source.Source": "it is being cut along its jobs",
 }
 """Classes of more than MAX_CLASS_LINES lines without the docstring, or more than MAX_METHODS methods."""
 

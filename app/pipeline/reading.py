@@ -17,7 +17,7 @@ from app.market.source import Source
 from app.pipeline.gates import hides_newer
 from app.pipeline.prefetch import FIRST_HOUR
 from app.pipeline.quotes import Quotes
-from app.pipeline.states import DataPart
+from app.pipeline.states import DataPart, Quote
 from app.signals.policy import SUPPORTED
 from app.structure import View, view_at
 
@@ -42,43 +42,29 @@ class Reader:
         for a fault of the market."""
         if ticker not in SUPPORTED or not has_begun(ticker, ny_day(at)):
             return Read(DataPart(ticker))
-        quote, quote_fault = self._quotes.at(ticker, at, fetch=True)
+        quote, fault = self._quotes.at(ticker, at, fetch=True)
         minutes, minutes_fault = self._minutes(ticker, at)
         try:
             view = self._view(ticker, at, minutes.bars)
         except PredictError as exc:
-            return Read(
-                DataPart(
-                    ticker=ticker,
-                    quote=quote,
-                    price=quote.price,
-                    today_price=quote.price,
-                    today_open=quote.today_open,
-                    as_of=quote.as_of,
-                    stale=quote.stale or hides_newer(exc),
-                    fault=exc,
-                    quote_fault=quote_fault,
-                )
-            )
+            return Read(_without_days(ticker, quote, exc, fault))
+        hidden = hides_newer(minutes_fault)
         as_of = quote.as_of or newest_end(view.minutes if len(view.minutes) else view.completed)
         today_price = quote.price or _last_close(view.minutes)
-        hidden = hides_newer(minutes_fault)
-        return Read(
-            DataPart(
-                ticker=ticker,
-                quote=quote,
-                price=today_price or _price_of_days(as_of, view, minutes.stale or hidden),
-                today_price=today_price,
-                today_open=self._quotes.known_open(ticker, at),
-                as_of=as_of,
-                stale=quote.stale or hidden or self._is_stale(minutes, view),
-                minutes=len(view.minutes),
-                days=len(view.days),
-                minutes_fault=minutes_fault,
-                quote_fault=quote_fault,
-            ),
-            view,
+        data = DataPart(
+            ticker=ticker,
+            quote=quote,
+            price=today_price or _price_of_days(as_of, view, minutes.stale or hidden),
+            today_price=today_price,
+            today_open=self._quotes.known_open(ticker, at),
+            as_of=as_of,
+            stale=quote.stale or hidden or self._is_stale(minutes, view),
+            minutes=len(view.minutes),
+            days=len(view.days),
+            minutes_fault=minutes_fault,
+            quote_fault=fault,
         )
+        return Read(data, view)
 
     def _minutes(self, ticker: str, at: datetime) -> tuple[Known, PredictError | None]:
         """The day's one-minute bars; none at night and on days without trading, and none with the fault that hides them."""
@@ -104,6 +90,21 @@ class Reader:
         """Whether newer bars than those of the view should be here."""
         behind = is_behind(view.completed, ny_day(view.at), view.at, self._calendar)
         return behind or (minutes.stale and len(minutes.bars) > 0)
+
+
+def _without_days(ticker: str, quote: Quote, fault: PredictError, quote_fault: PredictError | None) -> DataPart:
+    """What is known where the daily bars cannot be had: the quote alone."""
+    return DataPart(
+        ticker=ticker,
+        quote=quote,
+        price=quote.price,
+        today_price=quote.price,
+        today_open=quote.today_open,
+        as_of=quote.as_of,
+        stale=quote.stale or hides_newer(fault),
+        fault=fault,
+        quote_fault=quote_fault,
+    )
 
 
 def _last_close(bars: Bars) -> float | None:
