@@ -14,7 +14,8 @@ import pytest
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from app.errors import BrokenData, TryLater, Upstream
+from app.config.api_keys import MAX_KEYS, MAX_LENGTH
+from app.errors import BadRequest, BrokenData, SettingsError, TryLater, Upstream
 from app.factory import build, create_app
 from app.market import polygon
 from app.market.bars import Span
@@ -23,11 +24,15 @@ from app.market.polygon import Polygon, Reply
 from app.market.single_flight import SingleFlight
 from app.model import artefact
 from app.signals.store import SqliteStore
+from app.telemetry import tracing, worker_metrics
 from app.telemetry.access_log import AccessLog, AccessRecord, as_json_line
+from app.telemetry.exposition import formats_of
 from app.telemetry.otlp import QUEUE_SIZE
+from app.telemetry.tracing import Trace
 from blueprints.services import CacheValidity
-from blueprints.v1.parameters import tickers
+from blueprints.v1.parameters import replay_moment, tickers
 from middleware.breaker import Breaker
+from middleware.request_context import RequestContext
 from middleware.response_cache import CachedResponse, ResponseCache
 from middleware.sliding_windows import InMemoryWindows
 from tests.support import CALENDAR, FakeClock, new_york, settings
@@ -178,3 +183,41 @@ def test_100_parts_of_a_form_are_read(tmp_path: Path) -> None:
 
 def access_record(path: str) -> AccessRecord:
     return AccessRecord(1.0, "id", "trace", "GET", "/swing", path, 200, 0.1)
+
+
+def test_a_span_has_200_characters_of_a_path() -> None:
+    attributes: dict[str, object] = {}
+    span: Any = SimpleNamespace(update_name=lambda name: None, set_attributes=attributes.update)
+    context = RequestContext("id", Trace("trace", "span"), path="/" + "x" * 1000)
+    tracing._describe(span, context, None)
+    assert attributes["url.path"] == "/" + "x" * 199
+
+
+def test_8_formats_that_a_scraper_accepts_are_read() -> None:
+    accept = formats_of(", ".join(["text/plain; version=0.0.4"] * 1000))
+    assert len(accept.split(", ")) == 8
+
+
+def test_100_closures_are_named() -> None:
+    days = [(DAY + timedelta(weeks=number)).isoformat() for number in range(101)]
+    assert len(settings(market_closures=",".join(days[:100])).market_closures) == 100
+    with pytest.raises(SettingsError, match="at most 100 days"):
+        settings(market_closures=",".join(days))
+
+
+def test_100_api_keys_of_128_characters_are_known() -> None:
+    assert (MAX_KEYS, MAX_LENGTH) == (100, 128), "tests/config/test_api_keys.py tests what is refused beyond"
+
+
+def test_16_kib_of_a_request_from_another_worker_are_read() -> None:
+    pieces = iter([b"x" * 1024] * 100)
+    connection: Any = SimpleNamespace(recv=lambda size: next(pieces, b""))
+    assert len(worker_metrics._read_line(connection)) == 16_384
+
+
+@pytest.mark.parametrize(("others", "hint"), [(19, ": dat is no parameter, perhaps date is meant"), (20, "")])
+def test_20_parameters_are_searched_for_a_misspelling(others: int, hint: str) -> None:
+    parameters = {f"x{number}": "" for number in range(others)} | {"dat": "2025-03-10", "time": "11:00"}
+    with pytest.raises(BadRequest) as refused:
+        replay_moment(parameters, new_york("2025-03-11 11:30"), CALENDAR)
+    assert refused.value.message == f"date is missing{hint}"
