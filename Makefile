@@ -63,7 +63,7 @@ soak: $(DEV) tools ## the tests that take longer
 bench: $(RUNTIME) ## time of each analysis, start-up, memory and first answers, on this machine
 	$(BIN)/python -m bench
 
-import: $(RUNTIME) ## bring the bars in MARKET_DATA into DATA_DIR
+import: $(RUNTIME) ## import the bars of MARKET_DATA into DATA_DIR
 	$(COMMAND) import $(MARKET_DATA)
 
 evaluate: $(DEV) ## the models' out-of-sample table beside its baselines

@@ -44,7 +44,7 @@ ON CONFLICT DO UPDATE SET tries = tries + 1, tried_at = excluded.tried_at
 
 
 class BarCache:
-    """Completed days by (ticker, span). `emit(event, **fields)` hears of writes that failed."""
+    """Completed days by (ticker, span). `emit(event, **fields)` emits writes that failed."""
 
     def __init__(
         self, path: Path, emit: Callable[..., None], stages: Stages = NULL_STAGES, timer: Timer = REAL_TIME
@@ -62,7 +62,7 @@ class BarCache:
         return self._opened() is not None
 
     def get(self, ticker: str, span: Span, first: date, last: date) -> Bars | None:
-        """The bars of days first .. last, or None if not all of these days are covered."""
+        """Returns the bars of days first .. last, or None if not all of these days are covered."""
         if not self.covers(ticker, span, first, last):
             return None
         return self._reading(lambda db: self._read(db, ticker, span, midnight_ms(first), midnight_ms(last + ONE_DAY)))
@@ -74,11 +74,11 @@ class BarCache:
         return bool(self._reading(lambda db: db.rows(sql, key)))
 
     def peek(self, ticker: str, span: Span) -> Bars:
-        """Whatever bars there are, in one series; covered or not."""
+        """Returns all bars that are kept of a ticker in one series, whether its days are covered or not."""
         return self._reading(lambda db: self._read(db, ticker, span, 0, 2**62)) or no_bars()
 
     def forget(self, ticker: str) -> None:
-        """Drop all that is kept of a ticker."""
+        """Deletes all that is kept of a ticker."""
 
         def drop(db: Database) -> None:
             with db.transaction():
@@ -89,7 +89,7 @@ class BarCache:
         self._reading(drop)
 
     def tries(self, ticker: str, span: Span, days: Collection[date]) -> dict[date, Tries]:
-        """How often those of `days` were asked for that stayed incomplete."""
+        """Returns how often each of `days` that stayed incomplete was asked for."""
         sql = "SELECT day, tries, tried_at FROM incomplete WHERE ticker = ? AND span = ? AND day >= ? AND day <= ?"
         key = (ticker, span.value, min(days).isoformat(), max(days).isoformat())
         rows = self._reading(lambda db: db.rows(sql, key)) or []
@@ -105,8 +105,8 @@ class BarCache:
         fetched: datetime,
         incomplete: Collection[date] = (),
     ) -> None:
-        """Keep the bars of days first .. last; all of these days must have been over when they were fetched. One more try is
-        booked on each day that is `incomplete`."""
+        """Keeps the bars of days first .. last; all of these days must have been over when they were fetched. One more try is
+        counted for each day that is `incomplete`."""
         opened = self._opened()
         if opened is None:
             return
@@ -142,7 +142,7 @@ class BarCache:
             return None
 
     def _opened(self) -> Database | None:
-        """The file, opened again now and then while that fails. It is said once."""
+        """Returns the file. While it cannot be opened, it is tried again at a pace; the failure is emitted once."""
         if self._db is not None or not self._retries.take():
             return self._db
         try:

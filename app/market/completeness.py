@@ -71,7 +71,7 @@ class Tries:
 
 
 def missing_bars(bars: Bars, span: Span, session: Session, until: datetime) -> int:
-    """How many of the bars that end by `until` a session lacks; 0 if quiet minutes alone can explain it, and
+    """Returns how many of the bars that end by `until` a session lacks; 0 if quiet minutes alone can explain it, and
     for spans that no signal reads."""
     if span not in MOST_QUIET_BARS:
         return 0
@@ -82,8 +82,8 @@ def missing_bars(bars: Bars, span: Span, session: Session, until: datetime) -> i
 
 
 def hole(bars: Bars, span: Span, session: Session, until: datetime) -> Hole | None:
-    """From when to when, New York, the session's first bars in a row are missing that are more than quiet minutes explain, of
-    those that end by `until`; None if there are none, and for spans that no signal reads."""
+    """Returns from when to when, New York, the first bars in a row are missing that are more than quiet minutes can explain, of
+    the session's bars that end by `until`; None if there are none, and for spans that no signal reads."""
     if span not in MOST_QUIET_BARS:
         return None
     expected = _expected(span, session, until)
@@ -95,7 +95,7 @@ def hole(bars: Bars, span: Span, session: Session, until: datetime) -> Hole | No
 
 
 def _expected(span: Span, session: Session, until: datetime) -> Ints:
-    """Starts of the bars that end by `until`, without those that lie in a halt, be it in part."""
+    """Starts of the bars that end by `until`, without those that lie in a halt, entirely or in part."""
     last = to_ms(min(until, session.close)) - span.ms
     starts = np.arange(to_ms(session.open), last + 1, span.ms)
     for first, end in _HALTS_MS:
@@ -120,7 +120,7 @@ def is_traded_past(minutes: Bars, session: Session, until: datetime) -> bool:
 
 
 def _median_volume(minutes: Bars, since: datetime, until: datetime) -> float:
-    """Of the minutes since .. until, which are not none; a minute without a bar has none."""
+    """Returns the median volume of the minutes since .. until; a minute without a bar has volume 0."""
     volume = np.zeros((to_ms(until) - to_ms(since)) // Span.MINUTE.ms)
     inside = minutes.since(since).until(until)
     volume[(inside.t - to_ms(since)) // Span.MINUTE.ms] = inside.v

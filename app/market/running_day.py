@@ -88,32 +88,32 @@ class RunningDay(Protocol):
     """What the processes on one DATA_DIR share of the running day. No method raises for a store that cannot be used."""
 
     def failing(self) -> str | None:
-        """Why nothing is shared now, or None."""
+        """Returns why nothing is shared now, or None."""
         ...
 
     def lead(self) -> Lease | None:
-        """The follower's lease if this process has it, renewed; None while another one follows."""
+        """Returns the follower's lease if this process has it, renewed; None while another one follows."""
         ...
 
     def leader(self) -> Lease | None:
-        """Who follows now."""
+        """Returns which process follows now."""
         ...
 
     def once(
         self, name: str, read: Callable[[], T | None], fetch: Callable[[], T], share: Callable[[T, Lease], None]
     ) -> T:
-        """What `read` finds, else what `fetch` brings, in one process at a time; `share` hands it to the others. Raises what
-        they raise, and Upstream if another process takes too long."""
+        """Returns what `read` finds, else what `fetch` returns, in one process at a time; `share` stores it for the others.
+        Raises what they raise, and Upstream if another process takes too long."""
         ...
 
     def get(self, name: str) -> SharedSeries | None: ...
 
     def put(self, name: str, day: date, series: SharedSeries, lease: Lease) -> bool:
-        """Keep the series unless the lease has passed to another process (fencing); whether it was kept."""
+        """Keeps the series unless the lease has passed to another process (fencing). Returns whether it was kept."""
         ...
 
     def forget(self, ticker: str) -> None:
-        """Drop the series of a ticker: their prices are on an old basis."""
+        """Deletes the series of a ticker, whose prices are on an old basis."""
         ...
 
     def fetched(self, since: date) -> dict[str, datetime]:
@@ -127,7 +127,7 @@ class RunningDay(Protocol):
     def forget_failures(self) -> None: ...
 
     def ask_for(self, used: Mapping[str, datetime]) -> None:
-        """Register interest: when the tickers were asked for last."""
+        """Registers when the tickers were asked for last."""
         ...
 
     def asked_for(self, since: datetime, until: datetime) -> list[str]:
@@ -135,16 +135,16 @@ class RunningDay(Protocol):
         ...
 
     def resign(self) -> None:
-        """Free the follower's lease, so that the next process takes over at once."""
+        """Frees the follower's lease, so that the next process takes over at once."""
         ...
 
     def close(self) -> None:
-        """Resign, and share nothing more."""
+        """Frees the lease and closes the file; nothing is shared any more."""
         ...
 
 
 class SqliteRunningDay:
-    """The running day in a SQLite file. `emit(event, **fields)` hears when nothing can be shared, and when it can again."""
+    """The running day in a SQLite file. `emit(event, **fields)` emits when nothing can be shared, and when it can again."""
 
     def __init__(
         self,
@@ -257,7 +257,7 @@ class SqliteRunningDay:
         return None
 
     def _error_of(self, record: dict[str, Any]) -> PredictError | None:
-        """The error again; None of a kind that is not shared."""
+        """Returns the error that was stored; None for a kind that is not shared."""
         kind = self._errors.get(record["kind"])
         if kind is None:
             return None
@@ -345,7 +345,7 @@ class SqliteRunningDay:
 
 
 def _trim(db: Database, table: str, key: str, age: str, most: int) -> None:
-    """Keep the newest rows; the names come from this module alone."""
+    """Keeps the newest rows; the names come from this module alone."""
     newest = f"SELECT {key} FROM {table} ORDER BY {age} DESC LIMIT {most}"
     db.write(f"DELETE FROM {table} WHERE {key} NOT IN ({newest})")
 
@@ -361,7 +361,7 @@ def _unpacked(blob: bytes) -> Bars:
 
 
 def _record_of(error: PredictError) -> dict[str, Any]:
-    """What makes the error again: its kind, and its fields where it has them."""
+    """Returns what an error is restored from: its kind, and those of its fields that are set."""
     fields = {name: getattr(error, name) for name in FIELDS if hasattr(error, name)}
     if fields.get("fault") is not None:
         fields["fault"] = _record_of(fields["fault"])

@@ -1,4 +1,4 @@
-"""One artefact out of one ticker's recorded bars: rows, walk-forward report, refit on all days, metadata (v6.md 5-8).
+"""Makes one artefact out of one ticker's recorded bars: rows, walk-forward report, refit on all days, metadata (v6.md 5-8).
 
 The shipped model is fitted on all days by the frozen procedure; what is said of it is the walk-forward (ruling L5).
 """
@@ -96,7 +96,7 @@ def report_hash(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def reports_agree(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether two reports say the same: every word, and every figure to SAME_WITHIN (other processors round otherwise)."""
+    """Whether two reports say the same: every word, and every figure to SAME_WITHIN (other processors round differently)."""
     return _agree(json.loads(json.dumps(list(one))), json.loads(json.dumps(list(other))))
 
 

@@ -1,5 +1,5 @@
-"""Whether what the model reads now looks like what it was fitted on: values outside the training range, and the population
-stability index.
+"""Measures whether what the model reads now looks like what it was fitted on: values outside the training range, and the
+population stability index.
 
 An input counts at the decision hours whose slots read it, and at no other; what no slot reads does not count at all.
 """
@@ -19,16 +19,17 @@ from app.model.features import DECISION_HOURS, INPUTS
 from app.model.v6 import V6Model
 
 BINS: Final = 5
-"""Few: the index of a small sample is mostly its noise, (bins - 1) / days where a day's six decisions share a value."""
+"""The number of bins is small: the index of a small sample is mostly its noise, (bins - 1) / days where a day's six decisions
+share a value."""
 
 LEAST_SHARE: Final = 1e-3
-"""Share that an empty bin is taken to have, lest the logarithm end it."""
+"""The share that an empty bin counts as, because the logarithm of 0 is not finite."""
 
 WINDOW: Final = 360
-"""Decisions looked back on: sixty days of six hours."""
+"""How many decisions are kept: sixty days of six hours."""
 
 ENOUGH: Final = 180
-"""Thirty days; below, the index is noise, and is not told."""
+"""Thirty days. Of fewer decisions the index is mostly noise, and is not given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def outside(reference: Reference, rows: Floats) -> float:
 def stability(reference: Reference, rows: Floats) -> float:
     """Population stability index of (n, k) rows against training, the mean over the inputs read: below 0.1 nothing moved,
     above 0.25 it is another population (the usual reading in credit scoring). Weeks differ from years: windows of
-    the training sample itself reach 0.3, so that its course says more than its level."""
+    the training sample itself reach 0.3, so that its change says more than its level."""
     indices = []
     for column, bins in zip(rows.T, reference.bins.values(), strict=True):
         read = column[np.isfinite(column)]
@@ -115,7 +116,7 @@ class Drift:
         self._seen: dict[str, deque[Floats]] = {ticker: deque(maxlen=WINDOW) for ticker in references}
 
     def saw(self, ticker: str, hour: int, inputs: Floats) -> None:
-        """The decision of an hour was computed from these inputs, in the order of INPUTS."""
+        """Records that the decision of an hour was computed from these inputs, in the order of INPUTS."""
         reference = self._references.get(ticker)
         if reference is not None and reference.hours.get(hour):
             row = reference.row(hour, inputs)
@@ -123,7 +124,7 @@ class Drift:
                 self._seen[ticker].append(row)
 
     def decisions(self) -> dict[str, int]:
-        """How many decisions are looked back on."""
+        """Returns how many decisions are kept."""
         return {ticker: len(seen) for ticker, seen in self._seen.items()}
 
     def outside(self) -> dict[str, float]:

@@ -23,7 +23,7 @@ FIRST_TEST = date(2022, 1, 1)
 """Start of the first test block: about 350 training days lie before it in the recorded data."""
 
 LAST_TEST = date(2024, 12, 31)
-"""The first evaluation ends here; what lies after is looked at once, when the full model is done (ruling L5)."""
+"""The first evaluation ends here; later rows are used once, when the full model is done (ruling L5)."""
 
 EMBARGO_DAYS = 1
 BOOTSTRAPS = 2000
@@ -93,7 +93,7 @@ class Scored:
 
 
 def walk_forward(ticker: str, rows: Rows, first: date = FIRST_TEST, last: date = LAST_TEST) -> list[Cell]:
-    """Every cell of a ticker. Rows after `last` are not looked at."""
+    """Every cell of a ticker. Rows after `last` are not used."""
     cells = []
     for slot in SLOTS:
         scored = _join([_score(rows, slot, *block) for block in quarters(first, last)])
@@ -112,7 +112,7 @@ def quarters(first: date, last: date) -> Iterator[tuple[date, date, str]]:
 
 
 def summary(cells: Sequence[Cell]) -> dict[str, Any]:
-    """What v1 may say of a ticker's model (v6.md 7, last paragraph), each figure with B1 and B2 beside it."""
+    """Returns what v1 may claim of a ticker's model (v6.md 7, last paragraph), each figure with B1 and B2 beside it."""
     groups = {
         "early": [c for c in cells if c.target == "A" and c.hour < LATE_FROM],
         "late_a": [c for c in cells if c.target == "A" and c.hour >= LATE_FROM],
@@ -142,7 +142,7 @@ def _mean(cells: Sequence[Cell], column: str) -> float:
 
 
 def _score(rows: Rows, slot: SlotName, start: date, end: date, name: str) -> Scored | None:
-    """Train on the days before the block (less the embargo), then look at the block once."""
+    """Trains on the days before the block (less the embargo), then predicts the block once."""
     chosen, y = slot_rows(rows, slot)
     days = np.unique(chosen.day)
     before = days[days < start.toordinal()]

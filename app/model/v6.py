@@ -86,7 +86,7 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class V6Model:
-    """A loaded model set of one ticker. `metadata` is the artefact's own account of itself (v6.md 8)."""
+    """A loaded model set of one ticker. `metadata` is what the artefact says about itself (v6.md 8)."""
 
     ticker: str
     model_id: str
@@ -110,5 +110,5 @@ class V6Model:
 
 
 def sigmoid(score: float) -> float:
-    """1 / (1 + e^-x), kept off exact 0 and 1."""
+    """1 / (1 + e^-x), never exactly 0 or 1."""
     return float(1.0 / (1.0 + np.exp(-np.clip(score, -30.0, 30.0))))
