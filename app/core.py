@@ -15,10 +15,10 @@ from app.market.budget import Budget
 from app.market.calendar import NY, Calendar, ny_day
 from app.market.calling import Reachability
 from app.market.completeness import resumes_after
+from app.market.market_data import MarketData
 from app.market.plan import ClockSkew, Plan
 from app.market.polygon import Transport
 from app.market.running_day import RunningDay
-from app.market.source import Source
 from app.pipeline import Pipeline
 from app.signals.policy import SUPPORTED
 from app.signals.store import SqliteStore
@@ -88,7 +88,7 @@ class Core:
     market: DataFeed
     calendar: Calendar
     store: SqliteStore
-    source: Source
+    source: MarketData
     pipeline: Pipeline
     follower: Follower
     announcements: Announcements | None = None
@@ -169,7 +169,7 @@ def _missing_days(core: Core) -> dict[str, Any]:
     return gaps
 
 
-def _plan(source: Source, skew: ClockSkew | None) -> dict[str, Any]:
+def _plan(source: MarketData, skew: ClockSkew | None) -> dict[str, Any]:
     plan, entitlement = source.plan, source.observed_plan.entitlement
     ahead = None if skew is None else skew.measured
     return {

@@ -53,7 +53,7 @@ def market_in_words(plan: Plan) -> str:
         return f"{data}, of which none have come yet, since the provider has answered no call"
     if not plan.is_known:
         return f"{data}, with a delay that is not known yet"
-    if not plan.has_today:
+    if not plan.has_intraday:
         return f"{data} that end with the last completed day"
     minutes = int(plan.delay.total_seconds() // 60)
     if minutes:

@@ -143,7 +143,9 @@ def test_left_never_imports_right() -> None:
 
 
 def test_the_rule_catches_a_forbidden_edge() -> None:
-    assert backward([("app.market.source", "app.signals.policy")]) == ["app.market.source imports app.signals.policy"]
+    assert backward([("app.market.market_data", "app.signals.policy")]) == [
+        "app.market.market_data imports app.signals.policy"
+    ]
 
 
 def test_settings_and_clock_import_nothing_but_errors_keys_and_the_calendar() -> None:

@@ -29,10 +29,10 @@ from app.live.lifecycle import Lifecycle
 from app.market.announcements import Announcements
 from app.market.cache import BarCache
 from app.market.calendar import Calendar
+from app.market.market_data import MarketData
 from app.market.opens import MissingOpen
 from app.market.polygon import Polygon, Transport
 from app.market.running_day import SqliteRunningDay
-from app.market.source import Source
 from app.model.artefact import PolicyStamp, load_models
 from app.pipeline import Pipeline
 from app.signals.policy import LONG_ABOVE, SHORT_BELOW, SPEC_VERSION, SUPPORTED
@@ -116,7 +116,7 @@ def build(
     models = load_models(settings.models_dir, SUPPORTED, POLICY)
     market = data_feed_of(settings, calendar, models, timer, emit, telemetry, clock=clock, transport=transport)
     clock, budget, folder = market.clock, market.budget, settings.data_dir / market.namespace
-    ahead = timedelta if market.skew is None else market.skew.ahead
+    ahead = timedelta if market.skew is None else market.skew.offset
     store = SqliteStore(folder / "record.sqlite3", emit, stages, timer)
     cache = BarCache(folder / "bars.sqlite3", emit, stages, timer)
     polygon = Polygon(market.transport, calendar, settings.polygon_base_url)
@@ -124,7 +124,7 @@ def build(
     if budget is not None:
         running_day = SqliteRunningDay(folder / "running_day.sqlite3", timer, emit, stages, (MissingOpen,), ahead)
     shared_day = (running_day, ahead, market.is_answered, market.observe_elsewhere)
-    source = Source(polygon, cache, store, calendar, clock, market.plan, emit, timer, stages, *shared_day)
+    source = MarketData(polygon, cache, store, calendar, clock, market.plan, emit, timer, stages, *shared_day)
     pipeline = Pipeline(source, models, store, calendar, clock, emit, stages)
     emit.subscribe("calendar_changed", lambda **fields: source.follow_calendar())
     announcements = None
@@ -140,16 +140,16 @@ def build(
     return Core(settings, timer, emit, market, calendar, store, source, pipeline, follower, announcements, running_day)
 
 
-def _settle_calendar(source: Source, announcements: Announcements, clock: Clock) -> None:
+def _settle_calendar(source: MarketData, announcements: Announcements, clock: Clock) -> None:
     """Let the daily bars that are read correct announced holidays."""
     source.fetcher.settle_calendar_by(
         lambda: announcements.doubtful(clock()), lambda days: announcements.withdraw(days, clock())
     )
 
 
-def _is_live(source: Source, calendar: Calendar, clock: Clock) -> bool:
+def _is_live(source: MarketData, calendar: Calendar, clock: Clock) -> bool:
     """Whether the bars of the running day need calls now."""
-    return source.plan.has_today and calendar.is_open(clock())
+    return source.plan.has_intraday and calendar.is_open(clock())
 
 
 def _warn_of_missing_parts(core: Core) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, KeptPlan
+from app.market.market_data import MarketData
 from app.market.plan import Entitlement
-from app.market.source import Source
 
 
 class PlanAdoption:
     """Applies a plan to the source and to the budget. budget: None for markets without a provider; has_own_limit: whether the
     operator set the number of calls a minute, which the plan then does not change."""
 
-    def __init__(self, source: Source, budget: Budget | None, *, has_own_limit: bool) -> None:
+    def __init__(self, source: MarketData, budget: Budget | None, *, has_own_limit: bool) -> None:
         self._source = source
         self._budget = budget
         self._has_own_limit = has_own_limit
@@ -33,6 +33,6 @@ class PlanAdoption:
         return True
 
     def _adopt(self, entitlement: Entitlement) -> None:
-        self._source.entitle(entitlement)
+        self._source.apply_entitlement(entitlement)
         if self._budget is not None and not self._has_own_limit:
             self._budget.limit = PAID_PLAN if entitlement.has_intraday else SMALL_PLAN

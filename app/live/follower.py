@@ -23,12 +23,12 @@ from app.market.budget import Priority, call_context
 from app.market.calendar import ONE_DAY, Calendar, Session, close_by_rule, ny, ny_day
 from app.market.completeness import REFERENCE, is_traded_past, missing_bars, reaches_past
 from app.market.fetching import BACKFILL_PATIENCE_S
+from app.market.market_data import MarketData
 from app.market.plan import Entitlement, probe, probe_history
 from app.market.polygon import Polygon
 from app.market.running_day import RunningDay
 from app.market.shared_fetches import REFUSED_FOR
 from app.market.single_flight import LruCache, SingleFlight, deadline
-from app.market.source import Source
 from app.model.features import decision_moment
 from app.pipeline import DAILY_BAR_AFTER, FIRST_HOUR, Pipeline
 from app.signals.lock import decision_hour
@@ -85,24 +85,24 @@ class Following:
 
 
 class Follower:
-    """Drives source and pipeline by the clock.
+    """Keeps the market data current and locks the signals of every hour, by the clock.
 
-    polygon      its plan is probed once a day; None for markets without a provider
-    entitle      called with the result of the probe
-    running_day  what the processes on one DATA_DIR share
-    adopt_plan   takes over a plan that another process found; returns whether there was a new one
+    polygon            its plan is probed once a day; None for markets without a provider
+    apply_entitlement  is called with the result of the probe
+    running_day        what the processes on one DATA_DIR share
+    adopt_plan         takes over a plan that another process found; returns whether there was a new one
     """
 
     def __init__(
         self,
-        source: Source,
+        source: MarketData,
         pipeline: Pipeline,
         calendar: Calendar,
         clock: Clock,
         timer: Timer,
         emit: Callable[..., None],
         polygon: Polygon | None,
-        entitle: Callable[[Entitlement], None],
+        apply_entitlement: Callable[[Entitlement], None],
         announcements: Announcements | None = None,
         stages: Stages = NULL_STAGES,
         running_day: RunningDay | None = None,
@@ -120,7 +120,7 @@ class Follower:
         self._timer = timer
         self._emit = emit
         self._polygon = polygon
-        self._entitle = entitle
+        self._apply_entitlement = apply_entitlement
         self._announcements = announcements
         self._jobs: SingleFlight[Any] = SingleFlight(2 * len(SUPPORTED) + 2)
         self._thread: threading.Thread | None = None
@@ -130,7 +130,7 @@ class Follower:
         self._tried: LruCache[datetime] = LruCache(MAX_TRIED)
         self._probed: date | None = None
         self._probe_error: str | None = None
-        source.follow_by(self.follows)
+        source.set_follower(self.follows)
 
     def follows(self, ticker: str) -> bool:
         """Whether `ticker` is kept current, so that requests are answered from memory."""
@@ -165,7 +165,7 @@ class Follower:
             return
         self._refresh_calendar(at)
         session = self._calendar.session_at(at)
-        if session is None or not self._source.plan.has_today:
+        if session is None or not self._source.plan.has_intraday:
             self._followed = frozenset()
             return
         due = self._due(session, at)
@@ -315,7 +315,7 @@ class Follower:
         """Probe the plan once a day, and sooner if the probe failed or the plan seems to lack the running day, since a refusal
         may be temporary."""
         polygon = self._polygon
-        if polygon is None or (self._source.plan.has_today and self._probed == ny_day(at)):
+        if polygon is None or (self._source.plan.has_intraday and self._probed == ny_day(at)):
             return
         unknown = self._source.observed_plan.entitlement is None
         if self._is_time("probe", at, PROBE_AGAIN_AFTER if unknown else REFUSED_FOR):
@@ -345,10 +345,10 @@ class Follower:
                 known.history_from if known.has_intraday == entitlement.has_intraday else entitlement.history_from
             )
             entitlement = replace(entitlement, history_from=history_from)
-        self._entitle(entitlement)
+        self._apply_entitlement(entitlement)
         with call_context(Priority.BACKFILL, BACKFILL_PATIENCE_S, self._timer):
             entitlement = probe_history(entitlement, polygon, SUPPORTED[0], today)
-        self._entitle(entitlement)
+        self._apply_entitlement(entitlement)
         self._emit("plan_probed", today=entitlement.has_intraday, history_from=entitlement.history_from)
 
     def _is_time(self, key: object, at: datetime, every: timedelta) -> bool:

@@ -9,7 +9,7 @@ from datetime import date
 from itertools import groupby
 
 from app.market.bars import Span
-from app.market.source import Source
+from app.market.market_data import MarketData
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Brought:
     calls: int
 
 
-def plan_of(source: Source, tickers: Sequence[str], days: Sequence[date]) -> list[tuple[str, date, date]]:
+def plan_of(source: MarketData, tickers: Sequence[str], days: Sequence[date]) -> list[tuple[str, date, date]]:
     """The windows that are still missing, one call each: (ticker, first day, last day), oldest first."""
     windows = []
     for ticker in tickers:
@@ -37,7 +37,7 @@ def plan_of(source: Source, tickers: Sequence[str], days: Sequence[date]) -> lis
     return windows
 
 
-def backfill(source: Source, tickers: Sequence[str], days: Sequence[date]) -> Iterator[Brought]:
+def backfill(source: MarketData, tickers: Sequence[str], days: Sequence[date]) -> Iterator[Brought]:
     """Bring `days` (trading days that are over, ascending) of `tickers` in, and the daily bars that their replays need.
 
     Raises what the source raises; what came before stays.

@@ -29,7 +29,7 @@ CLOSE_AGAIN_AFTER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class BarsAsOf:
     """Bars that were asked for at `fetched` (market time). `stale`: newer ones should be here, or the fetch that would have
     brought them failed; `expired`: they have been missing for so long that the price is not known any more; `delayed`: the
     provider itself called them late. `missing`: how many bars of its session a day that is over lacks, or how many of the
@@ -83,11 +83,11 @@ class Expectations:
         bars, which are what they are."""
         return self._calendar.session(ny_day(until)) if self.is_provided else None
 
-    def is_whole(self, known: Known, span: Span, until: datetime) -> bool:
+    def is_whole(self, known: BarsAsOf, span: Span, until: datetime) -> bool:
         """Whether all bars up to `until` have arrived, without a hole."""
         return self.has_arrived(known, until) and self.hole(known.bars, span, until) is None
 
-    def has_arrived(self, known: Known, until: datetime) -> bool:
+    def has_arrived(self, known: BarsAsOf, until: datetime) -> bool:
         """A last bar that is not here may still come, unless a later one is here, the day was over, or bars of this plan are
         final at their end."""
         if len(known.bars.since(until)) or ny_day(known.fetched) > ny_day(until):
@@ -96,13 +96,13 @@ class Expectations:
         reaches = not self._plan.current.settle or (newest is not None and newest >= until)
         return reaches and known.fetched >= until + self._lateness(known)
 
-    def _lateness(self, known: Known) -> timedelta:
+    def _lateness(self, known: BarsAsOf) -> timedelta:
         return self._plan.current.settle + max(self._plan.current.delay, DELAYED_BY if known.delayed else timedelta(0))
 
-    def _timetable(self, known: Known, span: Span, day: date) -> Timetable:
+    def _timetable(self, known: BarsAsOf, span: Span, day: date) -> Timetable:
         return Timetable(self._calendar.session(day), span, self._lateness(known))
 
-    def as_of(self, known: Known, span: Span, at: datetime) -> Known:
+    def as_of(self, known: BarsAsOf, span: Span, at: datetime) -> BarsAsOf:
         """What had ended by `at`, with how fresh that was. After the close it is stale unless it surely reaches the close."""
         bars, timetable = known.bars.until(at), self._timetable(known, span, ny_day(at))
         freshness, session = timetable.freshness(newest_end(bars), at), timetable.session
@@ -111,14 +111,14 @@ class Expectations:
         missing = known.missing or self.missing(bars, span, ny_day(at), newest_end(bars) or at)
         return replace(known, bars=bars, stale=stale, expired=freshness is Freshness.EXPIRED, missing=missing)
 
-    def is_expired(self, kept: Known, span: Span, day: date) -> bool:
+    def is_expired(self, kept: BarsAsOf, span: Span, day: date) -> bool:
         """Whether bars that are kept may stand in no longer for newer ones. Daily bars do while they reach the day."""
         now = self._clock()
         if span is Span.DAY:
             return is_behind(kept.bars, day, now, self._calendar)
         return self._timetable(kept, span, day).freshness(newest_end(kept.bars), now) is Freshness.EXPIRED
 
-    def is_fresh(self, known: Known, span: Span, day: date) -> bool:
+    def is_fresh(self, known: BarsAsOf, span: Span, day: date) -> bool:
         """Whether no bar that is read can have become final since the fetch. Days that were over then are final; of the
         running one nothing after the close is read before the day is over, once its bars reach the close. Daily bars are
         final if they came that morning (polygon.md 3.9). What is incomplete is asked for again after a while."""
@@ -137,13 +137,13 @@ class Expectations:
     def _last_final(self, at: datetime, span: Span) -> int:
         return to_ms(at - self._plan.current.lateness) // span.ms
 
-    def turns(self, kept: Known, span: Span, day: date) -> tuple[datetime, ...]:
+    def turns(self, kept: BarsAsOf, span: Span, day: date) -> tuple[datetime, ...]:
         """When bars that are kept become stale, and expired; daily bars do not within their day."""
         if span is Span.DAY:
             return ()
         return self._timetable(kept, span, day).turns(newest_end(kept.bars))
 
-    def steady_until(self, at: datetime, running: Sequence[tuple[Span, Known]]) -> datetime:
+    def steady_until(self, at: datetime, running: Sequence[tuple[Span, BarsAsOf]]) -> datetime:
         """Until when an answer about `at` stands that rests on these series of its day, if nothing comes in: the next minute,
         the next moment at which a bar becomes final or the one before it old, or the end of the patience with old bars. Where
         newer bars are due, it is asked anew in a second."""

@@ -20,7 +20,7 @@ from app.market.budget import Priority, call_context
 from app.market.cache import BarCache
 from app.market.calendar import ONE_DAY, Calendar, Overrides, day_of_ms, midnight_ms, ny, ny_day
 from app.market.completeness import AGAIN_AFTER, REFERENCE, is_traded_day
-from app.market.expectations import Expectations, Known
+from app.market.expectations import BarsAsOf, Expectations
 from app.market.freshness import MORNING, newest_end
 from app.market.observed_plan import ObservedPlan
 from app.market.opens import OfficialOpen, OfficialOpens, OpenStore
@@ -129,7 +129,9 @@ class Fetcher:
         kept = ((day, self.on_disk(ticker, Span.MINUTE, day, day)) for day in days)
         return [day for day, known in kept if known is None or is_due(known, now)]
 
-    def ask(self, ticker: str, span: Span, first: date, day: date, kept: Known | None, before: Known | None) -> Known:
+    def ask(
+        self, ticker: str, span: Span, first: date, day: date, kept: BarsAsOf | None, before: BarsAsOf | None
+    ) -> BarsAsOf:
         """The provider's word. `kept`, which is on disk although incomplete, stands in for a fetch that fails; `before` is what
         memory holds of the series."""
         now = self._clock()
@@ -140,17 +142,17 @@ class Fetcher:
                 raise
             return replace(kept, again=now + RETRY_AFTER)
         if last_of(span, day) >= ny_day(now) and span is not Span.DAY:
-            return Known(bars, now, delayed=delayed)
+            return BarsAsOf(bars, now, delayed=delayed)
         return replace(self._keep_past(ticker, span, day, bars, first), delayed=delayed)
 
-    def _keep_past(self, ticker: str, span: Span, day: date, bars: Bars, first: date | None = None) -> Known:
+    def _keep_past(self, ticker: str, span: Span, day: date, bars: Bars, first: date | None = None) -> BarsAsOf:
         """What is known of days that are over, after they were fetched: on disk from then on, unless they may still change;
         of two answers the one that lacks less."""
         now, last, first = self._clock(), last_of(span, day), first or day
         if self._may_change(bars, span, day, now):
             missing = self.expected.missing(bars, span, day)
             wait = DAYS_AGAIN_AFTER if len(bars) else RETRY_AFTER
-            return Known(bars, now, missing=missing, again=now + wait if missing else None)
+            return BarsAsOf(bars, now, missing=missing, again=now + wait if missing else None)
         kept = self._cache.get(ticker, span, first, last)
         if kept is not None and self.expected.missing(kept, span, day) < self.expected.missing(bars, span, day):
             bars = kept
@@ -161,7 +163,7 @@ class Fetcher:
             self._emit("bars_incomplete", ticker=ticker, span=str(span), days=_listed(lacking), again=known.again)
         return known if known.again is None else replace(known, again=max(known.again, now + AGAIN_AFTER[0]))
 
-    def on_disk(self, ticker: str, span: Span, first: date, day: date) -> Known | None:
+    def on_disk(self, ticker: str, span: Span, first: date, day: date) -> BarsAsOf | None:
         """Bars of the cache; daily ones end as the calendar has it now."""
         bars = self._cache.get(ticker, span, first, last_of(span, day))
         if bars is not None and span is Span.DAY:
@@ -169,7 +171,7 @@ class Fetcher:
         self._emit("looked_up", cache="disk", outcome="miss" if bars is None else "hit")
         return None if bars is None else self._judged(ticker, span, day, bars, self._clock())
 
-    def _judged(self, ticker: str, span: Span, day: date, bars: Bars, now: datetime) -> Known:
+    def _judged(self, ticker: str, span: Span, day: date, bars: Bars, now: datetime) -> BarsAsOf:
         """Bars of days that are over, with what they lack and when that is asked for again: at once if it never was."""
         lacking = self.expected.lacking(ticker, bars, span, day)
         again = None
@@ -177,9 +179,9 @@ class Fetcher:
             tries = self._cache.tries(ticker, span, lacking)
             turns = [tries[lack].again(span) if lack in tries else now for lack in lacking]
             again = min((turn for turn in turns if turn is not None), default=None)
-        return Known(bars, now, missing=self.expected.missing(bars, span, day), again=again)
+        return BarsAsOf(bars, now, missing=self.expected.missing(bars, span, day), again=again)
 
-    def adopted(self, ticker: str, day: date, known: Known) -> Known:
+    def adopted(self, ticker: str, day: date, known: BarsAsOf) -> BarsAsOf:
         """The daily bars before `day` that another process fetched, by the calendar of this one, which may be another."""
         bars = self._on_trading_days(ticker, known.bars)
         judged = self._judged(ticker, Span.DAY, day, bars, self._clock())
@@ -192,7 +194,7 @@ class Fetcher:
         return span is Span.DAY and (not len(bars) or now < ny(day, MORNING))
 
     def _fetch(
-        self, ticker: str, span: Span, first: date, day: date, now: datetime, before: Known | None
+        self, ticker: str, span: Span, first: date, day: date, now: datetime, before: BarsAsOf | None
     ) -> tuple[Bars, bool]:
         """The provider's final bars of first .. day, and whether it calls them delayed; of daily bars that of `day` is not
         kept, only its open is learned."""
@@ -208,7 +210,7 @@ class Fetcher:
         return bars[:until], False
 
     def _intraday_bars(
-        self, ticker: str, span: Span, day: date, now: datetime, before: Known | None
+        self, ticker: str, span: Span, day: date, now: datetime, before: BarsAsOf | None
     ) -> tuple[Bars, bool]:
         """What today's bars say of the plan is remembered; a past day's say nothing of it."""
         today = day == ny_day(now)
@@ -217,7 +219,7 @@ class Fetcher:
             aggregates, bars = continued or self._whole(ticker, span, day)
         except NotEntitled:
             if today:
-                self._plan.refuses_today()
+                self._plan.observe_refusal_of_today()
             raise
         if today:
             self._plan.observe_today(aggregates.delayed, now)
@@ -228,7 +230,7 @@ class Fetcher:
         return aggregates, aggregates.bars
 
     def _continued(
-        self, ticker: str, span: Span, day: date, now: datetime, kept: Known | None
+        self, ticker: str, span: Span, day: date, now: datetime, kept: BarsAsOf | None
     ) -> tuple[Aggregates, Bars] | None:
         """The new bars, and the whole series with them. None where the day has to be asked for whole: at first, when a full
         hour is passed, so that a decision rests on the same bars whether its server has followed all day or has just
@@ -329,7 +331,7 @@ def last_of(span: Span, day: date) -> date:
     return day - ONE_DAY if span is Span.DAY else day
 
 
-def is_due(known: Known, now: datetime) -> bool:
+def is_due(known: BarsAsOf, now: datetime) -> bool:
     """Whether what is incomplete is to be asked for again."""
     return known.again is not None and known.again <= now
 

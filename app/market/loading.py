@@ -10,7 +10,7 @@ from app.clock import Clock
 from app.errors import Upstream
 from app.market.bars import Span, no_bars, united
 from app.market.calendar import Calendar, ny_day
-from app.market.expectations import Known
+from app.market.expectations import BarsAsOf
 from app.market.fetching import HISTORY, SHRUNK, Fetcher, is_due, last_of
 from app.market.inception import first_day_of
 from app.market.observed_plan import ObservedPlan
@@ -40,14 +40,14 @@ class Loader:
         self._clock = clock
         self._emit = emit
 
-    def load(self, ticker: str, span: Span, day: date) -> Known:
+    def load(self, ticker: str, span: Span, day: date) -> BarsAsOf:
         """From the cache if the days are over and covered, else from the provider, and then into the cache."""
         before = self._memory.get(ticker, span, day)
         if before is not None and self._fetcher.expected.is_fresh(before, span, day):
             return before  # a twin came just before
         now, overrides = self._clock(), self._calendar.overrides
         if last_of(span, day) < first_day_of(ticker):
-            return Known(no_bars(), now)
+            return BarsAsOf(no_bars(), now)
         known = _with_known(self._fetched(ticker, span, day, now, before), before, span, day)
         if span is Span.DAY and before is None and day == ny_day(now):
             self._forget_past_days(ticker, day)
@@ -61,19 +61,19 @@ class Loader:
         self._emit(self._fetcher.event_of(day, "bars_known"), ticker=ticker, span=str(span), bars=len(known.bars))
         return known
 
-    def _fetched(self, ticker: str, span: Span, day: date, now: datetime, before: Known | None) -> Known:
+    def _fetched(self, ticker: str, span: Span, day: date, now: datetime, before: BarsAsOf | None) -> BarsAsOf:
         first = self._plan.earliest(ticker, day - HISTORY) if span is Span.DAY else day
         kept = self._fetcher.on_disk(ticker, span, first, day) if last_of(span, day) < ny_day(now) else None
         if kept is not None and not is_due(kept, now):
             return kept
         return self._fetcher.ask(ticker, span, first, day, kept, before)
 
-    def adopt(self, ticker: str, span: Span, day: date, series: SharedSeries | None) -> Known | None:
+    def adopt(self, ticker: str, span: Span, day: date, series: SharedSeries | None) -> BarsAsOf | None:
         """Takes over the series of another process if it is newer than what is here; what is here then, if it is fresh."""
         kept = self._memory.get(ticker, span, day)
         newer = series is not None and (kept is None or kept.fetched < series.fetched)
         if series is not None and newer and series.fetched <= self._clock():
-            kept = Known(
+            kept = BarsAsOf(
                 series.bars, series.fetched, delayed=series.delayed, missing=series.missing, again=series.again
             )
             if span is Span.DAY:
@@ -81,7 +81,7 @@ class Loader:
             self._take_over(ticker, span, day, kept)
         return kept if kept is not None and self._fetcher.expected.is_fresh(kept, span, day) else None
 
-    def _take_over(self, ticker: str, span: Span, day: date, known: Known) -> None:
+    def _take_over(self, ticker: str, span: Span, day: date, known: BarsAsOf) -> None:
         """What comes from another process counts like a fetch of this one's."""
         if known.fetched >= self._began:
             self._on_answered_elsewhere()
@@ -99,7 +99,7 @@ class Loader:
         self._memory.forget_past(ticker, day)
 
 
-def _with_known(known: Known, before: Known | None, span: Span, day: date) -> Known:
+def _with_known(known: BarsAsOf, before: BarsAsOf | None, span: Span, day: date) -> BarsAsOf:
     """What an answer brings, and the bars of the running day that an earlier one brought: what a provider says of a bar is
     taken, that it says nothing of it any more is not. Raises Upstream for an answer that ends before the one before."""
     if before is None or not len(before.bars) or known.fetched < before.fetched:

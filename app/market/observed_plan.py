@@ -23,7 +23,7 @@ PROMPT_FOR = timedelta(minutes=15)
 
 
 class ObservedPlan:
-    """What is known of the plan by now. `emit(event, **fields)` hears when it changes.
+    """What is known of the plan by now. `emit(event, **fields)` emits its changes.
 
     entitlement    what the probe found; None before it has
     is_end_of_day  the provider refuses the running day
@@ -36,17 +36,17 @@ class ObservedPlan:
         calendar: Calendar,
         clock: Clock,
         emit: Callable[..., None],
-        clock_ahead: Callable[[], timedelta],
+        clock_offset: Callable[[], timedelta],
         is_answered: Callable[[], bool],
     ) -> None:
-        """`clock_ahead()`: how far `clock` runs before the provider's; `is_answered()`: False while the provider was asked and
-        has never answered."""
+        """`clock_offset()`: how far `clock` runs ahead of the provider's; `is_answered()`: False while the provider was asked
+        and has never answered."""
         self._configured = configured
         self._plan = lru_cache(maxsize=4)(self._make_plan)
         self._calendar = calendar
         self._clock = clock
         self._emit = emit
-        self._clock_ahead = clock_ahead
+        self._clock_offset = clock_offset
         self._is_answered = is_answered
         self._provider_delays = False
         self._prompt_since: datetime | None = None
@@ -77,7 +77,7 @@ class ObservedPlan:
         plan = self._configured
         delay = DELAYED_BY if self._provider_delays and not plan.delay else plan.delay
         name = self._name(delay) if plan.market.is_live else plan.market.value
-        return self._plan(delay, plan.settle + self.ahead(), name, self._is_answered(), self._ends_on())
+        return self._plan(delay, plan.settle + self.clock_lead(), name, self._is_answered(), self._ends_on())
 
     def _make_plan(
         self, delay: timedelta, settle: timedelta, name: str, is_answered: bool, ends_on: date | None
@@ -102,16 +102,16 @@ class ObservedPlan:
             return DELAYED
         return REAL_TIME if self._has_shown_today or self.entitlement is not None else UNKNOWN
 
-    def ahead(self) -> timedelta:
-        """How far this process's clock runs before the provider's; zero if it runs behind."""
-        return max(timedelta(0), self._clock_ahead())
+    def clock_lead(self) -> timedelta:
+        """How far this process's clock runs ahead of the provider's; zero if it runs behind."""
+        return max(timedelta(0), self._clock_offset())
 
-    def entitle(self, entitlement: Entitlement) -> bool:
-        """Take over what a probe found; whether that is news."""
-        is_news = self.entitlement is None or self.is_end_of_day == entitlement.has_intraday
+    def apply_entitlement(self, entitlement: Entitlement) -> bool:
+        """Takes over what a probe found. Returns whether that changes the plan."""
+        is_changed = self.entitlement is None or self.is_end_of_day == entitlement.has_intraday
         self.is_end_of_day, self.has_snapshots = not entitlement.has_intraday, entitlement.has_intraday
         self.entitlement = entitlement
-        return is_news
+        return is_changed
 
     def earliest(self, ticker: str, day: date) -> date:
         """`day`, or the first one of the fund or of the plan's history if that is later."""
@@ -128,19 +128,19 @@ class ObservedPlan:
         if span is not Span.DAY and day == ny_day(now) and not self.entitlement.has_intraday:
             raise NotEntitled("the plan has no bars of the running day")
 
-    def refuses_today(self) -> None:
-        """The provider refused bars of the running day."""
-        with self._telling():
+    def observe_refusal_of_today(self) -> None:
+        """Records that the provider refused bars of the running day."""
+        with self._emitting_changes():
             self.is_end_of_day = True
 
     def observe_delayed_days(self) -> None:
-        """Daily bars that end today came marked as delayed."""
-        with self._telling():
+        """Records that daily bars that end today were marked as delayed."""
+        with self._emitting_changes():
             self._observe_delay(True, self._clock())
 
     def observe_today(self, delayed: bool, now: datetime) -> None:
-        """Bars of the running day came; `delayed`: marked so."""
-        with self._telling():
+        """Records that bars of the running day were delivered; `delayed`: the provider marked them so."""
+        with self._emitting_changes():
             self.is_end_of_day, self._has_shown_today = False, True
             self._observe_delay(delayed, now)
 
@@ -153,8 +153,8 @@ class ObservedPlan:
         self._provider_delays = now - self._prompt_since < PROMPT_FOR
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """If the plan is another after the block, answers about all tickers change."""
+    def _emitting_changes(self) -> Iterator[None]:
+        """Emits `plan_changed` if the plan differs after the block; answers about all tickers then change."""
         before = self.current
         yield
         if self.current != before:

@@ -71,7 +71,7 @@ class Plan:
     is_answered: bool = True
     ends_on: date | None = None
 
-    def about(self, day: date) -> Plan:
+    def for_day(self, day: date) -> Plan:
         """Returns the plan for answers about `day`: `ends_on` is None for a day whose bars it has."""
         return self if self.ends_on is None or day > self.ends_on else replace(self, ends_on=None)
 
@@ -95,7 +95,7 @@ class Plan:
         return not self.market.is_live
 
     @property
-    def has_today(self) -> bool:
+    def has_intraday(self) -> bool:
         """Whether bars of the running day are available at all."""
         return self.name != END_OF_DAY
 
@@ -121,16 +121,16 @@ class ClockSkew:
     def __init__(self, clock: Clock, emit: Callable[..., None]) -> None:
         self._clock = clock
         self._emit = emit
-        self._ahead: timedelta | None = None
+        self._offset: timedelta | None = None
 
     @property
     def measured(self) -> timedelta | None:
         """How far the clock runs ahead (behind, if negative); None before the first answer."""
-        return self._ahead
+        return self._offset
 
-    def ahead(self) -> timedelta:
+    def offset(self) -> timedelta:
         """How far the clock runs ahead (behind, if negative); zero before the first answer."""
-        return self._ahead or timedelta(0)
+        return self._offset or timedelta(0)
 
     def observe(self, dated_at: datetime, took_s: float) -> None:
         """Measures the skew by an answer that has just arrived: the provider dated it `dated_at`, in whole seconds, within the
@@ -141,11 +141,11 @@ class ClockSkew:
         if abs(most) > MOST_AHEAD:
             return
         least = most - timedelta(seconds=took_s) - DATE_UNIT
-        known, self._ahead = self._ahead, self.ahead()
-        if not least <= self._ahead <= most + DATE_UNIT:
-            self._ahead = most
-        if self._ahead != (known or timedelta(0)):
-            self._emit("clock_differs", ahead_s=round(self._ahead.total_seconds(), 1))
+        known, self._offset = self._offset, self.offset()
+        if not least <= self._offset <= most + DATE_UNIT:
+            self._offset = most
+        if self._offset != (known or timedelta(0)):
+            self._emit("clock_differs", ahead_s=round(self._offset.total_seconds(), 1))
 
 
 def probe(polygon: Polygon, ticker: str, today: date) -> Entitlement:

@@ -153,11 +153,11 @@ class SqliteRunningDay:
         emit: Callable[..., None],
         stages: Stages = NULL_STAGES,
         errors: Sequence[type[PredictError]] = (),
-        clock_ahead: Callable[[], timedelta] = timedelta,
+        clock_offset: Callable[[], timedelta] = timedelta,
     ) -> None:
-        """`errors`: kinds of failure to share besides ERRORS. `clock_ahead()`: how far this process's market clock runs before
-        the provider's; the file has the provider's time, which all processes share."""
-        self._clock_ahead = clock_ahead
+        """`errors`: kinds of failure to share besides ERRORS. `clock_offset()`: how far this process's market clock runs ahead
+        of the provider's; the file has the provider's time, which all processes share."""
+        self._clock_offset = clock_offset
         self._errors = {kind.__name__: kind for kind in (*ERRORS, *errors)}
         self._path = path
         self._timer = timer
@@ -310,11 +310,11 @@ class SqliteRunningDay:
 
     def _providers(self, at: datetime) -> int:
         """A moment of this process's clock by the provider's, ms."""
-        return to_ms(at - self._clock_ahead())
+        return to_ms(at - self._clock_offset())
 
     def _ours(self, ms: int) -> datetime:
         """A moment of the provider's clock by this process's."""
-        return from_ms(ms) + self._clock_ahead()
+        return from_ms(ms) + self._clock_offset()
 
     def _rows(self, sql: str, args: Sequence[Any]) -> list[Any]:
         return self._safely(lambda db, leases: db.rows(sql, args), list[Any]())

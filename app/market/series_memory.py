@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 
 from app.market.bars import Span
-from app.market.expectations import Known
+from app.market.expectations import BarsAsOf
 from app.market.running_day import FetchFailure, RunningDay
 from app.market.single_flight import LruCache
 
@@ -39,20 +39,20 @@ class SeriesMemory:
 
     def __init__(self, running_day: RunningDay | None) -> None:
         self._running_day = running_day
-        self._kept: LruCache[Known] = LruCache(KEPT_SERIES)
+        self._kept: LruCache[BarsAsOf] = LruCache(KEPT_SERIES)
         self._failed: LruCache[FetchFailure] = LruCache(KEPT_SERIES)
 
     def __len__(self) -> int:
         """How many series there are."""
         return len(self._kept)
 
-    def get(self, ticker: str, span: Span, day: date) -> Known | None:
+    def get(self, ticker: str, span: Span, day: date) -> BarsAsOf | None:
         return self._kept.get((ticker, span, day))
 
-    def put(self, ticker: str, span: Span, day: date, known: Known) -> None:
+    def put(self, ticker: str, span: Span, day: date, known: BarsAsOf) -> None:
         self._kept.put((ticker, span, day), known)
 
-    def of_day(self, day: date) -> list[tuple[Span, Known]]:
+    def of_day(self, day: date) -> list[tuple[Span, BarsAsOf]]:
         """All series of a day, of whatever ticker."""
         return [(key[1], known) for key, known in self._kept.items() if key[-1] == day]
 

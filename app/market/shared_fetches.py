@@ -14,7 +14,7 @@ from app.market.bars import Span
 from app.market.budget import Priority, call_context
 from app.market.cache import BarCache
 from app.market.calendar import ONE_DAY, ny_day
-from app.market.expectations import Known
+from app.market.expectations import BarsAsOf
 from app.market.fetching import HISTORY, RETRY_AFTER, Fetcher
 from app.market.lease import Lease
 from app.market.loading import Loader
@@ -97,9 +97,9 @@ class SharedFetches:
             key, lambda: self._coordinated(key, lambda: self._loader.load(ticker, span, day))
         )
 
-    def series(self, ticker: str, span: Span, day: date) -> Known:
+    def series(self, ticker: str, span: Span, day: date) -> BarsAsOf:
         """The series that a fetch brings, this one's or one under way. Raises its failure, for a while without trying again."""
-        found: Known = self.attempt((ticker, span, day), lambda: self._loader.load(ticker, span, day))
+        found: BarsAsOf = self.attempt((ticker, span, day), lambda: self._loader.load(ticker, span, day))
         return found
 
     def attempt(self, key: Key, fetch: Callable[[], Any]) -> Any:
@@ -143,7 +143,7 @@ class SharedFetches:
                 raise
 
         def share(found: Any, lease: Lease) -> None:
-            if isinstance(found, Known):
+            if isinstance(found, BarsAsOf):
                 series = SharedSeries(found.bars, found.fetched, found.delayed, found.missing, found.again)
                 if not shared.put(name_of(key), key[-1], series, lease):
                     self._adopted(key)
@@ -167,7 +167,7 @@ class SharedFetches:
             raise without_traceback(failed.error)
         return found
 
-    def _adopted(self, key: Key) -> Known | None:
+    def _adopted(self, key: Key) -> BarsAsOf | None:
         """What another process brought, now in memory too; None if that is not fresh."""
         assert self._running_day is not None
         ticker, span, day = key

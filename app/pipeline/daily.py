@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from app.errors import PredictError, Unavailable, Upstream
 from app.market.bars import Bars, no_bars
 from app.market.calendar import Calendar, ny_day
-from app.market.source import Source
+from app.market.market_data import MarketData
 from app.pipeline.gates import why_undecided
 from app.pipeline.prefetch import Prefetch
 from app.pipeline.quotes import Quotes
@@ -27,7 +27,7 @@ class DailyAnswers:
     """The answers about one ticker. All of them raise PredictError where there is none."""
 
     def __init__(
-        self, source: Source, quotes: Quotes, signals: HourlySignals, prefetch: Prefetch, calendar: Calendar
+        self, source: MarketData, quotes: Quotes, signals: HourlySignals, prefetch: Prefetch, calendar: Calendar
     ) -> None:
         self._source = source
         self._quotes = quotes

@@ -9,7 +9,7 @@ from app.errors import Unavailable
 from app.market.bars import Bars
 from app.market.calendar import Calendar, Session
 from app.market.completeness import missing_days, resumes_after
-from app.market.source import Source
+from app.market.market_data import MarketData
 from app.model.artefact import ModelSet
 from app.model.features import MIN_DAYS, Features, decision_moment, v6_features
 from app.model.price_11am import with_price_11am
@@ -24,7 +24,7 @@ class Decisions:
     """Computes decisions; reads no record and writes none."""
 
     def __init__(
-        self, source: Source, models: ModelSet, calendar: Calendar, emit: Callable[..., None], stages: Stages
+        self, source: MarketData, models: ModelSet, calendar: Calendar, emit: Callable[..., None], stages: Stages
     ) -> None:
         self._source = source
         self._models = models

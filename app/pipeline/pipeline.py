@@ -12,9 +12,9 @@ from app.errors import BadRequest, PredictError, Unavailable
 from app.live.interest import Interest
 from app.market.bars import Span
 from app.market.calendar import NY, Calendar, ny_day
+from app.market.market_data import MarketData
 from app.market.plan import Plan
 from app.market.single_flight import deadline
-from app.market.source import Source
 from app.model.artefact import ModelSet
 from app.pipeline.daily import FEAR_TICKER, DailyAnswers
 from app.pipeline.decisions import Decisions
@@ -43,7 +43,7 @@ class Pipeline:
 
     def __init__(
         self,
-        source: Source,
+        source: MarketData,
         models: ModelSet,
         store: SignalStore,
         calendar: Calendar,

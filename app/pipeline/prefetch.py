@@ -9,8 +9,8 @@ from app.clock import Clock
 from app.market.bars import Span
 from app.market.calendar import NY, ONE_DAY, Calendar, ny_day
 from app.market.inception import has_begun
+from app.market.market_data import MarketData
 from app.market.shared_fetches import FETCH
-from app.market.source import Source
 from app.pipeline.gates import known_of
 from app.telemetry.stages import Stages
 
@@ -31,7 +31,7 @@ FIRST_HOUR = 4
 class Prefetch:
     """Starts the fetches of an answer."""
 
-    def __init__(self, source: Source, calendar: Calendar, clock: Clock, stages: Stages) -> None:
+    def __init__(self, source: MarketData, calendar: Calendar, clock: Clock, stages: Stages) -> None:
         self._source = source
         self._calendar = calendar
         self._clock = clock

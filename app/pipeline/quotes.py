@@ -8,10 +8,10 @@ from datetime import datetime
 from app.errors import PredictError, Upstream
 from app.market.bars import Bars, Span
 from app.market.calendar import Calendar, Session
-from app.market.expectations import Known
+from app.market.expectations import BarsAsOf
 from app.market.freshness import newest_end
 from app.market.inception import has_begun
-from app.market.source import Source
+from app.market.market_data import MarketData
 from app.pipeline.gates import hides_newer
 from app.pipeline.states import Quote
 
@@ -19,7 +19,7 @@ from app.pipeline.states import Quote
 class Quotes:
     """Reads quotes from the bars of the day."""
 
-    def __init__(self, source: Source, calendar: Calendar) -> None:
+    def __init__(self, source: MarketData, calendar: Calendar) -> None:
         self._source = source
         self._calendar = calendar
 
@@ -45,7 +45,7 @@ class Quotes:
             return Quote(today_open=official, as_of=as_of, stale=True), exc
         return _quote_of(found, session, official), None
 
-    def _newest(self, ticker: str, session: Session, at: datetime) -> Known:
+    def _newest(self, ticker: str, session: Session, at: datetime) -> BarsAsOf:
         """The finest bars of the day that there are."""
         if self._source.plan.signal_span is not Span.MINUTE:
             with suppress(PredictError):
@@ -54,7 +54,7 @@ class Quotes:
                     return minutes
         return self._source.intraday(ticker, at)
 
-    def _newest_in_memory(self, ticker: str, session: Session, at: datetime) -> Known | None:
+    def _newest_in_memory(self, ticker: str, session: Session, at: datetime) -> BarsAsOf | None:
         """The same without a call; None unless all series of the day are in memory, so that what is shown does not depend on
         which one came first."""
         known, minutes = self._source.peek(ticker, at), self._source.peek(ticker, at, Span.MINUTE)
@@ -89,7 +89,7 @@ class Quotes:
         fetch calls no provider, once the ticker's bars have been asked for."""
         return fetch or (self._source.plan.is_local and self._source.peek(ticker, at) is not None)
 
-    def minutes(self, ticker: str, session: Session, at: datetime) -> Known:
+    def minutes(self, ticker: str, session: Session, at: datetime) -> BarsAsOf:
         """The day's one-minute bars. Raises Upstream once the session has begun if they are too old to tell its price."""
         minutes = self._source.minutes(ticker, at)
         _refuse_expired(minutes, session, at)
@@ -102,17 +102,17 @@ class Quotes:
         return None if found is None else found.price
 
 
-def _has_price(known: Known, session: Session) -> bool:
+def _has_price(known: BarsAsOf, session: Session) -> bool:
     return len(known.bars.since(session.open)) > 0 and not known.expired
 
 
-def _refuse_expired(known: Known, session: Session, at: datetime) -> None:
+def _refuse_expired(known: BarsAsOf, session: Session, at: datetime) -> None:
     """Raises Upstream for bars of a session, open or over, that have stood still for too long to say what its price is."""
     if known.expired and len(known.bars) and at >= session.open:
         raise Upstream(f"the newest bar ended at {newest_end(known.bars):%H:%M}")
 
 
-def _quote_of(known: Known, session: Session, official: float | None) -> Quote:
+def _quote_of(known: BarsAsOf, session: Session, official: float | None) -> Quote:
     regular: Bars = known.bars.until(session.close).since(session.open)
     if not len(regular):
         return Quote(today_open=official, stale=known.stale, missing=known.missing)

@@ -9,11 +9,11 @@ from typing import NamedTuple
 from app.errors import PredictError
 from app.market.bars import Bars, no_bars
 from app.market.calendar import NY, Calendar, ny_day
-from app.market.expectations import Known
+from app.market.expectations import BarsAsOf
 from app.market.freshness import is_behind, newest_end
 from app.market.inception import has_begun
+from app.market.market_data import MarketData
 from app.market.opens import MissingOpen
-from app.market.source import Source
 from app.pipeline.gates import hides_newer
 from app.pipeline.prefetch import FIRST_HOUR
 from app.pipeline.quotes import Quotes
@@ -32,7 +32,7 @@ class Read(NamedTuple):
 class Reader:
     """Reads the bars that a state rests on."""
 
-    def __init__(self, source: Source, quotes: Quotes, calendar: Calendar) -> None:
+    def __init__(self, source: MarketData, quotes: Quotes, calendar: Calendar) -> None:
         self._source = source
         self._quotes = quotes
         self._calendar = calendar
@@ -66,9 +66,9 @@ class Reader:
         )
         return Read(data, view)
 
-    def _minutes(self, ticker: str, at: datetime) -> tuple[Known, PredictError | None]:
+    def _minutes(self, ticker: str, at: datetime) -> tuple[BarsAsOf, PredictError | None]:
         """The day's one-minute bars; none at night and on days without trading, and none with the fault that hides them."""
-        nothing, session = Known(no_bars(), at), self._calendar.session_at(at)
+        nothing, session = BarsAsOf(no_bars(), at), self._calendar.session_at(at)
         if session is None or at.astimezone(NY).hour < FIRST_HOUR:
             return nothing, None
         try:
@@ -86,7 +86,7 @@ class Reader:
                 official = self._source.open_of(ticker, at).price
         return view_at(minutes, daily, session, at, official_open=official)
 
-    def _is_stale(self, minutes: Known, view: View) -> bool:
+    def _is_stale(self, minutes: BarsAsOf, view: View) -> bool:
         """Whether newer bars than those of the view should be here."""
         behind = is_behind(view.completed, ny_day(view.at), view.at, self._calendar)
         return behind or (minutes.stale and len(minutes.bars) > 0)

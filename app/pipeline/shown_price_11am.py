@@ -7,7 +7,7 @@ from datetime import datetime
 
 from app.errors import PredictError
 from app.market.calendar import Session
-from app.market.source import Source
+from app.market.market_data import MarketData
 from app.model.features import LATE_FROM, decision_moment, price_11am_of
 from app.signals.store import SignalStore
 
@@ -15,7 +15,7 @@ from app.signals.store import SignalStore
 class ShownPrice11am:
     """P11, USD, as it is shown: out of the record, else of the bars."""
 
-    def __init__(self, source: Source, store: SignalStore) -> None:
+    def __init__(self, source: MarketData, store: SignalStore) -> None:
         self._source = source
         self._store = store
 

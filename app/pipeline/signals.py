@@ -10,8 +10,8 @@ from app.clock import Clock
 from app.errors import PredictError, TryLater
 from app.market.calendar import NY, Calendar, Session, ny_day
 from app.market.inception import first_day_of, has_begun
+from app.market.market_data import MarketData
 from app.market.opens import MissingOpen
-from app.market.source import Source
 from app.model.features import decision_moment
 from app.pipeline.decisions import Decisions
 from app.pipeline.gates import NotYet, gate_of
@@ -28,7 +28,7 @@ class HourlySignals:
 
     def __init__(
         self,
-        source: Source,
+        source: MarketData,
         decisions: Decisions,
         quotes: Quotes,
         prices_11am: ShownPrice11am,
@@ -135,7 +135,7 @@ class HourlySignals:
         waiting = (
             live
             and isinstance(why, NotYet | TryLater)
-            and still_stands(session, hour, at, self._source.plan.delay + self._source.observed_plan.ahead())
+            and still_stands(session, hour, at, self._source.plan.delay + self._source.observed_plan.clock_lead())
         )
         before = previous_hour(session, hour) if waiting else None
         kept = None if before is None else self._earlier(ticker, session, before)

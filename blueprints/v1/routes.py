@@ -74,7 +74,7 @@ def replay() -> Response:
         found = pipeline.states(asked.symbols, moment.at, keep=False)
     else:
         found = pipeline.unread(asked.symbols, moment.at)
-    return _shaped(lambda: shapes.replay(found, moment, pipeline.plan.about(ny_day(moment.at))))
+    return _shaped(lambda: shapes.replay(found, moment, pipeline.plan.for_day(ny_day(moment.at))))
 
 
 @blueprint.get("/daily_signals")

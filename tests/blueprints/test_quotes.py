@@ -15,9 +15,9 @@ from app.errors import Unavailable
 from app.factory import Core, build, create_app
 from app.market.bars import Span
 from app.market.calendar import ny_day
+from app.market.market_data import MarketData
 from app.market.polygon import Reply
 from app.market.shared_fetches import SharedFetches
-from app.market.source import Source
 from tests.support import FakeClock, ScriptedMarket, dropping, new_york, settings
 
 Serve = Callable[..., Flask]
@@ -146,7 +146,7 @@ def fresh(
     return begin
 
 
-def bring(source: Source, span: Span, ticker: str, at: Any) -> None:
+def bring(source: MarketData, span: Span, ticker: str, at: Any) -> None:
     """One fetch lands."""
     if span is Span.DAY:
         source.daily(ticker, ny_day(at))

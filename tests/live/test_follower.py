@@ -142,7 +142,7 @@ def test_a_request_after_a_quiet_hour_fetches_and_is_not_stale(follow: Callable[
     server.board("SPY")
     server.step()
     server.run(35)
-    market = server.board("SPY").tickers["SPY"].market
+    market = server.board("SPY").tickers["SPY"].quote
     assert not market.stale
     assert server.clock.at - market.as_of < timedelta(seconds=66)
 
@@ -189,7 +189,7 @@ def test_a_delayed_plan_locks_an_hour_when_its_data_are_complete(follow: Callabl
 
 def test_a_plan_without_today_is_not_followed(follow: Callable[..., Followed]) -> None:
     server = follow("2025-03-11 10:20:00")
-    server.core.source.entitle(Entitlement(False, date(2023, 3, 15)))
+    server.core.source.apply_entitlement(Entitlement(False, date(2023, 3, 15)))
     server.run(45, ask=lambda: server.board())
     assert server.calls("/minute/") == 0
     signal = server.board("SPY").tickers["SPY"]

@@ -16,9 +16,9 @@ from app.market.cache import BarCache
 from app.market.calendar import Session
 from app.market.demo import MARGIN, SPEED
 from app.market.feed_transport import FeedTransport
+from app.market.market_data import MarketData
 from app.market.plan import Market, Plan
 from app.market.polygon import Polygon, Reply
-from app.market.source import Source
 from app.pipeline import State, TickerSignal
 from app.signals.store import SqliteStore
 from tests.support import CALENDAR, FakeTimer, demo_feed, new_york, settings
@@ -112,7 +112,9 @@ def test_who_joins_a_fetch_that_began_minutes_ago_gets_the_bars_of_his_own_momen
         return reply
 
     store, cache = SqliteStore(tmp_path / "record.sqlite3", _unheard), BarCache(tmp_path / "bars.sqlite3", _unheard)
-    source = Source(Polygon(slow, CALENDAR), cache, store, CALENDAR, clock, Plan(Market.DEMO, Span.MINUTE), _unheard)
+    source = MarketData(
+        Polygon(slow, CALENDAR), cache, store, CALENDAR, clock, Plan(Market.DEMO, Span.MINUTE), _unheard
+    )
     source.refresh("SPY", clock())
     assert began.wait(30)
     clock.pass_s(5)

@@ -92,7 +92,7 @@ class Clocks:
     def answer(self, ahead_s: float, *, took_s: float = 0.1) -> timedelta:
         """An answer comes while this server's clock runs so far ahead."""
         self.skew.observe((self.at - timedelta(seconds=ahead_s)).replace(microsecond=0), took_s)
-        return self.skew.ahead()
+        return self.skew.offset()
 
 
 @pytest.mark.parametrize("ahead_s", [20, 90, -300, 3599])

@@ -18,11 +18,11 @@ from app.market.bars import Span, no_bars, to_ms
 from app.market.cache import BarCache
 from app.market.calendar import midnight_ms
 from app.market.completeness import AGAIN_AFTER, DAYS_AGAIN
+from app.market.market_data import MarketData
 from app.market.opens import MissingOpen, OfficialOpen
 from app.market.plan import Entitlement, Market, Plan
 from app.market.polygon import Polygon, Reply
 from app.market.single_flight import deadline
-from app.market.source import Source
 from app.signals.store import SqliteStore
 from app.sqlite import REOPEN_AFTER_S
 from tests.support import CALENDAR, FakeClock, ScriptedMarket, dropping, new_york
@@ -32,14 +32,16 @@ SETTLE = timedelta(seconds=5)
 
 
 @pytest.fixture
-def build(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Callable[..., Source]:
-    def make(plan: Plan | None = None, folder: str = "a", clock_ahead: Callable[[], timedelta] = timedelta) -> Source:
+def build(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Callable[..., MarketData]:
+    def make(
+        plan: Plan | None = None, folder: str = "a", clock_offset: Callable[[], timedelta] = timedelta
+    ) -> MarketData:
         heard: list[str] = []
         store = SqliteStore(tmp_path / folder / "record.sqlite3", lambda event, **fields: heard.append(event))
         cache = BarCache(tmp_path / folder / "bars.sqlite3", lambda event, **fields: heard.append(event))
         plan = plan or Plan(Market.POLYGON, Span.MINUTE, settle=SETTLE)
         polygon, emit = Polygon(market, CALENDAR), lambda e, **f: heard.append(e)
-        source = Source(polygon, cache, store, CALENDAR, clock, plan, emit, clock_ahead=clock_ahead)
+        source = MarketData(polygon, cache, store, CALENDAR, clock, plan, emit, clock_offset=clock_offset)
         source.heard = heard  # type: ignore[attr-defined]
         return source
 
@@ -68,14 +70,14 @@ def test_a_cache_that_could_not_be_opened_is_opened_later(tmp_path: Path) -> Non
     assert [event for event, _ in heard] == ["cache_unavailable", "cache_recovered"]
 
 
-def test_nothing_after_the_moment_is_visible(build: Callable[..., Source]) -> None:
+def test_nothing_after_the_moment_is_visible(build: Callable[..., MarketData]) -> None:
     source = build()
     at = new_york("2025-03-11 10:15")
     assert source.intraday("SPY", at).bars.end[-1] == to_ms(at)
 
 
 def test_one_fetch_a_minute_however_often_it_is_asked(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     source = build()
     for _ in range(5):
@@ -88,7 +90,7 @@ def test_one_fetch_a_minute_however_often_it_is_asked(
     assert minute_calls(market) == 2
 
 
-def test_a_bar_is_final_five_seconds_after_its_end(build: Callable[..., Source], clock: FakeClock) -> None:
+def test_a_bar_is_final_five_seconds_after_its_end(build: Callable[..., MarketData], clock: FakeClock) -> None:
     clock.set("2025-03-11 11:00:04")
     source = build()
     assert source.intraday("SPY", clock()).bars.end[-1] == to_ms(new_york("2025-03-11 10:59"))
@@ -99,7 +101,7 @@ def test_a_bar_is_final_five_seconds_after_its_end(build: Callable[..., Source],
 
 
 def test_a_delayed_plan_is_complete_when_its_delay_is_over(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     market.delay = timedelta(minutes=15)
     source = build(Plan(Market.POLYGON, Span.MINUTE, timedelta(minutes=15), SETTLE))
@@ -110,7 +112,7 @@ def test_a_delayed_plan_is_complete_when_its_delay_is_over(
 
 
 def test_a_past_day_is_fetched_once_for_ever_even_after_a_restart(
-    build: Callable[..., Source], market: ScriptedMarket
+    build: Callable[..., MarketData], market: ScriptedMarket
 ) -> None:
     at = new_york("2025-03-07 12:00")
     first = build().intraday("SPY", at).bars
@@ -120,14 +122,16 @@ def test_a_past_day_is_fetched_once_for_ever_even_after_a_restart(
     assert minute_calls(market) == calls == 1
 
 
-def test_a_past_day_without_bars_is_not_asked_for_again(build: Callable[..., Source], market: ScriptedMarket) -> None:
+def test_a_past_day_without_bars_is_not_asked_for_again(
+    build: Callable[..., MarketData], market: ScriptedMarket
+) -> None:
     saturday = new_york("2025-03-08 12:00")
     assert len(build().intraday("SPY", saturday).bars) == 0
     assert len(build().intraday("SPY", saturday).bars) == 0
     assert minute_calls(market) == 1
 
 
-def test_a_hundred_who_ask_at_once_share_one_fetch(build: Callable[..., Source], market: ScriptedMarket) -> None:
+def test_a_hundred_who_ask_at_once_share_one_fetch(build: Callable[..., MarketData], market: ScriptedMarket) -> None:
     source, gate = build(), threading.Event()
 
     def wait(path: str) -> Reply | None:
@@ -144,7 +148,7 @@ def test_a_hundred_who_ask_at_once_share_one_fetch(build: Callable[..., Source],
 
 
 def test_a_fetch_that_is_too_slow_is_left_to_finish_for_the_others(
-    build: Callable[..., Source], market: ScriptedMarket, monkeypatch: pytest.MonkeyPatch
+    build: Callable[..., MarketData], market: ScriptedMarket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, gate = build(), threading.Event()
 
@@ -163,7 +167,7 @@ def test_a_fetch_that_is_too_slow_is_left_to_finish_for_the_others(
 
 
 def test_daily_bars_end_before_the_day_and_come_with_its_open_in_one_call(
-    build: Callable[..., Source], market: ScriptedMarket
+    build: Callable[..., MarketData], market: ScriptedMarket
 ) -> None:
     source = build()
     daily = source.daily("SPY", DAY)
@@ -173,7 +177,7 @@ def test_daily_bars_end_before_the_day_and_come_with_its_open_in_one_call(
 
 
 def test_daily_bars_that_do_not_reach_yesterday_yet_are_asked_for_again_and_never_cached(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     yesterday = to_ms(new_york("2025-03-10 00:00"))
     market.edit = dropping("/day/", lambda row: row["t"] == yesterday)
@@ -188,7 +192,7 @@ def test_daily_bars_that_do_not_reach_yesterday_yet_are_asked_for_again_and_neve
 
 
 def test_bars_that_the_provider_calls_delayed_make_the_plan_late(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     market.delay = timedelta(minutes=15)
     market.edit = lambda path, body: {**body, "status": "DELAYED"}
@@ -201,7 +205,7 @@ def test_bars_that_the_provider_calls_delayed_make_the_plan_late(
 
 
 def test_bars_of_the_last_fifteen_minutes_stand_in_for_a_failed_fetch(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     source = build()
     assert not source.intraday("SPY", clock()).stale
@@ -216,7 +220,7 @@ def test_bars_of_the_last_fifteen_minutes_stand_in_for_a_failed_fetch(
 
 
 def test_a_failed_fetch_is_tried_again_once_a_minute_and_then_heals(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     source = build()
     market.fault = lambda path: Reply(500, None)
@@ -239,12 +243,12 @@ def no_snapshot(path: str) -> Reply | None:
     return Reply(403, {"message": "not entitled"}) if "snapshot" in path else None
 
 
-def open_now(source: Source) -> OfficialOpen:
+def open_now(source: MarketData) -> OfficialOpen:
     return source.open_of("SPY", new_york("2025-03-11 11:30"))
 
 
 def test_the_open_comes_from_the_daily_bar_then_the_snapshot_then_the_first_minute(
-    build: Callable[..., Source], market: ScriptedMarket
+    build: Callable[..., MarketData], market: ScriptedMarket
 ) -> None:
     official = open_now(build(folder="a"))
     market.edit = no_daily_bar_today
@@ -278,7 +282,7 @@ YESTERDAY_NS = to_ms(new_york("2025-03-10 16:00")) * 1_000_000
     ids=["of yesterday", "undated"],
 )
 def test_a_snapshot_that_is_not_of_today_is_never_todays_open(
-    build: Callable[..., Source], market: ScriptedMarket, changes: dict[str, object]
+    build: Callable[..., MarketData], market: ScriptedMarket, changes: dict[str, object]
 ) -> None:
     official = open_now(build(folder="a"))
     market.edit = with_snapshot(**changes)
@@ -289,7 +293,7 @@ def test_a_snapshot_that_is_not_of_today_is_never_todays_open(
 
 
 def test_a_daily_bar_of_another_moment_than_the_days_start_is_never_the_open(
-    build: Callable[..., Source], market: ScriptedMarket
+    build: Callable[..., MarketData], market: ScriptedMarket
 ) -> None:
     """A bar of the next midnight lies within a day of 25 hours."""
     midnight = to_ms(new_york("2025-03-11 00:00"))
@@ -304,7 +308,7 @@ def test_a_daily_bar_of_another_moment_than_the_days_start_is_never_the_open(
 
 @pytest.mark.parametrize("failing", ["snapshot", "/day/2025-03-11/", "/day/"])
 def test_a_source_of_the_open_that_fails_passes_on_to_the_next(
-    build: Callable[..., Source], market: ScriptedMarket, failing: str
+    build: Callable[..., MarketData], market: ScriptedMarket, failing: str
 ) -> None:
     market.edit = no_daily_bar_today
     market.fault = lambda path: Reply(500, None) if failing in path else None
@@ -312,7 +316,7 @@ def test_a_source_of_the_open_that_fails_passes_on_to_the_next(
 
 
 def test_the_open_of_the_first_minute_stays_when_the_other_sources_are_back(
-    build: Callable[..., Source], market: ScriptedMarket
+    build: Callable[..., MarketData], market: ScriptedMarket
 ) -> None:
     market.fault = lambda path: Reply(500, None) if "/minute/" not in path else None
     first = open_now(build())
@@ -327,7 +331,7 @@ def test_the_open_of_the_first_minute_stays_when_the_other_sources_are_back(
     ids=["spent budget", "unknown key", "every source fails"],
 )
 def test_what_is_about_every_source_does_not_pass_on(
-    build: Callable[..., Source], market: ScriptedMarket, reply: Reply, error: type[Exception]
+    build: Callable[..., MarketData], market: ScriptedMarket, reply: Reply, error: type[Exception]
 ) -> None:
     source = build()
     if reply.status != 500:
@@ -339,7 +343,7 @@ def test_what_is_about_every_source_does_not_pass_on(
 
 
 def test_the_failure_of_a_source_is_said_when_no_other_has_the_open(
-    build: Callable[..., Source], market: ScriptedMarket
+    build: Callable[..., MarketData], market: ScriptedMarket
 ) -> None:
     half_past_nine = to_ms(new_york("2025-03-11 09:30"))
 
@@ -352,14 +356,14 @@ def test_the_failure_of_a_source_is_said_when_no_other_has_the_open(
         open_now(build())
 
 
-def test_the_first_open_that_was_learned_stays(build: Callable[..., Source], market: ScriptedMarket) -> None:
+def test_the_first_open_that_was_learned_stays(build: Callable[..., MarketData], market: ScriptedMarket) -> None:
     market.edit, market.fault = no_daily_bar_today, no_snapshot
     first = open_now(build())
     market.edit, market.fault = (lambda path, body: body), (lambda path: None)
     assert open_now(build()) == first
 
 
-def test_pre_market_is_never_the_open(build: Callable[..., Source], market: ScriptedMarket) -> None:
+def test_pre_market_is_never_the_open(build: Callable[..., MarketData], market: ScriptedMarket) -> None:
     half_past_nine = to_ms(new_york("2025-03-11 09:30"))
 
     def edit(path: str, body: dict) -> dict:  # type: ignore[type-arg]
@@ -373,7 +377,7 @@ def test_pre_market_is_never_the_open(build: Callable[..., Source], market: Scri
 
 @pytest.mark.parametrize("broken", [None, 0, -3.0])
 def test_a_daily_bar_without_a_usable_open_is_another_thing_than_none(
-    build: Callable[..., Source], market: ScriptedMarket, broken: float | None
+    build: Callable[..., MarketData], market: ScriptedMarket, broken: float | None
 ) -> None:
     midnight, half_past_nine = to_ms(new_york("2025-03-11 00:00")), to_ms(new_york("2025-03-11 09:30"))
 
@@ -387,7 +391,7 @@ def test_a_daily_bar_without_a_usable_open_is_another_thing_than_none(
     assert caught.value.code == "MISSING_DAILY_OPEN"
 
 
-def test_yesterdays_daily_bar_is_never_todays_open(build: Callable[..., Source], clock: FakeClock) -> None:
+def test_yesterdays_daily_bar_is_never_todays_open(build: Callable[..., MarketData], clock: FakeClock) -> None:
     clock.set("2025-03-11 09:20")
     source = build()
     source.daily("SPY", DAY)
@@ -399,7 +403,7 @@ def test_yesterdays_daily_bar_is_never_todays_open(build: Callable[..., Source],
 
 
 def test_a_plan_without_the_data_is_not_retried_within_the_minute(
-    build: Callable[..., Source], market: ScriptedMarket
+    build: Callable[..., MarketData], market: ScriptedMarket
 ) -> None:
     market.fault = lambda path: Reply(403, {"message": "Your plan doesn't include this data timeframe"})
     source = build()
@@ -410,7 +414,7 @@ def test_a_plan_without_the_data_is_not_retried_within_the_minute(
 
 
 def test_a_cache_that_cannot_be_written_is_said_and_done_without(
-    tmp_path: Path, build: Callable[..., Source], clock: FakeClock
+    tmp_path: Path, build: Callable[..., MarketData], clock: FakeClock
 ) -> None:
     (tmp_path / "a").write_text("a file where a folder should be")
     source = build()
@@ -419,7 +423,7 @@ def test_a_cache_that_cannot_be_written_is_said_and_done_without(
 
 
 def test_the_answer_for_a_past_day_says_nothing_of_todays_delay(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     market.delay = timedelta(minutes=15)
     market.edit = lambda path, body: {**body, "status": "DELAYED"} if path.endswith("2025-03-11") else body
@@ -433,7 +437,7 @@ def test_the_answer_for_a_past_day_says_nothing_of_todays_delay(
 
 
 def test_an_answer_that_lost_its_bars_is_a_failure_and_the_known_ones_stand_in(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     source = build()
     before = source.intraday("SPY", clock())
@@ -445,7 +449,7 @@ def test_an_answer_that_lost_its_bars_is_a_failure_and_the_known_ones_stand_in(
 
 
 def test_a_trading_day_that_came_back_empty_is_not_kept_for_ever(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     market.edit = lambda path, body: {k: v for k, v in body.items() if k != "results"}
     at = new_york("2025-03-10 12:00")
@@ -458,7 +462,7 @@ def test_a_trading_day_that_came_back_empty_is_not_kept_for_ever(
 
 
 def test_daily_bars_of_the_evening_are_asked_for_again_in_the_morning(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     """The provider corrects a close over night; an old process and a new one agree the next day."""
     clock.set("2025-03-11 16:30")
@@ -480,7 +484,7 @@ def test_daily_bars_of_the_evening_are_asked_for_again_in_the_morning(
     assert morning.equals(build(folder="new").daily("SPY", date(2025, 3, 12)))
 
 
-def test_one_error_raised_many_times_does_not_grow(build: Callable[..., Source], market: ScriptedMarket) -> None:
+def test_one_error_raised_many_times_does_not_grow(build: Callable[..., MarketData], market: ScriptedMarket) -> None:
     market.fault = lambda path: Reply(500, None)
     source = build()
     lengths = []
@@ -492,14 +496,14 @@ def test_one_error_raised_many_times_does_not_grow(build: Callable[..., Source],
 
 
 def test_whatever_an_answer_breaks_is_the_providers_failure(
-    build: Callable[..., Source], market: ScriptedMarket
+    build: Callable[..., MarketData], market: ScriptedMarket
 ) -> None:
     market.edit = lambda path, body: 1 / 0  # type: ignore[assignment,return-value]
     with pytest.raises(Upstream, match="ZeroDivisionError"):
         build().intraday("SPY", new_york("2025-03-11 11:30"))
 
 
-def test_replays_do_not_keep_todays_bars_waiting(build: Callable[..., Source], market: ScriptedMarket) -> None:
+def test_replays_do_not_keep_todays_bars_waiting(build: Callable[..., MarketData], market: ScriptedMarket) -> None:
     source, gate = build(), threading.Event()
 
     def wait_for_history(path: str) -> Reply | None:
@@ -517,7 +521,7 @@ def test_replays_do_not_keep_todays_bars_waiting(build: Callable[..., Source], m
         assert all(future.result() is not None for future in history)
 
 
-def test_fetches_that_wait_are_bounded(build: Callable[..., Source], market: ScriptedMarket) -> None:
+def test_fetches_that_wait_are_bounded(build: Callable[..., MarketData], market: ScriptedMarket) -> None:
     source, gate = build(), threading.Event()
 
     def wait(path: str) -> Reply | None:
@@ -534,7 +538,9 @@ def test_fetches_that_wait_are_bounded(build: Callable[..., Source], market: Scr
     assert all("too many fetches" in str(exc) for exc in refused)
 
 
-def test_all_waiting_of_a_request_ends_at_its_deadline(build: Callable[..., Source], market: ScriptedMarket) -> None:
+def test_all_waiting_of_a_request_ends_at_its_deadline(
+    build: Callable[..., MarketData], market: ScriptedMarket
+) -> None:
     gate = threading.Event()
 
     def wait(path: str) -> Reply | None:
@@ -553,7 +559,7 @@ def test_all_waiting_of_a_request_ends_at_its_deadline(build: Callable[..., Sour
     assert waited < 2.5, "one deadline for all three, not one each"
 
 
-def test_a_deadline_inside_another_never_outlasts_it(build: Callable[..., Source], market: ScriptedMarket) -> None:
+def test_a_deadline_inside_another_never_outlasts_it(build: Callable[..., MarketData], market: ScriptedMarket) -> None:
     gate = threading.Event()
 
     def wait(path: str) -> Reply | None:
@@ -569,13 +575,13 @@ def test_a_deadline_inside_another_never_outlasts_it(build: Callable[..., Source
     assert waited < 2.5
 
 
-def entitled(source: Source, *, today: bool = True, since: date = date(2003, 9, 10)) -> Source:
-    source.entitle(Entitlement(today, since))
+def entitled(source: MarketData, *, today: bool = True, since: date = date(2003, 9, 10)) -> MarketData:
+    source.apply_entitlement(Entitlement(today, since))
     return source
 
 
 def test_a_plan_without_today_costs_no_call_for_todays_bars(
-    build: Callable[..., Source], market: ScriptedMarket
+    build: Callable[..., MarketData], market: ScriptedMarket
 ) -> None:
     source = entitled(build(), today=False)
     with pytest.raises(NotEntitled, match="running day"):
@@ -586,7 +592,9 @@ def test_a_plan_without_today_costs_no_call_for_todays_bars(
     assert market.calls == [path for path in market.calls if path.endswith("/2025-03-10")], "up to yesterday, at once"
 
 
-def test_history_is_asked_for_as_far_as_the_plan_has_it(build: Callable[..., Source], market: ScriptedMarket) -> None:
+def test_history_is_asked_for_as_far_as_the_plan_has_it(
+    build: Callable[..., MarketData], market: ScriptedMarket
+) -> None:
     source = entitled(build(), since=date(2024, 9, 3))
     source.daily("SPY", DAY)
     assert "/2024-09-03/" in market.calls[0]
@@ -596,16 +604,16 @@ def test_history_is_asked_for_as_far_as_the_plan_has_it(build: Callable[..., Sou
 
 
 def test_a_clock_ahead_of_the_providers_waits_longer_for_a_bar(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
-    source = build(clock_ahead=lambda: timedelta(seconds=8))
+    source = build(clock_offset=lambda: timedelta(seconds=8))
     clock.set("2025-03-11 11:00:10")
     assert not source.is_complete("SPY", new_york("2025-03-11 11:00"))
     clock.set("2025-03-11 11:00:13")
     assert source.is_complete("SPY", new_york("2025-03-11 11:00"))
 
 
-def test_a_refused_snapshot_is_not_asked_for_again(build: Callable[..., Source], market: ScriptedMarket) -> None:
+def test_a_refused_snapshot_is_not_asked_for_again(build: Callable[..., MarketData], market: ScriptedMarket) -> None:
     market.edit, market.fault = no_daily_bar_today, no_snapshot
     source = build()
     open_now(source)
@@ -614,7 +622,7 @@ def test_a_refused_snapshot_is_not_asked_for_again(build: Callable[..., Source],
 
 
 def test_a_refusal_of_the_plan_is_remembered_for_a_quarter_of_an_hour(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     market.fault = lambda path: Reply(403, {"message": "Your plan doesn't include this data timeframe"})
     source = build()
@@ -629,7 +637,7 @@ def test_a_refusal_of_the_plan_is_remembered_for_a_quarter_of_an_hour(
 
 
 def test_a_pause_that_ends_sooner_than_a_minute_is_waited_for_no_longer(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     market.fault = lambda path: Reply(429, None, 7.0)
     source = build()
@@ -641,7 +649,7 @@ def test_a_pause_that_ends_sooner_than_a_minute_is_waited_for_no_longer(
 
 
 def test_a_bar_that_a_later_answer_lacks_stays(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     source = build()
     last = int(source.intraday("SPY", clock()).bars.t[-1])
@@ -653,7 +661,7 @@ def test_a_bar_that_a_later_answer_lacks_stays(
 
 
 def test_a_late_print_of_the_last_minutes_is_met(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     late = to_ms(new_york("2025-03-11 11:27"))
     market.edit = dropping("/minute/", lambda row: row["t"] == late)
@@ -665,7 +673,7 @@ def test_a_late_print_of_the_last_minutes_is_met(
 
 
 def test_once_an_hour_the_day_is_asked_for_whole(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     clock.set("2025-03-11 11:58:10")
     source = build()
@@ -676,7 +684,9 @@ def test_once_an_hour_the_day_is_asked_for_whole(
     assert whole == [True, False, True, False], "at the start and at 12:00"
 
 
-def test_one_revised_close_is_no_split(build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket) -> None:
+def test_one_revised_close_is_no_split(
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
+) -> None:
     source = build()
     source.daily("SPY", DAY)
     source.intraday("SPY", new_york("2025-02-20 12:00"))
@@ -693,7 +703,7 @@ def test_one_revised_close_is_no_split(build: Callable[..., Source], clock: Fake
 
 
 def test_daily_bars_of_other_days_are_refused_and_never_kept(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     market.edit = lambda path, body: {
         **body,
@@ -708,7 +718,7 @@ def test_daily_bars_of_other_days_are_refused_and_never_kept(
 
 
 def test_one_daily_bar_on_a_day_without_trading_is_left_out(
-    build: Callable[..., Source], market: ScriptedMarket
+    build: Callable[..., MarketData], market: ScriptedMarket
 ) -> None:
     saturday = to_ms(new_york("2025-03-08 00:00"))
     market.edit = lambda path, body: {**body, "results": [*body["results"], {**body["results"][-1], "t": saturday}]}
@@ -718,7 +728,7 @@ def test_one_daily_bar_on_a_day_without_trading_is_left_out(
 
 
 def test_an_old_trading_day_that_came_back_empty_is_not_kept_for_ever(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     at, source = new_york("2025-01-15 12:00"), build()
     market.edit = lambda path, body: {k: v for k, v in body.items() if k != "results"}
@@ -728,14 +738,16 @@ def test_an_old_trading_day_that_came_back_empty_is_not_kept_for_ever(
     assert len(source.intraday("SPY", at).bars)
 
 
-def test_a_tomorrow_is_never_asked_for(build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket) -> None:
+def test_a_tomorrow_is_never_asked_for(
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
+) -> None:
     """A future date is refused, not empty (polygon.md 3.16)."""
     clock.set("2025-03-11 16:30")
     build().daily("SPY", date(2025, 3, 12))
     assert [path.rsplit("/", 1)[1] for path in market.calls] == ["2025-03-11"]
 
 
-def test_days_brought_in_are_asked_for_never_again(build: Callable[..., Source], market: ScriptedMarket) -> None:
+def test_days_brought_in_are_asked_for_never_again(build: Callable[..., MarketData], market: ScriptedMarket) -> None:
     source = build()
     assert source.fetcher.bring("SPY", date(2025, 2, 3), date(2025, 2, 28)) > 19 * 390
     assert source.fetcher.missing("SPY", date(2025, 2, 3), date(2025, 2, 28)) == []
@@ -748,7 +760,7 @@ def test_days_brought_in_are_asked_for_never_again(build: Callable[..., Source],
 
 
 def test_a_daily_bar_that_is_there_before_the_opens_data_is_not_believed(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     """On a delayed plan at 09:31 today's daily bar can only be of the pre-market (policy.md 3)."""
     premarket = to_ms(new_york("2025-03-11 00:00"))
@@ -773,7 +785,7 @@ def test_a_daily_bar_that_is_there_before_the_opens_data_is_not_believed(
 
 
 def test_one_corrected_close_does_not_hide_a_split(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     source = build()
     source.daily("SPY", DAY)
@@ -793,7 +805,7 @@ def test_one_corrected_close_does_not_hide_a_split(
 
 
 def test_a_feed_that_is_less_late_than_it_says_gives_the_bars_of_a_cold_server(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     """A late print of before the hour is met when the first bar beyond the hour comes."""
     late = to_ms(new_york("2025-03-11 10:40"))
@@ -812,7 +824,7 @@ def test_a_feed_that_is_less_late_than_it_says_gives_the_bars_of_a_cold_server(
 
 
 def test_after_the_close_a_days_bars_are_asked_for_once_more_when_the_day_is_over(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     clock.set("2025-03-11 16:00:10")
     source = build()
@@ -838,18 +850,18 @@ def test_after_the_close_a_days_bars_are_asked_for_once_more_when_the_day_is_ove
     ],
 )
 def test_an_answer_stands_until_a_minute_turns_or_a_bar_becomes_final_or_old(
-    build: Callable[..., Source], at: str, until: str
+    build: Callable[..., MarketData], at: str, until: str
 ) -> None:
     assert build().steady_until(new_york(at)) == new_york(until)
 
 
-def test_the_hour_that_comes_twice_is_no_hour_of_grace(build: Callable[..., Source]) -> None:
+def test_the_hour_that_comes_twice_is_no_hour_of_grace(build: Callable[..., MarketData]) -> None:
     at = new_york("2025-11-02 01:59:30")
     assert build().steady_until(at).timestamp() == at.timestamp() + 30
 
 
 def test_an_answer_that_rests_on_a_failure_ends_with_it(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     source = build()
     market.fault = lambda path: Reply(500, None)
@@ -862,7 +874,7 @@ def test_an_answer_that_rests_on_a_failure_ends_with_it(
 
 
 def test_where_newer_bars_are_due_the_answer_stands_for_a_second(
-    build: Callable[..., Source], clock: FakeClock
+    build: Callable[..., MarketData], clock: FakeClock
 ) -> None:
     clock.set("2025-03-11 11:30:12")
     source = build()
@@ -879,7 +891,7 @@ def frozen_at(text: str) -> Callable[[str, dict], dict]:  # type: ignore[type-ar
 
 
 def test_bars_are_as_fresh_as_the_newest_of_them_however_often_they_are_fetched(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     market.edit = frozen_at("2025-03-11 11:30")
     clock.set("2025-03-11 11:30:10")
@@ -897,7 +909,7 @@ def test_bars_are_as_fresh_as_the_newest_of_them_however_often_they_are_fetched(
 
 
 def test_an_answer_ends_when_its_bars_become_stale_and_when_they_expire(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     market.edit = frozen_at("2025-03-11 11:30")
     clock.set("2025-03-11 11:32:10")
@@ -910,7 +922,7 @@ def test_an_answer_ends_when_its_bars_become_stale_and_when_they_expire(
 
 
 def test_single_missing_bars_never_make_an_answer_stale(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     """Every third minute has no trade; asked from second to second, with the fetch taking a while."""
     market.edit = dropping("/minute/", lambda row: row["t"] // 60_000 % 3 == 0)
@@ -925,7 +937,7 @@ def test_single_missing_bars_never_make_an_answer_stale(
 
 
 def test_an_hour_is_not_complete_while_its_last_bar_may_still_come(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     hour = new_york("2025-03-11 11:00")
     market.edit = frozen_at("2025-03-11 10:59")
@@ -938,7 +950,7 @@ def test_an_hour_is_not_complete_while_its_last_bar_may_still_come(
 
 
 def test_bars_stamped_in_the_future_are_dropped_counted_and_never_known(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     good = build(folder="good").intraday("SPY", clock()).bars
 
@@ -960,7 +972,7 @@ def test_bars_stamped_in_the_future_are_dropped_counted_and_never_known(
 
 
 def test_ok_and_delayed_in_turns_leave_the_plan_delayed_until_a_quarter_of_an_hour_has_passed_without(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     statuses = iter(["DELAYED", "OK"] * 10)
     market.edit = lambda path, body: {**body, "status": next(statuses, "OK")}
@@ -976,7 +988,7 @@ def test_ok_and_delayed_in_turns_leave_the_plan_delayed_until_a_quarter_of_an_ho
 
 
 def test_bars_that_do_not_reach_the_close_are_asked_for_again_and_are_stale_until_then(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     market.edit = frozen_at("2025-03-11 15:59")
     clock.set("2025-03-11 16:00:10")
@@ -995,7 +1007,7 @@ def test_bars_that_do_not_reach_the_close_are_asked_for_again_and_are_stale_unti
 
 
 def test_minutes_without_trades_outside_the_session_are_not_stale(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     quiet = to_ms(new_york("2025-03-11 08:00"))
     opens = to_ms(new_york("2025-03-11 09:30"))
@@ -1033,7 +1045,7 @@ FORTNIGHT = [timedelta(minutes=m) for m in (*range(1, 90), *range(90, 14 * 24 * 
 
 @pytest.mark.parametrize("drop", INCOMPLETE.values(), ids=list(INCOMPLETE))
 def test_an_incomplete_past_day_is_asked_for_again_and_replaced(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket, drop: Callable[[dict[str, Any]], bool]
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket, drop: Callable[[dict[str, Any]], bool]
 ) -> None:
     whole = build(folder="whole").intraday("SPY", NOON).bars
     market.edit, source = dropping("/minute/", drop), build()
@@ -1051,7 +1063,7 @@ def test_an_incomplete_past_day_is_asked_for_again_and_replaced(
 
 
 def test_a_day_that_stays_incomplete_costs_seven_calls_whoever_asks(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     """Two processes and many restarts on one folder, for two weeks."""
     market.edit = dropping("/minute/", between("12:00", "12:10"))
@@ -1064,7 +1076,7 @@ def test_a_day_that_stays_incomplete_costs_seven_calls_whoever_asks(
 
 
 def test_an_answer_that_lacks_more_does_not_replace_what_is_known(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     market.edit = dropping("/minute/", between("12:00", "12:10"))
     before = build().intraday("SPY", NOON).bars
@@ -1085,7 +1097,7 @@ def test_an_answer_that_lacks_more_does_not_replace_what_is_known(
     ],
 )
 def test_a_thin_day_and_a_half_day_are_whole(
-    build: Callable[..., Source],
+    build: Callable[..., MarketData],
     clock: FakeClock,
     market: ScriptedMarket,
     at: str,
@@ -1099,7 +1111,7 @@ def test_a_thin_day_and_a_half_day_are_whole(
 
 
 def test_an_incomplete_day_of_an_older_cache_is_asked_for_again(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket, tmp_path: Path
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket, tmp_path: Path
 ) -> None:
     day = NOON.date()
     whole = build(folder="whole").intraday("SPY", NOON).bars
@@ -1109,7 +1121,7 @@ def test_an_incomplete_day_of_an_older_cache_is_asked_for_again(
 
 
 def test_days_brought_in_incomplete_are_brought_in_again_when_they_are_due(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     source, first, last = build(), date(2025, 2, 24), date(2025, 2, 28)
     market.edit = dropping("/minute/", between("12:00", "23:00"))
@@ -1135,7 +1147,7 @@ def without_hole(market: ScriptedMarket) -> None:
 
 
 def test_a_missing_daily_bar_is_asked_for_again_at_a_pace_and_filled_when_it_comes(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     without_hole(market)
     source = build()
@@ -1150,7 +1162,7 @@ def test_a_missing_daily_bar_is_asked_for_again_at_a_pace_and_filled_when_it_com
 
 
 def test_a_daily_bar_that_stays_missing_costs_a_bounded_number_of_calls(
-    build: Callable[..., Source], clock: FakeClock, market: ScriptedMarket
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
 ) -> None:
     """For replays of four days that read it and for the running day, in two processes, for a day."""
     without_hole(market)
@@ -1164,7 +1176,7 @@ def test_a_daily_bar_that_stays_missing_costs_a_bounded_number_of_calls(
 
 
 def test_a_rejected_daily_bar_is_a_missing_one_and_one_a_rounding_off_is_not(
-    build: Callable[..., Source], market: ScriptedMarket
+    build: Callable[..., MarketData], market: ScriptedMarket
 ) -> None:
     def bent(by: float) -> Callable[[str, dict[str, Any]], dict[str, Any]]:
         def edit(path: str, body: dict[str, Any]) -> dict[str, Any]:

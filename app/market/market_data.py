@@ -18,7 +18,7 @@ from app.market.bars import Bars, Span, from_ms, to_ms
 from app.market.cache import BarCache
 from app.market.calendar import Calendar, Session, ny, ny_day
 from app.market.completeness import missing_days
-from app.market.expectations import Known
+from app.market.expectations import BarsAsOf
 from app.market.fetching import Fetcher
 from app.market.freshness import MORNING
 from app.market.loading import Loader
@@ -32,10 +32,10 @@ from app.market.shared_fetches import SharedFetches
 from app.market.single_flight import without_traceback
 from app.telemetry.stages import NULL_STAGES, Stages
 
-Notice = Callable[..., None]
+Emit = Callable[..., None]
 
 
-class Source:
+class MarketData:
     """The market as it is known now. Methods raise TryLater, NotEntitled or Unavailable when nothing usable is known.
 
     Series that were brought stay in memory. Who needs more than bars asks a part:
@@ -57,16 +57,16 @@ class Source:
         calendar: Calendar,
         clock: Clock,
         plan: Plan,
-        emit: Notice,
+        emit: Emit,
         timer: Timer | None = None,
         stages: Stages = NULL_STAGES,
         running_day: RunningDay | None = None,
-        clock_ahead: Callable[[], timedelta] = timedelta,
+        clock_offset: Callable[[], timedelta] = timedelta,
         is_answered: Callable[[], bool] = lambda: True,
         on_answered_elsewhere: Callable[[], None] = lambda: None,
     ) -> None:
-        """`clock_ahead()`: how far `clock` runs before the provider's; `is_answered()`: False while the provider was asked and
-        has never answered; `on_answered_elsewhere()` hears that another process has fetched since this one began."""
+        """`clock_offset()`: how far `clock` runs ahead of the provider's; `is_answered()`: False while the provider was asked
+        and has never answered; `on_answered_elsewhere()` hears that another process has fetched since this one began."""
         self._followed: Callable[[str], bool] = lambda ticker: False
         timer = timer or Timer()
         self.cache = cache
@@ -74,7 +74,7 @@ class Source:
         self._clock = clock
         self._emit = emit
         self.memory = SeriesMemory(running_day)
-        self.observed_plan = ObservedPlan(plan, calendar, clock, emit, clock_ahead, is_answered)
+        self.observed_plan = ObservedPlan(plan, calendar, clock, emit, clock_offset, is_answered)
         self.fetcher = Fetcher(
             polygon, cache, opens, self.observed_plan, calendar, clock, emit, timer, self.memory.forget_ticker
         )
@@ -89,9 +89,9 @@ class Source:
         """The deployment's plan as far as the provider has shown it."""
         return self.observed_plan.current
 
-    def entitle(self, entitlement: Entitlement) -> None:
-        """Take over what a probe found; if that is news, what was refused before may be asked for again."""
-        if self.observed_plan.entitle(entitlement):
+    def apply_entitlement(self, entitlement: Entitlement) -> None:
+        """Takes over what a probe found. If that changes the plan, what was refused before may be asked for again."""
+        if self.observed_plan.apply_entitlement(entitlement):
             self.memory.forget_failures(everywhere=True)
         self._emit("entitled", today=entitlement.has_intraday)
 
@@ -100,7 +100,7 @@ class Source:
         self.memory.forget_days()
         self.memory.forget_failures()
 
-    def follow_by(self, follows: Callable[[str], bool]) -> None:
+    def set_follower(self, follows: Callable[[str], bool]) -> None:
         """`follows(ticker)`: whether a follower keeps the ticker current, so that a request need not."""
         self._followed = follows
 
@@ -126,16 +126,16 @@ class Source:
         """Daily bars of the two years before `day`, all complete. `day` itself is not among them."""
         return self._known(ticker, Span.DAY, day).bars
 
-    def intraday(self, ticker: str, at: datetime) -> Known:
+    def intraday(self, ticker: str, at: datetime) -> BarsAsOf:
         """The day's bars that signals read, extended hours included, ended by `at`."""
         span = self.observed_plan.signal_span
         return self.expectations.as_of(self._known(ticker, span, ny_day(at)), span, at)
 
-    def minutes(self, ticker: str, at: datetime) -> Known:
+    def minutes(self, ticker: str, at: datetime) -> BarsAsOf:
         """The day's one-minute bars, extended hours included, ended by `at`."""
         return self.expectations.as_of(self._known(ticker, Span.MINUTE, ny_day(at)), Span.MINUTE, at)
 
-    def peek(self, ticker: str, at: datetime, span: Span | None = None) -> Known | None:
+    def peek(self, ticker: str, at: datetime, span: Span | None = None) -> BarsAsOf | None:
         """What `intraday` would give out of memory alone, or the day's bars of another `span`; None if that is nothing. Never
         calls the provider."""
         span = span or self.observed_plan.signal_span
@@ -206,7 +206,7 @@ class Source:
             return OfficialOpen(float(first.o[0]), "minute")
         return found
 
-    def _known(self, ticker: str, span: Span, day: date) -> Known:
+    def _known(self, ticker: str, span: Span, day: date) -> BarsAsOf:
         """Fresh bars; of a followed ticker those in memory; else a fetch, and while it fails what has not expired."""
         kept = self.memory.get(ticker, span, day)
         fresh = kept is not None and self.expectations.is_fresh(kept, span, day)
@@ -222,14 +222,14 @@ class Source:
             self._emit("stale_bars_served", ticker=ticker, span=str(span), error=exc.detail)
             return replace(kept, stale=True)
 
-    def _brought(self, ticker: str, span: Span, day: date) -> Known:
+    def _brought(self, ticker: str, span: Span, day: date) -> BarsAsOf:
         """What a fetch brings. On a local market whose clock is fast the fetch that was joined may have begun minutes ago:
         then a second one, which begins after the caller's moment."""
         known = self.fetches.series(ticker, span, day)
         again = self.observed_plan.is_local and not self.expectations.is_fresh(known, span, day)
         return self.fetches.series(ticker, span, day) if again else known
 
-    def _is_served_meanwhile(self, kept: Known, ticker: str, span: Span, day: date) -> bool:
+    def _is_served_meanwhile(self, kept: BarsAsOf, ticker: str, span: Span, day: date) -> bool:
         """Whether a follower brings what is newer, and what is kept will do until then. On a local market nothing but the
         newest will do: a fetch costs no call, and between two steps of the follower minutes of a fast clock may pass."""
         if self.observed_plan.is_local or day < ny_day(self._clock()) or not self.is_followed(ticker):
