@@ -18,7 +18,7 @@ TOOLS := redis-server:redis-server:redis promtool:prometheus:prometheus amtool:p
 export MARKET_DATA GOLDEN_DIR
 unexport PYTHONPATH
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test unit soak bench evaluate train import check audit tools observe clean
+.PHONY: help setup serve test unit soak bench evaluate train import openapi check audit tools observe clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -73,6 +73,9 @@ evaluate: $(DEV) ## the models' out-of-sample table beside its baselines
 train: $(DEV) ## fit the models on the imported bars and write app/model/artefacts
 	$(COMMAND) import $(MARKET_DATA)
 	$(COMMAND) train
+
+openapi: $(RUNTIME) ## write blueprints/v2/openapi.json from the types of version 2
+	$(BIN)/python -m blueprints.v2.openapi
 
 clean: ## remove the virtual environment and caches; var/ stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -18,7 +18,9 @@ PredictError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
+from typing import NamedTuple
 
 
 class PredictError(Exception):
@@ -35,14 +37,25 @@ class PredictError(Exception):
             self.code = code
 
 
+class Fault(NamedTuple):
+    """One thing that is wrong with a request. pointer: where, as a JSON pointer (RFC 6901) into its parameters or its body."""
+
+    pointer: str
+    message: str
+
+
 class BadRequest(PredictError):
-    """The caller must change the request. usage: an example of how, where that helps."""
+    """The caller must change the request. usage: an example of how, where that helps; faults: each thing that is wrong, where
+    several are known."""
 
     code = "MISSING_PARAMETER"
 
-    def __init__(self, message: str, *, code: str | None = None, usage: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, code: str | None = None, usage: str | None = None, faults: Sequence[Fault] = ()
+    ) -> None:
         super().__init__(message, code=code)
         self.usage = usage
+        self.faults = tuple(faults)
 
 
 class Unauthorized(BadRequest):

@@ -10,6 +10,7 @@ from flask import Flask
 from blueprints import errors, ops
 from blueprints.services import Services
 from blueprints.v1 import routes as v1
+from blueprints.v2 import routes as v2
 
 PROBES: Final = frozenset({"/livez", "/readyz"})
 UNVERSIONED: Final = PROBES | {"/", "/versions", "/metrics"}
@@ -30,6 +31,11 @@ GROUPS: Final[Mapping[str, str]] = {
         )
     },
     "v1.replay": "replay",
+    "v2.trading_directions": "directions",
+    "v2.trading_direction": "directions",
+    "v2.structure": "analysis",
+    "v2.swing": "analysis",
+    "v2.replay": "replay",
 }
 """The group whose limit an endpoint counts against; endpoints that are not listed are in the group `other`."""
 
@@ -38,5 +44,6 @@ def register(app: Flask, services: Services) -> None:
     """Attach all routes and error shapes to `app`."""
     services.attach(app)
     app.register_blueprint(v1.blueprint)
+    app.register_blueprint(v2.blueprint)
     app.register_blueprint(ops.blueprint)
     errors.register(app)

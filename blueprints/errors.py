@@ -18,6 +18,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from app.errors import (
     BadRequest,
+    Fault,
     Forbidden,
     Gone,
     NotEntitled,
@@ -101,6 +102,7 @@ class ErrorDetails(NamedTuple):
     code: str
     usage: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    faults: tuple[Fault, ...] = ()
 
 
 def register(app: Flask) -> None:
@@ -129,8 +131,8 @@ def _details_of(exc: Exception, request: Request) -> ErrorDetails:
     if status is None or not isinstance(exc, PredictError):
         log.error("unforeseen fault in request %s", request.id, exc_info=exc)
         return ErrorDetails(500, f"Something went wrong on this server (request {request.id}).", "INTERNAL")
-    usage = exc.usage if isinstance(exc, BadRequest) else None
-    return ErrorDetails(status, sentence(exc.message), exc.code, usage, tuple(_advice(exc)))
+    usage, faults = (exc.usage, exc.faults) if isinstance(exc, BadRequest) else (None, ())
+    return ErrorDetails(status, sentence(exc.message), exc.code, usage, tuple(_advice(exc)), faults)
 
 
 def _advice(exc: PredictError) -> Headers:
@@ -184,6 +186,8 @@ def _problem(details: ErrorDetails, request: Request) -> dict[str, Any]:
     }
     if details.usage is not None:
         body["usage"] = details.usage
+    if details.faults:
+        body["errors"] = [{"pointer": fault.pointer, "detail": sentence(fault.message)} for fault in details.faults]
     return body
 
 

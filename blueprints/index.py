@@ -33,6 +33,15 @@ PATHS: Final[Mapping[str, str]] = {
     "/model_info": "the pattern model, which does not ship",
     "/predict": "POST; the pattern model, which does not ship",
     "/batch_predict": "POST; the pattern model, which does not ship",
+    "/v2/trading-directions": "version 2, which is being built: the signals of all tickers",
+    "/v2/trading-directions/{ticker}": "the signal of one ticker",
+    "/v2/structure/{ticker}": "both analyses of the session",
+    "/v2/swing/{ticker}": "the analysis of the days",
+    "/v2/replay/{ticker}": "the signal at a past moment: ?at=YYYY-MM-DDTHH:MM:SS-04:00",
+    "/v2/models": "the loaded models and what their evaluation says of them",
+    "/v2/models/{ticker}": "the model of one ticker",
+    "/v2/calendar": "the trading days: ?from=YYYY-MM-DD&to=YYYY-MM-DD",
+    "/v2/status": "what the server serves with",
     "/health": "what the process serves with",
     "/livez": "whether the process answers",
     "/readyz": "whether the process may serve",
@@ -84,4 +93,5 @@ def page(version: str, state: str) -> str:
 
 
 def _shown(path: str) -> str:
-    return f'<a href="{path}">{path}</a>' if not PATHS[path].startswith("POST") else path
+    """The path, as a link where it can be followed as it stands."""
+    return path if PATHS[path].startswith("POST") or "{" in path else f'<a href="{path}">{path}</a>'

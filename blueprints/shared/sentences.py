@@ -13,7 +13,7 @@ from app.errors import NotEntitled
 from app.market.calendar import NY, Session, TradingHours, ny_day
 from app.market.inception import first_day_of, has_begun
 from app.market.plan import Plan
-from app.pipeline import Board, TickerSignal
+from app.pipeline import TickerSignal
 from app.signals.lock import decision_hour
 from app.signals.policy import Gate, SessionName
 from app.structure import ENOUGH_MINUTES
@@ -104,11 +104,11 @@ def was_closed(at: datetime, session: Session | None, holiday: str | None) -> st
     return f"The market was closed at {_clock(at)}{early}."
 
 
-def reason(signal: TickerSignal, board: Board, plan: Plan) -> str:
+def reason(signal: TickerSignal, hours: TradingHours, plan: Plan) -> str:
     """What the ticker's answer rests on, in one or a few sentences."""
     if signal.gate is Gate.MARKET_CLOSED:
-        return closed(board.hours, plan)
-    return mark(plan) + " ".join([_said(signal, plan), *_caveats(signal, board, plan)])
+        return closed(hours, plan)
+    return mark(plan) + " ".join([_said(signal, plan), *_caveats(signal, hours, plan)])
 
 
 def not_yet(label: str, at: datetime) -> str:
@@ -147,13 +147,13 @@ def _said(signal: TickerSignal, plan: Plan) -> str:
     return sentence(said)
 
 
-def _caveats(signal: TickerSignal, board: Board, plan: Plan) -> list[str]:
+def _caveats(signal: TickerSignal, hours: TradingHours, plan: Plan) -> list[str]:
     decision, said = signal.decision, []
-    if decision is not None and board.hours.session is not None:
-        due = decision_hour(board.hours.session, board.at)
+    if decision is not None and hours.session is not None:
+        due = decision_hour(hours.session, hours.at)
         if signal.waiting:
             said.append(f"The signal of {due}:00 is not ready; this is the one of {decision.hour}:00.")
-        if decision.action != "NO_TRADE" and board.at >= decision.time_limit:
+        if decision.action != "NO_TRADE" and hours.at >= decision.time_limit:
             said.append(f"The time stop of {_clock(decision.time_limit)} has passed.")
         if decision.in_sample:
             said.append(IN_SAMPLE)

@@ -39,9 +39,18 @@ ROUTES = {
     "/readyz": GET,
     "/versions": GET,
     "/metrics": GET,
+    "/v2/trading-directions": GET,
+    "/v2/trading-directions/<ticker>": GET,
+    "/v2/structure/<ticker>": GET,
+    "/v2/swing/<ticker>": GET,
+    "/v2/replay/<ticker>": GET,
+    "/v2/models": GET,
+    "/v2/models/<ticker>": GET,
+    "/v2/calendar": GET,
+    "/v2/status": GET,
 }
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-NEEDS = {"/replay": "?date=2025-03-10&time=11:00"}
+NEEDS = {"/replay": "?date=2025-03-10&time=11:00", "/v2/replay/<ticker>": "?at=2025-03-10T11:00:00-04:00"}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +69,7 @@ def test_the_routes_are_these_and_no_others(serve: Serve) -> None:
 
 @pytest.mark.parametrize("path", sorted(p for p, methods in ROUTES.items() if "GET" in methods and p != "/metrics"))
 def test_every_get_route_answers_json(serve: Serve, path: str) -> None:
-    response = serve().test_client().get(path + NEEDS.get(path, ""))
+    response = serve().test_client().get(path.replace("<ticker>", "SPY") + NEEDS.get(path, ""))
     assert (response.status_code, response.content_type) == (200, "application/json")
 
 
@@ -69,7 +78,7 @@ def test_every_get_route_answers_json(serve: Serve, path: str) -> None:
     [(path, method) for path in sorted(ROUTES) for method in METHODS if method not in ROUTES[path]],
 )
 def test_wrong_methods_are_405_json_that_names_the_right_ones(client: FlaskClient, path: str, method: str) -> None:
-    response = client.open(path, method=method)
+    response = client.open(path.replace("<ticker>", "SPY"), method=method)
     assert response.status_code == 405
     assert response.get_json()["error_code"] == "METHOD_NOT_ALLOWED"
     assert set(response.headers["Allow"].split(", ")) == ROUTES[path]

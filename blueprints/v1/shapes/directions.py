@@ -102,14 +102,14 @@ def _entry(signal: TickerSignal, board: Board, plan: Plan, model: V6Model | None
         "today_change_pct": change_pct(quote.price, quote.today_open),
         "bars_analyzed": quote.bars,
         **(_undecided(signal, board) if signal.decision is None else _decided(signal.decision, signal.active_target)),
-        "reason": sentences.reason(signal, board, plan),
+        "reason": sentences.reason(signal, board.hours, plan),
         "thresholds": THRESHOLDS,
         "model_accuracy": accuracy(model),
         "spec_version": SPEC_VERSION if signal.decision is None else signal.decision.spec_version,
         "engine_version": ENGINE_VERSION if signal.decision is None else signal.decision.engine_version,
     }
     if signal.gate is not None and signal.gate.is_fault:
-        body |= {"error": sentences.reason(signal, board, plan), "error_code": signal.gate.value}
+        body |= {"error": sentences.reason(signal, board.hours, plan), "error_code": signal.gate.value}
     return body
 
 

@@ -1,0 +1,126 @@
+"""The types of v2's answers beside the signals: analyses, models, calendar, status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+from app.market.plan import Market
+from app.structure import Northstar, Rpe, Swing
+from blueprints.v2.types import Answer, Freshness, HitRate, Moment, Price, Prices, Versions
+
+
+class Structure(Answer):
+    """Both analyses of the session, with the price beside them."""
+
+    ticker: str
+    generated_at: Moment
+    as_of: Moment | None
+    age_seconds: int | None
+    freshness: Freshness
+    source: Market
+    prices: Prices
+    minute_bars: int
+    """How many one-minute bars of the day are known; 30 are needed."""
+    northstar: Northstar | None
+    """The four phases; null with too few one-minute bars."""
+    rpe: Rpe | None
+    """The five phases, of which the last alone reads the model; null with too few one-minute bars."""
+    reason: str | None
+    """Why an analysis is missing; null where none is."""
+
+
+class SwingAnswer(Answer):
+    """The analysis of the days."""
+
+    ticker: str
+    generated_at: Moment
+    as_of: Moment | None
+    age_seconds: int | None
+    freshness: Freshness
+    source: Market
+    price: Price | None
+    daily_bars: int
+    """How many completed days are known; 30 are needed."""
+    swing: Swing | None
+    reason: str | None
+    """Why the analysis is missing; null where it is not."""
+
+
+class Cell(HitRate):
+    """The evaluation of one target at one decision hour, out of sample. Losses are in nats; of the skill, above 0 is better."""
+
+    log_loss: float
+    baseline_log_loss: float
+    skill: float
+    """The mean of (log-loss of the random walk - log-loss of the model)."""
+    skill_low: float
+    skill_high: float
+    """The 95 % interval of the skill, with days as clusters."""
+    brier: float
+    expected_calibration_error: float
+
+
+class Model(Answer):
+    """A loaded model and what its own evaluation says of it."""
+
+    ticker: str
+    model_id: str
+    artifact_sha256: str
+    engine: str
+    trained_at: Moment
+    data_end: date
+    training_days: int
+    inputs: Sequence[str]
+    evaluation: Sequence[Cell]
+
+
+class Models(Answer):
+    """All models, and why one is missing."""
+
+    set_id: str
+    models: Sequence[Model]
+    missing: dict[str, str]
+    """Per ticker without a model the reason."""
+
+
+class Session(Answer):
+    """A trading day."""
+
+    day: date
+    open: Moment
+    close: Moment
+    early_close: bool
+    decision_hours: Sequence[int]
+    """New York hours at which a signal is decided."""
+
+
+class CalendarAnswer(Answer):
+    """The trading days from one day to another."""
+
+    generated_at: Moment
+    market_open: bool
+    sessions: Sequence[Session]
+
+
+class Status(Answer):
+    """What the server serves with."""
+
+    generated_at: Moment
+    market_open: bool
+    next_open: Moment | None
+    """When the market next opens; null while it is open."""
+    source: Market
+    plan: str | None
+    """The provider's plan: unknown until it has shown itself; null without one."""
+    delay_seconds: int
+    """How late the plan's bars are."""
+    ready: bool
+    reason: str | None
+    """Why it is not ready."""
+    degraded: Sequence[str]
+    """What works less well than it should."""
+    tickers: Sequence[str]
+    versions: Versions
+    server: str
+    """Version of the server."""

@@ -1,0 +1,127 @@
+"""How v2's routes are declared: path, parameters and answer as types, from which the parameters are read, the answer is written
+and the OpenAPI document is made (`blueprints/v2/openapi.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Generic, TypeVar
+
+from flask import Blueprint, Response, request
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from app.errors import BadRequest, Fault, NotFound
+from app.signals.policy import SUPPORTED
+from blueprints.services import request_context, services
+from blueprints.v2.types import Answer
+
+MAX_SHOWN = 64
+"""How much of a value that a client sent is repeated in an error."""
+
+MAX_FAULTS = 10
+"""How many faults an error lists."""
+
+
+class Query(BaseModel):
+    """The query of a route: a parameter that is not among the fields is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class NoQuery(Query):
+    """A route without a query."""
+
+
+Q = TypeVar("Q", bound=Query)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation(Generic[Q]):
+    """One route: its path as OpenAPI writes it, the type of its query and that of its answer, and its name and description."""
+
+    path: str
+    query: type[Q]
+    answer: type[Answer]
+    name: str
+    description: str
+    cached: bool
+
+    @property
+    def has_ticker(self) -> bool:
+        return "{ticker}" in self.path
+
+
+class Operations:
+    """The routes of a blueprint, each with what the document says of it."""
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        self._blueprint = blueprint
+        self.all: list[Operation[Any]] = []
+
+    def get(
+        self, path: str, query: type[Q], answer: type[Answer], *, cached: bool = False
+    ) -> Callable[[Callable[..., Answer]], Callable[..., Response]]:
+        """Registers a view at `path`, where `{ticker}` is a supported ticker: it gets the ticker, if there is one, and the
+        query, and returns the answer. Its docstring is the description. cached: the answer may be kept until something
+        changes about its tickers."""
+
+        def decorate(view: Callable[..., Answer]) -> Callable[..., Response]:
+            self.all.append(Operation(path, query, answer, view.__name__, (view.__doc__ or "").strip(), cached))
+
+            @wraps(view)
+            def respond(**path_values: str) -> Response:
+                tickers = [supported(text) for text in path_values.values()]
+                asked = query_of(query, request.args.to_dict(flat=False))
+                about: Sequence[str] = tickers or getattr(asked, "tickers", ())
+                validity = services().cache_validity(tuple(about)) if cached else None
+                found = view(*tickers, asked)
+                request_context().cache_validity = validity
+                with services().stages("shape"):
+                    return json_response(found)
+
+            self._blueprint.get(path.replace("{", "<").replace("}", ">"))(respond)
+            return respond
+
+        return decorate
+
+
+def supported(ticker: str) -> str:
+    """The ticker, upper case. Raises NotFound if it is not supported."""
+    if ticker.upper() not in SUPPORTED:
+        raise NotFound(f"{ticker[:MAX_SHOWN]} is not supported", code="UNSUPPORTED_TICKER")
+    return ticker.upper()
+
+
+def json_response(answer: Answer) -> Response:
+    return Response(answer.model_dump_json() + "\n", content_type="application/json")
+
+
+def query_of(query: type[Q], values: Mapping[str, list[str]]) -> Q:
+    """The query, typed. Raises BadRequest with one fault per parameter that is wrong, given twice, or unknown."""
+    twice = [
+        Fault(f"/{name}"[:MAX_SHOWN], "is given more than once") for name, given in values.items() if len(given) > 1
+    ]
+    try:
+        found = query.model_validate({name: given[0] for name, given in values.items()})
+    except ValidationError as exc:
+        raise refused([*twice, *map(_fault, exc.errors(include_url=False))]) from None
+    if twice:
+        raise refused(twice)
+    return found
+
+
+def refused(faults: list[Fault]) -> BadRequest:
+    """The error that names each fault of a query; a message completes the sentence "parameter NAME ..."."""
+    said = "; ".join(f"parameter {fault.pointer[1:]} {fault.message}" for fault in faults[:MAX_FAULTS])
+    return BadRequest(said, code="INVALID_PARAMETER", faults=faults[:MAX_FAULTS])
+
+
+def _fault(error: ErrorDetails) -> Fault:
+    name = str(error["loc"][0])[:MAX_SHOWN] if error["loc"] else ""
+    if error["type"] == "extra_forbidden":
+        return Fault(f"/{name}", "is no parameter of this route")
+    if error["type"] == "missing":
+        return Fault(f"/{name}", "is missing")
+    return Fault(f"/{name}", error["msg"].removeprefix("Value error, "))

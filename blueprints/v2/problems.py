@@ -1,0 +1,36 @@
+"""The shape of an error of v2 (RFC 9457), for the document; `blueprints/errors.py` writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from blueprints.v2.types import Answer
+
+
+class Fault(Answer):
+    """One thing that is wrong with a request."""
+
+    pointer: str
+    """Where, as a JSON pointer (RFC 6901) into the parameters or the body."""
+    detail: str
+
+
+class Problem(Answer):
+    """An error."""
+
+    type: str
+    """A URI of the kind of error."""
+    title: str
+    status: int
+    detail: str
+    """What happened, in words."""
+    instance: str
+    """The path that was asked for."""
+    error_code: str
+    """The kind of error, for programs."""
+    request_id: str
+    trace_id: str
+    usage: str | None = None
+    """How the request could be written."""
+    errors: Sequence[Fault] | None = None
+    """Each thing that is wrong, where several are known."""

@@ -1,0 +1,80 @@
+"""The queries of v2's routes, and how their values are written."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from app.market.calendar import NY
+from app.signals.policy import SUPPORTED
+from blueprints.v2.operations import Query
+
+MAX_DAYS = 400
+"""How many days one answer of the calendar may span."""
+
+
+def _listed(text: object) -> object:
+    """The tickers of a list like `SPY,QQQ`, upper case, each once."""
+    return tuple(dict.fromkeys(part.strip().upper() for part in text.split(","))) if isinstance(text, str) else text
+
+
+def _known(tickers: tuple[str, ...]) -> tuple[str, ...]:
+    if not set(tickers) <= set(SUPPORTED):
+        raise ValueError(f"must be a list of supported tickers: {','.join(SUPPORTED)}")
+    return tickers
+
+
+def _with_offset(text: object) -> object:
+    """An ISO 8601 moment with its offset. A space stands for the plus sign that a query turns into one."""
+    try:
+        found = datetime.fromisoformat(text.replace(" ", "+")) if isinstance(text, str) else text
+    except ValueError:
+        found = None
+    if not isinstance(found, datetime) or found.tzinfo is None:
+        raise ValueError("must be a moment with its offset, like 2025-03-11T11:30:00-04:00")
+    return found.astimezone(NY)
+
+
+def _day(text: object) -> object:
+    try:
+        return date.fromisoformat(text) if isinstance(text, str) and len(text) == len("2025-03-11") else text
+    except ValueError:
+        raise ValueError("must be a day of the calendar, YYYY-MM-DD") from None
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+
+
+class TickersQuery(Query):
+    """Which tickers an answer is about."""
+
+    tickers: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_listed),
+        AfterValidator(_known),
+        Field(json_schema_extra={"type": "array", "items": {"type": "string", "enum": list(SUPPORTED)}, "minItems": 1}),
+    ] = SUPPORTED
+    """A list of supported tickers, separated by commas. By default all of them."""
+
+
+class ReplayQuery(Query):
+    """The moment of a replay."""
+
+    at: Annotated[datetime, BeforeValidator(_with_offset)]
+    """A moment that is over, with its offset."""
+
+
+class CalendarQuery(Query):
+    """The days of a calendar."""
+
+    first: Annotated[Day | None, Field(alias="from")] = None
+    """The first day, YYYY-MM-DD. By default today in New York."""
+    last: Annotated[Day | None, Field(alias="to")] = None
+    """The last day, YYYY-MM-DD, at most 400 days after the first. By default 30 days after it."""
+
+    def days(self, today: date) -> tuple[date, date]:
+        """First and last day."""
+        first = self.first or today
+        return first, self.last or min(first, date.max - timedelta(days=30)) + timedelta(days=30)

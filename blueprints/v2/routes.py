@@ -1,0 +1,98 @@
+"""The routes of v2: ask the pipeline, and put what it says into types."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+
+from app.errors import Fault
+from app.market.calendar import ny_day
+from app.market.inception import FIRST_DAY
+from blueprints.services import services
+from blueprints.v2 import answers, signals, structures, system, types
+from blueprints.v2.operations import NoQuery, Operations, refused
+from blueprints.v2.queries import MAX_DAYS, CalendarQuery, ReplayQuery, TickersQuery
+
+blueprint = Blueprint("v2", __name__, url_prefix="/v2")
+operations = Operations(blueprint)
+
+
+@operations.get("/trading-directions", TickersQuery, types.Board, cached=True)
+def trading_directions(query: TickersQuery) -> types.Board:
+    """The signals of all tickers, or of those that are named."""
+    server = services()
+    at = server.clock()
+    found = server.pipeline.states(query.tickers, at)
+    return signals.board_of(found, server.calendar.hours_at(at), server.pipeline.plan, server.pipeline.models)
+
+
+@operations.get("/trading-directions/{ticker}", NoQuery, types.Signal, cached=True)
+def trading_direction(ticker: str, query: NoQuery) -> types.Signal:
+    """The signal of one ticker."""
+    server = services()
+    at = server.clock()
+    found = server.pipeline.states([ticker], at)[ticker]
+    return signals.signal_of(found, server.calendar.hours_at(at), server.pipeline.plan, server.pipeline.models)
+
+
+@operations.get("/structure/{ticker}", NoQuery, answers.Structure, cached=True)
+def structure(ticker: str, query: NoQuery) -> answers.Structure:
+    """Both analyses of the session of one ticker."""
+    server = services()
+    at = server.clock()
+    found = server.pipeline.states([ticker], at)[ticker]
+    return structures.structure_of(found, server.calendar.hours_at(at), server.pipeline.plan)
+
+
+@operations.get("/swing/{ticker}", NoQuery, answers.SwingAnswer, cached=True)
+def swing(ticker: str, query: NoQuery) -> answers.SwingAnswer:
+    """The analysis of the days of one ticker."""
+    server = services()
+    at = server.clock()
+    found = server.pipeline.states([ticker], at)[ticker]
+    return structures.swing_of(found, server.calendar.hours_at(at), server.pipeline.plan)
+
+
+@operations.get("/replay/{ticker}", ReplayQuery, types.Signal)
+def replay(ticker: str, query: ReplayQuery) -> types.Signal:
+    """The signal of one ticker at a past moment, as the live server showed it or would have."""
+    server = services()
+    at, now = query.at, server.clock()
+    if at > now:
+        raise refused([Fault("/at", f"lies ahead: in this market it is {now.isoformat(timespec='seconds')}")])
+    if ny_day(at) < FIRST_DAY:
+        raise refused([Fault("/at", f"lies before {FIRST_DAY}, the first day of any ticker")])
+    pipeline, hours = server.pipeline, server.calendar.hours_at(at)
+    if hours.session is None:
+        found = pipeline.unread([ticker], at)[ticker]
+    else:
+        found = pipeline.states([ticker], at, keep=False)[ticker]
+    return signals.signal_of(found, hours, pipeline.plan.for_day(ny_day(at)), pipeline.models, types.Mode.REPLAY)
+
+
+@operations.get("/models", NoQuery, answers.Models)
+def models(query: NoQuery) -> answers.Models:
+    """The loaded models and what their own evaluation says of them."""
+    return system.models_of(services().pipeline.models)
+
+
+@operations.get("/models/{ticker}", NoQuery, answers.Model)
+def model(ticker: str, query: NoQuery) -> answers.Model:
+    """The model of one ticker."""
+    return system.model_of(services().pipeline.models, ticker)
+
+
+@operations.get("/calendar", CalendarQuery, answers.CalendarAnswer)
+def calendar(query: CalendarQuery) -> answers.CalendarAnswer:
+    """The trading days, by default those of the next 30 days."""
+    server = services()
+    at = server.clock()
+    first, last = query.days(ny_day(at))
+    if not 0 <= (last - first).days <= MAX_DAYS:
+        raise refused([Fault("/to", f"must be 0 to {MAX_DAYS} days after `from`")])
+    return system.calendar_of(server.calendar, at, first, last)
+
+
+@operations.get("/status", NoQuery, answers.Status)
+def status(query: NoQuery) -> answers.Status:
+    """What the server serves with. It calls nobody."""
+    return system.status_of(services())

@@ -1,0 +1,211 @@
+"""From the states of the pipeline to v2's signals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from app.market.calendar import TradingHours
+from app.market.plan import Plan
+from app.model.artefact import ENGINE_VERSION, ModelSet
+from app.model.v6 import V6Model
+from app.model.verdicts import verdict_of_record
+from app.pipeline import Ranking, State, TickerSignal
+from app.signals.policy import SPEC_VERSION, Decision, Gate
+from app.structure import Swing
+from blueprints.shared import sentences
+from blueprints.shared.values import change_pct, probabilities
+from blueprints.v2 import types
+
+ACTIONS = {"LONG": types.Action.BUY_CALL, "SHORT": types.Action.BUY_PUT, "NO_TRADE": types.Action.NO_TRADE}
+DIRECTIONS = {
+    "LONG": types.SignalDirection.LONG,
+    "SHORT": types.SignalDirection.SHORT,
+    "NO_TRADE": types.SignalDirection.NEUTRAL,
+}
+GATES: Mapping[Gate, types.GateName] = {
+    Gate.UNSUPPORTED_TICKER: types.GateName.SUPPORTED_TICKER,
+    Gate.MARKET_CLOSED: types.GateName.MARKET_OPEN,
+    Gate.MODEL_UNAVAILABLE: types.GateName.MODEL,
+}
+"""The gate of v2 that a gate of the policy stands for; all others are about market data."""
+
+
+def board_of(states: Mapping[str, State], hours: TradingHours, plan: Plan, models: ModelSet) -> types.Board:
+    """The signals of several tickers at one moment."""
+    best = Ranking.of(state.signal for state in states.values()).best
+    return types.Board(
+        generated_at=hours.at,
+        market_open=hours.is_open,
+        next_open=None if hours.is_open else hours.upcoming.open,
+        signals=[signal_of(state, hours, plan, models) for state in states.values()],
+        best=None if best is None else best.ticker,
+    )
+
+
+def signal_of(
+    state: State, hours: TradingHours, plan: Plan, models: ModelSet, mode: types.Mode = types.Mode.LIVE
+) -> types.Signal:
+    """The signal of one ticker, with the structure that it stands in."""
+    signal, decision = state.signal, state.signal.decision
+    model = models.models.get(signal.ticker)
+    as_of = state.as_of
+    given = None if decision is None else probabilities(decision)
+    return types.Signal(
+        ticker=signal.ticker,
+        mode=mode,
+        generated_at=hours.at,
+        session_date=None if hours.session is None else hours.session.day,
+        decision_hour=None if decision is None else decision.hour,
+        as_of=as_of,
+        age_seconds=None if as_of is None else int((hours.at - as_of).total_seconds()),
+        expires_at=None if decision is None else decision.expires_at,
+        freshness=freshness_of(state, hours, plan),
+        source=plan.market,
+        lock=_lock(signal),
+        action=types.Action.NO_TRADE if decision is None else ACTIONS[decision.action],
+        direction=types.SignalDirection.NEUTRAL if decision is None else DIRECTIONS[decision.action],
+        strength=types.Strength.NEUTRAL if decision is None else _strength(decision),
+        active_target=None if signal.active_target is None else types.Target(signal.active_target),
+        probability=None if decision is None or given is None else given[decision.session == "late"],
+        probability_a=None if given is None else given[0],
+        probability_b=None if decision is None or given is None or decision.session == "early" else given[1],
+        hit_rates=[] if decision is None or model is None else list(_hit_rates(model, decision)),
+        size=None if decision is None else _size(decision),
+        prices=_prices(signal),
+        levels=None if decision is None or decision.action == "NO_TRADE" else _levels(decision),
+        gates=_gates(signal),
+        reason=sentences.reason(signal, hours, plan),
+        structure=_structure(state),
+        swing=None if state.swing is None else _swing(state.swing, state.data.days),
+        model=None if decision is None or model is None else _model(model, decision),
+        versions=types.Versions(
+            policy=SPEC_VERSION if decision is None else decision.spec_version,
+            engine=ENGINE_VERSION if decision is None else decision.engine_version,
+        ),
+    )
+
+
+def freshness_of(state: State, hours: TradingHours, plan: Plan) -> types.Freshness:
+    """How far the price of a state can be trusted at the moment of `hours`."""
+    if not hours.is_open:
+        return types.Freshness.CLOSED
+    if state.stale or state.as_of is None or not plan.has_data or plan.ends_on is not None:
+        return types.Freshness.STALE
+    return types.Freshness.DELAYED if plan.delay or state.waiting else types.Freshness.LIVE
+
+
+def _strength(decision: Decision) -> types.Strength:
+    """The bucket without its side, which `direction` says."""
+    return types.Strength(decision.bucket.removesuffix("_bull").removesuffix("_bear"))
+
+
+def _lock(signal: TickerSignal) -> types.Lock:
+    decision = signal.decision
+    if decision is None:
+        return types.Lock(state=types.LockState.NONE)
+    state = types.LockState.PREVIOUS if signal.waiting else types.LockState.LOCKED
+    return types.Lock(state=state, locked_at=decision.locked_at, expires_at=decision.expires_at)
+
+
+def _hit_rates(model: V6Model, decision: Decision) -> Iterator[types.HitRate]:
+    """The cells of the model's evaluation for the hour of the decision, of the targets that have a probability."""
+    evaluation = model.metadata["evaluation"]
+    for cell in evaluation["cells"]:
+        if cell["hour"] == decision.hour:
+            yield types.HitRate(
+                target=types.Target(cell["target"]),
+                decision_hour=cell["hour"],
+                hit_rate=cell["accuracy"],
+                baseline_hit_rate=cell["b2_accuracy"],
+                sign_rule_hit_rate=cell["b1_accuracy"],
+                days=cell["n"],
+                span=evaluation["span"],
+                verdict=verdict_of_record(cell),
+            )
+
+
+def _size(decision: Decision) -> types.Size:
+    return types.Size(
+        percent_of_capital=decision.position_pct,
+        time_multiplier=decision.time_multiplier,
+        agreement_multiplier=decision.agreement,
+    )
+
+
+def _prices(signal: TickerSignal) -> types.Prices:
+    quote, decision = signal.quote, signal.decision
+    opened = quote.today_open if decision is None else decision.today_open
+    return types.Prices(
+        at_decision=None if decision is None else decision.price,
+        now=quote.price,
+        session_open=opened,
+        at_11=signal.price_11am,
+        change_percent=change_pct(quote.price, opened),
+    )
+
+
+def _levels(decision: Decision) -> types.Levels:
+    return types.Levels(
+        entry_type=None if decision.entry_type is None else types.OrderType(decision.entry_type),
+        entry_price=decision.entry_price,
+        take_profit=decision.take_profit,
+        stop_loss=decision.stop_loss,
+        time_stop=decision.time_limit,
+    )
+
+
+def _gates(signal: TickerSignal) -> Sequence[types.GateResult]:
+    """All conditions of a trade in their order: passed, failed, or not checked because an earlier one failed."""
+    failed = _failed_gate(signal)
+    names = list(types.GateName)
+    at = len(names) if failed is None else names.index(failed.gate)
+    passed = [types.GateResult(gate=name, passed=True) for name in names[:at]]
+    unchecked = [types.GateResult(gate=name, passed=None) for name in names[at + 1 :]]
+    return [*passed, *([] if failed is None else [failed]), *unchecked]
+
+
+def _failed_gate(signal: TickerSignal) -> types.GateResult | None:
+    decision = signal.decision
+    if decision is None:
+        assert signal.gate is not None
+        name = GATES.get(signal.gate, types.GateName.MARKET_DATA)
+        said = sentences.GATES[signal.gate] if not signal.detail else signal.detail
+        return types.GateResult(gate=name, passed=False, code=signal.gate.value, reason=said)
+    if decision.action != "NO_TRADE":
+        return None
+    return types.GateResult(
+        gate=types.GateName.PROBABILITY, passed=False, code=decision.reason_code, reason=decision.reason
+    )
+
+
+def _structure(state: State) -> types.StructureSummary | None:
+    if state.intraday is None:
+        return None
+    star, posture = state.intraday.northstar, state.intraday.rpe.phase4_execution_posture
+    return types.StructureSummary(
+        direction=star.phase1.direction,
+        range_state=star.phase1.range.state,
+        health=star.phase2.tier,
+        northstar_allowed=star.phase4.allowed,
+        northstar_bias=star.phase4.bias,
+        execution_mode=star.phase4.execution_mode,
+        risk=star.phase4.risk_state,
+        rpe_allowed=posture.allowed,
+        rpe_bias=posture.bias.bias,
+        minute_bars=state.data.minutes,
+    )
+
+
+def _swing(swing: Swing, days: int) -> types.SwingSummary:
+    return types.SwingSummary(
+        direction=swing.phase1.direction, allowed=swing.phase4.allowed, bias=swing.phase4.bias, daily_bars=days
+    )
+
+
+def _model(model: V6Model, decision: Decision) -> types.ModelReference:
+    return types.ModelReference(
+        model_id=decision.model_id,
+        artifact_sha256=model.artifact_sha256,
+        data_end=model.data_end,
+        in_sample=decision.in_sample,
+    )

@@ -1,0 +1,69 @@
+"""From the states of the pipeline to v2's analyses of the session and of the days."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.market.calendar import TradingHours
+from app.market.plan import Plan
+from app.pipeline import State
+from app.structure import ENOUGH_DAYS, ENOUGH_MINUTES
+from blueprints.shared.values import change_pct
+from blueprints.v2 import answers, types
+from blueprints.v2.signals import freshness_of
+
+
+def structure_of(state: State, hours: TradingHours, plan: Plan) -> answers.Structure:
+    """Both analyses of the session."""
+    intraday = state.intraday
+    return answers.Structure(
+        **_dated(state, hours, plan),
+        prices=types.Prices(
+            now=state.data.today_price,
+            session_open=state.data.today_open,
+            at_11=state.signal.price_11am,
+            change_percent=change_pct(state.data.today_price, state.data.today_open),
+        ),
+        minute_bars=state.data.minutes,
+        northstar=None if intraday is None else intraday.northstar,
+        rpe=None if intraday is None else intraday.rpe,
+        reason=None if intraday is not None else _why_no_session(state, hours),
+    )
+
+
+def swing_of(state: State, hours: TradingHours, plan: Plan) -> answers.SwingAnswer:
+    """The analysis of the days."""
+    return answers.SwingAnswer(
+        **_dated(state, hours, plan),
+        price=state.data.price,
+        daily_bars=state.data.days,
+        swing=state.swing,
+        reason=None if state.swing is not None else _why_no_swing(state),
+    )
+
+
+def _dated(state: State, hours: TradingHours, plan: Plan) -> dict[str, Any]:
+    """What both analyses share: of which ticker they are, and how old."""
+    as_of = state.as_of
+    return {
+        "ticker": state.ticker,
+        "generated_at": hours.at,
+        "as_of": as_of,
+        "age_seconds": None if as_of is None else int((hours.at - as_of).total_seconds()),
+        "freshness": freshness_of(state, hours, plan),
+        "source": plan.market,
+    }
+
+
+def _why_no_session(state: State, hours: TradingHours) -> str:
+    if state.data.broken is not None:
+        return state.data.broken.message
+    if hours.session is None:
+        return "there is no session on this day"
+    return f"{state.data.minutes} one-minute bars of the day are known; {ENOUGH_MINUTES} are needed"
+
+
+def _why_no_swing(state: State) -> str:
+    if state.data.fault is not None:
+        return state.data.fault.message
+    return f"{state.data.days} daily bars are known; {ENOUGH_DAYS} are needed"

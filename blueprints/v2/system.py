@@ -1,0 +1,108 @@
+"""From models, calendar and services to v2's answers about the server itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+
+from app.errors import Unavailable
+from app.market.calendar import Calendar
+from app.model.artefact import ENGINE_VERSION, ModelSet
+from app.model.features import decision_hours
+from app.model.v6 import V6Model
+from app.model.verdicts import verdict_of_record
+from app.signals.policy import SPEC_VERSION, SUPPORTED
+from blueprints.services import Services
+from blueprints.v2 import answers, types
+
+
+def models_of(models: ModelSet) -> answers.Models:
+    return answers.Models(
+        set_id=models.set_id,
+        models=[_model(model) for model in models.models.values()],
+        missing=dict(models.missing),
+    )
+
+
+def model_of(models: ModelSet, ticker: str) -> answers.Model:
+    """The model of one ticker. Raises Unavailable with the reason if it is not loaded."""
+    model = models.models.get(ticker)
+    if model is None:
+        why = models.missing.get(ticker, "it is not installed")
+        raise Unavailable(f"no model for {ticker}: {why}", part="models", code="MODEL_UNAVAILABLE")
+    return _model(model)
+
+
+def _model(model: V6Model) -> answers.Model:
+    about = model.metadata
+    return answers.Model(
+        ticker=model.ticker,
+        model_id=model.model_id,
+        artifact_sha256=model.artifact_sha256,
+        engine=model.engine_version,
+        trained_at=about["trained_at"],
+        data_end=model.data_end,
+        training_days=about["data"]["n_days"],
+        inputs=about["feature_cols"],
+        evaluation=[_cell(cell, about["evaluation"]["span"]) for cell in about["evaluation"]["cells"]],
+    )
+
+
+def _cell(cell: Mapping[str, Any], span: str) -> answers.Cell:
+    return answers.Cell(
+        target=types.Target(cell["target"]),
+        decision_hour=cell["hour"],
+        hit_rate=cell["accuracy"],
+        baseline_hit_rate=cell["b2_accuracy"],
+        sign_rule_hit_rate=cell["b1_accuracy"],
+        days=cell["n"],
+        span=span,
+        verdict=verdict_of_record(cell),
+        log_loss=cell["log_loss"],
+        baseline_log_loss=cell["b2_log_loss"],
+        skill=cell["skill"],
+        skill_low=cell["skill_low"],
+        skill_high=cell["skill_high"],
+        brier=cell["brier"],
+        expected_calibration_error=cell["ece"],
+    )
+
+
+def calendar_of(calendar: Calendar, at: datetime, first: date, last: date) -> answers.CalendarAnswer:
+    """The trading days first .. last."""
+    sessions = [calendar.session(day) for day in calendar.trading_days(first, last)]
+    return answers.CalendarAnswer(
+        generated_at=at,
+        market_open=calendar.is_open(at),
+        sessions=[
+            answers.Session(
+                day=session.day,
+                open=session.open,
+                close=session.close,
+                early_close=session.is_short,
+                decision_hours=list(decision_hours(session)),
+            )
+            for session in sessions
+            if session is not None
+        ],
+    )
+
+
+def status_of(server: Services) -> answers.Status:
+    at, plan, why = server.clock(), server.pipeline.plan, server.ready()
+    hours = server.calendar.hours_at(at)
+    return answers.Status(
+        generated_at=at,
+        market_open=hours.is_open,
+        next_open=None if hours.is_open else hours.upcoming.open,
+        source=plan.market,
+        plan=plan.shown_name,
+        delay_seconds=int(plan.delay.total_seconds()),
+        ready=why is None,
+        reason=why,
+        degraded=server.degraded(),
+        tickers=SUPPORTED,
+        versions=types.Versions(policy=SPEC_VERSION, engine=ENGINE_VERSION),
+        server=server.version,
+    )

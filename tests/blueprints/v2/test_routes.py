@@ -1,0 +1,117 @@
+"""v2's other routes, and what it says of wrong requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from flask import Flask
+
+from tests.blueprints.v2.calls import ask, call
+from tests.support import FakeClock
+
+Serve = Callable[..., Flask]
+
+
+def test_structure_is_v1s_analysis_of_the_same_moment(serve: Serve) -> None:
+    app = serve()
+    structure = ask(app, "/structure/SPY")
+    client = app.test_client()
+    northstar, rpe = (client.get(f"/{name}?ticker=SPY").get_json()["tickers"]["SPY"] for name in ("northstar", "rpe"))
+    assert structure["northstar"] == {key: northstar[key] for key in structure["northstar"]}
+    assert structure["rpe"] == {key: rpe[key] for key in structure["rpe"]}
+    assert structure["minute_bars"] == 119
+    assert structure["reason"] is None
+
+
+def test_swing_is_v1s_analysis_of_the_same_moment(serve: Serve) -> None:
+    app = serve()
+    answer = ask(app, "/swing/SPY")
+    v1 = app.test_client().get("/swing?ticker=SPY").get_json()["tickers"]["SPY"]
+    assert answer["swing"] == {key: v1[key] for key in answer["swing"]}
+    assert answer["price"] == v1["current_price"]
+
+
+def test_an_analysis_that_cannot_be_made_says_why(serve: Serve, clock: FakeClock) -> None:
+    clock.set("2025-03-11 04:20")
+    structure = ask(serve(), "/structure/SPY")
+    assert (structure["northstar"], structure["rpe"]) == (None, None)
+    assert structure["reason"] == "9 one-minute bars of the day are known; 30 are needed"
+
+
+def test_a_replay_of_a_day_without_trading_is_closed(serve: Serve) -> None:
+    signal = ask(serve(), "/replay/SPY?at=2025-03-09T12:00:00-04:00")
+    assert (signal["mode"], signal["session_date"], signal["freshness"]) == ("replay", None, "closed")
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("", "is missing"),
+        ("?at=yesterday", "must be a moment with its offset, like 2025-03-11T11:30:00-04:00"),
+        ("?at=2025-03-10T11:00:00", "must be a moment with its offset, like 2025-03-11T11:30:00-04:00"),
+        ("?at=2025-03-12T11:00:00-04:00", "lies ahead: in this market it is 2025-03-11T11:30:00-04:00"),
+        ("?at=1900-01-01T11:00:00Z", "lies before 1993-01-29, the first day of any ticker"),
+        ("?at=2025-03-10T11:00:00Z&at=2025-03-10T12:00:00Z", "is given more than once"),
+        ("?at=2025-03-10T11:00:00Z&date=2025-03-10", "is no parameter of this route"),
+    ],
+)
+def test_a_wrong_moment_of_a_replay_is_refused_with_what_is_wrong(serve: Serve, query: str, said: str) -> None:
+    response = call(serve(), f"/replay/SPY{query}")
+    assert response.status_code == 400
+    details = [fault["detail"].rstrip(".") for fault in response.get_json()["errors"]]
+    assert said[0].upper() + said[1:] in details
+
+
+def test_every_fault_of_a_query_is_named_with_its_place(serve: Serve) -> None:
+    problem = call(serve(), "/trading-directions?tickers=SPY,TSLA&colour=red").get_json()
+    assert problem["error_code"] == "INVALID_PARAMETER"
+    assert [fault["pointer"] for fault in problem["errors"]] == ["/tickers", "/colour"]
+
+
+def test_a_query_with_thousands_of_faults_names_ten(serve: Serve) -> None:
+    problem = call(serve(), "/status?" + "&".join(f"p{n}=1" for n in range(900))).get_json()
+    assert len(problem["errors"]) == 10
+    assert len(problem["detail"]) < 1000
+
+
+@pytest.mark.parametrize("route", ["trading-directions", "structure", "swing", "models"])
+def test_a_ticker_that_is_not_supported_is_not_found(serve: Serve, route: str) -> None:
+    response = call(serve(), f"/{route}/TSLA")
+    assert (response.status_code, response.get_json()["error_code"]) == (404, "UNSUPPORTED_TICKER")
+
+
+def test_the_calendar_knows_holidays_and_early_closes(serve: Serve) -> None:
+    sessions = ask(serve(), "/calendar?from=2024-11-27&to=2024-11-30")["sessions"]
+    assert [session["day"] for session in sessions] == ["2024-11-27", "2024-11-29"]
+    assert sessions[1] == {
+        "day": "2024-11-29",
+        "open": "2024-11-29T09:30:00-05:00",
+        "close": "2024-11-29T13:00:00-05:00",
+        "early_close": True,
+        "decision_hours": [10, 11, 12],
+    }
+
+
+def test_the_calendar_begins_today_and_has_bounds(serve: Serve) -> None:
+    app = serve()
+    sessions = ask(app, "/calendar")["sessions"]
+    assert (sessions[0]["day"], sessions[-1]["day"]) == ("2025-03-11", "2025-04-10")
+    assert call(app, "/calendar?from=2025-01-01&to=2026-02-06").status_code == 400
+    assert call(app, "/calendar?from=2025-01-02&to=2025-01-01").status_code == 400
+    assert call(app, "/calendar?from=9999-12-31").status_code == 200
+
+
+def test_the_status_says_what_the_server_serves_with(serve: Serve, clock: FakeClock) -> None:
+    app = serve()
+    assert ask(app, "/status")["market_open"] is True
+    clock.set("2025-03-08 12:00")
+    status = ask(app, "/status")
+    assert (status["market_open"], status["next_open"]) == (False, "2025-03-10T09:30:00-04:00")
+
+
+def test_all_models_are_those_of_each_ticker(serve: Serve) -> None:
+    app = serve()
+    listed = ask(app, "/models")
+    assert listed["models"] == [ask(app, f"/models/{ticker}") for ticker in ("SPY", "QQQ", "IWM")]
+    assert listed["missing"] == {}

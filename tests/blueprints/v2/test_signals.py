@@ -1,0 +1,150 @@
+"""The signals of v2: what they say of a decision, of a gate, of their age; and that they agree with v1 and with replay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from app.errors import Upstream
+from tests.blueprints.v2.calls import ask, call
+from tests.support import FakeClock, ScriptedMarket, models_saying
+
+Serve = Callable[..., Flask]
+HOURS = ["10:00", "10:59", "11:00", "13:31", "15:59"]
+LABELS = {"BUY_CALL": "LONG", "BUY_PUT": "SHORT", "NO_TRADE": "NO_TRADE"}
+
+
+def gates(signal: dict[str, Any]) -> list[bool | None]:
+    return [gate["passed"] for gate in signal["gates"]]
+
+
+def test_a_signal_says_what_was_decided_what_it_rests_on_and_how_old_it_is(serve: Serve, tmp_path: Path) -> None:
+    signal = ask(serve(models_dir=models_saying(tmp_path / "m", 0.9, 0.93)), "/trading-directions/SPY")
+    assert (signal["action"], signal["direction"], signal["strength"]) == ("BUY_CALL", "LONG", "very_strong")
+    assert (signal["mode"], signal["freshness"], signal["source"]) == ("live", "live", "polygon")
+    assert (signal["decision_hour"], signal["active_target"], signal["probability"]) == (
+        11,
+        "B",
+        signal["probability_b"],
+    )
+    assert signal["lock"] == {
+        "state": "locked",
+        "locked_at": "2025-03-11T11:00:00-04:00",
+        "expires_at": "2025-03-11T12:00:00-04:00",
+    }
+    assert signal["expires_at"] == signal["lock"]["expires_at"]
+    assert signal["levels"]["stop_loss"] < signal["prices"]["at_decision"] < signal["levels"]["take_profit"]
+    assert gates(signal) == [True] * 5
+    assert signal["structure"]["minute_bars"] == 119
+    assert signal["swing"]["daily_bars"] > 30
+    age = datetime.fromisoformat(signal["generated_at"]) - datetime.fromisoformat(signal["as_of"])
+    assert signal["age_seconds"] == age.total_seconds()
+
+
+def test_before_eleven_target_b_has_no_probability_and_no_hit_rate(serve: Serve, clock: FakeClock) -> None:
+    clock.set("2025-03-11 10:30")
+    signal = ask(serve(), "/trading-directions/SPY")
+    assert (signal["active_target"], signal["probability_b"]) == ("A", None)
+    assert signal["probability"] == signal["probability_a"]
+    assert [rate["target"] for rate in signal["hit_rates"]] == ["A"]
+
+
+def test_each_hit_rate_is_of_the_models_own_evaluation_and_has_its_baselines_beside_it(serve: Serve) -> None:
+    app = serve()
+    signal = ask(app, "/trading-directions/SPY")
+    cells = {(c["target"], c["decision_hour"]): c for c in ask(app, "/models/SPY")["evaluation"]}
+    for rate in signal["hit_rates"]:
+        assert rate == {key: cells[rate["target"], 11][key] for key in rate}
+    v1 = app.test_client().get("/models").get_json()["models"]["SPY"]["metrics"]["cells"]
+    assert {(c["target"], c["hour"]): (c["accuracy"], c["b2_accuracy"], c["verdict"]) for c in v1} == {
+        key: (cell["hit_rate"], cell["baseline_hit_rate"], cell["verdict"]) for key, cell in cells.items()
+    }
+
+
+@pytest.mark.parametrize("time", HOURS)
+@pytest.mark.parametrize("spoken", [0.9, 0.5, 0.1])
+def test_v2_v1_and_replay_agree_on_the_same_moment(
+    serve: Serve, clock: FakeClock, tmp_path: Path, time: str, spoken: float
+) -> None:
+    clock.set(f"2025-03-11 {time}")
+    clock.forward(seconds=8)
+    app = serve(models_dir=models_saying(tmp_path / "m", spoken))
+    board = ask(app, "/trading-directions")
+    v1 = app.test_client().get("/trading_directions").get_json()
+    at = clock().isoformat()
+    for signal in board["signals"]:
+        alone = ask(app, f"/trading-directions/{signal['ticker']}")
+        assert alone == signal
+        replayed = ask(app, f"/replay/{signal['ticker']}?at={at.replace('+', '%2B')}")
+        assert {**replayed, "mode": "live"} == signal
+        entry = v1["tickers"][signal["ticker"]]
+        assert LABELS[signal["action"]] == entry["action"]
+        assert signal["probability"] == entry["probability"]
+        assert signal["size"]["percent_of_capital"] == entry["position_pct"]
+        assert signal["prices"]["now"] == entry["current_price"]
+        assert signal["expires_at"] == entry["lock_expires_at"]
+        assert signal["reason"] == entry["reason"]
+        if signal["levels"]:
+            assert signal["levels"]["take_profit"] == entry["take_profit"]
+    assert board["best"] == v1["best_ticker"]
+
+
+def test_a_closed_market_is_a_gate_and_its_values_are_closed(serve: Serve, clock: FakeClock) -> None:
+    clock.set("2025-03-11 17:31")
+    app = serve()
+    signal = ask(app, "/trading-directions/SPY")
+    assert (signal["freshness"], signal["action"], signal["lock"]["state"]) == ("closed", "NO_TRADE", "none")
+    assert gates(signal) == [True, False, None, None, None]
+    assert ask(app, "/trading-directions")["next_open"] == "2025-03-12T09:30:00-04:00"
+
+
+def test_without_market_data_the_signal_is_stale_and_its_gate_says_why(serve: Serve, market: ScriptedMarket) -> None:
+    def broken(path: str) -> None:
+        raise Upstream("the provider did not answer in time")
+
+    market.fault = broken
+    signal = ask(serve(), "/trading-directions/SPY")
+    assert (signal["freshness"], signal["prices"]["now"], signal["as_of"]) == ("stale", None, None)
+    failed = next(gate for gate in signal["gates"] if gate["passed"] is False)
+    assert (failed["gate"], failed["code"]) == ("market_data", "DATA_FETCH_ERROR")
+    assert gates(signal) == [True, True, False, None, None]
+
+
+def test_without_a_model_that_gate_fails(serve: Serve, tmp_path: Path) -> None:
+    signal = ask(serve(models_dir=tmp_path / "none"), "/trading-directions/SPY")
+    assert gates(signal) == [True, True, True, False, None]
+    assert signal["hit_rates"] == []
+
+
+def test_a_neutral_probability_fails_the_last_gate(serve: Serve, tmp_path: Path) -> None:
+    signal = ask(serve(models_dir=models_saying(tmp_path / "m", 0.5)), "/trading-directions/SPY")
+    assert gates(signal) == [True, True, True, True, False]
+    assert signal["gates"][-1]["code"] == "NEUTRAL_ZONE"
+    assert signal["levels"] is None
+
+
+def test_a_board_of_some_tickers_has_them_in_the_order_that_was_asked_for(serve: Serve) -> None:
+    board = ask(serve(), "/trading-directions?tickers=iwm,SPY,IWM")
+    assert [signal["ticker"] for signal in board["signals"]] == ["IWM", "SPY"]
+
+
+def test_an_answer_is_kept_until_it_can_change(serve: Serve, clock: FakeClock) -> None:
+    app = serve()
+    first = call(app, "/trading-directions/SPY")
+    again = call(app, "/trading-directions/SPY", headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.headers["ETag"]) == (304, first.headers["ETag"])
+    clock.forward(minutes=1)
+    later = call(app, "/trading-directions/SPY", headers={"If-None-Match": first.headers["ETag"]})
+    assert (later.status_code, later.get_json()["generated_at"]) == (200, "2025-03-11T11:31:00-04:00")
+
+
+def test_the_version_of_the_header_leads_to_the_same_answer(serve: Serve) -> None:
+    app = serve()
+    by_header = app.test_client().get("/trading-directions?tickers=SPY", headers={"X-API-Version": "2"})
+    assert by_header.get_json() == ask(app, "/trading-directions?tickers=SPY")
+    assert by_header.headers["X-API-Version"] == "2"
