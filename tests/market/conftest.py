@@ -1,0 +1,35 @@
+"""A builder of market data on the scripted provider."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app.market.bars import Span
+from app.market.cache import BarCache
+from app.market.market_data import MarketData
+from app.market.plan import Market, Plan
+from app.market.polygon import Polygon
+from app.signals.store import SqliteStore
+from tests.market.answers import SETTLE
+from tests.support import CALENDAR, FakeClock, ScriptedMarket
+
+
+@pytest.fixture
+def build(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Callable[..., MarketData]:
+    def make(
+        plan: Plan | None = None, folder: str = "a", clock_offset: Callable[[], timedelta] = timedelta
+    ) -> MarketData:
+        heard: list[str] = []
+        store = SqliteStore(tmp_path / folder / "record.sqlite3", lambda event, **fields: heard.append(event))
+        cache = BarCache(tmp_path / folder / "bars.sqlite3", lambda event, **fields: heard.append(event))
+        plan = plan or Plan(Market.POLYGON, Span.MINUTE, settle=SETTLE)
+        polygon, emit = Polygon(market, CALENDAR), lambda e, **f: heard.append(e)
+        source = MarketData(polygon, cache, store, CALENDAR, clock, plan, emit, clock_offset=clock_offset)
+        source.heard = heard  # type: ignore[attr-defined]
+        return source
+
+    return make
