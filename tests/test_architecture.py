@@ -26,6 +26,9 @@ ORDER = (
     "app.model",
     "app.signals",
     "app.pipeline",
+    "app.live.jobs",
+    "app.live.plan_probe",
+    "app.live.calendar_upkeep",
     "app.live.follower",
     "app.core",
     "app.telemetry",
@@ -75,7 +78,6 @@ LONG_FILES = {
 
 LARGE_CLASSES = {
     "app.config.settings.Settings": "it is a list of fields, one for each setting",
-    "app.live.follower.Follower": "its probe and its care for the calendar are jobs of their own",
     "app.market.budget.Budget": "one transaction decides who may call, whoever asks; what it decides by is one file's state",
     "app.market.fetching.Fetcher": "it is being cut along its jobs",
 }

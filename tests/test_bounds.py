@@ -114,9 +114,9 @@ def test_the_follower_remembers_256_jobs(tmp_path: Path) -> None:
     core = build(settings(market="demo", data_dir=tmp_path), clock=FakeClock(at))
     follower = core.follower
     for number in range(1_000):
-        assert follower._is_time(("open", "SPY", DAY + timedelta(number)), at, timedelta(minutes=1))
-    assert len(follower._tried) == 256
-    assert not follower._is_time(("open", "SPY", DAY + timedelta(999)), at, timedelta(minutes=1))
+        assert follower._jobs.is_time(("open", "SPY", DAY + timedelta(number)), at, timedelta(minutes=1))
+    assert len(follower._jobs) == 256
+    assert not follower._jobs.is_time(("open", "SPY", DAY + timedelta(999)), at, timedelta(minutes=1))
     core.close()
 
 

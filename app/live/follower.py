@@ -9,34 +9,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from functools import partial
-from typing import Any
 
 from app.clock import Clock, Timer
-from app.errors import PredictError
+from app.live.calendar_upkeep import CalendarUpkeep
 from app.live.interest import IN_USE_FOR
+from app.live.jobs import Jobs
+from app.live.plan_probe import PlanProbe
 from app.market.announcements import Announcements
 from app.market.bars import Span
-from app.market.budget import Priority, call_context
-from app.market.calendar import ONE_DAY, Calendar, Session, close_by_rule, ny, ny_day
-from app.market.completeness import REFERENCE, is_traded_past, missing_bars, reaches_past
-from app.market.fetching import BACKFILL_PATIENCE_S
+from app.market.calendar import ONE_DAY, Calendar, Session, ny
 from app.market.market_data import MarketData
-from app.market.plan import Entitlement, probe, probe_history
+from app.market.plan import Entitlement
 from app.market.polygon import Polygon
 from app.market.running_day import RunningDay
-from app.market.shared_fetches import REFUSED_FOR
-from app.market.single_flight import LruCache, SingleFlight, deadline
 from app.model.features import decision_moment
 from app.pipeline import DAILY_BAR_AFTER, FIRST_HOUR, Pipeline
 from app.signals.lock import decision_hour
 from app.signals.policy import SUPPORTED
 from app.telemetry.stages import NULL_STAGES, Stages
-
-MAX_TRIED = 256
-"""Jobs of which it is kept when they were last tried."""
 
 TICK_S = 0.5
 ENDS_WITHIN_S = 1.0
@@ -45,7 +37,6 @@ ENDS_WITHIN_S = 1.0
 DEAD_AFTER_S = 30.0
 """Real seconds without a step after which requests fetch their own bars again."""
 
-JOB_S = 20.0
 DAYS_FROM = time(9)
 """From this time on, on trading days, the daily bars are fetched for the coming session (polygon.md 5)."""
 
@@ -53,12 +44,7 @@ ENDS_AFTER = timedelta(minutes=30)
 AGAIN_AFTER = timedelta(seconds=15)
 INTEREST_AGAIN_AFTER = timedelta(seconds=30)
 VERIFY_AGAIN_AFTER = timedelta(seconds=60)
-PROBE_AGAIN_AFTER = timedelta(seconds=60)
-CALENDAR_LOOKED_AT_AFTER = timedelta(seconds=30)
-HOURS_AGAIN_AFTER = timedelta(minutes=15)
 PROBE_FIRST_S = 10.0
-PROBE_PATIENCE_S = 90.0
-"""Real seconds that a probe waits for the budget: one window of the smallest plan, and the time of a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +94,6 @@ class Follower:
         running_day: RunningDay | None = None,
         adopt_plan: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._stages = stages
         self._running_day = running_day
         self._adopt_plan = adopt_plan
         self._role = "alone" if running_day is None else "reader"
@@ -119,17 +104,17 @@ class Follower:
         self._clock = clock
         self._timer = timer
         self._emit = emit
-        self._polygon = polygon
-        self._apply_entitlement = apply_entitlement
-        self._announcements = announcements
-        self._jobs: SingleFlight[Any] = SingleFlight(2 * len(SUPPORTED) + 2)
+        self._jobs = Jobs(2 * len(SUPPORTED) + 2, emit, stages)
+        self._probe = (
+            None if polygon is None else PlanProbe(polygon, source, apply_entitlement, timer, emit, self._jobs)
+        )
+        self._upkeep = None
+        if announcements is not None:
+            self._upkeep = CalendarUpkeep(announcements, polygon, source, calendar, self._jobs)
         self._thread: threading.Thread | None = None
         self._followed: frozenset[str] = frozenset()
         self._began: float | None = None
         self._beat: float | None = None
-        self._tried: LruCache[datetime] = LruCache(MAX_TRIED)
-        self._probed: date | None = None
-        self._probe_error: str | None = None
         source.set_follower(self.follows)
 
     def follows(self, ticker: str) -> bool:
@@ -157,13 +142,14 @@ class Follower:
         """Start everything that is due now."""
         at = self._clock()
         self._beat = self._timer.now()
-        if self._leads():
-            self._probe_once_a_day(at)
-        else:
+        if not self._leads():
             self._read(at)
+        elif self._probe is not None:
+            self._probe.step(at)
         if self._awaits_probe():
             return
-        self._refresh_calendar(at)
+        if self._upkeep is not None:
+            self._upkeep.step(at, leads=self._role != "reader")
         session = self._calendar.session_at(at)
         if session is None or not self._source.plan.has_intraday:
             self._followed = frozenset()
@@ -174,8 +160,8 @@ class Follower:
             self._lock(ticker, session, at)
         if self._role != "reader":
             self._bring_days(session, at)
-        if self._is_time("verify", at, VERIFY_AGAIN_AFTER):
-            self._start("verify", lambda: self._pipeline.store.verify(session.day))
+        if self._jobs.is_time("verify", at, VERIFY_AGAIN_AFTER):
+            self._jobs.start("verify", lambda: self._pipeline.store.verify(session.day))
 
     def _leads(self) -> bool:
         """Whether this process fetches the market. Takes or renews the lease for it."""
@@ -193,15 +179,15 @@ class Follower:
     def _read(self, at: datetime) -> None:
         """Read what the leader fetched."""
         self._source.fetches.adopt(at)
-        if self._adopt_plan():
-            self._probed = ny_day(at)
+        if self._adopt_plan() and self._probe is not None:
+            self._probe.count_as_done(at)
 
     def _in_use(self, at: datetime) -> list[str]:
         """The tickers in use in any process on the DATA_DIR."""
         used = self._pipeline.interest.last_uses(at)
         if self._running_day is None:
             return list(used)
-        if used and self._is_time(("interest", *sorted(used)), at, INTEREST_AGAIN_AFTER):
+        if used and self._jobs.is_time(("interest", *sorted(used)), at, INTEREST_AGAIN_AFTER):
             self._running_day.ask_for(used)
         return sorted({*used, *self._running_day.asked_for(at - IN_USE_FOR, at)} & {*SUPPORTED})
 
@@ -219,7 +205,7 @@ class Follower:
             tickers=sorted(self._followed),
             last_step_s=since,
             alive=self._alive(),
-            probe_error=self._probe_error,
+            probe_error=None if self._probe is None else self._probe.error,
             role=self._role,
             holder=None if lease is None else lease.holder,
             takeovers=self._takeovers,
@@ -248,8 +234,8 @@ class Follower:
                 self._learn_open(ticker, session.day, at)
 
     def _learn_open(self, ticker: str, day: date, at: datetime) -> None:
-        if self._source.opens.known(ticker, day) is None and self._is_time(("open", ticker, day), at, AGAIN_AFTER):
-            self._start(("open", ticker, day), lambda: self._source.open_of(ticker, at))
+        if self._source.opens.known(ticker, day) is None and self._jobs.is_time(("open", ticker, day), at, AGAIN_AFTER):
+            self._jobs.start(("open", ticker, day), lambda: self._source.open_of(ticker, at))
 
     def _due(self, session: Session, at: datetime) -> list[str]:
         """The supported tickers whose signal of this hour is due and not locked."""
@@ -264,8 +250,8 @@ class Follower:
         hour = decision_hour(session, at)
         assert hour is not None
         key = ("lock", ticker, session.day, hour)
-        if self._source.is_ready(ticker, decision_moment(session, hour)) and self._is_time(key, at, AGAIN_AFTER):
-            self._start(key, lambda: self._pipeline.signal(ticker, self._clock()))
+        if self._source.is_ready(ticker, decision_moment(session, hour)) and self._jobs.is_time(key, at, AGAIN_AFTER):
+            self._jobs.start(key, lambda: self._pipeline.signal(ticker, self._clock()))
 
     def _bring_days(self, session: Session, at: datetime) -> None:
         """Fetch daily bars: before the open those of the days before, for all tickers; after the close the bar of the day, for
@@ -277,94 +263,7 @@ class Follower:
             for ticker in self._in_use(at):
                 self._source.fetches.start(ticker, (Span.DAY,), session.day + ONE_DAY)
 
-    def _refresh_calendar(self, at: datetime) -> None:
-        """Ask for announced holidays once a day for all processes on one DATA_DIR, and take over what another process got."""
-        announcements, polygon = self._announcements, self._polygon
-        if announcements is None or not self._is_time("calendar", at, CALENDAR_LOOKED_AT_AFTER):
-            return
-        announcements.load()
-        if self._role != "reader":
-            self._settle_calendar(announcements, at)
-        if polygon is not None and self._role != "reader" and announcements.is_due(at):
-            self._start("calendar", lambda: announcements.refresh(polygon, at))
-
-    def _settle_calendar(self, announcements: Announcements, at: datetime) -> None:
-        """Compare past days that may not have traded as announced with SPY's bars: closed days with daily bars, which correct
-        the calendar when they are read, and early closes with the minutes of the day. While these do not show the hours of
-        the day, the source asks for them again as often as for other incomplete days."""
-        for day, close in announcements.doubtful(at).items():
-            if close is None:
-                self._source.fetches.start(REFERENCE, (Span.DAY,), ny_day(at))
-            elif self._is_time(("hours", day), at, HOURS_AGAIN_AFTER):
-                self._start(("hours", day), partial(self._settle_hours, announcements, day, at))
-
-    def _settle_hours(self, announcements: Announcements, day: date, at: datetime) -> None:
-        session, close = self._calendar.session(day), close_by_rule(day)
-        if session is None or close is None or ny(day, close) <= session.close:
-            return
-        minutes = self._source.minutes(REFERENCE, ny(day, close)).bars
-        reach = reaches_past(minutes, session, ny(day, close))
-        if reach is None:
-            return
-        if is_traded_past(minutes, session, reach):
-            announcements.withdraw([day], at)
-        elif not missing_bars(minutes, Span.MINUTE, session, session.close):
-            announcements.confirm([day], at)
-
-    def _probe_once_a_day(self, at: datetime) -> None:
-        """Probe the plan once a day, and sooner if the probe failed or the plan seems to lack the running day, since a refusal
-        may be temporary."""
-        polygon = self._polygon
-        if polygon is None or (self._source.plan.has_intraday and self._probed == ny_day(at)):
-            return
-        unknown = self._source.observed_plan.entitlement is None
-        if self._is_time("probe", at, PROBE_AGAIN_AFTER if unknown else REFUSED_FOR):
-            self._start("probe", lambda: self._probe(polygon, at))
-
     def probe_now(self) -> None:
         """Run the daily probe now and wait for it. Raises what it raises; does nothing on markets without a provider."""
-        if self._polygon is not None:
-            self._probe(self._polygon, self._clock())
-
-    def _probe(self, polygon: Polygon, at: datetime) -> None:
-        try:
-            self._probe_in_steps(polygon, ny_day(at))
-        except PredictError as exc:
-            self._probe_error = exc.message
-            raise
-        self._probe_error, self._probed = None, ny_day(at)
-
-    def _probe_in_steps(self, polygon: Polygon, today: date) -> None:
-        """Probe the most important fact first: whether the plan has the running day; then how far back its history goes. The
-        history that was known is kept until then."""
-        known = self._source.observed_plan.entitlement
-        with call_context(Priority.PROBE, PROBE_PATIENCE_S, self._timer):
-            entitlement = probe(polygon, SUPPORTED[0], today)
-        if known is not None:
-            history_from = (
-                known.history_from if known.has_intraday == entitlement.has_intraday else entitlement.history_from
-            )
-            entitlement = replace(entitlement, history_from=history_from)
-        self._apply_entitlement(entitlement)
-        with call_context(Priority.BACKFILL, BACKFILL_PATIENCE_S, self._timer):
-            entitlement = probe_history(entitlement, polygon, SUPPORTED[0], today)
-        self._apply_entitlement(entitlement)
-        self._emit("plan_probed", today=entitlement.has_intraday, history_from=entitlement.history_from)
-
-    def _is_time(self, key: object, at: datetime, every: timedelta) -> bool:
-        """Whether `key` was not tried in the last `every` of market time. If so, it counts as tried now."""
-        tried = self._tried.get(key)
-        if tried is not None and timedelta(0) <= at - tried < every:
-            return False
-        self._tried.put(key, at)
-        return True
-
-    def _start(self, key: object, job: Callable[[], object]) -> None:
-        def limited() -> None:
-            with deadline(JOB_S), self._stages.root("follow", what=str(key)):
-                try:
-                    job()
-                except PredictError as exc:
-                    self._emit("follower_failed", what=str(key), error=exc.detail)
-
-        self._jobs.start(key, limited)
+        if self._probe is not None:
+            self._probe.run(self._clock())
