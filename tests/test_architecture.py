@@ -79,7 +79,7 @@ LONG_FILES = {
 LARGE_CLASSES = {
     "app.config.settings.Settings": "it is a list of fields, one for each setting",
     "app.market.budget.Budget": "one transaction decides who may call, whoever asks; what it decides by is one file's state",
-    "app.market.fetching.Fetcher": "it is being cut along its jobs",
+    "app.market.fetching.Fetcher": "a fetch from its call to what is kept of it; it is still to be cut",
 }
 """Classes of more than MAX_CLASS_LINES lines without the docstring, or more than MAX_METHODS methods."""
 

@@ -21,6 +21,7 @@ from app.market import polygon
 from app.market.bars import Span
 from app.market.opens import OfficialOpen
 from app.market.polygon import Polygon, Reply
+from app.market.series_memory import KEPT_SERIES
 from app.market.single_flight import SingleFlight
 from app.model import artefact
 from app.signals.store import SqliteStore
@@ -125,10 +126,16 @@ def test_64_fetches_are_under_way() -> None:
     go = threading.Event()
     for number in range(64):
         flight.start(number, lambda: go.wait(30))
-    with pytest.raises(TryLater, match="too many"):
-        flight.run("one more", lambda: True, 1.0)
-    go.set()
-    flight.close()
+    try:
+        with pytest.raises(TryLater, match="too many"):
+            flight.run("one more", lambda: True, 1.0)
+    finally:
+        go.set()
+        flight.close()
+
+
+def test_256_series_of_bars_are_kept() -> None:
+    assert KEPT_SERIES == 256
 
 
 def test_100_pages_of_an_answer_are_read() -> None:
