@@ -32,8 +32,8 @@ def plan_of(source: MarketData, tickers: Sequence[str], days: Sequence[date]) ->
     for ticker in tickers:
         missing = source.fetcher.missing(ticker, days[0], days[-1])
         for _, month in groupby(missing, key=lambda day: (day.year, day.month)):
-            found = list(month)
-            windows.append((ticker, found[0], found[-1]))
+            in_month = list(month)
+            windows.append((ticker, in_month[0], in_month[-1]))
     return windows
 
 

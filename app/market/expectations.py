@@ -68,9 +68,9 @@ class Expectations:
         count = 0 if session is None else missing_bars(bars, span, session, until)
         if not count:
             return None
-        found = self.hole(bars, span, until)
-        if found is not None:
-            return f"the bars from {found[0]:%H:%M} to {found[1]:%H:%M} are missing"
+        missing = self.hole(bars, span, until)
+        if missing is not None:
+            return f"the bars from {missing[0]:%H:%M} to {missing[1]:%H:%M} are missing"
         return f"{count} of the session's bars up to {until:%H:%M} are missing"
 
     def hole(self, bars: Bars, span: Span, until: datetime) -> Hole | None:

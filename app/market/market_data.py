@@ -186,7 +186,7 @@ class MarketData:
             return None
         kept = [self.memory.get(ticker, span, session.day) for span in (self.observed_plan.signal_span, Span.MINUTE)]
         bars = [known.bars.until(at) for known in kept if known is not None]
-        newest = [from_ms(int(found.end[-1])) for found in bars if len(found)]
+        newest = [from_ms(int(series.end[-1])) for series in bars if len(series)]
         return (at - max(newest, default=session.open)).total_seconds()
 
     def close(self) -> None:
@@ -198,13 +198,13 @@ class MarketData:
         next (policy.md 3); a spent budget and an unknown key are about every source and do not."""
         try:
             key = (OPEN, ticker, session.day)
-            found: OfficialOpen = self.fetches.attempt(key, lambda: self.opens.of_provider(ticker, session))
+            official_open: OfficialOpen = self.fetches.attempt(key, lambda: self.opens.of_provider(ticker, session))
         except MissingOpen as exc:
             first = self.intraday(ticker, at).bars.since(session.open)
             if not len(first) or first.t[0] != to_ms(session.open):
                 raise without_traceback(exc.fault or exc) from None
             return OfficialOpen(float(first.o[0]), "minute")
-        return found
+        return official_open
 
     def _known(self, ticker: str, span: Span, day: date) -> BarsAsOf:
         """Fresh bars; of a followed ticker those in memory; else a fetch, and while it fails what has not expired."""

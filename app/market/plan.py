@@ -155,16 +155,16 @@ def probe(polygon: Polygon, ticker: str, today: date) -> Entitlement:
     return Entitlement(intraday, _years_before(today, STARTER_YEARS if intraday else BASIC_YEARS))
 
 
-def probe_history(found: Entitlement, polygon: Polygon, ticker: str, today: date) -> Entitlement:
-    """Returns `found` with all the history that the key may read, in at most two more calls. Raises what the client raises
-    for a failed call."""
-    if not found.has_intraday:
-        return found
+def probe_history(entitlement: Entitlement, polygon: Polygon, ticker: str, today: date) -> Entitlement:
+    """Returns `entitlement` with all the history that the key may read, in at most two more calls. Raises what the client
+    raises for a failed call."""
+    if not entitlement.has_intraday:
+        return entitlement
     if _reaches(polygon, ticker, date(2004, 1, 5)):
-        return replace(found, history_from=ALL_HISTORY)
+        return replace(entitlement, history_from=ALL_HISTORY)
     ten_years = _years_before(today, DEVELOPER_YEARS)
     reached = ten_years if _reaches(polygon, ticker, ten_years) else _years_before(today, STARTER_YEARS)
-    return replace(found, history_from=reached)
+    return replace(entitlement, history_from=reached)
 
 
 def _has_running_day(polygon: Polygon, ticker: str, today: date) -> bool:

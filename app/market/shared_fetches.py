@@ -99,8 +99,8 @@ class SharedFetches:
 
     def series(self, ticker: str, span: Span, day: date) -> BarsAsOf:
         """The series that a fetch brings, this one's or one under way. Raises its failure, for a while without trying again."""
-        found: BarsAsOf = self.attempt((ticker, span, day), lambda: self._loader.load(ticker, span, day))
-        return found
+        bars: BarsAsOf = self.attempt((ticker, span, day), lambda: self._loader.load(ticker, span, day))
+        return bars
 
     def attempt(self, key: Key, fetch: Callable[[], Any]) -> Any:
         """`fetch`, shared with its twins; for a while after a failure that failure again."""
@@ -142,9 +142,9 @@ class SharedFetches:
                     shared.fail(name_of(key), failed)
                 raise
 
-        def share(found: Any, lease: Lease) -> None:
-            if isinstance(found, BarsAsOf):
-                series = SharedSeries(found.bars, found.fetched, found.delayed, found.missing, found.again)
+        def share(value: Any, lease: Lease) -> None:
+            if isinstance(value, BarsAsOf):
+                series = SharedSeries(value.bars, value.fetched, value.delayed, value.missing, value.again)
                 if not shared.put(name_of(key), key[-1], series, lease):
                     self._adopted(key)
 
@@ -160,12 +160,12 @@ class SharedFetches:
 
     def _from_others(self, shared: RunningDay, key: Key) -> Any:
         """What another process brought, if that will do; None if it does not. Raises the failure that it met lately."""
-        found = self._fetcher.opens.known(*key[1:]) if key[0] == OPEN else self._adopted(key)
-        failed = shared.failure(name_of(key)) if found is None else None
+        value = self._fetcher.opens.known(*key[1:]) if key[0] == OPEN else self._adopted(key)
+        failed = shared.failure(name_of(key)) if value is None else None
         if failed is not None and failed.holds(self._clock()):
             self._memory.fail(key, failed)
             raise without_traceback(failed.error)
-        return found
+        return value
 
     def _adopted(self, key: Key) -> BarsAsOf | None:
         """What another process brought, now in memory too; None if that is not fresh."""

@@ -49,21 +49,21 @@ class Decisions:
         with self._stages("compute-v6", ticker=ticker, hour=hour, source=self._source.plan.market.value) as stage:
             lack = self._source.expectations.lack(intraday, at)
             try:
-                found = _features(session, hour, intraday, daily, official, before)
+                features = _features(session, hour, intraday, daily, official, before)
             except Unavailable as exc:
                 raise _with_lack(exc, lack) from None
             if lack is not None:  # a provider brings the bars later, or never
                 raise NotYet(lack)
             model = self._model(ticker)
             stage.set(model=model.model_id)
-            prediction = model.predict(hour, found)
-        self._emit("predicted", ticker=ticker, hour=hour, inputs=found.inputs)
+            prediction = model.predict(hour, features)
+        self._emit("predicted", ticker=ticker, hour=hour, inputs=features.inputs)
         locked_at, expires_at = validity(session, hour)
         basis = Basis(
             ticker=ticker,
             session=session,
             hour=hour,
-            features=found,
+            features=features,
             official_open=official,
             atr=atr(daily),
             model_id=model.model_id,
@@ -103,8 +103,8 @@ def _features(
     except Unavailable as exc:
         if exc.part != "models":
             raise
-        said = "the model cannot be computed from these bars"
-        raise Unavailable(said, part=exc.part, code=exc.code, detail=f"{said}: {exc.detail}") from None
+        message = "the model cannot be computed from these bars"
+        raise Unavailable(message, part=exc.part, code=exc.code, detail=f"{message}: {exc.detail}") from None
 
 
 def _with_lack(why: Unavailable, lack: str | None) -> Unavailable:

@@ -109,9 +109,9 @@ class Pipeline:
             self.interest.request(known_of(tickers), at)
         limit = self._prefetch.start(self._prefetch.current(tickers, at))
         with deadline(limit if keep else COLD_S):
-            found = {ticker: self._steps.state(ticker, at, keep=keep) for ticker in tickers}
-        refuse_without_key([replace(state.signal, cause=state.data.fault) for state in found.values()])
-        return found
+            states = {ticker: self._steps.state(ticker, at, keep=keep) for ticker in tickers}
+        refuse_without_key([replace(state.signal, cause=state.data.fault) for state in states.values()])
+        return states
 
     def unread(self, tickers: Sequence[str], at: datetime) -> dict[str, State]:
         """`tickers` on a day that is not traded: nothing is read, nothing is known."""
@@ -178,12 +178,12 @@ class Pipeline:
 
     def _each(self, tickers: Sequence[str], work: Callable[[str], T]) -> dict[str, T | PredictError]:
         """`work` for every ticker; a failure is its own ticker's. Raises Unavailable if nothing can be had without a key."""
-        found: dict[str, T | PredictError] = {}
+        results: dict[str, T | PredictError] = {}
         for ticker in tickers:
             try:
-                found[ticker] = work(supported(ticker))
+                results[ticker] = work(supported(ticker))
             except PredictError as exc:
-                found[ticker] = exc
-        known = [x for x in found.values() if not isinstance(x, BadRequest)]
+                results[ticker] = exc
+        known = [x for x in results.values() if not isinstance(x, BadRequest)]
         refuse_keyless([x if isinstance(x, PredictError) else None for x in known])
-        return found
+        return results

@@ -37,13 +37,13 @@ class Quotes:
         with suppress(PredictError):
             official = self._source.open_of(ticker, at).price
         try:
-            found = self._newest(ticker, session, at)
-            _refuse_expired(found, session, at)
+            bars = self._newest(ticker, session, at)
+            _refuse_expired(bars, session, at)
         except PredictError as exc:
             last = self._source.peek(ticker, at)
             as_of = None if last is None else newest_end(last.bars)
             return Quote(today_open=official, as_of=as_of, stale=True), exc
-        return _quote_of(found, session, official), None
+        return _quote_of(bars, session, official), None
 
     def _newest(self, ticker: str, session: Session, at: datetime) -> BarsAsOf:
         """The finest bars of the day that there are."""
@@ -98,8 +98,10 @@ class Quotes:
     def known_open(self, ticker: str, at: datetime) -> float | None:
         """The official open if it is known and, at `at`, was there to be known."""
         session = self._calendar.session_at(at)
-        found = self._source.opens.known(ticker, session.day) if session is not None and at >= session.open else None
-        return None if found is None else found.price
+        official_open = (
+            self._source.opens.known(ticker, session.day) if session is not None and at >= session.open else None
+        )
+        return None if official_open is None else official_open.price
 
 
 def _has_price(known: BarsAsOf, session: Session) -> bool:
