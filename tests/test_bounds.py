@@ -18,6 +18,7 @@ from app.config.api_keys import MAX_KEYS, MAX_LENGTH
 from app.errors import BadRequest, BrokenData, SettingsError, TryLater, Upstream
 from app.factory import build, create_app
 from app.market import polygon
+from app.market.announcements.keeper import MOST_ROWS
 from app.market.bars import Span
 from app.market.opens import OfficialOpen
 from app.market.polygon import Polygon, Reply
@@ -132,6 +133,10 @@ def test_64_fetches_are_under_way() -> None:
     finally:
         go.set()
         flight.close()
+
+
+def test_500_rows_of_announced_holidays_are_read() -> None:
+    assert MOST_ROWS == 500, "tests/market/test_announcements.py tests what becomes of more"
 
 
 def test_256_series_of_bars_are_kept() -> None:
