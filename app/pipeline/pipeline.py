@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
-from app.clock import Clock
+from app.clock import REAL_TIME, Clock
 from app.errors import BadRequest, PredictError, Unavailable
 from app.live.interest import Interest
 from app.market.bars import Span
@@ -113,24 +113,35 @@ class Pipeline:
         refuse_without_key([replace(state.signal, cause=state.data.fault) for state in states.values()])
         return states
 
+    def current(self, tickers: Sequence[str], at: datetime) -> dict[str, State]:
+        """The states of `tickers` now: in an open market those of `states`, in a closed one what is known without a call."""
+        if self._calendar.is_open(at):
+            return self.states(tickers, at)
+        self.interest.request(known_of(tickers), at)
+        return {ticker: self._steps.known(ticker, at) for ticker in tickers}
+
     def unread(self, tickers: Sequence[str], at: datetime) -> dict[str, State]:
         """`tickers` on a day that is not traded: nothing is read, nothing is known."""
         return {ticker: self._steps.unread(ticker, at) for ticker in tickers}
 
     def steps(self, ticker: str, at: datetime, *, keep: bool = True) -> Iterator[Step]:
         """What is said of one ticker, part by part: `data`, `rpe`, `v6`, `signal` (app/pipeline/steps.py says why in this
-        order). A part is computed when it is asked for, and no later one contradicts it. The last is the state. Each part waits
-        for bars as long as an answer may (ruling A2). Never raises for a fault of market or model.
+        order). A part is computed when it is asked for, and no later one contradicts it. The last is the state. All parts
+        together wait for bars as long as an answer may (ruling A2); the time that the caller takes between two of them does
+        not count. Never raises for a fault of market or model.
 
         keep: enter a decision made now into the record (live); replay does not (ruling S7).
         """
         if keep:
             self.interest.request(known_of([ticker]), at)
         limit = self._prefetch.start(self._prefetch.current([ticker], at))
+        left_s = limit if keep else COLD_S
         parts = self._steps.steps(ticker, at, keep=keep)
         while True:
-            with deadline(limit if keep else COLD_S):
+            began = REAL_TIME.now()
+            with deadline(max(0.0, left_s)):
                 part = next(parts, None)
+            left_s -= REAL_TIME.now() - began
             if part is None:
                 return
             yield part

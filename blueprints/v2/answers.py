@@ -7,7 +7,7 @@ from datetime import date
 
 from app.market.plan import Market
 from app.structure import Northstar, Rpe, Swing
-from blueprints.v2.types import Answer, Freshness, HitRate, Moment, Price, Prices, Versions
+from blueprints.v2.types import Answer, Freshness, HitRate, Moment, Price, Versions
 
 
 class Structure(Answer):
@@ -19,7 +19,12 @@ class Structure(Answer):
     age_seconds: int | None
     freshness: Freshness
     source: Market
-    prices: Prices
+    price: Price | None
+    """The last price of the day, before the open that of the newest minute; null where none can be trusted."""
+    session_open: Price | None
+    """The official open."""
+    change_percent: float | None
+    """`price` beside `session_open`, per cent."""
     minute_bars: int
     """How many one-minute bars of the day are known; 30 are needed."""
     northstar: Northstar | None

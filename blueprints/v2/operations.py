@@ -90,7 +90,8 @@ class Operations:
 def supported(ticker: str) -> str:
     """The ticker, upper case. Raises NotFound if it is not supported."""
     if ticker.upper() not in SUPPORTED:
-        raise NotFound(f"{ticker[:MAX_SHOWN]} is not supported", code="UNSUPPORTED_TICKER")
+        message = f"{ticker[:MAX_SHOWN]} is not supported: {', '.join(SUPPORTED)} are"
+        raise NotFound(message, code="UNSUPPORTED_TICKER")
     return ticker.upper()
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime, timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from app.market.calendar import NY
+from app.market.inception import FIRST_DAY
 from app.signals.policy import SUPPORTED
 from blueprints.v2.operations import Query
 
 MAX_DAYS = 400
 """How many days one answer of the calendar may span."""
+
+LAST_DAY = date(2100, 1, 1)
+DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[-+ ]\d\d:\d\d)", re.ASCII)
 
 
 def _listed(text: object) -> object:
@@ -26,22 +32,27 @@ def _known(tickers: tuple[str, ...]) -> tuple[str, ...]:
     return tickers
 
 
-def _with_offset(text: object) -> object:
+def _with_offset(text: str) -> datetime:
     """An ISO 8601 moment with its offset. A space stands for the plus sign that a query turns into one."""
+    match = MOMENT.fullmatch(text)
     try:
-        found = datetime.fromisoformat(text.replace(" ", "+")) if isinstance(text, str) else text
-    except ValueError:
-        found = None
-    if not isinstance(found, datetime) or found.tzinfo is None:
-        raise ValueError("must be a moment with its offset, like 2025-03-11T11:30:00-04:00")
-    return found.astimezone(NY)
+        if match is None:
+            raise ValueError
+        return datetime.fromisoformat(text.replace(" ", "+")).astimezone(NY)
+    except (ValueError, OverflowError):
+        raise ValueError("must be a moment with its offset, like 2025-03-11T11:30:00-04:00") from None
 
 
-def _day(text: object) -> object:
+def _day(text: str) -> date:
     try:
-        return date.fromisoformat(text) if isinstance(text, str) and len(text) == len("2025-03-11") else text
+        day = date.fromisoformat(text) if DAY.fullmatch(text) else None
     except ValueError:
-        raise ValueError("must be a day of the calendar, YYYY-MM-DD") from None
+        day = None
+    if day is None:
+        raise ValueError("must be a day of the calendar, YYYY-MM-DD")
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise ValueError(f"must lie between {FIRST_DAY} and {LAST_DAY}")
+    return day
 
 
 Day = Annotated[date, BeforeValidator(_day)]
@@ -72,9 +83,9 @@ class CalendarQuery(Query):
     first: Annotated[Day | None, Field(alias="from")] = None
     """The first day, YYYY-MM-DD. By default today in New York."""
     last: Annotated[Day | None, Field(alias="to")] = None
-    """The last day, YYYY-MM-DD, at most 400 days after the first. By default 30 days after it."""
+    """The last day, YYYY-MM-DD, fewer than 400 days after the first. By default 30 days after it."""
 
     def days(self, today: date) -> tuple[date, date]:
         """First and last day."""
         first = self.first or today
-        return first, self.last or min(first, date.max - timedelta(days=30)) + timedelta(days=30)
+        return first, self.last or first + timedelta(days=30)

@@ -21,7 +21,7 @@ def trading_directions(query: TickersQuery) -> types.Board:
     """The signals of all tickers, or of those that are named."""
     server = services()
     at = server.clock()
-    found = server.pipeline.states(query.tickers, at)
+    found = server.pipeline.current(query.tickers, at)
     return signals.board_of(found, server.calendar.hours_at(at), server.pipeline.plan, server.pipeline.models)
 
 
@@ -30,7 +30,7 @@ def trading_direction(ticker: str, query: NoQuery) -> types.Signal:
     """The signal of one ticker."""
     server = services()
     at = server.clock()
-    found = server.pipeline.states([ticker], at)[ticker]
+    found = server.pipeline.current([ticker], at)[ticker]
     return signals.signal_of(found, server.calendar.hours_at(at), server.pipeline.plan, server.pipeline.models)
 
 
@@ -87,8 +87,8 @@ def calendar(query: CalendarQuery) -> answers.CalendarAnswer:
     server = services()
     at = server.clock()
     first, last = query.days(ny_day(at))
-    if not 0 <= (last - first).days <= MAX_DAYS:
-        raise refused([Fault("/to", f"must be 0 to {MAX_DAYS} days after `from`")])
+    if not 0 <= (last - first).days < MAX_DAYS:
+        raise refused([Fault("/to", f"must be 0 to {MAX_DAYS - 1} days after `from`")])
     return system.calendar_of(server.calendar, at, first, last)
 
 

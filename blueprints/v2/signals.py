@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from app.market.calendar import TradingHours
 from app.market.plan import Plan
 from app.model.artefact import ENGINE_VERSION, ModelSet
+from app.model.features import LATE_FROM
 from app.model.v6 import V6Model
 from app.model.verdicts import verdict_of_record
 from app.pipeline import Ranking, State, TickerSignal
@@ -47,7 +49,7 @@ def signal_of(
 ) -> types.Signal:
     """The signal of one ticker, with the structure that it stands in."""
     signal, decision = state.signal, state.signal.decision
-    model = models.models.get(signal.ticker)
+    model = _model_of(decision, models)
     as_of = state.as_of
     given = None if decision is None else probabilities(decision)
     return types.Signal(
@@ -59,7 +61,7 @@ def signal_of(
         as_of=as_of,
         age_seconds=None if as_of is None else int((hours.at - as_of).total_seconds()),
         expires_at=None if decision is None else decision.expires_at,
-        freshness=freshness_of(state, hours, plan),
+        freshness=freshness_of(state, hours, plan) if mode is types.Mode.LIVE else types.Freshness.HISTORICAL,
         source=plan.market,
         lock=_lock(signal),
         action=types.Action.NO_TRADE if decision is None else ACTIONS[decision.action],
@@ -69,15 +71,16 @@ def signal_of(
         probability=None if decision is None or given is None else given[decision.session == "late"],
         probability_a=None if given is None else given[0],
         probability_b=None if decision is None or given is None or decision.session == "early" else given[1],
-        hit_rates=[] if decision is None or model is None else list(_hit_rates(model, decision)),
+        hit_rates=list(_hit_rates(model, decision)) if decision and model and plan.market.is_real else [],
         size=None if decision is None else _size(decision),
         prices=_prices(signal),
         levels=None if decision is None or decision.action == "NO_TRADE" else _levels(decision),
         gates=_gates(signal),
-        reason=sentences.reason(signal, hours, plan),
+        reason=_reason(signal, hours, plan, mode),
+        missing_bars=signal.quote.missing,
         structure=_structure(state),
         swing=None if state.swing is None else _swing(state.swing, state.data.days),
-        model=None if decision is None or model is None else _model(model, decision),
+        model=None if decision is None else _reference(model, decision),
         versions=types.Versions(
             policy=SPEC_VERSION if decision is None else decision.spec_version,
             engine=ENGINE_VERSION if decision is None else decision.engine_version,
@@ -104,7 +107,9 @@ def _lock(signal: TickerSignal) -> types.Lock:
     if decision is None:
         return types.Lock(state=types.LockState.NONE)
     state = types.LockState.PREVIOUS if signal.waiting else types.LockState.LOCKED
-    return types.Lock(state=state, locked_at=decision.locked_at, expires_at=decision.expires_at)
+    return types.Lock(
+        state=state, locked_at=decision.locked_at, expires_at=decision.expires_at, recorded=signal.recorded
+    )
 
 
 def _hit_rates(model: V6Model, decision: Decision) -> Iterator[types.HitRate]:
@@ -116,12 +121,32 @@ def _hit_rates(model: V6Model, decision: Decision) -> Iterator[types.HitRate]:
                 target=types.Target(cell["target"]),
                 decision_hour=cell["hour"],
                 hit_rate=cell["accuracy"],
-                baseline_hit_rate=cell["b2_accuracy"],
-                sign_rule_hit_rate=cell["b1_accuracy"],
+                baseline_hit_rate=baseline_of(cell),
+                always_up_hit_rate=cell["up_accuracy"],
                 days=cell["n"],
                 span=evaluation["span"],
                 verdict=verdict_of_record(cell),
             )
+
+
+def baseline_of(cell: Mapping[str, Any]) -> float | None:
+    """The hit rate of the random walk in a cell of an evaluation. At 11:00 the price is the one that target B compares with, so
+    that the random walk has no side."""
+    has_no_side = cell["target"] == "B" and cell["hour"] == LATE_FROM
+    return None if has_no_side else cell["b2_accuracy"]
+
+
+def _reason(signal: TickerSignal, hours: TradingHours, plan: Plan, mode: types.Mode) -> str:
+    if mode is types.Mode.LIVE:
+        return sentences.reason(signal, hours, plan)
+    closed = "" if hours.is_open else sentences.was_closed(hours.at, hours.session, hours.holiday)
+    return sentences.replay_reason(signal, plan, closed)
+
+
+def _model_of(decision: Decision | None, models: ModelSet) -> V6Model | None:
+    """The loaded model, if it is the one that decided."""
+    model = None if decision is None else models.models.get(decision.ticker)
+    return model if model is not None and decision is not None and model.model_id == decision.model_id else None
 
 
 def _size(decision: Decision) -> types.Size:
@@ -202,10 +227,10 @@ def _swing(swing: Swing, days: int) -> types.SwingSummary:
     )
 
 
-def _model(model: V6Model, decision: Decision) -> types.ModelReference:
+def _reference(model: V6Model | None, decision: Decision) -> types.ModelReference:
     return types.ModelReference(
         model_id=decision.model_id,
-        artifact_sha256=model.artifact_sha256,
-        data_end=model.data_end,
+        artifact_sha256=None if model is None else model.artifact_sha256,
+        data_end=None if model is None else model.data_end,
         in_sample=decision.in_sample,
     )

@@ -7,9 +7,10 @@ from typing import Any
 from app.market.calendar import TradingHours
 from app.market.plan import Plan
 from app.pipeline import State
-from app.structure import ENOUGH_DAYS, ENOUGH_MINUTES
+from app.structure import ENOUGH_DAYS
+from blueprints.shared import sentences
 from blueprints.shared.values import change_pct
-from blueprints.v2 import answers, types
+from blueprints.v2 import answers
 from blueprints.v2.signals import freshness_of
 
 
@@ -18,16 +19,13 @@ def structure_of(state: State, hours: TradingHours, plan: Plan) -> answers.Struc
     intraday = state.intraday
     return answers.Structure(
         **_dated(state, hours, plan),
-        prices=types.Prices(
-            now=state.data.today_price,
-            session_open=state.data.today_open,
-            at_11=state.signal.price_11am,
-            change_percent=change_pct(state.data.today_price, state.data.today_open),
-        ),
+        price=state.data.today_price,
+        session_open=state.data.today_open,
+        change_percent=change_pct(state.data.today_price, state.data.today_open),
         minute_bars=state.data.minutes,
         northstar=None if intraday is None else intraday.northstar,
         rpe=None if intraday is None else intraday.rpe,
-        reason=None if intraday is not None else _why_no_session(state, hours),
+        reason=None if intraday is not None else _why_no_session(state, hours, plan),
     )
 
 
@@ -38,7 +36,7 @@ def swing_of(state: State, hours: TradingHours, plan: Plan) -> answers.SwingAnsw
         price=state.data.price,
         daily_bars=state.data.days,
         swing=state.swing,
-        reason=None if state.swing is not None else _why_no_swing(state),
+        reason=None if state.swing is not None else _why_no_swing(state, plan),
     )
 
 
@@ -55,15 +53,13 @@ def _dated(state: State, hours: TradingHours, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _why_no_session(state: State, hours: TradingHours) -> str:
+def _why_no_session(state: State, hours: TradingHours, plan: Plan) -> str:
     if state.data.broken is not None:
-        return state.data.broken.message
-    if hours.session is None:
-        return "there is no session on this day"
-    return f"{state.data.minutes} one-minute bars of the day are known; {ENOUGH_MINUTES} are needed"
+        return sentences.error(state.data.broken.message, plan)
+    return sentences.too_few_minutes(state.data.minutes, hours, plan)
 
 
-def _why_no_swing(state: State) -> str:
+def _why_no_swing(state: State, plan: Plan) -> str:
     if state.data.fault is not None:
-        return state.data.fault.message
-    return f"{state.data.days} daily bars are known; {ENOUGH_DAYS} are needed"
+        return sentences.error(state.data.fault.message, plan)
+    return sentences.error(f"{state.data.days} daily bars are known; {ENOUGH_DAYS} are needed", plan)

@@ -15,6 +15,7 @@ from app.model.verdicts import verdict_of_record
 from app.signals.policy import SPEC_VERSION, SUPPORTED
 from blueprints.services import Services
 from blueprints.v2 import answers, types
+from blueprints.v2.signals import baseline_of
 
 
 def models_of(models: ModelSet) -> answers.Models:
@@ -54,8 +55,8 @@ def _cell(cell: Mapping[str, Any], span: str) -> answers.Cell:
         target=types.Target(cell["target"]),
         decision_hour=cell["hour"],
         hit_rate=cell["accuracy"],
-        baseline_hit_rate=cell["b2_accuracy"],
-        sign_rule_hit_rate=cell["b1_accuracy"],
+        baseline_hit_rate=baseline_of(cell),
+        always_up_hit_rate=cell["up_accuracy"],
         days=cell["n"],
         span=span,
         verdict=verdict_of_record(cell),

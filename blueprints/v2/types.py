@@ -71,15 +71,17 @@ class Target(StrEnum):
 
 
 class Freshness(StrEnum):
-    """How far the price in an answer can be trusted as of now.
+    """How far the price in an answer can be trusted.
 
-    live: the newest bar that should be there is. delayed: so it is, of a plan whose bars come late. stale: a bar is overdue,
-    or none can be had. closed: the market is not open, the values are those of the last session."""
+    live: the newest bar that should be known is known. delayed: the same, but the plan's bars come late, or this hour's are not
+    all here. stale: a bar is overdue, or none can be had. closed: the market is not open. historical: the answer is about a
+    past moment."""
 
     LIVE = "live"
     DELAYED = "delayed"
     STALE = "stale"
     CLOSED = "closed"
+    HISTORICAL = "historical"
 
 
 class LockState(StrEnum):
@@ -127,10 +129,11 @@ class HitRate(Answer):
     decision_hour: int
     hit_rate: Share
     """How often the model was right about the side, out of sample."""
-    baseline_hit_rate: Share
-    """How often the random walk with the same inputs was right on the same days."""
-    sign_rule_hit_rate: Share
-    """How often "it stays on the side where it is" was right on the same days."""
+    baseline_hit_rate: Share | None
+    """How often the random walk, which says that the price stays on the side where it is, was right on the same days; null of
+    target B at 11:00, where the price is on no side yet."""
+    always_up_hit_rate: Share
+    """How often "up" was right on the same days."""
     days: int
     """How many days were evaluated."""
     span: str
@@ -145,6 +148,9 @@ class Lock(Answer):
     state: LockState
     locked_at: Moment | None = None
     expires_at: Moment | None = None
+    recorded: bool | None = None
+    """Whether the decision stands in the record, since it was locked when it was made; false where it was computed for this
+    answer, null without a decision."""
 
 
 class Prices(Answer):
@@ -216,9 +222,10 @@ class ModelReference(Answer):
     """Which model spoke."""
 
     model_id: str
-    artifact_sha256: str
-    data_end: date
-    """The last day that the model was trained on."""
+    artifact_sha256: str | None
+    """The hash of the loaded model; null where the decision is of another one."""
+    data_end: date | None
+    """The last day that the loaded model was trained on; null where the decision is of another one."""
     in_sample: bool
     """Whether the model was trained on the day of this signal: it then says nothing about how good it is."""
 
@@ -262,7 +269,8 @@ class Signal(Answer):
     probability_b: Share | None
     """Of target B: that the session closes above its 11:00 price; null before 11:00 (ruling L6)."""
     hit_rates: Sequence[HitRate]
-    """One for each probability that is given. None is given for a demo market or without a decision."""
+    """One for each probability that is given. Empty in a demo market, without a decision, and for a decision of a model that is
+    not the loaded one."""
     size: Size | None
     prices: Prices
     levels: Levels | None
@@ -270,9 +278,13 @@ class Signal(Answer):
     gates: Sequence[GateResult]
     reason: str
     """All of it in words."""
+    missing_bars: int
+    """How many bars the session of a day that is over lacks."""
     structure: StructureSummary | None
-    """Null while fewer than 30 one-minute bars of the session are known."""
+    """Null in a closed market, whose analysis `/v2/structure/{ticker}` has, and while fewer than 30 one-minute bars of the day
+    are known, those before the open included."""
     swing: SwingSummary | None
+    """Null in a closed market, whose analysis `/v2/swing/{ticker}` has, and while fewer than 30 daily bars are known."""
     model: ModelReference | None
     versions: Versions
 

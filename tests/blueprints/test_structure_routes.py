@@ -78,6 +78,7 @@ ENUMS = {
     "play_type": {"TREND_CONTINUATION", "MEAN_REVERSION", "SCALP", "NO_TRADE"},
     "alignment": {"bullish", "bearish", "neutral", None},
 }
+DETAIL = ["status", "direction", "intraday", "swing", "recommendation", "confidence"]
 
 
 def ask(app: Flask, path: str, status: int = 200) -> Body:
@@ -189,6 +190,7 @@ def test_alignment_is_neutral_otherwise(bias: tuple[str, str], status: str, conf
     assert found["alignment"] == "neutral"
     assert (found["alignment_detail"]["status"], found["alignment_detail"]["confidence"]) == (status, confidence)
     assert (found["alignment_detail"]["recommendation"] is not None) == (status == "CONFLICT")
+    assert list(found["alignment_detail"]) == DETAIL, "v1's bytes do not move"
 
 
 @pytest.mark.parametrize("moment", ["2025-03-11 03:30", "2025-03-08 12:00", "2024-11-28 12:00"])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from flask import Flask
 
+from app.clock import Timer
 from app.market.polygon import Reply
 from app.pipeline import DataPart, Pipeline, RpePart, State, Step, V6Part
 from app.pipeline.alignment import alignment_of
@@ -119,6 +121,24 @@ def test_a_part_is_yielded_before_the_next_is_computed(serve: Serve, clock: Fake
     assert (computed(), locked()) == (["compute-structure", "compute-rpe", "compute-v6", "policy"], True)
     assert next(steps).part == "signal"
     assert next(steps, None) is None
+
+
+def test_all_parts_together_wait_as_long_as_one_answer_and_a_slow_caller_costs_them_nothing(
+    serve: Serve, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ruling A2, seconds: each part takes four here, and the caller sixty before it asks for the next."""
+    times, allowed = iter([0.0, 4.0, 64.0, 68.0, 128.0, 132.0, 192.0, 196.0, 256.0, 256.0]), []
+
+    @contextmanager
+    def recorded(seconds: float) -> Iterator[None]:
+        allowed.append(seconds)
+        yield
+
+    pipeline = pipeline_of(serve())
+    monkeypatch.setattr("app.pipeline.pipeline.REAL_TIME", Timer(now=lambda: next(times)))
+    monkeypatch.setattr("app.pipeline.pipeline.deadline", recorded)
+    assert len(list(pipeline.steps("SPY", clock()))) == 4
+    assert allowed == [10.0, 6.0, 2.0, 0.0, 0.0]
 
 
 def test_the_model_speaks_as_it_is_locked_even_if_another_process_was_first(serve: Serve, clock: FakeClock) -> None:

@@ -195,8 +195,11 @@ def _v6(decision: Decision) -> Json:
 
 
 def _alignment(alignment: Alignment) -> Json:
-    """How the biases of session and days stand to each other (v1-contract.md 4.2)."""
-    return {**plain(alignment), "recommendation": texts.CONFLICT if alignment.status == "CONFLICT" else None}
+    """How the biases of session and days stand to each other (v1-contract.md 4.2), in the order of its fields."""
+    shape = plain(alignment)
+    confidence_level = shape.pop("confidence")
+    recommendation = texts.CONFLICT if alignment.status == "CONFLICT" else None
+    return {**shape, "recommendation": recommendation, "confidence": confidence_level}
 
 
 def _northstar_entry(state: State, hours: TradingHours, plan: Plan) -> Json:

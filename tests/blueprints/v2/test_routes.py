@@ -36,12 +36,14 @@ def test_an_analysis_that_cannot_be_made_says_why(serve: Serve, clock: FakeClock
     clock.set("2025-03-11 04:20")
     structure = ask(serve(), "/structure/SPY")
     assert (structure["northstar"], structure["rpe"]) == (None, None)
-    assert structure["reason"] == "9 one-minute bars of the day are known; 30 are needed"
+    assert structure["reason"] == "9 one-minute bars of the day are known; 30 are needed."
 
 
-def test_a_replay_of_a_day_without_trading_is_closed(serve: Serve) -> None:
+def test_a_replay_of_a_day_without_trading_says_which_gate_it_failed(serve: Serve) -> None:
     signal = ask(serve(), "/replay/SPY?at=2025-03-09T12:00:00-04:00")
-    assert (signal["mode"], signal["session_date"], signal["freshness"]) == ("replay", None, "closed")
+    assert (signal["mode"], signal["session_date"], signal["freshness"]) == ("replay", None, "historical")
+    assert [gate["passed"] for gate in signal["gates"]] == [True, False, None, None, None]
+    assert signal["reason"] == "The market was closed on Mar 9, 2025 (Sunday)."
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,9 @@ def test_a_replay_of_a_day_without_trading_is_closed(serve: Serve) -> None:
         ("?at=yesterday", "must be a moment with its offset, like 2025-03-11T11:30:00-04:00"),
         ("?at=2025-03-10T11:00:00", "must be a moment with its offset, like 2025-03-11T11:30:00-04:00"),
         ("?at=2025-03-12T11:00:00-04:00", "lies ahead: in this market it is 2025-03-11T11:30:00-04:00"),
+        ("?at=0001-01-01T00:00:00Z", "must be a moment with its offset, like 2025-03-11T11:30:00-04:00"),
+        ("?at=9999-12-31T23:59:59-12:00", "must be a moment with its offset, like 2025-03-11T11:30:00-04:00"),
+        ("?at=2025-W11-1T10:00:00Z", "must be a moment with its offset, like 2025-03-11T11:30:00-04:00"),
         ("?at=1900-01-01T11:00:00Z", "lies before 1993-01-29, the first day of any ticker"),
         ("?at=2025-03-10T11:00:00Z&at=2025-03-10T12:00:00Z", "is given more than once"),
         ("?at=2025-03-10T11:00:00Z&date=2025-03-10", "is no parameter of this route"),
@@ -99,7 +104,9 @@ def test_the_calendar_begins_today_and_has_bounds(serve: Serve) -> None:
     assert (sessions[0]["day"], sessions[-1]["day"]) == ("2025-03-11", "2025-04-10")
     assert call(app, "/calendar?from=2025-01-01&to=2026-02-06").status_code == 400
     assert call(app, "/calendar?from=2025-01-02&to=2025-01-01").status_code == 400
-    assert call(app, "/calendar?from=9999-12-31").status_code == 200
+    assert call(app, "/calendar?from=2099-12-31").status_code == 200
+    for wrong in ("0", "86400", "2025-03-11T00:00:00", "2025-W11-2", "2025-02-30", "1900-01-01", "9999-12-31", ""):
+        assert call(app, f"/calendar?from={wrong}").status_code == 400, wrong
 
 
 def test_the_status_says_what_the_server_serves_with(serve: Serve, clock: FakeClock) -> None:

@@ -11,8 +11,10 @@ import pytest
 from flask import Flask
 
 from app.errors import Upstream
+from app.factory import create_app
+from app.market.bars import to_ms
 from tests.blueprints.v2.calls import ask, call
-from tests.support import FakeClock, ScriptedMarket, models_saying
+from tests.support import FakeClock, ScriptedMarket, dropping, models_saying, new_york, settings
 
 Serve = Callable[..., Flask]
 HOURS = ["10:00", "10:59", "11:00", "13:31", "15:59"]
@@ -36,6 +38,7 @@ def test_a_signal_says_what_was_decided_what_it_rests_on_and_how_old_it_is(serve
         "state": "locked",
         "locked_at": "2025-03-11T11:00:00-04:00",
         "expires_at": "2025-03-11T12:00:00-04:00",
+        "recorded": True,
     }
     assert signal["expires_at"] == signal["lock"]["expires_at"]
     assert signal["levels"]["stop_loss"] < signal["prices"]["at_decision"] < signal["levels"]["take_profit"]
@@ -61,9 +64,31 @@ def test_each_hit_rate_is_of_the_models_own_evaluation_and_has_its_baselines_bes
     for rate in signal["hit_rates"]:
         assert rate == {key: cells[rate["target"], 11][key] for key in rate}
     v1 = app.test_client().get("/models").get_json()["models"]["SPY"]["metrics"]["cells"]
-    assert {(c["target"], c["hour"]): (c["accuracy"], c["b2_accuracy"], c["verdict"]) for c in v1} == {
-        key: (cell["hit_rate"], cell["baseline_hit_rate"], cell["verdict"]) for key, cell in cells.items()
+    assert {(c["target"], c["hour"]): (c["accuracy"], c["up_accuracy"], c["verdict"]) for c in v1} == {
+        key: (cell["hit_rate"], cell["always_up_hit_rate"], cell["verdict"]) for key, cell in cells.items()
     }
+    assert [key for key, cell in cells.items() if cell["baseline_hit_rate"] is None] == [("B", 11)], "no side yet"
+
+
+def test_a_demo_market_has_no_hit_rates(tmp_path: Path, clock: FakeClock) -> None:
+    app = create_app(settings(market="demo", data_dir=tmp_path), clock=clock)
+    signal = ask(app, "/trading-directions/SPY")
+    assert (signal["source"], signal["decision_hour"], signal["hit_rates"]) == ("demo", 11, [])
+
+
+def test_a_decision_of_another_model_has_neither_the_loaded_ones_hash_nor_its_hit_rates(
+    serve: Serve, tmp_path: Path
+) -> None:
+    ask(serve(models_dir=models_saying(tmp_path / "m", 0.9)), "/trading-directions/SPY")
+    for models in ({}, {"models_dir": tmp_path / "none"}):
+        signal = ask(serve(**models), "/trading-directions/SPY")
+        assert signal["action"] == "BUY_CALL"
+        assert signal["model"]["model_id"].startswith("v6-SPY-")
+        assert (signal["model"]["artifact_sha256"], signal["model"]["data_end"], signal["hit_rates"]) == (
+            None,
+            None,
+            [],
+        )
 
 
 @pytest.mark.parametrize("time", HOURS)
@@ -81,7 +106,9 @@ def test_v2_v1_and_replay_agree_on_the_same_moment(
         alone = ask(app, f"/trading-directions/{signal['ticker']}")
         assert alone == signal
         replayed = ask(app, f"/replay/{signal['ticker']}?at={at.replace('+', '%2B')}")
-        assert {**replayed, "mode": "live"} == signal
+        differs = {"mode": "live", "freshness": signal["freshness"], "reason": signal["reason"]}
+        assert {**replayed, **differs} == signal
+        assert (replayed["mode"], replayed["freshness"]) == ("replay", "historical")
         entry = v1["tickers"][signal["ticker"]]
         assert LABELS[signal["action"]] == entry["action"]
         assert signal["probability"] == entry["probability"]
@@ -94,13 +121,37 @@ def test_v2_v1_and_replay_agree_on_the_same_moment(
     assert board["best"] == v1["best_ticker"]
 
 
-def test_a_closed_market_is_a_gate_and_its_values_are_closed(serve: Serve, clock: FakeClock) -> None:
+def test_a_closed_market_is_a_gate_and_its_values_are_closed(
+    serve: Serve, clock: FakeClock, market: ScriptedMarket
+) -> None:
     clock.set("2025-03-11 17:31")
     app = serve()
     signal = ask(app, "/trading-directions/SPY")
     assert (signal["freshness"], signal["action"], signal["lock"]["state"]) == ("closed", "NO_TRADE", "none")
     assert gates(signal) == [True, False, None, None, None]
+    assert (signal["structure"], signal["swing"], market.calls) == (None, None, []), "a closed market causes no call"
     assert ask(app, "/trading-directions")["next_open"] == "2025-03-12T09:30:00-04:00"
+
+
+def test_without_a_key_a_closed_market_is_answered_as_in_v1(tmp_path: Path, clock: FakeClock) -> None:
+    clock.set("2025-03-08 12:00")
+    app = create_app(settings(market="polygon", data_dir=tmp_path), clock=clock)
+    assert ask(app, "/trading-directions")["market_open"] is False
+    clock.set("2025-03-11 11:30")
+    assert call(app, "/trading-directions").status_code == 503
+
+
+def test_a_replay_of_a_decision_that_was_not_locked_live_says_so(serve: Serve) -> None:
+    signal = ask(serve(), "/replay/SPY?at=2025-03-10T12:30:00-04:00")
+    assert (signal["lock"]["state"], signal["lock"]["recorded"]) == ("locked", False)
+
+
+def test_a_replay_of_a_day_with_holes_says_how_many_bars_are_missing(serve: Serve, market: ScriptedMarket) -> None:
+    first = to_ms(new_york("2025-03-10 15:50"))
+    market.edit = dropping("/minute/2025-03-10", lambda row: row["t"] >= first)
+    signal = ask(serve(), "/replay/SPY?at=2025-03-10T15:30:00-04:00")
+    assert signal["missing_bars"] == 10
+    assert "10 of its session are missing" in signal["reason"]
 
 
 def test_without_market_data_the_signal_is_stale_and_its_gate_says_why(serve: Serve, market: ScriptedMarket) -> None:
