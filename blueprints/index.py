@@ -56,7 +56,7 @@ def market_in_words(plan: Plan) -> str:
     if not plan.market.is_live:
         return plan.market.description + ("" if plan.has_bars else ", of which none have been imported yet")
     if not plan.has_key:
-        return "live market data, without a key to fetch them"
+        return "no market data, being without a key to fetch them"
     data = plan.market.description + ("" if plan.is_polygon else " of a provider that is not Polygon")
     if not plan.is_answered:
         return f"{data}, of which none have come yet, since the provider has answered no call"

@@ -176,7 +176,15 @@ def _levels(decision: Decision) -> types.Levels:
         take_profit=decision.take_profit,
         stop_loss=decision.stop_loss,
         time_stop=decision.time_limit,
+        entry_beyond_stop=_is_entry_beyond_stop(decision),
     )
+
+
+def _is_entry_beyond_stop(decision: Decision) -> bool:
+    if decision.entry_price is None or decision.stop_loss is None:
+        return False
+    below = decision.entry_price <= decision.stop_loss
+    return below if decision.action == "LONG" else decision.entry_price >= decision.stop_loss
 
 
 def _gates(signal: TickerSignal) -> Sequence[types.GateResult]:

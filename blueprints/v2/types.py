@@ -182,6 +182,9 @@ class Levels(Answer):
     take_profit: Price | None
     stop_loss: Price | None
     time_stop: Moment
+    entry_beyond_stop: bool
+    """Whether an order that is filled at the entry price is past its stop at once, since the two are computed from different
+    distances (policy.md 8)."""
 
 
 class Size(Answer):

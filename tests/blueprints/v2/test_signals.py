@@ -49,6 +49,25 @@ def test_a_signal_says_what_was_decided_what_it_rests_on_and_how_old_it_is(serve
     assert signal["age_seconds"] == age.total_seconds()
 
 
+@pytest.mark.parametrize(
+    ("spoken", "wide", "expected"), [(0.76, True, True), (0.24, True, True), (0.9, True, False), (0.76, False, False)]
+)
+def test_an_entry_beyond_its_stop_is_said_to_be_one(
+    serve: Serve, market: ScriptedMarket, tmp_path: Path, spoken: float, wide: bool, expected: bool
+) -> None:
+    """The limit is a quarter of the ATR away; with days that are 6 % wide that is beyond every stop."""
+
+    def widened(path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if not wide or "/day/" not in path:
+            return body
+        return {**body, "results": [{**row, "h": row["h"] * 1.03, "l": row["l"] * 0.97} for row in body["results"]]}
+
+    market.edit = widened
+    levels = ask(serve(models_dir=models_saying(tmp_path / "m", spoken)), "/trading-directions/SPY")["levels"]
+    assert (levels["entry_price"] < levels["stop_loss"]) == (expected == (spoken > 0.5))
+    assert levels["entry_beyond_stop"] == expected
+
+
 def test_before_eleven_target_b_has_no_probability_and_no_hit_rate(serve: Serve, clock: FakeClock) -> None:
     clock.set("2025-03-11 10:30")
     signal = ask(serve(), "/trading-directions/SPY")
