@@ -170,16 +170,19 @@ class Expectations:
     def _unshown(self, bars: Bars, span: Span, day: date) -> list[date]:
         """The doubtful days whose hours these bars do not show: closed ones, whose daily bar may still come, and `day` if its
         minutes end with its early close."""
-        doubtful = self._doubtful()
-        if span is Span.DAY and doubtful:
-            first = self._calendar.days_before(day, UNBROKEN_DAYS)[0]
+        if span is Span.DAY:
             there = set(bars.t[-2 * UNBROKEN_DAYS :].tolist())
-            closed = [known for known, close in doubtful.items() if close is None and first <= known < day]
-            return [known for known in closed if midnight_ms(known) not in there]
+            return [closed for closed in self.doubtful_closures(day) if midnight_ms(closed) not in there]
         session, close = self._calendar.session(day), close_by_rule(day)
-        if span is not Span.MINUTE or doubtful.get(day) is None or session is None or close is None:
+        if span is not Span.MINUTE or self._doubtful().get(day) is None or session is None or close is None:
             return []
         return [] if reaches_past(bars, session, ny(day, close)) is not None else [day]
+
+    def doubtful_closures(self, day: date) -> list[date]:
+        """The doubtful days without trading among those whose daily bars signals of `day` would read if they had traded."""
+        doubtful = self._doubtful()
+        first = self._calendar.days_before(day, UNBROKEN_DAYS)[0] if doubtful else day
+        return [known for known, close in doubtful.items() if close is None and first <= known < day]
 
     def missing(self, bars: Bars, span: Span, day: date, until: datetime | None = None) -> int:
         """How many bars these days lack; of a session, of those that end by `until` (None: by its close)."""

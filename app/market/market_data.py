@@ -17,7 +17,7 @@ from app.errors import NotEntitled, TryLater, Unavailable, Upstream
 from app.market.bars import Bars, Span, from_ms, to_ms
 from app.market.cache import BarCache
 from app.market.calendar import Calendar, Session, ny, ny_day
-from app.market.completeness import missing_days
+from app.market.completeness import REFERENCE, missing_days
 from app.market.expectations import BarsAsOf
 from app.market.fetching import Fetcher
 from app.market.freshness import MORNING
@@ -125,6 +125,12 @@ class MarketData:
     def daily(self, ticker: str, day: date) -> Bars:
         """Daily bars of the two years before `day`, all complete. `day` itself is not among them."""
         return self._known(ticker, Span.DAY, day).bars
+
+    def settle_closures(self, day: date) -> None:
+        """Reads REFERENCE's daily bars if a closure among the days before `day` is doubtful: they correct the calendar, and the
+        daily bars of other tickers that are read from then on are those of the calendar so corrected."""
+        if self.expectations.doubtful_closures(day):
+            self.daily(REFERENCE, day)
 
     def intraday(self, ticker: str, at: datetime) -> BarsAsOf:
         """The day's bars that signals read, extended hours included, ended by `at`."""

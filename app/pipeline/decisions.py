@@ -40,6 +40,7 @@ class Decisions:
         """
         at = decision_moment(session, hour)
         official = self._source.open_of(ticker, at).price
+        self._source.settle_closures(session.day)  # before daily bars are read: they are those of the calendar's days
         daily = self._source.daily(ticker, session.day)
         if not self._source.has_arrived(ticker, at):  # before the bars are read: they may only grow in between
             raise NotYet(f"the bars up to {at:%H:%M} are not all here yet")

@@ -90,6 +90,19 @@ def test_what_was_withdrawn_while_the_server_was_down_is_a_whole_day_in_its_hist
         assert answers(found, again) == right, "it stays so"
 
 
+def test_a_signal_asked_for_before_spys_bars_showed_that_a_closure_was_withdrawn_rests_on_them_too(
+    right: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of several processes to have its bars locked the hour for all, some on one daily bar too few."""
+    with down_on(tmp_path / "down", monkeypatch, "unscheduled-closure") as found:
+        found.dead.update(found.living())
+        found.clock.at = new_york("2025-03-12 12:00:37")
+        found.time.forward(2 * 86_400)
+        number = found.start()
+        entry = found.get(number, "/trading_directions?ticker=QQQ")["tickers"]["QQQ"]
+        assert (entry["probability"], entry["reason"]) == right[0]["QQQ"]
+
+
 def test_a_weekend_start_that_nobody_asks_anything_learns_that_friday_traded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

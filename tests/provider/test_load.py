@@ -94,7 +94,7 @@ def ask_at_once(found: World, clients: int, path: str) -> list[Any]:
 
 
 def test_a_hundred_requests_for_a_cold_ticker_are_one_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07") as found:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07", read_s=30.0) as found:
         found.provider.inject_fault("slow", seconds=0.3)
         bodies = ask_at_once(found, 100, "/trading_directions?ticker=IWM")
         found.settle()

@@ -99,8 +99,9 @@ class Announcements:
 
     def doubtful(self, at: datetime) -> Overrides:
         """Returns the past days whose announced hours no list of their own day confirmed, with their closes, without those that
-        the operator names."""
-        today, closures = ny_day(at), self._stored.closures
+        the operator names. While one is being settled, waits until the calendar has it."""
+        with self._lock:
+            today, closures = ny_day(at), self._stored.closures
         doubtful = {day: c.close for day, c in closures.items() if is_doubtful(day, c, today)}
         return {day: close for day, close in doubtful.items() if day not in self._named}
 
