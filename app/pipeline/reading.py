@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -94,17 +95,8 @@ class Reader:
 
 def _without_days(ticker: str, quote: Quote, fault: PredictError, quote_fault: PredictError | None) -> DataPart:
     """What is known where the daily bars cannot be had: the quote alone."""
-    return DataPart(
-        ticker=ticker,
-        quote=quote,
-        price=quote.price,
-        today_price=quote.price,
-        today_open=quote.today_open,
-        as_of=quote.as_of,
-        stale=quote.stale or hides_newer(fault),
-        fault=fault,
-        quote_fault=quote_fault,
-    )
+    stale = quote.stale or hides_newer(fault)
+    return replace(DataPart.of_quote(ticker, quote), stale=stale, fault=fault, quote_fault=quote_fault)
 
 
 def _last_close(bars: Bars) -> float | None:

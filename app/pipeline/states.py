@@ -118,6 +118,19 @@ class DataPart:
     minutes_fault: PredictError | None = None
     quote_fault: PredictError | None = None
 
+    @classmethod
+    def of_quote(cls, ticker: str, quote: Quote) -> DataPart:
+        """What is known where nothing but the quote is read."""
+        return cls(
+            ticker=ticker,
+            quote=quote,
+            price=quote.price,
+            today_price=quote.price,
+            today_open=quote.today_open,
+            as_of=quote.as_of,
+            stale=quote.stale,
+        )
+
     @property
     def broken(self) -> PredictError | None:
         """Whatever is missing that should be there, days first."""

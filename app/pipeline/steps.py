@@ -59,17 +59,7 @@ class Steps:
         """The state of a ticker in a closed market as far as it is known without a call to the provider (v1-contract.md 4.1):
         what the day came to, and no analysis."""
         signal = self._signals.signal(ticker, at)
-        quote = signal.quote
-        data = DataPart(
-            ticker=ticker,
-            quote=quote,
-            price=quote.price,
-            today_price=quote.price,
-            today_open=quote.today_open,
-            as_of=quote.as_of,
-            stale=quote.stale,
-        )
-        return State(data, RpePart(ticker), V6Part(ticker), signal)
+        return State(DataPart.of_quote(ticker, signal.quote), RpePart(ticker), V6Part(ticker), signal)
 
     def _rpe(self, ticker: str, read: Read) -> RpePart:
         view = read.view

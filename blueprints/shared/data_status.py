@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from app.market.plan import Plan
-from blueprints.shared.values import Json, iso
+from blueprints.shared.values import Json, age_s, iso
 
 
 class Dated(Protocol):
@@ -36,5 +36,5 @@ def data_status(at: datetime, answers: Iterable[Dated], plan: Plan, *, failed: b
         "delayed": bool(plan.delay) or any(answer.waiting for answer in answers),
         "stale": failed or nothing or lacks_today or any(answer.stale for answer in answers),
         "as_of": iso(as_of) if as_of else None,
-        "age_s": int((at - as_of).total_seconds()) if as_of else None,
+        "age_s": age_s(as_of, at),
     }

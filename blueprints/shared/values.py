@@ -1,9 +1,10 @@
-"""Values as every version sends them: moments, prices, probabilities, dataclasses as dicts."""
+"""Values as every version sends and reads them: moments, days, ages, prices, probabilities, dataclasses as dicts."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, is_dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from enum import Enum
 from typing import Any
 
@@ -22,6 +23,19 @@ def iso(at: datetime) -> str:
     if offset % MINUTE:
         local = at.astimezone(timezone(offset // MINUTE * MINUTE))
     return local.isoformat(timespec="milliseconds" if local.microsecond else "seconds")
+
+
+def age_s(as_of: datetime | None, at: datetime) -> int | None:
+    """Whole market seconds from `as_of` to `at`; None where nothing is known."""
+    return None if as_of is None else int((at - as_of).total_seconds())
+
+
+def parse_day(text: str) -> date | None:
+    """The day of the calendar that YYYY-MM-DD names; None for any other text."""
+    try:
+        return date.fromisoformat(text) if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII) else None
+    except ValueError:
+        return None
 
 
 def time_et(at: datetime) -> str:

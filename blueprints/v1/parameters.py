@@ -14,6 +14,7 @@ from app.errors import BadRequest
 from app.market.calendar import Calendar, Session, ny, ny_day
 from app.market.inception import FIRST_DAY
 from app.signals.policy import SUPPORTED
+from blueprints.shared.values import parse_day
 
 MAX_SYMBOLS = 50
 MAX_SYMBOL_LENGTH = 32
@@ -109,10 +110,7 @@ def replay_moment(args: Mapping[str, str], now: datetime, calendar: Calendar) ->
 
 
 def _day(text: str, today: date) -> date:
-    try:
-        day = date.fromisoformat(text) if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII) else None
-    except ValueError:
-        day = None
+    day = parse_day(text)
     if day is None:
         raise BadRequest("date must be a day of the calendar, YYYY-MM-DD", code="INVALID_DATE")
     if day > today:

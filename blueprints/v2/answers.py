@@ -10,8 +10,8 @@ from app.structure import Northstar, Rpe, Swing
 from blueprints.v2.types import Answer, Freshness, HitRate, Moment, Price, Versions
 
 
-class Structure(Answer):
-    """Both analyses of the session, with the price beside them."""
+class Analysis(Answer):
+    """What all analyses share: of which ticker they are, and how old."""
 
     ticker: str
     generated_at: Moment
@@ -19,6 +19,11 @@ class Structure(Answer):
     age_seconds: int | None
     freshness: Freshness
     source: Market
+
+
+class Structure(Analysis):
+    """Both analyses of the session, with the price beside them."""
+
     price: Price | None
     """The last price of the day, before the open that of the newest minute; null where none can be trusted."""
     session_open: Price | None
@@ -35,15 +40,9 @@ class Structure(Answer):
     """Why an analysis is missing; null where none is."""
 
 
-class SwingAnswer(Answer):
+class SwingAnswer(Analysis):
     """The analysis of the days."""
 
-    ticker: str
-    generated_at: Moment
-    as_of: Moment | None
-    age_seconds: int | None
-    freshness: Freshness
-    source: Market
     price: Price | None
     daily_bars: int
     """How many completed days are known; 30 are needed."""

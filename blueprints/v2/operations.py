@@ -3,7 +3,7 @@ and the OpenAPI document is made (`blueprints/v2/openapi.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Generic, TypeVar
@@ -28,6 +28,10 @@ class Query(BaseModel):
     """The query of a route: a parameter that is not among the fields is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    def named_tickers(self) -> tuple[str, ...]:
+        """The tickers that the query is about."""
+        return ()
 
 
 class NoQuery(Query):
@@ -74,8 +78,8 @@ class Operations:
             def respond(**path_values: str) -> Response:
                 tickers = [supported(text) for text in path_values.values()]
                 asked = query_of(query, request.args.to_dict(flat=False))
-                about: Sequence[str] = tickers or getattr(asked, "tickers", ())
-                validity = services().cache_validity(tuple(about)) if cached else None
+                about = (*tickers, *asked.named_tickers())
+                validity = services().cache_validity(about) if cached else None
                 found = view(*tickers, asked)
                 request_context().cache_validity = validity
                 with services().stages("shape"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from typing import Annotated
 
@@ -11,19 +12,19 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from app.market.calendar import NY
 from app.market.inception import FIRST_DAY
 from app.signals.policy import SUPPORTED
+from blueprints.shared.values import parse_day
 from blueprints.v2.operations import Query
 
 MAX_DAYS = 400
 """How many days one answer of the calendar may span."""
 
 LAST_DAY = date(2100, 1, 1)
-DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[-+ ]\d\d:\d\d)", re.ASCII)
 
 
-def _listed(text: object) -> object:
+def _listed(text: str) -> tuple[str, ...]:
     """The tickers of a list like `SPY,QQQ`, upper case, each once."""
-    return tuple(dict.fromkeys(part.strip().upper() for part in text.split(","))) if isinstance(text, str) else text
+    return tuple(dict.fromkeys(part.strip().upper() for part in text.split(",")))
 
 
 def _known(tickers: tuple[str, ...]) -> tuple[str, ...]:
@@ -34,20 +35,14 @@ def _known(tickers: tuple[str, ...]) -> tuple[str, ...]:
 
 def _with_offset(text: str) -> datetime:
     """An ISO 8601 moment with its offset. A space stands for the plus sign that a query turns into one."""
-    match = MOMENT.fullmatch(text)
-    try:
-        if match is None:
-            raise ValueError
-        return datetime.fromisoformat(text.replace(" ", "+")).astimezone(NY)
-    except (ValueError, OverflowError):
-        raise ValueError("must be a moment with its offset, like 2025-03-11T11:30:00-04:00") from None
+    if MOMENT.fullmatch(text):
+        with suppress(ValueError, OverflowError):
+            return datetime.fromisoformat(text.replace(" ", "+")).astimezone(NY)
+    raise ValueError("must be a moment with its offset, like 2025-03-11T11:30:00-04:00")
 
 
 def _day(text: str) -> date:
-    try:
-        day = date.fromisoformat(text) if DAY.fullmatch(text) else None
-    except ValueError:
-        day = None
+    day = parse_day(text)
     if day is None:
         raise ValueError("must be a day of the calendar, YYYY-MM-DD")
     if not FIRST_DAY <= day <= LAST_DAY:
@@ -68,6 +63,9 @@ class TickersQuery(Query):
         Field(json_schema_extra={"type": "array", "items": {"type": "string", "enum": list(SUPPORTED)}, "minItems": 1}),
     ] = SUPPORTED
     """A list of supported tickers, separated by commas. By default all of them."""
+
+    def named_tickers(self) -> tuple[str, ...]:
+        return self.tickers
 
 
 class ReplayQuery(Query):

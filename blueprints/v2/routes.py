@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from flask import Blueprint
 
 from app.errors import Fault
-from app.market.calendar import ny_day
+from app.market.calendar import TradingHours, ny_day
 from app.market.inception import FIRST_DAY
+from app.market.plan import Plan
+from app.pipeline import State
 from blueprints.services import services
 from blueprints.v2 import answers, signals, structures, system, types
 from blueprints.v2.operations import NoQuery, Operations, refused
 from blueprints.v2.queries import MAX_DAYS, CalendarQuery, ReplayQuery, TickersQuery
+
+A = TypeVar("A", bound=answers.Analysis)
 
 blueprint = Blueprint("v2", __name__, url_prefix="/v2")
 operations = Operations(blueprint)
@@ -37,19 +44,13 @@ def trading_direction(ticker: str, query: NoQuery) -> types.Signal:
 @operations.get("/structure/{ticker}", NoQuery, answers.Structure, cached=True)
 def structure(ticker: str, query: NoQuery) -> answers.Structure:
     """Both analyses of the session of one ticker."""
-    server = services()
-    at = server.clock()
-    found = server.pipeline.states([ticker], at)[ticker]
-    return structures.structure_of(found, server.calendar.hours_at(at), server.pipeline.plan)
+    return _analysed(ticker, structures.structure_of)
 
 
 @operations.get("/swing/{ticker}", NoQuery, answers.SwingAnswer, cached=True)
 def swing(ticker: str, query: NoQuery) -> answers.SwingAnswer:
     """The analysis of the days of one ticker."""
-    server = services()
-    at = server.clock()
-    found = server.pipeline.states([ticker], at)[ticker]
-    return structures.swing_of(found, server.calendar.hours_at(at), server.pipeline.plan)
+    return _analysed(ticker, structures.swing_of)
 
 
 @operations.get("/replay/{ticker}", ReplayQuery, types.Signal)
@@ -96,3 +97,11 @@ def calendar(query: CalendarQuery) -> answers.CalendarAnswer:
 def status(query: NoQuery) -> answers.Status:
     """What the server serves with. It calls nobody."""
     return system.status_of(services())
+
+
+def _analysed(ticker: str, shape: Callable[[State, TradingHours, Plan], A]) -> A:
+    """The analysis of one ticker, now."""
+    server = services()
+    at = server.clock()
+    state = server.pipeline.states([ticker], at)[ticker]
+    return shape(state, server.calendar.hours_at(at), server.pipeline.plan)

@@ -15,7 +15,7 @@ from app.pipeline import Ranking, State, TickerSignal
 from app.signals.policy import SPEC_VERSION, Decision, Gate
 from app.structure import Swing
 from blueprints.shared import sentences
-from blueprints.shared.values import change_pct, probabilities
+from blueprints.shared.values import age_s, change_pct, probabilities
 from blueprints.v2 import types
 
 ACTIONS = {"LONG": types.Action.BUY_CALL, "SHORT": types.Action.BUY_PUT, "NO_TRADE": types.Action.NO_TRADE}
@@ -50,7 +50,6 @@ def signal_of(
     """The signal of one ticker, with the structure that it stands in."""
     signal, decision = state.signal, state.signal.decision
     model = _model_of(decision, models)
-    as_of = state.as_of
     given = None if decision is None else probabilities(decision)
     return types.Signal(
         ticker=signal.ticker,
@@ -58,8 +57,8 @@ def signal_of(
         generated_at=hours.at,
         session_date=None if hours.session is None else hours.session.day,
         decision_hour=None if decision is None else decision.hour,
-        as_of=as_of,
-        age_seconds=None if as_of is None else int((hours.at - as_of).total_seconds()),
+        as_of=state.as_of,
+        age_seconds=age_s(state.as_of, hours.at),
         expires_at=None if decision is None else decision.expires_at,
         freshness=freshness_of(state, hours, plan) if mode is types.Mode.LIVE else types.Freshness.HISTORICAL,
         source=plan.market,
@@ -117,19 +116,24 @@ def _hit_rates(model: V6Model, decision: Decision) -> Iterator[types.HitRate]:
     evaluation = model.metadata["evaluation"]
     for cell in evaluation["cells"]:
         if cell["hour"] == decision.hour:
-            yield types.HitRate(
-                target=types.Target(cell["target"]),
-                decision_hour=cell["hour"],
-                hit_rate=cell["accuracy"],
-                baseline_hit_rate=baseline_of(cell),
-                always_up_hit_rate=cell["up_accuracy"],
-                days=cell["n"],
-                span=evaluation["span"],
-                verdict=verdict_of_record(cell),
-            )
+            yield hit_rate_of(cell, evaluation["span"])
 
 
-def baseline_of(cell: Mapping[str, Any]) -> float | None:
+def hit_rate_of(cell: Mapping[str, Any], span: str) -> types.HitRate:
+    """What a cell of an evaluation over `span` says, as the artefact keeps it (v6.md 8)."""
+    return types.HitRate(
+        target=types.Target(cell["target"]),
+        decision_hour=cell["hour"],
+        hit_rate=cell["accuracy"],
+        baseline_hit_rate=_baseline_of(cell),
+        always_up_hit_rate=cell["up_accuracy"],
+        days=cell["n"],
+        span=span,
+        verdict=verdict_of_record(cell),
+    )
+
+
+def _baseline_of(cell: Mapping[str, Any]) -> float | None:
     """The hit rate of the random walk in a cell of an evaluation. At 11:00 the price is the one that target B compares with, so
     that the random walk has no side."""
     has_no_side = cell["target"] == "B" and cell["hour"] == LATE_FROM

@@ -9,7 +9,7 @@ from app.market.plan import Plan
 from app.pipeline import State
 from app.structure import ENOUGH_DAYS
 from blueprints.shared import sentences
-from blueprints.shared.values import change_pct
+from blueprints.shared.values import age_s, change_pct
 from blueprints.v2 import answers
 from blueprints.v2.signals import freshness_of
 
@@ -42,12 +42,11 @@ def swing_of(state: State, hours: TradingHours, plan: Plan) -> answers.SwingAnsw
 
 def _dated(state: State, hours: TradingHours, plan: Plan) -> dict[str, Any]:
     """What both analyses share: of which ticker they are, and how old."""
-    as_of = state.as_of
     return {
         "ticker": state.ticker,
         "generated_at": hours.at,
-        "as_of": as_of,
-        "age_seconds": None if as_of is None else int((hours.at - as_of).total_seconds()),
+        "as_of": state.as_of,
+        "age_seconds": age_s(state.as_of, hours.at),
         "freshness": freshness_of(state, hours, plan),
         "source": plan.market,
     }

@@ -11,11 +11,10 @@ from app.market.calendar import Calendar
 from app.model.artefact import ENGINE_VERSION, ModelSet
 from app.model.features import decision_hours
 from app.model.v6 import V6Model
-from app.model.verdicts import verdict_of_record
 from app.signals.policy import SPEC_VERSION, SUPPORTED
 from blueprints.services import Services
 from blueprints.v2 import answers, types
-from blueprints.v2.signals import baseline_of
+from blueprints.v2.signals import hit_rate_of
 
 
 def models_of(models: ModelSet) -> answers.Models:
@@ -52,14 +51,7 @@ def _model(model: V6Model) -> answers.Model:
 
 def _cell(cell: Mapping[str, Any], span: str) -> answers.Cell:
     return answers.Cell(
-        target=types.Target(cell["target"]),
-        decision_hour=cell["hour"],
-        hit_rate=cell["accuracy"],
-        baseline_hit_rate=baseline_of(cell),
-        always_up_hit_rate=cell["up_accuracy"],
-        days=cell["n"],
-        span=span,
-        verdict=verdict_of_record(cell),
+        **dict(hit_rate_of(cell, span)),
         log_loss=cell["log_loss"],
         baseline_log_loss=cell["b2_log_loss"],
         skill=cell["skill"],
