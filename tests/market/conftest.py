@@ -24,12 +24,20 @@ def build(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Callable[
         plan: Plan | None = None, folder: str = "a", clock_offset: Callable[[], timedelta] = timedelta
     ) -> MarketData:
         heard: list[str] = []
+        emitted: list[tuple[str, dict[str, object]]] = []
+
+        def emit(event: str, **fields: object) -> None:
+            heard.append(event)
+            emitted.append((event, fields))
+
         store = SqliteStore(tmp_path / folder / "record.sqlite3", lambda event, **fields: heard.append(event))
         cache = BarCache(tmp_path / folder / "bars.sqlite3", lambda event, **fields: heard.append(event))
         plan = plan or Plan(Market.POLYGON, Span.MINUTE, settle=SETTLE)
-        polygon, emit = Polygon(market, CALENDAR), lambda e, **f: heard.append(e)
-        source = MarketData(polygon, cache, store, CALENDAR, clock, plan, emit, clock_offset=clock_offset)
+        source = MarketData(
+            Polygon(market, CALENDAR), cache, store, CALENDAR, clock, plan, emit, clock_offset=clock_offset
+        )
         source.heard = heard  # type: ignore[attr-defined]
+        source.emitted = emitted  # type: ignore[attr-defined]
         return source
 
     return make

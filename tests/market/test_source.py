@@ -60,6 +60,15 @@ def test_one_fetch_a_minute_however_often_it_is_asked(
     assert minute_calls(market) == 2
 
 
+def test_bars_in_memory_are_hits_until_newer_ones_are_due(build: Callable[..., MarketData], clock: FakeClock) -> None:
+    source = build()
+    for moment in ("2025-03-11 11:30:05", "2025-03-11 11:30:59", "2025-03-11 11:31:05"):
+        clock.set(moment)
+        source.intraday("SPY", clock())
+    lookups = [fields["outcome"] for event, fields in source.emitted if event == "looked_up"]  # type: ignore[attr-defined]
+    assert lookups == ["miss", "hit", "miss"]
+
+
 def test_a_bar_is_final_five_seconds_after_its_end(build: Callable[..., MarketData], clock: FakeClock) -> None:
     clock.set("2025-03-11 11:00:04")
     source = build()

@@ -15,6 +15,7 @@ import requests
 from tests.collector import collecting
 from tests.provider.world import KEY, simulated_provider
 from tests.serving.test_gunicorn import Server, Start, start
+from tests.serving.test_streams import wait_for
 
 __all__ = ["start"]
 
@@ -68,6 +69,8 @@ def test_no_request_waits_for_a_collector_of_any_kind_and_no_stop_does(start: St
 def test_a_collector_that_is_not_there_delays_nothing_and_is_told_once(start: Start, tmp_path: Path) -> None:
     plain = start(MARKET="demo", DATA_DIR=tmp_path / "a", RATE_LIMIT_OTHER=1_000_000)
     traced = start(MARKET="demo", DATA_DIR=tmp_path / "b", **traced_to("http://127.0.0.1:9"))
+    assert times(traced)
+    wait_for(lambda: "spans_lost" in traced.log.read_text())
     assert times(traced)
     assert stop_s(traced) < stop_s(plain) + CLOSE_BOUND_S + 1
     log = traced.log.read_text()
