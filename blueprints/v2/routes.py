@@ -67,7 +67,7 @@ def replay(ticker: str, query: ReplayQuery) -> types.Signal:
         found = pipeline.unread([ticker], at)[ticker]
     else:
         found = pipeline.states([ticker], at, keep=False)[ticker]
-    return signals.signal_of(found, hours, pipeline.plan.for_day(ny_day(at)), pipeline.models, types.Mode.REPLAY)
+    return signals.signal_of(found, hours, pipeline.plan.for_day(ny_day(at)), pipeline.models, types.AnswerMode.REPLAY)
 
 
 @operations.get("/models", NoQuery, answers.Models)

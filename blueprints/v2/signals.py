@@ -45,7 +45,7 @@ def board_of(states: Mapping[str, State], hours: TradingHours, plan: Plan, model
 
 
 def signal_of(
-    state: State, hours: TradingHours, plan: Plan, models: ModelSet, mode: types.Mode = types.Mode.LIVE
+    state: State, hours: TradingHours, plan: Plan, models: ModelSet, mode: types.AnswerMode = types.AnswerMode.LIVE
 ) -> types.Signal:
     """The signal of one ticker, with the structure that it stands in."""
     signal, decision = state.signal, state.signal.decision
@@ -60,7 +60,7 @@ def signal_of(
         as_of=state.as_of,
         age_seconds=age_s(state.as_of, hours.at),
         expires_at=None if decision is None else decision.expires_at,
-        freshness=freshness_of(state, hours, plan) if mode is types.Mode.LIVE else types.Freshness.HISTORICAL,
+        freshness=freshness_of(state, hours, plan) if mode is types.AnswerMode.LIVE else types.Freshness.HISTORICAL,
         source=plan.market,
         lock=_lock(signal),
         action=types.Action.NO_TRADE if decision is None else ACTIONS[decision.action],
@@ -140,8 +140,8 @@ def _baseline_of(cell: Mapping[str, Any]) -> float | None:
     return None if has_no_side else cell["b2_accuracy"]
 
 
-def _reason(signal: TickerSignal, hours: TradingHours, plan: Plan, mode: types.Mode) -> str:
-    if mode is types.Mode.LIVE:
+def _reason(signal: TickerSignal, hours: TradingHours, plan: Plan, mode: types.AnswerMode) -> str:
+    if mode is types.AnswerMode.LIVE:
         return sentences.reason(signal, hours, plan)
     closed = "" if hours.is_open else sentences.was_closed(hours.at, hours.session, hours.holiday)
     return sentences.replay_reason(signal, plan, closed)

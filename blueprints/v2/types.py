@@ -93,7 +93,7 @@ class LockState(StrEnum):
     NONE = "none"
 
 
-class Mode(StrEnum):
+class AnswerMode(StrEnum):
     """Whether an answer is about now, or about a past moment as the live server showed it or would have."""
 
     LIVE = "live"
@@ -244,7 +244,7 @@ class Signal(Answer):
     """The signal of one ticker at one moment: the decision that holds, what it rests on, and how old all of it is."""
 
     ticker: str
-    mode: Mode
+    mode: AnswerMode
     generated_at: Moment
     """Market time of the answer; of a replay the moment that it is about."""
     session_date: date | None

@@ -58,3 +58,10 @@ def test_every_object_is_closed_and_every_type_described() -> None:
     enums = {name: schema for name, schema in document()["components"]["schemas"].items() if "enum" in schema}
     assert len(enums) > 20
     assert [name for name, schema in enums.items() if not schema.get("description")] == []
+
+
+def test_no_two_types_share_a_name() -> None:
+    """Pydantic names both after their modules then, which generators of clients cut off again."""
+    names = list(document()["components"]["schemas"])
+    assert [name for name in names if "__" in name] == []
+    assert len({name.lower() for name in names}) == len(names)
