@@ -190,6 +190,11 @@ class Permission:
         """Whether there is a side to trade on; without one a permission permits nothing that can be executed."""
         return self.bias is not Bias.NEUTRAL
 
+    @property
+    def is_executable(self) -> bool:
+        """Whether it permits a trade that can be executed."""
+        return self.is_given and self.has_side
+
 
 @dataclass(frozen=True, slots=True)
 class State:

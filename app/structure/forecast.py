@@ -6,13 +6,23 @@ Fixed tables over the posture, blended with the intraday model's two probabiliti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from app.errors import BrokenData
 from app.structure.measured import MeasuredTruth
 from app.structure.posture import Posture
-from app.structure.terms import BarrierOutcome, Bias, EntryType, HorizonName, Move, PlayType, RangeState, Regime
+from app.structure.terms import (
+    REDUNDANT,
+    BarrierOutcome,
+    Bias,
+    EntryType,
+    HorizonName,
+    Move,
+    PlayType,
+    RangeState,
+    Regime,
+)
 from app.structure.view import View
 
 QUARTER_HOUR_BARS, HOUR_BARS = 15, 60  # rpe.md 6.1
@@ -127,8 +137,8 @@ class Forecast:
     horizons: tuple[Horizon, Horizon, Horizon]
     forecast: NextMove
     entry_exit: EntryExit
-    model_version: str = "v6_time_split"
-    last_training_date: None = None
+    model_version: str = field(default="v6_time_split", metadata=REDUNDANT)
+    last_training_date: None = field(default=None, metadata=REDUNDANT)
 
 
 CHANCES = {  # rpe.md 6.1

@@ -5,7 +5,7 @@ Adds to the shared base truth only what it does not have (rpe.md 2). Predicts no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from app.market.bars import Bars, Floats
 from app.structure import sentences
 from app.structure.levels import Levels, mean
 from app.structure.terms import (
+    REDUNDANT,
     AcceptanceStrength,
     ConfidenceBand,
     Conviction,
@@ -42,7 +43,7 @@ class Core12:
     """Twelve measures of the session, unrounded (rpe.md 2.1).
 
     Prices and atr_14 in USD (atr_14 per one-minute bar), vwap_slope a fraction over 20 bars, the deltas in USD times
-    shares. poc, val and vah are closes of single bars, not price bins (R4). The three last ones are constants.
+    shares. poc, val and vah are closes of single bars, not price bins (R4).
     """
 
     vwap: float = 0.0
@@ -54,9 +55,9 @@ class Core12:
     relative_volume: float = 1.0
     delta: float = 0.0
     cumulative_delta: float = 0.0
-    vpoc_developing: bool = False
-    internals_advance_decline: float = 0.0
-    internals_tick: float = 0.0
+    vpoc_developing: bool = field(default=False, metadata=REDUNDANT)
+    internals_advance_decline: float = field(default=0.0, metadata=REDUNDANT)
+    internals_tick: float = field(default=0.0, metadata=REDUNDANT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class PriorSession:
     memory: Memory = Memory.RESET
     gap_behavior: GapBehavior | None = None
     gap_size_atr: float = 0.0
-    overnight_range_atr: float = 0.0
+    overnight_range_atr: float = field(default=0.0, metadata=REDUNDANT)
     prior_day_close: float = 0.0
     prior_day_high: float = 0.0
     prior_day_low: float = 0.0

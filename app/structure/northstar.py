@@ -7,7 +7,7 @@ permission; measures no bars itself, and no probability gates anything here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from app.market.calendar import NY
@@ -16,6 +16,7 @@ from app.structure.expansion import NO_ESTIMATE, VolatilityExpansion, expansion_
 from app.structure.health import Health
 from app.structure.levels import UNKNOWN_LEVELS, KeyLevels, Levels, key_levels
 from app.structure.terms import (
+    REDUNDANT,
     AcceptanceStrength,
     Bias,
     ConfidenceBand,
@@ -128,8 +129,8 @@ class Phase4:
 class Northstar:
     """The whole analysis (northstar.md 8); timestamp in New York time (N2)."""
 
-    timestamp: datetime
-    symbol: str
+    timestamp: datetime = field(metadata=REDUNDANT)
+    symbol: str = field(metadata=REDUNDANT)
     phase1: Phase1
     phase2: Health
     phase3: Phase3

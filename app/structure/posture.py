@@ -7,7 +7,7 @@ was signalled before comes from the caller (R10).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from app.structure.levels import HOUR_BARS, Levels, mean
 from app.structure.measured import Core12, MeasuredTruth
 from app.structure.sentences import MOVES
 from app.structure.terms import (
+    REDUNDANT,
     Bias,
     ChangeType,
     ConfidenceBand,
@@ -62,23 +63,23 @@ LEAST_CONFIDENCE = 50  # rpe.md 5.7
 
 @dataclass(frozen=True, slots=True)
 class Integrity:
-    """phase2_signal_health.integrity (rpe.md 3.1); duplicates cannot occur in `Bars`, the latency is a constant."""
+    """phase2_signal_health.integrity (rpe.md 3.1); duplicates cannot occur in `Bars`."""
 
     missing_bars: int = 0
-    duplicate_bars: int = 0
+    duplicate_bars: int = field(default=0, metadata=REDUNDANT)
     time_alignment_ok: bool = False
-    feed_latency_ms: float = 0.0
+    feed_latency_ms: float = field(default=0.0, metadata=REDUNDANT)
     data_quality_score: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RiskState:
-    """phase2_signal_health.risk_state (rpe.md 3.3); the last two are constants."""
+    """phase2_signal_health.risk_state (rpe.md 3.3)."""
 
     state: RiskLevel = RiskLevel.NORMAL
     volatility_regime: VolatilityRegime = VolatilityRegime.NORMAL
-    vix_level: None = None
-    correlation_breakdown: bool = False
+    vix_level: None = field(default=None, metadata=REDUNDANT)
+    correlation_breakdown: bool = field(default=False, metadata=REDUNDANT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +97,11 @@ class SignalHealth:
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """phase3_signal_density.mode (rpe.md 4); regime_duration_bars is a constant."""
+    """phase3_signal_density.mode (rpe.md 4)."""
 
     mode: MarketMode
     mode_confidence: float
-    regime_duration_bars: int = 0
+    regime_duration_bars: int = field(default=0, metadata=REDUNDANT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class Cooldown:
     active: bool
     remaining_bars: int
     signals_in_window: int
-    last_signal_bars_ago: None = None
+    last_signal_bars_ago: None = field(default=None, metadata=REDUNDANT)
     window_size_bars: int = WINDOW_BARS
 
 

@@ -6,7 +6,7 @@ to phase 5 alone, so no earlier phase can depend on them, and phases 1-4 can be 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 
 from app.market.calendar import NY
@@ -15,6 +15,7 @@ from app.structure.health import Health
 from app.structure.levels import Levels
 from app.structure.measured import MeasuredTruth, measured_truth
 from app.structure.posture import Posture, SignalDensity, SignalHealth, posture_of, signal_density, signal_health
+from app.structure.terms import REDUNDANT
 from app.structure.truth import Truth
 from app.structure.view import Activity, View
 
@@ -46,10 +47,10 @@ INVARIANTS = Invariants()
 class RpePhases:
     """Phases 1 to 4, which read no model (rpe.md 7); timestamp in New York time (N2)."""
 
-    meta: ContractInfo
-    invariants: Invariants
-    timestamp: datetime
-    symbol: str
+    meta: ContractInfo = field(metadata=REDUNDANT)
+    invariants: Invariants = field(metadata=REDUNDANT)
+    timestamp: datetime = field(metadata=REDUNDANT)
+    symbol: str = field(metadata=REDUNDANT)
     phase1_truth: MeasuredTruth
     phase2_signal_health: SignalHealth
     phase3_signal_density: SignalDensity
@@ -92,5 +93,5 @@ def with_forecast(phases: RpePhases, view: View, v6: Probabilities | None) -> Rp
     """The five phases of a view. v6: the model's probabilities, None without any."""
     forecast = forecast_of(view, phases.phase1_truth, phases.phase4_execution_posture, v6)
     return Rpe(
-        **{field.name: getattr(phases, field.name) for field in fields(phases)}, phase5_learning_forecasting=forecast
+        **{each.name: getattr(phases, each.name) for each in fields(phases)}, phase5_learning_forecasting=forecast
     )

@@ -7,7 +7,7 @@ probability: those stand beside it in an answer and never enter it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 
@@ -17,6 +17,7 @@ from app.market.bars import Bars, Floats
 from app.market.calendar import NY
 from app.structure.levels import ATR_RANGES, mean, true_ranges
 from app.structure.terms import (
+    REDUNDANT,
     Bias,
     HoldingPeriod,
     SwingConfidence,
@@ -159,14 +160,14 @@ class SwingPermission:
 class Swing:
     """The whole analysis (swing.md 6); timestamp in New York time (S10). v6_swing is joined where models are known."""
 
-    timestamp: datetime
-    symbol: str
+    timestamp: datetime = field(metadata=REDUNDANT)
+    symbol: str = field(metadata=REDUNDANT)
     phase1: SwingReality
     phase2: SwingHealth
     phase3: SwingDensity
     phase4: SwingPermission
-    timeframe: str = "SWING"
-    v6_swing: None = None
+    timeframe: str = field(default="SWING", metadata=REDUNDANT)
+    v6_swing: None = field(default=None, metadata=REDUNDANT)
 
 
 def swing(symbol: str, view: View) -> Swing:

@@ -5,7 +5,12 @@ For readers and for whoever documents an answer: what is not listed here is neve
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+
+REDUNDANT: Mapping[str, bool] = {"exclude": True}
+"""The metadata of a field that says nothing of the market: it is the same whatever the bars are, or it repeats what was asked
+for. v1's contract has such fields; pydantic, and so v2, leaves them out."""
 
 
 class Direction(StrEnum):

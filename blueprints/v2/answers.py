@@ -33,9 +33,11 @@ class Structure(Analysis):
     minute_bars: int
     """How many one-minute bars of the day are known; 30 are needed."""
     northstar: Northstar | None
-    """The four phases; null with too few one-minute bars."""
+    """The four phases; null with too few one-minute bars. Whether phase 4 permits a trade looks at no trading hours."""
     rpe: Rpe | None
-    """The five phases, of which the last alone reads the model; null with too few one-minute bars."""
+    """The five phases, of which the last alone reads the model; null with too few one-minute bars. Phase 3 knows no earlier
+    signals, so that its cooldown and budget are always untouched. The probabilities of direction, regime and barrier in phase 5
+    are the tables of rpe.md 6, not estimates that were measured."""
     reason: str | None
     """Why an analysis is missing; null where none is."""
 

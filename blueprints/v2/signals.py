@@ -74,7 +74,7 @@ def signal_of(
         size=None if decision is None else _size(decision),
         prices=_prices(signal),
         levels=None if decision is None or decision.action == "NO_TRADE" else _levels(decision),
-        gates=_gates(signal),
+        gates=_gates(signal, plan),
         reason=_reason(signal, hours, plan, mode),
         missing_bars=signal.quote.missing,
         structure=_structure(state),
@@ -191,9 +191,9 @@ def _is_entry_beyond_stop(decision: Decision) -> bool:
     return below if decision.action == "LONG" else decision.entry_price >= decision.stop_loss
 
 
-def _gates(signal: TickerSignal) -> Sequence[types.GateResult]:
+def _gates(signal: TickerSignal, plan: Plan) -> Sequence[types.GateResult]:
     """All conditions of a trade in their order: passed, failed, or not checked because an earlier one failed."""
-    failed = _failed_gate(signal)
+    failed = _failed_gate(signal, plan)
     names = list(types.GateName)
     at = len(names) if failed is None else names.index(failed.gate)
     passed = [types.GateResult(gate=name, passed=True) for name in names[:at]]
@@ -201,34 +201,34 @@ def _gates(signal: TickerSignal) -> Sequence[types.GateResult]:
     return [*passed, *([] if failed is None else [failed]), *unchecked]
 
 
-def _failed_gate(signal: TickerSignal) -> types.GateResult | None:
+def _failed_gate(signal: TickerSignal, plan: Plan) -> types.GateResult | None:
     decision = signal.decision
     if decision is None:
         assert signal.gate is not None
         name = GATES.get(signal.gate, types.GateName.MARKET_DATA)
         said = sentences.GATES[signal.gate] if not signal.detail else signal.detail
-        return types.GateResult(gate=name, passed=False, code=signal.gate.value, reason=said)
+        return types.GateResult(gate=name, passed=False, code=signal.gate.value, reason=sentences.error(said, plan))
     if decision.action != "NO_TRADE":
         return None
-    return types.GateResult(
-        gate=types.GateName.PROBABILITY, passed=False, code=decision.reason_code, reason=decision.reason
-    )
+    reason = sentences.error(decision.reason, plan)
+    return types.GateResult(gate=types.GateName.PROBABILITY, passed=False, code=decision.reason_code, reason=reason)
 
 
 def _structure(state: State) -> types.StructureSummary | None:
-    if state.intraday is None:
+    northstar, rpe = state.northstar_permission, state.rpe_permission
+    if state.intraday is None or northstar is None or rpe is None:
         return None
-    star, posture = state.intraday.northstar, state.intraday.rpe.phase4_execution_posture
+    star = state.intraday.northstar
     return types.StructureSummary(
         direction=star.phase1.direction,
         range_state=star.phase1.range.state,
         health=star.phase2.tier,
-        northstar_allowed=star.phase4.allowed,
-        northstar_bias=star.phase4.bias,
+        northstar_allowed=northstar.is_executable,
+        northstar_bias=northstar.bias,
         execution_mode=star.phase4.execution_mode,
         risk=star.phase4.risk_state,
-        rpe_allowed=posture.allowed,
-        rpe_bias=posture.bias.bias,
+        rpe_allowed=rpe.is_executable,
+        rpe_bias=rpe.bias,
         minute_bars=state.data.minutes,
     )
 

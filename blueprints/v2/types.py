@@ -18,12 +18,18 @@ from app.model.verdicts import Verdict
 from app.structure.terms import Bias, Direction, ExecutionMode, HealthTier, RangeState, RiskLevel, SwingDirection
 from blueprints.shared.values import iso
 
+
+def to_the_second(at: datetime) -> str:
+    """The moment as v2 writes it: ISO 8601, to the second, with New York's offset."""
+    return iso(at.replace(microsecond=0))
+
+
 Moment = Annotated[
     datetime,
-    PlainSerializer(iso, return_type=str, when_used="json"),
+    PlainSerializer(to_the_second, return_type=str, when_used="json"),
     Field(json_schema_extra={"format": "date-time"}),
 ]
-"""A moment, written in New York time with its offset."""
+"""A moment, written to the second in New York time with its offset."""
 
 Price = Annotated[float, AfterValidator(lambda value: round(value, 2)), Field(gt=0)]
 """USD, rounded once, here, to two decimals (ruling S5)."""
@@ -119,7 +125,7 @@ class GateResult(Answer):
     code: str | None = None
     """The error code or reason code of a gate that failed."""
     reason: str | None = None
-    """Why a gate failed, in words."""
+    """Why a gate failed, in words; like `reason` it says first that the market is not the real one, where it is not."""
 
 
 class HitRate(Answer):
@@ -202,10 +208,13 @@ class StructureSummary(Answer):
     range_state: RangeState
     health: HealthTier
     northstar_allowed: bool
+    """Whether Northstar permits a trade at this moment on the side of `northstar_bias`: never while the market is closed, and
+    never without a side. Phase 4 of `/v2/structure/{ticker}` looks at neither."""
     northstar_bias: Bias
     execution_mode: ExecutionMode
     risk: RiskLevel
     rpe_allowed: bool
+    """The same of RPE, on the side of `rpe_bias`."""
     rpe_bias: Bias
     minute_bars: int
     """How many one-minute bars it rests on."""
@@ -216,6 +225,7 @@ class SwingSummary(Answer):
 
     direction: SwingDirection
     allowed: bool
+    """Whether the days permit a trade, whatever the market's hours, since it is held for days."""
     bias: Bias
     daily_bars: int
     """How many completed days it rests on."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -11,6 +13,55 @@ from tests.blueprints.v2.calls import ask, call
 from tests.support import FakeClock
 
 Serve = Callable[..., Flask]
+CONSTANTS = {
+    *("meta", "invariants", "vpoc_developing", "internals_advance_decline", "internals_tick", "overnight_range_atr"),
+    *("feed_latency_ms", "duplicate_bars", "vix_level", "correlation_breakdown", "regime_duration_bars"),
+    *("last_signal_bars_ago", "model_version", "last_training_date", "timeframe", "v6_swing"),
+}
+"""What v1 sends whatever the bars are (rpe.md 2 to 7)."""
+
+REPEATED = {"timestamp", "symbol"}
+"""What v1 repeats of the request."""
+
+
+def keys(value: Any) -> Iterator[str]:
+    """All keys at whatever depth."""
+    if isinstance(value, dict):
+        yield from value
+    for member in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from keys(member)
+
+
+def common(whole: Any, part: Any) -> Any:
+    """`whole` without the keys that `part` lacks, at whatever depth."""
+    if not isinstance(part, dict):
+        return whole
+    return {key: common(whole[key], member) for key, member in part.items()}
+
+
+def times(value: Any) -> Iterator[str]:
+    """All values that are moments, at whatever depth."""
+    if isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\dT", value):
+        yield value
+    for member in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from times(member)
+
+
+@pytest.mark.parametrize(
+    "path", ["/structure/SPY", "/swing/SPY", "/trading-directions", "/status", "/calendar", "/models"]
+)
+def test_times_are_written_to_the_second_with_new_yorks_offset(serve: Serve, clock: FakeClock, path: str) -> None:
+    clock.forward(microseconds=123_456)
+    found = list(times(ask(serve(), path)))
+    assert found
+    assert [text for text in found if not re.fullmatch(r"[-\d]{10}T\d\d:\d\d:\d\d-0[45]:00", text)] == []
+
+
+@pytest.mark.parametrize("path", ["/structure/SPY", "/swing/SPY"])
+def test_an_analysis_shows_neither_constants_as_measured_nor_the_request_again(serve: Serve, path: str) -> None:
+    app = serve()
+    assert (CONSTANTS | REPEATED) & set(keys(ask(app, path))) == set()
+    assert CONSTANTS & set(keys(app.test_client().get("/rpe?ticker=SPY").get_json())), "v1 has them"
 
 
 def test_structure_is_v1s_analysis_of_the_same_moment(serve: Serve) -> None:
@@ -19,7 +70,7 @@ def test_structure_is_v1s_analysis_of_the_same_moment(serve: Serve) -> None:
     client = app.test_client()
     northstar, rpe = (client.get(f"/{name}?ticker=SPY").get_json()["tickers"]["SPY"] for name in ("northstar", "rpe"))
     assert structure["northstar"] == {key: northstar[key] for key in structure["northstar"]}
-    assert structure["rpe"] == {key: rpe[key] for key in structure["rpe"]}
+    assert structure["rpe"] == common(rpe, structure["rpe"])
     assert structure["minute_bars"] == 119
     assert structure["reason"] is None
 

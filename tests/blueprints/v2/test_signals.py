@@ -95,6 +95,33 @@ def test_a_demo_market_has_no_hit_rates(tmp_path: Path, clock: FakeClock) -> Non
     assert (signal["source"], signal["decision_hour"], signal["hit_rates"]) == ("demo", 11, [])
 
 
+@pytest.mark.parametrize(("at", "spoken"), [("11:30", 0.5), ("09:40", 0.9), ("17:30", 0.9)])
+def test_in_a_demo_market_the_reason_of_a_gate_says_demo(
+    tmp_path: Path, clock: FakeClock, at: str, spoken: float
+) -> None:
+    clock.set(f"2025-03-11 {at}")
+    models = models_saying(tmp_path / "m", spoken)
+    app = create_app(settings(market="demo", data_dir=tmp_path, models_dir=models), clock=clock)
+    failed = [gate for gate in ask(app, "/trading-directions/SPY")["gates"] if gate["passed"] is False]
+    assert [gate["reason"][:6] for gate in failed] == ["DEMO: "]
+
+
+def test_structure_allows_no_trade_in_a_closed_market_and_none_without_a_side(serve: Serve) -> None:
+    """Phase 4 looks at neither; a trader must not read it as a permission."""
+    app, differs = serve(), 0
+    for day in ("2025-03-07", "2025-03-10"):
+        for time in ("09:20", "10:30", "12:00", "14:00", "15:30", "17:00"):
+            at = new_york(f"{day} {time}")
+            replayed = app.test_client().get(f"/replay?date={day}&time={time}&ticker=SPY").get_json()
+            phase4 = replayed["northstar"]["SPY"]["phase4"]
+            summary = ask(app, f"/replay/SPY?at={at.isoformat()}")["structure"]
+            is_open, has_side = "09:30" <= time < "16:00", summary["northstar_bias"] != "NEUTRAL"
+            assert summary["northstar_allowed"] == (phase4["allowed"] and is_open and has_side)
+            assert not summary["rpe_allowed"] or (is_open and summary["rpe_bias"] != "NEUTRAL")
+            differs += summary["northstar_allowed"] != phase4["allowed"]
+    assert differs, "the moments show what the test is about"
+
+
 def test_a_decision_of_another_model_has_neither_the_loaded_ones_hash_nor_its_hit_rates(
     serve: Serve, tmp_path: Path
 ) -> None:
