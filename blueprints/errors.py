@@ -124,6 +124,13 @@ def render_error(exc: Exception, request: Request) -> ErrorResponse:
     return ErrorResponse(details.status, headers, body)
 
 
+def problem_of(exc: Exception, request: Request) -> dict[str, Any]:
+    """Any error as a problem, for a response whose status has been sent. Sets `request.code`."""
+    details = _details_of(exc, request)
+    request.code = details.code
+    return _problem(details, request)
+
+
 def _details_of(exc: Exception, request: Request) -> ErrorDetails:
     if isinstance(exc, HTTPException):
         return _http(exc, request)

@@ -33,7 +33,7 @@ def new_york(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=NY)
 
 
-NO_LIMITS = {f"rate_limit_{group}": 1_000_000 for group in ("directions", "analysis", "replay", "other")}
+NO_LIMITS = {f"rate_limit_{group}": 1_000_000 for group in ("directions", "analysis", "replay", "streams", "other")}
 
 
 def settings(**values: Any) -> Settings:

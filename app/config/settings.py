@@ -30,6 +30,7 @@ from app.errors import SettingsError
 os.environ["OTEL_PROPAGATORS"] = "tracecontext"
 VERSION = "0.1.0"
 MAX_REQUESTS = 1_000_000_000
+MAX_STREAMS = 100_000
 ARTEFACTS = Path(__file__).parents[1] / "model" / "artefacts"
 
 
@@ -112,6 +113,19 @@ class Settings(BaseSettings):
     )
     rate_limit_replay: int = Field(
         60, alias="RATE_LIMIT_REPLAY", ge=1, le=MAX_REQUESTS, description="the same for `/replay`"
+    )
+    rate_limit_streams: int = Field(
+        60,
+        alias="RATE_LIMIT_STREAMS",
+        ge=1,
+        le=MAX_REQUESTS,
+        description="the same for streams that begin (`/v2/trading-directions/{ticker}/stream`)",
+    )
+    streams_per_client: int = Field(
+        10, alias="STREAMS_PER_CLIENT", ge=1, le=MAX_STREAMS, description="streams of one client at a time"
+    )
+    streams_in_all: int = Field(
+        600, alias="STREAMS_IN_ALL", ge=1, le=MAX_STREAMS, description="streams of all clients at a time"
     )
     rate_limit_other: int = Field(
         240, alias="RATE_LIMIT_OTHER", ge=1, le=MAX_REQUESTS, description="the same for all else, errors included"

@@ -67,7 +67,10 @@ def dependencies_of(
         allowed=settings.rate_limit_allow,
         limits=RateLimits(_amounts(settings), windows, core.events),
         groups=blueprints.GROUPS,
-        concurrency_limits={"replay": ConcurrencyLimit(REPLAYS_PER_CLIENT, REPLAYS_IN_ALL)},
+        concurrency_limits={
+            "replay": ConcurrencyLimit(REPLAYS_PER_CLIENT, REPLAYS_IN_ALL),
+            "streams": ConcurrencyLimit(settings.streams_per_client, settings.streams_in_all),
+        },
         stopping=stopping,
         has_sockets=has_sockets,
         response_cache=ResponseCache(),
@@ -82,6 +85,7 @@ def _amounts(settings: Settings) -> Mapping[str, int]:
         "directions": settings.rate_limit_directions,
         "analysis": settings.rate_limit_analysis,
         "replay": settings.rate_limit_replay,
+        "streams": settings.rate_limit_streams,
         "other": settings.rate_limit_other,
     }
 

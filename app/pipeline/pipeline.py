@@ -24,7 +24,7 @@ from app.pipeline.quotes import Quotes
 from app.pipeline.reading import Reader
 from app.pipeline.shown_price_11am import ShownPrice11am
 from app.pipeline.signals import HourlySignals
-from app.pipeline.states import Board, Overview, State, Step, TickerSignal
+from app.pipeline.states import Board, DataPart, Overview, State, Step, TickerSignal
 from app.pipeline.steps import Steps, last_of
 from app.signals.daily_signal import Vix
 from app.signals.lock import decision_hour
@@ -145,6 +145,22 @@ class Pipeline:
             if part is None:
                 return
             yield part
+
+    def current_steps(self, ticker: str, at: datetime) -> Iterator[Step]:
+        """The steps of `current`: in a closed market what is known without a call. Raises Unavailable as `states` does for a
+        missing key, before any part."""
+        if not self._calendar.is_open(at):
+            state = self.current([ticker], at)[ticker]
+            yield from (state.data, state.rpe, state.v6, state)
+            return
+        for part in self.steps(ticker, at):
+            if isinstance(part, DataPart):
+                refuse_keyless([part.fault])
+            yield part
+
+    def is_in_memory(self, ticker: str, at: datetime) -> bool:
+        """Whether the answer of `current` waits for no fetch."""
+        return not self._calendar.is_open(at) or self._prefetch.is_needless(self._prefetch.current([ticker], at))
 
     def state(self, ticker: str, at: datetime, *, keep: bool = True) -> State:
         """All that is said of one ticker: the last of `steps`."""

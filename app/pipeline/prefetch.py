@@ -50,6 +50,10 @@ class Prefetch:
                 self._source.fetches.start(ticker, spans, day)
         return READ_S if all(held) else COLD_S
 
+    def is_needless(self, series: Sequence[Series]) -> bool:
+        """Whether memory holds all of it, and nothing newer is due."""
+        return all(self._is_current(ticker, span, day) for ticker, spans, day in series for span in spans)
+
     def current(self, tickers: Sequence[str], at: datetime) -> list[Series]:
         """What signals and structure at `at` read; on a day without bars yet the completed days alone."""
         day = ny_day(at)
@@ -66,3 +70,7 @@ class Prefetch:
         session = self._calendar.session_at(at)
         over = session is not None and at >= session.close + DAILY_BAR_AFTER
         return ny_day(at) + ONE_DAY if over else ny_day(at)
+
+    def _is_current(self, ticker: str, span: Span, day: date) -> bool:
+        kept = self._source.memory.get(ticker, span, day)
+        return kept is not None and self._source.expectations.is_fresh(kept, span, day)

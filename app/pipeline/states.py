@@ -185,6 +185,18 @@ class Permission:
     bias: Bias
     is_given: bool
 
+    @classmethod
+    def of_northstar(cls, ticker: str, session: Intraday | SessionAnalysis, is_open: bool) -> Permission:
+        """What Northstar permits: nothing in a closed market."""
+        phase4 = session.northstar.phase4
+        return cls(ticker, phase4.bias, is_open and phase4.allowed)
+
+    @classmethod
+    def of_rpe(cls, ticker: str, session: Intraday | SessionAnalysis, is_open: bool) -> Permission:
+        """What RPE permits: nothing in a closed market."""
+        posture = session.rpe.phase4_execution_posture
+        return cls(ticker, posture.bias.bias, is_open and posture.allowed)
+
     @property
     def has_side(self) -> bool:
         """Whether there is a side to trade on; without one a permission permits nothing that can be executed."""
@@ -248,19 +260,15 @@ class State:
 
     @property
     def northstar_permission(self) -> Permission | None:
-        """What Northstar permits: nothing in a closed market. None where it has not analysed the session."""
-        if self.intraday is None:
-            return None
-        phase4 = self.intraday.northstar.phase4
-        return Permission(self.ticker, phase4.bias, self.is_open and phase4.allowed)
+        """What Northstar permits. None where it has not analysed the session."""
+        session = self.intraday
+        return None if session is None else Permission.of_northstar(self.ticker, session, self.is_open)
 
     @property
     def rpe_permission(self) -> Permission | None:
         """The same of RPE."""
-        if self.intraday is None:
-            return None
-        posture = self.intraday.rpe.phase4_execution_posture
-        return Permission(self.ticker, posture.bias.bias, self.is_open and posture.allowed)
+        session = self.intraday
+        return None if session is None else Permission.of_rpe(self.ticker, session, self.is_open)
 
     @property
     def alignment(self) -> Alignment | None:

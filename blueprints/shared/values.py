@@ -54,10 +54,12 @@ def change_pct(now: float | None, official: float | None) -> float | None:
 
 def probabilities(decision: Decision) -> tuple[float, float]:
     """(A, B) as emitted: the active one rounded to the safe side (policy.md 4)."""
-    early = decision.session == "early"
-    p_a = (shown_active if early else shown_other)(decision.p_a)
-    p_b = (shown_other if early else shown_active)(decision.p_b)
-    return p_a, p_b
+    return shown_probabilities(decision.p_a, decision.p_b, early=decision.session == "early")
+
+
+def shown_probabilities(p_a: float, p_b: float, *, early: bool) -> tuple[float, float]:
+    """(A, B) as emitted, from unrounded ones. early: before 11:00, where A is the active one."""
+    return (shown_active if early else shown_other)(p_a), (shown_other if early else shown_active)(p_b)
 
 
 def plain(value: Any) -> Any:

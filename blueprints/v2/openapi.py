@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from app.signals.policy import SUPPORTED
@@ -43,7 +44,8 @@ CACHE_HEADERS: Final[Mapping[str, str]] = {
 def document(operations: Iterable[Operation[Any]]) -> Json:
     """The whole document."""
     listed = list(operations)
-    types = {operation.answer for operation in listed} | {Problem}
+    types: set[type[BaseModel]] = {Problem}
+    types |= {kind for operation in listed for kind in (operation.answer, operation.lines) if kind is not None}
     ordered = sorted(types, key=lambda model: model.__name__)
     _, schemas = models_json_schema([(model, "serialization") for model in ordered], ref_template=REF)
     return {
@@ -71,14 +73,16 @@ def document(operations: Iterable[Operation[Any]]) -> Json:
 
 def _operation(operation: Operation[Any]) -> Json:
     headers = [*RATE_HEADERS, *(CACHE_HEADERS if operation.cached else ())]
-    answer = {"schema": {"$ref": REF.format(model=operation.answer.__name__)}}
+    described = operation.answer or operation.lines
     responses: Json = {
         "200": {
-            "description": (operation.answer.__doc__ or "").split("\n\n")[0],
+            "description": (described.__doc__ or "").split("\n\n")[0] if described else "",
             "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
-            "content": {"application/json": answer},
+            "content": dict(_contents(operation)),
         }
     }
+    if operation.lines is not None:
+        responses["204"] = {"description": "The event stream that the client opens again was complete."}
     if operation.cached:
         responses["304"] = {"description": "The answer is the one that the client has."}
     responses |= {str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in PROBLEMS}
@@ -88,6 +92,21 @@ def _operation(operation: Operation[Any]) -> Json:
         "parameters": [*_path_parameters(operation), *_query_parameters(operation)],
         "responses": responses,
     }
+
+
+def _contents(operation: Operation[Any]) -> Iterable[tuple[str, Json]]:
+    """The media types of an answer. The schema of a stream's media type is that of each of its lines; of an event stream it
+    is that of each event (OpenAPI 3.1 has no word for a sequence of them)."""
+    if operation.answer is not None:
+        yield "application/json", {"schema": {"$ref": REF.format(model=operation.answer.__name__)}}
+    if operation.lines is None:
+        return
+    line = {"$ref": REF.format(model=operation.lines.__name__)}
+    for media_type in ("application/jsonl", "application/x-ndjson"):
+        yield media_type, {"schema": line}
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": line}
+    event = {"type": "object", "properties": {"id": {"type": "string"}, "data": data}, "required": ["data"]}
+    yield "text/event-stream", {"schema": event}
 
 
 def _path_parameters(operation: Operation[Any]) -> Iterable[Json]:

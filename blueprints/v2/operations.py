@@ -3,18 +3,20 @@ and the OpenAPI document is made (`blueprints/v2/openapi.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Generic, TypeVar
 
 from flask import Blueprint, Response, request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from app.errors import BadRequest, Fault, NotFound
 from app.signals.policy import SUPPORTED
 from blueprints.services import request_context, services
+from blueprints.v2 import streaming
+from blueprints.v2.line_formats import Line
 from blueprints.v2.types import Answer
 
 MAX_SHOWN = 64
@@ -39,15 +41,19 @@ class NoQuery(Query):
 
 
 Q = TypeVar("Q", bound=Query)
+StreamLine = RootModel[Any]
+View = Callable[..., Answer | Iterable[Line]]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation(Generic[Q]):
-    """One route: its path as OpenAPI writes it, the type of its query and that of its answer, and its name and description."""
+    """One route: its path as OpenAPI writes it, the type of its query, that of its answer and that of the lines that it streams
+    (None for what it does not give), and its name and description."""
 
     path: str
     query: type[Q]
-    answer: type[Answer]
+    answer: type[Answer] | None
+    lines: type[StreamLine] | None
     name: str
     description: str
     cached: bool
@@ -65,14 +71,21 @@ class Operations:
         self.all: list[Operation[Any]] = []
 
     def get(
-        self, path: str, query: type[Q], answer: type[Answer], *, cached: bool = False
-    ) -> Callable[[Callable[..., Answer]], Callable[..., Response]]:
+        self,
+        path: str,
+        query: type[Q],
+        answer: type[Answer] | None,
+        *,
+        lines: type[StreamLine] | None = None,
+        cached: bool = False,
+    ) -> Callable[[View], Callable[..., Response]]:
         """Registers a view at `path`, where `{ticker}` is a supported ticker: it gets the ticker, if there is one, and the
-        query, and returns the answer. Its docstring is the description. cached: the answer may be kept until something
-        changes about its tickers."""
+        query, and returns the answer, or the lines of a stream. Its docstring is the description. cached: the answer may be
+        kept until something changes about its tickers."""
 
-        def decorate(view: Callable[..., Answer]) -> Callable[..., Response]:
-            self.all.append(Operation(path, query, answer, view.__name__, (view.__doc__ or "").strip(), cached))
+        def decorate(view: View) -> Callable[..., Response]:
+            description = (view.__doc__ or "").strip()
+            self.all.append(Operation(path, query, answer, lines, view.__name__, description, cached))
 
             @wraps(view)
             def respond(**path_values: str) -> Response:
@@ -81,6 +94,8 @@ class Operations:
                 about = (*tickers, *asked.named_tickers())
                 validity = services().cache_validity(about) if cached else None
                 found = view(*tickers, asked)
+                if not isinstance(found, Answer):
+                    return streaming.respond(found)
                 request_context().cache_validity = validity
                 with services().stages("shape"):
                     return json_response(found)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from app.market.calendar import NY
+from app.errors import Fault
+from app.market.calendar import NY, ny_day
 from app.market.inception import FIRST_DAY
 from app.signals.policy import SUPPORTED
 from blueprints.shared.values import parse_day
-from blueprints.v2.operations import Query
+from blueprints.v2.operations import Query, refused
 
 MAX_DAYS = 400
 """How many days one answer of the calendar may span."""
 
 LAST_DAY = date(2100, 1, 1)
+MINUTES_OF_A_DAY = 24 * 60
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[-+ ]\d\d:\d\d)", re.ASCII)
 
 
@@ -68,11 +71,43 @@ class TickersQuery(Query):
         return self.tickers
 
 
-class ReplayQuery(Query):
-    """The moment of a replay."""
+Moment = Annotated[datetime, BeforeValidator(_with_offset), Field(json_schema_extra={"format": "date-time"})]
 
-    at: Annotated[datetime, BeforeValidator(_with_offset)]
-    """A moment that is over, with its offset."""
+
+class ReplayQuery(Query):
+    """The moment of a replay, or the moments of a series."""
+
+    at: Moment | None = None
+    """A moment that is over, with its offset. Without it, `from` and `to` are needed."""
+    first: Annotated[Moment | None, Field(alias="from")] = None
+    """The first moment of a series, with its offset."""
+    last: Annotated[Moment | None, Field(alias="to")] = None
+    """Until when a series goes, with its offset: a moment of the same New York day."""
+    step: Annotated[int | None, Field(ge=1, le=MINUTES_OF_A_DAY)] = None
+    """Minutes between two moments of a series; 1 by default."""
+
+    def moments(self) -> list[datetime]:
+        """The moments that are asked for, in their order. Raises BadRequest where they are none, or of several days."""
+        faults = [Fault(f"/{name}", text) for name, text in self._faults()]
+        if faults:
+            raise refused(faults)
+        first, last = self.at or self.first, self.at or self.last
+        assert first is not None
+        assert last is not None
+        step = timedelta(minutes=self.step or 1)
+        return [first + step * count for count in range((last - first) // step + 1)]
+
+    def _faults(self) -> Iterator[tuple[str, str]]:
+        """Which parameters do not go together, and why."""
+        series = {"from": self.first, "to": self.last, "step": self.step}
+        if self.at is not None:
+            yield from ((name, "cannot be given beside `at`") for name, value in series.items() if value is not None)
+        elif self.first is None and self.last is None:
+            yield "at", "is missing (or `from` and `to` for a series)"
+        elif self.first is None or self.last is None:
+            yield "from" if self.first is None else "to", "is missing (a series has both ends)"
+        elif self.last < self.first or ny_day(self.last) != ny_day(self.first):
+            yield "to", "must be a moment of the same New York day as `from`, and not before it"
 
 
 class CalendarQuery(Query):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import TypeVar
 
 from flask import Blueprint
@@ -12,8 +13,9 @@ from app.market.calendar import TradingHours, ny_day
 from app.market.inception import FIRST_DAY
 from app.market.plan import Plan
 from app.pipeline import State
-from blueprints.services import services
-from blueprints.v2 import answers, signals, structures, system, types
+from blueprints.services import Services, services
+from blueprints.v2 import answers, signals, stream_types, streaming, structures, system, types
+from blueprints.v2.line_formats import Line
 from blueprints.v2.operations import NoQuery, Operations, refused
 from blueprints.v2.queries import MAX_DAYS, CalendarQuery, ReplayQuery, TickersQuery
 
@@ -41,6 +43,12 @@ def trading_direction(ticker: str, query: NoQuery) -> types.Signal:
     return signals.signal_of(found, server.calendar.hours_at(at), server.pipeline.plan, server.pipeline.models)
 
 
+@operations.get("/trading-directions/{ticker}/stream", NoQuery, None, lines=stream_types.StageStreamLine)
+def trading_direction_stream(ticker: str, query: NoQuery) -> Iterable[Line]:
+    """The signal of one ticker in stages, each sent as soon as it is computed: data, analyses, model, signal."""
+    return streaming.stages(ticker, services())
+
+
 @operations.get("/structure/{ticker}", NoQuery, answers.Structure, cached=True)
 def structure(ticker: str, query: NoQuery) -> answers.Structure:
     """Both analyses of the session of one ticker."""
@@ -53,21 +61,18 @@ def swing(ticker: str, query: NoQuery) -> answers.SwingAnswer:
     return _analysed(ticker, structures.swing_of)
 
 
-@operations.get("/replay/{ticker}", ReplayQuery, types.Signal)
-def replay(ticker: str, query: ReplayQuery) -> types.Signal:
-    """The signal of one ticker at a past moment, as the live server showed it or would have."""
+@operations.get("/replay/{ticker}", ReplayQuery, types.Signal, lines=stream_types.SeriesLine)
+def replay(ticker: str, query: ReplayQuery) -> types.Signal | Iterable[Line]:
+    """The signal of one ticker at a past moment (`at`), as the live server showed it or would have; or a stream of those at
+    several moments of a day (`from`, `to`, `step`)."""
     server = services()
-    at, now = query.at, server.clock()
-    if at > now:
-        raise refused([Fault("/at", f"lies ahead: in this market it is {now.isoformat(timespec='seconds')}")])
-    if ny_day(at) < FIRST_DAY:
-        raise refused([Fault("/at", f"lies before {FIRST_DAY}, the first day of any ticker")])
-    pipeline, hours = server.pipeline, server.calendar.hours_at(at)
-    if hours.session is None:
-        found = pipeline.unread([ticker], at)[ticker]
-    else:
-        found = pipeline.states([ticker], at, keep=False)[ticker]
-    return signals.signal_of(found, hours, pipeline.plan.for_day(ny_day(at)), pipeline.models, types.AnswerMode.REPLAY)
+    moments = query.moments()
+    if query.at is not None:
+        _refuse_unless_past("/at", query.at, server.clock())
+        return _replayed(server, ticker, query.at)
+    for name, at in zip(("/from", "/to"), (moments[0], moments[-1]), strict=True):
+        _refuse_unless_past(name, at, server.clock())
+    return streaming.series(ticker, moments, lambda at: _replayed(server, ticker, at))
 
 
 @operations.get("/models", NoQuery, answers.Models)
@@ -105,3 +110,20 @@ def _analysed(ticker: str, shape: Callable[[State, TradingHours, Plan], A]) -> A
     at = server.clock()
     state = server.pipeline.states([ticker], at)[ticker]
     return shape(state, server.calendar.hours_at(at), server.pipeline.plan)
+
+
+def _refuse_unless_past(pointer: str, at: datetime, now: datetime) -> None:
+    """Raises BadRequest for a moment that lies ahead or before all bars."""
+    if at > now:
+        raise refused([Fault(pointer, f"lies ahead: in this market it is {now.isoformat(timespec='seconds')}")])
+    if ny_day(at) < FIRST_DAY:
+        raise refused([Fault(pointer, f"lies before {FIRST_DAY}, the first day of any ticker")])
+
+
+def _replayed(server: Services, ticker: str, at: datetime) -> types.Signal:
+    pipeline, hours = server.pipeline, server.calendar.hours_at(at)
+    if hours.session is None:
+        found = pipeline.unread([ticker], at)[ticker]
+    else:
+        found = pipeline.states([ticker], at, keep=False)[ticker]
+    return signals.signal_of(found, hours, pipeline.plan.for_day(ny_day(at)), pipeline.models, types.AnswerMode.REPLAY)

@@ -11,9 +11,9 @@ from app.model.artefact import ENGINE_VERSION, ModelSet
 from app.model.features import LATE_FROM
 from app.model.v6 import V6Model
 from app.model.verdicts import verdict_of_record
-from app.pipeline import Ranking, State, TickerSignal
+from app.pipeline import Permission, Ranking, State, TickerSignal
 from app.signals.policy import SPEC_VERSION, Decision, Gate
-from app.structure import Swing
+from app.structure import Intraday, SessionAnalysis, Swing
 from blueprints.shared import sentences
 from blueprints.shared.values import age_s, change_pct, probabilities
 from blueprints.v2 import types
@@ -78,7 +78,7 @@ def signal_of(
         reason=_reason(signal, hours, plan, mode),
         missing_bars=signal.quote.missing,
         structure=_structure(state),
-        swing=None if state.swing is None else _swing(state.swing, state.data.days),
+        swing=None if state.swing is None else swing_of(state.swing, state.data.days),
         model=None if decision is None else _reference(model, decision),
         versions=types.Versions(
             policy=SPEC_VERSION if decision is None else decision.spec_version,
@@ -214,11 +214,12 @@ def _failed_gate(signal: TickerSignal, plan: Plan) -> types.GateResult | None:
     return types.GateResult(gate=types.GateName.PROBABILITY, passed=False, code=decision.reason_code, reason=reason)
 
 
-def _structure(state: State) -> types.StructureSummary | None:
-    northstar, rpe = state.northstar_permission, state.rpe_permission
-    if state.intraday is None or northstar is None or rpe is None:
-        return None
-    star = state.intraday.northstar
+def structure_of(
+    ticker: str, session: Intraday | SessionAnalysis, minutes: int, *, is_open: bool
+) -> types.StructureSummary:
+    """The session in short; RPE's phase 5, which a session analysis lacks, is not read. minutes: how many bars it rests on."""
+    star = session.northstar
+    northstar, rpe = Permission.of_northstar(ticker, session, is_open), Permission.of_rpe(ticker, session, is_open)
     return types.StructureSummary(
         direction=star.phase1.direction,
         range_state=star.phase1.range.state,
@@ -229,11 +230,18 @@ def _structure(state: State) -> types.StructureSummary | None:
         risk=star.phase4.risk_state,
         rpe_allowed=rpe.is_executable,
         rpe_bias=rpe.bias,
-        minute_bars=state.data.minutes,
+        minute_bars=minutes,
     )
 
 
-def _swing(swing: Swing, days: int) -> types.SwingSummary:
+def _structure(state: State) -> types.StructureSummary | None:
+    if state.intraday is None:
+        return None
+    return structure_of(state.ticker, state.intraday, state.data.minutes, is_open=state.is_open)
+
+
+def swing_of(swing: Swing, days: int) -> types.SwingSummary:
+    """The days in short. days: how many daily bars it rests on."""
     return types.SwingSummary(
         direction=swing.phase1.direction, allowed=swing.phase4.allowed, bias=swing.phase4.bias, daily_bars=days
     )

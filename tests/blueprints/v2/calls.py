@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 from blueprints.v2.openapi import FILE
 
 BASE = "urn:v2"
+STREAMS = ("application/jsonl", "application/x-ndjson", "text/event-stream")
 
 
 @cache
@@ -46,10 +47,31 @@ def judge(path: str, response: TestResponse) -> None:
     if "content" not in promised:
         assert not response.data
         return
-    schema = promised["content"][response.mimetype]["schema"]["$ref"]
-    Draft202012Validator({"$ref": BASE + schema}, registry=_registry()).validate(response.get_json())
+    schema = promised["content"][response.mimetype]["schema"]
+    for value in lines_of(response) if response.mimetype in STREAMS else [response.get_json()]:
+        valid(value, schema)
     for name in promised["headers"]:
         assert name in response.headers, name
+
+
+def lines_of(response: TestResponse) -> list[Any]:
+    """The lines of a stream; of an event stream the events, as objects of `id` and `data`."""
+    text = response.get_data(as_text=True)
+    if response.mimetype != "text/event-stream":
+        return [json.loads(line) for line in text.splitlines()]
+    return [dict(field.split(": ", 1) for field in event.splitlines()) for event in text.split("\n\n") if event]
+
+
+def valid(value: Any, schema: dict[str, Any]) -> None:
+    """Raises jsonschema.ValidationError unless the document's schema allows the value. JSON in a string is checked, too."""
+    Draft202012Validator(_based(schema), registry=_registry()).validate(value)
+    for name, part in schema.get("properties", {}).items():
+        if "contentSchema" in part:
+            valid(json.loads(value[name]), part["contentSchema"])
+
+
+def _based(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"$ref": BASE + schema["$ref"]} if "$ref" in schema else schema
 
 
 def _resolved(part: dict[str, Any]) -> Any:

@@ -100,7 +100,7 @@ def test_a_replay_of_a_day_without_trading_says_which_gate_it_failed(serve: Serv
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("", "is missing"),
+        ("", "is missing (or `from` and `to` for a series)"),
         ("?at=yesterday", "must be a moment with its offset, like 2025-03-11T11:30:00-04:00"),
         ("?at=2025-03-10T11:00:00", "must be a moment with its offset, like 2025-03-11T11:30:00-04:00"),
         ("?at=2025-03-12T11:00:00-04:00", "lies ahead: in this market it is 2025-03-11T11:30:00-04:00"),

@@ -68,7 +68,10 @@ DAYS = [
     "2100-01-01",
 ]
 
-BEYOND_SCHEMAS = ("Lies ahead: ", "Lies before ", "Must lie between ", "Must be 0 to ")
+BEYOND_SCHEMAS = (
+    *("Lies ahead: ", "Lies before ", "Must lie between ", "Must be 0 to "),
+    *("Is missing (", "Cannot be given beside ", "Must be a moment of the same "),
+)
 """How the faults begin that no JSON schema can rule out: those of two parameters together, and those of the clock."""
 
 
