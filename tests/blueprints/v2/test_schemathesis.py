@@ -6,6 +6,7 @@ import copy
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -17,6 +18,7 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.core.failures import Failure
 from schemathesis.core.transport import Response
 from schemathesis.engine import Status, events, from_schema
+from werkzeug.wsgi import ClosingIterator
 
 from tests.blueprints.v2.calls import document
 from tests.support import FakeClock
@@ -103,7 +105,8 @@ class Run:
                 self.statuses[int(status[:3])] += 1
                 return start_response(status, *rest)
 
-            return app(environ, begin)
+            with closing(ClosingIterator(app(environ, begin))) as body:  # Schemathesis closes no stream
+                return [b"".join(body)]
 
         return call
 
