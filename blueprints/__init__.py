@@ -34,6 +34,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "v2.trading_directions": "directions",
     "v2.trading_direction": "directions",
     "v2.trading_direction_stream": "streams",
+    "v2.bars": "analysis",
     "v2.structure": "analysis",
     "v2.swing": "analysis",
     "v2.replay": "replay",

@@ -5,6 +5,7 @@ bad ticker never takes the others down.
 """
 
 from app.pipeline.alignment import Alignment
+from app.pipeline.charts import Chart, Charts, ChartSpan, NoMarketData
 from app.pipeline.daily import FEAR_TICKER
 from app.pipeline.gates import MarketClosed
 from app.pipeline.pipeline import Pipeline
@@ -29,8 +30,12 @@ __all__ = [
     "FIRST_HOUR",
     "Alignment",
     "Board",
+    "Chart",
+    "ChartSpan",
+    "Charts",
     "DataPart",
     "MarketClosed",
+    "NoMarketData",
     "Overview",
     "Permission",
     "Pipeline",

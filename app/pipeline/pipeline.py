@@ -16,6 +16,7 @@ from app.market.market_data import MarketData
 from app.market.plan import Plan
 from app.market.single_flight import deadline
 from app.model.artefact import ModelSet
+from app.pipeline.charts import Charts
 from app.pipeline.daily import FEAR_TICKER, DailyAnswers
 from app.pipeline.decisions import Decisions
 from app.pipeline.gates import known_of, refuse_keyless, refuse_without_key, supported
@@ -39,7 +40,7 @@ T = TypeVar("T")
 
 
 class Pipeline:
-    """Joins market, model and policy. `emit(event, **fields)` hears of locks and gates."""
+    """Joins market, model and policy. `emit(event, **fields)` hears of locks and gates. charts: the bars of charts."""
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class Pipeline:
         self._signals = HourlySignals(source, decisions, quotes, prices_11am, store, calendar, clock, emit)
         self._steps = Steps(Reader(source, quotes, calendar), self._signals, stages)
         self._daily = DailyAnswers(source, quotes, self._signals, self._prefetch, calendar)
+        self.charts = Charts(source, self._prefetch, calendar, self.interest)
 
     @property
     def plan(self) -> Plan:

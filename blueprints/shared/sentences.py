@@ -128,6 +128,12 @@ def replay_reason(signal: TickerSignal, plan: Plan, why_closed: str, ahead: str 
     return mark(plan) + " ".join([_said(signal, plan), *caveats])
 
 
+def no_bars_yet(day: date, plan: Plan, *, extended: bool) -> str:
+    """Why a trading day has no bars to show."""
+    kind = "bar" if extended else "bar of the regular session"
+    return error(f"no {kind} of {day} has ended yet, or none has come yet", plan)
+
+
 def no_market_data(ticker: str, day: date, plan: Plan, trading_day: bool, holiday: str | None) -> str:
     """Why a replayed day holds nothing of a ticker. holiday: the name of a day without trading, if it has one."""
     said = f"There are no market data of {ticker} for {day}"

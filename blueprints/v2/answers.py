@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from enum import StrEnum
 
 from app.market.plan import Market
+from app.pipeline import ChartSpan
 from app.structure import Northstar, Rpe, Swing
 from blueprints.v2.types import Answer, Freshness, HitRate, Moment, Price, Versions
 
@@ -53,6 +55,63 @@ class SwingAnswer(Analysis):
     """Why the analysis is missing; null where it is not."""
 
 
+class Session(Answer):
+    """A trading day."""
+
+    day: date
+    open: Moment
+    close: Moment
+    early_close: bool
+    decision_hours: Sequence[int]
+    """New York hours at which a signal is decided."""
+
+
+class OpenSource(StrEnum):
+    """Where an official open was learned: from the daily bar of its day, from the provider's snapshot, or from the session's
+    first minute, where neither has it (policy.md 3)."""
+
+    DAILY = "daily"
+    SNAPSHOT = "snapshot"
+    MINUTE = "minute"
+
+
+class Bar(Answer):
+    """One bar. It had ended when it was answered, and it does not change afterwards, but for a provider's correction."""
+
+    start: Moment
+    end: Moment
+    """The first moment after the bar; of a daily bar the close of its session."""
+    open: Price
+    high: Price
+    low: Price
+    close: Price
+    volume: float
+    """Shares."""
+    regular: bool
+    """Whether it lies within the regular session."""
+
+
+class BarSeries(Analysis):
+    """The bars of one ticker that were known at the moment of the answer."""
+
+    span: ChartSpan
+    first_day: date
+    last_day: date
+    """The same as `first_day`, but for daily bars."""
+    session: Session | None
+    """The regular session of the day; null for daily bars."""
+    session_open: Price | None
+    """The official open of the day, which may differ from the open of its first bar; null for daily bars, before the session
+    has opened, and while it is not known."""
+    session_open_source: OpenSource | None
+    missing_bars: int
+    """How many bars the session lacks of those that should be known; 0 where minutes without trades explain it."""
+    bars: Sequence[Bar]
+    """In the order of time. A span of time without trades has no bar."""
+    reason: str | None
+    """Why there are no bars; null where there are some."""
+
+
 class Cell(HitRate):
     """The evaluation of one target at one decision hour, out of sample. Losses are in nats; of the skill, above 0 is better."""
 
@@ -88,17 +147,6 @@ class Models(Answer):
     models: Sequence[Model]
     missing: dict[str, str]
     """Per ticker without a model the reason."""
-
-
-class Session(Answer):
-    """A trading day."""
-
-    day: date
-    open: Moment
-    close: Moment
-    early_close: bool
-    decision_hours: Sequence[int]
-    """New York hours at which a signal is decided."""
 
 
 class CalendarAnswer(Answer):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,10 +44,6 @@ CACHE_HEADERS: Final[Mapping[str, str]] = {
 def document(operations: Iterable[Operation[Any]]) -> Json:
     """The whole document."""
     listed = list(operations)
-    types: set[type[BaseModel]] = {Problem}
-    types |= {kind for operation in listed for kind in (operation.answer, operation.lines) if kind is not None}
-    ordered = sorted(types, key=lambda model: model.__name__)
-    _, schemas = models_json_schema([(model, "serialization") for model in ordered], ref_template=REF)
     return {
         "openapi": "3.1.1",
         "info": {
@@ -59,7 +55,7 @@ def document(operations: Iterable[Operation[Any]]) -> Json:
         "servers": [{"url": "/"}],
         "paths": {f"/v2{operation.path}": {"get": _operation(operation)} for operation in listed},
         "components": {
-            "schemas": schemas["$defs"],
+            "schemas": _schemas(listed),
             "responses": {f"Problem{status}": _problem(status, text) for status, text in PROBLEMS.items()},
             "headers": {name: _header(text) for name, text in {**RATE_HEADERS, **CACHE_HEADERS}.items()},
             "securitySchemes": {
@@ -69,6 +65,17 @@ def document(operations: Iterable[Operation[Any]]) -> Json:
         },
         "security": [{}, {"ApiKey": []}, {"Bearer": []}],
     }
+
+
+def _schemas(operations: Sequence[Operation[Any]]) -> Json:
+    """The types of all answers and lines, and those of queries' parameters."""
+    types: set[type[BaseModel]] = {Problem}
+    types |= {kind for operation in operations for kind in (operation.answer, operation.lines) if kind is not None}
+    ordered = sorted(types, key=lambda model: model.__name__)
+    _, answered = models_json_schema([(model, "serialization") for model in ordered], ref_template=REF)
+    queried = [operation.query.model_json_schema(ref_template=REF).get("$defs", {}) for operation in operations]
+    schemas = {name: schema for group in (*queried, answered["$defs"]) for name, schema in group.items()}
+    return dict(sorted(schemas.items()))
 
 
 def _operation(operation: Operation[Any]) -> Json:
@@ -116,7 +123,7 @@ def _path_parameters(operation: Operation[Any]) -> Iterable[Json]:
 
 
 def _query_parameters(operation: Operation[Any]) -> Iterable[Json]:
-    schema = operation.query.model_json_schema(by_alias=True)
+    schema = operation.query.model_json_schema(by_alias=True, ref_template=REF)
     for name, field in schema.get("properties", {}).items():
         described = {key: value for key, value in field.items() if key not in ("title", "description", "default")}
         parameter = {"name": name, "in": "query", "required": name in schema.get("required", ())}

@@ -13,12 +13,16 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from app.errors import Fault
 from app.market.calendar import NY, ny_day
 from app.market.inception import FIRST_DAY
+from app.pipeline import ChartSpan
 from app.signals.policy import SUPPORTED
 from blueprints.shared.values import parse_day
 from blueprints.v2.operations import Query, refused
 
 MAX_DAYS = 400
 """How many days one answer of the calendar may span."""
+
+MAX_DAILY_BARS, DAILY_BARS = 250, 60
+"""How many daily bars one answer may have, and how many it has unless it is asked for another number."""
 
 LAST_DAY = date(2100, 1, 1)
 MINUTES_OF_A_DAY = 24 * 60
@@ -54,6 +58,24 @@ def _day(text: str) -> date:
 
 
 Day = Annotated[date, BeforeValidator(_day)]
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text == "true"
+
+
+YesOrNo = Annotated[bool, BeforeValidator(_yes_or_no)]
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"-?\d{1,9}", text, re.ASCII):
+        raise ValueError("must be a whole number")
+    return int(text)
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
 
 
 class TickersQuery(Query):
@@ -108,6 +130,29 @@ class ReplayQuery(Query):
             yield "from" if self.first is None else "to", "is missing (a series has both ends)"
         elif self.last < self.first or ny_day(self.last) != ny_day(self.first):
             yield "to", "must be a moment of the same New York day as `from`, and not before it"
+
+
+class BarsQuery(Query):
+    """Which bars an answer has."""
+
+    day: Day | None = None
+    """The day, YYYY-MM-DD; of daily bars the last one. By default today, on a day without trading the last trading day."""
+    span: ChartSpan = ChartSpan.MINUTE
+    """How long one bar lasts."""
+    extended: YesOrNo = False
+    """Whether bars outside the regular session are answered too; daily bars have none."""
+    days: Annotated[Whole, Field(ge=1, le=MAX_DAILY_BARS)] | None = None
+    """How many daily bars, 1 to 250, by default 60; for no other span."""
+
+    def faults(self, today: date) -> list[Fault]:
+        """What is wrong with it on `today` in New York."""
+        daily = self.span is ChartSpan.DAY
+        checks = (
+            (self.day is not None and self.day > today, "/day", f"lies ahead: in this market it is {today}"),
+            (self.days is not None and not daily, "/days", "is for the span 1d alone"),
+            (self.extended and daily, "/extended", "is for no daily bars"),
+        )
+        return [Fault(pointer, message) for wrong, pointer, message in checks if wrong]
 
 
 class CalendarQuery(Query):

@@ -14,10 +14,10 @@ from app.market.inception import FIRST_DAY
 from app.market.plan import Plan
 from app.pipeline import State
 from blueprints.services import Services, services
-from blueprints.v2 import answers, signals, stream_types, streaming, structures, system, types
+from blueprints.v2 import answers, charts, signals, stream_types, streaming, structures, system, types
 from blueprints.v2.line_formats import Line
 from blueprints.v2.operations import NoQuery, Operations, refused
-from blueprints.v2.queries import MAX_DAYS, CalendarQuery, ReplayQuery, TickersQuery
+from blueprints.v2.queries import MAX_DAYS, BarsQuery, CalendarQuery, ReplayQuery, TickersQuery
 
 A = TypeVar("A", bound=answers.Analysis)
 
@@ -59,6 +59,12 @@ def structure(ticker: str, query: NoQuery) -> answers.Structure:
 def swing(ticker: str, query: NoQuery) -> answers.SwingAnswer:
     """The analysis of the days of one ticker."""
     return _analysed(ticker, structures.swing_of)
+
+
+@operations.get("/bars/{ticker}", BarsQuery, answers.BarSeries, cached=True)
+def bars(ticker: str, query: BarsQuery) -> answers.BarSeries:
+    """The bars of one ticker that were known at the moment of the answer: those of a day, or daily ones."""
+    return charts.bars(services(), ticker, query)
 
 
 @operations.get("/replay/{ticker}", ReplayQuery, types.Signal, lines=stream_types.SeriesLine)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from app.market.calendar import TradingHours
@@ -89,11 +90,18 @@ def signal_of(
 
 def freshness_of(state: State, hours: TradingHours, plan: Plan) -> types.Freshness:
     """How far the price of a state can be trusted at the moment of `hours`."""
+    return freshness(state.as_of, hours, plan, stale=state.stale, waiting=state.waiting)
+
+
+def freshness(
+    as_of: datetime | None, hours: TradingHours, plan: Plan, *, stale: bool, waiting: bool = False
+) -> types.Freshness:
+    """How far the price of bars can be trusted at the moment of `hours`, the newest of which ended at `as_of`."""
     if not hours.is_open:
         return types.Freshness.CLOSED
-    if state.stale or state.as_of is None or not plan.has_data or plan.ends_on is not None:
+    if stale or as_of is None or not plan.has_data or plan.ends_on is not None:
         return types.Freshness.STALE
-    return types.Freshness.DELAYED if plan.delay or state.waiting else types.Freshness.LIVE
+    return types.Freshness.DELAYED if plan.delay or waiting else types.Freshness.LIVE
 
 
 def _strength(decision: Decision) -> types.Strength:

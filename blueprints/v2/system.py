@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 from app.errors import Unavailable
-from app.market.calendar import Calendar
+from app.market.calendar import Calendar, Session
 from app.model.artefact import ENGINE_VERSION, ModelSet
 from app.model.features import decision_hours
 from app.model.v6 import V6Model
@@ -68,17 +68,18 @@ def calendar_of(calendar: Calendar, at: datetime, first: date, last: date) -> an
     return answers.CalendarAnswer(
         generated_at=at,
         market_open=calendar.is_open(at),
-        sessions=[
-            answers.Session(
-                day=session.day,
-                open=session.open,
-                close=session.close,
-                early_close=session.is_short,
-                decision_hours=list(decision_hours(session)),
-            )
-            for session in sessions
-            if session is not None
-        ],
+        sessions=[session_of(session) for session in sessions if session is not None],
+    )
+
+
+def session_of(session: Session) -> answers.Session:
+    """A trading day."""
+    return answers.Session(
+        day=session.day,
+        open=session.open,
+        close=session.close,
+        early_close=session.is_short,
+        decision_hours=list(decision_hours(session)),
     )
 
 
