@@ -75,9 +75,6 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
-
-
 class TickersQuery(Query):
     """Which tickers an answer is about."""
 
@@ -141,7 +138,7 @@ class BarsQuery(Query):
     """How long one bar lasts."""
     extended: YesOrNo = False
     """Whether bars outside the regular session are answered too; daily bars have none."""
-    days: Annotated[Whole, Field(ge=1, le=MAX_DAILY_BARS)] | None = None
+    days: Annotated[int, Field(ge=1, le=MAX_DAILY_BARS), BeforeValidator(_whole)] | None = None
     """How many daily bars, 1 to 250, by default 60; for no other span."""
 
     def faults(self, today: date) -> list[Fault]:
