@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import ConfigDict
+
 from blueprints.v2.types import Answer
 
 
@@ -16,7 +18,9 @@ class Fault(Answer):
 
 
 class Problem(Answer):
-    """An error."""
+    """An error. Fields that say nothing are left out."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)
 
     type: str
     """A URI of the kind of error."""

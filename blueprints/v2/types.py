@@ -38,9 +38,15 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Answer(BaseModel):
-    """What all answers share: they are closed, and hold neither infinity nor NaN."""
+    """What all answers share: they are closed, hold neither infinity nor NaN, and always have all of their fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        json_schema_serialization_defaults_required=True,
+    )
 
 
 class Action(StrEnum):
