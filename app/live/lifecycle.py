@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 
 class Part(NamedTuple):
-    """Something that runs or holds files. start: begins its work in the background; close: ends the work and closes files."""
+    """Something that runs or holds files. start: begins its work in the background; stop: hears that the process is stopping;
+    close: ends the work and closes files."""
 
     name: str
     start: Callable[[], object] | None
+    stop: Callable[[], object] | None
     close: Callable[[], object] | None
 
 
@@ -29,10 +31,15 @@ class Lifecycle:
         self._parts: list[Part] = []
 
     def add(
-        self, name: str, *, start: Callable[[], object] | None = None, close: Callable[[], object] | None = None
+        self,
+        name: str,
+        *,
+        start: Callable[[], object] | None = None,
+        stop: Callable[[], object] | None = None,
+        close: Callable[[], object] | None = None,
     ) -> None:
         """Add a part, which starts after all others and closes before them."""
-        self._parts.append(Part(name, start, close))
+        self._parts.append(Part(name, start, stop, close))
 
     def names(self) -> list[str]:
         """The names of the parts in the order in which they start."""
@@ -47,6 +54,9 @@ class Lifecycle:
     def stop(self) -> None:
         """Say that the process is stopping. Requests in progress are answered as before."""
         self.stopping.set()
+        for part in self._parts:
+            if part.stop is not None:
+                part.stop()
 
     def close(self) -> None:
         """Stop, and close every part, the last one first. Each is closed even if another one raises; the error is raised at

@@ -11,7 +11,7 @@ from app.clock import REAL_TIME, Clock
 from app.errors import BadRequest, PredictError, Unavailable
 from app.live.interest import Interest
 from app.market.bars import Span
-from app.market.calendar import NY, Calendar, ny_day
+from app.market.calendar import NY, Calendar, Session, ny_day
 from app.market.market_data import MarketData
 from app.market.plan import Plan
 from app.market.single_flight import deadline
@@ -59,7 +59,8 @@ class Pipeline:
         self.clock = clock
         self._source = source
         self._calendar = calendar
-        quotes, prices_11am = Quotes(source, calendar), ShownPrice11am(source, store)
+        self._quotes = quotes = Quotes(source, calendar)
+        prices_11am = ShownPrice11am(source, store)
         decisions = Decisions(source, models, calendar, emit, stages)
         self._prefetch = Prefetch(source, calendar, clock, stages)
         self._signals = HourlySignals(source, decisions, quotes, prices_11am, store, calendar, clock, emit)
@@ -121,6 +122,15 @@ class Pipeline:
             return self.states(tickers, at)
         self.interest.request(known_of(tickers), at)
         return {ticker: self._steps.known(ticker, at) for ticker in tickers}
+
+    def live(self, ticker: str, at: datetime) -> State:
+        """The state of one ticker now, as `current` has it. Never raises for a fault of market or model."""
+        return self.state(ticker, at) if self._calendar.is_open(at) else self._steps.known(ticker, at)
+
+    def bar_ends(self, ticker: str, session: Session, at: datetime) -> Sequence[datetime]:
+        """When the bars of a session ended that quotes rest on, up to `at`. Raises what keeps them from being read."""
+        with deadline(COLD_S):
+            return self._quotes.bar_ends(ticker, session, at)
 
     def unread(self, tickers: Sequence[str], at: datetime) -> dict[str, State]:
         """`tickers` on a day that is not traded: nothing is read, nothing is known."""

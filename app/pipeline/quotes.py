@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 
 from app.errors import PredictError, Upstream
-from app.market.bars import Bars, Span
+from app.market.bars import Bars, Span, from_ms
 from app.market.calendar import Calendar, Session
 from app.market.expectations import BarsAsOf
 from app.market.freshness import newest_end
@@ -94,6 +95,11 @@ class Quotes:
         minutes = self._source.minutes(ticker, at)
         _refuse_expired(minutes, session, at)
         return minutes
+
+    def bar_ends(self, ticker: str, session: Session, at: datetime) -> Sequence[datetime]:
+        """When the regular bars of a session ended, up to `at`. Raises PredictError."""
+        regular = self._newest(ticker, session, at).bars.until(session.close).since(session.open)
+        return [from_ms(end) for end in regular.end.tolist()]
 
     def known_open(self, ticker: str, at: datetime) -> float | None:
         """The official open if it is known and, at `at`, was there to be known."""

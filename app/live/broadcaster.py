@@ -1,0 +1,201 @@
+"""One broadcaster per ticker, running only while anyone listens. It sleeps until something changes about its ticker, computes
+the state once, and tells all listeners what a user would notice. Neither computing nor calls to the provider grow with the
+number of listeners.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from app.clock import Clock, Timer
+from app.errors import PredictError
+from app.live.event_log import EventLog
+from app.live.events import Events
+from app.live.feed import Feed, Listener
+from app.live.gap import Gap, GapTooLong
+from app.live.live_event import Conditions, Noticed, Position, Shape
+from app.live.sequence import LiveSequence
+from app.market.calendar import Calendar
+from app.pipeline import Pipeline
+
+HEARTBEAT_S: Final = 15.0
+NEXT_WITHIN_S: Final = 30.0
+"""Real seconds after an event, within which the next one comes: a heartbeat, and what a slow step takes."""
+
+TICK_S: Final = 1.0
+"""The longest sleep, real seconds: leases are renewed and other processes' events are read."""
+
+PACE_S: Final = 0.05
+"""The shortest time between two steps, real seconds."""
+
+ENDS_WITHIN_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LiveParts:
+    """What broadcasters work with. speed: market seconds per real second; conditions(): those of the server now."""
+
+    pipeline: Pipeline
+    calendar: Calendar
+    events: Events
+    clock: Clock
+    timer: Timer
+    log: EventLog
+    shape: Shape
+    conditions: Callable[[], Conditions]
+    speed: float = 1.0
+
+
+class Broadcaster:
+    """Tells the listeners of one ticker what changes. `step` is one look at the market."""
+
+    def __init__(self, ticker: str, parts: LiveParts) -> None:
+        self.ticker = ticker
+        self.feed = Feed(ticker, parts.shape)
+        self.listeners = 0
+        self._parts = parts
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._sequence = LiveSequence(self.ticker, self._parts.log, self._parts.shape, self.feed)
+        self._told_until: datetime | None = None
+        self._beat_at = self._parts.timer.now()
+
+    def listen(self, after: Position | None) -> Listener:
+        """A listener, which gets what comes behind `after`, or a snapshot at first."""
+        with self._lock:
+            self.listeners += 1
+            if self._thread is None and not self.feed.is_ended:
+                self._thread = threading.Thread(target=self.run, name=f"live {self.ticker}", daemon=True)
+                self._thread.start()
+        return Listener(self.feed, after, self._leave)
+
+    def _leave(self) -> None:
+        with self._lock:
+            self.listeners -= 1
+
+    def run(self) -> None:
+        """Step while anyone listens. A step that raises is logged and does not end the broadcaster."""
+        events = self._parts.events
+        with self._parts.pipeline.interest.subscription([self.ticker]):
+            while self._goes_on():
+                revision = events.revision((self.ticker,))
+                at = self._parts.clock()
+                try:
+                    self.step(at)
+                except Exception as exc:  # the listeners would wait for ever
+                    events.emit("broadcaster_broke", ticker=self.ticker, error=f"{type(exc).__name__}: {exc}")
+                self._parts.timer.sleep(PACE_S)
+                events.wait(self.ticker, revision, self._pause_s())
+
+    def _goes_on(self) -> bool:
+        with self._lock:
+            if self.listeners and not self.feed.is_ended:
+                return True
+            self._thread = None
+            self._sequence.resign()
+            self.feed.clear()
+            self._begin()
+            return False
+
+    def _pause_s(self) -> float:
+        """Real seconds until the market moves on by itself."""
+        at = self._parts.clock()
+        left_s = (self._parts.pipeline.steady_until(at) - at).total_seconds() / self._parts.speed
+        return min(max(left_s, 0.0), TICK_S)
+
+    def step(self, at: datetime) -> None:
+        """Tell what changed up to `at`: what this process finds if it leads, else what the leader put into the log."""
+        leads = self._sequence.leads()
+        self._sequence.read()
+        if leads:
+            self._tell(at)
+        self._sequence.publish()
+        if self._parts.timer.now() - self._beat_at >= HEARTBEAT_S:
+            self._beat_at = self._parts.timer.now()
+            now = self._parts.timer.epoch()
+            self.feed.beat(now, now + NEXT_WITHIN_S)
+
+    def _tell(self, at: datetime) -> None:
+        conditions = self._parts.conditions()
+        state = self._parts.pipeline.live(self.ticker, at)
+        noticed = Noticed.of(state, at, conditions)
+        head = self._sequence.head
+        try:
+            missed = None if head is None else self._missed(head.noticed, noticed, is_open=state.is_open)
+        except (GapTooLong, PredictError) as exc:
+            missed = None
+            self._parts.events.emit("live_sequence_ended", ticker=self.ticker, error=str(exc))
+        if missed is None:
+            is_told = self._sequence.begin(state, noticed, conditions)
+        else:
+            is_told = self._tell_missed(missed, conditions) and self._sequence.extend(state, noticed, conditions)
+        if is_told:
+            self._told_until = at
+
+    def _tell_missed(self, moments: Sequence[datetime], conditions: Conditions) -> bool:
+        """Tell of moments that are over. Returns whether the log let this process do so."""
+        for moment in moments:
+            state = self._parts.pipeline.state(self.ticker, moment, keep=False)
+            if not self._sequence.extend(state, Noticed.of(state, moment, conditions), conditions, is_missed=True):
+                return False
+            self._parts.timer.sleep(0)
+        return True
+
+    def _missed(self, before: Noticed, now: Noticed, *, is_open: bool) -> Sequence[datetime]:
+        """The moments between two states. Raises GapTooLong, and PredictError."""
+        pipeline = self._parts.pipeline
+        since = max(before.at, self._told_until or before.at)
+        gap = Gap(since, now.at, before.as_of, now.as_of, is_open=is_open)
+        return gap.moments(
+            self._parts.calendar,
+            lambda session, until: pipeline.bar_ends(self.ticker, session, until),
+            pipeline.plan.lateness,
+        )
+
+    def end(self) -> None:
+        """The server stops: wake all listeners."""
+        self.feed.end()
+
+    def close(self) -> None:
+        """Wait for the thread to end, for ENDS_WITHIN_S at most."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(ENDS_WITHIN_S)
+
+
+class Broadcasters:
+    """The broadcasters of the supported tickers."""
+
+    def __init__(self, tickers: Sequence[str], parts: LiveParts) -> None:
+        self._log = parts.log
+        self._all = {ticker: Broadcaster(ticker, parts) for ticker in tickers}
+
+    def listen(self, ticker: str, after: Position | None = None) -> Listener:
+        """Follow a supported ticker, from `after` on or from now."""
+        return self._all[ticker].listen(after)
+
+    def listeners(self) -> Mapping[str, int]:
+        """How many listen, by ticker."""
+        return {ticker: one.listeners for ticker, one in self._all.items()}
+
+    def events_kept(self) -> Mapping[str, int]:
+        """How many events are in memory, by ticker."""
+        return {ticker: len(one.feed) for ticker, one in self._all.items()}
+
+    def stop(self) -> None:
+        """The server stops: all listeners are woken, and get nothing more."""
+        for one in self._all.values():
+            one.end()
+
+    def close(self) -> None:
+        self.stop()
+        for one in self._all.values():
+            one.close()
+        self._log.close()

@@ -1,0 +1,176 @@
+"""What the listeners of one ticker read: the newest events, a snapshot, the last heartbeat. Listeners compute nothing, and have
+no queue of their own: each is a place in the sequence.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Final
+
+from app.live.event_log import MAX_BYTES, MAX_EVENTS, Head
+from app.live.live_event import Kind, LiveEvent, Missed, Position, Shape
+
+MAX_BEHIND: Final = 64
+"""Events that a listener which was current may fall behind. Beyond that it gets a snapshot in their place, which holds the
+newest of every kind."""
+
+
+class Feed:
+    """The end of one sequence, as it is in the log. Safe between threads.
+
+    changed   notified when there is something new
+    head      where the sequence has come to; None before the first step of the broadcaster
+    beats     how many heartbeats there were
+    is_ended  the server stops: nothing more comes
+    """
+
+    def __init__(self, ticker: str, shape: Shape) -> None:
+        self.changed = threading.Condition()
+        self.ticker = ticker
+        self.head: Head | None = None
+        self.heartbeat: LiveEvent | None = None
+        self.beats = 0
+        self.is_ended = False
+        self._shape = shape
+        self._events: deque[LiveEvent] = deque(maxlen=MAX_EVENTS)
+        self._bytes = 0
+        self._snapshots: dict[Missed | None, LiveEvent] = {}
+
+    def __len__(self) -> int:
+        """How many events are in memory."""
+        return len(self._events)
+
+    def publish(self, head: Head, events: Sequence[LiveEvent]) -> None:
+        """The sequence has come to `head` by `events`; a head of another epoch begins anew."""
+        with self.changed:
+            if self.head is None or self.head.position.epoch != head.position.epoch:
+                self._events.clear()
+                self._bytes = 0
+            for event in events:
+                self._keep(event)
+            self.head = head
+            self._snapshots.clear()
+            self.changed.notify_all()
+
+    def _keep(self, event: LiveEvent) -> None:
+        if len(self._events) == MAX_EVENTS:
+            self._bytes -= len(self._events[0].body)
+        self._events.append(event)
+        self._bytes += len(event.body)
+        while self._bytes > MAX_BYTES:
+            self._bytes -= len(self._events.popleft().body)
+
+    def beat(self, told_at: float, next_by: float) -> None:
+        """Tell all listeners that nothing changed. Seconds since 1970."""
+        with self.changed:
+            if self.head is None:
+                return
+            position = self.head.position
+            body = self._shape.heartbeat(self.ticker, position, told_at, next_by)
+            self.heartbeat = LiveEvent(self.ticker, Kind.HEARTBEAT, position, body)
+            self.beats += 1
+            self.changed.notify_all()
+
+    def clear(self) -> None:
+        """Nobody listens: keep nothing."""
+        with self.changed:
+            self.head = self.heartbeat = None
+            self._events.clear()
+            self._snapshots.clear()
+            self._bytes = 0
+
+    def end(self) -> None:
+        with self.changed:
+            self.is_ended = True
+            self.changed.notify_all()
+
+    def missed(self, position: Position, *, is_current: bool) -> Missed | None:
+        """Why the events behind a position cannot be sent; None: they can. is_current: the listener had everything before."""
+        assert self.head is not None
+        head = self.head.position
+        if position.epoch != head.epoch:
+            return Missed.EPOCH
+        if position.seq > head.seq:
+            return Missed.POSITION
+        behind = head.seq - position.seq
+        if is_current and behind > MAX_BEHIND:
+            return Missed.SLOW
+        return Missed.TOO_OLD if behind > len(self._events) else None
+
+    def behind(self, position: Position) -> Sequence[LiveEvent]:
+        """The events behind a position of which nothing is missed."""
+        assert self.head is not None
+        return list(islice(self._events, len(self._events) - (self.head.position.seq - position.seq), None))
+
+    def snapshot(self, missed: Missed | None) -> LiveEvent:
+        """All that is known now, in place of what was missed."""
+        assert self.head is not None
+        found = self._snapshots.get(missed)
+        if found is None:
+            body = self._shape.snapshot_after(self.head.snapshot, missed)
+            found = self._snapshots[missed] = LiveEvent(self.ticker, Kind.SNAPSHOT, self.head.position, body)
+        return found
+
+
+class Listener:
+    """One who follows a ticker. A context manager; `close` frees it.
+
+    position  of the last event that it took; None before the first
+    missed    why it could not get what lies behind its position, most recently
+    """
+
+    def __init__(self, feed: Feed, after: Position | None, on_close: Callable[[], None]) -> None:
+        self.position = after
+        self.missed: Missed | None = None
+        self._feed = feed
+        self._beats = feed.beats
+        self._is_current = False
+        self._on_close: Callable[[], None] | None = on_close
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the server stops, so that nothing more comes."""
+        return self._feed.is_ended
+
+    def take(self, timeout_s: float) -> Sequence[LiveEvent]:
+        """What is new, oldest first: at first a snapshot, or what comes behind the position that the listener began with. Waits
+        for it for `timeout_s` real seconds at most; empty then, and where the server stops."""
+        feed = self._feed
+        with feed.changed:
+            feed.changed.wait_for(lambda: feed.is_ended or self._has_news(), timeout_s)
+            return self._news() if self._has_news() else ()
+
+    def _has_news(self) -> bool:
+        head = self._feed.head
+        return head is not None and (not self._is_current or head.position != self.position or self._has_beat())
+
+    def _has_beat(self) -> bool:
+        return self._feed.beats != self._beats
+
+    def _news(self) -> Sequence[LiveEvent]:
+        feed, beats = self._feed, [self._feed.heartbeat] if self._has_beat() and self._feed.heartbeat else []
+        assert feed.head is not None
+        events = self._events(feed)
+        self.position, self._beats, self._is_current = feed.head.position, feed.beats, True
+        return [*events, *beats]
+
+    def _events(self, feed: Feed) -> Sequence[LiveEvent]:
+        if self.position is None:
+            return [feed.snapshot(None)]
+        self.missed = feed.missed(self.position, is_current=self._is_current)
+        return feed.behind(self.position) if self.missed is None else [feed.snapshot(self.missed)]
+
+    def close(self) -> None:
+        """Listen no more. A second call does nothing."""
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            on_close()

@@ -1,0 +1,170 @@
+"""What those who follow a ticker are told: events, their places in the sequence, and what makes a new one.
+
+A sequence has a name, its `epoch`, and numbers its events without a gap from 1 on, whatever their kind.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, NamedTuple, Protocol
+
+from app.pipeline import State, TickerSignal
+
+POSITION: Final = re.compile(r"([0-9a-f]{8})-([0-9]{1,15})", re.ASCII)
+
+
+class Kind(StrEnum):
+    """snapshot: all that is known now, for who begins to follow or missed something; signal: a decision was locked, or a gate
+    changed; price: a new bar; status: the market opened or closed, data became stale or fresh, the breaker or the models
+    changed; heartbeat: nothing changed. Snapshots and heartbeats have no number of their own."""
+
+    SNAPSHOT = "snapshot"
+    SIGNAL = "signal"
+    PRICE = "price"
+    STATUS = "status"
+    HEARTBEAT = "heartbeat"
+
+
+class Missed(StrEnum):
+    """Why the events behind a position cannot be sent.
+
+    unknown_epoch: the sequence of that name has ended, for instance because nobody followed for hours. unknown_position: it has
+    not come so far. too_old: its events are not kept any more. slow: the listener fell behind."""
+
+    EPOCH = "unknown_epoch"
+    POSITION = "unknown_position"
+    TOO_OLD = "too_old"
+    SLOW = "slow"
+
+
+class Position(NamedTuple):
+    """The place of an event; as text `epoch-seq`, the id of an event."""
+
+    epoch: str
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.seq}"
+
+    def forward(self, steps: int) -> Position:
+        return Position(self.epoch, self.seq + steps)
+
+
+def position_of(text: str) -> Position | None:
+    """The position that an id names; None for any other text."""
+    found = POSITION.fullmatch(text)
+    return None if found is None else Position(found[1], int(found[2]))
+
+
+@dataclass(slots=True)
+class LiveEvent:
+    """One event. `body` is its JSON; its encodings for the formats of streams are made once, for all listeners."""
+
+    ticker: str
+    kind: Kind
+    position: Position
+    body: bytes
+    _encodings: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    def encoded(self, encoding: str, make: Callable[[LiveEvent], bytes]) -> bytes:
+        """The event in an encoding, which `make` makes the first time."""
+        found = self._encodings.get(encoding)
+        if found is None:
+            found = self._encodings[encoding] = make(self)
+        return found
+
+
+class Conditions(NamedTuple):
+    """What is told of the server beside the state of a ticker. breaker: `open` while calls to the provider are held back;
+    models: which ones are loaded."""
+
+    breaker: str = "closed"
+    models: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an event says. at: market time; is_missed: it was found afterwards, from the bars."""
+
+    ticker: str
+    kind: Kind
+    position: Position
+    state: State
+    at: datetime
+    conditions: Conditions
+    is_missed: bool = False
+
+
+class Shape(Protocol):
+    """Makes JSON of what is told. The blueprints of a version provide it."""
+
+    def event(self, change: Change) -> bytes: ...
+
+    def snapshot_after(self, snapshot: bytes, missed: Missed | None) -> bytes:
+        """A snapshot that says why it comes in place of what was missed; None: it comes because it was asked for."""
+        ...
+
+    def heartbeat(self, ticker: str, position: Position, told_at: float, next_by: float) -> bytes:
+        """told_at, next_by: seconds since 1970, real time; the next event comes by then, whatever happens."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """What a user notices of a ticker. Two states with the same make no event.
+
+    at: market time of the state; as_of, price: end and close (USD) of the newest bar told of; signal: the decision, or the gate
+    before it; status: whether the market is open, whether bars are overdue, and the conditions.
+    """
+
+    at: datetime
+    as_of: datetime | None
+    price: float | None
+    signal: str
+    status: str
+
+    @classmethod
+    def of(cls, state: State, at: datetime, conditions: Conditions) -> Noticed:
+        quote, signal = state.signal.quote, state.signal
+        freshness = "stale" if state.stale and state.is_open else "current"
+        status = " ".join(("open" if state.is_open else "closed", freshness, *conditions))
+        return cls(at, quote.as_of if quote.price else None, quote.price, _named(signal), status)
+
+    def after(self, before: Noticed) -> Noticed:
+        """The same, with the newest bar told of before if this state knows none, or an older one."""
+        if before.as_of is None or (self.as_of is not None and self.as_of >= before.as_of):
+            return self
+        return replace(self, as_of=before.as_of, price=before.price)
+
+    def kinds_since(self, before: Noticed) -> list[Kind]:
+        """The kinds of the events that tell of the change, in their order."""
+        pairs = (
+            (Kind.STATUS, self.status, before.status),
+            (Kind.SIGNAL, self.signal, before.signal),
+            (Kind.PRICE, (self.as_of, self.price), (before.as_of, before.price)),
+        )
+        return [kind for kind, now, then in pairs if now != then]
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self), default=datetime.isoformat)
+
+
+def noticed_of_json(text: str) -> Noticed:
+    """Raises ValueError, KeyError or TypeError for other text."""
+    row = json.loads(text)
+    as_of = None if row["as_of"] is None else datetime.fromisoformat(row["as_of"])
+    return Noticed(datetime.fromisoformat(row["at"]), as_of, row["price"], row["signal"], row["status"])
+
+
+def _named(signal: TickerSignal) -> str:
+    """The decision or the gate. That a decision stands a little longer, because the bars of the next hour are not here, is no
+    change: it is not seen in a replay either."""
+    decision = signal.decision
+    if decision is None:
+        return str(signal.gate)
+    return f"{decision.day} {decision.hour} {decision.action} {decision.model_id}"

@@ -1,0 +1,85 @@
+"""The sequence of live events of one ticker: what this process knows of it, and how it extends it.
+
+What makes the events equal on all processes: they come out of the log, which alone says what stands at (ticker, epoch, seq).
+One process computes them, under a lease, and an append that does not continue the head of the log is refused. A process that
+takes over compares the market with the head that it finds, so that nothing is told twice, and tells first what was missed,
+from the bars: those events are what a replay of their moments says, and are marked so. Live events equal them in all that rests
+on bars and record; `generated_at`, ages, and what is said of the server itself belong to the moment at which an event was made.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from app.live.event_log import EventLog, Head
+from app.live.feed import Feed
+from app.live.live_event import Change, Conditions, Kind, LiveEvent, Noticed, Position, Shape
+from app.pipeline import State
+
+
+class LiveSequence:
+    """head: where the sequence has come to in the log, as far as this process knows; None: it has not begun."""
+
+    def __init__(self, ticker: str, log: EventLog, shape: Shape, feed: Feed) -> None:
+        self.head: Head | None = None
+        self._ticker = ticker
+        self._log = log
+        self._shape = shape
+        self._feed = feed
+        self._untold: list[LiveEvent] = []
+
+    def read(self) -> None:
+        """Take over what the log holds. Raises Unavailable."""
+        head = self._log.head(self._ticker)
+        known = self.head
+        if head is None or (known is not None and known.position == head.position):
+            return
+        goes_on = known is not None and known.position.epoch == head.position.epoch
+        after = known.position if known is not None and goes_on else Position(head.position.epoch, 0)
+        events = self._log.between(self._ticker, after, head.position)
+        self._untold = [*(self._untold if goes_on else []), *events]
+        self.head = head
+
+    def begin(self, state: State, noticed: Noticed, conditions: Conditions) -> bool:
+        """Begin a new sequence, which ends the one before. Returns whether the log let this process do so."""
+        start = Change(self._ticker, Kind.SNAPSHOT, Position(secrets.token_hex(4), 0), state, noticed.at, conditions)
+        self._untold = []
+        return self._append([], Head(start.position, noticed, self._shape.event(start)))
+
+    def extend(self, state: State, noticed: Noticed, conditions: Conditions, *, is_missed: bool = False) -> bool:
+        """Append what changed since the head. Returns whether the log let this process do so."""
+        assert self.head is not None
+        before, noticed = self.head.position, noticed.after(self.head.noticed)
+        kinds = noticed.kinds_since(self.head.noticed)
+        if not kinds:
+            return True
+
+        def change(kind: Kind, position: Position) -> Change:
+            return Change(self._ticker, kind, position, state, noticed.at, conditions, is_missed)
+
+        changes = [change(kind, before.forward(number)) for number, kind in enumerate(kinds, 1)]
+        events = [LiveEvent(self._ticker, c.kind, c.position, self._shape.event(c)) for c in changes]
+        snapshot = self._shape.event(change(Kind.SNAPSHOT, before.forward(len(kinds))))
+        return self._append(events, Head(before.forward(len(kinds)), noticed, snapshot))
+
+    def _append(self, events: list[LiveEvent], head: Head) -> bool:
+        before = None if self.head is None else self.head.position
+        if not self._log.append(self._ticker, before, events, head):
+            return False
+        self._untold += events
+        self.head = head
+        return True
+
+    def publish(self) -> None:
+        """Show the listeners what is in the log."""
+        known = self._feed.head
+        if self.head is not None and (known is None or known.position != self.head.position):
+            untold, self._untold = self._untold, []
+            self._feed.publish(self.head, untold)
+
+    def leads(self) -> bool:
+        """Whether this process extends the sequence."""
+        return self._log.leads(self._ticker)
+
+    def resign(self) -> None:
+        self._log.resign(self._ticker)

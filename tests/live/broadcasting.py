@@ -1,0 +1,101 @@
+"""A broadcaster whose market and clock a test moves by hand, and its events as plain values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from app.factory import Core
+from app.live.broadcaster import Broadcaster, LiveParts
+from app.live.event_log import EventLog
+from app.live.feed import Listener
+from app.live.live_event import Change, Conditions, LiveEvent, Missed, Position, position_of
+from app.pipeline import State
+from tests.support import FakeClock, FakeTimer, new_york
+
+
+class PlainShape:
+    """Events as small JSON objects."""
+
+    def event(self, change: Change) -> bytes:
+        signal = change.state.signal
+        decision, as_of = signal.decision, signal.quote.as_of
+        body = {
+            "id": str(change.position),
+            "kind": change.kind,
+            "as_of": None if as_of is None else f"{as_of:%d %H:%M}",
+            "price": signal.quote.price,
+            "open": change.state.is_open,
+            "decision": None if decision is None else [decision.hour, decision.action, decision.p_a],
+            "gate": signal.gate,
+            "missed": change.is_missed,
+            "stale": change.state.stale,
+            "breaker": change.conditions.breaker,
+        }
+        return json.dumps(body).encode()
+
+    def snapshot_after(self, snapshot: bytes, missed: Missed | None) -> bytes:
+        return json.dumps({**json.loads(snapshot), "instead": missed}).encode()
+
+    def heartbeat(self, ticker: str, position: Position, told_at: float, next_by: float) -> bytes:
+        return json.dumps({"kind": "heartbeat", "id": str(position), "within": next_by - told_at}).encode()
+
+
+class Told:
+    """A broadcaster without a thread; `computed` are the moments at which it asked for the state of now."""
+
+    def __init__(self, core: Core, clock: FakeClock, timer: FakeTimer, log: EventLog) -> None:
+        self.core, self.clock, self.timer, self.log = core, clock, timer, log
+        self.conditions = Conditions()
+        self.computed: list[str] = []
+        parts = (core.calendar, core.events, clock, timer.timer, log, PlainShape(), lambda: self.conditions)
+        self.one = Broadcaster("SPY", LiveParts(core.pipeline, *parts))
+        live = core.pipeline.live
+
+        def counted(ticker: str, at: datetime) -> State:
+            self.computed.append(f"{at:%H:%M:%S}")
+            return live(ticker, at)
+
+        core.pipeline.live = counted  # type: ignore[method-assign]
+
+    def at(self, *moments: str) -> Told:
+        """A step at each of these moments of 2025-03-11, or of another day that is named."""
+        for moment in moments:
+            self.clock.at = new_york(moment if " " in moment else f"2025-03-11 {moment}")
+            self.one.step(self.clock.at)
+        return self
+
+    def minutes(self, first: str, count: int) -> Told:
+        """A step a minute, from `first` on."""
+        self.at(first)
+        for _ in range(count - 1):
+            self.clock.forward(minutes=1)
+            self.one.step(self.clock.at)
+        return self
+
+    def listener(self, after: str | None = None) -> Listener:
+        return Listener(self.one.feed, None if after is None else position_of(after), lambda: None)
+
+    def kept(self) -> list[dict[str, Any]]:
+        """All events of the log."""
+        head = self.log.head("SPY")
+        assert head is not None
+        return bodies(self.log.between("SPY", Position(head.position.epoch, 0), head.position))
+
+    def epoch(self) -> str:
+        head = self.log.head("SPY")
+        assert head is not None
+        return head.position.epoch
+
+
+def bodies(events: Sequence[LiveEvent]) -> list[dict[str, Any]]:
+    return [json.loads(event.body) for event in events]
+
+
+def content(event: dict[str, Any]) -> tuple[Any, ...]:
+    """What an event says, wherever it stands, live or told afterwards. At the turn of the open and the close a live event does
+    not know the bar that ends then; the price event has it."""
+    said = ("kind", "open", "decision", "gate", *(("as_of", "price") if event["kind"] == "price" else ()))
+    return tuple(str(event[name]) for name in said)

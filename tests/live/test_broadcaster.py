@@ -1,0 +1,306 @@
+"""One broadcaster per ticker: it computes once for all listeners, tells what changed, and tells afterwards what was missed."""
+
+from __future__ import annotations
+
+import threading
+import time as real
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from app.factory import build
+from app.live.event_log import EventLog, MemoryEventLog, SqliteEventLog
+from app.live.live_event import Conditions
+from app.market.lease import LEASE_S
+from app.market.polygon import Reply
+from tests.live.broadcasting import Told, bodies, content
+from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
+
+Begin = Callable[..., Told]
+BROKEN = Reply(500, {"status": "ERROR"})
+
+
+@pytest.fixture
+def begin(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Iterator[Begin]:
+    """Begins a server process; each on a DATA_DIR of its own, unless it is named."""
+    made: list[Told] = []
+
+    def one(log: EventLog | None = None, folder: str = "") -> Told:
+        timer = FakeTimer(hasty=True)
+        folder = folder or f"data{len(made)}"
+        known = settings(market="polygon", polygon_api_key="k", data_dir=tmp_path / folder)
+        core = build(known, clock=clock, transport=market, timer=timer.timer)
+        made.append(Told(core, clock, timer, log or MemoryEventLog()))
+        return made[-1]
+
+    yield one
+    for told in made:
+        told.core.close()
+
+
+# --- what is told ---
+
+
+def test_ten_minutes_are_a_snapshot_and_ten_bars_and_eleven_states(begin: Begin) -> None:
+    told = begin().at("10:30:07")
+    listener = told.listener()
+    (snapshot,) = bodies(listener.take(0))
+    assert (snapshot["kind"], snapshot["as_of"], snapshot["instead"]) == ("snapshot", "11 10:30", None)
+    told.minutes("10:31:07", 10)
+    events = bodies(listener.take(0))
+    assert [event["kind"] for event in events] == ["price"] * 10
+    assert [event["as_of"] for event in events] == [f"11 10:{minute}" for minute in range(31, 41)]
+    assert [event["id"] for event in events] == [f"{told.epoch()}-{seq}" for seq in range(1, 11)]
+    assert len(told.computed) == 11
+
+
+def test_a_step_in_which_nothing_changed_tells_nothing(begin: Begin) -> None:
+    told = begin().at("10:30:07", "10:30:20", "10:30:40", "10:31:02")
+    assert told.kept() == []
+
+
+def test_opens_locks_gates_and_the_close_are_told_of(begin: Begin) -> None:
+    morning = begin().at("09:29:30", "09:30:00").minutes("09:31:07", 31).kept()
+    assert [(e["as_of"], e["open"]) for e in morning if e["kind"] == "status"] == [(None, True)]
+    signals = [event for event in morning if event["kind"] == "signal"]
+    assert [event["gate"] or event["decision"][0] for event in signals] == ["INSUFFICIENT_DATA", 10]
+    assert [int(event["id"].split("-")[1]) for event in morning] == list(range(1, len(morning) + 1))
+    evening = begin().at("15:59:07", "16:00:00", "16:00:30").kept()
+    assert [(event["kind"], event["open"], event["gate"]) for event in evening] == [
+        ("status", False, "MARKET_CLOSED"),
+        ("signal", False, "MARKET_CLOSED"),
+    ]
+
+
+def test_stale_data_and_the_breaker_are_told_of_once_each_way(begin: Begin, market: ScriptedMarket) -> None:
+    told = begin().at("10:30:07")
+    market.fault = lambda path: BROKEN
+    told.conditions = Conditions(breaker="open")
+    told.minutes("10:31:07", 5)
+    market.fault = lambda path: None
+    told.conditions = Conditions()
+    told.at("10:36:30", "10:37:07")
+    status = [(event["breaker"], event["stale"]) for event in told.kept() if event["kind"] == "status"]
+    assert status[0] == ("open", False) or status[0] == ("open", True)
+    assert status[-1] == ("closed", False)
+    assert len(status) <= 4
+
+
+def test_heartbeats_come_every_15_seconds_and_say_when_the_next_event_comes(begin: Begin) -> None:
+    told = begin().at("10:30:07")
+    listener = told.listener()
+    listener.take(0)
+    for second in range(40):
+        told.timer.forward(1)
+        told.at(f"10:30:{10 + second}")
+    beats = bodies(listener.take(0))
+    assert [beat["kind"] for beat in beats] == ["heartbeat"], "a listener that was away gets the newest one"
+    assert beats[0]["within"] == 30
+    assert told.one.feed.beats == 2
+
+
+# --- once for all ---
+
+
+def test_neither_states_nor_calls_nor_encodings_grow_with_listeners(begin: Begin, market: ScriptedMarket) -> None:
+    told = begin().at("10:30:07")
+    listeners = [told.listener() for _ in range(200)]
+    before, made = len(market.calls), []
+    first = [listener.take(0) for listener in listeners]
+    told.minutes("10:31:07", 5)
+    rest = [listener.take(0) for listener in listeners]
+    assert len(told.computed) == 6
+    assert len(market.calls) - before <= 5
+    for events in [*first, *rest]:
+        for event in events:
+            event.encoded("jsonl", lambda event: made.append(event.position) or event.body + b"\n")  # type: ignore[func-returns-value]
+    assert len(made) == 6
+    assert all(events is not rest[0] and list(events) == list(rest[0]) for events in rest[1:])
+
+
+# --- afterwards ---
+
+
+@pytest.mark.parametrize(
+    ("until", "at"),
+    [
+        ("09:29:30", "10:03:07"),
+        ("10:45:07", "11:03:07"),
+        ("10:30:07", "10:32:07"),
+        ("15:52:07", "16:10:07"),
+        ("15:55:07", "2025-03-12 09:37:07"),
+    ],
+)
+def test_what_was_missed_is_told_as_it_would_have_been(begin: Begin, clock: FakeClock, until: str, at: str) -> None:
+    """One process sees every moment, the other goes away at `until` and comes back at `at`."""
+    stays, leaves = begin(), begin()
+    leaves.at(until)
+    stays.at(until)
+    end = leaves.at(at).clock.at
+    clock.set(f"2025-03-11 {until}")
+    while clock.at < end:  # each minute as it ends, and when its bar is known
+        if clock.at.second == 7 and clock.at.hour == 16:
+            stays.core.source.minutes("SPY", clock.at)  # as the follower does
+        if clock.at.second in (0, 7):
+            stays.one.step(clock.at)
+        clock.forward(seconds=7 if clock.at.second == 0 else 53 if clock.at.second == 7 else 60 - clock.at.second)
+        if clock.at.hour == 16 and clock.at.minute == 5 and clock.at.date() < end.date():
+            clock.set("2025-03-12 09:29:00")
+    stays.at(at)
+    assert [content(event) for event in leaves.kept()] == [content(event) for event in stays.kept()]
+    assert any(event["missed"] for event in leaves.kept())
+
+
+def test_after_more_than_two_hours_of_sessions_a_new_sequence_begins(begin: Begin) -> None:
+    told = begin().at("09:40:07")
+    listener, old = told.listener(), told.epoch()
+    listener.take(0)
+    told.at("11:45:07")
+    assert told.epoch() != old
+    (snapshot,) = bodies(listener.take(0))
+    assert (snapshot["kind"], snapshot["instead"], snapshot["as_of"]) == ("snapshot", "unknown_epoch", "11 11:45")
+
+
+def test_a_gap_whose_bars_cannot_be_had_begins_a_new_sequence(begin: Begin, market: ScriptedMarket) -> None:
+    told = begin(log := MemoryEventLog()).at("10:30:07")
+    old = told.epoch()
+    market.fault = lambda path: BROKEN
+    again = begin(log).at("10:45:07")
+    assert again.epoch() != old
+    assert again.core.events.counts["live_sequence_ended",] == 1
+
+
+def test_a_restarted_server_goes_on_where_it_was(begin: Begin, tmp_path: Path) -> None:
+    timer = FakeTimer()
+    first, second = (SqliteEventLog(tmp_path / "live.sqlite3", timer.timer) for _ in range(2))
+    begin(first).at("10:30:07").minutes("10:31:07", 3)
+    first.close()
+    timer.forward(LEASE_S + 1)
+    told = begin(second).at("10:36:07", "10:37:07")
+    events = told.kept()
+    assert [event["as_of"] for event in events] == [f"11 10:{minute}" for minute in range(31, 38)]
+    assert [event["missed"] for event in events] == [False] * 3 + [True, True, False, False]
+    missed = bodies(told.listener(events[1]["id"]).take(0))
+    assert missed == events[2:]
+
+
+# --- coming back ---
+
+
+def test_who_comes_back_gets_what_it_missed_and_nothing_twice(begin: Begin) -> None:
+    told = begin().at("10:30:07").minutes("10:31:07", 9)
+    all_of_them = told.kept()
+    for seq in range(10):
+        listener = told.listener(f"{told.epoch()}-{seq}")
+        assert bodies(listener.take(0)) == all_of_them[seq:]
+        assert listener.missed is None
+
+
+@pytest.mark.parametrize(
+    ("after", "reason"), [("00000000-3", "unknown_epoch"), ("EPOCH-7", "unknown_position"), ("EPOCH-1", None)]
+)
+def test_what_cannot_be_resumed_is_a_snapshot_that_says_why(begin: Begin, after: str, reason: str | None) -> None:
+    told = begin().at("10:30:07").minutes("10:31:07", 3)
+    listener = told.listener(after.replace("EPOCH", told.epoch()))
+    first = bodies(listener.take(0))[0]
+    assert (first["kind"], first.get("instead")) == (("price", None) if reason is None else ("snapshot", reason))
+    assert listener.missed == reason
+    told.at("10:34:07")
+    assert [event["as_of"] for event in bodies(listener.take(0))] == ["11 10:34"]
+
+
+# --- several processes ---
+
+
+def test_two_processes_on_one_log_tell_the_same_and_one_computes(begin: Begin, tmp_path: Path) -> None:
+    one, other = (begin(SqliteEventLog(tmp_path / "live.sqlite3", FakeTimer().timer)) for _ in range(2))
+    for moment in ("10:30:07", "10:31:07", "10:32:07"):
+        one.at(moment)
+        other.at(moment)
+    first, second = one.listener(f"{one.epoch()}-0"), other.listener(f"{one.epoch()}-0")
+    assert bodies(first.take(0)) == bodies(second.take(0)) == one.kept()
+    assert (len(one.computed), len(other.computed)) == (3, 0)
+
+
+def test_the_next_process_takes_over_at_once_where_the_first_resigns(begin: Begin, tmp_path: Path) -> None:
+    one, other = (begin(SqliteEventLog(tmp_path / "live.sqlite3", FakeTimer().timer)) for _ in range(2))
+    one.at("10:30:07")
+    other.at("10:31:07")
+    one.log.resign("SPY")
+    other.at("10:33:07")
+    assert [event["as_of"] for event in other.kept()] == ["11 10:31", "11 10:32", "11 10:33"]
+
+
+def test_a_process_that_was_stopped_past_its_lease_writes_nothing_over_its_successor(begin: Begin) -> None:
+    """Both believe that they lead; the log takes what continues its head, and nothing else."""
+    one, other = begin(log := MemoryEventLog()), begin(log)
+    one.at("10:30:07", "10:31:07")
+    other.at("10:31:07", "10:32:07")
+    read = one.one._sequence.read
+    one.one._sequence.read = lambda: None  # type: ignore[method-assign]
+    one.at("10:32:08")
+    assert [event["as_of"] for event in other.kept()] == ["11 10:31", "11 10:32"]
+    one.one._sequence.read = read  # type: ignore[method-assign]
+    one.at("10:33:07")
+    other.at("10:33:08")
+    assert [event["as_of"] for event in one.kept()] == ["11 10:31", "11 10:32", "11 10:33"]
+
+
+# --- only while anyone listens ---
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    ends = real.monotonic() + 20
+    while not what():
+        assert real.monotonic() < ends
+        real.sleep(0.01)
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "live SPY"]
+
+
+def test_it_runs_while_anyone_listens_and_keeps_its_ticker_in_use(begin: Begin, clock: FakeClock) -> None:
+    told = begin()
+    clock.set("2025-03-11 10:30:07")
+    interest = told.core.pipeline.interest
+    with told.one.listen(None) as first, told.one.listen(None) as second:
+        assert [len(listener.take(20)) for listener in (first, second)] == [1, 1]
+        assert (told.one.listeners, threads()) == (2, ["live SPY"])
+        clock.set("2025-03-11 10:36:07")
+        assert list(interest.last_uses(clock())) == ["SPY"], "for longer than after a request"
+        told.core.events.emit("bars_known", ticker="SPY")
+        wait_for(lambda: first.take(1))
+    assert told.one.listeners == 0
+    wait_for(lambda: not threads())
+    assert (told.one.feed.head, len(told.one.feed)) == (None, 0)
+    with told.one.listen(None) as again:
+        assert len(again.take(20)) == 1
+
+
+def test_a_step_that_breaks_is_told_and_does_not_end_it(begin: Begin, clock: FakeClock) -> None:
+    told = begin()
+    clock.set("2025-03-11 10:30:07")
+    live, broken = told.core.pipeline.live, threading.Event()
+
+    def breaking(ticker: str, at: object) -> object:
+        if broken.is_set():
+            return live(ticker, clock())
+        broken.set()
+        raise RuntimeError("once")
+
+    told.core.pipeline.live = breaking  # type: ignore[method-assign, assignment]
+    with told.one.listen(None) as listener:
+        assert len(listener.take(20)) == 1
+    assert told.core.events.counts["broadcaster_broke",] == 1
+
+
+def test_a_server_that_stops_wakes_its_listeners(begin: Begin) -> None:
+    told = begin()
+    with told.one.listen(None) as listener:
+        listener.take(20)
+        told.one.end()
+        assert listener.take(20) == ()
+        assert listener.is_over
+    wait_for(lambda: not threads())

@@ -1,0 +1,235 @@
+"""The log of live events: it has bounds, is the arbiter between processes, and memory takes its place where a disk fails. What
+listeners read of it: what they missed, or why they cannot have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from app.errors import Unavailable
+from app.live.event_log import (
+    MAX_BYTES,
+    MAX_EVENTS,
+    EventLog,
+    EventLogWithFallback,
+    Head,
+    MemoryEventLog,
+    SqliteEventLog,
+)
+from app.live.feed import MAX_BEHIND, Feed, Listener
+from app.live.live_event import Kind, LiveEvent, Noticed, Position, noticed_of_json, position_of
+from app.market.lease import LEASE_S
+from app.sqlite import REOPEN_AFTER_S
+from tests.live.broadcasting import PlainShape
+from tests.support import FakeTimer, new_york
+
+NOTICED = Noticed(new_york("2025-03-11 10:30:07"), new_york("2025-03-11 10:30"), 447.5, "gate", "open current")
+Open = Callable[[], EventLog]
+
+
+@pytest.fixture
+def timer() -> FakeTimer:
+    return FakeTimer()
+
+
+@pytest.fixture(params=["memory", "sqlite", "fallback"])
+def log(request: pytest.FixtureRequest, tmp_path: Path, timer: FakeTimer) -> Iterator[EventLog]:
+    """Each log that there is: they behave alike."""
+    kinds: dict[str, Open] = {
+        "memory": MemoryEventLog,
+        "sqlite": lambda: SqliteEventLog(tmp_path / "live.sqlite3", timer.timer),
+        "fallback": lambda: EventLogWithFallback(MemoryEventLog, lambda *args, **fields: None, timer.timer.now),
+    }
+    found = kinds[request.param]()
+    yield found
+    found.close()
+
+
+def event(seq: int, epoch: str = "aaaaaaaa", size: int = 2) -> LiveEvent:
+    return LiveEvent("SPY", Kind.PRICE, Position(epoch, seq), b"x" * size)
+
+
+def head(seq: int, epoch: str = "aaaaaaaa") -> Head:
+    return Head(Position(epoch, seq), NOTICED, b'{"snapshot": 1}')
+
+
+def filled(log: EventLog, count: int, size: int = 2) -> EventLog:
+    """A log with the events 1 to `count`."""
+    assert log.append("SPY", None, [], head(0))
+    assert log.append(
+        "SPY", Position("aaaaaaaa", 0), [event(seq, size=size) for seq in range(1, count + 1)], head(count)
+    )
+    return log
+
+
+def seqs(log: EventLog, last: int) -> list[int]:
+    epoch = "aaaaaaaa"
+    return [event.position.seq for event in log.between("SPY", Position(epoch, 0), Position(epoch, last))]
+
+
+def test_what_was_appended_is_there_for_its_ticker_in_order(log: EventLog) -> None:
+    filled(log, 3)
+    assert log.head("SPY") == head(3)
+    assert list(log.between("SPY", Position("aaaaaaaa", 1), Position("aaaaaaaa", 3))) == [event(2), event(3)]
+    assert (log.head("QQQ"), list(log.between("QQQ", Position("aaaaaaaa", 0), Position("aaaaaaaa", 9)))) == (None, [])
+
+
+def test_an_append_that_does_not_continue_the_head_writes_nothing(log: EventLog) -> None:
+    filled(log, 3)
+    for before in (None, Position("aaaaaaaa", 2), Position("bbbbbbbb", 3)):
+        assert not log.append("SPY", before, [event(4)], head(4))
+    assert (log.head("SPY"), seqs(log, 9)) == (head(3), [1, 2, 3])
+
+
+def test_another_epoch_ends_the_one_before(log: EventLog) -> None:
+    filled(log, 3)
+    assert log.append("SPY", Position("aaaaaaaa", 3), [], head(0, "bbbbbbbb"))
+    assert log.append("SPY", Position("bbbbbbbb", 0), [event(1, "bbbbbbbb")], head(1, "bbbbbbbb"))
+    assert seqs(log, 9) == []
+
+
+def test_512_events_of_a_ticker_are_kept(log: EventLog) -> None:
+    assert MAX_EVENTS == 512
+    filled(log, 600)
+    assert seqs(log, 600) == list(range(89, 601))
+
+
+def test_2_mib_of_a_ticker_are_kept(log: EventLog) -> None:
+    assert MAX_BYTES == 2 << 20
+    filled(log, 50, size=100_000)
+    assert seqs(log, 50) == list(range(31, 51))
+
+
+def test_a_head_comes_back_as_it_was() -> None:
+    for noticed in (NOTICED, Noticed(NOTICED.at, None, None, "", "")):
+        assert noticed_of_json(noticed.as_json()) == noticed
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "aaaaaaaa", "aaaaaaaa-", "aaaaaaaa-x", "AAAAAAAA-1", "aaaaaaaa-1 ", "a" * 99 + "-1"]
+)
+def test_other_texts_are_no_positions(text: str) -> None:
+    assert position_of(text) is None
+    assert position_of("aaaaaaaa-12") == Position("aaaaaaaa", 12)
+
+
+# --- several processes ---
+
+
+def test_one_process_extends_a_sequence_and_another_one_takes_over(tmp_path: Path, timer: FakeTimer) -> None:
+    one, other = (SqliteEventLog(tmp_path / "live.sqlite3", timer.timer) for _ in range(2))
+    assert (one.leads("SPY"), other.leads("SPY"), other.leads("QQQ")) == (True, False, True)
+    one.resign("SPY")
+    other.resign("SPY")
+    assert (other.leads("SPY"), one.leads("SPY")) == (True, False)
+    timer.forward(LEASE_S + 1)
+    assert one.leads("SPY"), "a process that was killed is replaced"
+
+
+def test_a_head_that_another_version_wrote_is_not_known(tmp_path: Path, timer: FakeTimer) -> None:
+    log = SqliteEventLog(tmp_path / "live.sqlite3", timer.timer)
+    filled(log, 3)
+    log._db.write("UPDATE heads SET noticed = '{}'")
+    assert log.head("SPY") is None
+    assert log.append("SPY", None, [], head(0, "bbbbbbbb"))
+
+
+# --- a disk that fails ---
+
+
+class Flaky(MemoryEventLog):
+    fails = True
+
+    def head(self, ticker: str) -> Head | None:
+        if self.fails:
+            raise Unavailable("the disk is full", part="store")
+        return super().head(ticker)
+
+
+def test_memory_takes_the_place_of_a_disk_that_fails_and_ends_when_it_works_again(timer: FakeTimer) -> None:
+    disk, told = Flaky(), []
+    log = EventLogWithFallback(lambda: disk, lambda name, **fields: told.append(name), timer.timer.now)
+    assert log.head("SPY") is None
+    filled(log, 2)
+    assert (log.head("SPY"), log.is_in_memory) == (head(2), True)
+    disk.fails = False
+    assert log.head("SPY") == head(2), "it is not tried at each use"
+    timer.forward(REOPEN_AFTER_S)
+    assert (log.head("SPY"), log.is_in_memory) == (None, False)
+    assert told == ["live_log_in_memory", "live_log_on_disk"]
+
+
+def test_a_log_that_was_closed_opens_no_file_again(timer: FakeTimer) -> None:
+    opened: list[int] = []
+
+    def open_log() -> EventLog:
+        opened.append(1)
+        return MemoryEventLog()
+
+    log = EventLogWithFallback(open_log, lambda name, **fields: None, timer.timer.now)
+    log.leads("SPY")
+    log.close()
+    timer.forward(REOPEN_AFTER_S)
+    log.resign("SPY")
+    assert opened == [1]
+
+
+# --- what listeners read ---
+
+
+@pytest.fixture
+def long_feed() -> Feed:
+    """A feed of the events 1 to 520, of which it keeps the newest 512."""
+    found = Feed("SPY", PlainShape())
+    found.publish(head(520), [event(seq) for seq in range(1, 521)])
+    return found
+
+
+def listener(of: Feed, after: int | None) -> Listener:
+    return Listener(of, None if after is None else Position("aaaaaaaa", after), lambda: None)
+
+
+def test_a_feed_keeps_what_the_log_keeps(long_feed: Feed) -> None:
+    assert len(long_feed) == MAX_EVENTS
+    large = Feed("SPY", PlainShape())
+    large.publish(head(50), [event(seq, size=100_000) for seq in range(1, 51)])
+    assert len(large) == 20
+
+
+def test_an_event_that_is_not_kept_any_more_is_too_old(long_feed: Feed) -> None:
+    old, oldest = listener(long_feed, 7), listener(long_feed, 8)
+    assert [event.kind for event in old.take(0)] == [Kind.SNAPSHOT]
+    assert (old.missed, old.position) == ("too_old", Position("aaaaaaaa", 520))
+    assert [event.position.seq for event in oldest.take(0)] == list(range(9, 521))
+
+
+def test_a_listener_that_falls_behind_gets_a_snapshot_in_place_of_the_events() -> None:
+    assert MAX_BEHIND == 64
+    short = Feed("SPY", PlainShape())
+    short.publish(head(0), [])
+    current, slow = listener(short, None), listener(short, None)
+    assert [len(one.take(0)) for one in (current, slow)] == [1, 1]
+    short.publish(head(64), [event(seq) for seq in range(1, 65)])
+    assert len(current.take(0)) == 64
+    short.publish(head(65), [event(65)])
+    assert [event.position.seq for event in current.take(0)] == [65]
+    assert [event.kind for event in slow.take(0)] == [Kind.SNAPSHOT]
+    assert (slow.missed, slow.position) == ("slow", current.position)
+
+
+def test_a_snapshot_is_made_once_for_each_reason() -> None:
+    found = Feed("SPY", PlainShape())
+    found.publish(head(3), [event(seq) for seq in (1, 2, 3)])
+    assert listener(found, None).take(0)[0] is listener(found, None).take(0)[0]
+    strangers = [Listener(found, Position("bbbbbbbb", 1), lambda: None).take(0)[0] for _ in range(2)]
+    assert strangers[0] is strangers[1]
+    assert b"unknown_epoch" in strangers[0].body
+
+
+def test_leaving_twice_counts_once() -> None:
+    left: list[int] = []
+    with Listener(Feed("SPY", PlainShape()), None, lambda: left.append(1)) as one:
+        one.close()
+    assert left == [1]
