@@ -99,9 +99,9 @@ class StreamBody(Body):
                 yield piece
                 if stopping.is_set():
                     break
-        except GreenletExit:  # the worker interrupts a stream that waits while the server stops
+        except GreenletExit:  # the worker interrupts a stream that waits: its client has left, or the server stops
             if not stopping.is_set():
-                raise
+                return
         if stopping.is_set():
             yield last
         self._outcome = "stopped" if stopping.is_set() else "ended"

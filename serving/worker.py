@@ -63,6 +63,9 @@ come together do not wait for many turns."""
 OTHER_FILES: Final = 256
 """Open files that are no connections: databases, calls to the provider, collectors."""
 
+WATCH_S: Final = 0.5
+"""How often it is seen whether the client of a stream has left."""
+
 LAST_SENDS_S: Final = 6
 """Of gunicorn's graceful_timeout: time for what a worker sends after its last request. Then the master kills it."""
 
@@ -140,9 +143,11 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def run(self) -> None:
         """Serve until told to stop; then end in seconds what is under way."""
         servers = [self.listen(sock, room) for sock, room in zip(self.sockets, self.rooms(), strict=False)]
+        watching = gevent.spawn(self.watch_streams)
         while self.alive:
             self.notify()
             self.told_to_stop.wait(1.0)
+        watching.kill()
         for server in servers:
             server.close()
         stopping = gevent.spawn(self.stop)
@@ -271,6 +276,14 @@ class Worker(GeventWorker):  # type: ignore[misc]
         for connection in list(self.busy):
             if which(connection):
                 connection.drop()
+
+    def watch_streams(self) -> None:
+        """Ends the streams whose clients have left. A stream that waits for something to send would notice only then."""
+        while True:
+            gevent.sleep(WATCH_S)
+            for connection, (_, greenlet) in list(self.busy.items()):
+                if connection.is_waiting_stream() and connection.has_hung_up():
+                    greenlet.kill(block=False)
 
     def interrupt_streams(self) -> None:
         """Streams that wait for something else than the stopping event are interrupted where they wait; what waits for its

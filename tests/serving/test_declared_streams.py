@@ -79,6 +79,21 @@ def test_a_stream_is_measured_as_a_stream_and_never_as_a_request(
     assert value(served, "predict_requests_in_flight") == 1, "the one that asks"
 
 
+@pytest.mark.parametrize(("path", "pieces"), [("/silent", 0), ("/parked", 1)])
+def test_a_stream_that_waits_ends_when_its_client_leaves(served: Server, path: str, pieces: int) -> None:
+    """Both streams would wait for longer than this test before they send anything."""
+    wait_for(lambda: value(served, "predict_streams_open") == 0)
+    before = value(served, STREAMS, route=path, outcome="left")
+    with asked(served, path) as answer:
+        received = answer.iter_content(3)  # kept: requests ends the connection with it
+        assert [next(received) for _ in range(pieces)] == [b"{}\n"] * pieces
+        time.sleep(1.1)  # longer than the server takes to see that a client has left
+        assert value(served, "predict_streams_open") == 1
+    wait_for(lambda: value(served, STREAMS, route=path, outcome="left") == before + 1)
+    assert value(served, "predict_streams_open") == 0
+    assert value(served, STREAMS, route=path, outcome="broken") == 0
+
+
 def test_a_client_that_never_reads_its_stream_is_dropped_and_counted(served: Server) -> None:
     before = value(served, "predict_connections_closed_total", reason="write_timeout")
     with closing(connected(served)) as client:
