@@ -29,6 +29,8 @@ def document() -> dict[str, Any]:
 def call(app: Flask, path: str, **options: Any) -> TestResponse:
     """The response to a GET below `/v2`, which is what the document promises."""
     response = app.test_client().get(f"/v2{path}", **options)
+    response.get_data()
+    response.close()  # a stream that is not closed stays open
     judge(path.partition("?")[0], response)
     return response
 
