@@ -135,19 +135,6 @@ class Connection:
                 self.has_left = True
             return data
 
-    def is_waiting_stream(self) -> bool:
-        """Whether the answer is a stream that waits for something to send, and no other protocol."""
-        return self.is_streaming and not self.is_switched and self.state is not State.WRITING
-
-    def has_hung_up(self) -> bool:
-        """Whether the client has ended the connection. Reads nothing: what a client sends ahead stays for the next request."""
-        try:
-            return not self.sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-
     def begin(self) -> None:
         """The next thing written is the head of an answer."""
         self._is_begun, self._head, self.is_streaming = False, None, False

@@ -11,6 +11,7 @@ import errno
 import json
 import resource
 import secrets
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -277,24 +278,38 @@ class Worker(GeventWorker):  # type: ignore[misc]
             if which(connection):
                 connection.drop()
 
+    def waiting_streams(self) -> Iterator[tuple[Connection, gevent.Greenlet]]:
+        """The streams that wait for something to send, and what serves each. What waits for its client is not among them: it
+        cannot be interrupted, because bytes are half out."""
+        for connection, (_, greenlet) in list(self.busy.items()):
+            if connection.is_streaming and connection.state is not State.WRITING:
+                yield connection, greenlet
+
     def watch_streams(self) -> None:
         """Ends the streams whose clients have left. A stream that waits for something to send would notice only then."""
         while True:
             gevent.sleep(WATCH_S)
-            for connection, (_, greenlet) in list(self.busy.items()):
-                if connection.is_waiting_stream() and connection.has_hung_up():
+            for connection, greenlet in self.waiting_streams():
+                if not connection.is_switched and has_hung_up(connection.sock):
                     greenlet.kill(block=False)
 
     def interrupt_streams(self) -> None:
-        """Streams that wait for something else than the stopping event are interrupted where they wait; what waits for its
-        client cannot be: bytes are half out."""
-        for connection, (_, greenlet) in list(self.busy.items()):
-            if not connection.is_streaming or connection.state is State.WRITING:
-                continue
+        """Streams that wait for something else than the stopping event are interrupted where they wait."""
+        for connection, greenlet in self.waiting_streams():
             if connection.is_switched:
                 connection.stop_reading()
             else:
                 greenlet.kill(block=False)
+
+
+def has_hung_up(sock: Any) -> bool:
+    """Whether the client has ended the connection. Takes no bytes: what a client sends ahead stays for its next request."""
+    try:
+        return not sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def answer_to(exc: BaseException) -> tuple[int, str]:
