@@ -14,7 +14,8 @@ TESTERS ?= 2
 UNIT := tests/config tests/live/test_events.py tests/market tests/model tests/signals tests/structure tests/test_architecture.py \
   tests/test_spec_figures.py tests/test_spec_references.py
 # Programs that some tests need beside Python: program:Debian's package:Homebrew's formula
-TOOLS := redis-server:redis-server:redis promtool:prometheus:prometheus amtool:prometheus-alertmanager:alertmanager
+TOOLS := redis-server:redis-server:redis promtool:prometheus:prometheus amtool:prometheus-alertmanager:alertmanager \
+  chromium:chromium:chromium
 export MARKET_DATA GOLDEN_DIR
 unexport PYTHONPATH
 .DEFAULT_GOAL := help
@@ -74,8 +75,8 @@ train: $(DEV) ## fit the models on the imported bars and write app/model/artefac
 	$(COMMAND) import $(MARKET_DATA)
 	$(COMMAND) train
 
-openapi: $(RUNTIME) ## write blueprints/v2/openapi.json from the types of version 2
-	$(BIN)/python -m blueprints.v2.openapi
+openapi: $(RUNTIME) ## record the examples of version 2 and write its document, blueprints/v2/openapi.json
+	$(BIN)/python -m app.factory.openapi
 
 clean: ## remove the virtual environment and caches; var/ stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

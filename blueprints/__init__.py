@@ -8,13 +8,19 @@ from typing import Final
 from flask import Flask
 
 from blueprints import errors, ops
+from blueprints.pages import routes as pages
+from blueprints.pages.files import FILES
 from blueprints.services import Services
 from blueprints.v1 import routes as v1
 from blueprints.v2 import routes as v2
 
+PAGES: Final = ("/docs", "/docs/errors")
 PROBES: Final = frozenset({"/livez", "/readyz"})
-UNVERSIONED: Final = PROBES | {"/", "/versions", "/metrics"}
-"""Paths that belong to no version."""
+UNVERSIONED: Final[Mapping[str, int]] = {
+    **dict.fromkeys((*PROBES, "/", "/versions", "/metrics", "/openapi/v1.json"), 1),
+    **dict.fromkeys((*PAGES, *(path for path in FILES if path != "/openapi/v1.json")), 2),
+}
+"""Paths that belong to no version, and the version whose rules hold for them: who may read them, and the shape of errors."""
 
 OPERATIONS: Final = frozenset({"/metrics"})
 """Paths for operators."""
@@ -48,4 +54,5 @@ def register(app: Flask, services: Services) -> None:
     app.register_blueprint(v1.blueprint)
     app.register_blueprint(v2.blueprint)
     app.register_blueprint(ops.blueprint)
+    app.register_blueprint(pages.blueprint)
     errors.register(app)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol
 
 from flask import Flask, Response
@@ -30,6 +29,7 @@ from app.errors import (
     Unavailable,
 )
 from app.signals.policy import SUPPORTED
+from blueprints.error_codes import entry_of, uri_of
 from blueprints.index import nothing_at
 from blueprints.services import request_context
 
@@ -153,7 +153,7 @@ def _http(exc: HTTPException, request: Request) -> ErrorDetails:
     if isinstance(exc, ClientDisconnected):
         return ErrorDetails(408, "The body did not arrive.", "REQUEST_TIMEOUT")
     status = exc.code or 500
-    headers = tuple((name, value) for name, value in exc.get_headers() if name in FORWARDED_HEADERS)
+    headers = tuple((name, _settled(value)) for name, value in exc.get_headers() if name in FORWARDED_HEADERS)
     text = (
         nothing_at(request.path, request.version)
         if status == 404
@@ -162,6 +162,11 @@ def _http(exc: HTTPException, request: Request) -> ErrorDetails:
     if status == 405:
         text = f"{text}: {dict(headers).get('Allow', 'none')} may be used"
     return ErrorDetails(status, sentence(text), _code(status), headers=headers)
+
+
+def _settled(value: str) -> str:
+    """The list in a header in alphabetical order; the framework lists methods in any."""
+    return ", ".join(sorted(value.split(", ")))
 
 
 def _code(status: int) -> str:
@@ -182,8 +187,8 @@ def _v1(details: ErrorDetails, _: Request) -> dict[str, Any]:
 
 def _problem(details: ErrorDetails, request: Request) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "type": "about:blank",
-        "title": HTTPStatus(details.status).phrase,
+        "type": uri_of(details.code),
+        "title": entry_of(details.code).title,
         "status": details.status,
         "detail": details.text,
         "instance": request.path[:MAX_INSTANCE],

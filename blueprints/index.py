@@ -46,6 +46,10 @@ PATHS: Final[Mapping[str, str]] = {
     "/livez": "whether the process answers",
     "/readyz": "whether the process may serve",
     "/versions": "the versions of this API",
+    "/docs": "the routes of version 2 on a page, to be read and tried",
+    "/docs/errors": "every error code: what it means and what to do",
+    "/openapi.json": "the OpenAPI document of version 2",
+    "/openapi/v1.json": "the OpenAPI document of version 1",
     "/metrics": "for operators",
 }
 LONGEST_PATH: Final = 100

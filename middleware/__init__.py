@@ -56,7 +56,7 @@ class Dependencies:
     hosts             host names that are answered
     origins           origins that may read versions after the first
     behind_proxy      whether the proxy's headers are trusted
-    unversioned       paths of no version
+    unversioned       paths of no version, and the version whose rules hold for them
     probes            paths of the platform's probes
     operations        paths for operators
     operations_port   port on which these are open without a key
@@ -81,7 +81,7 @@ class Dependencies:
     hosts: Collection[str]
     origins: Collection[str]
     behind_proxy: bool
-    unversioned: Collection[str]
+    unversioned: Mapping[str, int]
     probes: Collection[str]
     operations: Collection[str]
     operations_port: int | None

@@ -1,19 +1,18 @@
-"""The layer that adds headers to every response which keep a browser from being misled about it."""
+"""The layer that adds headers to every response which keep a browser from being misled about it. A page that needs more than
+nothing brings a Content-Security-Policy of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from middleware.request_context import ENVIRON_KEY, RequestContext
+from middleware.request_context import ENVIRON_KEY, Headers, RequestContext
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-SECURITY_HEADERS = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
-)
+NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
+STRICTEST_POLICY = ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 HTTPS_ONLY = ("Strict-Transport-Security", "max-age=31536000")
 
 
@@ -26,7 +25,13 @@ class SecurityHeadersMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         context: RequestContext = environ[ENVIRON_KEY]
-        context.headers += SECURITY_HEADERS
+        context.headers.append(NO_SNIFFING)
+        context.header_hooks.append(_add_policy)
         if self._behind_proxy and environ.get("HTTP_X_FORWARDED_PROTO") == "https":
             context.headers.append(HTTPS_ONLY)
         return self._app(environ, start_response)
+
+
+def _add_policy(_: RequestContext, headers: Headers) -> None:
+    if all(name != STRICTEST_POLICY[0] for name, _ in headers):
+        headers.append(STRICTEST_POLICY)

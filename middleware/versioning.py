@@ -7,7 +7,7 @@ Below this layer a path of version 1 has no prefix and a path of any other versi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -40,21 +40,26 @@ class Version(Protocol):
 
 
 class VersioningMiddleware:
-    """The layer. `versions`: those of the API; `unversioned`: paths that belong to no version; `today()`: the date in UTC."""
+    """The layer. `versions`: those of the API; `unversioned`: paths that belong to no version, and the version whose rules hold
+    for each; `today()`: the date in UTC."""
 
     def __init__(
-        self, app: WSGIApplication, versions: Iterable[Version], unversioned: Collection[str], today: Callable[[], date]
+        self,
+        app: WSGIApplication,
+        versions: Iterable[Version],
+        unversioned: Mapping[str, int],
+        today: Callable[[], date],
     ) -> None:
         self._app = app
         self._versions = {version.number: version for version in versions}
-        self._unversioned = frozenset(unversioned)
+        self._unversioned = dict(unversioned)
         self._today = today
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         context: RequestContext = environ[ENVIRON_KEY]
         path, header = environ["PATH_INFO"], environ.get("HTTP_X_API_VERSION")
         if path in self._unversioned:
-            context.is_unversioned = True
+            context.is_unversioned, context.version = True, self._unversioned[path]
             return self._app(environ, start_response)
         context.vary.append("X-API-Version")
         match = _prefix(path)

@@ -56,7 +56,7 @@ def dependencies_of(
         hosts=settings.allowed_hosts,
         origins=settings.cors_origins,
         behind_proxy=settings.behind_proxy,
-        unversioned=blueprints.UNVERSIONED | {SOCKETS} if has_sockets else blueprints.UNVERSIONED,
+        unversioned={**blueprints.UNVERSIONED, SOCKETS: 1} if has_sockets else blueprints.UNVERSIONED,
         probes=blueprints.PROBES,
         operations=blueprints.OPERATIONS,
         operations_port=settings.operations_port,

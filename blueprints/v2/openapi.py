@@ -3,25 +3,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 
 from app.signals.policy import SUPPORTED
+from blueprints import GROUPS
+from blueprints.error_codes import codes_of
+from blueprints.v2.headers import ANSWER, CACHED, ENDING, OF_STATUS, PROBLEM, Header, header_objects
 from blueprints.v2.operations import Operation
 from blueprints.v2.problems import Problem
+from blueprints.v2.schemas import REF, Json, schemas_of
 
 FILE: Final = Path(__file__).with_name("openapi.json")
-REF: Final = "#/components/schemas/{model}"
-Json = dict[str, Any]
 
 PROBLEMS: Final[Mapping[int, str]] = {
-    400: "A parameter is wrong; `errors` names each.",
-    401: "The API key is unknown, expired or missing.",
+    400: "A parameter, or what the request says of itself, is wrong; `errors` names each parameter.",
+    401: "The API key is unknown or expired.",
     404: "There is nothing at this path, or the ticker is not supported.",
     405: "The method may not be used here; `Allow` says which may.",
     410: "This version of the API is past its end.",
@@ -30,34 +30,74 @@ PROBLEMS: Final[Mapping[int, str]] = {
     500: "Something went wrong on the server. `request_id` finds it in the log.",
     503: "The answer cannot be given now; `Retry-After` says when to try again, where that is known.",
 }
-RATE_HEADERS: Final[Mapping[str, str]] = {
-    "RateLimit-Policy": "The limit of the route's group: its name, requests `q` in a window of `w` seconds.",
-    "RateLimit": "What the limit leaves: requests `r`, and in `t` seconds the next one.",
-    "X-Request-Id": "The id of the request, which the log has too.",
-}
-CACHE_HEADERS: Final[Mapping[str, str]] = {
-    "ETag": "The tag of this answer; a request with it in `If-None-Match` gets 304 while the answer is the same.",
-    "Cache-Control": "For how many seconds the answer holds: `max-age` ends when it can next change.",
-}
+ABOUT: Final = """\
+Each signal is a function of bars that had ended, holds for its hour, and says how old it is.
+
+Every answer has the headers of its limit and of its request; while a version of the API is deprecated, every answer says so
+(`Deprecation`, `Sunset`, `Link`). Errors are problems (RFC 9457) whose `type` leads to what the client can do. A request that
+never became one, because it is no HTTP or beyond the bounds of a connection, belongs to no version and is refused as
+`application/json` with `error` and `error_code`."""
 
 
-def document(operations: Iterable[Operation[Any]]) -> Json:
-    """The whole document."""
+JSON: Final = "application/json"
+LINES: Final = ("application/jsonl", "application/x-ndjson")
+EVENTS: Final = "text/event-stream"
+STREAMED: Final = """\
+A stream is sent line by line as it is computed: as JSON lines (`application/jsonl`; the same bytes as `application/x-ndjson`
+where that is asked for), or as server-sent events (`text/event-stream`), whose `data` are the same lines. The schema is that
+of each line, or of each event. An error after the first line is the last line (`status` is `error`). A stream is never kept,
+never compressed, and has `Vary: Accept`."""
+TAGS: Final[Mapping[str, str]] = {
+    "signals": "What to do, now and in the past.",
+    "analyses": "What the market is doing.",
+    "server": "Models, trading days, and the server itself.",
+}
+TAG_OF: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("trading-directions", "replay", "signals"), "signals"),
+    **dict.fromkeys(("structure", "swing", "bars"), "analyses"),
+}
+"""The tag of a path by its first part; all others are about the server."""
+
+
+class Limit(NamedTuple):
+    """Requests that one client may send to a group of routes in any `window_s` seconds, unless the setting says otherwise."""
+
+    group: str
+    setting: str
+    requests: int
+    window_s: int
+
+
+class Examples(NamedTuple):
+    """Recorded answers. answers: by operation and media type, problems: by status; of each the name, and the answer with what
+    was asked."""
+
+    answers: Mapping[str, Mapping[str, Mapping[str, Json]]]
+    problems: Mapping[str, Mapping[str, Json]]
+
+
+def document(operations: Iterable[Operation[Any]], limits: Mapping[str, Limit], examples: Examples) -> Json:
+    """The whole document. limits: by group."""
     listed = list(operations)
+    types: set[type[BaseModel]] = {Problem}
+    types |= {kind for operation in listed for kind in (operation.answer, operation.lines) if kind is not None}
+    schemas, queries = schemas_of(types, {operation.query for operation in listed})
+    writer = _Writer(limits, examples, queries)
     return {
         "openapi": "3.1.1",
         "info": {
             "title": "predict server",
             "version": "2",
             "summary": "Signals for SPY, QQQ and IWM",
-            "description": "Each signal is a function of bars that had ended, holds for its hour, and says how old it is.",
+            "description": ABOUT,
         },
         "servers": [{"url": "/"}],
-        "paths": {f"/v2{operation.path}": {"get": _operation(operation)} for operation in listed},
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
+        "paths": {f"/v2{operation.path}": {"get": writer.operation(operation)} for operation in listed},
         "components": {
-            "schemas": _schemas(listed),
-            "responses": {f"Problem{status}": _problem(status, text) for status, text in PROBLEMS.items()},
-            "headers": {name: _header(text) for name, text in {**RATE_HEADERS, **CACHE_HEADERS}.items()},
+            "schemas": schemas,
+            "responses": {f"Problem{status}": writer.problem(status, text) for status, text in PROBLEMS.items()},
+            "headers": header_objects(),
             "securitySchemes": {
                 "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
                 "Bearer": {"type": "http", "scheme": "bearer"},
@@ -67,53 +107,100 @@ def document(operations: Iterable[Operation[Any]]) -> Json:
     }
 
 
-def _schemas(operations: Sequence[Operation[Any]]) -> Json:
-    """The types of all answers and lines, and those of queries' parameters."""
-    types: set[type[BaseModel]] = {Problem}
-    types |= {kind for operation in operations for kind in (operation.answer, operation.lines) if kind is not None}
-    ordered = sorted(types, key=lambda model: model.__name__)
-    _, answered = models_json_schema([(model, "serialization") for model in ordered], ref_template=REF)
-    queried = [operation.query.model_json_schema(ref_template=REF).get("$defs", {}) for operation in operations]
-    schemas = {name: schema for group in (*queried, answered["$defs"]) for name, schema in group.items()}
-    return dict(sorted(schemas.items()))
+class _Writer:
+    """Describes operations. queries: the schema of each query by the name of its class."""
 
+    def __init__(self, limits: Mapping[str, Limit], examples: Examples, queries: Mapping[str, Json]) -> None:
+        self._limits, self._examples, self._queries = limits, examples, queries
 
-def _operation(operation: Operation[Any]) -> Json:
-    headers = [*RATE_HEADERS, *(CACHE_HEADERS if operation.cached else ())]
-    described = operation.answer or operation.lines
-    responses: Json = {
-        "200": {
-            "description": (described.__doc__ or "").split("\n\n")[0] if described else "",
-            "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
-            "content": dict(_contents(operation)),
+    def operation(self, operation: Operation[Any]) -> Json:
+        """One route."""
+        limit = self._limits[GROUPS.get(f"v2.{operation.name}", "other")]
+        return {
+            "operationId": operation.name,
+            "tags": [TAG_OF.get(operation.path.split("/")[1], "server")],
+            "summary": _paragraph(operation.description).split("\n")[0],
+            "description": "\n\n".join((_paragraph(operation.description), *_of_streams(operation), _counted(limit))),
+            "parameters": [*_path_parameters(operation), *_query_parameters(self._queries[operation.query.__name__])],
+            "responses": self._responses(operation),
+            "x-rate-limit": {
+                "group": limit.group,
+                "setting": limit.setting,
+                "requests": limit.requests,
+                "window_seconds": limit.window_s,
+            },
         }
-    }
-    if operation.lines is not None:
-        responses["204"] = {"description": "The event stream that the client opens again was complete."}
-    if operation.cached:
-        responses["304"] = {"description": "The answer is the one that the client has."}
-    responses |= {str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in PROBLEMS}
-    return {
-        "operationId": operation.name,
-        "summary": operation.description.split("\n")[0],
-        "parameters": [*_path_parameters(operation), *_query_parameters(operation)],
-        "responses": responses,
-    }
+
+    def _responses(self, operation: Operation[Any]) -> Json:
+        headers = (*ANSWER, *(CACHED if operation.cached else ()), *ENDING)
+        responses: Json = {
+            "200": {
+                "description": " Or: ".join(
+                    _first_paragraph(kind) for kind in (operation.answer, operation.lines) if kind
+                ),
+                "headers": _references(headers),
+                "content": {name: self._with_examples(operation, name, kind) for name, kind in _contents(operation)},
+            }
+        }
+        if operation.lines is not None:
+            text = "The event stream that the client opens again was complete (`Last-Event-ID`)."
+            responses["204"] = {"description": text, "headers": _references((*ANSWER, *ENDING))}
+        if operation.cached:
+            text = "The answer is the one that the client has (`If-None-Match`)."
+            responses["304"] = {"description": text, "headers": _references(headers)}
+        return responses | {str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in PROBLEMS}
+
+    def _with_examples(self, operation: Operation[Any], media_type: str, schema: Json) -> Json:
+        examples = self._examples.answers.get(operation.name, {}).get(media_type)
+        return {"schema": schema} | ({"examples": dict(examples)} if examples else {})
+
+    def problem(self, status: int, text: str) -> Json:
+        """The response of a status of errors."""
+        content: Json = {"schema": {"$ref": REF.format(model=Problem.__name__)}}
+        examples = self._examples.problems.get(str(status))
+        return {
+            "description": f"{text} Codes: {', '.join(f'`{code}`' for code in codes_of(status))}.",
+            "headers": _references((*PROBLEM, *OF_STATUS.get(status, ()), *ENDING)),
+            "content": {"application/problem+json": content | ({"examples": dict(examples)} if examples else {})},
+        }
+
+
+def _references(headers: Iterable[Header]) -> Json:
+    return {header.name: {"$ref": f"#/components/headers/{header.name}"} for header in headers}
+
+
+def _paragraph(docstring: str) -> str:
+    """A docstring without the indentation and the line ends of the code."""
+    return "\n\n".join(" ".join(part.split()) for part in docstring.split("\n\n"))
+
+
+def _first_paragraph(kind: type[BaseModel]) -> str:
+    return _paragraph(kind.__doc__ or "").split("\n\n")[0]
 
 
 def _contents(operation: Operation[Any]) -> Iterable[tuple[str, Json]]:
-    """The media types of an answer. The schema of a stream's media type is that of each of its lines; of an event stream it
-    is that of each event (OpenAPI 3.1 has no word for a sequence of them)."""
+    """The media types of an answer and their schemas. The schema of a stream's media type is that of each of its lines; of an
+    event stream it is that of each event (OpenAPI 3.1 has no word for a sequence of them)."""
     if operation.answer is not None:
-        yield "application/json", {"schema": {"$ref": REF.format(model=operation.answer.__name__)}}
+        yield JSON, {"$ref": REF.format(model=operation.answer.__name__)}
     if operation.lines is None:
         return
     line = {"$ref": REF.format(model=operation.lines.__name__)}
-    for media_type in ("application/jsonl", "application/x-ndjson"):
-        yield media_type, {"schema": line}
-    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": line}
-    event = {"type": "object", "properties": {"id": {"type": "string"}, "data": data}, "required": ["data"]}
-    yield "text/event-stream", {"schema": event}
+    yield from ((media_type, line) for media_type in LINES)
+    data = {"type": "string", "contentMediaType": JSON, "contentSchema": line}
+    yield EVENTS, {"type": "object", "properties": {"id": {"type": "string"}, "data": data}, "required": ["data"]}
+
+
+def _of_streams(operation: Operation[Any]) -> Iterable[str]:
+    if operation.lines is not None:
+        yield STREAMED
+
+
+def _counted(limit: Limit) -> str:
+    return (
+        f"Counts against the limit of the group `{limit.group}`: {limit.requests} requests of one client in any "
+        f"{limit.window_s} seconds, unless the operator set another number (`{limit.setting}`)."
+    )
 
 
 def _path_parameters(operation: Operation[Any]) -> Iterable[Json]:
@@ -122,11 +209,10 @@ def _path_parameters(operation: Operation[Any]) -> Iterable[Json]:
         yield {"name": "ticker", "in": "path", "required": True, "description": "A supported ticker.", "schema": schema}
 
 
-def _query_parameters(operation: Operation[Any]) -> Iterable[Json]:
-    schema = operation.query.model_json_schema(by_alias=True, ref_template=REF)
-    for name, field in schema.get("properties", {}).items():
-        described = {key: value for key, value in field.items() if key not in ("title", "description", "default")}
-        parameter = {"name": name, "in": "query", "required": name in schema.get("required", ())}
+def _query_parameters(query: Json) -> Iterable[Json]:
+    for name, field in query.get("properties", {}).items():
+        described = {key: value for key, value in field.items() if key not in ("description", "default")}
+        parameter = {"name": name, "in": "query", "required": name in query.get("required", ())}
         parameter |= {"description": field.get("description", ""), "schema": _without_null(described)}
         if described.get("type") == "array":
             parameter |= {"style": "form", "explode": False}
@@ -137,27 +223,3 @@ def _without_null(schema: Json) -> Json:
     """A query has no null: a parameter is given or not."""
     kinds = [kind for kind in schema.get("anyOf", []) if kind.get("type") != "null"]
     return {**{key: value for key, value in schema.items() if key != "anyOf"}, **kinds[0]} if kinds else schema
-
-
-def _problem(status: int, text: str) -> Json:
-    response: Json = {
-        "description": text,
-        "headers": {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}},
-        "content": {"application/problem+json": {"schema": {"$ref": REF.format(model=Problem.__name__)}}},
-    }
-    return response
-
-
-def _header(text: str) -> Json:
-    return {"description": text, "schema": {"type": "string"}}
-
-
-def write() -> None:
-    """Writes the document."""
-    from blueprints.v2.routes import operations
-
-    FILE.write_text(json.dumps(document(operations.all), indent=1, ensure_ascii=False) + "\n")
-
-
-if __name__ == "__main__":
-    write()

@@ -18,20 +18,21 @@ class Fault(Answer):
 
 
 class Problem(Answer):
-    """An error. Fields that say nothing are left out."""
+    """An error (RFC 9457). Fields that say nothing are left out."""
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=False)
 
     type: str
-    """A URI of the kind of error."""
+    """The kind of error, as a reference to its description: `/docs/errors#CODE` on the server that answered."""
     title: str
+    """The kind of error in short; the same for every error of its kind."""
     status: int
     detail: str
     """What happened, in words."""
     instance: str
     """The path that was asked for."""
     error_code: str
-    """The kind of error, for programs."""
+    """The kind of error, for programs; `/docs/errors` lists all."""
     request_id: str
     trace_id: str
     usage: str | None = None

@@ -18,6 +18,7 @@ from werkzeug.test import EnvironBuilder
 from app import errors
 from app.factory import create_app
 from app.telemetry import logs
+from blueprints.error_codes import entry_of
 from middleware.identity import ApiKeyMiddleware
 from tests.support import FakeClock, ScriptedMarket, new_york, settings
 
@@ -168,7 +169,7 @@ def refuse_if_not_in_shape(answer: Raw, version: str, code: str, path: str) -> N
     else:
         assert answer.headers.getlist("Content-Type") == ["application/problem+json"]
         assert list(body) == PROBLEM
-        assert (body["type"], body["title"]) == ("about:blank", http_title(answer.status))
+        assert (body["type"], body["title"]) == (f"/docs/errors#{code}", entry_of(code).title)
         assert (body["status"], body["instance"]) == (answer.status, path)
         assert body["request_id"] == answer.headers["X-Request-Id"]
         assert f"-{body['trace_id']}-" in answer.headers["Server-Timing"]
@@ -179,24 +180,6 @@ def refuse_if_not_in_shape(answer: Raw, version: str, code: str, path: str) -> N
     assert text.endswith(".")
     assert answer.headers.getlist("X-API-Version") == [version[1:]]
     assert answer.headers["Cache-Control"] == "no-store"
-
-
-def http_title(status: int) -> str:
-    return {
-        400: "Bad Request",
-        401: "Unauthorized",
-        403: "Forbidden",
-        404: "Not Found",
-        405: "Method Not Allowed",
-        408: "Request Timeout",
-        410: "Gone",
-        413: "Request Entity Too Large",
-        415: "Unsupported Media Type",
-        429: "Too Many Requests",
-        500: "Internal Server Error",
-        502: "Bad Gateway",
-        503: "Service Unavailable",
-    }[status]
 
 
 @pytest.mark.parametrize("version", PREFIXES)

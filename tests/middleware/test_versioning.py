@@ -16,12 +16,13 @@ from flask import Flask
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, TestResponse
 
+import blueprints
 from app.clock import Timer
 from app.config.api_versions import VERSIONS, Version, Versions
 from app.factory import create_app
 from tests.support import FakeClock, ScriptedMarket, new_york, settings
 
-UNVERSIONED = ("/", "/livez", "/readyz", "/versions", "/metrics")
+UNVERSIONED = sorted(blueprints.UNVERSIONED)
 NEEDS = {"/replay": "?date=2025-03-10&time=11:00"}
 Ask = Callable[..., TestResponse]
 

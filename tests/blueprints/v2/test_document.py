@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,16 +11,19 @@ import pytest
 from flask import Flask
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from blueprints.v2 import openapi
-from blueprints.v2.routes import operations
-from tests.blueprints.v2.calls import document
+from app.factory import openapi
+from blueprints import GROUPS
+from blueprints.error_codes import codes_of
+from blueprints.v2 import schemas
+from tests.blueprints.v2.calls import call, document, valid
 
 Serve = Callable[..., Flask]
+GETS = {path: found["get"] for path, found in document()["paths"].items()}
 
 
 def test_the_committed_document_is_the_one_that_the_types_make() -> None:
     """After a change: make openapi."""
-    assert document() == openapi.document(operations.all)
+    assert document() == openapi.made()
 
 
 def test_the_document_is_valid_openapi_3_1() -> None:
@@ -60,8 +65,109 @@ def test_every_object_is_closed_and_every_type_described() -> None:
     assert [name for name, schema in enums.items() if not schema.get("description")] == []
 
 
+# --- names of schemas ---
+
+
+def test_a_schema_has_the_name_that_is_promised_whatever_its_class_is_called() -> None:
+    named = {name for names in schemas.NAMES.values() for name in names.values()}
+    own = {name for name in document()["components"]["schemas"] if name not in named}
+    assert named <= set(document()["components"]["schemas"]), "a name that no schema has any more is taken out of NAMES"
+    assert all(schemas.schema_name(f"blueprints.v2.types.{name}") == name for name in own)
+    assert not any("__" in name for name in own)
+    assert all(schema["title"] == name for name, schema in document()["components"]["schemas"].items())
+
+
 def test_no_two_types_share_a_name() -> None:
     """Pydantic names both after their modules then, which generators of clients cut off again."""
+    named = [name for names in schemas.NAMES.values() for name in names.values()]
+    assert len(set(named)) == len(named)
     names = list(document()["components"]["schemas"])
     assert [name for name in names if "__" in name] == []
     assert len({name.lower() for name in names}) == len(names)
+
+
+def test_a_renamed_type_of_the_domain_is_noticed_and_not_renamed_for_clients() -> None:
+    assert schemas.schema_name("app.structure.terms.Memory") == "SessionMemory"
+    with pytest.raises(LookupError, match=r"NAMES has no name for the schema of app\.structure\.terms\.Remembered"):
+        schemas.schema_name("app.structure.terms.Remembered")
+
+
+def test_every_field_of_an_answer_is_required_and_of_a_problem_those_that_are_always_there() -> None:
+    found = document()["components"]["schemas"]
+    assert set(found["Lock"]["required"]) == set(found["Lock"]["properties"])
+    assert set(found["Problem"]["properties"]) - set(found["Problem"]["required"]) == {"usage", "errors"}
+
+
+# --- what an operation says beside its answer ---
+
+
+@pytest.mark.parametrize("path", GETS)
+def test_every_operation_names_the_limit_that_counts_it(path: str) -> None:
+    limit, operation = GETS[path]["x-rate-limit"], GETS[path]
+    assert limit["group"] == GROUPS.get(f"v2.{operation['operationId']}", "other")
+    known = openapi.limits()[limit["group"]]
+    assert (limit["setting"], limit["requests"], limit["window_seconds"]) == (known.setting, known.requests, 60)
+    assert f"`{known.setting}`" in operation["description"]
+
+
+def test_an_answer_has_every_header_that_is_promised_of_it(serve: Serve) -> None:
+    app, promised = serve(), GETS["/v2/trading-directions/{ticker}"]["responses"]
+    response = call(app, "/trading-directions/SPY")
+    always = {name for name in promised["200"]["headers"] if document()["components"]["headers"][name]["required"]}
+    assert {"ETag", "Cache-Control", "RateLimit", "RateLimit-Policy", "X-Request-Id", "X-API-Version"} <= always
+    assert {"Deprecation", "Sunset", "Link"} == set(promised["200"]["headers"]) - always
+    known = call(app, "/trading-directions/SPY", headers={"If-None-Match": response.headers["ETag"]})
+    assert known.status_code == 304
+    assert [name for name in always if name not in known.headers] == []
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 405, 410, 413, 429, 500, 503])
+def test_the_codes_of_a_status_are_named(status: int) -> None:
+    text = document()["components"]["responses"][f"Problem{status}"]["description"]
+    assert all(f"`{code}`" in text for code in codes_of(status))
+
+
+# --- examples ---
+
+
+def examples() -> Iterator[tuple[str, Any, Any]]:
+    """Every example: where it stands, the schema that it belongs to, and the example."""
+    for path, operation in GETS.items():
+        for media_type, content in operation["responses"]["200"]["content"].items():
+            for name, example in content["examples"].items():
+                yield f"{path} {media_type} {name}", content["schema"], example["value"]
+    for name, response in document()["components"]["responses"].items():
+        (content,) = response["content"].values()
+        for code, example in content["examples"].items():
+            yield f"{name} {code}", content["schema"], example["value"]
+
+
+EXAMPLES = {where: (value, schema) for where, schema, value in examples()}
+
+
+@pytest.mark.parametrize("where", EXAMPLES)
+def test_every_example_is_what_its_schema_promises(where: str) -> None:
+    valid(*EXAMPLES[where])
+
+
+def test_every_operation_and_every_error_has_an_example() -> None:
+    assert {where.partition(" ")[0] for where in EXAMPLES} == {*GETS, *document()["components"]["responses"]}
+
+
+def test_the_examples_are_what_the_demo_market_answers() -> None:
+    """After a change: make openapi."""
+    logging.disable(logging.CRITICAL)
+    try:
+        recorded = openapi.record()
+    finally:
+        logging.disable(logging.NOTSET)
+    assert nearly(recorded) == nearly(json.loads(openapi.EXAMPLES.read_text()))
+
+
+def nearly(value: Any) -> Any:
+    """The value with nine digits of its numbers: other processors differ in the last ones."""
+    if isinstance(value, dict):
+        return {name: nearly(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [nearly(inner) for inner in value]
+    return float(f"{value:.9g}") if isinstance(value, float) else value

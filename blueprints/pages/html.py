@@ -1,0 +1,58 @@
+"""The pages: plain HTML without a script or a style of its own, so that the strictest policy holds."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+from blueprints.error_codes import CODES, OK, ErrorCode
+
+STYLES = ("/docs/swagger-ui.css", "/docs/page.css")
+SCRIPTS = ("/docs/swagger-ui-bundle.js", "/docs/page.js")
+LINKS = {"/docs": "API", "/docs/errors": "Errors", "/openapi.json": "openapi.json"}
+
+
+def api_page() -> str:
+    """The page on which Swagger UI shows `/openapi.json`."""
+    without = 'This page needs JavaScript. <a href="/openapi.json">The document</a> does not.'
+    body = f'<main id="swagger-ui"><p>{without}</p></main>\n'
+    scripts = "".join(f'<script src="{path}" defer></script>\n' for path in SCRIPTS)
+    return page("API", body + scripts, STYLES)
+
+
+def errors_page() -> str:
+    """Every error code with what it means and what to do."""
+    text = (
+        "<h1>Errors</h1>\n<p>Version 2 answers errors as problems (RFC 9457): <code>type</code> leads to a row of this table, "
+        "and <code>error_code</code> names it. Version 1 answers <code>error</code> and <code>error_code</code>. Codes with "
+        "status 200 stand in answers: about one ticker in version 1, at the gate that failed in version 2.</p>\n"
+    )
+    head = "<tr><th>code</th><th>status</th><th>what it means</th><th>what to do</th></tr>\n"
+    rows = "".join(_error_row(entry) for entry in CODES)
+    return page("Errors", f"<main>\n{text}<table>\n<thead>{head}</thead>\n<tbody>\n{rows}</tbody>\n</table>\n</main>\n")
+
+
+def _error_row(entry: ErrorCode) -> str:
+    statuses = ", ".join(f"{status} in an answer" if status == OK else str(status) for status in entry.statuses)
+    return (
+        f'<tr id="{entry.code}"><td><a href="#{entry.code}"><code>{entry.code}</code></a></td><td>{statuses}</td>'
+        f"<td>{_text(entry.title)}. {_text(entry.meaning)}</td><td>{_text(entry.advice)}</td></tr>\n"
+    )
+
+
+def _text(text: str) -> str:
+    """Text in which `code` stands between backquotes, as HTML."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
+def page(title: str, body: str, styles: tuple[str, ...] = ("/docs/page.css",)) -> str:
+    """A whole page with the links to the others."""
+    sheets = "".join(f'<link rel="stylesheet" href="{path}">\n' for path in styles)
+    links = " ".join(f'<a href="{path}">{escape(name)}</a>' for path, name in LINKS.items())
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>{escape(title)} - predict server</title>\n"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<link rel="icon" href="/docs/favicon-32x32.png">\n{sheets}</head>\n'
+        f"<body>\n<nav>{links}</nav>\n{body}</body>\n</html>\n"
+    )

@@ -1,0 +1,167 @@
+"""The documents and the pages: what is sent, who may read it, and what a browser makes of it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from flask import Flask, Response
+from werkzeug.serving import make_server
+
+import blueprints
+from blueprints.pages.files import FILES
+from blueprints.pages.routes import docs
+from tests.blueprints.v2.calls import document
+
+Serve = Callable[..., Flask]
+CHROMIUM = shutil.which("chromium")
+PAGES = sorted(blueprints.PAGES)
+CONTENT_TYPES = {
+    "json": "application/json",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "png": "image/png",
+}
+
+
+@pytest.mark.parametrize(("path", "version"), [("/openapi.json", 2), ("/openapi/v1.json", 1)])
+def test_the_committed_document_of_each_version_is_sent(serve: Serve, path: str, version: int) -> None:
+    response = serve().test_client().get(path)
+    committed = Path(blueprints.__file__).parent / f"v{version}" / "openapi.json"
+    assert response.data == committed.read_bytes()
+
+
+@pytest.mark.parametrize("path", [*PAGES, *FILES])
+def test_a_page_and_a_file_are_sent_once_and_then_known(serve: Serve, path: str) -> None:
+    client = serve().test_client()
+    first = client.get(path)
+    kind = path.rpartition(".")[2]
+    assert (first.status_code, first.content_type) == (200, CONTENT_TYPES.get(kind, "text/html; charset=utf-8"))
+    assert re.fullmatch(r"public, max-age=\d+", first.headers["Cache-Control"])
+    again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+    assert again.headers["ETag"] == first.headers["ETag"]
+    head = client.head(path)
+    assert (head.data, head.headers["Content-Length"]) == (b"", str(len(first.data)))
+    assert "X-API-Version" not in first.headers
+
+
+@pytest.mark.parametrize(
+    ("path", "origin", "allowed"),
+    [
+        ("/openapi.json", "https://friend.example", "https://friend.example"),
+        ("/openapi.json", "https://other.example", None),
+        ("/openapi/v1.json", "https://other.example", "*"),
+    ],
+)
+def test_other_origins_may_read_the_document_of_a_version_as_they_may_read_its_answers(
+    serve: Serve, path: str, origin: str, allowed: str | None
+) -> None:
+    app = serve(cors_origins="https://friend.example")
+    response = app.test_client().get(path, headers={"Origin": origin})
+    assert response.headers.get("Access-Control-Allow-Origin") == allowed
+    assert ("Origin" in response.headers.get("Vary", "")) == (path == "/openapi.json")
+
+
+def test_an_error_at_a_page_is_a_problem(serve: Serve) -> None:
+    problem = serve().test_client().post("/docs").get_json()
+    assert problem["type"] == "/docs/errors#METHOD_NOT_ALLOWED"
+
+
+class Links(HTMLParser):
+    """What a page loads and where it leads, and whether it holds a script or a style of its own."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.inline: list[str] = []
+        self._open: str | None = None
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._open = tag
+        for name, value in attrs:
+            if name in ("src", "href"):
+                self.found.append(value or "")
+            if name == "style" or name.startswith("on"):
+                self.inline.append(f"{tag} {name}")
+
+    def handle_data(self, data: str) -> None:
+        if self._open in ("script", "style") and data.strip():
+            self.inline.append(data)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_loads_only_what_this_server_has_and_holds_no_script_and_no_style(serve: Serve, path: str) -> None:
+    client = serve().test_client()
+    response = client.get(path)
+    links = Links(response.get_data(as_text=True))
+    assert links.inline == []
+    assert [link for link in links.found if not link.startswith(("/", "#"))] == []
+    for link in {link.partition("#")[0] for link in links.found} - {""}:
+        assert client.get(link).status_code == 200, link
+    rules = {rule.split()[0]: rule.split()[1:] for rule in response.headers["Content-Security-Policy"].split(";")}
+    assert rules["default-src"] == rules["frame-ancestors"] == ["'none'"]
+    assert rules["script-src"] == rules["style-src"] == rules["connect-src"] == ["'self'"]
+
+
+def test_the_document_is_judged_by_no_other_host() -> None:
+    assert "validatorUrl: null" in FILES["/docs/page.js"].path.read_text()
+
+
+# --- in a browser ---
+
+
+@contextmanager
+def listening(app: Flask) -> Iterator[str]:
+    """The app on a port of loopback, for a browser."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def rendered(url: str, profile: Path) -> tuple[str, str]:
+    """What Chromium makes of a page, and what it says about it on its console. Skips where there is no Chromium."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium: apt-get install chromium (Debian), brew install chromium (macOS)")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-extensions"]
+    options += [f"--user-data-dir={profile}", "--virtual-time-budget=20000", "--enable-logging=stderr", "--dump-dom"]
+    done = subprocess.run([CHROMIUM, *options, url], capture_output=True, text=True, timeout=120, check=False)
+    return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+
+
+def test_a_browser_shows_every_operation_and_nothing_breaks_the_policy(serve: Serve, tmp_path: Path) -> None:
+    with listening(serve()) as base:
+        shown, console = rendered(f"{base}/docs#/signals/replay", tmp_path)
+    assert console == ""
+    paths = set(re.findall(r'data-path="([^"]+)"', shown))
+    assert paths == set(document()["paths"])
+    assert "/docs/errors#UNSUPPORTED_TICKER" in shown, "the operation of the address is open, with its examples"
+
+
+def test_a_browser_would_say_what_breaks_the_policy(serve: Serve, tmp_path: Path) -> None:
+    app = serve()
+    app.view_functions["pages.errors"] = broken
+    with listening(app) as base:
+        _, console = rendered(f"{base}/docs/errors", tmp_path)
+    assert "Content Security Policy" in console
+
+
+def broken() -> Response:
+    """A page with a script of its own."""
+    response = docs()
+    response.set_data(response.get_data() + b"<script>document.title = 'x'</script>")
+    return response
