@@ -44,6 +44,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "v2.structure": "analysis",
     "v2.swing": "analysis",
     "v2.replay": "replay",
+    "v2.recorded_signals": "replay",
 }
 """The group whose limit an endpoint counts against; endpoints that are not listed are in the group `other`."""
 

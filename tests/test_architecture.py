@@ -55,6 +55,7 @@ PURE = {
     "app.signals.policy",
     "app.signals.daily_signal",
     "app.signals.lock",
+    "app.signals.outcomes",
 }
 PURE_PACKAGES = ("app.structure",)
 PURE_MAY_IMPORT = {

@@ -23,6 +23,7 @@ from app.pipeline.states import (
     TickerSignal,
     V6Part,
 )
+from app.pipeline.track_record import Hour, Judged, RecordPage
 
 __all__ = [
     "DAILY_BAR_AFTER",
@@ -34,6 +35,8 @@ __all__ = [
     "ChartSpan",
     "Charts",
     "DataPart",
+    "Hour",
+    "Judged",
     "MarketClosed",
     "NoMarketData",
     "Overview",
@@ -41,6 +44,7 @@ __all__ = [
     "Pipeline",
     "Quote",
     "Ranking",
+    "RecordPage",
     "RpePart",
     "State",
     "Step",

@@ -27,6 +27,7 @@ from app.pipeline.shown_price_11am import ShownPrice11am
 from app.pipeline.signals import HourlySignals
 from app.pipeline.states import Board, DataPart, Overview, State, Step, TickerSignal
 from app.pipeline.steps import Steps, last_of
+from app.pipeline.track_record import TrackRecord
 from app.signals.daily_signal import Vix
 from app.signals.lock import decision_hour
 from app.signals.policy import session_of_hour, time_multiplier_of
@@ -40,7 +41,8 @@ T = TypeVar("T")
 
 
 class Pipeline:
-    """Joins market, model and policy. `emit(event, **fields)` hears of locks and gates. charts: the bars of charts."""
+    """Joins market, model and policy. `emit(event, **fields)` hears of locks and gates. charts: the bars of
+    charts; track_record: what was locked, and what became of it."""
 
     def __init__(
         self,
@@ -67,6 +69,7 @@ class Pipeline:
         self._steps = Steps(Reader(source, quotes, calendar), self._signals, stages)
         self._daily = DailyAnswers(source, quotes, self._signals, self._prefetch, calendar)
         self.charts = Charts(source, self._prefetch, calendar, self.interest)
+        self.track_record = TrackRecord(source, store, self.charts, self._prefetch, calendar)
 
     @property
     def plan(self) -> Plan:

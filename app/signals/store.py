@@ -8,7 +8,7 @@ could not be written is written later (ruling S9).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -51,6 +51,11 @@ class SignalStore(Protocol):
 
     def put(self, decision: Decision) -> Decision:
         """Locks a signal unless one is locked already, and returns the locked one."""
+        ...
+
+    def listing(self, ticker: str, after: tuple[date, int], last: date, limit: int) -> Sequence[Decision]:
+        """Returns the first `limit` locked signals after a (day, hour) and up to the day `last`, in their order. Raises
+        Unavailable while the record cannot be read, because a record that is not seen is no gap."""
         ...
 
     def get_open(self, ticker: str, day: date) -> OfficialOpen | None: ...
@@ -123,6 +128,14 @@ class SqliteStore:
             self._unwritten_signals.put(key, winner)
         self._signals.put(key, winner)
         return winner
+
+    def listing(self, ticker: str, after: tuple[date, int], last: date, limit: int) -> Sequence[Decision]:
+        written = self._read(lambda db: _read_signals(db, ticker, after, last, limit))
+        if written is None:
+            raise Unavailable("the record of signals cannot be read now", part="store")
+        waiting = (signal for signal in self._unwritten_signals.values() if signal.ticker == ticker)
+        found = {(signal.day, signal.hour): signal for signal in (*waiting, *written)}
+        return [found[key] for key in sorted(found) if after < key and key[0] <= last][:limit]
 
     def get_open(self, ticker: str, day: date) -> OfficialOpen | None:
         kept = self._opens.get((ticker, day))
@@ -246,8 +259,29 @@ class SqliteStore:
 def _read_signal(db: Database, ticker: str, day: date, hour: int) -> Decision | None:
     sql = "SELECT record FROM signals WHERE ticker = ? AND day = ? AND hour = ?"
     rows = db.rows(sql, (ticker, day.isoformat(), hour))
+    return _parsed(ticker, day.isoformat(), hour, rows[0][0]) if rows else None
+
+
+def _read_signals(db: Database, ticker: str, after: tuple[date, int], last: date, limit: int) -> list[Decision]:
+    sql = """SELECT day, hour, record FROM signals WHERE ticker = ? AND (day, hour) > (?, ?) AND day <= ?
+        ORDER BY day, hour LIMIT ?"""
+    found: list[Decision] = []
+    day, hour = after[0].isoformat(), after[1]
+    while len(found) < limit:
+        wanted = limit - len(found)
+        rows = db.rows(sql, (ticker, day, hour, last.isoformat(), wanted))
+        for day, hour, record in rows:
+            decision = _parsed(ticker, day, hour, record)
+            found += [] if decision is None else [decision]
+        if len(rows) < wanted:
+            break
+    return found
+
+
+def _parsed(ticker: str, day: str, hour: int, record: str) -> Decision | None:
+    """A record; None for one that cannot be read, which is a gap."""
     try:
-        return _decision.validate_json(rows[0][0]) if rows else None
+        return _decision.validate_json(record)
     except ValidationError:
         log.warning("the record of %s %s %s:00 cannot be read: it is a gap", ticker, day, hour)
         return None

@@ -17,7 +17,7 @@ from app.signals.policy import SUPPORTED
 from blueprints.services import request_context, services
 from blueprints.v2 import streaming
 from blueprints.v2.line_formats import Line
-from blueprints.v2.types import Answer
+from blueprints.v2.types import Answer, Page
 
 MAX_SHOWN = 64
 """How much of a value that a client sent is repeated in an error."""
@@ -115,7 +115,11 @@ def supported(ticker: str) -> str:
 
 
 def json_response(answer: Answer) -> Response:
-    return Response(answer.model_dump_json() + "\n", content_type="application/json")
+    """The answer as JSON; of a page that is not the last one with the link to the next."""
+    response = Response(answer.model_dump_json() + "\n", content_type="application/json")
+    if isinstance(answer, Page) and answer.next is not None:
+        response.headers.add("Link", f'<{answer.next}>; rel="next"')
+    return response
 
 
 def query_of(query: type[Q], values: Mapping[str, list[str]]) -> Q:

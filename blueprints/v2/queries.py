@@ -24,6 +24,9 @@ MAX_DAYS = 400
 MAX_DAILY_BARS, DAILY_BARS = 250, 60
 """How many daily bars one answer may have, and how many it has unless it is asked for another number."""
 
+MAX_SIGNALS, SIGNALS = 100, 30
+"""How many signals one page of the track record may have, and how many it has unless it is asked for another number."""
+
 LAST_DAY = date(2100, 1, 1)
 MINUTES_OF_A_DAY = 24 * 60
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[-+ ]\d\d:\d\d)", re.ASCII)
@@ -150,6 +153,24 @@ class BarsQuery(Query):
             (self.extended and daily, "/extended", "is for no daily bars"),
         )
         return [Fault(pointer, message) for wrong, pointer, message in checks if wrong]
+
+
+class RecordQuery(Query):
+    """Which part of the track record an answer has."""
+
+    first: Annotated[Day | None, Field(alias="from")] = None
+    """The first day, YYYY-MM-DD. By default 30 days before the last one."""
+    last: Annotated[Day | None, Field(alias="to")] = None
+    """The last day, YYYY-MM-DD, fewer than 400 days after the first. By default today in New York."""
+    limit: Annotated[int, Field(ge=1, le=MAX_SIGNALS), BeforeValidator(_whole)] = SIGNALS
+    """How many signals a page has at most, 1 to 100; by default 30."""
+    cursor: Annotated[str, Field(max_length=64)] | None = None
+    """Where the page begins, as `next` of the page before says."""
+
+    def days(self, today: date) -> tuple[date, date]:
+        """First and last day."""
+        last = self.last or today
+        return self.first or last - timedelta(days=30), last
 
 
 class CalendarQuery(Query):

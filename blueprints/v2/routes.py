@@ -14,10 +14,21 @@ from app.market.inception import FIRST_DAY
 from app.market.plan import Plan
 from app.pipeline import State
 from blueprints.services import Services, services
-from blueprints.v2 import answers, charts, signals, stream_types, streaming, structures, system, types
+from blueprints.v2 import (
+    answers,
+    charts,
+    record_types,
+    signals,
+    stream_types,
+    streaming,
+    structures,
+    system,
+    track_record,
+    types,
+)
 from blueprints.v2.line_formats import Line
 from blueprints.v2.operations import NoQuery, Operations, refused
-from blueprints.v2.queries import MAX_DAYS, BarsQuery, CalendarQuery, ReplayQuery, TickersQuery
+from blueprints.v2.queries import MAX_DAYS, BarsQuery, CalendarQuery, RecordQuery, ReplayQuery, TickersQuery
 
 A = TypeVar("A", bound=answers.Analysis)
 
@@ -65,6 +76,12 @@ def swing(ticker: str, query: NoQuery) -> answers.SwingAnswer:
 def bars(ticker: str, query: BarsQuery) -> answers.BarSeries:
     """The bars of one ticker that were known at the moment of the answer: those of a day, or daily ones."""
     return charts.bars(services(), ticker, query)
+
+
+@operations.get("/signals/{ticker}", RecordQuery, record_types.RecordPage)
+def recorded_signals(ticker: str, query: RecordQuery) -> record_types.RecordPage:
+    """The track record of one ticker: every locked signal, what became of it once its day had closed, and the gaps."""
+    return track_record.page(services(), ticker, query)
 
 
 @operations.get("/replay/{ticker}", ReplayQuery, types.Signal, lines=stream_types.SeriesLine)

@@ -66,15 +66,15 @@ def signal_of(
         lock=_lock(signal),
         action=types.Action.NO_TRADE if decision is None else ACTIONS[decision.action],
         direction=types.SignalDirection.NEUTRAL if decision is None else DIRECTIONS[decision.action],
-        strength=types.Strength.NEUTRAL if decision is None else _strength(decision),
+        strength=types.Strength.NEUTRAL if decision is None else strength_of(decision),
         active_target=None if signal.active_target is None else types.Target(signal.active_target),
         probability=None if decision is None or given is None else given[decision.session == "late"],
         probability_a=None if given is None else given[0],
         probability_b=None if decision is None or given is None or decision.session == "early" else given[1],
         hit_rates=list(_hit_rates(model, decision)) if decision and model and plan.market.is_real else [],
-        size=None if decision is None else _size(decision),
+        size=None if decision is None else size_of(decision),
         prices=_prices(signal),
-        levels=None if decision is None or decision.action == "NO_TRADE" else _levels(decision),
+        levels=None if decision is None or decision.action == "NO_TRADE" else levels_of(decision),
         gates=_gates(signal, plan),
         reason=_reason(signal, hours, plan, mode),
         missing_bars=signal.quote.missing,
@@ -104,7 +104,7 @@ def freshness(
     return types.Freshness.DELAYED if plan.delay or waiting else types.Freshness.LIVE
 
 
-def _strength(decision: Decision) -> types.Strength:
+def strength_of(decision: Decision) -> types.Strength:
     """The bucket without its side, which `direction` says."""
     return types.Strength(decision.bucket.removesuffix("_bull").removesuffix("_bear"))
 
@@ -161,7 +161,8 @@ def _model_of(decision: Decision | None, models: ModelSet) -> V6Model | None:
     return model if model is not None and decision is not None and model.model_id == decision.model_id else None
 
 
-def _size(decision: Decision) -> types.Size:
+def size_of(decision: Decision) -> types.Size:
+    """How much of the capital a decision takes."""
     return types.Size(
         percent_of_capital=decision.position_pct,
         time_multiplier=decision.time_multiplier,
@@ -181,7 +182,8 @@ def _prices(signal: TickerSignal) -> types.Prices:
     )
 
 
-def _levels(decision: Decision) -> types.Levels:
+def levels_of(decision: Decision) -> types.Levels:
+    """Where the trade of a decision is entered and left."""
     return types.Levels(
         entry_type=None if decision.entry_type is None else types.OrderType(decision.entry_type),
         entry_price=decision.entry_price,

@@ -49,6 +49,14 @@ class Answer(BaseModel):
     )
 
 
+class Page(Answer):
+    """A part of a list that may be longer."""
+
+    next: str | None
+    """The path of the next page, which the header `Link` names too (RFC 8288); null on the last one. A page that was read does
+    not change because of later entries."""
+
+
 class Action(StrEnum):
     """What the policy makes of the active probability."""
 

@@ -233,3 +233,48 @@ def test_a_record_that_cannot_be_read_is_a_gap_and_no_fault(open_store: Callable
     assert other.get("SPY", DAY, 13) is None
     assert other.put(decision(0.4, 0.1)) == decision(0.4, 0.1)
     assert other.degraded() is None
+
+
+def test_signals_are_listed_in_their_order_within_bounds(open_store: Callable[[], SignalStore]) -> None:
+    store, days = open_store(), [date(2025, 3, day) for day in (12, 10, 11)]
+    for day in days:
+        for hour in (15, 10, 13):
+            store.put(replace(decision(0.6, 0.9), day=day, hour=hour))
+            store.put(replace(decision(0.6, 0.9), day=day, hour=hour, ticker="QQQ"))
+    every = [(day, hour) for day in sorted(days) for hour in (10, 13, 15)]
+
+    def listed(after: tuple[date, int], last: date, limit: int) -> list[tuple[date, int]]:
+        found = open_store().listing("SPY", after, last, limit)
+        assert {signal.ticker for signal in found} <= {"SPY"}
+        return [(signal.day, signal.hour) for signal in found]
+
+    assert listed((date.min, 0), date(2100, 1, 1), 100) == every
+    assert listed((date(2025, 3, 10), 13), date(2025, 3, 11), 100) == every[2:6]
+    assert listed((date(2025, 3, 10), 13), date(2100, 1, 1), 2) == every[2:4]
+    assert listed(every[-1], date(2100, 1, 1), 2) == []
+
+
+def test_what_could_not_be_written_is_listed_too(open_store: Callable[[], SignalStore]) -> None:
+    store = open_store()
+    assert isinstance(store, SqliteStore)
+    store.put(decision(0.6, 0.9))
+    assert store._db is not None
+    store._db.rows("PRAGMA query_only = 1")
+    store.put(replace(decision(0.6, 0.9), hour=11))
+    assert [signal.hour for signal in store.listing("SPY", (DAY, 0), DAY, 9)] == [11, 13]
+    assert [signal.hour for signal in store.listing("SPY", (DAY, 0), DAY, 1)] == [11]
+
+
+def test_a_record_that_cannot_be_read_does_not_end_the_list(open_store: Callable[[], SignalStore]) -> None:
+    store = open_store()
+    assert isinstance(store, SqliteStore)
+    for hour in (10, 11, 12, 13, 14):
+        store.put(replace(decision(0.6, 0.9), hour=hour))
+    assert store._db is not None
+    store._db.write("UPDATE signals SET record = '{}' WHERE hour IN (10, 12)")
+    assert [signal.hour for signal in open_store().listing("SPY", (DAY, 0), DAY, 2)] == [11, 13]
+
+
+def test_a_record_that_is_not_seen_is_no_gap(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="cannot be read now"):
+        unwritable(tmp_path / "data").listing("SPY", (DAY, 0), DAY, 9)

@@ -81,7 +81,7 @@ SERIES = ["2025-03-10T10:56:00-04:00", "2025-03-10T11:01:00-04:00", "2025-03-10T
 BEYOND_SCHEMAS = (
     *("Lies ahead: ", "Lies before ", "Must lie between ", "Must be 0 to "),
     *("Is missing (", "Cannot be given beside ", "Must be a moment of the same "),
-    *("Is for the span 1d alone", "Is for no daily bars"),
+    *("Is for the span 1d alone", "Is for no daily bars", "Is none that a page "),
 )
 """How the faults begin that no JSON schema can rule out: those of two parameters together, and those of the clock."""
 
