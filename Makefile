@@ -15,7 +15,7 @@ UNIT := tests/config tests/live/test_events.py tests/market tests/model tests/si
   tests/test_spec_figures.py tests/test_spec_references.py
 # Programs that some tests need beside Python: program:Debian's package:Homebrew's formula
 TOOLS := redis-server:redis-server:redis promtool:prometheus:prometheus amtool:prometheus-alertmanager:alertmanager \
-  chromium:chromium:chromium
+  nginx:nginx:nginx chromium:chromium:chromium
 export MARKET_DATA GOLDEN_DIR
 unexport PYTHONPATH
 .DEFAULT_GOAL := help
@@ -44,7 +44,7 @@ audit: $(DEV) ## known vulnerabilities in requirements.txt; passes where no advi
 	@$(BIN)/python .ci/audit.py requirements.txt $(AUDIT_ARGS)
 
 tools: ## programs that some tests need: installed where that is possible, else named
-	@for tool in $(TOOLS); do \
+	@PATH="$$PATH:/usr/sbin"; for tool in $(TOOLS); do \
 	  set -- $$(echo "$$tool" | tr : ' '); \
 	  if command -v "$$1" >/dev/null; then continue; fi; \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
