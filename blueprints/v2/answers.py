@@ -140,7 +140,7 @@ class Model(Answer):
     evaluation: Sequence[Cell]
 
 
-class Models(Answer):
+class LoadedModels(Answer):
     """All models, and why one is missing."""
 
     set_id: str

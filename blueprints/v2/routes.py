@@ -98,8 +98,8 @@ def replay(ticker: str, query: ReplayQuery) -> types.Signal | Iterable[Line]:
     return streaming.series(ticker, moments, lambda at: _replayed(server, ticker, at))
 
 
-@operations.get("/models", NoQuery, answers.Models)
-def models(query: NoQuery) -> answers.Models:
+@operations.get("/models", NoQuery, answers.LoadedModels)
+def models(query: NoQuery) -> answers.LoadedModels:
     """The loaded models and what their own evaluation says of them."""
     return system.models_of(services().pipeline.models)
 

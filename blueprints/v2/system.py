@@ -17,8 +17,8 @@ from blueprints.v2 import answers, types
 from blueprints.v2.signals import hit_rate_of
 
 
-def models_of(models: ModelSet) -> answers.Models:
-    return answers.Models(
+def models_of(models: ModelSet) -> answers.LoadedModels:
+    return answers.LoadedModels(
         set_id=models.set_id,
         models=[_model(model) for model in models.models.values()],
         missing=dict(models.missing),
