@@ -40,7 +40,22 @@ def event(number: int, kind: str = "price", **more: Any) -> dict[str, Any]:
 def promising(seconds: float) -> dict[str, str]:
     """What a line says of the next one."""
     now = datetime.now(UTC)
-    return {"told_at": now.isoformat(), "next_by": (now + timedelta(seconds=seconds)).isoformat()}
+    return {"server_time": now.isoformat(), "next_by": (now + timedelta(seconds=seconds)).isoformat()}
+
+
+STAGES: list[dict[str, Any]] = [
+    {"status": "computing", "ticker": "SPY"},
+    {"data": {"price": 1.0}},
+    {"rpe": {}},
+    {"v6": {}},
+    {"signal": {"action": "NO_TRADE"}},
+    {"status": "complete", "seconds": {}},
+]
+
+
+def following(heartbeat_s: float) -> dict[str, Any]:
+    """The line before the events."""
+    return {"status": "following", "ticker": "SPY", "heartbeat_seconds": heartbeat_s, "ends_in_seconds": 840.0}
 
 
 def stream(*lines: Mapping[str, Any], ends: bool = True, then: Script = lambda connection: None) -> Script:
@@ -139,9 +154,10 @@ def test_an_answer_of_another_server_is_a_protocol_error(body: bytes) -> None:
 # --- follow ---
 
 
-def test_follow_gives_the_events_and_keeps_heartbeats_to_itself() -> None:
+def test_follow_gives_the_events_and_keeps_stages_and_heartbeats_to_itself() -> None:
     lines = [
-        {"status": "computing", "ticker": "SPY"},
+        *STAGES,
+        following(15),
         event(4, "snapshot"),
         event(4, "heartbeat", **promising(15)),
         event(5, "signal", signal={"action": "BUY_CALL"}),
@@ -219,7 +235,7 @@ def trickle(connection: Connection) -> None:
 
 @pytest.mark.parametrize("silence", [hold, trickle])
 def test_a_mute_connection_is_stale_and_the_next_call_goes_on(silence: Script) -> None:
-    scripts = [stream(event(1, **promising(0.1)), then=silence), stream(event(2), then=hold)]
+    scripts = [stream(following(0.1), event(1), then=silence), stream(event(2), then=hold)]
     with followed(*scripts, grace_s=0.3) as (server, follow):
         assert ids(follow, 1) == ["0badcafe-1"]
         with pytest.raises(Stale, match="nothing has come about SPY") as caught:
@@ -238,7 +254,7 @@ def test_heartbeats_keep_a_quiet_ticker_from_being_stale() -> None:
             time.sleep(0.1)
         connection.line(event(2))
 
-    with followed(stream(event(1, **promising(0.1)), then=beat), grace_s=0.9) as (_, follow):
+    with followed(stream(following(0.1), event(1), then=beat), grace_s=0.9) as (_, follow):
         assert ids(follow, 2) == ["0badcafe-1", "0badcafe-2"]
 
 
@@ -252,7 +268,7 @@ def test_a_server_that_cannot_be_reached_is_stale_and_says_why() -> None:
 
 
 def test_a_caller_that_is_slow_finds_what_has_come_meanwhile() -> None:
-    lines = [event(1, **promising(0.01)), event(2, **promising(0.01))]
+    lines = [following(0.01), event(1), event(2)]
     with followed(stream(*lines, then=hold), grace_s=0.2) as (_, follow):
         assert ids(follow, 1) == ["0badcafe-1"]
         time.sleep(0.3)

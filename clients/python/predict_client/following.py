@@ -128,19 +128,23 @@ class Follow(Iterator[Event]):
             raise Lost(str(exc), exc.retry_after_s) from exc
 
     def _heard(self, line: dict[str, Any]) -> Event | None:
-        """What a line says: an event, or something about the stream itself."""
-        if "status" in line:
+        """The event that a line is. None for a heartbeat, and for what stands around the events: the stages of the state at the
+        beginning, which the first event says again, and the first and last line of a connection."""
+        if "kind" in line:
+            self._promised_s = _promised_s(line, self._promised_s)
+            self.after = str(line["id"])
+        elif line.get("status") == "following":
+            self._promised_s = float(line["heartbeat_seconds"])
+        else:
             self._heed(line)
             return None
-        self._failures, self._lost = 0, None
-        self._silent_since, self._promised_s = time.monotonic(), _promised_s(line)
-        self.after = str(line.get("id", self.after))
-        kind = str(line.get("kind"))
-        return None if kind == "heartbeat" else Event(self.after, kind, line)
+        self._failures, self._lost, self._silent_since = 0, None, time.monotonic()
+        kind = line.get("kind")
+        return Event(str(line["id"]), kind, line) if kind not in (None, "heartbeat") else None
 
     def _heed(self, line: dict[str, Any]) -> None:
-        """Does what the last line of a connection asks for. A first line asks for nothing."""
-        if line["status"] == "error":
+        """Does what the last line of a connection asks for. Other lines ask for nothing."""
+        if line.get("status") == "error":
             problem = line.get("problem") or {}
             if 400 <= problem.get("status", 500) < 500:
                 raise ApiError(problem["status"], problem, None)
@@ -165,9 +169,9 @@ class Follow(Iterator[Event]):
             lines.close()
 
 
-def _promised_s(line: dict[str, Any]) -> float:
+def _promised_s(line: dict[str, Any], otherwise: float) -> float:
     """Within how many seconds the next line comes, by the server's own clock."""
     with suppress(KeyError, TypeError, ValueError):
-        promised = datetime.fromisoformat(line["next_by"]) - datetime.fromisoformat(line["told_at"])
+        promised = datetime.fromisoformat(line["next_by"]) - datetime.fromisoformat(line["server_time"])
         return min(max(promised.total_seconds(), 0.0), LONGEST_PROMISE_S)
-    return HEARTBEAT_S
+    return otherwise
