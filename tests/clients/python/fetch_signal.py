@@ -4,7 +4,7 @@ document."""
 import sys
 
 from generated import Client
-from generated.api.default import trading_direction
+from generated.api.signals import trading_direction
 from generated.models import Signal, TradingDirectionTicker
 
 with Client(base_url=sys.argv[1], raise_on_unexpected_status=True) as client:
