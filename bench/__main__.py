@@ -1,9 +1,11 @@
 """`python -m bench`: all tables, one after the other."""
 
-from bench import analysis, door, serving
+from bench import analysis, door, serving, streams
 
 analysis.main()
 print()
 serving.main()
 print()
 door.main()
+print()
+streams.main()

@@ -40,7 +40,7 @@ ROOT = Path(__file__).parent.parent
 PEERS = ROOT / ".venv" / "peers"
 QUERY = "/trading-directions?ticker=SPY"
 MOMENT = "2024-06-12T13:30"
-UNLIMITED = {f"RATE_LIMIT_{group}": "100000000" for group in ("DIRECTIONS", "ANALYSIS", "REPLAY", "OTHER")}
+UNLIMITED = {f"RATE_LIMIT_{group}": "100000000" for group in ("DIRECTIONS", "ANALYSIS", "REPLAY", "STREAMS", "OTHER")}
 OURS = ("REDIS_URL", "POLYGON_API_KEY", "MASSIVE_API_KEY", "WEB_CONCURRENCY", "CLOCK_SPEED", "CLOCK_ANCHOR")
 """Settings that the run makes itself, or leaves at their defaults, whatever is set around it."""
 
@@ -149,8 +149,8 @@ def layers() -> None:
         before: list[float] = []
         for row in (row for row in rows if row.key in found):
             took = [load.us for load in found[row.key]]
-            more = _spread([now - then for now, then in zip(took, before, strict=False)], ".1f") if before else ""
-            print(f"{row.label:56} {_spread(took, '12.1f'):30} {more:>24}{_mark(found[row.key])}")
+            more = spread([now - then for now, then in zip(took, before, strict=False)], ".1f") if before else ""
+            print(f"{row.label:56} {spread(took, '12.1f'):30} {more:>24}{_mark(found[row.key])}")
             before = took
         _end_if_wrong(found, failed)
 
@@ -184,7 +184,7 @@ def _place(rows: Iterable[Row]) -> Iterator[Place | None]:
         folder = Path(name)
         wants_redis = any(row.redis for row in rows)
         redis = stack.enter_context(_redis(folder)) if wants_redis else None
-        yield Place(folder, imported(folder), redis, peers_python(), stack.enter_context(_collector()))
+        yield Place(folder, imported(folder), redis, peers_python(), stack.enter_context(collector()))
 
 
 def peers_python() -> str | None:
@@ -212,7 +212,7 @@ def _redis(folder: Path) -> Iterator[str | None]:
         return
     port = free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    server = subprocess.Popen(_pinned(LOAD_CORE, command), cwd=folder, stdout=subprocess.DEVNULL)
+    server = subprocess.Popen(pinned(LOAD_CORE, command), cwd=folder, stdout=subprocess.DEVNULL)
     try:
         yield f"redis://127.0.0.1:{port}/0"
     finally:
@@ -220,9 +220,9 @@ def _redis(folder: Path) -> Iterator[str | None]:
 
 
 @contextmanager
-def _collector() -> Iterator[str]:
+def collector() -> Iterator[str]:
     port = free_port()
-    sink = subprocess.Popen(_pinned(LOAD_CORE, [sys.executable, "-m", "bench.sink", str(port)]))
+    sink = subprocess.Popen(pinned(LOAD_CORE, [sys.executable, "-m", "bench.sink", str(port)]))
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -252,7 +252,7 @@ def _servers(rows: Sequence[Row], place: Place) -> Iterator[tuple[Served, list[s
             _fetch_body(place)
             for row in rows:
                 try:
-                    served[row.key] = stack.enter_context(_server(row, place))
+                    served[row.key] = stack.enter_context(running(row, place))
                 except NotStarted as exc:
                     failed.append(f"({row.key}) {row.label} did not start: {exc}")
         except NotStarted as exc:
@@ -261,19 +261,19 @@ def _servers(rows: Sequence[Row], place: Place) -> Iterator[tuple[Served, list[s
 
 
 def _fetch_body(place: Place) -> None:
-    with _server(ROWS["e1"], place) as (_, url):
+    with running(ROWS["e1"], place) as (_, url):
         place.body.write_bytes(requests.get(url, timeout=60).content)
 
 
 @contextmanager
-def _server(row: Row, place: Place) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def running(row: Row, place: Place) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """A row's server on its core, answering; stopped at the end. Raises NotStarted."""
     port = free_port()
     folder = Path(tempfile.mkdtemp(dir=place.folder))
     log = folder / "stderr"
     with log.open("wb") as errors:
         server = subprocess.Popen(
-            _pinned(SERVER_CORE, _command(row, place, port)),
+            pinned(SERVER_CORE, _command(row, place, port)),
             env=_environment(row, place, port, folder),
             stdout=errors,
             stderr=errors,
@@ -342,15 +342,15 @@ def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
 def _rounds(served: Served) -> Found:
     """Every server warmed, then loaded one after the other, round by round."""
     for server, url in served.values():
-        _load(server, url, WARM_SECONDS)
+        load(server, url, WARM_SECONDS)
     found: Found = {key: [] for key in served}
     for _ in range(ROUNDS):
         for key, (server, url) in served.items():
-            found[key].append(_load(server, url, SECONDS))
+            found[key].append(load(server, url, SECONDS))
     return found
 
 
-def _load(server: subprocess.Popen[bytes], url: str, seconds: int) -> Load:
+def load(server: subprocess.Popen[bytes], url: str, seconds: int) -> Load:
     worker = _worker_of(server)
     before = _processor_s(worker)
     done = subprocess.run(_wrk(url, seconds), capture_output=True, text=True, check=False)
@@ -361,7 +361,7 @@ def _load(server: subprocess.Popen[bytes], url: str, seconds: int) -> Load:
 
 
 def _wrk(url: str, seconds: int) -> list[str]:
-    return _pinned(LOAD_CORE, ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", url])
+    return pinned(LOAD_CORE, ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", url])
 
 
 def _processor_s(pid: int) -> float | None:
@@ -394,11 +394,11 @@ def _print_table(rows: Sequence[Row], found: Found) -> None:
     for row in rows:
         loads = found[row.key]
         rates = [load.rate for load in loads]
-        to_b = _spread(_ratios(found, row.key, "b"), ".2f") if "b" in found else "-"
+        to_b = spread(_ratios(found, row.key, "b"), ".2f") if "b" in found else "-"
         p99 = statistics.median(load.p99_ms for load in loads)
         name = f"({row.key}) {row.label}"
         each = statistics.median(load.us for load in loads)
-        print(f"{name:61} {_spread(rates, '.0f'):>21} {each:7.0f} {to_b:>21} {p99:7.1f}{_mark(loads)}")
+        print(f"{name:61} {spread(rates, '.0f'):>21} {each:7.0f} {to_b:>21} {p99:7.1f}{_mark(loads)}")
     for ours, peer, aim in AIMS:
         if ours in found and peer in found:
             ratios = _ratios(found, ours, peer)
@@ -406,7 +406,7 @@ def _print_table(rows: Sequence[Row], found: Found) -> None:
             if _mark(found[ours] + found[peer]):
                 verdict = "no verdict"
             spent = statistics.median(p.us / o.us for o, p in zip(found[ours], found[peer], strict=True))
-            print(f"({ours})/({peer}): {_spread(ratios, '.2f')}; aim {aim}: {verdict}; by us alone {spent:.2f}")
+            print(f"({ours})/({peer}): {spread(ratios, '.2f')}; aim {aim}: {verdict}; by us alone {spent:.2f}")
 
 
 def _ratios(found: Found, one: str, other: str) -> list[float]:
@@ -414,7 +414,7 @@ def _ratios(found: Found, one: str, other: str) -> list[float]:
     return [mine.rate / theirs.rate for mine, theirs in zip(found[one], found[other], strict=True)]
 
 
-def _spread(values: Sequence[float], form: str) -> str:
+def spread(values: Sequence[float], form: str) -> str:
     low, high = format(min(values), form).strip(), format(max(values), form).strip()
     return f"{statistics.median(values):{form}} ({low} .. {high})"
 
@@ -441,7 +441,7 @@ def _sampled(spy: Path, pid: int, url: str, raw: Path) -> Counter[tuple[str, ...
         time.sleep(WARM_SECONDS)
         command = [str(spy), "record", "-p", str(pid), "-d", str(PROFILE_SECONDS), "-r", "500"]
         command += ["--format", "raw", "--function", "-o", str(raw)]
-        done = subprocess.run(_pinned(LOAD_CORE, command), capture_output=True, text=True, check=False)
+        done = subprocess.run(pinned(LOAD_CORE, command), capture_output=True, text=True, check=False)
     finally:
         _stop(load)
     if done.returncode or not raw.exists():
@@ -475,16 +475,16 @@ def _worker_of(server: subprocess.Popen[bytes]) -> int:
         return server.pid
 
 
-def _pinned(core: int, command: list[str]) -> list[str]:
-    return ["taskset", "-c", str(core), *command] if _can_pin() else command
+def pinned(core: int, command: list[str]) -> list[str]:
+    return ["taskset", "-c", str(core), *command] if can_pin() else command
 
 
-def _can_pin() -> bool:
+def can_pin() -> bool:
     return shutil.which("taskset") is not None and (os.cpu_count() or 1) > 1
 
 
 def _pinning() -> str:
-    if _can_pin():
+    if can_pin():
         return f"server on core {SERVER_CORE}, wrk and Redis on core {LOAD_CORE}"
     return "nothing is pinned (no taskset, or one core): servers and load share the cores"
 

@@ -3,6 +3,7 @@ stage's line before the next stage begins, and an error after the first line is 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Final
@@ -28,6 +29,12 @@ RETRY_AFTER_MS: Final = 2000
 
 LAST_ID: Final = "complete"
 """The id of the last line of a stream that is over. A browser that opens an event stream again sends it back."""
+
+SERIES_TURN: Final = threading.Lock()
+"""Held by the series that computes."""
+
+PAUSE, MAX_PAUSE_S = 2.0, 0.05
+"""How long a series pauses after a signal, beside the time that the signal took, and at most."""
 
 Lines = Iterator[Line]
 
@@ -60,11 +67,16 @@ def stages(ticker: str, server: Services) -> Lines:
 
 
 def series(ticker: str, moments: Sequence[datetime], signal_at: Callable[[datetime], Signal]) -> Lines:
-    """The signals of several moments, in their order. Other requests have their turn between two of them."""
+    """The signals of several moments, in their order. All series of a process compute one signal at a time, and then leave the
+    process to other requests for a while. The first signal waits for the bars of the day, and for no other series."""
     yield _computing(ticker, moments[0], cached=False)
-    for at in moments:
-        yield Line(stream_types.SignalLine(signal=signal_at(at)))
-        REAL_TIME.sleep(0)
+    yield Line(stream_types.SignalLine(signal=signal_at(moments[0])))
+    for at in moments[1:]:
+        with SERIES_TURN:
+            began = REAL_TIME.now()
+            signal = signal_at(at)
+            REAL_TIME.sleep(min(MAX_PAUSE_S, PAUSE * (REAL_TIME.now() - began)))
+        yield Line(stream_types.SignalLine(signal=signal))
     yield Line(stream_types.SeriesComplete(signals=len(moments)), LAST_ID)
 
 
