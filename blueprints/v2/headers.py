@@ -69,7 +69,8 @@ ENDING: Final = (
     ),
     Header(
         "Link",
-        "Where to read on: `deprecation`, `sunset` and `successor-version` of a deprecated version.",
+        "Where to read on: `next` of a page that is not the last one; `deprecation`, `sunset` and `successor-version` of a "
+        "deprecated version.",
         '</versions>; rel="deprecation"',
         False,
     ),

@@ -18,6 +18,7 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = {
     "app.market.plan": {"Market": "Market"},
     "app.model.verdicts": {"Verdict": "Verdict"},
     "app.pipeline.charts": {"ChartSpan": "ChartSpan"},
+    "app.signals.outcomes": {"ExitKind": "ExitKind"},
     "app.structure.expansion": {"VolatilityExpansion": "NorthstarExpansion"},
     "app.structure.forecast": {
         "DirectionProb": "RpeDirectionProbabilities",
