@@ -173,9 +173,10 @@ class Pipeline:
                 refuse_keyless([part.fault])
             yield part
 
-    def is_in_memory(self, ticker: str, at: datetime) -> bool:
-        """Whether the answer of `current` waits for no fetch."""
-        return not self._calendar.is_open(at) or self._prefetch.is_needless(self._prefetch.current([ticker], at))
+    def is_in_memory(self, ticker: str, at: datetime, *, keep: bool = True) -> bool:
+        """Whether the answer of `current` waits for no fetch; of a replay (not `keep`), whether that of `states` does."""
+        is_read = not keep or self._calendar.is_open(at)
+        return not is_read or self._prefetch.is_needless(self._prefetch.current([ticker], at))
 
     def state(self, ticker: str, at: datetime, *, keep: bool = True) -> State:
         """All that is said of one ticker: the last of `steps`."""

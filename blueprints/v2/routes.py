@@ -95,7 +95,7 @@ def replay(ticker: str, query: ReplayQuery) -> types.Signal | Iterable[Line]:
         return _replayed(server, ticker, query.at)
     for name, at in zip(("/from", "/to"), (moments[0], moments[-1]), strict=True):
         _refuse_unless_past(name, at, server.clock())
-    return streaming.series(ticker, moments, lambda at: _replayed(server, ticker, at))
+    return streaming.series(ticker, moments, lambda at: _replayed(server, ticker, at), server)
 
 
 @operations.get("/models", NoQuery, answers.LoadedModels)

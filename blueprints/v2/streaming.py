@@ -66,10 +66,12 @@ def stages(ticker: str, server: Services) -> Lines:
     yield Line(stream_types.Complete(seconds=stream_types.StageSeconds(**timings)), LAST_ID)
 
 
-def series(ticker: str, moments: Sequence[datetime], signal_at: Callable[[datetime], Signal]) -> Lines:
+def series(
+    ticker: str, moments: Sequence[datetime], signal_at: Callable[[datetime], Signal], server: Services
+) -> Lines:
     """The signals of several moments, in their order. All series of a process compute one signal at a time, and then leave the
     process to other requests for a while. The first signal waits for the bars of the day, and for no other series."""
-    yield _computing(ticker, moments[0], cached=False)
+    yield _computing(ticker, moments[0], cached=server.pipeline.is_in_memory(ticker, moments[-1], keep=False))
     yield Line(stream_types.SignalLine(signal=signal_at(moments[0])))
     for at in moments[1:]:
         with SERIES_TURN:

@@ -179,6 +179,7 @@ def test_a_series_is_the_replays_of_its_moments(serve: Serve) -> None:
     app = serve()
     found = lines(app, series("09:00:00", "16:30:00", step=45))
     assert names(found) == ["status", *["signal"] * 11, "status"]
+    assert (found[0]["cached"], lines(app, series("10:00:00", "11:00:00"))[0]["cached"]) == (False, True)
     assert found[-1] == {"status": "complete", "signals": 11}
     for line in found[1:-1]:
         signal = line["signal"]
