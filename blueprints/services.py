@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, cast
 from flask import Flask, current_app, request
 
 from app.clock import Clock
+from app.live.broadcaster import Broadcasters
 from app.market.calendar import Calendar
 from app.pipeline import Pipeline
 from app.telemetry.stages import Stages
@@ -29,10 +30,10 @@ class CacheValidity(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """Declares that a route's response is a stream (blueprints/streams.py). last: the bytes that end it when the server
+    """Declares that a route's response is a stream (blueprints/streams.py). last: makes the bytes that end it when the server
     stops."""
 
-    last: bytes
+    last: Callable[[], bytes]
 
 
 class Stopping(Protocol):
@@ -64,6 +65,7 @@ class RequestContext(Protocol):
 class Services:
     """One server's services.
 
+    live            tells those who follow a ticker what changes
     degraded        short names of what works less well than it should
     operations      values of `/health.operations` (open object, ruling V3)
     uptime_s        seconds since the start
@@ -80,6 +82,7 @@ class Services:
     """
 
     pipeline: Pipeline
+    live: Broadcasters
     clock: Clock
     calendar: Calendar
     degraded: Callable[[], list[str]]

@@ -3,7 +3,7 @@ at once, and it ends in order when the server stops. Code that waits between two
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from flask import Response
 
@@ -13,7 +13,7 @@ HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 """Proxies must not cache, transform or buffer a stream."""
 
 
-def stream(pieces: Iterable[bytes], *, content_type: str, last: bytes = b"") -> Response:
-    """A response of `pieces`, each sent as soon as it is there. last: the bytes that end it when the server stops."""
+def stream(pieces: Iterable[bytes], *, content_type: str, last: Callable[[], bytes] = bytes) -> Response:
+    """A response of `pieces`, each sent as soon as it is there. last: makes the bytes that end it when the server stops."""
     request_context().stream = Stream(last)
     return Response(pieces, content_type=content_type, headers=HEADERS)

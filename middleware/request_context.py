@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from greenlet import GreenletExit
+
 from app.errors import PredictError
 from app.telemetry.access_log import AccessRecord
 from app.telemetry.metrics import Latencies
@@ -214,7 +216,11 @@ class RequestContextMiddleware:
             return StreamBody(
                 body, context.stream, self._stopping, lambda outcome, error: self._end(context, began, error, outcome)
             )
-        return Body(body, lambda error: self._end(context, began, error))
+        return Body(body, lambda error: self._end(context, began, self._fault(error)))
+
+    def _fault(self, error: BaseException | None) -> BaseException | None:
+        """What broke a body off; None where the worker interrupted it because its client has left."""
+        return None if isinstance(error, GreenletExit) and not self._stopping.is_set() else error
 
     def _error_body(self, exc: Exception, environ: WSGIEnvironment, start: Callable[..., object]) -> list[bytes]:
         """Start the error response, count the request against a limit if nothing has counted it yet, and return the body."""

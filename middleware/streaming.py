@@ -14,16 +14,16 @@ from greenlet import GreenletExit
 
 
 class Stream(Protocol):
-    """What a route declares of its stream. last: the bytes that end it when the server stops."""
+    """What a route declares of its stream. last: makes the bytes that end it when the server stops."""
 
     @property
-    def last(self) -> bytes: ...
+    def last(self) -> Callable[[], bytes]: ...
 
 
 class Unending(NamedTuple):
     """A stream that sends no last bytes when the server stops."""
 
-    last: bytes = b""
+    last: Callable[[], bytes] = bytes
 
 
 class Stopping(Protocol):
@@ -92,7 +92,7 @@ class StreamBody(Body):
             self._framed(iter(pieces), stream.last, stopping),
         )
 
-    def _framed(self, pieces: Iterator[bytes], last: bytes, stopping: Stopping) -> Iterator[bytes]:
+    def _framed(self, pieces: Iterator[bytes], last: Callable[[], bytes], stopping: Stopping) -> Iterator[bytes]:
         yield b""  # makes the server send the head before it asks for the first piece
         try:
             for piece in pieces:
@@ -103,5 +103,5 @@ class StreamBody(Body):
             if not stopping.is_set():
                 return
         if stopping.is_set():
-            yield last
+            yield last()
         self._outcome = "stopped" if stopping.is_set() else "ended"

@@ -21,7 +21,7 @@ from app.core import Core
 from app.factory.layers import dependencies_of
 from app.factory.markets import data_feed_of
 from app.factory.plan_adoption import PlanAdoption
-from app.factory.services import connections_of, services_of
+from app.factory.services import broadcasters_of, connections_of, event_log_of, services_of
 from app.factory.telemetry import Metrics, access_log_of, telemetry_of
 from app.live.events import Events
 from app.live.follower import Follower
@@ -76,7 +76,9 @@ def create_app(
     lifecycle, access_log, connections = Lifecycle(), access_log_of(settings), connections_of(settings)
     has_sockets = attach_sockets is not None
     deps = dependencies_of(core, versions, access_log, telemetry, lifecycle.stopping, has_sockets=has_sockets)
-    metrics = Metrics(core, deps, access_log, connections)
+    log_of_events = event_log_of(core)
+    live = broadcasters_of(core, log_of_events)
+    metrics = Metrics(core, deps, access_log, connections, live, log_of_events)
     lifecycle.add("limits", close=deps.limits.windows.close)
     lifecycle.add("access log", start=access_log.start, close=access_log.close)
     lifecycle.add("workers", start=metrics.join_workers, close=metrics.leave_workers)
@@ -86,10 +88,11 @@ def create_app(
     lifecycle.add("core", close=core.close)
     if "no_api_key" not in core.market.degraded:
         lifecycle.add("follower", start=lambda: core.follower.start(lifecycle.stopping), close=core.follower.close)
+    lifecycle.add("live", stop=live.stop, close=live.close)
     app = Flask("predict", static_folder=None)
     app.response_class = JsonResponse
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    blueprints.register(app, services_of(core, deps, versions, metrics.expose, connections, lifecycle))
+    blueprints.register(app, services_of(core, live, deps, versions, metrics.expose, connections, lifecycle))
     if attach_sockets is not None:
         attach_sockets(app)
     middleware.install(app, deps)

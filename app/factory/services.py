@@ -9,9 +9,14 @@ from typing import Any
 from app.config.api_versions import Version, Versions
 from app.config.settings import VERSION, Settings
 from app.core import Core, degradations, operations
+from app.live.broadcaster import Broadcasters, LiveParts
+from app.live.event_log import EventLog, EventLogWithFallback, SqliteEventLog
 from app.live.lifecycle import Lifecycle
+from app.live.live_event import Conditions
+from app.signals.policy import SUPPORTED
 from app.telemetry.exposition import Expose
 from blueprints.services import CacheValidity, Services
+from blueprints.v2.live_shape import LiveShape
 from middleware import Dependencies
 from middleware.identity import counted_as
 from serving.connections import Connections
@@ -25,8 +30,29 @@ def connections_of(settings: Settings) -> Connections:
     )
 
 
+def broadcasters_of(core: Core, log: EventLog) -> Broadcasters:
+    """The broadcasters of the supported tickers, whose events are v2's."""
+    market, models = core.market, core.pipeline.models
+
+    def conditions() -> Conditions:
+        circuits = {} if market.breaker is None else market.breaker.states()
+        is_closed = all(circuit.state == "closed" for circuit in circuits.values())
+        return Conditions("closed" if is_closed else "open", models.set_id)
+
+    shape = LiveShape(core.pipeline, core.calendar)
+    parts = (core.calendar, core.events, market.clock, core.timer, log, shape, conditions, market.speed)
+    return Broadcasters(SUPPORTED, LiveParts(core.pipeline, *parts))
+
+
+def event_log_of(core: Core) -> EventLogWithFallback:
+    """The log of live events, beside the record."""
+    path = core.settings.data_dir / core.market.namespace / "live.sqlite3"
+    return EventLogWithFallback(lambda: SqliteEventLog(path, core.timer), core.events, core.timer.now)
+
+
 def services_of(
     core: Core,
+    live: Broadcasters,
     deps: Dependencies,
     versions: Versions,
     metrics: Expose,
@@ -38,6 +64,7 @@ def services_of(
     started = now()
     return Services(
         pipeline=core.pipeline,
+        live=live,
         clock=core.market.clock,
         calendar=core.calendar,
         degraded=partial(_degraded, core),

@@ -8,12 +8,15 @@ import sys
 from app.clock import Timer
 from app.config.settings import Settings
 from app.core import Core
+from app.live.broadcaster import Broadcasters
+from app.live.event_log import EventLogWithFallback
 from app.live.events import Events
 from app.model.drift import Drift, reference_of
 from app.telemetry import logs
 from app.telemetry.access_log import AccessLog
 from app.telemetry.core_metrics import core_metrics
 from app.telemetry.exposition import Expose, Exposition
+from app.telemetry.live_metrics import live_metrics
 from app.telemetry.metrics import Metric
 from app.telemetry.pushgateway import PushgatewayClient
 from app.telemetry.server_metrics import access_log_metrics, connection_metrics, telemetry_metrics
@@ -55,10 +58,19 @@ class Metrics:
     """The metrics of this process, and how they leave it. expose: the text of `/metrics`, with the series of all workers of
     this server; gateway: pushes this process's series, None without a Pushgateway."""
 
-    def __init__(self, core: Core, deps: Dependencies, access_log: AccessLog, connections: Connections) -> None:
+    def __init__(
+        self,
+        core: Core,
+        deps: Dependencies,
+        access_log: AccessLog,
+        connections: Connections,
+        live: Broadcasters,
+        log: EventLogWithFallback,
+    ) -> None:
         self._emit = core.events
         self._instance = _instance(core.settings)
-        own = Exposition(deps.telemetry.latencies, _all(core, deps, access_log, connections), core.timer.now)
+        read = [*_all(core, deps, access_log, connections), *_live(core, live, log)]
+        own = Exposition(deps.telemetry.latencies, read, core.timer.now)
         folder, address = core.settings.workers_dir, core.settings.pushgateway
         self._own = own
         self._workers = None if folder is None else WorkerGroup(folder, core.timer.now)
@@ -95,6 +107,11 @@ def _all(core: Core, deps: Dependencies, access_log: AccessLog, connections: Con
         *telemetry_metrics(deps.telemetry),
         *connection_metrics(connections, REASONS),
     ]
+
+
+def _live(core: Core, live: Broadcasters, log: EventLogWithFallback) -> list[Metric]:
+    told = core.events.counts_by_field["live_event"]
+    return live_metrics(live, lambda kinds: {kind: told[kind] for kind in kinds}, lambda: log.is_in_memory)
 
 
 def _instance(settings: Settings) -> str:

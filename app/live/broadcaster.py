@@ -63,7 +63,8 @@ class Broadcaster:
         self._begin()
 
     def _begin(self) -> None:
-        self._sequence = LiveSequence(self.ticker, self._parts.log, self._parts.shape, self.feed)
+        parts = self._parts
+        self._sequence = LiveSequence(self.ticker, parts.log, parts.shape, self.feed, parts.events)
         self._told_until: datetime | None = None
         self._beat_at = self._parts.timer.now()
 
@@ -188,6 +189,10 @@ class Broadcasters:
     def events_kept(self) -> Mapping[str, int]:
         """How many events are in memory, by ticker."""
         return {ticker: len(one.feed) for ticker, one in self._all.items()}
+
+    def snapshots_for_slow(self) -> int:
+        """How often a listener fell behind and got a snapshot in place of events."""
+        return sum(one.feed.snapshots_for_slow for one in self._all.values())
 
     def stop(self) -> None:
         """The server stops: all listeners are woken, and get nothing more."""

@@ -72,6 +72,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "limited": Event(DEBUG),
     "limits_local": Event(WARNING),
     "limits_shared": Event(INFO),
+    "live_event": Event(DEBUG, ("kind",)),
     "live_log_in_memory": Event(WARNING),
     "live_log_on_disk": Event(INFO),
     "live_sequence_ended": Event(INFO),

@@ -25,6 +25,7 @@ class Feed:
     head      where the sequence has come to; None before the first step of the broadcaster
     beats     how many heartbeats there were
     is_ended  the server stops: nothing more comes
+    snapshots_for_slow  how often a listener fell behind and got a snapshot in place of events
     """
 
     def __init__(self, ticker: str, shape: Shape) -> None:
@@ -34,6 +35,7 @@ class Feed:
         self.heartbeat: LiveEvent | None = None
         self.beats = 0
         self.is_ended = False
+        self.snapshots_for_slow = 0
         self._shape = shape
         self._events: deque[LiveEvent] = deque(maxlen=MAX_EVENTS)
         self._bytes = 0
@@ -97,6 +99,7 @@ class Feed:
             return Missed.POSITION
         behind = head.seq - position.seq
         if is_current and behind > MAX_BEHIND:
+            self.snapshots_for_slow += 1
             return Missed.SLOW
         return Missed.TOO_OLD if behind > len(self._events) else None
 

@@ -10,6 +10,7 @@ on bars and record; `generated_at`, ages, and what is said of the server itself 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 
 from app.live.event_log import EventLog, Head
 from app.live.feed import Feed
@@ -20,12 +21,14 @@ from app.pipeline import State
 class LiveSequence:
     """head: where the sequence has come to in the log, as far as this process knows; None: it has not begun."""
 
-    def __init__(self, ticker: str, log: EventLog, shape: Shape, feed: Feed) -> None:
+    def __init__(self, ticker: str, log: EventLog, shape: Shape, feed: Feed, emit: Callable[..., None]) -> None:
+        """`emit("live_event", ...)` tells of each event that was appended."""
         self.head: Head | None = None
         self._ticker = ticker
         self._log = log
         self._shape = shape
         self._feed = feed
+        self._emit = emit
         self._untold: list[LiveEvent] = []
 
     def read(self) -> None:
@@ -68,6 +71,8 @@ class LiveSequence:
             return False
         self._untold += events
         self.head = head
+        for event in events:
+            self._emit("live_event", ticker=self._ticker, kind=event.kind.value)
         return True
 
     def publish(self) -> None:

@@ -8,34 +8,47 @@ from typing import Final
 
 from werkzeug.datastructures import MIMEAccept
 
+from app.live.live_event import LiveEvent
 from blueprints.v2.types import Answer
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a stream. id: where a client that lost its connection goes on from; None for a line that is no such place."""
+    """One line of a stream. id: where a client that lost its connection goes on from; None for a line that is no such place.
+    retry_after_ms: when a client may ask again, if it is the last line of a stream that can go on."""
 
     body: Answer
     id: str | None = None
+    retry_after_ms: int | None = None
+
+
+Encode = Callable[[bytes, str | None, int | None], bytes]
+"""Writes the JSON, the id and `retry_after_ms` of a line."""
 
 
 @dataclass(frozen=True, slots=True)
 class LineFormat:
-    """A media type, and how it writes a line."""
+    """A media type, and how it writes a line. A live event is written once in each format, for all who follow."""
 
     content_type: str
-    encode: Callable[[Line], bytes]
+    encode: Encode
+
+    def write(self, line: Line | LiveEvent) -> bytes:
+        if isinstance(line, LiveEvent):
+            return line.encoded(self.content_type, lambda event: self.encode(event.body, str(event.position), None))
+        return self.encode(line.body.model_dump_json().encode(), line.id, line.retry_after_ms)
 
 
-def json_line(line: Line) -> bytes:
+def json_line(body: bytes, id: str | None = None, retry_after_ms: int | None = None) -> bytes:
     """One JSON object and a line feed (jsonlines.org)."""
-    return line.body.model_dump_json().encode() + b"\n"
+    return body + b"\n"
 
 
-def server_sent_event(line: Line) -> bytes:
+def server_sent_event(body: bytes, id: str | None, retry_after_ms: int | None) -> bytes:
     """A message without a name, so that `onmessage` hears it; its data is the JSON line (HTML standard, 9.2)."""
-    head = b"" if line.id is None else f"id: {line.id}\n".encode()
-    return head + b"data: " + json_line(line) + b"\n"
+    head = "" if id is None else f"id: {id}\n"
+    head += "" if retry_after_ms is None else f"retry: {retry_after_ms}\n"
+    return head.encode() + b"data: " + json_line(body) + b"\n"
 
 
 JSON_LINES: Final = LineFormat("application/jsonl", json_line)

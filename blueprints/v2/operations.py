@@ -17,6 +17,7 @@ from app.signals.policy import SUPPORTED
 from blueprints.services import request_context, services
 from blueprints.v2 import streaming
 from blueprints.v2.line_formats import Line
+from blueprints.v2.streaming import LineStream
 from blueprints.v2.types import Answer, Page
 
 MAX_SHOWN = 64
@@ -42,7 +43,7 @@ class NoQuery(Query):
 
 Q = TypeVar("Q", bound=Query)
 StreamLine = RootModel[Any]
-View = Callable[..., Answer | Iterable[Line]]
+View = Callable[..., Answer | LineStream | Iterable[Line]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class Operations:
                 validity = services().cache_validity(about) if cached else None
                 found = view(*tickers, asked)
                 if not isinstance(found, Answer):
-                    return streaming.respond(found)
+                    return streaming.respond(found if isinstance(found, LineStream) else LineStream(found))
                 request_context().cache_validity = validity
                 with services().stages("shape"):
                     return json_response(found)

@@ -16,6 +16,7 @@ from app.market.inception import FIRST_DAY
 from app.pipeline import ChartSpan
 from app.signals.policy import SUPPORTED
 from blueprints.shared.values import parse_day
+from blueprints.v2.live_types import EventId
 from blueprints.v2.operations import Query, refused
 
 MAX_DAYS = 400
@@ -171,6 +172,28 @@ class RecordQuery(Query):
         """First and last day."""
         last = self.last or today
         return self.first or last - timedelta(days=30), last
+
+
+def _true_or_false(text: str) -> str:
+    if text not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text
+
+
+class FollowQuery(Query):
+    """Whether a stream goes on after the signal."""
+
+    follow: Annotated[bool, BeforeValidator(_true_or_false)] = False
+    """`true`: the stream goes on with a snapshot and every change, until the client leaves."""
+    after: EventId | None = None
+    """With `follow=true`: the id of the last event that the client has. The stream begins with the events behind it; without
+    it, with the stages of the signal. The header `Last-Event-ID` does the same, and comes first."""
+
+    def resumes_after(self, last_event_id: str | None) -> str | None:
+        """The id behind which to go on. last_event_id: the header. Raises BadRequest for `after` without `follow`."""
+        if self.after is not None and not self.follow:
+            raise refused([Fault("/after", "needs `follow=true`")])
+        return self.after if last_event_id is None else last_event_id
 
 
 class CalendarQuery(Query):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TypeVar
 
-from flask import Blueprint
+from flask import Blueprint, request
 
 from app.errors import Fault
 from app.market.calendar import TradingHours, ny_day
@@ -26,9 +26,19 @@ from blueprints.v2 import (
     track_record,
     types,
 )
+from blueprints.v2.following import Followed
 from blueprints.v2.line_formats import Line
 from blueprints.v2.operations import NoQuery, Operations, refused
-from blueprints.v2.queries import MAX_DAYS, BarsQuery, CalendarQuery, RecordQuery, ReplayQuery, TickersQuery
+from blueprints.v2.queries import (
+    MAX_DAYS,
+    BarsQuery,
+    CalendarQuery,
+    FollowQuery,
+    RecordQuery,
+    ReplayQuery,
+    TickersQuery,
+)
+from blueprints.v2.streaming import LineStream
 
 A = TypeVar("A", bound=answers.Analysis)
 
@@ -54,10 +64,15 @@ def trading_direction(ticker: str, query: NoQuery) -> types.Signal:
     return signals.signal_of(found, server.calendar.hours_at(at), server.pipeline.plan, server.pipeline.models)
 
 
-@operations.get("/trading-directions/{ticker}/stream", NoQuery, None, lines=stream_types.StageStreamLine)
-def trading_direction_stream(ticker: str, query: NoQuery) -> Iterable[Line]:
-    """The signal of one ticker in stages, each sent as soon as it is computed: data, analyses, model, signal."""
-    return streaming.stages(ticker, services())
+@operations.get("/trading-directions/{ticker}/stream", FollowQuery, None, lines=stream_types.StageStreamLine)
+def trading_direction_stream(ticker: str, query: FollowQuery) -> LineStream:
+    """The signal of one ticker in stages, each sent as soon as it is computed: data, analyses, model, signal; and with
+    `follow=true` every change from then on."""
+    after = query.resumes_after(request.headers.get("Last-Event-ID"))
+    if not query.follow:
+        return LineStream(streaming.stages(ticker, services()))
+    followed = Followed(ticker, after, services())
+    return LineStream(followed.lines(), followed.farewell)
 
 
 @operations.get("/structure/{ticker}", NoQuery, answers.Structure, cached=True)

@@ -6,6 +6,15 @@ from typing import Literal
 
 from pydantic import Field, RootModel
 
+from blueprints.v2.live_types import (
+    Following,
+    HeartbeatEvent,
+    PriceEvent,
+    Resume,
+    SignalEvent,
+    SnapshotEvent,
+    StatusEvent,
+)
 from blueprints.v2.problems import Problem
 from blueprints.v2.types import Answer, Moment, Price, Share, Signal, StructureSummary, SwingSummary
 
@@ -127,8 +136,12 @@ class Stopping(Answer):
     """When a client may ask again, real milliseconds from now."""
 
 
-class StageStreamLine(RootModel[Computing | DataLine | RpeLine | V6Line | SignalLine | Complete | Failed | Stopping]):
-    """A line of `/v2/trading-directions/{ticker}/stream`."""
+Stage = Computing | DataLine | RpeLine | V6Line | SignalLine | Complete
+LiveLine = Following | SnapshotEvent | SignalEvent | PriceEvent | StatusEvent | HeartbeatEvent | Resume
+
+
+class StageStreamLine(RootModel[Stage | LiveLine | Failed | Stopping]):
+    """A line of `/v2/trading-directions/{ticker}/stream`: of its stages, and with `follow=true` the events behind them."""
 
 
 class SeriesLine(RootModel[Computing | SignalLine | SeriesComplete | Failed | Stopping]):

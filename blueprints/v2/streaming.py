@@ -6,11 +6,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from flask import Response, request
 
 from app.clock import REAL_TIME
+from app.live.live_event import LiveEvent
 from app.market.calendar import TradingHours
 from app.market.plan import Plan
 from app.model.artefact import ModelSet
@@ -39,14 +40,26 @@ PAUSE, MAX_PAUSE_S = 2.0, 0.05
 Lines = Iterator[Line]
 
 
-def respond(lines: Iterable[Line]) -> Response:
+def stopping() -> Line:
+    """The last line of a stream that cannot go on, when the server stops."""
+    return Line(stream_types.Stopping(retry_after_ms=RETRY_AFTER_MS))
+
+
+class LineStream(NamedTuple):
+    """What a view streams. last: makes the line that ends it when the server stops."""
+
+    lines: Iterable[Line | LiveEvent]
+    last: Callable[[], Line] = stopping
+
+
+def respond(stream: LineStream) -> Response:
     """The response that sends these lines, in the format that the request prefers."""
     chosen = format_for(request.accept_mimetypes)
     if chosen is EVENT_STREAM and request.headers.get("Last-Event-ID") == LAST_ID:
         return Response(status=204)
-    last = Line(stream_types.Stopping(retry_after_ms=RETRY_AFTER_MS))
-    pieces = (chosen.encode(line) for line in _with_error(lines, request_context()))
-    response = streams.stream(pieces, content_type=chosen.content_type, last=chosen.encode(last))
+    pieces = (chosen.write(line) for line in _with_error(stream.lines, request_context()))
+    content_type = chosen.content_type
+    response = streams.stream(pieces, content_type=content_type, last=lambda: chosen.write(stream.last()))
     response.vary.add("Accept")
     return response
 
@@ -156,7 +169,7 @@ def _timed(steps: Iterator[Step]) -> Iterator[tuple[Step, float]]:
         yield part, REAL_TIME.now() - began
 
 
-def _with_error(lines: Iterable[Line], context: RequestContext) -> Lines:
+def _with_error(lines: Iterable[Line | LiveEvent], context: RequestContext) -> Iterator[Line | LiveEvent]:
     """The lines, and one more if an error ends them: the status has been sent, so that the error can only be a line."""
     try:
         yield from lines

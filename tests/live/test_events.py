@@ -21,6 +21,7 @@ FIELDS = {
     "breaker_changed": {"kind": "bars", "state": "open"},
     "call_withheld": {"reason": "key"},
     "gated": {"gate": "NO_MARKET_DATA"},
+    "live_event": {"kind": "price"},
     "looked_up": {"cache": "memory", "outcome": "hit"},
     "signal_locked": {"ticker": "SPY", "action": "LONG"},
 }

@@ -55,7 +55,7 @@ def silent() -> Response:
         while not stopping.wait(30):
             yield b"{}\n"
 
-    return stream(pieces(), content_type="application/x-ndjson", last=LAST)
+    return stream(pieces(), content_type="application/x-ndjson", last=lambda: LAST)
 
 
 def parked() -> Response:
@@ -65,7 +65,7 @@ def parked() -> Response:
         yield b"{}\n"
         threading.Event().wait()
 
-    return stream(pieces(), content_type="application/x-ndjson", last=LAST)
+    return stream(pieces(), content_type="application/x-ndjson", last=lambda: LAST)
 
 
 def ticking() -> Response:
@@ -74,11 +74,11 @@ def ticking() -> Response:
             yield b"{}\n"
             gevent.sleep(0.05)
 
-    return stream(pieces(), content_type="application/x-ndjson", last=LAST)
+    return stream(pieces(), content_type="application/x-ndjson", last=lambda: LAST)
 
 
 def counted(pieces: int) -> Response:
-    return stream((b"{}\n" for _ in range(pieces)), content_type="application/x-ndjson", last=LAST)
+    return stream((b"{}\n" for _ in range(pieces)), content_type="application/x-ndjson", last=lambda: LAST)
 
 
 def failing() -> Response:
@@ -86,7 +86,7 @@ def failing() -> Response:
         yield b"{}\n"
         raise RuntimeError("put here")
 
-    return stream(pieces(), content_type="application/x-ndjson", last=LAST)
+    return stream(pieces(), content_type="application/x-ndjson", last=lambda: LAST)
 
 
 def flooding() -> Response:
@@ -96,7 +96,7 @@ def flooding() -> Response:
         while True:
             yield b"x" * 1_000_000
 
-    return stream(pieces(), content_type="application/octet-stream", last=LAST)
+    return stream(pieces(), content_type="application/octet-stream", last=lambda: LAST)
 
 
 def timing_out() -> Response:
