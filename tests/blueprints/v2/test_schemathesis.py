@@ -23,6 +23,7 @@ from schemathesis.core.transport import Response
 from schemathesis.engine import Status, events, from_schema
 from werkzeug.wsgi import ClosingIterator
 
+from blueprints.v2 import following
 from tests.blueprints.v2.calls import document, valid
 from tests.support import FakeClock
 
@@ -80,6 +81,7 @@ SERIES = ["2025-03-10T10:56:00-04:00", "2025-03-10T11:01:00-04:00", "2025-03-10T
 
 BEYOND_SCHEMAS = (
     *("Lies ahead: ", "Lies before ", "Must lie between ", "Must be 0 to "),
+    "Needs `follow=true`",
     *("Is missing (", "Cannot be given beside ", "Must be a moment of the same "),
     *("Is for the span 1d alone", "Is for no daily bars", "Is none that a page "),
 )
@@ -110,7 +112,9 @@ def every_line_is_as_documented(context: CheckContext, response: Response, case:
         except (ValidationError, ValueError) as exc:
             raise AssertionError(str(exc)) from None
         statuses = [json.loads(line).get("status") for line in lines]
-        assert (statuses[0], statuses[-1]) == ("computing", "complete"), statuses
+        assert (statuses[0] in ("computing", "following"), statuses[-1] in ("complete", "resume")) == (True, True), (
+            statuses
+        )
 
 
 @dataclass
@@ -189,6 +193,11 @@ def configuration(fuzzed: int, sequences: int) -> SchemathesisConfig:
             },
         }
     )
+
+
+@pytest.fixture(autouse=True)
+def _following_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "LASTS_S", 0.0)
 
 
 def is_beyond_schemas(response: Response) -> bool:

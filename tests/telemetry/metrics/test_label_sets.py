@@ -13,6 +13,7 @@ from app.market import announcements
 from app.market.polygon import Reply
 from app.signals.policy import SUPPORTED, Gate
 from app.telemetry.core_metrics import ACTIONS, CACHES, OUTCOMES, STATES, WITHHELD
+from app.telemetry.live_metrics import KINDS
 from app.telemetry.metrics import METHODS, OTHER, Latencies
 from app.telemetry.spans import MEASURED
 from serving import connections
@@ -59,7 +60,7 @@ def known_values(app: Flask) -> Mapping[str, set[str]]:
         "status": {"200", "304", "400", "401", "403", "404", "405", "429", "500", "503"},
         "version": {"1", "2", VERSION},
         "stage": set(MEASURED),
-        "kind": {"bars", "days", "snapshot", "status"},
+        "kind": {"bars", "days", "snapshot", "status", *KINDS},
         "outcome": {"ok", "slow", "limited", "refused", "failed", "allowed", *OUTCOMES},
         "cache": {"answers", *CACHES},
         "reason": {*WITHHELD, *announcements.REASONS, *connections.REASONS},
