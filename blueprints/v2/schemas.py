@@ -15,6 +15,7 @@ OWN: Final = "blueprints.v2."
 """Types in modules below this one are the API's own."""
 
 NAMES: Final[Mapping[str, Mapping[str, str]]] = {
+    "app.live.live_event": {"Missed": "MissedReason"},
     "app.market.plan": {"Market": "Market"},
     "app.model.verdicts": {"Verdict": "Verdict"},
     "app.pipeline.charts": {"ChartSpan": "ChartSpan"},
