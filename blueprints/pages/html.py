@@ -50,8 +50,8 @@ def versions_page(versions: Iterable[Mapping[str, Any]]) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
     known = "".join(f'<tr class="version">{_cells(row[name] for name in names)}</tr>\n' for row in listed)
     text = (
-        "<p>A field that ends with <code>.**</code> stands for all fields below it, each under its own name, but those that have "
-        "a row of their own. Routes of version 1 that are not named have no counterpart in version 2.</p>\n"
+        "<p>A field that ends with <code>.**</code> stands for all fields below it, each under its own name, but those that "
+        "have a row of their own. Routes of version 1 that are not named have no counterpart in version 2.</p>\n"
     )
     columns = (
         "<tr><th>route of version 1</th><th>field</th><th>route of version 2</th><th>field</th><th>note</th></tr>\n"
