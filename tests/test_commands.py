@@ -25,6 +25,7 @@ from werkzeug.exceptions import HTTPException
 
 from app.cli import COMMAND, cli
 from app.config.settings import variables
+from tests.blueprints.v2.calls import document
 from tests.markdown import ROOT, SPAN, blocks, pages, prose
 
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -296,6 +297,53 @@ def test_every_request_in_the_pages_is_answered_by_the_server_that_make_serve_st
     assert len(asked) >= 4
     for typed in asked:
         line = typed.line.replace(ADDRESS, made).replace("curl ", "curl -sS --fail ", 1)
-        done = subprocess.run(["sh", "-c", line], env=outside(), capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, (line, done.stderr)
-        assert done.stdout.startswith("{"), (line, done.stdout[:200])
+        said = first_line(line) if "-N" in typed.words else whole(line)
+        assert said.removeprefix("data: ").startswith("{"), (line, said[:200])
+
+
+def whole(line: str) -> str:
+    """All that a command prints."""
+    done = subprocess.run(["sh", "-c", line], env=outside(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, (line, done.stderr)
+    return done.stdout
+
+
+def first_line(line: str) -> str:
+    """The first line that a command prints, which need not end by itself."""
+    with subprocess.Popen(["sh", "-c", f"exec {line}"], env=outside(), stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        said = running.stdout.readline()
+        running.terminate()
+    return said
+
+
+EXAMPLES = [
+    "\n".join(block.lines) for path in pages() for block in blocks(path.read_text()) if block.language == "python"
+]
+
+
+def doors() -> set[str]:
+    """What version 2 answers about the market: all its paths but those about the server itself."""
+    return {path for path in document()["paths"] if path not in ("/v2/calendar", "/v2/status", "/v2/models")}
+
+
+def matched(path: str) -> str:
+    """The documented path that an address in an example asks for."""
+    patterns = {door: re.sub(r"\\{\w+\\}", "[A-Z]+", re.escape(door)) for door in doors()}
+    return next((door for door, pattern in patterns.items() if re.fullmatch(pattern, path)), path)
+
+
+def test_each_door_of_version_2_has_an_example_in_shell_and_in_python() -> None:
+    shell = {urlsplit(word).path for typed in LINES for word in typed.words if word.startswith(ADDRESS)}
+    python = {urlsplit(text).path for example in EXAMPLES for text in re.findall(rf"{ADDRESS}[^\"]*", example)}
+    assert doors() <= {matched(path) for path in shell}
+    assert doors() <= {matched(path) for path in python}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: text.splitlines()[-1][:60])
+def test_every_python_example_runs(made: str, tmp_path: Path, example: str) -> None:
+    env = outside(PYTHONPATH=ROOT / "clients" / "python")
+    command = [ROOT / ".venv/bin/python", "-c", example.replace(ADDRESS, made)]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout

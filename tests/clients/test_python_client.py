@@ -21,16 +21,13 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import pytest
+from predict_client import ApiError, Client, Follow, ProtocolError, Signal, Stale
 
 from tests.blueprints.v2.calls import document
+from tests.clients import FOLDER
 from tests.clients.scripted_server import PATIENCE_S, Connection, Script, ScriptedServer, scripted_server
-from tests.markdown import ROOT
 
 KEY = "predict_secret"
-FOLDER = ROOT / "clients" / "python"
-sys.path.insert(0, str(FOLDER))
-
-from predict_client import ApiError, Client, Follow, ProtocolError, Signal, Stale  # noqa: E402
 
 
 def event(number: int, kind: str = "price", **more: Any) -> dict[str, Any]:

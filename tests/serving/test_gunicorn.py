@@ -67,8 +67,8 @@ def environment(**settings: object) -> dict[str, str]:
 
 
 @contextmanager
-def started(command: list[str], log: Path, **settings: object) -> Iterator[Server]:
-    port = free_port()
+def started(command: list[str], log: Path, *, port: int | None = None, **settings: object) -> Iterator[Server]:
+    port = port or free_port()
     with log.open("w") as out:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment(PORT=port, **settings), stdout=out, stderr=out, text=True

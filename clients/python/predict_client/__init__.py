@@ -32,7 +32,7 @@ class Client:
     for a connection, and for the next bytes of an answer. Threads may share a client."""
 
     def __init__(
-        self, base_url: str = "http://127.0.0.1:8000", *, api_key: str | None = None, timeout_s: float = 10.0
+        self, base_url: str = "http://127.0.0.1:8000", *, api_key: str | None = None, timeout_s: float = 20.0
     ) -> None:
         self._base = base_url.rstrip("/")
         self._headers = {} if api_key is None else {"X-API-Key": api_key}
