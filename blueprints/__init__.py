@@ -22,6 +22,9 @@ UNVERSIONED: Final[Mapping[str, int]] = {
 }
 """Paths that belong to no version, and the version whose rules hold for them: who may read them, and the shape of errors."""
 
+RENAMED: Final[Mapping[str, str]] = {"/trading_directions": "/trading-directions"}
+"""Paths of version 1 that later versions spell otherwise: `X-API-Version` asks for the same thing under both spellings."""
+
 OPERATIONS: Final = frozenset({"/metrics"})
 """Paths for operators."""
 

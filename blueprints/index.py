@@ -33,7 +33,7 @@ PATHS: Final[Mapping[str, str]] = {
     "/model_info": "the pattern model, which does not ship",
     "/predict": "POST; the pattern model, which does not ship",
     "/batch_predict": "POST; the pattern model, which does not ship",
-    "/v2/trading-directions": "version 2, which is being built: the signals of all tickers",
+    "/v2/trading-directions": "version 2: the signals of all tickers",
     "/v2/trading-directions/{ticker}": "the signal of one ticker",
     "/v2/structure/{ticker}": "both analyses of the session",
     "/v2/swing/{ticker}": "the analysis of the days",

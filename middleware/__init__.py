@@ -57,6 +57,7 @@ class Dependencies:
     origins           origins that may read versions after the first
     behind_proxy      whether the proxy's headers are trusted
     unversioned       paths of no version, and the version whose rules hold for them
+    renamed           paths of version 1 that later versions spell otherwise
     probes            paths of the platform's probes
     operations        paths for operators
     operations_port   port on which these are open without a key
@@ -82,6 +83,7 @@ class Dependencies:
     origins: Collection[str]
     behind_proxy: bool
     unversioned: Mapping[str, int]
+    renamed: Mapping[str, str]
     probes: Collection[str]
     operations: Collection[str]
     operations_port: int | None
@@ -120,7 +122,7 @@ LAYERS: tuple[Layer, ...] = (
     lambda app, deps: CorsMiddleware(
         app, deps.origins, {*deps.operations, SOCKETS} if deps.has_sockets else deps.operations
     ),
-    lambda app, deps: VersioningMiddleware(app, deps.versions, deps.unversioned, deps.today),
+    lambda app, deps: VersioningMiddleware(app, deps.versions, deps.unversioned, deps.renamed, deps.today),
     lambda app, deps: TrustedHostMiddleware(app, deps.hosts, deps.probes),
     lambda app, deps: ApiKeyMiddleware(
         app,

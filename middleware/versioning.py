@@ -2,6 +2,7 @@
 `X-API-Version`, else 1. Headers announce the end of a version: Deprecation (RFC 9745), Sunset (RFC 8594), Link.
 
 Below this layer a path of version 1 has no prefix and a path of any other version has its own, so that each route exists once.
+A path without a version may be spelled as in version 1 whatever version the header asks for.
 """
 
 from __future__ import annotations
@@ -41,18 +42,20 @@ class Version(Protocol):
 
 class VersioningMiddleware:
     """The layer. `versions`: those of the API; `unversioned`: paths that belong to no version, and the version whose rules hold
-    for each; `today()`: the date in UTC."""
+    for each; `renamed`: paths of version 1 that later versions spell otherwise; `today()`: the date in UTC."""
 
     def __init__(
         self,
         app: WSGIApplication,
         versions: Iterable[Version],
         unversioned: Mapping[str, int],
+        renamed: Mapping[str, str],
         today: Callable[[], date],
     ) -> None:
         self._app = app
         self._versions = {version.number: version for version in versions}
         self._unversioned = dict(unversioned)
+        self._renamed = dict(renamed)
         self._today = today
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -100,7 +103,9 @@ class VersioningMiddleware:
         odd = not path.startswith("/") or "//" in path
         if odd or (prefix and ((rest or "/") in self._unversioned or _prefix(rest))):
             raise NotFound(f"there is nothing at {path[:200]}")
-        return (rest or "/") if version == 1 else f"/v{version}{rest}"
+        if version == 1:
+            return rest or "/"
+        return f"/v{version}{rest if prefix else self._renamed.get(rest, rest)}"
 
     def _deprecation_headers(self, version: Version) -> Headers:
         assert version.deprecated is not None

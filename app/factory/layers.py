@@ -57,6 +57,7 @@ def dependencies_of(
         origins=settings.cors_origins,
         behind_proxy=settings.behind_proxy,
         unversioned={**blueprints.UNVERSIONED, SOCKETS: 1} if has_sockets else blueprints.UNVERSIONED,
+        renamed=blueprints.RENAMED,
         probes=blueprints.PROBES,
         operations=blueprints.OPERATIONS,
         operations_port=settings.operations_port,

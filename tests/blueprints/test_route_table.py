@@ -52,6 +52,7 @@ ROUTES = {
     "/v2/trading-directions/<ticker>": GET,
     "/v2/trading-directions/<ticker>/stream": GET,
     "/v2/bars/<ticker>": GET,
+    "/v2/signals/<ticker>": GET,
     "/v2/structure/<ticker>": GET,
     "/v2/swing/<ticker>": GET,
     "/v2/replay/<ticker>": GET,

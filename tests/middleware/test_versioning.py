@@ -195,13 +195,26 @@ def test_unversioned_paths_are_of_no_version_whatever_the_header_says(ask: Ask, 
 
 
 @pytest.mark.parametrize(
-    ("path", "header"), [("/swing", "2"), ("/mtf", "2"), ("/trading_directions", "2"), ("/v2/trading_directions", None)]
+    ("path", "header"), [("/swing", "2"), ("/mtf", "2"), ("/daily_signals", "2"), ("/v2/trading_directions", None)]
 )
 def test_v1_routes_are_not_there_in_v2(ask: Ask, path: str, header: str | None) -> None:
     answer = request_by(ask, path, header)
     assert answer.status_code == 404
     assert is_v2_error(answer, "NOT_FOUND")
     assert answer.get_json()["instance"] == path
+
+
+@pytest.mark.parametrize("path", ["/trading_directions", "/trading-directions"])
+def test_the_header_asks_for_the_signals_of_v2_under_both_spellings(ask: Ask, path: str) -> None:
+    answer = request_by(ask, path, "2")
+    assert answer.headers["X-API-Version"] == "2"
+    assert answer.get_json() == ask("/v2/trading-directions").get_json()
+    assert (
+        request_by(ask, f"{path}?tickers=SPY", "2").get_json() == ask("/v2/trading-directions?tickers=SPY").get_json()
+    )
+    problem = request_by(ask, f"{path}?colour=red", "2")
+    assert (problem.status_code, problem.get_json()["instance"]) == (400, path)
+    assert set(request_by(ask, path, None).get_json()) > {"tickers", "trading_rules"}
 
 
 @pytest.mark.parametrize("path", ["/v2/swing", "/v9/swing", "/v1/v1/swing"])
@@ -475,9 +488,9 @@ def test_the_list_of_versions_says_the_same(build: Callable[..., Flask], today: 
     assert (client.get("/swing").status_code == 410) is (first["status"] == "gone")
 
 
-def test_the_shipped_list_is_v1_current_and_v2_planned(ask: Ask) -> None:
+def test_the_shipped_list_is_v1_current_and_v2_current(ask: Ask) -> None:
     listed_ = ask("/versions").get_json()["versions"]
-    assert [(v["version"], v["status"]) for v in listed_] == [(1, "current"), (2, "planned")]
+    assert [(v["version"], v["status"]) for v in listed_] == [(1, "current"), (2, "current")]
     assert farewell(ask("/swing")) == NO_FAREWELL
 
 
