@@ -57,7 +57,7 @@ HTTP_CODES = {
 HTTP_TEXTS = {
     400: "the request cannot be understood",
     405: "this method cannot be used here",
-    413: "the body is too large",
+    413: "the body is too large: it may have 1 MiB, a form also 100 parts at most. A smaller one is read",
     415: "the body must be JSON",
     429: "too many requests; try again later",
     500: "something went wrong on this server",

@@ -48,6 +48,7 @@ PATHS: Final[Mapping[str, str]] = {
     "/versions": "the versions of this API",
     "/docs": "the routes of version 2 on a page, to be read and tried",
     "/docs/errors": "every error code: what it means and what to do",
+    "/docs/versions": "what version 2 changed against version 1, field by field",
     "/openapi.json": "the OpenAPI document of version 2",
     "/openapi/v1.json": "the OpenAPI document of version 1",
     "/metrics": "for operators",

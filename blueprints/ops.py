@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify, request
 
+from blueprints.field_changes import as_json
 from blueprints.index import ABOUT, NAME, PATHS, market_in_words, page
 from blueprints.services import Services, services
 
@@ -53,5 +54,5 @@ def metrics() -> Response:
 
 @blueprint.get("/versions")
 def versions() -> Response:
-    """The API's versions: first day, last day, and successor."""
-    return jsonify({"versions": list(services().versions())})
+    """The API's versions: first day, last day, and successor; and what the second changed against the first, field by field."""
+    return jsonify({"versions": list(services().versions()), "changes": as_json()})

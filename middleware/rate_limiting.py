@@ -61,7 +61,8 @@ class RateLimits:
         self.decisions[group, "allowed" if hit.allowed else "refused"] += 1
         if not hit.allowed:
             self._emit("limited", group=group)
-            raise RateLimited(f"more than {amount} requests in {WINDOW_S} s", retry_after=quota.reset_s)
+            used = f"the limit of the group `{group}` is used up: {amount} of {amount} requests in {WINDOW_S} s"
+            raise RateLimited(f"{used}. The next one is allowed in {quota.reset_s} s", retry_after=quota.reset_s)
 
 
 def quota_of(group: str, amount: int, hit: Hit) -> Quota:
@@ -121,14 +122,15 @@ class ConcurrencyLimit:
     def __len__(self) -> int:
         return self._count
 
-    def acquire(self, client: Client) -> None:
-        """Count one request as in progress. Raises RateLimited if the client, or all clients together, have too many."""
+    def acquire(self, client: Client, group: str) -> None:
+        """Count one request of the group as in progress. Raises RateLimited if the client, or all clients together, have too
+        many."""
         allowed = max(1, int(self._per_client * client.factor))
         with self._lock:
             if self._by_client.get(client.id, 0) >= allowed:
-                raise RateLimited(f"more than {allowed} of these at a time", retry_after=1)
+                raise _all_in_progress(group, allowed, "of one client")
             if self._count >= self._total:
-                raise RateLimited("too many of these are under way on this server", retry_after=1)
+                raise _all_in_progress(group, self._total, "of all clients")
             self._by_client[client.id] = self._by_client.get(client.id, 0) + 1
             self._count += 1
 
@@ -141,6 +143,11 @@ class ConcurrencyLimit:
                 del self._by_client[client_id]
 
 
+def _all_in_progress(group: str, most: int, whose: str) -> RateLimited:
+    used = f"the limit of the group `{group}` is used up: {most} of {most} requests at a time {whose}"
+    return RateLimited(f"{used}. One that ends frees a place", retry_after=1)
+
+
 def limit_concurrency(app: Flask, limits: Mapping[str, ConcurrencyLimit]) -> None:
     """Limit how many requests of a group are in progress at a time, each from its start to its last byte."""
 
@@ -149,7 +156,7 @@ def limit_concurrency(app: Flask, limits: Mapping[str, ConcurrencyLimit]) -> Non
         context: RequestContext = request.environ[ENVIRON_KEY]
         limit = limits.get(context.group or "")
         if limit is not None:
-            limit.acquire(context.client)
+            limit.acquire(context.client, context.group or "")
             context.concurrency_limit = limit
 
     @app.after_request

@@ -82,13 +82,17 @@ class NoRoom(Exception):
 
 
 UNREADABLE: Final[Mapping[type[BaseException], tuple[int, str]]] = {
-    LimitRequestLine: (414, "the request line is too long"),
-    LimitRequestHeaders: (431, "the headers are too large"),
-    HeadTimeout: (408, "the request did not arrive in time"),
+    LimitRequestLine: (414, "the request line is too long: it may have 4,094 bytes. A shorter one is read"),
+    LimitRequestHeaders: (
+        431,
+        "the headers are too large: there may be 64 of them, with 8,190 bytes in each, and 65,536 bytes with the request line "
+        "together. Fewer or shorter ones are read",
+    ),
+    HeadTimeout: (408, "the request did not arrive in time: its headers have 5 s. Send it again, whole"),
     ExpectationFailed: (417, "this server knows no other expectation than 100-continue"),
     UnsupportedTransferCoding: (501, "this server knows no other transfer coding than chunked"),
     UnknownMethod: (501, "this server knows no such method"),
-    NoRoom: (503, "this server holds as many connections as it can"),
+    NoRoom: (503, "this server holds as many connections as it can, and all are in use. One that ends frees a place"),
 }
 CODES: Final = {408: "REQUEST_TIMEOUT", 500: "INTERNAL", 503: "PIPELINE_UNAVAILABLE"}
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from html import escape
+from typing import Any
 
 from blueprints.error_codes import CODES, OK, ErrorCode
+from blueprints.field_changes import CHANGES, Change
 
 STYLES = ("/docs/swagger-ui.css", "/docs/page.css")
 SCRIPTS = ("/docs/swagger-ui-bundle.js", "/docs/page.js")
-LINKS = {"/docs": "API", "/docs/errors": "Errors", "/openapi.json": "openapi.json"}
+LINKS = {"/docs": "API", "/docs/errors": "Errors", "/docs/versions": "Versions", "/openapi.json": "openapi.json"}
 
 
 def api_page() -> str:
@@ -29,7 +32,7 @@ def errors_page() -> str:
     )
     head = "<tr><th>code</th><th>status</th><th>what it means</th><th>what to do</th></tr>\n"
     rows = "".join(_error_row(entry) for entry in CODES)
-    return page("Errors", f"<main>\n{text}<table>\n<thead>{head}</thead>\n<tbody>\n{rows}</tbody>\n</table>\n</main>\n")
+    return page("Errors", f"<main>\n{text}{_table(head, rows)}</main>\n")
 
 
 def _error_row(entry: ErrorCode) -> str:
@@ -38,6 +41,44 @@ def _error_row(entry: ErrorCode) -> str:
         f'<tr id="{entry.code}"><td><a href="#{entry.code}"><code>{entry.code}</code></a></td><td>{statuses}</td>'
         f"<td>{_text(entry.title)}. {_text(entry.meaning)}</td><td>{_text(entry.advice)}</td></tr>\n"
     )
+
+
+def versions_page(versions: Iterable[Mapping[str, Any]]) -> str:
+    """The versions as `GET /versions` has them, and what version 2 changed against version 1, field by field."""
+    listed = list(versions)
+    names = list(listed[0])
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    known = "".join(f'<tr class="version">{_cells(row[name] for name in names)}</tr>\n' for row in listed)
+    text = (
+        "<p>A field that ends with <code>.**</code> stands for all fields below it, each under its own name, but those that "
+        "have a row of their own. Routes of version 1 that are not named have no counterpart in version 2.</p>\n"
+    )
+    columns = (
+        "<tr><th>route of version 1</th><th>field</th><th>route of version 2</th><th>field</th><th>note</th></tr>\n"
+    )
+    rows = "".join(_change_row(change) for change in CHANGES)
+    tables = (
+        _table(f'<tr class="version">{head}</tr>\n', known),
+        f"<h2>From version 1 to version 2</h2>\n{text}",
+        _table(columns, rows),
+    )
+    return page("Versions", f"<main>\n<h1>Versions</h1>\n{''.join(tables)}</main>\n")
+
+
+def _table(head: str, rows: str) -> str:
+    return f"<table>\n<thead>{head}</thead>\n<tbody>\n{rows}</tbody>\n</table>\n"
+
+
+def _cells(values: Iterable[object]) -> str:
+    return "".join(f"<td>{escape('' if value is None else str(value))}</td>" for value in values)
+
+
+def _change_row(change: Change) -> str:
+    old = f"<td>{escape(change.route)}</td><td><code>{escape(change.field)}</code></td>"
+    if change.new_route is None or change.new_field is None:
+        return f"<tr>{old}<td></td><td>gone</td><td>{_text(change.note)}</td></tr>\n"
+    new = f"<td>{escape(change.new_route)}</td><td><code>{escape(change.new_field)}</code></td>"
+    return f"<tr>{old}{new}<td>{_text(change.note)}</td></tr>\n"
 
 
 def _text(text: str) -> str:

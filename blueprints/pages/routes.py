@@ -7,7 +7,8 @@ from typing import Final
 from flask import Blueprint, Response, request
 
 from blueprints.pages.files import FILES, MINUTES_S, Content, content, content_of
-from blueprints.pages.html import api_page, errors_page
+from blueprints.pages.html import api_page, errors_page, versions_page
+from blueprints.services import services
 
 blueprint = Blueprint("pages", __name__)
 POLICY: Final = (
@@ -29,6 +30,12 @@ def docs() -> Response:
 def errors() -> Response:
     """Every error code, each under an anchor of its own: the `type` of a problem leads here."""
     return _page(errors_page())
+
+
+@blueprint.get("/docs/versions")
+def versions() -> Response:
+    """What version 2 changed against version 1, field by field, and how long each version holds."""
+    return _page(versions_page(services().versions()))
 
 
 def _file() -> Response:

@@ -46,6 +46,7 @@ ROUTES = {
     "/docs/page.js": GET,
     "/docs/swagger-ui-bundle.js": GET,
     "/docs/swagger-ui.css": GET,
+    "/docs/versions": GET,
     "/openapi.json": GET,
     "/openapi/v1.json": GET,
     "/v2/trading-directions": GET,

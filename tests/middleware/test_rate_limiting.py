@@ -216,7 +216,8 @@ def test_a_refusal_has_v1s_shape_and_is_not_for_caches(build: Build, other: str)
     answer = client.get(DIRECTIONS + other)
     assert answer.status_code == 429
     assert answer.content_type == "application/json"
-    assert answer.json == {"error": "More than 1 requests in 60 s.", "error_code": "TOO_MANY_REQUESTS"}
+    said = "The limit of the group `directions` is used up: 1 of 1 requests in 60 s. The next one is allowed in 60 s."
+    assert answer.json == {"error": said, "error_code": "TOO_MANY_REQUESTS"}
     assert one(answer, "Cache-Control") == "no-store"
     assert one(answer, "X-API-Version") == "1"
     assert one(answer, "X-Request-Id")
@@ -682,7 +683,8 @@ def test_a_fifth_replay_at_a_time_is_refused_while_others_go_on(build: Build, ma
         assert [future.result(30).status_code for future in held] == [200] * 4
     for answer in refused:
         assert answer.status_code == 429
-        assert answer.json == {"error": "More than 4 of these at a time.", "error_code": "TOO_MANY_REQUESTS"}
+        used = "The limit of the group `replay` is used up: 4 of 4 requests at a time of one client."
+        assert answer.json == {"error": f"{used} One that ends frees a place.", "error_code": "TOO_MANY_REQUESTS"}
         assert one(answer, "Retry-After") == "1"
         assert quota(answer).group == "replay"
     assert [answer.status_code for answer in others] == [200, 200]
@@ -701,6 +703,8 @@ def test_a_seventeenth_replay_at_a_time_is_refused_whoever_asks(build: Build, ma
             gate.opened.set()
         assert [future.result(30).status_code for future in held] == [200] * 16
     assert refused.status_code == 429
+    assert refused.json is not None
+    assert "16 of 16 requests at a time of all clients. One that ends frees a place." in refused.json["error"]
     assert one(refused, "Retry-After") == "1"
     assert at(app, "192.0.2.9").get(SATURDAY).status_code == 200
 

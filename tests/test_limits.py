@@ -1,0 +1,93 @@
+"""The one table of limits in docs/clients.md has the numbers of the code, and the refusals say them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from app.config import api_keys
+from app.config.settings import Settings
+from app.factory import layers, openapi
+from blueprints.errors import HTTP_TEXTS
+from blueprints.v1 import parameters
+from blueprints.v2 import operations, queries
+from middleware import request_bodies, request_context
+from serving.bounds import Bounds
+from serving.worker import UNREADABLE
+from tests.markdown import ROOT, section, table
+
+GUNICORN = dict(re.findall(r"^(limit_request_\w+) = (\d+)$", (ROOT / "gunicorn.conf.py").read_text(), re.MULTILINE))
+
+
+def limits() -> Iterator[tuple[str, float]]:
+    """Each limit and its number, as the code has them."""
+    for group, limit in openapi.limits().items():
+        yield f"requests of the group `{group}` in {limit.window_s} s", limit.requests
+    settings, bounds = Settings(_env_file=None), Bounds()
+    yield "replays of one client at a time", layers.REPLAYS_PER_CLIENT
+    yield "replays of all clients at a time", layers.REPLAYS_IN_ALL
+    yield "streams of one client at a time", default("streams_per_client")
+    yield "streams of all clients at a time", default("streams_in_all")
+    yield "connections of one worker", default("max_connections")
+    yield "connections of one address", default("max_connections") // 8
+    yield "bytes of a request line", int(GUNICORN["limit_request_line"])
+    yield "headers of a request", int(GUNICORN["limit_request_fields"])
+    yield "bytes of one header", int(GUNICORN["limit_request_field_size"])
+    yield "bytes of request line and headers together", bounds.head_bytes
+    yield "bytes of a body", request_bodies.MAX_BODY_BYTES
+    yield "bytes of a body as it is sent in chunks", bounds.body_bytes
+    yield "chunks of a body", bounds.body_chunks
+    yield "parts of a form", request_bodies.MAX_FORM_PARTS
+    yield "seconds until the headers are there", bounds.head_s
+    yield "seconds until the body is there", bounds.body_s
+    yield "seconds that a connection may idle", bounds.idle_s
+    yield "seconds without taking a byte of an answer", bounds.write_s
+    yield "symbols in `tickers` of version 1", parameters.MAX_SYMBOLS
+    yield "days of one answer of `/v2/calendar`", queries.MAX_DAYS
+    yield "daily bars of one answer of `/v2/bars/{ticker}`", queries.MAX_DAILY_BARS
+    yield "moments of one series of `/v2/replay/{ticker}`", queries.MINUTES_OF_A_DAY
+    yield "faults that one error names", operations.MAX_FAULTS
+    yield "characters of a request's own id", longest_id()
+    yield "characters of an API key", api_keys.MAX_LENGTH
+    assert settings.connections_per_address == default("max_connections") // 8
+
+
+def default(name: str) -> int:
+    value = Settings.model_fields[name].default
+    assert isinstance(value, int)
+    return value
+
+
+def longest_id() -> int:
+    return max(length for length in range(1, 200) if request_context._safe_id("x" * length))
+
+
+def rows() -> list[list[str]]:
+    return table(section((ROOT / "docs" / "clients.md").read_text(), "All limits"))
+
+
+def test_the_documents_have_the_limits_of_the_code_and_no_others() -> None:
+    assert {row[0]: float(row[1]) for row in rows()} == {name: float(number) for name, number in limits()}
+
+
+def test_every_setting_of_a_limit_stands_beside_it() -> None:
+    said = {setting for row in rows() for setting in re.findall(r"`([A-Z_]+)`", row[2])}
+    bounds = ("RATE_LIMIT_", "STREAMS_", "MAX_CONNECTIONS")
+    aliases = {str(field.alias) for field in Settings.model_fields.values()} - {"RATE_LIMIT_ALLOW"}
+    assert said == {alias for alias in aliases if alias.startswith(bounds)}
+
+
+def test_what_a_connection_is_refused_with_names_the_limit() -> None:
+    texts = dict(UNREADABLE.values())
+    numbers: Mapping[int, tuple[str, ...]] = {
+        414: ("bytes of a request line",),
+        431: ("headers of a request", "bytes of one header", "bytes of request line and headers together"),
+        408: ("seconds until the headers are there",),
+    }
+    known = dict(limits())
+    for status, names in numbers.items():
+        said = texts[status].replace(",", "")
+        assert all(re.search(rf"\b{known[name]:.0f}\b", said) for name in names), said
+    assert request_bodies.MAX_BODY_BYTES == 1 << 20
+    assert "1 MiB" in HTTP_TEXTS[413]
+    assert f"{request_bodies.MAX_FORM_PARTS} parts" in HTTP_TEXTS[413]
