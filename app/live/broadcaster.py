@@ -16,7 +16,7 @@ from app.errors import PredictError
 from app.live.event_log import EventLog
 from app.live.events import Events
 from app.live.feed import Feed, Listener
-from app.live.gap import Gap, GapTooLong
+from app.live.gap import CannotContinue, Gap
 from app.live.live_event import Conditions, Noticed, Position, Shape
 from app.live.sequence import LiveSequence
 from app.market.calendar import Calendar
@@ -29,7 +29,7 @@ NEXT_WITHIN_S: Final = 30.0
 TICK_S: Final = 1.0
 """The longest sleep, real seconds: leases are renewed and other processes' events are read."""
 
-PACE_S: Final = 0.05
+PACE_S: Final = 0.2
 """The shortest time between two steps, real seconds."""
 
 ENDS_WITHIN_S: Final = 1.0
@@ -130,7 +130,7 @@ class Broadcaster:
         head = self._sequence.head
         try:
             missed = None if head is None else self._missed(head.noticed, noticed, is_open=state.is_open)
-        except (GapTooLong, PredictError) as exc:
+        except (CannotContinue, PredictError) as exc:
             missed = None
             self._parts.events.emit("live_sequence_ended", ticker=self.ticker, error=str(exc))
         if missed is None:
@@ -150,7 +150,7 @@ class Broadcaster:
         return True
 
     def _missed(self, before: Noticed, now: Noticed, *, is_open: bool) -> Sequence[datetime]:
-        """The moments between two states. Raises GapTooLong, and PredictError."""
+        """The moments between two states. Raises CannotContinue, and PredictError."""
         pipeline = self._parts.pipeline
         since = max(before.at, self._told_until or before.at)
         gap = Gap(since, now.at, before.as_of, now.as_of, is_open=is_open)

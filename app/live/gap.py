@@ -22,8 +22,8 @@ BarEnds = Callable[[Session, datetime], Sequence[datetime]]
 """The ends of a session's bars that are known at a moment. May raise PredictError."""
 
 
-class GapTooLong(Exception):
-    """More was missed than is told of afterwards."""
+class CannotContinue(Exception):
+    """More was missed than is told of afterwards, or the market's clock began anew."""
 
 
 class Gap:
@@ -43,11 +43,13 @@ class Gap:
 
     def moments(self, calendar: Calendar, bar_ends: BarEnds, lateness: timedelta) -> Sequence[datetime]:
         """The moments in between: when each bar became known, `lateness` after its end, and the opens and closes before the
-        last one. Asks for bars only where one may have been missed. Raises GapTooLong, and PredictError if they cannot be
+        last one. Asks for bars only where one may have been missed. Raises CannotContinue, and PredictError if they cannot be
         had."""
+        if self._at < self._since - MINUTE:
+            raise CannotContinue("the market's clock has gone back")
         sessions = self._sessions(calendar)
         if sum((self._overlap(session) for session in sessions), timedelta(0)) > MAX_MISSED_MINUTES * MINUTE:
-            raise GapTooLong(f"more than {MAX_MISSED_MINUTES} minutes were missed")
+            raise CannotContinue(f"more than {MAX_MISSED_MINUTES} minutes were missed")
         bars = {min(end + lateness, self._at) for session in sessions for end in self._ends(session, bar_ends)}
         turns = {
             turn for session in sessions for turn in (session.open, session.close) if self._since < turn <= self._at

@@ -162,6 +162,15 @@ def test_after_more_than_two_hours_of_sessions_a_new_sequence_begins(begin: Begi
     assert (snapshot["kind"], snapshot["instead"], snapshot["as_of"]) == ("snapshot", "unknown_epoch", "11 11:45")
 
 
+def test_a_market_whose_clock_begins_anew_begins_a_new_sequence(begin: Begin) -> None:
+    """The demo's days repeat, and a recorded market begins at its first moment after each start."""
+    told = begin().at("11:30:07")
+    old = told.epoch()
+    told.at("10:30:07").at("10:31:07")
+    assert told.epoch() != old
+    assert [event["as_of"] for event in told.kept()] == ["11 10:31"]
+
+
 def test_a_gap_whose_bars_cannot_be_had_begins_a_new_sequence(begin: Begin, market: ScriptedMarket) -> None:
     told = begin(log := MemoryEventLog()).at("10:30:07")
     old = told.epoch()

@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from tests.serving.test_gunicorn import SERVE, Server, started
+from tests.serving.test_lifecycle import connected, get
 from tests.serving.test_streams import value, wait_for
 
 PATH = "/v2/trading-directions/SPY/stream?follow=true"
@@ -29,12 +30,12 @@ NO_LIMITS = {
 LISTENERS = "predict_live_listeners"
 
 
-def request(server: Server, after: str | None = None, *headers: str) -> socket.socket:
-    """A connection that has asked to follow."""
-    host, _, port = server.base.removeprefix("http://").rpartition(":")
-    sock = socket.create_connection((host, int(port)), timeout=30)
+def request(server: Server, after: str | None = None, receive_bytes: int | None = None) -> socket.socket:
+    """A connection that has asked to follow. receive_bytes: what its own side takes without being read."""
+    sock = connected(server, receive_bytes=receive_bytes)
+    sock.settimeout(30)
     path = PATH if after is None else f"{PATH}&after={after}"
-    sock.sendall("\r\n".join([f"GET {path} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode())
+    sock.sendall(get(path))
     return sock
 
 
@@ -175,6 +176,30 @@ def has_id(event: dict[str, str]) -> bool:
     return "id" in event
 
 
+@pytest.mark.soak
+def test_two_processes_on_one_folder_tell_the_same_and_one_takes_over_from_the_other(tmp_path: Path) -> None:
+    values = {"MARKET": "demo", "DATA_DIR": tmp_path, "LOG_LEVEL": "WARNING", **NO_LIMITS}
+    with started(SERVE, tmp_path / "other", **values) as other:
+        with started(SERVE, tmp_path / "one", **values) as one:
+            for server in (one, other):
+                server.wait_ready()
+            first, second = Client(one), Client(other)
+            first.follow(1)
+            second.last = first.last
+            with closing(request(one, first.last)), closing(request(other, first.last)):
+                first.follow(5)
+                second.follow(5)
+        second.follow(5)
+        first.server = other
+        first.follow(5)
+    assert [event["seq"] for event in second.events] == list(
+        range(second.events[0]["seq"], second.events[0]["seq"] + 10)
+    )
+    shared = min(len(first.events), len(second.events))
+    assert first.events[:shared] == second.events[:shared]
+    assert not second.snapshots
+
+
 def resident_kib(server: Server) -> int:
     """Memory of the server's processes."""
     pids = [server.process.pid, *children(server.process.pid)]
@@ -220,8 +245,8 @@ def until_snapshot(sock: socket.socket) -> None:
 def test_a_client_that_does_not_read_is_cut_off_with_bounded_memory(served: Server) -> None:
     closed = "predict_connections_closed_total"
     before, cut = resident_kib(served), value(served, closed, reason="write_timeout")
-    socks = [request(served) for _ in range(20)]
-    ends = time.monotonic() + 300
+    socks = [request(served, receive_bytes=4096) for _ in range(20)]
+    ends = time.monotonic() + 500
     while value(served, closed, reason="write_timeout") < cut + 20 and time.monotonic() < ends:
         time.sleep(1)
     grown = resident_kib(served) - before
