@@ -22,6 +22,7 @@ from app.config.api_versions import VERSIONS, Versions
 from app.config.settings import Settings, load
 from app.factory import create_app
 from app.market.calendar import NY
+from blueprints.v2.fields import PARTIAL
 from blueprints.v2.openapi import EVENTS, FILE, JSON, LINES, Examples, Limit, document
 from blueprints.v2.operations import Operation
 from blueprints.v2.routes import operations
@@ -36,6 +37,16 @@ QUERIES: Final[Mapping[str, str]] = {
     "calendar": "?from=2025-03-06&to=2025-03-07",
 }
 """What is asked of operations that need a query."""
+
+FIELDS: Final[Mapping[str, str]] = {
+    "trading_directions": "signals.ticker,signals.action,signals.probability",
+    "trading_direction": "action,probability,lock.expires_at",
+    "structure": "price,northstar.phase4",
+    "swing": "price,swing.phase4",
+    "bars": "bars.start,bars.close",
+    "recorded_signals": "signals.day,signals.action,signals.outcome,next",
+}
+"""Which fields are asked of operations that give partial answers."""
 
 STREAM_QUERIES: Final[Mapping[str, str]] = {
     "replay": "?from=2025-03-05T14:58:00-05:00&to=2025-03-05T15:02:00-05:00",
@@ -99,6 +110,9 @@ def recorded_answer(app: Flask, operation: Operation[Any]) -> Json:
     if operation.answer is not None:
         asked = path + QUERIES.get(operation.name, "")
         found[JSON] = {"recorded": _example(asked, answer_to(app, asked, JSON).get_json())}
+    if operation.has_fields:
+        asked = f"{path}?fields={FIELDS[operation.name]}"
+        found[PARTIAL] = {"recorded": _example(asked, answer_to(app, asked, PARTIAL).get_json())}
     if operation.lines is not None:
         asked = path + STREAM_QUERIES.get(operation.name, "")
         lines = answer_to(app, asked, LINES[0]).get_data(as_text=True).splitlines()

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from app.signals.policy import SUPPORTED
 from blueprints import GROUPS
 from blueprints.error_codes import codes_of
+from blueprints.v2.fields import PARTIAL, names_of, partial_name, partial_schema
 from blueprints.v2.headers import ANSWER, CACHED, ENDING, OF_STATUS, PROBLEM, Header, header_objects
 from blueprints.v2.operations import Operation
 from blueprints.v2.problems import Problem
@@ -82,6 +83,8 @@ def document(operations: Iterable[Operation[Any]], limits: Mapping[str, Limit], 
     types: set[type[BaseModel]] = {Problem}
     types |= {kind for operation in listed for kind in (operation.answer, operation.lines) if kind is not None}
     schemas, queries = schemas_of(types, {operation.query for operation in listed})
+    partial = {operation.answer.__name__ for operation in listed if operation.has_fields and operation.answer}
+    schemas |= {partial_name(name): partial_schema(name, schemas) for name in sorted(partial)}
     writer = _Writer(limits, examples, queries)
     return {
         "openapi": "3.1.1",
@@ -95,7 +98,7 @@ def document(operations: Iterable[Operation[Any]], limits: Mapping[str, Limit], 
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": {f"/v2{operation.path}": {"get": writer.operation(operation)} for operation in listed},
         "components": {
-            "schemas": schemas,
+            "schemas": dict(sorted(schemas.items())),
             "responses": {f"Problem{status}": writer.problem(status, text) for status, text in PROBLEMS.items()},
             "headers": header_objects(),
             "securitySchemes": {
@@ -121,7 +124,10 @@ class _Writer:
             "tags": [TAG_OF.get(operation.path.split("/")[1], "server")],
             "summary": _paragraph(operation.description).split("\n")[0],
             "description": "\n\n".join((_paragraph(operation.description), *_of_streams(operation), _counted(limit))),
-            "parameters": [*_path_parameters(operation), *_query_parameters(self._queries[operation.query.__name__])],
+            "parameters": [
+                *_path_parameters(operation),
+                *self._query_parameters(operation),
+            ],
             "responses": self._responses(operation),
             "x-rate-limit": {
                 "group": limit.group,
@@ -130,6 +136,13 @@ class _Writer:
                 "window_seconds": limit.window_s,
             },
         }
+
+    def _query_parameters(self, operation: Operation[Any]) -> Iterable[Json]:
+        """The parameters of a query; of `fields` the names that its answer has."""
+        for parameter in _query_parameters(self._queries[operation.query.__name__]):
+            if parameter["name"] == "fields" and operation.answer is not None:
+                parameter["schema"]["items"] = {"type": "string", "enum": list(names_of(operation.answer))}
+            yield parameter
 
     def _responses(self, operation: Operation[Any]) -> Json:
         headers = (*ANSWER, *(CACHED if operation.cached else ()), *ENDING)
@@ -183,6 +196,8 @@ def _contents(operation: Operation[Any]) -> Iterable[tuple[str, Json]]:
     event stream it is that of each event (OpenAPI 3.1 has no word for a sequence of them)."""
     if operation.answer is not None:
         yield JSON, {"$ref": REF.format(model=operation.answer.__name__)}
+    if operation.answer is not None and operation.has_fields:
+        yield PARTIAL, {"$ref": REF.format(model=partial_name(operation.answer.__name__))}
     if operation.lines is None:
         return
     line = {"$ref": REF.format(model=operation.lines.__name__)}
@@ -214,7 +229,7 @@ def _query_parameters(query: Json) -> Iterable[Json]:
         described = {key: value for key, value in field.items() if key not in ("description", "default")}
         parameter = {"name": name, "in": "query", "required": name in query.get("required", ())}
         parameter |= {"description": field.get("description", ""), "schema": _without_null(described)}
-        if described.get("type") == "array":
+        if parameter["schema"].get("type") == "array":
             parameter |= {"style": "form", "explode": False}
         yield parameter
 

@@ -3,19 +3,19 @@ and the OpenAPI document is made (`blueprints/v2/openapi.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from flask import Blueprint, Response, request
-from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from app.errors import BadRequest, Fault, NotFound
 from app.signals.policy import SUPPORTED
 from blueprints.services import request_context, services
-from blueprints.v2 import streaming
+from blueprints.v2 import fields, streaming
 from blueprints.v2.line_formats import Line
 from blueprints.v2.streaming import LineStream
 from blueprints.v2.types import Answer, Page
@@ -41,6 +41,25 @@ class NoQuery(Query):
     """A route without a query."""
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+
+
+class FieldsQuery(Query):
+    """Which members of an answer are sent."""
+
+    fields: (
+        Annotated[
+            tuple[str, ...],
+            BeforeValidator(_names),
+            Field(json_schema_extra={"type": "array", "items": {"type": "string"}, "minItems": 1}),
+        ]
+        | None
+    ) = None
+    """Names of the members that the answer is to have, separated by commas. By default it has all. `signals.action` names a
+    member of an object, or of each object of a list. The answer then has a media type of its own."""
+
+
 Q = TypeVar("Q", bound=Query)
 StreamLine = RootModel[Any]
 View = Callable[..., Answer | LineStream | Iterable[Line]]
@@ -62,6 +81,11 @@ class Operation(Generic[Q]):
     @property
     def has_ticker(self) -> bool:
         return "{ticker}" in self.path
+
+    @property
+    def has_fields(self) -> bool:
+        """Whether its answers may be partial."""
+        return issubclass(self.query, FieldsQuery)
 
 
 class Operations:
@@ -92,6 +116,7 @@ class Operations:
             def respond(**path_values: str) -> Response:
                 tickers = [supported(text) for text in path_values.values()]
                 asked = query_of(query, request.args.to_dict(flat=False))
+                names = names_in(asked, answer)
                 about = (*tickers, *asked.named_tickers())
                 validity = services().cache_validity(about) if cached else None
                 found = view(*tickers, asked)
@@ -99,7 +124,7 @@ class Operations:
                     return streaming.respond(found if isinstance(found, LineStream) else LineStream(found))
                 request_context().cache_validity = validity
                 with services().stages("shape"):
-                    return json_response(found)
+                    return json_response(found, names)
 
             self._blueprint.get(path.replace("{", "<").replace("}", ">"))(respond)
             return respond
@@ -115,9 +140,23 @@ def supported(ticker: str) -> str:
     return ticker.upper()
 
 
-def json_response(answer: Answer) -> Response:
-    """The answer as JSON; of a page that is not the last one with the link to the next."""
-    response = Response(answer.model_dump_json() + "\n", content_type="application/json")
+def names_in(query: Query, answer: type[Answer] | None) -> Sequence[str] | None:
+    """The members that a query names; None if it asks for all of them. Raises BadRequest for those that the answer has not."""
+    names = query.fields if isinstance(query, FieldsQuery) else None
+    if names is None or answer is None:
+        return None
+    faults = list(fields.faults_of(names, answer))
+    if faults:
+        raise refused(faults)
+    return names
+
+
+def json_response(answer: Answer, names: Sequence[str] | None = None) -> Response:
+    """The answer as JSON, or those of its members that are named; of a page that is not the last one with the link to the
+    next."""
+    include = None if names is None else fields.included(names, type(answer))
+    media_type = "application/json" if names is None else fields.PARTIAL
+    response = Response(answer.model_dump_json(include=include) + "\n", content_type=media_type)
     if isinstance(answer, Page) and answer.next is not None:
         response.headers.add("Link", f'<{answer.next}>; rel="next"')
     return response

@@ -17,7 +17,7 @@ from app.pipeline import ChartSpan
 from app.signals.policy import SUPPORTED
 from blueprints.shared.values import parse_day
 from blueprints.v2.live_types import EventId
-from blueprints.v2.operations import Query, refused
+from blueprints.v2.operations import FieldsQuery, Query, refused
 
 MAX_DAYS = 400
 """How many days one answer of the calendar may span."""
@@ -79,7 +79,7 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-class TickersQuery(Query):
+class TickersQuery(FieldsQuery):
     """Which tickers an answer is about."""
 
     tickers: Annotated[
@@ -133,7 +133,7 @@ class ReplayQuery(Query):
             yield "to", "must be a moment of the same New York day as `from`, and not before it"
 
 
-class BarsQuery(Query):
+class BarsQuery(FieldsQuery):
     """Which bars an answer has."""
 
     day: Day | None = None
@@ -156,7 +156,7 @@ class BarsQuery(Query):
         return [Fault(pointer, message) for wrong, pointer, message in checks if wrong]
 
 
-class RecordQuery(Query):
+class RecordQuery(FieldsQuery):
     """Which part of the track record an answer has."""
 
     first: Annotated[Day | None, Field(alias="from")] = None

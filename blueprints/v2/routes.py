@@ -28,7 +28,7 @@ from blueprints.v2 import (
 )
 from blueprints.v2.following import Followed
 from blueprints.v2.line_formats import Line
-from blueprints.v2.operations import NoQuery, Operations, refused
+from blueprints.v2.operations import FieldsQuery, NoQuery, Operations, refused
 from blueprints.v2.queries import (
     MAX_DAYS,
     BarsQuery,
@@ -55,8 +55,8 @@ def trading_directions(query: TickersQuery) -> types.Board:
     return signals.board_of(found, server.calendar.hours_at(at), server.pipeline.plan, server.pipeline.models)
 
 
-@operations.get("/trading-directions/{ticker}", NoQuery, types.Signal, cached=True)
-def trading_direction(ticker: str, query: NoQuery) -> types.Signal:
+@operations.get("/trading-directions/{ticker}", FieldsQuery, types.Signal, cached=True)
+def trading_direction(ticker: str, query: FieldsQuery) -> types.Signal:
     """The signal of one ticker."""
     server = services()
     at = server.clock()
@@ -75,14 +75,14 @@ def trading_direction_stream(ticker: str, query: FollowQuery) -> LineStream:
     return LineStream(followed.lines(), followed.farewell)
 
 
-@operations.get("/structure/{ticker}", NoQuery, answers.Structure, cached=True)
-def structure(ticker: str, query: NoQuery) -> answers.Structure:
+@operations.get("/structure/{ticker}", FieldsQuery, answers.Structure, cached=True)
+def structure(ticker: str, query: FieldsQuery) -> answers.Structure:
     """Both analyses of the session of one ticker."""
     return _analysed(ticker, structures.structure_of)
 
 
-@operations.get("/swing/{ticker}", NoQuery, answers.SwingAnswer, cached=True)
-def swing(ticker: str, query: NoQuery) -> answers.SwingAnswer:
+@operations.get("/swing/{ticker}", FieldsQuery, answers.SwingAnswer, cached=True)
+def swing(ticker: str, query: FieldsQuery) -> answers.SwingAnswer:
     """The analysis of the days of one ticker."""
     return _analysed(ticker, structures.swing_of)
 

@@ -44,14 +44,15 @@ def page(server: Services, ticker: str, query: RecordQuery) -> record_types.Reco
         gaps=[record_types.Gap(day=day, decision_hours=list(hours)) for day, hours in found.gaps.items()],
         out_of_sample=_counts([judged for judged in found.signals if not judged.decision.in_sample]),
         in_sample=_counts([judged for judged in found.signals if judged.decision.in_sample]),
-        next=None if found.next is None else _link(ticker, first, last, query.limit, found.next),
+        next=None if found.next is None else _link(ticker, first, last, query, found.next),
     )
 
 
-def _link(ticker: str, first: date, last: date, limit: int, hour: Hour) -> str:
-    """The path of the page that begins after an hour."""
+def _link(ticker: str, first: date, last: date, asked: RecordQuery, hour: Hour) -> str:
+    """The path of the page that begins after an hour, with the same fields."""
     cursor = urlsafe_b64encode(f"{ticker} {hour.day} {hour.hour}".encode()).decode().rstrip("=")
-    query = {"from": first.isoformat(), "to": last.isoformat(), "limit": limit, "cursor": cursor}
+    query = {"from": first.isoformat(), "to": last.isoformat(), "limit": asked.limit, "cursor": cursor}
+    query |= {"fields": ",".join(asked.fields)} if asked.fields else {}
     return f"/v2/signals/{ticker}?{urlencode(query)}"
 
 
