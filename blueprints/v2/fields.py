@@ -16,15 +16,20 @@ from app.errors import Fault
 PARTIAL: Final = "application/vnd.predict.partial+json"
 """The media type of an answer that has only the members that were named."""
 
-MOST_TYPES: Final = 32
 Json = dict[str, Any]
 Include = dict[str, Any]
 
 
-@lru_cache(maxsize=MOST_TYPES)
+@lru_cache(maxsize=32)
 def names_of(answer: type[BaseModel]) -> tuple[str, ...]:
     """All names that `fields` may have of an answer, in the order of its members."""
     return tuple(name for member, inner in _members(answer) for name in (member, *(f"{member}.{one}" for one in inner)))
+
+
+def pattern_of(answer: type[BaseModel]) -> str:
+    """A regular expression for these names. An enum would not do: client generators make the same word of `session_open` and
+    `session.open`."""
+    return f"^({'|'.join(names_of(answer))})$".replace(".", r"\.")
 
 
 def faults_of(names: Sequence[str], answer: type[BaseModel]) -> Iterator[Fault]:

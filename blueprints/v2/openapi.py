@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from app.signals.policy import SUPPORTED
 from blueprints import GROUPS
 from blueprints.error_codes import codes_of
-from blueprints.v2.fields import PARTIAL, names_of, partial_name, partial_schema
+from blueprints.v2.fields import PARTIAL, partial_name, partial_schema, pattern_of
 from blueprints.v2.headers import ANSWER, CACHED, ENDING, OF_STATUS, PROBLEM, Header, header_objects
 from blueprints.v2.operations import Operation
 from blueprints.v2.problems import Problem
@@ -141,7 +141,7 @@ class _Writer:
         """The parameters of a query; of `fields` the names that its answer has."""
         for parameter in _query_parameters(self._queries[operation.query.__name__]):
             if parameter["name"] == "fields" and operation.answer is not None:
-                parameter["schema"]["items"] = {"type": "string", "enum": list(names_of(operation.answer))}
+                parameter["schema"]["items"] = {"type": "string", "pattern": pattern_of(operation.answer)}
             yield parameter
 
     def _responses(self, operation: Operation[Any]) -> Json:

@@ -6,7 +6,7 @@ declare const process: { argv: string[] }
 
 type Signal = components["schemas"]["Signal"]
 
-const client = createClient<paths, "application/json">({ baseUrl: process.argv[2] })
+const client = createClient<paths, "application/json" | "application/problem+json">({ baseUrl: process.argv[2] })
 const { data, error } = await client.GET("/v2/trading-directions/{ticker}", { params: { path: { ticker: "SPY" } } })
 if (error) throw new Error(error.detail)
 
