@@ -93,6 +93,6 @@ def months_after(day: date, months: int) -> date:
 VERSIONS = Versions(
     [
         Version(1, date(2026, 1, 3), contract="26df2cabf58823f38f759795af5d00631ce8174972a085b6da76222be41cbf34"),
-        Version(2, date(2026, 11, 26), contract="eb02af5a114b5f5142de07a93b681c53241ce62b94afb110aaaaa7e5b69f2894"),
+        Version(2, date(2026, 11, 26), contract="599b328c7807e56a19d5d8fc0b45be842db49d944aba9276d6ecb60233773a11"),
     ]
 )
