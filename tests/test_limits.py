@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from app.config import api_keys
 from app.config.settings import Settings
 from app.factory import layers, openapi
+from app.live import event_log, feed, gap
 from blueprints.errors import HTTP_TEXTS
 from blueprints.v1 import parameters
-from blueprints.v2 import operations, queries
+from blueprints.v2 import following, operations, queries
 from middleware import request_bodies, request_context
 from serving.bounds import Bounds
 from serving.worker import UNREADABLE
@@ -46,6 +47,11 @@ def limits() -> Iterator[tuple[str, float]]:
     yield "days of one answer of `/v2/calendar`", queries.MAX_DAYS
     yield "daily bars of one answer of `/v2/bars/{ticker}`", queries.MAX_DAILY_BARS
     yield "moments of one series of `/v2/replay/{ticker}`", queries.MINUTES_OF_A_DAY
+    yield "live events of a ticker that are kept", event_log.MAX_EVENTS
+    yield "bytes of live events of a ticker that are kept", event_log.MAX_BYTES
+    yield "live events that a client may fall behind", feed.MAX_BEHIND
+    yield "minutes of trading that are told of afterwards", gap.MAX_MISSED_MINUTES
+    yield "seconds that a ticker is followed on one connection", following.LASTS_S
     yield "faults that one error names", operations.MAX_FAULTS
     yield "characters of a request's own id", longest_id()
     yield "characters of an API key", api_keys.MAX_LENGTH

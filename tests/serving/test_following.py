@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -67,6 +68,18 @@ class Client:
                     return
         raise AssertionError("the stream ended")
 
+    def follow_until_the_end(self, server: Server) -> None:
+        """Take what comes while the server stops: its last line says where to go on."""
+        with closing(request(server, self.last)) as sock:
+            found = lines(sock)
+            self.take(next(found))
+            server.process.send_signal(signal.SIGTERM)
+            *events, last = found
+        for event in events:
+            self.take(event)
+        assert (last["status"], last["after"]) == ("resume", self.last)
+        assert server.process.wait(30) == 0
+
     def take(self, line: dict[str, Any]) -> bool:
         """Whether it is an event that counts."""
         kind = line.get("kind")
@@ -106,7 +119,7 @@ def killed_and_restarted(folder: Path, kills: int, restarts: int) -> Client:
             for _ in range(kills // (restarts + 1) + 1):
                 client.follow(chance.randint(1, 3))
             if round_ % 2:
-                server.stop()
+                client.follow_until_the_end(server)
     assert client is not None
     return client
 
@@ -244,6 +257,8 @@ def until_snapshot(sock: socket.socket) -> None:
 @pytest.mark.timeout(600)
 def test_a_client_that_does_not_read_is_cut_off_with_bounded_memory(served: Server) -> None:
     closed = "predict_connections_closed_total"
+    with closing(request(served)) as first:
+        until_snapshot(first)
     before, cut = resident_kib(served), value(served, closed, reason="write_timeout")
     socks = [request(served, receive_bytes=4096) for _ in range(20)]
     ends = time.monotonic() + 500
