@@ -223,6 +223,7 @@ def run(app: WsgiApp, fuzzed: int, sequences: int) -> Run:
     return found
 
 
+@pytest.mark.timeout(900)
 def test_two_thousand_cases_find_nothing(serve: Serve) -> None:
     found = run(serve(), fuzzed=150, sequences=24)
     assert found.failures == {}
