@@ -259,7 +259,7 @@ class Follower:
         if ny(session.day, DAYS_FROM) <= at < session.close:
             for ticker in SUPPORTED:
                 self._source.fetches.start(ticker, (Span.DAY,), session.day)
-        elif at >= session.close + DAILY_BAR_AFTER:
+        elif at >= session.close + DAILY_BAR_AFTER + self._source.plan.delay:
             for ticker in self._in_use(at):
                 self._source.fetches.start(ticker, (Span.DAY,), session.day + ONE_DAY)
 

@@ -22,7 +22,8 @@ READ_S, COLD_S = 5.0, 10.0
 whatever age, and where it does not, or a past moment is replayed."""
 
 DAILY_BAR_AFTER = timedelta(minutes=15)
-"""How long after the close the day's own daily bar is asked for (polygon.md 5)."""
+"""How long after the close the day's own daily bar is asked for (polygon.md 5), beside the delay of the plan: until that is
+over, too, a daily bar of delayed data lacks the last bars of the session."""
 
 FIRST_HOUR = 4
 """New York hour at which a day's first bars may trade."""
@@ -68,7 +69,7 @@ class Prefetch:
     def day_after_completed(self, at: datetime) -> date:
         """The day whose daily bars are the completed ones at `at`: today, or tomorrow once today's can be had."""
         session = self._calendar.session_at(at)
-        over = session is not None and at >= session.close + DAILY_BAR_AFTER
+        over = session is not None and at >= session.close + DAILY_BAR_AFTER + self._source.plan.delay
         return ny_day(at) + ONE_DAY if over else ny_day(at)
 
     def _is_current(self, ticker: str, span: Span, day: date) -> bool:

@@ -15,8 +15,9 @@ import numpy as np
 
 from app.errors import PredictError
 from app.market.bars import Bars
-from app.market.calendar import Calendar, midnight_ms, ny
+from app.market.calendar import ONE_DAY, Calendar, midnight_ms, ny
 from app.market.expectations import BarsAsOf
+from app.market.freshness import MORNING
 from app.market.inception import has_begun
 from app.market.market_data import MarketData
 from app.market.single_flight import deadline
@@ -84,7 +85,8 @@ class TrackRecord:
     def page(self, ticker: str, after: Hour, last: date, limit: int, at: datetime) -> RecordPage:
         """The first `limit` signals after an hour and up to the day `last`, with the gaps between them. Raises Unavailable
         while the record cannot be read."""
-        found = self._store.listing(ticker, after, last, limit + 1)
+        listed = self._store.listing(ticker, after, last, limit + 1)
+        found = [decision for decision in listed if decision.locked_at <= at]  # a market clock can be set back
         shown = found[:limit]
         end = Hour(shown[-1].day, shown[-1].hour) if len(found) > limit else None
         recorded = {(decision.day, decision.hour) for decision in found}
@@ -93,7 +95,8 @@ class TrackRecord:
             if due not in recorded:
                 gaps.setdefault(due.day, []).append(due.hour)
         first = self._store.listing(ticker, Hour(date.min, 0), last, 1)
-        return RecordPage(self._judged(ticker, shown, at), gaps, end, first[0].day if first else None)
+        begins = first[0].day if first and first[0].locked_at <= at else None
+        return RecordPage(self._judged(ticker, shown, at), gaps, end, begins)
 
     def _due(self, ticker: str, after: Hour, end: Hour, at: datetime) -> Iterator[Hour]:
         """The decision hours after `after` up to `end` that are over at `at`."""
@@ -124,7 +127,7 @@ class TrackRecord:
             return Judged(decision, unknown=daily)
         place = int(np.searchsorted(daily.t, midnight_ms(decision.day)))
         if place == len(daily) or daily.t[place] != midnight_ms(decision.day):
-            is_due = decision.day < self._prefetch.day_after_completed(at)
+            is_due = at >= ny(decision.day + ONE_DAY, MORNING)
             return Judged(decision, unknown=NO_CLOSE if is_due else NO_CLOSE_YET)
         if is_rebased(decision, float(daily.o[place])):
             return Judged(decision, unknown=REBASED)

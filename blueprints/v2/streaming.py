@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -83,11 +84,11 @@ def series(
     ticker: str, moments: Sequence[datetime], signal_at: Callable[[datetime], Signal], server: Services
 ) -> Lines:
     """The signals of several moments, in their order. All series of a process compute one signal at a time, and then leave the
-    process to other requests for a while. The first signal waits for the bars of the day, and for no other series."""
+    process to other requests for a while. A signal that waits for bars holds up no other series."""
     yield _computing(ticker, moments[0], cached=server.pipeline.is_in_memory(ticker, moments[-1], keep=False))
-    yield Line(stream_types.SignalLine(signal=signal_at(moments[0])))
-    for at in moments[1:]:
-        with SERIES_TURN:
+    for at in moments:
+        waits = not server.pipeline.is_in_memory(ticker, at, keep=False)
+        with nullcontext() if waits else SERIES_TURN:
             began = REAL_TIME.now()
             signal = signal_at(at)
             REAL_TIME.sleep(min(MAX_PAUSE_S, PAUSE * (REAL_TIME.now() - began)))

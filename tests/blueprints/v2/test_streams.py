@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +238,23 @@ def test_a_series_up_to_now_ends_in_the_live_signal(serve: Serve, clock: FakeClo
     last = found[-2]["signal"]
     for name in ("action", "probability_a", "probability_b", "levels", "prices", "structure", "swing", "as_of"):
         assert last[name] == live[name], name
+
+
+def test_a_series_that_waits_for_its_bars_holds_up_no_other(serve: Serve, market: ScriptedMarket) -> None:
+    app = serve()
+    lines(app, series("10:00:00", "10:00:00"))
+    free = threading.Event()
+
+    def held(path: str) -> None:
+        if "QQQ" in path:
+            assert free.wait(60)
+
+    market.fault = held
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lines, app, series("10:00:00", "11:00:00", step=30).replace("SPY", "QQQ"))
+        while not any("QQQ" in path for path in market.calls):
+            assert not waiting.done()
+        assert len(lines(app, series("10:00:00", "11:00:00", step=30))) == 5
+        assert not waiting.done()
+        free.set()
+        assert len(waiting.result(60)) == 5

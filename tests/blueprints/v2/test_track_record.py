@@ -6,7 +6,7 @@ import json
 from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -357,3 +357,48 @@ def test_the_record_of_a_demo_market_says_that_it_is_one(tmp_path: Path, clock: 
     assert page["source"] == "demo"
     assert {signal["reason"][:6] for signal in page["signals"]} == {"DEMO: "}
     assert json.dumps(page).count("in_sample") > 1
+
+
+def test_a_clock_that_was_set_back_hides_what_lies_ahead(serve: Serve, clock: FakeClock) -> None:
+    """A recorded market that starts again at an earlier moment, or the next lap of the demo."""
+    app = serve()
+    lock(app, clock, "2025-03-11")
+    clock.set("2025-03-11 11:30")
+    page = ask(app, "/signals/SPY?from=2025-03-11")
+    assert [signal["decision_hour"] for signal in page["signals"]] == [10, 11]
+    clock.set("2025-03-11 09:40")
+    page = ask(app, "/signals/SPY?from=2025-03-11")
+    assert (page["signals"], page["gaps"], page["record_begins"]) == ([], [], None)
+
+
+def test_on_a_delayed_plan_the_close_is_known_after_the_delay(
+    serve: Serve, clock: FakeClock, market: ScriptedMarket, tmp_path: Path
+) -> None:
+    """At 16:15:10 bars that come 15.5 minutes late end at 15:59:40, and a daily bar of them lacks the close."""
+    market.delay = timedelta(minutes=15.5)
+    app = serve(polygon_delay_minutes=15, models_dir=models_saying(tmp_path / "m", 0.95, 0.93))
+    clock.set("2025-03-11 15:20")
+    ask(app, "/trading-directions")
+    clock.set("2025-03-11 16:16:10")
+    [signal] = ask(app, "/signals/SPY?from=2025-03-11")["signals"]
+    assert (signal["outcome"], "not known yet" in signal["outcome_reason"]) == (None, True)
+    clock.set("2025-03-11 16:31")
+    [signal] = ask(app, "/signals/SPY?from=2025-03-11")["signals"]
+    market.delay = timedelta(0)
+    clock.set("2025-03-12 09:00")
+    [final] = ask(app, "/signals/SPY?from=2025-03-11")["signals"]
+    assert signal["outcome"]["session_close"] == final["outcome"]["session_close"]
+
+
+def test_a_daily_bar_that_is_late_is_missing_only_the_next_morning(
+    serve: Serve, clock: FakeClock, market: ScriptedMarket
+) -> None:
+    app = serve()
+    lock(app, clock, "2025-03-11", (15,))
+    midnight = to_ms(new_york("2025-03-11 00:00"))
+    market.edit = dropping("/1/day/", lambda row: row["t"] == midnight)
+    for moment, known in (("2025-03-11 16:40", False), ("2025-03-12 09:00", True)):
+        clock.set(moment)
+        [signal] = ask(app, "/signals/SPY?from=2025-03-11&to=2025-03-11")["signals"]
+        assert signal["outcome"] is None
+        assert ("is missing" in signal["outcome_reason"]) == known
