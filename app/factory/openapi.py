@@ -55,6 +55,9 @@ STREAM_QUERIES: Final[Mapping[str, str]] = {
 
 SECONDS: Final = {"data": 0.412, "rpe": 0.009, "v6": 0.003, "signal": 0.001, "total": 0.427}
 
+MOST_TRIES: Final = 20
+"""How often bars are waited for, each time for as long as a request may wait."""
+
 MOST_ENTRIES: Final = 6
 """How many entries of a list an example shows."""
 
@@ -99,8 +102,21 @@ def limits() -> Mapping[str, Limit]:
 def record() -> Json:
     """The examples: the answer of each operation, and an error of each status."""
     with serving() as app:
+        wait_for_bars(app)
         answers = {operation.name: recorded_answer(app, operation) for operation in operations.all}
     return {"answers": answers, "problems": {str(status): recorded_problem(status) for status in sorted(PROBLEMS)}}
+
+
+def wait_for_bars(app: Flask) -> None:
+    """Asks until all bars are there: on a busy machine those of a demo market take longer than one request waits. Raises
+    ValueError if they do not come."""
+    for _ in range(MOST_TRIES):
+        if all(
+            signal["freshness"] == "live"
+            for signal in answer_to(app, "/v2/trading-directions", JSON).get_json()["signals"]
+        ):
+            return
+    raise ValueError("the bars of the demo market do not come")
 
 
 def recorded_answer(app: Flask, operation: Operation[Any]) -> Json:
