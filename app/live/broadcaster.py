@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from app.clock import Clock, Timer
@@ -16,8 +16,8 @@ from app.errors import PredictError
 from app.live.event_log import EventLog
 from app.live.events import Events
 from app.live.feed import Feed, Listener
-from app.live.gap import CannotContinue, Gap
-from app.live.live_event import Conditions, Noticed, Position, Shape
+from app.live.gap import CannotContinue, Gap, MissedMoment
+from app.live.live_event import Conditions, Kind, Noticed, Position, Shape
 from app.live.sequence import LiveSequence
 from app.market.calendar import Calendar
 from app.pipeline import Pipeline
@@ -33,6 +33,9 @@ PACE_S: Final = 0.2
 """The shortest time between two steps, real seconds."""
 
 ENDS_WITHIN_S: Final = 1.0
+
+CLOCKS_DIFFER: Final = timedelta(seconds=5)
+"""Real time by which the moment of one process may lie before that of another. A clock that goes back by more has been set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,6 @@ class Broadcaster:
     def _begin(self) -> None:
         parts = self._parts
         self._sequence = LiveSequence(self.ticker, parts.log, parts.shape, self.feed, parts.events)
-        self._told_until: datetime | None = None
         self._beat_at = self._parts.timer.now()
 
     def listen(self, after: Position | None) -> Listener:
@@ -125,9 +127,11 @@ class Broadcaster:
 
     def _tell(self, at: datetime) -> None:
         conditions = self._parts.conditions()
+        head = self._sequence.head
+        if head is not None and timedelta(0) < head.noticed.at - at <= CLOCKS_DIFFER * self._parts.speed:
+            return
         state = self._parts.pipeline.live(self.ticker, at)
         noticed = Noticed.of(state, at, conditions)
-        head = self._sequence.head
         try:
             missed = None if head is None else self._missed(head.noticed, noticed, is_open=state.is_open)
         except (CannotContinue, PredictError) as exc:
@@ -138,26 +142,29 @@ class Broadcaster:
         else:
             is_told = self._tell_missed(missed, conditions) and self._sequence.extend(state, noticed, conditions)
         if is_told:
-            self._told_until = at
+            self._sequence.told_until = at
 
-    def _tell_missed(self, moments: Sequence[datetime], conditions: Conditions) -> bool:
-        """Tell of moments that are over. Returns whether the log let this process do so."""
+    def _tell_missed(self, moments: Sequence[MissedMoment], conditions: Conditions) -> bool:
+        """Tell of moments that are over. A fault that a replay finds now says nothing about them; if it lasts, the state of now
+        tells of it. Returns whether the log let this process do so."""
         for moment in moments:
-            state = self._parts.pipeline.state(self.ticker, moment, keep=False)
-            if not self._sequence.extend(state, Noticed.of(state, moment, conditions), conditions, is_missed=True):
+            state = self._parts.pipeline.state(self.ticker, moment.at, keep=False)
+            gate, found = state.signal.gate, Noticed.of(state, moment.at, conditions)
+            kinds = moment.kinds - {Kind.SIGNAL} if gate is not None and gate.is_fault else moment.kinds
+            if not self._sequence.extend(state, found, conditions, kinds, is_missed=True):
                 return False
             self._parts.timer.sleep(0)
         return True
 
-    def _missed(self, before: Noticed, now: Noticed, *, is_open: bool) -> Sequence[datetime]:
+    def _missed(self, before: Noticed, now: Noticed, *, is_open: bool) -> Sequence[MissedMoment]:
         """The moments between two states. Raises CannotContinue, and PredictError."""
         pipeline = self._parts.pipeline
-        since = max(before.at, self._told_until or before.at)
+        since = max(before.at, min(self._sequence.told_until or before.at, now.at))
         gap = Gap(since, now.at, before.as_of, now.as_of, is_open=is_open)
         return gap.moments(
             self._parts.calendar,
             lambda session, until: pipeline.bar_ends(self.ticker, session, until),
-            pipeline.plan.lateness,
+            pipeline.plan,
         )
 
     def end(self) -> None:

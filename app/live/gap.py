@@ -1,17 +1,20 @@
 """The moments that a sequence of live events has not told of: while the server was down, while nobody followed, or while a step
 took longer than a minute of the market's clock.
 
-Their states are those of a replay, so that what is told of them afterwards is what would have been told (ruling L1).
+Their states are those of a replay, so that what is told of them afterwards is what would have been told (ruling L1). A replay
+sees a bar from its end on, whenever it came in: of a moment for which something else was told, only the bar is told afterwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
+from app.live.live_event import CHANGES, Kind
 from app.market.bars import Span
 from app.market.calendar import Calendar, Session, ny_day
+from app.market.plan import Plan
 
 MAX_MISSED_MINUTES: Final = 120
 """Minutes of sessions that are told of afterwards. A longer gap ends the sequence."""
@@ -24,6 +27,19 @@ BarEnds = Callable[[Session, datetime], Sequence[datetime]]
 
 class CannotContinue(Exception):
     """More was missed than is told of afterwards, or the market's clock began anew."""
+
+
+class MissedMoment(NamedTuple):
+    """A moment that is told of afterwards. known_at: when it would have been told of; at: the moment of its state, earlier by
+    the plan's delay; kinds: what of its state is told."""
+
+    known_at: datetime
+    at: datetime
+    kinds: frozenset[Kind] = CHANGES
+
+
+TURN: Final = CHANGES - {Kind.PRICE}
+BAR_ONLY: Final = frozenset({Kind.PRICE})
 
 
 class Gap:
@@ -41,23 +57,31 @@ class Gap:
         self._first, self._last = told or since, newest if newest is not None and is_open else at + MINUTE
         self._may_lack_bars = at - since > MINUTE or (newest is not None and newest - self._first > MINUTE)
 
-    def moments(self, calendar: Calendar, bar_ends: BarEnds, lateness: timedelta) -> Sequence[datetime]:
-        """The moments in between: when each bar became known, `lateness` after its end, and the opens and closes before the
-        last one. Asks for bars only where one may have been missed. Raises CannotContinue, and PredictError if they cannot be
+    def moments(self, calendar: Calendar, bar_ends: BarEnds, plan: Plan) -> Sequence[MissedMoment]:
+        """The moments in between, as they would have been told of: when each bar became known, and the opens and closes before
+        the last one. Asks for bars only where one may have been missed. Raises CannotContinue, and PredictError if they cannot be
         had."""
-        if self._at < self._since - MINUTE:
+        if self._at < self._since:
             raise CannotContinue("the market's clock has gone back")
         sessions = self._sessions(calendar)
         if sum((self._overlap(session) for session in sessions), timedelta(0)) > MAX_MISSED_MINUTES * MINUTE:
             raise CannotContinue(f"more than {MAX_MISSED_MINUTES} minutes were missed")
-        bars = {min(end + lateness, self._at) for session in sessions for end in self._ends(session, bar_ends)}
-        turns = {
-            turn for session in sessions for turn in (session.open, session.close) if self._since < turn <= self._at
-        }
-        moments = sorted(bars | turns)
-        return (
-            moments[:-1] if moments and moments[-1] not in bars else moments
-        )  # the state at `at` tells of the last turn
+        bars = [self._bar(session, end, plan) for session in sessions for end in self._ends(session, bar_ends)]
+        turns = [MissedMoment(turn, turn, TURN) for session in sessions for turn in self._turns(session)]
+        moments = sorted([*bars, *turns], key=lambda moment: (moment.known_at, moment.at))
+        if moments and moments[-1].kinds is TURN:  # the state at `at` tells of it
+            del moments[-1]
+        return moments
+
+    def _bar(self, session: Session, end: datetime, plan: Plan) -> MissedMoment:
+        """When a bar would have been told of. For a moment that is told of already, and for one at which the market was closed,
+        a replay of the bar's end is not what was told."""
+        known_at = min(end + plan.lateness, self._at)
+        is_told = known_at <= self._since or known_at >= session.close
+        return MissedMoment(known_at, min(end + plan.settle, self._at), BAR_ONLY if is_told else CHANGES)
+
+    def _turns(self, session: Session) -> Sequence[datetime]:
+        return [turn for turn in (session.open, session.close) if self._since < turn <= self._at]
 
     def _sessions(self, calendar: Calendar) -> Sequence[Session]:
         days = calendar.trading_days(ny_day(self._since), ny_day(self._at))

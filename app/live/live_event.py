@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
@@ -28,6 +28,10 @@ class Kind(StrEnum):
     PRICE = "price"
     STATUS = "status"
     HEARTBEAT = "heartbeat"
+
+
+CHANGES: Final = frozenset({Kind.STATUS, Kind.SIGNAL, Kind.PRICE})
+"""The kinds of events that have a number."""
 
 
 class Missed(StrEnum):
@@ -135,11 +139,14 @@ class Noticed:
         status = " ".join(("open" if state.is_open else "closed", freshness, *conditions))
         return cls(at, quote.as_of if quote.price else None, quote.price, _named(signal), status)
 
-    def after(self, before: Noticed) -> Noticed:
-        """The same, with the newest bar told of before if this state knows none, or an older one."""
-        if before.as_of is None or (self.as_of is not None and self.as_of >= before.as_of):
-            return self
-        return replace(self, as_of=before.as_of, price=before.price)
+    def after(self, before: Noticed, kinds: Collection[Kind]) -> Noticed:
+        """What is noticed once `kinds` of this state were told behind `before`: for other kinds what was noticed before, and so
+        for the newest bar if this state knows none, or an older one. Its moment is the later one."""
+        has_bar = before.as_of is None or (self.as_of is not None and self.as_of >= before.as_of)
+        bar = self if has_bar and Kind.PRICE in kinds else before
+        signal = (self if Kind.SIGNAL in kinds else before).signal
+        status = (self if Kind.STATUS in kinds else before).status
+        return Noticed(max(self.at, before.at), bar.as_of, bar.price, signal, status)
 
     def kinds_since(self, before: Noticed) -> list[Kind]:
         """The kinds of the events that tell of the change, in their order."""

@@ -10,20 +10,26 @@ on bars and record; `generated_at`, ages, and what is said of the server itself 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from datetime import datetime
 
 from app.live.event_log import EventLog, Head
 from app.live.feed import Feed
-from app.live.live_event import Change, Conditions, Kind, LiveEvent, Noticed, Position, Shape
+from app.live.live_event import CHANGES, Change, Conditions, Kind, LiveEvent, Noticed, Position, Shape
 from app.pipeline import State
 
 
 class LiveSequence:
-    """head: where the sequence has come to in the log, as far as this process knows; None: it has not begun."""
+    """The sequence of one ticker.
+
+    head        where it has come to in the log, as far as this process knows; None: it has not begun
+    told_until  market time up to which this process has told everything of it; None where it has told nothing of it
+    """
 
     def __init__(self, ticker: str, log: EventLog, shape: Shape, feed: Feed, emit: Callable[..., None]) -> None:
         """`emit("live_event", ...)` tells of each event that was appended."""
         self.head: Head | None = None
+        self.told_until: datetime | None = None
         self._ticker = ticker
         self._log = log
         self._shape = shape
@@ -32,15 +38,14 @@ class LiveSequence:
         self._untold: list[LiveEvent] = []
 
     def read(self) -> None:
-        """Take over what the log holds. Raises Unavailable."""
-        head = self._log.head(self._ticker)
-        known = self.head
-        if head is None or (known is not None and known.position == head.position):
-            return
-        goes_on = known is not None and known.position.epoch == head.position.epoch
-        after = known.position if known is not None and goes_on else Position(head.position.epoch, 0)
-        events = self._log.between(self._ticker, after, head.position)
-        self._untold = [*(self._untold if goes_on else []), *events]
+        """Take over what the log holds. A log that holds nothing (any more) ends the sequence that this process knows. Raises
+        Unavailable."""
+        head, known = self._log.head(self._ticker), self.head
+        if known is None or head is None or known.position.epoch != head.position.epoch:
+            known, self._untold, self.told_until = None, [], None
+        if head is not None and (known is None or known.position != head.position):
+            after = Position(head.position.epoch, 0) if known is None else known.position
+            self._untold += self._log.between(self._ticker, after, head.position)
         self.head = head
 
     def begin(self, state: State, noticed: Noticed, conditions: Conditions) -> bool:
@@ -49,21 +54,29 @@ class LiveSequence:
         self._untold = []
         return self._append([], Head(start.position, noticed, self._shape.event(start)))
 
-    def extend(self, state: State, noticed: Noticed, conditions: Conditions, *, is_missed: bool = False) -> bool:
-        """Append what changed since the head. Returns whether the log let this process do so."""
+    def extend(
+        self,
+        state: State,
+        found: Noticed,
+        conditions: Conditions,
+        kinds: Collection[Kind] = CHANGES,
+        *,
+        is_missed: bool = False,
+    ) -> bool:
+        """Append what of these kinds changed since the head. Returns whether the log let this process do so."""
         assert self.head is not None
-        before, noticed = self.head.position, noticed.after(self.head.noticed)
-        kinds = noticed.kinds_since(self.head.noticed)
-        if not kinds:
+        before, noticed = self.head.position, found.after(self.head.noticed, kinds)
+        changed = noticed.kinds_since(self.head.noticed)
+        if not changed:
             return True
 
         def change(kind: Kind, position: Position) -> Change:
-            return Change(self._ticker, kind, position, state, noticed.at, conditions, is_missed)
+            return Change(self._ticker, kind, position, state, found.at, conditions, is_missed)
 
-        changes = [change(kind, before.forward(number)) for number, kind in enumerate(kinds, 1)]
+        changes = [change(kind, before.forward(number)) for number, kind in enumerate(changed, 1)]
         events = [LiveEvent(self._ticker, c.kind, c.position, self._shape.event(c)) for c in changes]
-        snapshot = self._shape.event(change(Kind.SNAPSHOT, before.forward(len(kinds))))
-        return self._append(events, Head(before.forward(len(kinds)), noticed, snapshot))
+        last = before.forward(len(changed))
+        return self._append(events, Head(last, noticed, self._shape.event(change(Kind.SNAPSHOT, last))))
 
     def _append(self, events: list[LiveEvent], head: Head) -> bool:
         before = None if self.head is None else self.head.position

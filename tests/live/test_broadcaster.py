@@ -5,15 +5,19 @@ from __future__ import annotations
 import threading
 import time as real
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from app.errors import Unavailable
 from app.factory import build
-from app.live.event_log import EventLog, MemoryEventLog, SqliteEventLog
+from app.live.event_log import EventLog, EventLogWithFallback, Head, MemoryEventLog, SqliteEventLog
 from app.live.live_event import Conditions
 from app.market.lease import LEASE_S
 from app.market.polygon import Reply
+from app.sqlite import REOPEN_AFTER_S
 from tests.live.broadcasting import Told, bodies, content
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
 
@@ -26,10 +30,10 @@ def begin(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Iterator[
     """Begins a server process; each on a DATA_DIR of its own, unless it is named."""
     made: list[Told] = []
 
-    def one(log: EventLog | None = None, folder: str = "") -> Told:
+    def one(log: EventLog | None = None, folder: str = "", **values: Any) -> Told:
         timer = FakeTimer(hasty=True)
         folder = folder or f"data{len(made)}"
-        known = settings(market="polygon", polygon_api_key="k", data_dir=tmp_path / folder)
+        known = settings(market="polygon", polygon_api_key="k", data_dir=tmp_path / folder, **values)
         core = build(known, clock=clock, transport=market, timer=timer.timer)
         made.append(Told(core, clock, timer, log or MemoryEventLog()))
         return made[-1]
@@ -152,6 +156,73 @@ def test_what_was_missed_is_told_as_it_would_have_been(begin: Begin, clock: Fake
     assert any(event["missed"] for event in leaves.kept())
 
 
+def seen_of(stays: Told, clock: FakeClock, until: str, end: datetime) -> list[dict[str, Any]]:
+    """What a process tells that looks every minute, seven seconds after it began."""
+    clock.set(f"2025-03-11 {until}")
+    while clock.at < end:
+        clock.forward(minutes=1)
+        stays.one.step(clock.at)
+    return stays.kept()
+
+
+@pytest.mark.parametrize(
+    ("until", "at"), [("10:45:07", "11:10:07"), ("10:45:07", "11:16:07"), ("11:20:07", "11:40:07")]
+)
+def test_what_was_missed_is_told_as_it_would_have_been_where_the_plan_is_late(
+    begin: Begin, clock: FakeClock, market: ScriptedMarket, until: str, at: str
+) -> None:
+    market.delay = timedelta(minutes=15)
+    stays, leaves = begin(polygon_delay_minutes=15).at(until), begin(polygon_delay_minutes=15).at(until)
+    leaves.at(at)
+    seen = seen_of(stays, clock, until, clock.at)
+    assert [content(event) for event in leaves.kept()] == [content(event) for event in seen]
+    assert sum(event["kind"] == "price" for event in seen) >= 20
+
+
+def test_bars_of_a_late_plan_that_come_in_a_closed_market_do_not_open_it(begin: Begin, market: ScriptedMarket) -> None:
+    market.delay = timedelta(minutes=15)
+    told = begin(polygon_delay_minutes=15).at("15:50:07", "15:55:07", "2025-03-12 09:20:07")
+    events = told.kept()
+    assert [event["open"] for event in events if event["kind"] == "status"] == [False]
+    bars = [event["as_of"] for event in events if event["kind"] == "price"]
+    assert bars == [f"11 15:{minute}" for minute in range(36, 60)] + ["11 16:00"]
+
+
+def test_bars_that_come_after_an_outage_are_told_without_what_was_told_for_their_moments(
+    begin: Begin, market: ScriptedMarket
+) -> None:
+    told = begin().at("10:55:07").minutes("10:56:07", 2)
+    market.fault = lambda path: BROKEN
+    told.at("10:58:30").minutes("10:59:07", 6)
+    before = told.kept()
+    assert (before[-1]["kind"], before[-1]["gate"]) == ("signal", "DATA_FETCH_ERROR")
+    market.fault = lambda path: None
+    after = told.at("11:05:07", "11:06:07").kept()[len(before) :]
+    late = [(event["kind"], event["as_of"]) for event in after[:7]]
+    assert late == [
+        ("price", f"11 {minute}") for minute in ("10:58", "10:59", "11:00", "11:01", "11:02", "11:03", "11:04")
+    ]
+    rest = [(event["kind"], event["decision"][0], event["stale"]) for event in after[7:]]
+    assert rest == [("status", 11, False), ("signal", 11, False), ("price", 11, False), ("price", 11, False)]
+
+
+@pytest.mark.parametrize("again", ["09:35:07", "14:01:30"])
+def test_a_clock_that_was_set_back_begins_a_new_sequence(begin: Begin, again: str) -> None:
+    old = begin(log := MemoryEventLog()).at("14:00:07").minutes("14:01:07", 2).epoch()
+    told = begin(log).minutes(again, 5)
+    assert told.epoch() != old
+    assert [event["kind"] for event in told.kept()] == ["price"] * 4
+    assert told.core.events.counts["live_sequence_ended",] == 1
+
+
+def test_a_process_whose_clock_is_a_little_behind_tells_nothing_until_it_is_there(begin: Begin) -> None:
+    first = begin(log := MemoryEventLog()).at("14:00:09", "14:01:09")
+    told = begin(log).at("14:01:06", "14:01:09")
+    assert (len(told.kept()), told.computed) == (1, ["14:01:09"])
+    told.at("14:02:06")
+    assert (told.epoch(), len(told.kept())) == (first.epoch(), 2)
+
+
 def test_after_more_than_two_hours_of_sessions_a_new_sequence_begins(begin: Begin) -> None:
     told = begin().at("09:40:07")
     listener, old = told.listener(), told.epoch()
@@ -192,6 +263,48 @@ def test_a_restarted_server_goes_on_where_it_was(begin: Begin, tmp_path: Path) -
     assert [event["missed"] for event in events] == [False] * 3 + [True, True, False, False]
     missed = bodies(told.listener(events[1]["id"]).take(0))
     assert missed == events[2:]
+
+
+class FailingLog(MemoryEventLog):
+    """A log on a disk that fails while `fails` is set."""
+
+    fails = False
+
+    def head(self, ticker: str) -> Head | None:
+        if self.fails:
+            raise Unavailable("the disk is full", part="store")
+        return super().head(ticker)
+
+
+def test_followers_are_told_on_while_the_log_is_in_memory_and_nothing_is_missing_on_disk_afterwards(
+    begin: Begin,
+) -> None:
+    disk, timer = FailingLog(), FakeTimer()
+    told = begin(EventLogWithFallback(lambda: disk, lambda name, **fields: None, timer.timer.now)).at("10:30:07")
+    listener, epoch = told.listener(), told.epoch()
+    told.at("10:31:07", "10:32:07")
+    assert [event["kind"] for event in bodies(listener.take(0))] == ["snapshot"]
+    disk.fails = True
+    told.at("10:33:07")
+    (snapshot,) = bodies(listener.take(0))
+    assert (snapshot["kind"], snapshot["as_of"], snapshot["instead"]) == ("snapshot", "11 10:33", "unknown_epoch")
+    told.minutes("10:34:07", 11)
+    assert [event["as_of"] for event in bodies(listener.take(0))] == [f"11 10:{minute}" for minute in range(34, 45)]
+    disk.fails = False
+    timer.forward(REOPEN_AFTER_S)
+    told.at("10:45:07")
+    assert told.epoch() == epoch
+    assert [event["as_of"] for event in told.kept()] == [f"11 10:{minute}" for minute in range(31, 46)]
+
+
+def test_a_head_that_cannot_be_read_begins_a_new_sequence(begin: Begin, tmp_path: Path) -> None:
+    log = SqliteEventLog(tmp_path / "live.sqlite3", FakeTimer().timer)
+    told = begin(log).at("10:30:07", "10:31:07")
+    old = told.epoch()
+    log._db.write("UPDATE heads SET noticed = '{}'")
+    told.at("10:32:07", "10:33:07")
+    assert told.epoch() != old
+    assert [event["as_of"] for event in told.kept()] == ["11 10:33"]
 
 
 # --- coming back ---
