@@ -115,11 +115,13 @@ class Broadcaster:
 
     def step(self, at: datetime) -> None:
         """Tell what changed up to `at`: what this process finds if it leads, else what the leader put into the log."""
+        self.feed.begin_read()
         leads = self._sequence.leads()
         self._sequence.read()
         if leads:
             self._tell(at)
         self._sequence.publish()
+        self.feed.end_read()
         if self._parts.timer.now() - self._beat_at >= HEARTBEAT_S:
             self._beat_at = self._parts.timer.now()
             now = self._parts.timer.epoch()

@@ -24,6 +24,7 @@ class Feed:
     changed   notified when there is something new
     head      where the sequence has come to; None before the first step of the broadcaster
     beats     how many heartbeats there were
+    heartbeat the last one, while nothing came behind it
     is_ended  the server stops: nothing more comes
     snapshots_for_slow  how often a listener fell behind and got a snapshot in place of events
     """
@@ -34,11 +35,13 @@ class Feed:
         self.head: Head | None = None
         self.heartbeat: LiveEvent | None = None
         self.beats = 0
+        self.reads_begun = self.reads_ended = 0
         self.is_ended = False
         self.snapshots_for_slow = 0
         self._shape = shape
         self._events: deque[LiveEvent] = deque(maxlen=MAX_EVENTS)
         self._bytes = 0
+        self._is_awaited = False
         self._snapshots: dict[Missed | None, LiveEvent] = {}
 
     def __len__(self) -> int:
@@ -53,6 +56,8 @@ class Feed:
                 self._bytes = 0
             for event in events:
                 self._keep(event)
+            if self.head is None or self.head.position != head.position:
+                self.heartbeat = None
             self.head = head
             self._snapshots.clear()
             self.changed.notify_all()
@@ -75,6 +80,26 @@ class Feed:
             self.heartbeat = LiveEvent(self.ticker, Kind.HEARTBEAT, position, body)
             self.beats += 1
             self.changed.notify_all()
+
+    def begin_read(self) -> None:
+        """The log is read from now on."""
+        self.reads_begun += 1
+
+    def end_read(self) -> None:
+        """What the log held since `begin_read` is published."""
+        with self.changed:
+            self.reads_ended = self.reads_begun
+            if self._is_awaited:
+                self._is_awaited = False
+                self.changed.notify_all()
+
+    def is_expected(self, position: Position, reads_begun: int) -> bool:
+        """Whether a position that another process has told of may be in the log: it is ahead, and the log was not read through
+        since `reads_begun`. Who waits for that is woken."""
+        head = self.head
+        is_ahead = head is not None and position.epoch == head.position.epoch and position.seq > head.position.seq
+        self._is_awaited |= is_ahead
+        return is_ahead and self.reads_ended <= reads_begun
 
     def clear(self) -> None:
         """Nobody listens: keep nothing."""
@@ -130,6 +155,7 @@ class Listener:
         self.missed: Missed | None = None
         self._feed = feed
         self._beats = feed.beats
+        self._reads_begun = feed.reads_begun
         self._is_current = False
         self._on_close: Callable[[], None] | None = on_close
 
@@ -154,7 +180,11 @@ class Listener:
 
     def _has_news(self) -> bool:
         head = self._feed.head
-        return head is not None and (not self._is_current or head.position != self.position or self._has_beat())
+        if head is None:
+            return False
+        if not self._is_current:
+            return self.position is None or not self._feed.is_expected(self.position, self._reads_begun)
+        return head.position != self.position or self._has_beat()
 
     def _has_beat(self) -> bool:
         return self._feed.beats != self._beats

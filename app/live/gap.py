@@ -59,8 +59,8 @@ class Gap:
 
     def moments(self, calendar: Calendar, bar_ends: BarEnds, plan: Plan) -> Sequence[MissedMoment]:
         """The moments in between, as they would have been told of: when each bar became known, and the opens and closes before
-        the last one. Asks for bars only where one may have been missed. Raises CannotContinue, and PredictError if they cannot be
-        had."""
+        the last one. Asks for bars only where one may have been missed. Raises CannotContinue, and PredictError if the bars
+        cannot be had."""
         if self._at < self._since:
             raise CannotContinue("the market's clock has gone back")
         sessions = self._sessions(calendar)

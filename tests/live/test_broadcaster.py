@@ -325,11 +325,26 @@ def test_who_comes_back_gets_what_it_missed_and_nothing_twice(begin: Begin) -> N
 def test_what_cannot_be_resumed_is_a_snapshot_that_says_why(begin: Begin, after: str, reason: str | None) -> None:
     told = begin().at("10:30:07").minutes("10:31:07", 3)
     listener = told.listener(after.replace("EPOCH", told.epoch()))
+    told.at("10:33:20")  # the log is read once more, since another process may have told of a position that is ahead
     first = bodies(listener.take(0))[0]
     assert (first["kind"], first.get("instead")) == (("price", None) if reason is None else ("snapshot", reason))
     assert listener.missed == reason
     told.at("10:34:07")
     assert [event["as_of"] for event in bodies(listener.take(0))] == ["11 10:34"]
+
+
+def test_a_heartbeat_does_not_come_behind_an_event_that_is_newer(begin: Begin) -> None:
+    told = begin().at("10:30:07")
+    listener = told.listener()
+    listener.take(0)
+    told.timer.forward(15)
+    told.at("10:30:40", "10:31:07")
+    events = bodies(listener.take(0))
+    assert [(event["kind"], event["id"]) for event in events] == [("price", f"{told.epoch()}-1")]
+    assert not told.listener(events[-1]["id"]).take(0), "who resumes behind it gets nothing twice"
+    told.timer.forward(15)
+    told.at("10:31:40")
+    assert [event["id"] for event in bodies(listener.take(0))] == [f"{told.epoch()}-1"]
 
 
 # --- several processes ---
@@ -343,6 +358,32 @@ def test_two_processes_on_one_log_tell_the_same_and_one_computes(begin: Begin, t
     first, second = one.listener(f"{one.epoch()}-0"), other.listener(f"{one.epoch()}-0")
     assert bodies(first.take(0)) == bodies(second.take(0)) == one.kept()
     assert (len(one.computed), len(other.computed)) == (3, 0)
+
+
+def test_who_comes_from_a_process_that_is_ahead_gets_nothing_twice(begin: Begin, tmp_path: Path) -> None:
+    one, other = (begin(SqliteEventLog(tmp_path / "live.sqlite3", FakeTimer().timer)) for _ in range(2))
+    one.at("10:30:07", "10:31:07")
+    other.at("10:31:07")
+    one.at("10:32:07")
+    client = one.listener(f"{one.epoch()}-1")
+    assert [event["as_of"] for event in bodies(client.take(0))] == ["11 10:32"]
+    again = other.listener(str(client.position))
+    assert not again.take(0)
+    other.at("10:32:08")
+    assert not again.take(0)
+    one.at("10:33:07")
+    other.at("10:33:07")
+    assert [(event["kind"], event["as_of"]) for event in bodies(again.take(0))] == [("price", "11 10:33")]
+
+
+def test_who_waits_for_a_process_that_is_behind_is_woken_once_it_has_read_the_log(begin: Begin) -> None:
+    told = begin().at("10:30:07")
+    ahead, taken = told.listener(f"{told.epoch()}-9"), []
+    waiting = threading.Thread(target=lambda: taken.append(bodies(ahead.take(20))))
+    waiting.start()
+    told.at("10:30:20")
+    waiting.join(20)
+    assert [event["instead"] for event in taken[0]] == ["unknown_position"]
 
 
 def test_the_next_process_takes_over_at_once_where_the_first_resigns(begin: Begin, tmp_path: Path) -> None:
