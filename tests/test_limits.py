@@ -52,6 +52,8 @@ def limits() -> Iterator[tuple[str, float]]:
     yield "live events that a client may fall behind", feed.MAX_BEHIND
     yield "minutes of trading that are told of afterwards", gap.MAX_MISSED_MINUTES
     yield "seconds that a ticker is followed on one connection", following.LASTS_S
+    yield "days of one answer of `/v2/signals/{ticker}`", queries.MAX_DAYS
+    yield "signals of one page of `/v2/signals/{ticker}`", queries.MAX_SIGNALS
     yield "faults that one error names", operations.MAX_FAULTS
     yield "characters of a request's own id", longest_id()
     yield "characters of an API key", api_keys.MAX_LENGTH

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -21,7 +22,11 @@ from app.config import api_versions
 from app.config.api_versions import VERSIONS, Versions
 from app.config.settings import Settings, load
 from app.factory import create_app
-from app.market.calendar import NY
+from app.market.bars import Span
+from app.market.calendar import NY, Calendar
+from app.market.demo import DemoFeed
+from app.market.feed_transport import FeedTransport
+from app.signals.policy import SUPPORTED
 from blueprints.v2.fields import PARTIAL
 from blueprints.v2.openapi import EVENTS, FILE, JSON, LINES, Examples, Limit, document
 from blueprints.v2.operations import Operation
@@ -171,12 +176,26 @@ def shortened(value: Any) -> Any:
     return [shortened(inner) for inner in value[:MOST_ENTRIES]] if isinstance(value, list) else value
 
 
+def _clock() -> datetime:
+    return MOMENT
+
+
+@lru_cache(maxsize=1)
+def _market() -> FeedTransport:
+    """The demo market with its days made, which takes longer on a busy machine than a fetch may."""
+    calendar = Calendar()
+    feed = DemoFeed(calendar)
+    for ticker in SUPPORTED:
+        feed.bars(ticker, Span.DAY, 0, 1)
+    return FeedTransport(feed, calendar, _clock)
+
+
 @contextmanager
 def serving(versions: Versions = VERSIONS, **overrides: Any) -> Iterator[Flask]:
     """A server of the demo market that stands at MOMENT."""
     with TemporaryDirectory() as folder:
         values = {"market": "demo", "data_dir": Path(folder), "log_level": "ERROR", **overrides}
-        app = create_app(load(**values), clock=lambda: MOMENT, versions=versions)
+        app = create_app(load(**values), clock=_clock, transport=_market(), versions=versions)
         try:
             yield app
         finally:

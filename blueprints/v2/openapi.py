@@ -48,6 +48,9 @@ A stream is sent line by line as it is computed: as JSON lines (`application/jso
 where that is asked for), or as server-sent events (`text/event-stream`), whose `data` are the same lines. The schema is that
 of each line, or of each event. An error after the first line is the last line (`status` is `error`). A stream is never kept,
 never compressed, and has `Vary: Accept`."""
+OF_V1: Final = frozenset({"MISSING_PARAMETER", "INVALID_DATE", "INVALID_TIME", "DATE_IN_FUTURE"})
+"""Codes of parameters that version 2 does not have."""
+
 TAGS: Final[Mapping[str, str]] = {
     "signals": "What to do, now and in the past.",
     "analyses": "What the market is doing.",
@@ -172,7 +175,7 @@ class _Writer:
         content: Json = {"schema": {"$ref": REF.format(model=Problem.__name__)}}
         examples = self._examples.problems.get(str(status))
         return {
-            "description": f"{text} Codes: {', '.join(f'`{code}`' for code in codes_of(status))}.",
+            "description": f"{text} Codes: {', '.join(f'`{code}`' for code in codes_of(status) if code not in OF_V1)}.",
             "headers": _references((*PROBLEM, *OF_STATUS.get(status, ()), *ENDING)),
             "content": {"application/problem+json": content | ({"examples": dict(examples)} if examples else {})},
         }

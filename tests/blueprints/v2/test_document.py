@@ -16,6 +16,7 @@ from app.factory import openapi
 from blueprints import GROUPS
 from blueprints.error_codes import codes_of
 from blueprints.v2 import schemas
+from blueprints.v2.openapi import OF_V1
 from tests.blueprints.v2.calls import call, document, valid
 
 Serve = Callable[..., Flask]
@@ -125,7 +126,7 @@ def test_an_answer_has_every_header_that_is_promised_of_it(serve: Serve) -> None
 @pytest.mark.parametrize("status", [400, 401, 404, 405, 410, 413, 429, 500, 503])
 def test_the_codes_of_a_status_are_named(status: int) -> None:
     text = document()["components"]["responses"][f"Problem{status}"]["description"]
-    assert all(f"`{code}`" in text for code in codes_of(status))
+    assert all(f"`{code}`" in text for code in codes_of(status) if code not in OF_V1)
 
 
 # --- examples ---
