@@ -110,9 +110,11 @@ def limit_rates(app: Flask, limits: RateLimits, groups: Mapping[str, str]) -> No
 
 class ConcurrencyLimit:
     """At most `per_client` requests of one client at a time, multiplied by the client's factor, and `total` of all clients.
-    Safe between threads; its length is the number of requests in progress."""
+    Safe between threads; its length is the number of requests in progress. retry_after_s: when a client that is refused may
+    ask again."""
 
-    def __init__(self, per_client: int, total: int) -> None:
+    def __init__(self, per_client: int, total: int, retry_after_s: float = 1) -> None:
+        self._retry_after_s = retry_after_s
         self._per_client = per_client
         self._total = total
         self._lock = threading.Lock()
@@ -128,9 +130,9 @@ class ConcurrencyLimit:
         allowed = max(1, int(self._per_client * client.factor))
         with self._lock:
             if self._by_client.get(client.id, 0) >= allowed:
-                raise _all_in_progress(group, allowed, "of one client")
+                raise self._all_in_progress(group, allowed, "of one client")
             if self._count >= self._total:
-                raise _all_in_progress(group, self._total, "of all clients")
+                raise self._all_in_progress(group, self._total, "of all clients")
             self._by_client[client.id] = self._by_client.get(client.id, 0) + 1
             self._count += 1
 
@@ -142,10 +144,9 @@ class ConcurrencyLimit:
             if not self._by_client[client_id]:
                 del self._by_client[client_id]
 
-
-def _all_in_progress(group: str, most: int, whose: str) -> RateLimited:
-    used = f"the limit of the group `{group}` is used up: {most} of {most} requests at a time {whose}"
-    return RateLimited(f"{used}. One that ends frees a place", retry_after=1)
+    def _all_in_progress(self, group: str, most: int, whose: str) -> RateLimited:
+        used = f"the limit of the group `{group}` is used up: {most} of {most} requests at a time {whose}"
+        return RateLimited(f"{used}. One that ends frees a place", retry_after=self._retry_after_s)
 
 
 def limit_concurrency(app: Flask, limits: Mapping[str, ConcurrencyLimit]) -> None:

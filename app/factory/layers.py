@@ -27,6 +27,9 @@ from middleware.streaming import Stopping
 REPLAYS_PER_CLIENT, REPLAYS_IN_ALL = 4, 16
 """Replays in progress at a time, of one client and of all."""
 
+STREAM_RETRY_AFTER_S = 30
+"""When a client that has no place for another stream may ask again: streams that follow a ticker last for minutes."""
+
 
 def dependencies_of(
     core: Core,
@@ -70,7 +73,7 @@ def dependencies_of(
         groups=blueprints.GROUPS,
         concurrency_limits={
             "replay": ConcurrencyLimit(REPLAYS_PER_CLIENT, REPLAYS_IN_ALL),
-            "streams": ConcurrencyLimit(settings.streams_per_client, settings.streams_in_all),
+            "streams": ConcurrencyLimit(settings.streams_per_client, settings.streams_in_all, STREAM_RETRY_AFTER_S),
         },
         stopping=stopping,
         has_sockets=has_sockets,
