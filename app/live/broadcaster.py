@@ -74,10 +74,18 @@ class Broadcaster:
         """A listener, which gets what comes behind `after`, or a snapshot at first."""
         with self._lock:
             self.listeners += 1
-            if self._thread is None and not self.feed.is_ended:
-                self._thread = threading.Thread(target=self.run, name=f"live {self.ticker}", daemon=True)
-                self._thread.start()
+            try:
+                self._start()
+            except BaseException:  # a client that is cut off meanwhile, too
+                self.listeners -= 1
+                raise
         return Listener(self.feed, after, self._leave)
+
+    def _start(self) -> None:
+        if self.feed.is_ended or (self._thread is not None and self._thread.is_alive()):
+            return
+        self._thread = threading.Thread(target=self.run, name=f"live {self.ticker}", daemon=True)
+        self._thread.start()
 
     def _leave(self) -> None:
         with self._lock:
@@ -98,14 +106,17 @@ class Broadcaster:
                 events.wait(self.ticker, revision, self._pause_s())
 
     def _goes_on(self) -> bool:
+        """Whether this thread steps on. The store is used without the lock, for which listeners wait."""
         with self._lock:
+            if self._thread is not threading.current_thread():  # its start was given up
+                return False
             if self.listeners and not self.feed.is_ended:
                 return True
-            self._thread = None
-            self._sequence.resign()
+            sequence, self._thread = self._sequence, None
             self.feed.clear()
             self._begin()
-            return False
+        sequence.resign()
+        return False
 
     def _pause_s(self) -> float:
         """Real seconds until the market moves on by itself."""

@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
+from app.market.calendar import NY
 from app.pipeline import State, TickerSignal
 
 POSITION: Final = re.compile(r"([0-9a-f]{8})-([0-9]{1,15})", re.ASCII)
@@ -156,6 +157,12 @@ class Noticed:
             (Kind.PRICE, (self.as_of, self.price), (before.as_of, before.price)),
         )
         return [kind for kind, now, then in pairs if now != then]
+
+    def shown(self) -> tuple[object, ...]:
+        """What tells whether a snapshot of the state still says what is known: in a closed market the newest bar is forgotten,
+        and words and days turn with the hours, without an event."""
+        hour = self.at.astimezone(NY).replace(minute=0, second=0, microsecond=0)
+        return self.as_of, self.price, self.signal, self.status, hour
 
     def as_json(self) -> str:
         return json.dumps(asdict(self), default=datetime.isoformat)

@@ -36,6 +36,9 @@ class LiveSequence:
         self._feed = feed
         self._emit = emit
         self._untold: list[LiveEvent] = []
+        self._shown: tuple[object, ...] | None = (
+            None  # what the snapshot at the head says, if this process made it of now
+        )
 
     def read(self) -> None:
         """Take over what the log holds. A log that holds nothing (any more) ends the sequence that this process knows. Raises
@@ -43,6 +46,8 @@ class LiveSequence:
         head, known = self._log.head(self._ticker), self.head
         if known is None or head is None or known.position.epoch != head.position.epoch:
             known, self._untold, self.told_until = None, [], None
+        if head is None or self.head is None or self.head.snapshot != head.snapshot:
+            self._shown = None
         if head is not None and (known is None or known.position != head.position):
             after = Position(head.position.epoch, 0) if known is None else known.position
             self._untold += self._log.between(self._ticker, after, head.position)
@@ -52,7 +57,7 @@ class LiveSequence:
         """Begin a new sequence, which ends the one before. Returns whether the log let this process do so."""
         start = Change(self._ticker, Kind.SNAPSHOT, Position(secrets.token_hex(4), 0), state, noticed.at, conditions)
         self._untold = []
-        return self._append([], Head(start.position, noticed, self._shape.event(start)))
+        return self._append([], Head(start.position, noticed, self._shape.event(start)), noticed)
 
     def extend(
         self,
@@ -63,11 +68,12 @@ class LiveSequence:
         *,
         is_missed: bool = False,
     ) -> bool:
-        """Append what of these kinds changed since the head. Returns whether the log let this process do so."""
+        """Append what of these kinds changed since the head, and renew the snapshot where it says something else than the state
+        of now. Returns whether the log let this process do so."""
         assert self.head is not None
         before, noticed = self.head.position, found.after(self.head.noticed, kinds)
         changed = noticed.kinds_since(self.head.noticed)
-        if not changed:
+        if not changed and (is_missed or found.shown() == self._shown):
             return True
 
         def change(kind: Kind, position: Position) -> Change:
@@ -76,14 +82,16 @@ class LiveSequence:
         changes = [change(kind, before.forward(number)) for number, kind in enumerate(changed, 1)]
         events = [LiveEvent(self._ticker, c.kind, c.position, self._shape.event(c)) for c in changes]
         last = before.forward(len(changed))
-        return self._append(events, Head(last, noticed, self._shape.event(change(Kind.SNAPSHOT, last))))
+        snapshot = self._shape.event(change(Kind.SNAPSHOT, last))
+        return self._append(events, Head(last, noticed, snapshot), None if is_missed else found)
 
-    def _append(self, events: list[LiveEvent], head: Head) -> bool:
+    def _append(self, events: list[LiveEvent], head: Head, shown: Noticed | None) -> bool:
+        """shown: the state of the snapshot; None where it is over."""
         before = None if self.head is None else self.head.position
         if not self._log.append(self._ticker, before, events, head):
             return False
         self._untold += events
-        self.head = head
+        self.head, self._shown = head, None if shown is None else shown.shown()
         for event in events:
             self._emit("live_event", ticker=self._ticker, kind=event.kind.value)
         return True
@@ -91,7 +99,7 @@ class LiveSequence:
     def publish(self) -> None:
         """Show the listeners what is in the log."""
         known = self._feed.head
-        if self.head is not None and (known is None or known.position != self.head.position):
+        if self.head is not None and known != self.head:
             untold, self._untold = self._untold, []
             self._feed.publish(self.head, untold)
 

@@ -13,6 +13,7 @@ import pytest
 
 from app.errors import Unavailable
 from app.factory import build
+from app.live.broadcaster import Broadcaster
 from app.live.event_log import EventLog, EventLogWithFallback, Head, MemoryEventLog, SqliteEventLog
 from app.live.live_event import Conditions
 from app.market.lease import LEASE_S
@@ -102,6 +103,27 @@ def test_heartbeats_come_every_15_seconds_and_say_when_the_next_event_comes(begi
     assert [beat["kind"] for beat in beats] == ["heartbeat"], "a listener that was away gets the newest one"
     assert beats[0]["within"] == 30
     assert told.one.feed.beats == 2
+
+
+def test_a_snapshot_says_what_is_known_now_where_no_event_came_since(begin: Begin) -> None:
+    told = begin().at("15:58:07", "15:59:07", "16:00:00", "16:00:07")
+    told.core.source.minutes("SPY", told.clock.at)  # as the follower does
+    told.at("16:00:20")
+    stays = told.listener()
+    (evening,) = bodies(stays.take(0))
+    assert evening["as_of"] == "11 16:00"
+    told.at("2025-03-12 08:00:00")
+    (morning,) = bodies(told.listener().take(0))
+    now = told.core.pipeline.live("SPY", told.clock.at).signal.quote
+    assert (morning["id"], morning["price"], morning["as_of"]) == (evening["id"], now.price, now.as_of)
+    assert not stays.take(0), "it is no event"
+
+
+def test_a_snapshot_is_not_made_again_while_it_says_what_is_known(begin: Begin) -> None:
+    told = begin().at("08:00:00")
+    head = told.one.feed.head
+    told.at("08:00:01", "08:30:00", "08:59:59")
+    assert told.one.feed.head is head
 
 
 # --- once for all ---
@@ -441,6 +463,78 @@ def test_it_runs_while_anyone_listens_and_keeps_its_ticker_in_use(begin: Begin, 
     assert (told.one.feed.head, len(told.one.feed)) == (None, 0)
     with told.one.listen(None) as again:
         assert len(again.take(20)) == 1
+
+
+def test_a_listener_whose_thread_does_not_start_is_not_counted(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = begin().at("10:30:07")
+
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(RuntimeError):
+            told.one.listen(None)
+    assert told.one.listeners == 0
+    with told.one.listen(None) as listener:
+        assert len(listener.take(20)) == 1
+    wait_for(lambda: not threads())
+
+
+def test_a_client_that_is_cut_off_while_the_thread_starts_is_not_counted(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, start, may_run, run = begin().at("10:30:07"), threading.Thread.start, threading.Event(), Broadcaster.run
+
+    def cut_off(self: threading.Thread) -> None:
+        start(self)
+        if self.name == "live SPY":
+            raise SystemExit
+
+    def run_later(self: Broadcaster) -> None:
+        may_run.wait(20)
+        run(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", cut_off)
+        patch.setattr(Broadcaster, "run", run_later)
+        with pytest.raises(SystemExit):
+            told.one.listen(None)
+    assert told.one.listeners == 0
+    with told.one.listen(None) as listener:
+        may_run.set()
+        assert len(listener.take(20)) == 1
+        assert threads() == ["live SPY"]
+    wait_for(lambda: not threads())
+
+
+def test_a_thread_that_was_given_up_does_not_step_beside_the_next_one(begin: Begin) -> None:
+    told = begin().at("10:30:07")
+    with told.one.listen(None) as listener:
+        listener.take(20)
+        told.one.run()  # as a second thread would
+        assert told.one.feed.head is not None
+        assert threads() == ["live SPY"]
+    wait_for(lambda: not threads())
+
+
+def test_a_listener_does_not_wait_for_the_store_of_the_last_one(begin: Begin) -> None:
+    resigning, may_go_on = threading.Event(), threading.Event()
+
+    class Slow(MemoryEventLog):
+        def resign(self, ticker: str) -> None:
+            resigning.set()
+            assert may_go_on.wait(20)
+
+    told = begin(Slow()).at("10:30:07")
+    with told.one.listen(None) as first:
+        first.take(20)
+    assert resigning.wait(20)
+    with told.one.listen(None) as second:
+        assert len(second.take(20)) == 1
+        assert not may_go_on.is_set()
+        may_go_on.set()
+    wait_for(lambda: not threads())
 
 
 def test_a_step_that_breaks_is_told_and_does_not_end_it(begin: Begin, clock: FakeClock) -> None:

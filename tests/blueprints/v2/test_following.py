@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -119,6 +120,18 @@ def test_what_is_told_afterwards_is_what_a_replay_of_its_moment_says(app: Flask,
         signal = reader.until(kind="signal")
         assert signal["told_afterwards"]
         assert signal["signal"] == ask(app, f"/replay/SPY?at={signal['generated_at'].replace('+', '%2B')}")
+
+
+def test_the_first_snapshot_of_a_morning_is_the_answer_of_now(app: Flask, clock: FakeClock) -> None:
+    clock.set("2025-03-11 15:59:07")
+    with following_of(app) as reader:
+        reader.until(kind="snapshot")
+        clock.set("2025-03-11 16:00:07")
+        reader.until(kind="status")
+    wait_for(lambda: not [thread for thread in threading.enumerate() if thread.name == "live SPY"])
+    clock.set("2025-03-12 08:00:00")
+    with following_of(app) as reader:
+        assert reader.until(kind="snapshot")["signal"] == ask(app, "/trading-directions/SPY")
 
 
 def test_who_cannot_go_on_gets_a_snapshot_that_says_so(app: Flask) -> None:
