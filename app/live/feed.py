@@ -49,9 +49,10 @@ class Feed:
         return len(self._events)
 
     def publish(self, head: Head, events: Sequence[LiveEvent]) -> None:
-        """The sequence has come to `head` by `events`; a head of another epoch begins anew."""
+        """The sequence has come to `head` by `events`; where they do not lead there from the head before,
+        for instance to one of another epoch, it begins anew."""
         with self.changed:
-            if self.head is None or self.head.position.epoch != head.position.epoch:
+            if self.head is None or self.head.position.forward(len(events)) != head.position:
                 self._events.clear()
                 self._bytes = 0
             for event in events:

@@ -382,6 +382,16 @@ def test_two_processes_on_one_log_tell_the_same_and_one_computes(begin: Begin, t
     assert (len(one.computed), len(other.computed)) == (3, 0)
 
 
+def test_two_processes_on_one_log_show_the_same_snapshot(begin: Begin, tmp_path: Path) -> None:
+    one, other = (begin(SqliteEventLog(tmp_path / "live.sqlite3", FakeTimer().timer)) for _ in range(2))
+    for moment in ("15:59:07", "16:00:07", "2025-03-12 08:00:00"):
+        one.at(moment)
+        other.at(moment)
+    first, second = (bodies(process.listener().take(0)) for process in (one, other))
+    assert first == second
+    assert (first[0]["as_of"], other.computed) == (None, [])
+
+
 def test_who_comes_from_a_process_that_is_ahead_gets_nothing_twice(begin: Begin, tmp_path: Path) -> None:
     one, other = (begin(SqliteEventLog(tmp_path / "live.sqlite3", FakeTimer().timer)) for _ in range(2))
     one.at("10:30:07", "10:31:07")

@@ -219,6 +219,15 @@ def test_a_listener_that_falls_behind_gets_a_snapshot_in_place_of_the_events() -
     assert (slow.missed, slow.position) == ("slow", current.position)
 
 
+def test_events_that_the_log_has_lost_are_not_replaced_by_older_ones() -> None:
+    """A disk may fail, and another process may begin anew, between two reads of the log."""
+    found = Feed("SPY", PlainShape())
+    found.publish(head(3), [event(seq) for seq in (1, 2, 3)])
+    found.publish(head(5), [])
+    one = listener(found, 3)
+    assert ([event.kind for event in one.take(0)], one.missed) == ([Kind.SNAPSHOT], "too_old")
+
+
 def test_a_snapshot_is_made_once_for_each_reason() -> None:
     found = Feed("SPY", PlainShape())
     found.publish(head(3), [event(seq) for seq in (1, 2, 3)])
