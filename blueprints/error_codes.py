@@ -62,7 +62,7 @@ CODES: Final = (
         (200, 400, 404),
         "The ticker is not supported",
         "The server has signals of SPY, QQQ and IWM. Version 1 answers 400, or says it in the entry of the ticker; version 2 "
-        "answers 404.",
+        "answers 404. In the list `tickers` of version 2 it is an `INVALID_PARAMETER`.",
         "Ask for a supported ticker.",
     ),
     ErrorCode(

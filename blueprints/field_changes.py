@@ -95,7 +95,7 @@ DIRECTIONS: Final = (
         "/trading_directions",
         SIGNAL,
         {
-            "action": "direction; `LONG`, `SHORT` or `NEUTRAL`",
+            "action": "direction; `NEUTRAL` where version 1 has `NO_TRADE`",
             "action_label": "action; `BUY_CALL`, `BUY_PUT` or `NO_TRADE`",
             "direction": "direction",
             "reason": "reason",

@@ -14,8 +14,7 @@ ABOUT: Final = (
     "At each full hour from 10:00 to 15:00 New York this server says how likely SPY, QQQ and IWM are to close above their "
     "open, and from 11:00 on above their 11:00 price, computed from bars that had ended by then. It gives no advice."
 )
-PATHS: Final[Mapping[str, str]] = {
-    "/": "this overview",
+VERSION_1: Final[Mapping[str, str]] = {
     "/trading_directions": "the signals of the hour",
     "/trading-directions": "the signals of the hour",
     "/mtf": "session and days side by side",
@@ -33,16 +32,10 @@ PATHS: Final[Mapping[str, str]] = {
     "/model_info": "the pattern model, which does not ship",
     "/predict": "POST; the pattern model, which does not ship",
     "/batch_predict": "POST; the pattern model, which does not ship",
-    "/v2/trading-directions": "version 2: the signals of all tickers",
-    "/v2/trading-directions/{ticker}": "the signal of one ticker",
-    "/v2/structure/{ticker}": "both analyses of the session",
-    "/v2/swing/{ticker}": "the analysis of the days",
-    "/v2/replay/{ticker}": "the signal at a past moment: ?at=YYYY-MM-DDTHH:MM:SS-04:00",
-    "/v2/models": "the loaded models and what their evaluation says of them",
-    "/v2/models/{ticker}": "the model of one ticker",
-    "/v2/calendar": "the trading days: ?from=YYYY-MM-DD&to=YYYY-MM-DD",
-    "/v2/status": "what the server serves with",
     "/health": "what the process serves with",
+}
+OF_NO_VERSION: Final[Mapping[str, str]] = {
+    "/": "this overview",
     "/livez": "whether the process answers",
     "/readyz": "whether the process may serve",
     "/versions": "the versions of this API",
@@ -83,13 +76,13 @@ def nothing_at(path: str, version: int = 1) -> str:
             f"There is nothing at {shown} in version {version} of this API. GET /versions says which versions there are"
         )
     asked = shown.lower().removeprefix("/v1").rstrip("/.")
-    near = get_close_matches(asked, PATHS, n=1, cutoff=0.75)
+    near = get_close_matches(asked, [*VERSION_1, *OF_NO_VERSION], n=1, cutoff=0.75)
     return f"There is nothing at {shown}. " + (f"Perhaps {near[0]} is meant" if near else "GET / says what there is")
 
 
-def page(version: str, state: str) -> str:
+def page(version: str, state: str, paths: Mapping[str, str]) -> str:
     """The overview as a page: without a script, a style or anything else to load, so that the strictest policy holds."""
-    rows = "".join(f"<li>{_shown(path)}: {escape(text)}</li>\n" for path, text in PATHS.items() if path != "/")
+    rows = "".join(f"<li>{_shown(path, text)}: {escape(text)}</li>\n" for path, text in paths.items() if path != "/")
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{NAME}</title></head>\n<body>\n'
         f"<h1>{NAME} {escape(version)}</h1>\n<p>{escape(ABOUT)}</p>\n<p>{escape(state)}</p>\n<ul>\n{rows}</ul>\n"
@@ -97,6 +90,6 @@ def page(version: str, state: str) -> str:
     )
 
 
-def _shown(path: str) -> str:
+def _shown(path: str, text: str) -> str:
     """The path, as a link where it can be followed as it stands."""
-    return path if PATHS[path].startswith("POST") or "{" in path else f'<a href="{path}">{path}</a>'
+    return path if text.startswith("POST") or "{" in path else f'<a href="{path}">{path}</a>'

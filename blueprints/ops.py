@@ -3,13 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from flask import Blueprint, Response, jsonify, request
 
 from blueprints.field_changes import as_json
-from blueprints.index import ABOUT, NAME, PATHS, market_in_words, page
+from blueprints.index import ABOUT, NAME, OF_NO_VERSION, VERSION_1, market_in_words, page
 from blueprints.services import Services, services
+from blueprints.v2.routes import operations
 
 blueprint = Blueprint("ops", __name__)
+
+VERSION_2: Final[Mapping[str, str]] = {f"/v2{route.path}": route.summary.removesuffix(".") for route in operations.all}
+PATHS: Final[Mapping[str, str]] = {**VERSION_1, **VERSION_2, **OF_NO_VERSION}
+"""Every path, and what it answers."""
 
 
 @blueprint.get("/")
@@ -18,7 +26,7 @@ def index() -> Response:
     server = services()
     state = _state(server)
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
-        response = Response(page(server.version, state), content_type="text/html; charset=utf-8")
+        response = Response(page(server.version, state, PATHS), content_type="text/html; charset=utf-8")
     else:
         body = {"name": NAME, "version": server.version, "about": ABOUT, "state": state, "paths": dict(PATHS)}
         response = jsonify(body)

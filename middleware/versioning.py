@@ -90,7 +90,9 @@ class VersioningMiddleware:
         """Take the version of the header. Raises BadRequest if there is no such version, or the path names another one."""
         number = int(header) if _number(header.strip()) else 0
         if number not in self._versions:
-            raise BadRequest("X-API-Version must be the number of a version: see /versions", code="UNSUPPORTED_VERSION")
+            known = " or ".join(map(str, sorted(self._versions)))
+            message = f"X-API-Version must be the number of a version, {known}; /versions describes them"
+            raise BadRequest(message, code="UNSUPPORTED_VERSION")
         if in_path and number != context.version:
             message = f"the path asks for version {context.version}, X-API-Version for {number}"
             raise BadRequest(message, code="VERSION_CONFLICT")

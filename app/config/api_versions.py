@@ -93,6 +93,6 @@ def months_after(day: date, months: int) -> date:
 VERSIONS = Versions(
     [
         Version(1, date(2026, 1, 3), contract="26df2cabf58823f38f759795af5d00631ce8174972a085b6da76222be41cbf34"),
-        Version(2, date(2026, 11, 26), contract="575a72a79a13d43af186a9279d7ba28e15300d9128bc3775016150f82d1823d3"),
+        Version(2, date(2026, 11, 26), contract="4cbbb433f8bc9eee7ddc8c776ebef55217dd5009e8db299efe4cb8ea0c3df74b"),
     ]
 )

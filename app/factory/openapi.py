@@ -38,7 +38,7 @@ MOMENT: Final = datetime(2025, 3, 6, 12, 10, tzinfo=NY)
 """Of the demo market's own calendar: a Thursday with signals locked at 12:00."""
 
 QUERIES: Final[Mapping[str, str]] = {
-    "replay": "?at=2025-03-05T14:35:00-05:00",
+    "replay": "?at=2024-06-12T14:35:00-04:00",
     "calendar": "?from=2025-03-06&to=2025-03-07",
 }
 """What is asked of operations that need a query."""
@@ -54,7 +54,7 @@ FIELDS: Final[Mapping[str, str]] = {
 """Which fields are asked of operations that give partial answers."""
 
 STREAM_QUERIES: Final[Mapping[str, str]] = {
-    "replay": "?from=2025-03-05T14:58:00-05:00&to=2025-03-05T15:02:00-05:00",
+    "replay": "?from=2024-06-12T14:58:00-04:00&to=2024-06-12T15:02:00-04:00",
 }
 """What is asked of operations that stream beside their answer."""
 

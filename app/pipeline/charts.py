@@ -130,7 +130,8 @@ class Charts:
             raise NoMarketData(ticker, last, self._calendar.session(last))
         behind = last >= ny_day(at) and is_behind(bars, ny_day(at), at, self._calendar)
         bars = bars[max(0, len(bars) - count) :]
-        return Chart(day_of_ms(int(bars.t[0])), last, bars, np.ones(len(bars), dtype=np.bool_), stale=behind)
+        first, newest = (day_of_ms(int(bars.t[place])) for place in (0, -1))
+        return Chart(first, newest, bars, np.ones(len(bars), dtype=np.bool_), stale=behind)
 
     def completed_days(self, ticker: str, last: date, at: datetime) -> Bars:
         """The daily bars up to the one of `last` that are complete at `at`, those of a year at least."""

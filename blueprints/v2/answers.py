@@ -39,7 +39,7 @@ class Structure(Analysis):
     rpe: Rpe | None
     """The five phases, of which the last alone reads the model; null with too few one-minute bars. Phase 3 knows no earlier
     signals, so that its cooldown and budget are always untouched. The probabilities of direction, regime and barrier in phase 5
-    are the tables of rpe.md 6, not estimates that were measured."""
+    are fixed tables, not estimates that were measured."""
     reason: str | None
     """Why an analysis is missing; null where none is."""
 
@@ -92,12 +92,16 @@ class Bar(Answer):
 
 
 class BarSeries(Analysis):
-    """The bars of one ticker that were known at the moment of the answer."""
+    """The bars of one ticker that were known at the moment of the answer.
+
+    Bars of a day that is over are `historical`. Daily bars that end with the day before are so too, unless a newer one is
+    overdue."""
 
     span: ChartSpan
     first_day: date
+    """The day of the bars; of daily bars that of the first one."""
     last_day: date
-    """The same as `first_day`, but for daily bars."""
+    """The same as `first_day`, but of daily bars the day of the last one."""
     session: Session | None
     """The regular session of the day; null for daily bars."""
     session_open: Price | None

@@ -69,7 +69,9 @@ def _series(
 
 
 def _freshness(chart: Chart, hours: TradingHours, plan: Plan) -> types.Freshness:
-    if chart.last < ny_day(hours.at):
+    """Days that are over are of the past, unless they are daily bars that lack the newest one."""
+    is_behind = chart.session is None and chart.stale
+    if chart.last < ny_day(hours.at) and not is_behind:
         return types.Freshness.HISTORICAL
     return freshness(chart.as_of, hours, plan, stale=chart.stale)
 

@@ -125,7 +125,7 @@ class _Writer:
         return {
             "operationId": operation.name,
             "tags": [TAG_OF.get(operation.path.split("/")[1], "server")],
-            "summary": _paragraph(operation.description).split("\n")[0],
+            "summary": operation.summary,
             "description": "\n\n".join((_paragraph(operation.description), *_of_streams(operation), _counted(limit))),
             "parameters": [
                 *_path_parameters(operation),

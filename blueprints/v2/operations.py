@@ -26,6 +26,18 @@ MAX_SHOWN = 64
 MAX_FAULTS = 10
 """How many faults an error lists."""
 
+MESSAGES: Mapping[str, str] = {
+    "missing": "is missing",
+    "extra_forbidden": "is no parameter of this route",
+    "enum": "must be {expected}",
+    "string_pattern_mismatch": "must match the pattern {pattern}",
+    "string_too_long": "must have at most {max_length} characters",
+    **dict.fromkeys(("int_parsing", "int_parsing_size", "int_from_float"), "must be a whole number"),
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
+}
+"""What is wrong with a parameter, by the type of pydantic's error, whose own words are no sentence about a parameter."""
+
 
 class Query(BaseModel):
     """The query of a route: a parameter that is not among the fields is refused."""
@@ -77,6 +89,11 @@ class Operation(Generic[Q]):
     name: str
     description: str
     cached: bool
+
+    @property
+    def summary(self) -> str:
+        """The first paragraph of the description in one line. It has no marks of Markdown, since they are not rendered."""
+        return " ".join(self.description.split("\n\n")[0].split())
 
     @property
     def has_ticker(self) -> bool:
@@ -184,8 +201,10 @@ def refused(faults: list[Fault]) -> BadRequest:
 
 def _fault(error: ErrorDetails) -> Fault:
     name = str(error["loc"][0])[:MAX_SHOWN] if error["loc"] else ""
-    if error["type"] == "extra_forbidden":
-        return Fault(f"/{name}", "is no parameter of this route")
-    if error["type"] == "missing":
-        return Fault(f"/{name}", "is missing")
-    return Fault(f"/{name}", error["msg"].removeprefix("Value error, "))
+    return Fault(f"/{name}", _message(error))
+
+
+def _message(error: ErrorDetails) -> str:
+    """What is wrong with a value, completing the sentence "parameter NAME ...". A validator of ours says it itself."""
+    text = MESSAGES.get(error["type"])
+    return error["msg"].removeprefix("Value error, ") if text is None else text.format(**error.get("ctx", {}))

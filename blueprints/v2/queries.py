@@ -184,10 +184,11 @@ class FollowQuery(Query):
     """Whether a stream goes on after the signal."""
 
     follow: Annotated[bool, BeforeValidator(_true_or_false)] = False
-    """`true`: the stream goes on with a snapshot and every change, until the client leaves."""
+    """`true`: the stream goes on with a snapshot and every change. It ends after 14 minutes with a line `resume`, which says
+    behind which event, and when, to ask again."""
     after: EventId | None = None
     """With `follow=true`: the id of the last event that the client has. The stream begins with the events behind it; without
-    it, with the stages of the signal. The header `Last-Event-ID` does the same, and comes first."""
+    it, with the stages of the signal. The header `Last-Event-ID` does the same; where both are given, `after` is ignored."""
 
     def resumes_after(self, last_event_id: str | None) -> str | None:
         """The id behind which to go on. last_event_id: the header. Raises BadRequest for `after` without `follow`."""

@@ -25,18 +25,24 @@ from blueprints.v2.types import (
     Versions,
 )
 
-Percent = Annotated[float, AfterValidator(lambda value: round(value, 4))]
-"""Per cent, rounded once, here, to four decimals."""
+Percent = Annotated[float, AfterValidator(lambda value: round(value, 4) + 0.0)]
+"""Per cent, rounded once, here, to four decimals. Adding 0.0 makes 0.0 of -0.0."""
 
 
 class TradeExit(Answer):
-    """How the trade of a signal ended, on the bars after its decision, without slippage and costs."""
+    """How the trade of a signal ended, on the bars from its decision to its time stop, without slippage and costs.
+
+    Each trade is followed for itself until it is left: beyond the hour of its signal, and whatever later signals say, so that
+    the trades of several hours may overlap. A LIMIT order stays open until the time stop, also after the signal has expired. An
+    order that is filled at a price beyond the stop counts as left at once, at the price at which it was filled."""
 
     kind: ExitKind
     entry_price: Price | None
-    """The price at which the order was filled; null where it never was."""
+    """The price at which the order was filled: that of the order, or the open of a bar that opened at a better one than the
+    LIMIT price; null where it never was."""
     exit_price: Price | None
-    """The level that was reached, or the open of a bar that began beyond it; null where the exit is ambiguous."""
+    """The level that was reached, or the open of a bar that began beyond it; at the time stop the close of the last bar before
+    it. Null where the exit is ambiguous, and where there was no trade."""
     exited_at: Moment | None
     """The end of the bar in which it was left."""
     return_percent: Percent | None
@@ -78,7 +84,8 @@ class RecordedModel(Answer):
 
     model_id: str
     in_sample: bool
-    """Whether the model was trained on the day of this signal: it then says nothing about how good it is."""
+    """Whether the model was trained on the day of this signal: it then says nothing about how good it is. It is false in a demo
+    market, whose bars are of no real day."""
 
 
 class RecordedSignal(Answer):
@@ -87,6 +94,8 @@ class RecordedSignal(Answer):
     day: date
     decision_hour: int
     locked_at: Moment
+    """The full hour, by rule. A signal is recorded within its hour, possibly some minutes after it began: it depends on nothing
+    but bars that had ended by the full hour."""
     expires_at: Moment
     action: Action
     direction: SignalDirection
@@ -111,8 +120,8 @@ class RecordedSignal(Answer):
 
 
 class Gap(Answer):
-    """A trading day with decision hours that are over and have no signal in the record: the server did not serve then, or could
-    not decide. What it would have said is not computed afterwards (ruling S7)."""
+    """A trading day with decision hours that are over and have no signal in the record: the server could not decide, or did not
+    run at any time of the hour. What it would have said is not computed after the hour (ruling S7)."""
 
     day: date
     decision_hours: Sequence[int]

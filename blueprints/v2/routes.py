@@ -66,8 +66,9 @@ def trading_direction(ticker: str, query: FieldsQuery) -> types.Signal:
 
 @operations.get("/trading-directions/{ticker}/stream", FollowQuery, None, lines=stream_types.StageStreamLine)
 def trading_direction_stream(ticker: str, query: FollowQuery) -> LineStream:
-    """The signal of one ticker in stages, each sent as soon as it is computed: data, analyses, model, signal; and with
-    `follow=true` every change from then on."""
+    """The signal of one ticker in stages, each sent as soon as it is computed: data, analyses, model, signal.
+
+    With `follow=true` every change follows, for 14 minutes; a client then asks again behind the last event."""
     after = query.resumes_after(request.headers.get("Last-Event-ID"))
     if not query.follow:
         return LineStream(streaming.stages(ticker, services()))
@@ -101,8 +102,9 @@ def recorded_signals(ticker: str, query: RecordQuery) -> record_types.RecordPage
 
 @operations.get("/replay/{ticker}", ReplayQuery, types.Signal, lines=stream_types.SeriesLine)
 def replay(ticker: str, query: ReplayQuery) -> types.Signal | Iterable[Line]:
-    """The signal of one ticker at a past moment (`at`), as the live server showed it or would have; or a stream of those at
-    several moments of a day (`from`, `to`, `step`)."""
+    """The signal of one ticker at a past moment, as the live server showed it or would have, or at a series of moments.
+
+    `at` asks for one moment; `from`, `to` and `step` ask for several of one day, which are streamed."""
     server = services()
     moments = query.moments()
     if query.at is not None:

@@ -3,6 +3,7 @@ the domain under the name that NAMES gives them, so that renaming a class of the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
@@ -13,6 +14,9 @@ Json = dict[str, Any]
 REF: Final = "#/components/schemas/{model}"
 OWN: Final = "blueprints.v2."
 """Types in modules below this one are the API's own."""
+
+CITATION: Final = re.compile(r"\s*\((?:[\w-]+\.md [^)]*|rulings? [^)]*|[A-Z]\d{1,2})\)")
+"""A place in the specification, which docstrings name for those who read the code. The document leaves it out."""
 
 NAMES: Final[Mapping[str, Mapping[str, str]]] = {
     "app.live.live_event": {"Missed": "MissedReason"},
@@ -153,9 +157,21 @@ def schemas_of(answers: Collection[type[BaseModel]], queries: Collection[type[Ba
     modes: list[tuple[type[BaseModel], Any]] = [(model, "serialization") for model in sorted_by_name(answers)]
     modes += [(model, "validation") for model in sorted_by_name(queries)]
     refs, whole = models_json_schema(modes, ref_template=REF, schema_generator=Named)
-    found: Json = whole["$defs"]
+    found: Json = without_citations(whole["$defs"])
     asked = {query.__name__: found.pop(_referred(refs[query, "validation"])) for query in sorted_by_name(queries)}
     return {name: {**found[name], "title": name} for name in sorted(found)}, asked
+
+
+def without_citations(schema: Any) -> Any:
+    """The schema whose descriptions name no places in the specification."""
+    if isinstance(schema, list):
+        return [without_citations(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: CITATION.sub("", value) if key == "description" and isinstance(value, str) else without_citations(value)
+        for key, value in schema.items()
+    }
 
 
 def sorted_by_name(models: Collection[type[BaseModel]]) -> list[type[BaseModel]]:

@@ -82,7 +82,7 @@ class V6Stage(Answer):
     probability_b: Share | None
     """That the session closes above its 11:00 price; null before 11:00 (ruling L6)."""
     in_sample: bool | None
-    """Whether the model was trained on this day; null without a decision."""
+    """Whether the model was trained on this day, which it never was in a demo market; null without a decision."""
 
 
 class V6Line(Answer):

@@ -167,10 +167,12 @@ class Lock(Answer):
 
     state: LockState
     locked_at: Moment | None = None
+    """The full hour of the decision, by rule, also where it was recorded some minutes later."""
     expires_at: Moment | None = None
     recorded: bool | None = None
-    """Whether the decision stands in the record, since it was locked when it was made; false where it was computed for this
-    answer, null without a decision."""
+    """Whether the decision stands in the record: it was recorded within its hour, possibly some minutes after the hour began,
+    since it depends on nothing but bars that had ended by then. False where it was computed for this answer, null without a
+    decision."""
 
 
 class Prices(Answer):
@@ -254,7 +256,8 @@ class ModelReference(Answer):
     data_end: date | None
     """The last day that the loaded model was trained on; null where the decision is of another one."""
     in_sample: bool
-    """Whether the model was trained on the day of this signal: it then says nothing about how good it is."""
+    """Whether the model was trained on the day of this signal: it then says nothing about how good it is. It is false in a demo
+    market, whose bars are of no real day."""
 
 
 class Versions(Answer):
@@ -308,10 +311,11 @@ class Signal(Answer):
     missing_bars: int
     """How many bars the session of a day that is over lacks."""
     structure: StructureSummary | None
-    """Null in a closed market, whose analysis `/v2/structure/{ticker}` has, and while fewer than 30 one-minute bars of the day
-    are known, those before the open included."""
+    """Null in a closed market, whose analysis `/v2/structure/{ticker}` has, but not in a replay of such a moment of a trading
+    day. Null while fewer than 30 one-minute bars of the day are known, those before the open included."""
     swing: SwingSummary | None
-    """Null in a closed market, whose analysis `/v2/swing/{ticker}` has, and while fewer than 30 daily bars are known."""
+    """Null in a closed market, whose analysis `/v2/swing/{ticker}` has, but not in a replay of such a moment of a trading day.
+    Null while fewer than 30 daily bars are known."""
     model: ModelReference | None
     versions: Versions
 

@@ -258,10 +258,21 @@ def test_heartbeats_keep_a_quiet_ticker_from_being_stale() -> None:
 def test_a_server_that_cannot_be_reached_is_stale_and_says_why() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         base = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    follow = Client(base).follow("SPY", grace_s=-14.0)
+    follow = Client(base).follow("SPY", grace_s=-44.0)
     with pytest.raises(Stale) as caught:
         next(follow)
     assert "refused" in str(caught.value.__cause__)
+
+
+def test_the_first_event_of_a_cold_server_may_take_longer_than_a_heartbeat() -> None:
+    """The pause before it is longer than what the server promises and the grace together."""
+
+    def slowly(connection: Connection) -> None:
+        time.sleep(0.5)
+        connection.line(event(1))
+
+    with followed(stream(*STAGES, following(0.1), then=slowly), grace_s=0.1) as (_, follow):
+        assert ids(follow, 1) == ["0badcafe-1"]
 
 
 def test_a_caller_that_is_slow_finds_what_has_come_meanwhile() -> None:

@@ -185,6 +185,10 @@ def test_a_path_and_a_header_give_this_version_and_this_error(ask: Ask, path: st
         assert ("origin" in vary) is (echo == "2"), case
 
 
+def test_a_version_that_is_not_there_is_answered_with_those_that_are(ask: Ask) -> None:
+    assert "must be the number of a version, 1 or 2;" in request_by(ask, "/swing", "7").get_json()["error"]
+
+
 @pytest.mark.parametrize("path", UNVERSIONED)
 def test_unversioned_paths_are_of_no_version_whatever_the_header_says(ask: Ask, path: str) -> None:
     for name, header in HEADERS.items():

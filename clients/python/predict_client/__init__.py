@@ -60,7 +60,7 @@ class Client:
     def follow(self, ticker: str, *, after: str | None = None, grace_s: float = 10.0) -> Follow:
         """The events of one ticker as they come, without an end: `for event in client.follow("SPY")`. after: the id of the
         last event that is known already; grace_s: seconds beyond what the server promised before the silence counts as
-        stale."""
+        stale. The first event of all may take 45 s beside them, since a server that has just started fetches bars first."""
 
         def connect(last_id: str | None, wait_s: float) -> requests.Response:
             query = {"follow": "true"} | ({} if last_id is None else {"after": last_id})

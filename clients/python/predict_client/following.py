@@ -21,6 +21,10 @@ from predict_client.responses import checked
 HEARTBEAT_S = 15.0
 """Seconds within which the server promises a line, until one of them says otherwise."""
 
+FIRST_EVENT_S = 45.0
+"""Seconds that the first event of all may take: a server that has just started first fetches bars, for up to 30 s, and sends
+heartbeats from the first event on."""
+
 LONGEST_PROMISE_S = 300.0
 SHORTEST_BACKOFF_S, FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.1, 0.5, 30.0
 Connect = Callable[[str | None, float], requests.Response]
@@ -93,7 +97,8 @@ class Follow(Iterator[Event]):
     def _wait_for_line(self) -> dict[str, Any] | None:
         """The next line of any connection; None once it is closed. Raises Stale."""
         while not self._closed.is_set():
-            deadline = self._silent_since + self._promised_s + self._grace_s
+            allowed_s = self._promised_s if self.after is not None else max(self._promised_s, FIRST_EVENT_S)
+            deadline = self._silent_since + allowed_s + self._grace_s
             try:
                 line = self._next_line(deadline)
             except Lost as exc:

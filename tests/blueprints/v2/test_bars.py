@@ -123,15 +123,23 @@ def test_an_early_close_ends_the_regular_bars(serve: Serve) -> None:
 def test_daily_bars_end_with_the_last_complete_one(serve: Serve, clock: FakeClock) -> None:
     app = serve()
     answer = ask(app, "/bars/SPY?span=1d")
-    assert (len(answer["bars"]), answer["first_day"], answer["last_day"]) == (60, answer["first_day"], "2025-03-11")
+    assert (len(answer["bars"]), answer["last_day"], answer["age_seconds"]) == (60, "2025-03-10", 19.5 * 3600)
     assert answer["bars"][-1]["end"] == answer["as_of"] == "2025-03-10T16:00:00-04:00"
     assert answer["bars"][0]["start"].startswith(answer["first_day"])
-    assert (answer["session"], answer["session_open"], answer["freshness"]) == (None, None, "live")
+    assert (answer["session"], answer["session_open"], answer["freshness"]) == (None, None, "historical")
     past = ask(app, "/bars/SPY?span=1d&day=2025-03-05&days=3")
     assert [bar["start"][:10] for bar in past["bars"]] == ["2025-03-03", "2025-03-04", "2025-03-05"]
     assert past["bars"] == answer["bars"][-6:-3]
     clock.set("2025-03-11 16:20")
-    assert ask(app, "/bars/SPY?span=1d&days=1")["bars"][0]["end"] == "2025-03-11T16:00:00-04:00"
+    today = ask(app, "/bars/SPY?span=1d&days=1")
+    assert (today["bars"][0]["end"], today["last_day"]) == ("2025-03-11T16:00:00-04:00", "2025-03-11")
+    assert today["freshness"] == "closed"
+
+
+def test_daily_bars_that_lack_the_newest_day_are_stale(serve: Serve, market: ScriptedMarket) -> None:
+    market.edit = dropping("/day/", lambda row: row["t"] == to_ms(new_york("2025-03-10 00:00")))
+    answer = ask(serve(), "/bars/SPY?span=1d")
+    assert (answer["last_day"], answer["freshness"]) == ("2025-03-07", "stale")
 
 
 def test_daily_bars_of_long_ago_are_those_of_then(serve: Serve, market: ScriptedMarket) -> None:
@@ -148,11 +156,11 @@ def test_daily_bars_of_long_ago_are_those_of_then(serve: Serve, market: Scripted
     [
         ("day=2025-03-12", "/day", "Lies ahead: in this market it is 2025-03-11."),
         ("day=tomorrow", "/day", "Must be a day of the calendar, YYYY-MM-DD."),
-        ("span=1min", "/span", ""),
-        ("span=1M", "/span", ""),
+        ("span=1min", "/span", "Must be '1m', '5m', '15m', '30m' or '1d'."),
+        ("span=1M", "/span", "Must be '1m', '5m', '15m', '30m' or '1d'."),
         ("days=5", "/days", "Is for the span 1d alone."),
-        ("span=1d&days=0", "/days", ""),
-        ("span=1d&days=251", "/days", ""),
+        ("span=1d&days=0", "/days", "Must be 1 or more."),
+        ("span=1d&days=251", "/days", "Must be 250 or less."),
         ("span=1d&days=5.0", "/days", "Must be a whole number."),
         ("span=1d&extended=true", "/extended", "Is for no daily bars."),
         ("extended=1", "/extended", "Must be true or false."),

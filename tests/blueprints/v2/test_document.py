@@ -28,6 +28,25 @@ def test_the_committed_document_is_the_one_that_the_types_make() -> None:
     assert document() == openapi.made()
 
 
+def texts(node: object, names: tuple[str, ...]) -> Iterator[str]:
+    """All texts under these names, at whatever depth."""
+    if isinstance(node, dict):
+        yield from (node[name] for name in names if isinstance(node.get(name), str))
+    for member in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from texts(member, names)
+
+
+def test_the_document_cites_no_page_that_its_readers_do_not_have() -> None:
+    cited = re.compile(r"\w\.md\b|\bruling|\([A-Z]\d+\)")
+    said = list(texts(document(), ("description", "summary")))
+    assert len(said) > 300
+    assert [text for text in said if cited.search(text)] == []
+
+
+def test_the_summary_of_a_route_has_no_marks_of_markdown() -> None:
+    assert [operation["summary"] for operation in GETS.values() if re.search(r"[`*_]", operation["summary"])] == []
+
+
 def test_the_document_is_valid_openapi_3_1() -> None:
     assert document()["openapi"] == "3.1.1"
     OpenAPIV31SpecValidator(document()).validate()

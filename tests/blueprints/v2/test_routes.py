@@ -131,6 +131,30 @@ def test_a_query_with_thousands_of_faults_names_ten(serve: Serve) -> None:
     assert len(problem["detail"]) < 1000
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/bars/SPY?span=1h", "Parameter span must be '1m', '5m', '15m', '30m' or '1d'."),
+        ("/replay/SPY?step=often", "Parameter step must be a whole number."),
+        ("/replay/SPY?step=1.5", "Parameter step must be a whole number."),
+        ("/replay/SPY?step=0", "Parameter step must be 1 or more."),
+        ("/replay/SPY?step=1441", "Parameter step must be 1440 or less."),
+        (f"/replay/SPY?step={'9' * 5000}", "Parameter step must be a whole number."),
+        ("/signals/SPY?limit=", "Parameter limit must be a whole number."),
+        ("/signals/SPY?limit=101", "Parameter limit must be 100 or less."),
+        (f"/signals/SPY?cursor={'x' * 65}", "Parameter cursor must have at most 64 characters."),
+        (
+            "/trading-directions/SPY/stream?follow=true&after=17",
+            "Parameter after must match the pattern ^[0-9a-f]{8}-[0-9]{1,15}$.",
+        ),
+        ("/trading-directions/SPY/stream?follow=yes", "Parameter follow must be true or false."),
+    ],
+)
+def test_the_fault_of_a_parameter_is_a_sentence(serve: Serve, path: str, said: str) -> None:
+    response = call(serve(), path)
+    assert (response.status_code, response.get_json()["detail"]) == (400, said)
+
+
 @pytest.mark.parametrize("route", ["trading-directions", "structure", "swing", "models"])
 def test_a_ticker_that_is_not_supported_is_not_found(serve: Serve, route: str) -> None:
     response = call(serve(), f"/{route}/TSLA")

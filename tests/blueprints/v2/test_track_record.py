@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from pydantic import TypeAdapter
 
 from app.errors import Upstream
 from app.factory import create_app
 from app.market.bars import Span, to_ms
 from app.market.recorded import RecordedBars
+from blueprints.v2.record_types import Percent
 from tests.blueprints.v2.calls import ask, call
 from tests.support import FakeClock, ScriptedMarket, dropping, models_saying, new_york, settings
 
@@ -152,6 +154,11 @@ def test_a_signal_never_changes_after_it_was_locked(
     assert [locked(signal) for signal in after] == [locked(signal) for signal in before]
     assert [signal["outcome"] for signal in before] == [None] * 3
     assert all(signal["outcome"] for signal in after)
+
+
+def test_nothing_gained_and_nothing_lost_is_written_without_a_sign() -> None:
+    percent = TypeAdapter(Percent)
+    assert [percent.dump_json(percent.validate_python(value)) for value in (-0.0, -0.00001, 0.0)] == [b"0.0"] * 3
 
 
 def test_a_day_that_was_not_served_is_a_gap_and_says_so(serve: Serve, clock: FakeClock) -> None:
