@@ -49,7 +49,7 @@ def _with_offset(text: str) -> datetime:
     if MOMENT.fullmatch(text):
         with suppress(ValueError, OverflowError):
             return datetime.fromisoformat(text.replace(" ", "+")).astimezone(NY)
-    raise ValueError("must be a moment with its offset, like 2025-03-11T11:30:00-04:00")
+    raise ValueError("must be a moment with its offset, like 2024-06-12T14:35:00-04:00")
 
 
 def _day(text: str) -> date:
