@@ -140,7 +140,9 @@ def calendar(query: CalendarQuery) -> answers.CalendarAnswer:
 
 @operations.get("/status", NoQuery, answers.Status)
 def status(query: NoQuery) -> answers.Status:
-    """What the server serves with. It calls nobody."""
+    """What the server serves with.
+
+    It causes no call to the provider."""
     return system.status_of(services())
 
 
