@@ -93,6 +93,6 @@ def months_after(day: date, months: int) -> date:
 VERSIONS = Versions(
     [
         Version(1, date(2026, 1, 3), contract="26df2cabf58823f38f759795af5d00631ce8174972a085b6da76222be41cbf34"),
-        Version(2, date(2026, 11, 26), contract="3aeaad1c9c36ae601ce115c8e16b3feb5602298c371c03ca38b97ae32aea9fdb"),
+        Version(2, date(2026, 11, 26), contract="9a3dde0ee510efc32646fe4ce241103cdc5b6815d088d21434e5370051e34c7c"),
     ]
 )

@@ -47,8 +47,8 @@ class LiveEvent(Answer):
     """How far the price could be trusted then."""
     source: Market
     told_afterwards: bool
-    """Whether it was found afterwards, from the bars, since nobody followed or the server was down at its moment. The newest signal
-    of the events is the one that holds until its lock expires, also where this is true."""
+    """Whether it was found afterwards, from the bars, since nobody followed or the server was down at its moment. The newest
+    signal of the events is the one that holds until its lock expires, also where this is true."""
 
 
 class SnapshotEvent(LiveEvent):
