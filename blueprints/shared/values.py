@@ -48,8 +48,8 @@ def price(value: float | None) -> float | None:
 
 
 def change_pct(now: float | None, official: float | None) -> float | None:
-    """Per cent against the official open, two decimals."""
-    return None if now is None or official is None else round((now / official - 1) * 100, 2)
+    """Per cent against the official open, two decimals; adding 0.0 makes 0.0 of -0.0."""
+    return None if now is None or official is None else round((now / official - 1) * 100, 2) + 0.0
 
 
 def probabilities(decision: Decision) -> tuple[float, float]:

@@ -375,7 +375,7 @@ NO_PATHS = [
     "/static/../app/config/settings.py",
     "/.env",
     "/.git/config",
-    "/openapi.json",
+    "/openapi.yaml",
     "",
     "*",
 ]

@@ -18,6 +18,7 @@ from app.errors import Upstream
 from app.factory import create_app
 from app.market.bars import Span, to_ms
 from app.market.recorded import RecordedBars
+from blueprints.shared.values import change_pct
 from blueprints.v2.record_types import Percent
 from tests.blueprints.v2.calls import ask, call
 from tests.support import FakeClock, ScriptedMarket, dropping, models_saying, new_york, settings
@@ -159,6 +160,7 @@ def test_a_signal_never_changes_after_it_was_locked(
 def test_nothing_gained_and_nothing_lost_is_written_without_a_sign() -> None:
     percent = TypeAdapter(Percent)
     assert [percent.dump_json(percent.validate_python(value)) for value in (-0.0, -0.00001, 0.0)] == [b"0.0"] * 3
+    assert str(change_pct(99.9999, 100.0)) == "0.0"
 
 
 def test_a_day_that_was_not_served_is_a_gap_and_says_so(serve: Serve, clock: FakeClock) -> None:
