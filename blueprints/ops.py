@@ -15,7 +15,9 @@ from blueprints.v2.routes import operations
 
 blueprint = Blueprint("ops", __name__)
 
-VERSION_2: Final[Mapping[str, str]] = {f"/v2{route.path}": route.summary.removesuffix(".") for route in operations.all}
+VERSION_2: Final[Mapping[str, str]] = {
+    f"/v2{route.path}": route.summary[0].lower() + route.summary[1:].removesuffix(".") for route in operations.all
+}
 PATHS: Final[Mapping[str, str]] = {**VERSION_1, **VERSION_2, **OF_NO_VERSION}
 """Every path, and what it answers."""
 
