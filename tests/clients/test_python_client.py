@@ -328,7 +328,15 @@ def test_close_from_another_thread_ends_the_loop(scripts: list[Script]) -> None:
     assert list(follow) == []
 
 
-def test_it_handles_no_signals_and_a_keyboard_interrupt_loses_nothing() -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, also where the tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_it_handles_no_signals_and_a_keyboard_interrupt_loses_nothing(interruptible: None) -> None:
     before = signal.getsignal(signal.SIGINT)
     heard = threading.Event()
 
