@@ -3,7 +3,7 @@ and the OpenAPI document is made (`blueprints/v2/openapi.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Annotated, Any, Generic, TypeVar
@@ -16,7 +16,6 @@ from app.errors import BadRequest, Fault, NotFound
 from app.signals.policy import SUPPORTED
 from blueprints.services import request_context, services
 from blueprints.v2 import fields, streaming
-from blueprints.v2.line_formats import Line
 from blueprints.v2.streaming import LineStream
 from blueprints.v2.types import Answer, Page
 
@@ -74,7 +73,7 @@ class FieldsQuery(Query):
 
 Q = TypeVar("Q", bound=Query)
 StreamLine = RootModel[Any]
-View = Callable[..., Answer | LineStream | Iterable[Line]]
+View = Callable[..., Answer | LineStream]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +137,7 @@ class Operations:
                 validity = services().cache_validity(about) if cached else None
                 found = view(*tickers, asked)
                 if not isinstance(found, Answer):
-                    return streaming.respond(found if isinstance(found, LineStream) else LineStream(found))
+                    return streaming.respond(found)
                 request_context().cache_validity = validity
                 with services().stages("shape"):
                     return json_response(found, names)

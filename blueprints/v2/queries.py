@@ -20,7 +20,7 @@ from blueprints.v2.live_types import EventId
 from blueprints.v2.operations import FieldsQuery, Query, refused
 
 MAX_DAYS = 400
-"""How many days one answer of the calendar may span."""
+"""How many days one answer of the calendar or of the track record may span."""
 
 MAX_DAILY_BARS, DAILY_BARS = 250, 60
 """How many daily bars one answer may have, and how many it has unless it is asked for another number."""
@@ -62,6 +62,13 @@ def _day(text: str) -> date:
 
 
 Day = Annotated[date, BeforeValidator(_day)]
+
+
+def _range(first: date, last: date) -> tuple[date, date]:
+    """First and last day of a range. Raises BadRequest for one that ends before it begins, or is too long."""
+    if not 0 <= (last - first).days < MAX_DAYS:
+        raise refused([Fault("/to", f"must be 0 to {MAX_DAYS - 1} days after `from`")])
+    return first, last
 
 
 def _yes_or_no(text: str) -> bool:
@@ -169,21 +176,15 @@ class RecordQuery(FieldsQuery):
     """Where the page begins, as `next` of the page before says."""
 
     def days(self, today: date) -> tuple[date, date]:
-        """First and last day."""
+        """First and last day. Raises BadRequest for a range that is none, or too long."""
         last = self.last or today
-        return self.first or last - timedelta(days=30), last
-
-
-def _true_or_false(text: str) -> str:
-    if text not in ("true", "false"):
-        raise ValueError("must be true or false")
-    return text
+        return _range(self.first or last - timedelta(days=30), last)
 
 
 class FollowQuery(Query):
     """Whether a stream goes on after the signal."""
 
-    follow: Annotated[bool, BeforeValidator(_true_or_false)] = False
+    follow: YesOrNo = False
     """`true`: the stream goes on with a snapshot and every change. It ends after 14 minutes with a line `resume`, which says
     behind which event, and when, to ask again."""
     after: EventId | None = None
@@ -206,6 +207,6 @@ class CalendarQuery(Query):
     """The last day, YYYY-MM-DD, fewer than 400 days after the first. By default 30 days after it."""
 
     def days(self, today: date) -> tuple[date, date]:
-        """First and last day."""
+        """First and last day. Raises BadRequest for a range that is none, or too long."""
         first = self.first or today
-        return first, self.last or first + timedelta(days=30)
+        return _range(first, self.last or first + timedelta(days=30))

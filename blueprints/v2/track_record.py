@@ -6,11 +6,11 @@ import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import date, timedelta
+from datetime import date
 from urllib.parse import urlencode
 
 from app.errors import Fault
-from app.market.calendar import ny_day
+from app.market.calendar import ONE_DAY, ny_day
 from app.market.plan import Plan
 from app.pipeline import Hour, Judged
 from app.signals.outcomes import Exit
@@ -19,18 +19,14 @@ from blueprints.shared import sentences
 from blueprints.shared.values import parse_day, probabilities
 from blueprints.v2 import record_types, types
 from blueprints.v2.operations import refused
-from blueprints.v2.queries import MAX_DAYS, RecordQuery
+from blueprints.v2.queries import RecordQuery
 from blueprints.v2.signals import ACTIONS, DIRECTIONS, levels_of, size_of, strength_of
-
-ONE_DAY = timedelta(days=1)
 
 
 def page(server: Services, ticker: str, query: RecordQuery) -> record_types.RecordPage:
     """The answer to a query."""
     at, plan = server.clock(), server.pipeline.plan
     first, last = query.days(ny_day(at))
-    if not 0 <= (last - first).days < MAX_DAYS:
-        raise refused([Fault("/to", f"must be 0 to {MAX_DAYS - 1} days after `from`")])
     after = Hour(first - ONE_DAY, 24) if query.cursor is None else _after(query.cursor, ticker, first, last)
     found = server.pipeline.track_record.page(ticker, after, last, query.limit, at)
     return record_types.RecordPage(
