@@ -15,7 +15,8 @@ from app.clock import Clock, Timer
 from app.errors import PredictError
 from app.live.event_log import EventLog
 from app.live.events import Events
-from app.live.feed import Feed, Listener
+from app.live.fan_out import FanOut, Membership, Recipient
+from app.live.feed import Feed, Listener, Numbers
 from app.live.gap import CannotContinue, Gap, MissedMoment
 from app.live.live_event import Conditions, Kind, Noticed, Position, Shape
 from app.live.sequence import LiveSequence
@@ -56,12 +57,13 @@ class LiveParts:
 class Broadcaster:
     """Tells the listeners of one ticker what changes. `step` is one look at the market."""
 
-    def __init__(self, ticker: str, parts: LiveParts) -> None:
+    def __init__(self, ticker: str, parts: LiveParts, numbers: Numbers) -> None:
         self.ticker = ticker
-        self.feed = Feed(ticker, parts.shape)
+        self.feed = Feed(ticker, parts.shape, numbers)
+        self.fan_out = FanOut(self.feed, self._leave, lambda: parts.timer.sleep(0))
         self.listeners = 0
         self._parts = parts
-        self._lock = threading.Lock()
+        self._lock = self.feed.changed
         self._thread: threading.Thread | None = None
         self._begin()
 
@@ -72,6 +74,16 @@ class Broadcaster:
 
     def listen(self, after: Position | None) -> Listener:
         """A listener, which gets what comes behind `after`, or a snapshot at first."""
+        self.hold()
+        return Listener(self.feed, after, self._leave)
+
+    def join(self, recipient: Recipient, after: Position | None) -> Membership:
+        """Post to a recipient what comes behind `after`, or a snapshot at first."""
+        self.hold()
+        return self.fan_out.join(recipient, after)
+
+    def hold(self) -> Callable[[], None]:
+        """Run as for a listener, until the returned function is called."""
         with self._lock:
             self.listeners += 1
             try:
@@ -79,7 +91,7 @@ class Broadcaster:
             except BaseException:  # a client that is cut off meanwhile, too
                 self.listeners -= 1
                 raise
-        return Listener(self.feed, after, self._leave)
+        return self._leave
 
     def _start(self) -> None:
         if self.feed.is_ended or (self._thread is not None and self._thread.is_alive()):
@@ -102,6 +114,7 @@ class Broadcaster:
                     self.step(at)
                 except Exception as exc:  # the listeners would wait for ever
                     events.emit("broadcaster_broke", ticker=self.ticker, error=f"{type(exc).__name__}: {exc}")
+                    self.fan_out.fail(exc)
                 self._parts.timer.sleep(PACE_S)
                 events.wait(self.ticker, revision, self._pause_s())
 
@@ -137,6 +150,7 @@ class Broadcaster:
             self._beat_at = self._parts.timer.now()
             now = self._parts.timer.epoch()
             self.feed.beat(now, now + NEXT_WITHIN_S)
+        self.fan_out.deliver()
 
     def _tell(self, at: datetime) -> None:
         conditions = self._parts.conditions()
@@ -183,6 +197,7 @@ class Broadcaster:
     def end(self) -> None:
         """The server stops: wake all listeners."""
         self.feed.end()
+        self.fan_out.end()
 
     def close(self) -> None:
         """Wait for the thread to end, for ENDS_WITHIN_S at most."""
@@ -195,12 +210,26 @@ class Broadcasters:
     """The broadcasters of the supported tickers."""
 
     def __init__(self, tickers: Sequence[str], parts: LiveParts) -> None:
+        self.numbers = Numbers()
         self._log = parts.log
-        self._all = {ticker: Broadcaster(ticker, parts) for ticker in tickers}
+        self._all = {ticker: Broadcaster(ticker, parts, self.numbers) for ticker in tickers}
 
     def listen(self, ticker: str, after: Position | None = None) -> Listener:
         """Follow a supported ticker, from `after` on or from now."""
         return self._all[ticker].listen(after)
+
+    def join(self, ticker: str, recipient: Recipient, after: Position | None = None) -> Membership:
+        """Post the events of a supported ticker to a recipient, from `after` on or from now."""
+        return self._all[ticker].join(recipient, after)
+
+    def hold(self, ticker: str) -> Callable[[], None]:
+        """Keep the events of a ticker for a client that is expected back, until the returned function is called."""
+        return self._all[ticker].hold()
+
+    def position_at(self, ticker: str, number: int) -> Position | None:
+        """Where a ticker's sequence was when the event of that number was the newest of all in this process; None where that
+        is not known any more."""
+        return self._all[ticker].feed.position_at(number)
 
     def listeners(self) -> Mapping[str, int]:
         """How many listen, by ticker."""
@@ -212,7 +241,7 @@ class Broadcasters:
 
     def snapshots_for_slow(self) -> int:
         """How often a listener fell behind and got a snapshot in place of events."""
-        return sum(one.feed.snapshots_for_slow for one in self._all.values())
+        return sum(one.feed.snapshots_for_slow + one.fan_out.snapshots_for_slow for one in self._all.values())
 
     def stop(self) -> None:
         """The server stops: all listeners are woken, and get nothing more."""

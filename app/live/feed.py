@@ -4,6 +4,7 @@ no queue of their own: each is a place in the sequence.
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -18,6 +19,22 @@ MAX_BEHIND: Final = 64
 newest of every kind."""
 
 
+class Numbers:
+    """Numbers the events of all tickers in the order in which this process learns of them, from 1 on.
+
+    name    tells the numbers of this process from those of another
+    newest  the number that was given last
+    """
+
+    def __init__(self) -> None:
+        self.name = secrets.token_hex(4)
+        self.newest = 0
+
+    def take(self) -> int:
+        self.newest += 1
+        return self.newest
+
+
 class Feed:
     """The end of one sequence, as it is in the log. Safe between threads.
 
@@ -29,7 +46,7 @@ class Feed:
     snapshots_for_slow  how often a listener fell behind and got a snapshot in place of events
     """
 
-    def __init__(self, ticker: str, shape: Shape) -> None:
+    def __init__(self, ticker: str, shape: Shape, numbers: Numbers) -> None:
         self.changed = threading.Condition()
         self.ticker = ticker
         self.head: Head | None = None
@@ -39,7 +56,9 @@ class Feed:
         self.is_ended = False
         self.snapshots_for_slow = 0
         self._shape = shape
-        self._events: deque[LiveEvent] = deque(maxlen=MAX_EVENTS)
+        self._numbers = numbers
+        self._dropped = numbers.newest
+        self._events: deque[LiveEvent] = deque()
         self._bytes = 0
         self._is_awaited = False
         self._snapshots: dict[Missed | None, LiveEvent] = {}
@@ -53,8 +72,7 @@ class Feed:
         for instance to one of another epoch, it begins anew."""
         with self.changed:
             if self.head is None or self.head.position.forward(len(events)) != head.position:
-                self._events.clear()
-                self._bytes = 0
+                self._begin()
             for event in events:
                 self._keep(event)
             if self.head is None or self.head.position != head.position:
@@ -63,13 +81,32 @@ class Feed:
             self._snapshots.clear()
             self.changed.notify_all()
 
+    def _begin(self) -> None:
+        self._events.clear()
+        self._bytes, self._dropped = 0, self._numbers.newest
+
     def _keep(self, event: LiveEvent) -> None:
-        if len(self._events) == MAX_EVENTS:
-            self._bytes -= len(self._events[0].body)
+        event.number = self._numbers.take()
         self._events.append(event)
         self._bytes += len(event.body)
-        while self._bytes > MAX_BYTES:
-            self._bytes -= len(self._events.popleft().body)
+        while self._bytes > MAX_BYTES or len(self._events) > MAX_EVENTS:
+            oldest = self._events.popleft()
+            self._bytes -= len(oldest.body)
+            self._dropped = oldest.number
+
+    @property
+    def newest_number(self) -> int:
+        """The number of the newest event of all tickers in this process."""
+        return self._numbers.newest
+
+    def position_at(self, number: int) -> Position | None:
+        """Where the sequence was when the event of that number was the newest of all tickers; None where that is not known any
+        more."""
+        with self.changed:
+            if self.head is None or not self._dropped <= number <= self._numbers.newest:
+                return None
+            later = sum(event.number > number for event in self._events)
+            return self.head.position.forward(-later)
 
     def beat(self, told_at: float, next_by: float) -> None:
         """Tell all listeners that nothing changed. Seconds since 1970."""
@@ -106,16 +143,15 @@ class Feed:
         """Nobody listens: keep nothing."""
         with self.changed:
             self.head = self.heartbeat = None
-            self._events.clear()
+            self._begin()
             self._snapshots.clear()
-            self._bytes = 0
 
     def end(self) -> None:
         with self.changed:
             self.is_ended = True
             self.changed.notify_all()
 
-    def missed(self, position: Position, *, is_current: bool) -> Missed | None:
+    def missed(self, position: Position, *, is_current: bool = False) -> Missed | None:
         """Why the events behind a position cannot be sent; None: they can. is_current: the listener had everything before."""
         assert self.head is not None
         head = self.head.position
@@ -140,7 +176,9 @@ class Feed:
         found = self._snapshots.get(missed)
         if found is None:
             body = self._shape.snapshot_after(self.head.snapshot, missed)
-            found = self._snapshots[missed] = LiveEvent(self.ticker, Kind.SNAPSHOT, self.head.position, body)
+            found = self._snapshots[missed] = LiveEvent(
+                self.ticker, Kind.SNAPSHOT, self.head.position, body, self._numbers.newest
+            )
         return found
 
 

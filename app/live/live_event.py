@@ -68,12 +68,15 @@ def position_of(text: str) -> Position | None:
 
 @dataclass(slots=True)
 class LiveEvent:
-    """One event. `body` is its JSON; its encodings for the formats of streams are made once, for all listeners."""
+    """One event. `body` is its JSON; its encodings for the formats of streams are made once, for all listeners. `number`: its
+    place among the events of all tickers in this process, 0 for a heartbeat; that of a snapshot is the number of the newest
+    event that it holds."""
 
     ticker: str
     kind: Kind
     position: Position
     body: bytes
+    number: int = field(default=0, compare=False)
     _encodings: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     def encoded(self, encoding: str, make: Callable[[LiveEvent], bytes]) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 from app.factory import Core
 from app.live.broadcaster import Broadcaster, LiveParts
 from app.live.event_log import EventLog
-from app.live.feed import Listener
+from app.live.feed import Listener, Numbers
 from app.live.live_event import Change, Conditions, LiveEvent, Missed, Position, position_of
 from app.pipeline import State
 from tests.support import FakeClock, FakeTimer, new_york
@@ -51,7 +51,7 @@ class Told:
         self.conditions = Conditions()
         self.computed: list[str] = []
         parts = (core.calendar, core.events, clock, timer.timer, log, PlainShape(), lambda: self.conditions)
-        self.one = Broadcaster("SPY", LiveParts(core.pipeline, *parts))
+        self.one = Broadcaster("SPY", LiveParts(core.pipeline, *parts), Numbers())
         live = core.pipeline.live
 
         def counted(ticker: str, at: datetime) -> State:

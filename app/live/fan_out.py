@@ -1,0 +1,204 @@
+"""Sends the events of one ticker to all who follow it: its members. The broadcaster's thread computes and encodes an event once
+and posts it to each of them; posting never waits.
+
+Ruling L1 holds for each member by itself: it gets every event behind the one that it began with, in order and once, or a
+snapshot that says why it could not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, Protocol, TypeVar
+
+from app.live.feed import Feed
+from app.live.live_event import LiveEvent, Missed, Position
+
+T = TypeVar("T")
+
+POSTS_A_TURN: Final = 256
+"""Events posted between two turns of other work: a post takes some microseconds."""
+
+
+class Recipient(Protocol):
+    """One who is sent events. Its methods are called from any thread, while the members are locked, and must not wait."""
+
+    def post(self, event: LiveEvent) -> None:
+        """Send an event, or keep it until the client takes it."""
+        ...
+
+    def fail(self, ticker: str, error: Exception) -> None:
+        """The state of a ticker cannot be computed, so that its first event has to wait. Told once for each error."""
+        ...
+
+    def end(self) -> None:
+        """The server stops: nothing more comes."""
+        ...
+
+
+class Membership:
+    """One recipient's place in the sequence of a ticker. `close` frees it.
+
+    position    of the last event that was posted; None before the first
+    after       the position behind which it began; None where it began with a snapshot
+    is_current  whether it had all events up to some moment, and gets every one since
+    began_at    the number of the newest event of this process at that moment; None before it, and while a client that took too
+                little waits for its snapshot. For an older number, only `after` tells what it had
+    """
+
+    def __init__(self, fan_out: FanOut, recipient: Recipient, after: Position | None) -> None:
+        self.recipient = recipient
+        self.position = self.after = after
+        self.is_current = False
+        self.began_at: int | None = None
+        self.reads_begun = fan_out.feed.reads_begun
+        self.failure: str | None = None
+        self._fan_out = fan_out
+
+    @property
+    def ticker(self) -> str:
+        return self._fan_out.feed.ticker
+
+    def fall_behind(self) -> None:
+        """Events were dropped. Newer ones are posted on; `catch_up` posts a snapshot once the client takes them again."""
+        with self._fan_out.lock:
+            self.began_at = self.after = None
+
+    def catch_up(self) -> None:
+        """Post a snapshot in place of events that were dropped."""
+        self._fan_out.catch_up(self)
+
+    def close(self) -> None:
+        """Be sent nothing more. A second call does nothing."""
+        self._fan_out.leave(self)
+
+
+Delivery = tuple[Membership, Position, Sequence[LiveEvent]]
+"""A member, the position that it was at, and what is new to it."""
+
+
+class FanOut:
+    """The members of one ticker. Safe between threads; `deliver` is called by one at a time.
+
+    on_leave()  is called for each member that leaves
+    rest()      gives other work a turn
+    """
+
+    def __init__(self, feed: Feed, on_leave: Callable[[], None], rest: Callable[[], None]) -> None:
+        self.feed = feed
+        self.lock = feed.changed
+        self._on_leave = on_leave
+        self._rest = rest
+        self._members: dict[Membership, None] = {}
+        self._beats = feed.beats
+        self._snapshots_for_slow = 0
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    @property
+    def snapshots_for_slow(self) -> int:
+        """How often a member got a snapshot in place of events that it did not take in time."""
+        return self._snapshots_for_slow
+
+    def join(self, recipient: Recipient, after: Position | None) -> Membership:
+        """Post what comes behind `after`, or a snapshot, now or as soon as there is something, and every event since."""
+        member = Membership(self, recipient, after)
+        with self.lock:
+            self._members[member] = None
+            self._begin(member)
+            if self.feed.is_ended:
+                recipient.end()
+        return member
+
+    def leave(self, member: Membership) -> None:
+        with self.lock:
+            if self._members.pop(member, self) is self:
+                return
+        self._on_leave()
+
+    def _begin(self, member: Membership) -> None:
+        """Post what a member begins with, if that is known by now."""
+        feed, after = self.feed, member.after
+        if feed.head is None or (after is not None and feed.is_expected(after, member.reads_begun)):
+            return
+        missed = None if after is None else feed.missed(after)
+        events = feed.behind(after) if after is not None and missed is None else [feed.snapshot(missed)]
+        self._post(member, events)
+
+    def _post(self, member: Membership, events: Sequence[LiveEvent]) -> None:
+        assert self.feed.head is not None
+        member.position = self.feed.head.position
+        if not member.is_current:
+            member.is_current, member.began_at = True, self.feed.newest_number
+        for event in events:
+            member.recipient.post(event)
+
+    def catch_up(self, member: Membership) -> None:
+        with self.lock:
+            if member in self._members and self.feed.head is not None:
+                self._snapshots_for_slow += 1
+                self._post(member, [self.feed.snapshot(Missed.SLOW)])
+                member.began_at = self.feed.newest_number
+
+    def deliver(self) -> None:
+        """Post what is new to all members: events, and then a heartbeat if there was one."""
+        for turn in _turns(self._deliveries()):
+            self._deliver(turn)
+            self._rest()
+        with self.lock:
+            for member in [one for one in self._members if not one.is_current]:
+                self._begin(member)
+        self._deliver_beat()
+
+    def _deliver(self, deliveries: Iterable[Delivery]) -> None:
+        """Post, unless a member has left or has been sent a snapshot meanwhile."""
+        with self.lock:
+            for member, position, events in deliveries:
+                if member.position == position and member in self._members:
+                    self._post(member, events)
+
+    def _deliveries(self) -> list[Delivery]:
+        with self.lock:
+            head = self.feed.head
+            if head is None:
+                return []
+            behind = [(one, one.position) for one in self._members if one.is_current and one.position != head.position]
+            events = {position: self._events_behind(position) for position in {position for _, position in behind}}
+            return [(member, position, events[position]) for member, position in behind if position is not None]
+
+    def _events_behind(self, position: Position | None) -> Sequence[LiveEvent]:
+        assert position is not None
+        missed = self.feed.missed(position)
+        return self.feed.behind(position) if missed is None else [self.feed.snapshot(missed)]
+
+    def _deliver_beat(self) -> None:
+        with self.lock:
+            is_new, self._beats = self.feed.beats != self._beats, self.feed.beats
+            members = [one for one in self._members if one.is_current] if is_new else []
+        for turn in _turns(members):
+            with self.lock:
+                for member in turn:
+                    if self.feed.heartbeat is not None and member in self._members:
+                        member.recipient.post(self.feed.heartbeat)
+            self._rest()
+
+    def fail(self, error: Exception) -> None:
+        """Tell the members that wait for their first event why it does not come."""
+        text = f"{type(error).__name__}: {error}"
+        with self.lock:
+            for member in list(self._members):
+                if not member.is_current and member.failure != text:
+                    member.failure = text
+                    member.recipient.fail(self.feed.ticker, error)
+
+    def end(self) -> None:
+        """The server stops."""
+        with self.lock:
+            members = list(self._members)
+        for member in members:
+            member.recipient.end()
+
+
+def _turns(work: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(work), POSTS_A_TURN):
+        yield work[start : start + POSTS_A_TURN]

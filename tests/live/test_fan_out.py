@@ -1,0 +1,195 @@
+"""All who follow a ticker are posted the same events: in order, once, and without a gap that they are not told of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import Unavailable
+from app.live.fan_out import Membership
+from app.live.live_event import Kind, LiveEvent, position_of
+from tests.live.broadcasting import Told, bodies
+from tests.live.test_broadcaster import Begin, begin
+
+__all__ = ["begin"]
+
+
+class Client:
+    """A recipient that keeps what it gets. on_post: what happens with each event beside that."""
+
+    def __init__(self, on_post: Callable[[LiveEvent], None] = lambda event: None) -> None:
+        self.events: list[LiveEvent] = []
+        self.failures: list[str] = []
+        self.is_ended = False
+        self._on_post = on_post
+
+    def post(self, event: LiveEvent) -> None:
+        self.events.append(event)
+        self._on_post(event)
+
+    def fail(self, ticker: str, error: Exception) -> None:
+        self.failures.append(f"{ticker}: {error}")
+
+    def end(self) -> None:
+        self.is_ended = True
+
+    def take(self) -> list[dict[str, Any]]:
+        events, self.events = self.events, []
+        return bodies(events)
+
+    def ids(self) -> list[str]:
+        return [str(event["id"]).partition("-")[2] + event["kind"][0] for event in self.take()]
+
+
+def joined(told: Told, client: Client, after: str | None = None) -> Membership:
+    return told.one.fan_out.join(client, None if after is None else position_of(after))
+
+
+def test_all_get_a_snapshot_and_then_each_event_once(begin: Begin) -> None:
+    told = begin()
+    first, later, last = Client(), Client(), Client()
+    joined(told, first)
+    assert first.take() == [], "nothing is known before the first step"
+    told.at("10:30:07")
+    joined(told, later)
+    told.minutes("10:31:07", 3)
+    joined(told, last)
+    told.at("10:34:07")
+    assert first.ids() == later.ids() == ["0s", "1p", "2p", "3p", "4p"]
+    assert last.ids() == ["3s", "4p"]
+
+
+def test_events_are_encoded_once_for_all(begin: Begin) -> None:
+    told, clients = begin().at("10:30:07"), [Client() for _ in range(600)]
+    for client in clients:
+        joined(told, client)
+    told.at("10:31:07")
+    assert {len(client.events) for client in clients} == {2}
+    assert len({id(client.events[1]) for client in clients}) == 1
+    assert told.computed == ["10:30:07", "10:31:07"]
+
+
+def test_who_comes_back_gets_what_it_missed_and_nothing_twice(begin: Begin) -> None:
+    told, client, again = begin().at("10:30:07"), Client(), Client()
+    membership = joined(told, client)
+    told.minutes("10:31:07", 3)
+    membership.close()
+    membership.close()
+    told.minutes("10:34:07", 3)
+    assert client.ids() == ["0s", "1p", "2p", "3p"]
+    joined(told, again, after=f"{told.epoch()}-3")
+    told.at("10:37:07")
+    assert again.ids() == ["4p", "5p", "6p", "7p"]
+    assert told.one.listeners == -1, "each left once"
+
+
+@pytest.mark.parametrize(
+    ("after", "missed"), [("00000000-1", "unknown_epoch"), ("{epoch}-9", "unknown_position"), ("{epoch}-1", None)]
+)
+def test_what_cannot_be_resumed_is_a_snapshot_that_says_why(begin: Begin, after: str, missed: str | None) -> None:
+    told, client = begin().minutes("10:30:07", 3), Client()
+    joined(told, client, after=after.format(epoch=told.epoch()))
+    told.one.step(told.clock.at)
+    (event,) = client.take()
+    assert (event["kind"], event.get("instead")) == (("snapshot", missed) if missed else ("price", None))
+
+
+def test_heartbeats_come_to_all_and_behind_the_events(begin: Begin) -> None:
+    told, early, late = begin().at("10:30:07"), Client(), Client()
+    joined(told, early)
+    told.timer.forward(16)
+    told.at("10:31:07")
+    joined(told, late)
+    told.at("10:31:10")
+    assert early.ids() == ["0s", "1p", "1h"]
+    assert late.ids() == ["1s"], "a beat that was before it is none of its own"
+
+
+def test_who_could_not_take_all_is_sent_a_snapshot_and_goes_on_behind_it(begin: Begin) -> None:
+    told, client = begin().at("10:30:07"), Client()
+    membership = joined(told, client)
+    told.at("10:31:07")
+    membership.fall_behind()
+    told.at("10:32:07")
+    assert membership.began_at is None
+    client.take()
+    membership.catch_up()
+    told.at("10:33:07")
+    snapshot, event = client.take()
+    assert (snapshot["kind"], snapshot["instead"], snapshot["id"]) == ("snapshot", "slow", f"{told.epoch()}-2")
+    assert event["id"] == f"{told.epoch()}-3"
+    assert told.one.fan_out.snapshots_for_slow == 1
+
+
+def test_a_snapshot_that_comes_during_a_delivery_is_followed_by_newer_events_alone(begin: Begin) -> None:
+    """While events are posted to hundreds, another thread may catch one of them up."""
+    told, client = begin().at("10:30:07"), Client()
+    others: list[Membership] = []
+    joined(told, Client(lambda event: catch_up(others) if event.kind is Kind.PRICE else None))
+    others.append(joined(told, client))
+    client.take()
+    told.at("10:31:07", "10:32:07")
+    assert client.ids() == ["1s", "2s"], "no event behind the snapshot that holds it"
+
+
+def catch_up(members: list[Membership]) -> None:
+    for member in members:
+        member.catch_up()
+
+
+def test_who_leaves_during_a_delivery_gets_nothing_more(begin: Begin) -> None:
+    told, second = begin().at("10:30:07"), Client()
+    others: list[Membership] = []
+
+    def close_others(event: LiveEvent) -> None:
+        for other in others:
+            other.close()
+
+    joined(told, Client(close_others))
+    others.append(joined(told, second))
+    told.at("10:31:07")
+    assert second.ids() == ["0s"]
+
+
+def test_numbers_say_what_a_client_had_of_each_ticker(begin: Begin) -> None:
+    told, client = begin().at("10:30:07"), Client()
+    joined(told, client)
+    told.minutes("10:31:07", 4)
+    numbers = [event.number for event in client.events]
+    assert numbers == [0, 1, 2, 3, 4]
+    epoch, feed = told.epoch(), told.one.feed
+    assert [feed.position_at(number) for number in (2, 4)] == [position_of(f"{epoch}-2"), position_of(f"{epoch}-4")]
+    assert feed.position_at(5) is None, "no event has that number yet"
+
+
+def test_a_number_from_before_the_events_in_memory_says_nothing(begin: Begin, tmp_path: Path) -> None:
+    told = begin().at("10:30:07")
+    told.one.feed._numbers.take()
+    told.one.feed.clear()
+    told.at("10:31:07")
+    assert told.one.feed.position_at(0) is None
+    assert told.one.feed.position_at(told.one.feed.newest_number) == position_of(f"{told.epoch()}-1")
+
+
+def test_who_waits_for_its_first_event_is_told_once_why_it_does_not_come(begin: Begin) -> None:
+    told, waiting = begin(), Client()
+    joined(told, waiting)
+    for _ in range(2):
+        told.one.fan_out.fail(Unavailable("the store cannot be used", part="store"))
+    assert len(waiting.failures) == 1
+    assert waiting.failures[0].startswith("SPY: ")
+    told.at("10:30:07")
+    told.one.fan_out.fail(Unavailable("again", part="store"))
+    assert len(waiting.failures) == 1, "who has a snapshot is told by heartbeats and states"
+
+
+def test_all_are_told_that_the_server_stops_and_so_is_who_comes_afterwards(begin: Begin) -> None:
+    told, early, late = begin().at("10:30:07"), Client(), Client()
+    joined(told, early)
+    told.one.end()
+    joined(told, late)
+    assert early.is_ended
+    assert late.is_ended
