@@ -214,8 +214,22 @@ def test_blueprints_and_versions_keep_apart() -> None:
         ("blueprints.v2", "blueprints.v1"),
         ("blueprints.shared", "blueprints.v1"),
         ("blueprints.shared", "blueprints.v2"),
+        ("blueprints.shared", "blueprints.socket_io"),
+        ("blueprints.v1", "blueprints.socket_io"),
+        ("blueprints.v2", "blueprints.socket_io"),
+        ("blueprints.socket_io", "blueprints.v1"),
     )
     bad = [f"{a} imports {b}" for a, b in edges() for x, y in apart if in_package(a, x) and in_package(b, y)]
+    assert bad == []
+
+
+def test_socket_io_uses_the_shapes_of_version_2_and_none_of_its_routes() -> None:
+    shapes = {f"blueprints.v2.{name}" for name in ("line_formats", "live_shape", "live_types", "schemas", "types")}
+    bad = [
+        f"{a} imports {b}"
+        for a, b in edges()
+        if in_package(a, "blueprints.socket_io") and in_package(b, "blueprints.v2") and b not in shapes
+    ]
     assert bad == []
 
 

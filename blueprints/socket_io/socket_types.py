@@ -1,0 +1,357 @@
+"""What clients and server send each other over Socket.IO beside the five events of `blueprints/v2/live_types.py`, which are
+sent as they are. What comes from a client is bounded, and everything that an event does not take is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from app.live.live_event import Position, position_of
+from app.market.plan import Market
+from blueprints.socket_io.described import Described
+from blueprints.v2.live_types import EventId
+from blueprints.v2.types import Answer, Moment
+
+PROTOCOL: Final = 1
+"""The version of this protocol. A change that a client could notice and not ignore makes it another number."""
+
+MOST_TICKERS, MOST_TICKER_LETTERS = 32, 12
+"""How many tickers a message may name, and how many letters a ticker may have, whether it is supported or not."""
+
+MOST_KEY_LETTERS, MOST_RECOVERY_LETTERS = 256, 64
+MOST_FAULTS, MOST_SHOWN = 5, 40
+OUR_OWN, UNKNOWN = "Value error, ", "extra_forbidden"
+"""How pydantic begins the message of a validator of ours, and what it calls a field that is not known."""
+
+TAKES: Final = {
+    "ticker": f"must be a ticker of 1 to {MOST_TICKER_LETTERS} letters",
+    "tickers": f"must be a list of 1 to {MOST_TICKERS} tickers of at most {MOST_TICKER_LETTERS} letters",
+    "subscribe": f"must be a ticker of 1 to {MOST_TICKER_LETTERS} letters, or a list of 1 to {MOST_TICKERS} of them",
+    "after": "must be the id of an event, like `ab12cd34-17`, or an object with such an id for each ticker",
+    "key": f"must be a text of at most {MOST_KEY_LETTERS} letters",
+    "pid": f"must be a text of at most {MOST_RECOVERY_LETTERS} letters",
+    "offset": f"must be a text of at most {MOST_RECOVERY_LETTERS} letters",
+}
+"""What each field takes, completing the sentence "`FIELD` ..."."""
+
+Ticker = Annotated[
+    str, StringConstraints(strip_whitespace=True, to_upper=True, min_length=1, max_length=MOST_TICKER_LETTERS)
+]
+"""A ticker as a client writes it, turned into upper case."""
+
+Tickers = Annotated[list[Ticker], Field(min_length=1, max_length=MOST_TICKERS)]
+After = EventId | Annotated[dict[Ticker, EventId | None], Field(max_length=MOST_TICKERS)]
+"""The id of the last event that a client has: of its one ticker, or of each of its tickers. Ids of tickers that the message
+does not name are ignored, so that a client can send all that it has."""
+
+RecoveryText = Annotated[str, Field(max_length=MOST_RECOVERY_LETTERS)]
+
+
+class ErrorCode(Described):
+    """What is wrong."""
+
+    UNKNOWN_EVENT = (
+        "UNKNOWN_EVENT",
+        "The server has no event of that name, or it came in another namespace than `/`.",
+        "Send `subscribe` or `unsubscribe`.",
+    )
+    INVALID_PAYLOAD = (
+        "INVALID_PAYLOAD",
+        "The event, or `auth`, is not followed by what it takes; `detail` names each field that is wrong.",
+        "Correct the fields that `detail` names.",
+    )
+    UNSUPPORTED_TICKER = (
+        "UNSUPPORTED_TICKER",
+        "The server has no signals of this ticker.",
+        "Subscribe to a ticker that the server supports.",
+    )
+    TOO_MANY_SUBSCRIPTIONS = (
+        "TOO_MANY_SUBSCRIPTIONS",
+        "The client is subscribed to as many tickers as a connection may be (`limits.subscriptions`).",
+        "Unsubscribe from another ticker first.",
+    )
+    TOO_MANY_MESSAGES = (
+        "TOO_MANY_MESSAGES",
+        "The client sends more messages than it may (`limits.messages_per_second`); this one was not read.",
+        "Send fewer. A client that goes on is disconnected.",
+    )
+    TOO_MANY_CONNECTIONS = (
+        "TOO_MANY_CONNECTIONS",
+        "The address or key of the client has as many connections as it may (`limits.connections_per_client`).",
+        "Close another connection, and subscribe to several tickers over one.",
+    )
+    SERVER_FULL = (
+        "SERVER_FULL",
+        "The server has as many connections as it can serve.",
+        "Come back after `retry_after_ms`.",
+    )
+    UNAUTHORIZED = (
+        "UNAUTHORIZED",
+        "The API key in `auth.key` is unknown or has expired.",
+        "Send a valid key, or none.",
+    )
+    UNAVAILABLE = (
+        "UNAVAILABLE",
+        "The ticker cannot be followed now.",
+        "Subscribe again after `retry_after_ms`.",
+    )
+    STOPPING = (
+        "STOPPING",
+        "The server stops, and takes no new clients.",
+        "Come back after `retry_after_ms`.",
+    )
+    INTERNAL = (
+        "INTERNAL",
+        "The server has a fault. The connection goes on.",
+        "Tell the operator when it happened; the log has the fault.",
+    )
+
+
+class ByeReason(Described):
+    """Why the server ends a connection."""
+
+    RESTART = (
+        "restart",
+        "The server stops or is replaced. `retry_after_ms` differs between clients, so that they do not all come at once.",
+        "Nothing: the client library connects again by itself.",
+    )
+    SLOW = (
+        "slow",
+        "The client did not read what it was sent for too long, or too much was waiting for it.",
+        "Read faster, or subscribe to fewer tickers. What was missed comes with `after`.",
+    )
+    IDLE = (
+        "idle",
+        "The client was connected for too long without being subscribed to a ticker.",
+        "Connect again when there is something to subscribe to.",
+    )
+    TOO_MANY_MESSAGES = (
+        "too_many_messages",
+        "The client went on to send more messages than it may, though it was told so.",
+        "Send fewer.",
+    )
+    MESSAGE_TOO_LARGE = (
+        "message_too_large",
+        "The client sent a message of more bytes than `limits.message_bytes`.",
+        "Send smaller ones.",
+    )
+    INVALID_MESSAGE = (
+        "invalid_message",
+        "The client sent what is no message of Socket.IO.",
+        "Use a client library of Socket.IO, protocol version 5.",
+    )
+
+
+# --- from the client ---
+
+
+def _one_of_two(schema: dict[str, Any]) -> None:
+    """Says in a schema that there is `ticker` or `tickers`, and not both."""
+    schema["oneOf"] = [{"required": ["ticker"]}, {"required": ["tickers"]}]
+
+
+class ClientMessage(BaseModel):
+    """What all messages of clients share: a field that is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+
+
+class TickersMessage(ClientMessage):
+    """Names one ticker or several."""
+
+    model_config = ConfigDict(json_schema_extra=_one_of_two)
+
+    ticker: Ticker | None = None
+    """One ticker."""
+    tickers: Tickers | None = None
+    """One ticker or more, instead of `ticker`."""
+
+    @model_validator(mode="after")
+    def _names_one_or_several(self) -> TickersMessage:
+        if (self.ticker is None) == (self.tickers is None):
+            raise ValueError("the payload must have `ticker` or `tickers`, and not both")
+        return self
+
+    def named(self) -> Sequence[str]:
+        """The tickers, each once, in the order in which they were given."""
+        return tuple(dict.fromkeys(self.tickers or (self.ticker or "",)))
+
+
+class Subscribe(TickersMessage):
+    """Subscribes to tickers, in addition to those that the client is subscribed to. A ticker that it is subscribed to already
+    begins anew: behind `after`, or with a snapshot."""
+
+    after: After | None = None
+    """Where to go on: the `id` of the last event that the client has, or an object with an id for each ticker. Of a ticker
+    without one a snapshot comes first."""
+
+    @model_validator(mode="after")
+    def _says_of_which_ticker(self) -> Subscribe:
+        _check_after(self.after, self.named())
+        return self
+
+    def position(self, ticker: str) -> Position | None:
+        """The event behind which `ticker` goes on; None where it begins with a snapshot."""
+        return _position(self.after, ticker)
+
+
+class Unsubscribe(TickersMessage):
+    """Ends the events of tickers. It does nothing about those that the client is not subscribed to."""
+
+
+class ConnectAuth(BaseModel):
+    """What a client may put into `auth` when it connects. Other keys are the application's own and are not read."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, use_attribute_docstrings=True)
+
+    subscribe: Ticker | Tickers | None = None
+    """Tickers that the client is subscribed to at once, as if it had sent `subscribe`. A client that gives `auth` as a function
+    is subscribed again after each reconnect."""
+    after: After | None = None
+    """The same as in `subscribe`."""
+    key: Annotated[str, Field(max_length=MOST_KEY_LETTERS)] | None = None
+    """The API key."""
+    pid: RecoveryText | None = None
+    """The client library sets it when it comes back (Socket.IO's connection state recovery)."""
+    offset: RecoveryText | None = None
+    """The client library sets it when it comes back: the offset of the last event that it has."""
+
+    @model_validator(mode="after")
+    def _says_of_which_ticker(self) -> ConnectAuth:
+        _check_after(self.after, self.named())
+        return self
+
+    def named(self) -> Sequence[str]:
+        """The tickers to subscribe to, each once, in the order in which they were given."""
+        return (self.subscribe,) if isinstance(self.subscribe, str) else tuple(dict.fromkeys(self.subscribe or ()))
+
+    def position(self, ticker: str) -> Position | None:
+        """The event behind which `ticker` goes on; None where it begins with a snapshot."""
+        return _position(self.after, ticker)
+
+
+def _check_after(after: str | dict[str, str | None] | None, tickers: Sequence[str]) -> None:
+    if isinstance(after, str) and len(tickers) != 1:
+        raise ValueError("`after` is an object with an id for each ticker unless there is exactly one ticker")
+
+
+def _position(after: str | dict[str, str | None] | None, ticker: str) -> Position | None:
+    found = after.get(ticker) if isinstance(after, dict) else after
+    return None if found is None else position_of(found)
+
+
+def what_is_wrong(exc: ValidationError) -> str:
+    """A sentence about a payload that was refused, for `detail`. It repeats nothing of the payload but names of fields, cut to
+    MOST_SHOWN letters."""
+    errors = exc.errors(include_url=False, include_input=False)
+    said = list(dict.fromkeys(_fault(error) for error in errors))
+    more = f", and {len(said) - MOST_FAULTS} more" if len(said) > MOST_FAULTS else ""
+    return f"{'; '.join(said[:MOST_FAULTS])}{more}"
+
+
+def _fault(error: ErrorDetails) -> str:
+    if not error["loc"]:
+        return "the payload must be an object" if error["type"] == "model_type" else error["msg"].removeprefix(OUR_OWN)
+    name = str(error["loc"][0])
+    return f"`{name[:MOST_SHOWN]}` {'is not known' if error['type'] == UNKNOWN else TAKES[name]}"
+
+
+# --- from the server ---
+
+
+class Limits(Answer):
+    """What a client may do."""
+
+    subscriptions: int = Field(ge=1)
+    """How many tickers a connection may be subscribed to at a time."""
+    connections_per_client: int = Field(ge=1)
+    """How many connections one address, or one API key, may have open at a time."""
+    messages_per_second: float = Field(gt=0)
+    """How many messages a connection may send a second."""
+    message_bytes: int = Field(ge=1)
+    """How many bytes a message may have."""
+
+
+class HelloEvent(Answer):
+    """The first event of every connection."""
+
+    protocol: Literal[1] = PROTOCOL
+    """The version of this protocol."""
+    server_time: Moment
+    """Real time of the server."""
+    epoch: str
+    """The name of the count to which the offsets of this connection belong. It is not the `epoch` of a ticker's events."""
+    heartbeat_seconds: float = Field(gt=0)
+    """Real seconds between two heartbeats of a ticker."""
+    source: Market
+    recovered: bool
+    """Whether the client library found its state again, subscriptions included, so that no event is missing (`socket.recovered`
+    says the same)."""
+    limits: Limits
+
+
+class RejectedTicker(Answer):
+    """A ticker that the client is not subscribed to, though it asked for it."""
+
+    ticker: str
+    code: ErrorCode
+    detail: str
+    """Why, in words."""
+
+
+class Acknowledgement(Answer):
+    """The answer to `subscribe` and `unsubscribe`."""
+
+    subscribed: Sequence[str]
+    """All tickers that the client is subscribed to now."""
+    rejected: Sequence[RejectedTicker]
+    """Those that it asked for and did not get."""
+    next_by: Moment | None
+    """When the next event comes at the latest, whatever happens, real time of the server; null where the client is subscribed
+    to nothing. A client that gets nothing until then has lost its connection."""
+
+
+class ErrorEvent(Answer):
+    """Something that the client sent could not be used, or a subscription cannot go on. The connection goes on."""
+
+    code: ErrorCode
+    detail: str
+    """What happened, in words."""
+    ticker: str | None
+    """The ticker that it is about; null where it is about none."""
+    retry_after_ms: int | None = Field(ge=0)
+    """When to try again, real milliseconds from now; null where that would not help."""
+
+
+class ByeEvent(Answer):
+    """The last event of a connection that the server ends. The client library connects again by itself."""
+
+    reason: ByeReason
+    detail: str
+    """What happened, in words."""
+    retry_after_ms: int = Field(ge=0)
+    """When to come back, real milliseconds from now. It differs between clients, so that they do not all come at once."""
+
+
+class ConnectAnswer(Answer):
+    """What the client library gets when it is connected (Socket.IO's CONNECT packet)."""
+
+    sid: str
+    """The id of the connection (`socket.id`)."""
+    pid: str
+    """The client library sends it when it comes back, to find its state again."""
+
+
+class ConnectRefusal(Answer):
+    """Why a client may not connect: `error.data` of `connect_error` (Socket.IO's CONNECT_ERROR packet). The JavaScript client
+    does not try again by itself."""
+
+    code: ErrorCode
+    detail: str
+    """What happened, in words."""
+    retry_after_ms: int | None = Field(ge=0)
+    """When to try again, real milliseconds from now; null where the same would be refused again."""
