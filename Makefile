@@ -16,6 +16,9 @@ UNIT := tests/config tests/live/test_events.py tests/market tests/model tests/si
 # Programs that some tests need beside Python: program:Debian's package:Homebrew's formula
 TOOLS := redis-server:redis-server:redis promtool:prometheus:prometheus amtool:prometheus-alertmanager:alertmanager \
   nginx:nginx:nginx chromium:chromium:chromium
+# Packages of Node that some tests need, and the list that says which are installed
+NODE_PACKAGES := tests/node
+NODE_INSTALLED := $(VENV)/node/installed.json
 export MARKET_DATA GOLDEN_DIR
 unexport PYTHONPATH
 .DEFAULT_GOAL := help
@@ -29,7 +32,8 @@ setup: $(DEV) ## everything for development: virtual environment, packages
 serve: $(RUNTIME) ## start the server: the demo market, unless MARKET or POLYGON_API_KEY is set
 	@if [ -z "$$MARKET$$POLYGON_API_KEY$$MASSIVE_API_KEY" ]; then export MARKET=demo; fi; exec $(COMMAND) serve
 
-test: check audit tools ## style, types, known vulnerabilities and all tests that CI runs
+test: $(DEV) ## style, types, known vulnerabilities and all tests that CI runs
+	@$(MAKE) --no-print-directory -j 2 check audit tools
 	$(BIN)/python -m pytest -m "not soak" -n $(TESTERS) --dist loadfile $(PYTEST_ARGS)
 
 unit: $(DEV) ## the tests that need no server, no other process and no real bars, in seconds
@@ -54,6 +58,13 @@ tools: ## programs that some tests need: installed where that is possible, else 
 	  command -v "$$1" >/dev/null || echo "$$1 is missing, tests that need it will be skipped; to install it:" \
 	    "sudo apt-get install $$2 (Debian), brew install $$3 (macOS)"; \
 	done
+	@if ! command -v npm >/dev/null; then echo "npm is missing, tests that need Node will be skipped; to install it:" \
+	    "sudo apt-get install npm (Debian), brew install node (macOS)"; \
+	elif ! cmp -s $(NODE_PACKAGES)/package-lock.json $(NODE_INSTALLED); then \
+	  mkdir -p $(VENV)/node && cp $(NODE_PACKAGES)/package.json $(NODE_PACKAGES)/package-lock.json $(NODE_PACKAGES)/.npmrc $(VENV)/node/ && \
+	  (cd $(VENV)/node && timeout 240 npm ci --silent --fetch-retries=1 --fetch-timeout=20000) && \
+	  cp $(NODE_PACKAGES)/package-lock.json $(NODE_INSTALLED) || \
+	  { rm -f $(NODE_INSTALLED); echo "npm cannot install the packages of $(NODE_PACKAGES), tests that need them will be skipped"; }; fi
 
 observe: ## Prometheus and Alertmanager with the rules of ops/ beside a running server (PORT), until Ctrl-C
 	@exec ops/observe

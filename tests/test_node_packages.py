@@ -1,0 +1,20 @@
+"""The packages of Node that tests use are pinned, and their list names no registry."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.markdown import ROOT
+
+
+@pytest.mark.parametrize("folder", ["tests/node", "tests/clients/typescript"])
+def test_a_lock_file_pins_every_package_and_names_no_registry(folder: str) -> None:
+    packages = json.loads((ROOT / folder / "package-lock.json").read_text())["packages"]
+    assert [name for name, package in packages.items() if "resolved" in package] == []
+    assert all("integrity" in package for name, package in packages.items() if name)
+
+
+def test_packages_run_nothing_when_they_are_installed() -> None:
+    assert "ignore-scripts=true" in (ROOT / "tests" / "node" / ".npmrc").read_text().splitlines()
