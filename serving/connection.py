@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import socket
-import struct
-import termios
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +13,7 @@ from gevent.socket import cancel_wait, wait, wait_write
 
 from serving.bounds import Bounds
 from serving.connections import Connections, State
+from serving.sockets import reset, unsent_by
 
 AT_ONCE = 64 << 10
 LINGER_PAUSE_S = 0.05
@@ -24,27 +22,11 @@ LINGER_PAUSE_S = 0.05
 PACE_S = 0.5
 """Between two looks at how much a client that is behind has taken."""
 
-RESET = struct.pack("ii", 1, 0)
 SIZED = b"\r\nContent-Length: "
 
 
 class Elapsed(Exception):
     """A wait is over: by time, or because the deadline moved."""
-
-
-def unsent_by(sock: Any) -> int:
-    """Bytes that the peer of a socket has not taken (SIOCOUTQ of Linux); 0 where the system does not say, or it is closed."""
-    try:
-        return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0])
-    except (OSError, ValueError):
-        return 0
-
-
-def reset(sock: Any) -> None:
-    """End a connection now, and discard what its peer has not taken."""
-    with suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        sock.shutdown(socket.SHUT_RDWR)
 
 
 class Connection:
