@@ -22,7 +22,7 @@ NODE_INSTALLED := $(VENV)/node/installed.json
 export MARKET_DATA GOLDEN_DIR
 unexport PYTHONPATH
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test unit soak bench evaluate train import openapi check audit tools observe clean
+.PHONY: help setup serve test unit soak bench evaluate train import openapi asyncapi check audit tools observe clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -88,6 +88,10 @@ train: $(DEV) ## fit the models on the imported bars and write app/model/artefac
 
 openapi: $(RUNTIME) ## record the examples of version 2 and write its document, blueprints/v2/openapi.json
 	$(BIN)/python -m app.factory.openapi
+
+asyncapi: $(RUNTIME) ## write the document of Socket.IO, blueprints/socket_io/asyncapi.json, and the types of its events
+	$(BIN)/python -m app.factory.asyncapi
+	$(BIN)/python -m clients.event_types
 
 clean: ## remove the virtual environment and caches; var/ stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

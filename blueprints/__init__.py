@@ -14,7 +14,7 @@ from blueprints.services import Services
 from blueprints.v1 import routes as v1
 from blueprints.v2 import routes as v2
 
-PAGES: Final = ("/docs", "/docs/errors", "/docs/versions")
+PAGES: Final = ("/docs", "/docs/errors", "/docs/socket-io", "/docs/versions")
 PROBES: Final = frozenset({"/livez", "/readyz"})
 UNVERSIONED: Final[Mapping[str, int]] = {
     **dict.fromkeys((*PROBES, "/", "/versions", "/metrics", "/openapi/v1.json"), 1),

@@ -42,8 +42,10 @@ OF_NO_VERSION: Final[Mapping[str, str]] = {
     "/docs": "the routes of version 2 on a page, to be read and tried",
     "/docs/errors": "every error code: what it means and what to do",
     "/docs/versions": "what version 2 changed against version 1, field by field",
+    "/docs/socket-io": "live events over Socket.IO: every event with its fields",
     "/openapi.json": "the OpenAPI document of version 2",
     "/openapi/v1.json": "the OpenAPI document of version 1",
+    "/asyncapi.json": "the AsyncAPI document of the live events",
     "/metrics": "for operators",
 }
 LONGEST_PATH: Final = 100

@@ -41,6 +41,7 @@ def _swagger_ui(name: str) -> Path:
 FILES: Final[Mapping[str, File]] = {
     "/openapi.json": File(BLUEPRINTS / "v2" / "openapi.json", JSON, MINUTES_S),
     "/openapi/v1.json": File(BLUEPRINTS / "v1" / "openapi.json", JSON, MINUTES_S),
+    "/asyncapi.json": File(BLUEPRINTS / "socket_io" / "asyncapi.json", JSON, MINUTES_S),
     "/docs/swagger-ui.css": File(_swagger_ui("swagger-ui.css"), STYLE, DAY_S),
     "/docs/swagger-ui-bundle.js": File(_swagger_ui("swagger-ui-bundle.js"), SCRIPT, DAY_S),
     "/docs/favicon-32x32.png": File(_swagger_ui("favicon-32x32.png"), ICON, DAY_S),

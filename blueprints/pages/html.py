@@ -12,7 +12,14 @@ from blueprints.field_changes import CHANGES, Change
 
 STYLES = ("/docs/swagger-ui.css", "/docs/page.css")
 SCRIPTS = ("/docs/swagger-ui-bundle.js", "/docs/page.js")
-LINKS = {"/docs": "API", "/docs/errors": "Errors", "/docs/versions": "Versions", "/openapi.json": "openapi.json"}
+LINKS = {
+    "/docs": "API",
+    "/docs/socket-io": "Live events",
+    "/docs/errors": "Errors",
+    "/docs/versions": "Versions",
+    "/openapi.json": "openapi.json",
+    "/asyncapi.json": "asyncapi.json",
+}
 
 
 def api_page() -> str:
@@ -32,14 +39,14 @@ def errors_page() -> str:
     )
     head = "<tr><th>code</th><th>status</th><th>what it means</th><th>what to do</th></tr>\n"
     rows = "".join(_error_row(entry) for entry in CODES)
-    return page("Errors", f"<main>\n{text}{_table(head, rows)}</main>\n")
+    return page("Errors", f"<main>\n{text}{table(head, rows)}</main>\n")
 
 
 def _error_row(entry: ErrorCode) -> str:
     statuses = ", ".join(f"{status} in an answer" if status == OK else str(status) for status in entry.statuses)
     return (
         f'<tr id="{entry.code}"><td><a href="#{entry.code}"><code>{entry.code}</code></a></td><td>{statuses}</td>'
-        f"<td>{_text(entry.title)}. {_text(entry.meaning)}</td><td>{_text(entry.advice)}</td></tr>\n"
+        f"<td>{text_with_code(entry.title)}. {text_with_code(entry.meaning)}</td><td>{text_with_code(entry.advice)}</td></tr>\n"
     )
 
 
@@ -58,14 +65,15 @@ def versions_page(versions: Iterable[Mapping[str, Any]]) -> str:
     )
     rows = "".join(_change_row(change) for change in CHANGES)
     tables = (
-        _table(f'<tr class="version">{head}</tr>\n', known),
+        table(f'<tr class="version">{head}</tr>\n', known),
         f"<h2>From version 1 to version 2</h2>\n{text}",
-        _table(columns, rows),
+        table(columns, rows),
     )
     return page("Versions", f"<main>\n<h1>Versions</h1>\n{''.join(tables)}</main>\n")
 
 
-def _table(head: str, rows: str) -> str:
+def table(head: str, rows: str) -> str:
+    """A table of rows that are HTML already."""
     return f"<table>\n<thead>{head}</thead>\n<tbody>\n{rows}</tbody>\n</table>\n"
 
 
@@ -76,12 +84,12 @@ def _cells(values: Iterable[object]) -> str:
 def _change_row(change: Change) -> str:
     old = f"<td>{escape(change.route)}</td><td><code>{escape(change.field)}</code></td>"
     if change.new_route is None or change.new_field is None:
-        return f"<tr>{old}<td></td><td>gone</td><td>{_text(change.note)}</td></tr>\n"
+        return f"<tr>{old}<td></td><td>gone</td><td>{text_with_code(change.note)}</td></tr>\n"
     new = f"<td>{escape(change.new_route)}</td><td><code>{escape(change.new_field)}</code></td>"
-    return f"<tr>{old}{new}<td>{_text(change.note)}</td></tr>\n"
+    return f"<tr>{old}{new}<td>{text_with_code(change.note)}</td></tr>\n"
 
 
-def _text(text: str) -> str:
+def text_with_code(text: str) -> str:
     """Text in which `code` stands between backquotes, as HTML."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 

@@ -8,6 +8,7 @@ from flask import Blueprint, Response, request
 
 from blueprints.pages.files import FILES, MINUTES_S, Content, content, content_of
 from blueprints.pages.html import api_page, errors_page, versions_page
+from blueprints.pages.socket_io import socket_io_page
 from blueprints.services import services
 
 blueprint = Blueprint("pages", __name__)
@@ -24,6 +25,12 @@ HTML: Final = "text/html; charset=utf-8"
 def docs() -> Response:
     """The operations of version 2, to be read and tried."""
     return _page(api_page())
+
+
+@blueprint.get("/docs/socket-io")
+def socket_io() -> Response:
+    """Every event of the Socket.IO protocol."""
+    return _page(socket_io_page())
 
 
 @blueprint.get("/docs/errors")

@@ -12,8 +12,8 @@ from pydantic.json_schema import CoreModeRef, CoreRef, DefsRef, GenerateJsonSche
 
 Json = dict[str, Any]
 REF: Final = "#/components/schemas/{model}"
-OWN: Final = "blueprints.v2."
-"""Types in modules below this one are the API's own."""
+OWN: Final = ("blueprints.v2.", "blueprints.socket_io.")
+"""Types in modules below these are the API's own."""
 
 CITATION: Final = re.compile(r"\s*\((?:[\w-]+\.md [^)]*|rulings? [^)]*|[A-Z]\d{1,2})\)")
 """A place in the specification, which docstrings name for those who read the code. The document leaves it out."""

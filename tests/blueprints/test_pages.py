@@ -31,10 +31,17 @@ CONTENT_TYPES = {
 }
 
 
-@pytest.mark.parametrize(("path", "version"), [("/openapi.json", 2), ("/openapi/v1.json", 1)])
-def test_the_committed_document_of_each_version_is_sent(serve: Serve, path: str, version: int) -> None:
+@pytest.mark.parametrize(
+    ("path", "file"),
+    [
+        ("/openapi.json", "v2/openapi.json"),
+        ("/openapi/v1.json", "v1/openapi.json"),
+        ("/asyncapi.json", "socket_io/asyncapi.json"),
+    ],
+)
+def test_the_committed_documents_are_sent(serve: Serve, path: str, file: str) -> None:
     response = serve().test_client().get(path)
-    committed = Path(blueprints.__file__).parent / f"v{version}" / "openapi.json"
+    committed = Path(blueprints.__file__).parent / file
     assert response.data == committed.read_bytes()
 
 

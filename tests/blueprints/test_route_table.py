@@ -48,6 +48,8 @@ ROUTES = {
     "/docs/swagger-ui.css": GET,
     "/docs/versions": GET,
     "/openapi.json": GET,
+    "/asyncapi.json": GET,
+    "/docs/socket-io": GET,
     "/openapi/v1.json": GET,
     "/v2/trading-directions": GET,
     "/v2/trading-directions/<ticker>": GET,
