@@ -1,6 +1,6 @@
 """`python -m bench`: all tables, one after the other."""
 
-from bench import analysis, door, serving, streams
+from bench import analysis, door, fan_out, serving, streams
 
 analysis.main()
 print()
@@ -9,3 +9,5 @@ print()
 door.main()
 print()
 streams.main()
+print()
+fan_out.main()

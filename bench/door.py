@@ -169,8 +169,9 @@ def profile(keys: Sequence[str]) -> None:
             with _servers([row], place) as (served, failed):
                 _end_if_wrong({}, failed)
                 server, url = served[row.key]
-                stacks = _sampled(spy, _worker_of(server), url, place.folder / f"{row.key}.raw")
-            _print_profile(row, stacks)
+                with _under_load(url):
+                    stacks = sampled(spy, _worker_of(server), place.folder / f"{row.key}.raw")
+            print_profile(f"({row.key}) {row.label}", stacks)
 
 
 @contextmanager
@@ -434,16 +435,21 @@ def _end_if_wrong(found: Found, failed: Sequence[str]) -> None:
         raise SystemExit("\n".join(said))
 
 
-def _sampled(spy: Path, pid: int, url: str, raw: Path) -> Counter[tuple[str, ...]]:
-    """py-spy's stacks of the worker under load, with how often each was seen."""
+@contextmanager
+def _under_load(url: str) -> Iterator[None]:
     load = subprocess.Popen(_wrk(url, WARM_SECONDS + PROFILE_SECONDS + 4), stdout=subprocess.DEVNULL)
     try:
         time.sleep(WARM_SECONDS)
-        command = [str(spy), "record", "-p", str(pid), "-d", str(PROFILE_SECONDS), "-r", "500"]
-        command += ["--format", "raw", "--function", "-o", str(raw)]
-        done = subprocess.run(pinned(LOAD_CORE, command), capture_output=True, text=True, check=False)
+        yield
     finally:
         _stop(load)
+
+
+def sampled(spy: Path, pid: int, raw: Path) -> Counter[tuple[str, ...]]:
+    """py-spy's stacks of a process in PROFILE_SECONDS, with how often each was seen."""
+    command = [str(spy), "record", "-p", str(pid), "-d", str(PROFILE_SECONDS), "-r", "500"]
+    command += ["--format", "raw", "--function", "-o", str(raw)]
+    done = subprocess.run(pinned(LOAD_CORE, command), capture_output=True, text=True, check=False)
     if done.returncode or not raw.exists():
         raise SystemExit(f"py-spy failed (it may need root): {_last_line(done.stderr)}")
     stacks: Counter[tuple[str, ...]] = Counter()
@@ -453,7 +459,8 @@ def _sampled(spy: Path, pid: int, url: str, raw: Path) -> Counter[tuple[str, ...
     return stacks
 
 
-def _print_profile(row: Row, stacks: Counter[tuple[str, ...]]) -> None:
+def print_profile(name: str, stacks: Counter[tuple[str, ...]]) -> None:
+    """Functions by their own and by their inclusive share of samples."""
     total = stacks.total()
     own: Counter[str] = Counter()
     inclusive: Counter[str] = Counter()
@@ -461,7 +468,7 @@ def _print_profile(row: Row, stacks: Counter[tuple[str, ...]]) -> None:
         own[stack[-1]] += seen
         inclusive.update(dict.fromkeys(set(stack), seen))
     for what, counted in (("own time", own), ("inclusive time", inclusive)):
-        print(f"({row.key}) {row.label}: {what}, percent of {total} samples")
+        print(f"{name}: {what}, percent of {total} samples")
         for frame, seen in counted.most_common(TOP):
             print(f"{100 * seen / max(total, 1):6.1f}  {frame}")
         print()

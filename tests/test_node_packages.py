@@ -9,7 +9,7 @@ import pytest
 from tests.markdown import ROOT
 
 
-@pytest.mark.parametrize("folder", ["tests/node", "tests/clients/typescript"])
+@pytest.mark.parametrize("folder", ["tests/node", "tests/clients/typescript", "bench/peers/node"])
 def test_a_lock_file_pins_every_package_and_names_no_registry(folder: str) -> None:
     packages = json.loads((ROOT / folder / "package-lock.json").read_text())["packages"]
     assert [name for name, package in packages.items() if "resolved" in package] == []

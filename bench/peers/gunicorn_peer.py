@@ -12,7 +12,7 @@ from gunicorn.workers.ggevent import GeventWorker  # noqa: E402
 bind = f"127.0.0.1:{os.environ['PORT']}"
 workers = 1
 worker_class = GeventWorker
-worker_connections = 1000
+worker_connections = int(os.environ.get("PEER_CONNECTIONS", "1000"))
 loglevel = "warning"
 timeout = 30
 graceful_timeout = 2
