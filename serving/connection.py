@@ -143,9 +143,14 @@ class Connection:
         """Bytes of another protocol, its 101 first. Whoever sends them also reads by itself, and waits as long as it likes."""
         if not self.is_switched:
             self.is_switched = self.is_streaming = True
+            self._connections.switch(self)
             self.sock.settimeout(None)
         self.transmit(data)
         return len(data)
+
+    def may_switch(self) -> bool:
+        """Whether there is room for one more connection of another protocol, which can never be asked to make room."""
+        return self._connections.may_switch(self)
 
     def transmit(self, data: bytes) -> None:
         """Send without an answer's form. Raises ConnectionAbortedError if the client does not take it."""

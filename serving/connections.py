@@ -56,6 +56,11 @@ EVICTABLE: Final = (State.READING, State.LINGERING, State.IDLE, State.WRITING)
 """The states in which a connection can be closed. The first ones lose least: WRITING loses an answer."""
 
 
+def most_switched(places: int) -> int:
+    """How many of so many places may be held by connections of another protocol; one at least."""
+    return max(1, places - max(1, places // 8))
+
+
 class Evictable(Protocol):
     """A connection (`serving.connection.Connection`). reason: why the server ends it, one of REASONS. is_in_app: the app is at
     work on its request, though it may wait for the rest of it."""
@@ -124,6 +129,8 @@ class Connections:
         self._waiting = Waiting()
         self._waiting_of: dict[str, Waiting] = {}
         self._held: Counter[str] = Counter()
+        self._switched: dict[Evictable, str | None] = {}
+        self._switched_of: Counter[str | None] = Counter()
         self._beside: list[Connections] = []
         self.closed: Counter[tuple[str, ...]] = Counter()
 
@@ -199,6 +206,8 @@ class Connections:
         if connection not in self._open:
             return
         owner = self._open.pop(connection)
+        if connection in self._switched:
+            self._forget_switched(connection)
         self._waiting.remove(connection)
         if owner is not None:
             self._waiting_of[owner].remove(connection)
@@ -206,11 +215,35 @@ class Connections:
             if not self._held[owner]:
                 del self._held[owner], self._waiting_of[owner]
 
+    def may_switch(self, connection: Evictable) -> bool:
+        """Whether one more connection may change to another protocol (a WebSocket). It then waits for nothing and can never be
+        evicted, so that an eighth of the places, and of the share of its address, is kept for requests."""
+        owner = self._open.get(connection)
+        share = self._most_of_address
+        is_within = owner is None or share is None or self._switched_of[owner] < most_switched(share)
+        return is_within and self._switched_of.total() < most_switched(self.most)
+
+    def switch(self, connection: Evictable) -> None:
+        """The connection speaks another protocol until it leaves."""
+        self._switched[connection] = owner = self._open.get(connection)
+        self._switched_of[owner] += 1
+
+    @property
+    def switched(self) -> int:
+        """How many speak another protocol."""
+        return len(self._switched)
+
     def blame(self, connection: Evictable, reason: str) -> None:
         """Count why the server ends a connection. Each is counted once, by the first reason."""
         if connection.reason is None:
             connection.reason = reason
             self.closed[reason,] += 1
+
+    def _forget_switched(self, connection: Evictable) -> None:
+        owner = self._switched.pop(connection)
+        self._switched_of[owner] -= 1
+        if not self._switched_of[owner]:
+            del self._switched_of[owner]
 
     def _owner_of(self, connection: Evictable) -> str | None:
         return None if self._most_of_address is None else self._counts_as(connection.address)

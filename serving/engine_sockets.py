@@ -1,0 +1,431 @@
+"""engineio's server and sockets, with bounds: what goes out passes an outbox, one greenlet sends all pings, and what a client
+gets wrong ends that client alone, without a trace in the log.
+
+This is the only module that uses private names of python-engineio. `check_versions` compares the installed version with the one
+whose names these are.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Hashable, Iterable
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs
+
+import engineio
+import gevent
+from engineio import packet as packets
+from engineio.exceptions import EngineIOError
+from engineio.packet import Packet
+from engineio.payload import Payload
+from engineio.socket import Socket
+
+from serving.link_bounds import CODES, Allowance, LinkBounds
+from serving.messages import Message
+from serving.outbox import OutboxCounters
+from serving.packet_queue import PacketQueue
+from serving.strict_packets import InvalidPacket
+from serving.websocket import Ended, WebSocket
+from serving.websocket_frames import is_key
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+VERSIONS: Final = {"python-engineio": "4.15.1", "python-socketio": "5.18.1", "Flask-SocketIO": "5.7.0"}
+CONNECTION: Final = "gunicorn.socket"
+"""The key of the client's connection in the environment."""
+
+NOT_KEPT: Final = (CONNECTION, "eventlet.input", "wsgi.input", "wsgi.errors", "wsgi.file_wrapper")
+"""What a session does not keep of the environment of its first request."""
+
+TICK_S: Final = 1.0
+"""Between two looks at all sessions."""
+
+SESSIONS_A_TURN: Final = 200
+RETRY_AFTER_S: Final = 5
+UPGRADE_POLL_S: Final = 0.1
+"""Before a poll in the middle of an upgrade is answered with nothing, as Node's server does."""
+
+
+def check_versions() -> None:
+    """Raises RuntimeError if other versions are installed than those whose private names are used here."""
+    wrong = [
+        f"{name} {version(name)} in place of {wanted}" for name, wanted in VERSIONS.items() if version(name) != wanted
+    ]
+    if wrong:
+        raise RuntimeError(f"the websockets of this server need pinned versions (requirements.txt): {', '.join(wrong)}")
+
+
+class EngineSocket(Socket):  # type: ignore[misc]
+    """A client of Engine.IO. engineio makes it, and `adopt` turns it into one of this class.
+
+    websocket   where it is connected by one, else None: it polls
+    finishes_at when it ends although nobody takes its last message; None: it goes on
+    reason      why it ended, for the disconnect handler
+    """
+
+    server: EngineServer
+    queue: PacketQueue
+    websocket: WebSocket | None = None
+    candidate: WebSocket | None = None
+    candidate_until = finishes_at = lonely_since = None  # type: float | None
+    is_polled = False
+    reason: str
+
+    def adopt(self) -> None:
+        """Become a socket with bounds, before anything was sent."""
+        self.allowance = Allowance(self.server.bounds, self.server.now)
+        self.reason = self.server.reason.TRANSPORT_CLOSE
+        self.schedule_ping()
+
+    @property
+    def is_finishing(self) -> bool:
+        return self.finishes_at is not None
+
+    def send(self, pkt: Packet) -> None:
+        self._put(pkt, None)
+
+    def post(self, frame: bytes, pkt: Packet, key: Hashable | None) -> bool:
+        """Send a message that was encoded once for all clients. Returns False where one is lost to this client."""
+        if self.websocket is not None:
+            return self.websocket.outbox.post(frame, key)
+        return self._put(pkt, key)
+
+    def _put(self, pkt: Packet, key: Hashable | None) -> bool:
+        if self.websocket is not None:
+            return self.websocket.send_text(pkt.encode(), key)
+        if self.is_finishing or self.closed:
+            return False
+        is_kept = self.queue.put(pkt, key)
+        bounds = self.server.bounds.outbox
+        if self.queue.size > bounds.bytes or len(self.queue) > bounds.messages:
+            self.server.end(self.sid, "slow")
+            return False
+        return is_kept
+
+    def schedule_ping(self) -> None:
+        """The client has answered the last ping, or is new: the next one is due in `ping_interval`."""
+        self.last_ping: float | None = None
+        self.ping_due: float = self.server.now() + self.server.ping_interval
+
+    def check_ping_timeout(self) -> bool:
+        return not self.closed
+
+    def finish(self, last: Message | None, code: int, reason: str) -> None:
+        """Send the last message and end: by a close frame, or with the answer of the poll that takes it."""
+        if self.closed or self.is_finishing:
+            return
+        self.reason = self.server.reason.SERVER_DISCONNECT
+        if self.websocket is not None:
+            self.websocket.finish(b"" if last is None else last.frame, code, reason)
+            self.finishes_at = self.websocket.ends_at
+            return
+        self.queue.clear()
+        if last is not None:
+            self.queue.put(last.packet)
+        self.queue.put(Packet(packets.CLOSE))
+        self.finishes_at = self.server.now() + self.server.bounds.close_s
+
+    def drop(self, reason: str) -> None:
+        """End now. The greenlet that reads a WebSocket sees it, and cleans up."""
+        self.reason = reason
+        if self.candidate is not None:
+            self.candidate.drop()
+        if self.websocket is not None:
+            self.websocket.drop()
+        else:
+            self.leave(reason)
+
+    def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
+        """Close as engineio does, and end the WebSocket as well."""
+        super().close(wait=False, abort=abort, reason=reason)
+        if self.websocket is not None:
+            self.websocket.finish(b"", 1000, "")
+            self.finishes_at = self.finishes_at or self.websocket.ends_at
+
+    def leave(self, reason: str) -> None:
+        """Close, and be forgotten."""
+        self.close(abort=True, reason=reason)
+        self.server.sockets.pop(self.sid, None)
+
+    def look(self, now: float) -> None:
+        """What is due once a second: pings, and ends."""
+        if self.finishes_at is not None and now >= self.finishes_at:
+            self.drop(self.reason)
+        elif self.closed and self.websocket is None:
+            self.server.sockets.pop(self.sid, None)
+        elif not self.is_finishing:
+            self._look_at_upgrade(now)
+            self._look_at_namespace(now)
+            self._look_at_pings(now)
+
+    def _look_at_upgrade(self, now: float) -> None:
+        if self.candidate is not None and self.candidate_until is not None and now >= self.candidate_until:
+            self.candidate.drop()
+
+    def _look_at_namespace(self, now: float) -> None:
+        if self.server.has_joined(self.sid):
+            self.lonely_since = None
+        elif self.lonely_since is None:
+            self.lonely_since = now
+        elif now - self.lonely_since >= self.server.bounds.connect_s:
+            self.server.end(self.sid, "idle")
+
+    def _look_at_pings(self, now: float) -> None:
+        if self.last_ping is None:
+            if now >= self.ping_due:
+                self.last_ping = now
+                self.send(PING)
+        elif now - self.last_ping > self.server.ping_timeout:
+            self.drop(self.server.reason.PING_TIMEOUT)
+
+    def receive_text(self, text: str) -> None:
+        """One packet of the client. Raises Ended where it is none that a client sends."""
+        try:
+            pkt = Packet(encoded_packet=text)
+            if pkt.packet_type == packets.MESSAGE and not (isinstance(pkt.data, str) and pkt.data):
+                raise InvalidPacket("it is no Socket.IO packet")
+        except (Exception, RecursionError) as exc:
+            raise Ended("invalid_message") from exc
+        self.receive_packet(pkt)
+
+    def receive_packet(self, pkt: Packet) -> None:
+        if self.is_finishing or self.closed:
+            return
+        try:
+            self.receive(pkt)
+        except (InvalidPacket, EngineIOError) as exc:
+            raise Ended("invalid_message") from exc
+
+    def handle_post_request(self, environ: WSGIEnvironment) -> None:
+        """The packets that a polling client sends; what is wrong with them ends it, in place of a trace."""
+        try:
+            body = environ["wsgi.input"].read(_length_of(environ, self.server.max_http_buffer_size))
+            received = Payload(encoded_payload=body.decode()).packets
+        except (Exception, RecursionError) as exc:
+            raise EngineIOError("the body holds no packets") from exc
+        for pkt in received:
+            if not self._take(pkt):
+                return
+
+    def _take(self, pkt: Packet) -> bool:
+        try:
+            if not self.allowance.spend():
+                raise Ended("too_many_messages")
+            if pkt.packet_type == packets.MESSAGE and not (isinstance(pkt.data, str) and pkt.data):
+                raise Ended("invalid_message")
+            self.receive_packet(pkt)
+        except Ended as ended:
+            self.server.end(self.sid, str(ended))
+            return False
+        return True
+
+    def handle_get_request(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+        """A poll, one at a time; or the handshake of a WebSocket, which lasts as long as that."""
+        if is_upgrade(environ):
+            return self._upgrade_websocket(environ, start_response)
+        if self.is_polled:
+            raise EngineIOError("this client polls already")
+        self.is_polled = True
+        try:
+            return self._poll_once()
+        finally:
+            self.is_polled = False
+
+    def _poll_once(self) -> list[Packet]:
+        if self.upgrading or self.upgraded:
+            gevent.sleep(UPGRADE_POLL_S)
+            return [Packet(packets.NOOP)]
+        waiting: list[Packet] = self.poll()
+        if self.is_finishing:
+            self.leave(self.reason)
+        elif self.queue.has_replaced:
+            self.queue.has_replaced = False
+            self.server.on_drained(self.sid)
+        return waiting
+
+    def _upgrade_websocket(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+        """Serve a WebSocket until it ends. Raises StopIteration then, so that the worker ends the connection."""
+        if self.upgraded or self.candidate is not None:
+            return self.server._bad_request("This client has a WebSocket already, or is about to have one.")
+        connection = environ[CONNECTION]
+        parts = (self.allowance, partial(self.server.end_slow, self.sid), partial(self.server.on_drained, self.sid))
+        websocket = WebSocket(connection, self.server.bounds, self.server.counters, *parts, self.server.now)
+        try:
+            websocket.open(environ["HTTP_SEC_WEBSOCKET_KEY"])
+            self._serve(websocket)
+        except OSError:
+            pass
+        finally:
+            websocket.end()
+            self.candidate = None
+            if self.websocket is websocket or not self.connected:
+                self.leave(self.reason)
+                self.websocket = None
+        raise StopIteration
+
+    def _serve(self, websocket: WebSocket) -> None:
+        texts = websocket.messages()
+        try:
+            if self.connected and not self._probe(websocket, texts):
+                return
+            self._attach(websocket)
+            for text in texts:
+                self.receive_text(text)
+        except Ended as ended:
+            if self.websocket is websocket:
+                self.server.end(self.sid, str(ended))
+            else:
+                websocket.finish(b"", CODES[str(ended)], str(ended))
+            websocket.drain()
+
+    def _probe(self, websocket: WebSocket, texts: Iterable[str]) -> bool:
+        """The steps of an upgrade; False: it does not come about, and the client goes on polling."""
+        steps = iter(texts)
+        self.candidate, self.candidate_until = websocket, self.server.now() + self.server.bounds.upgrade_s
+        if next(steps, None) != "2probe":
+            return False
+        self.upgrading = True
+        try:
+            websocket.send_text("3probe")
+            self.queue.put(Packet(packets.NOOP))
+            return next(steps, None) == "5" and not self.closed
+        finally:
+            self.upgrading = False
+            self.candidate = None
+
+    def _attach(self, websocket: WebSocket) -> None:
+        """From now on everything goes through the WebSocket, what waits for a poll first."""
+        self.websocket = websocket
+        self.connected = self.upgraded = True
+        for key, pkt in self.queue.take():
+            if pkt is not None and pkt.packet_type not in (packets.NOOP, packets.CLOSE):
+                websocket.send_text(pkt.encode(), key)
+        if self.is_finishing:
+            websocket.finish(b"", 1013, "")
+            self.finishes_at = websocket.ends_at
+
+
+PING: Final = Packet(packets.PING)
+
+
+def is_upgrade(environ: WSGIEnvironment) -> bool:
+    """Whether a request asks for a WebSocket, as engineio reads it."""
+    options = environ.get("HTTP_CONNECTION", "").lower().split(",")
+    return environ.get("HTTP_UPGRADE", "").lower() == "websocket" and "upgrade" in (
+        option.strip() for option in options
+    )
+
+
+def _length_of(environ: WSGIEnvironment, most: int) -> int:
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    if length > most:
+        raise EngineIOError("the body is too long")
+    return length
+
+
+class EngineServer(engineio.Server):  # type: ignore[misc]
+    """engineio's server. Flask-SocketIO makes it, and `adopt` turns it into one of this class.
+
+    end(sid, reason)   end a client for what it does
+    on_drained(sid)    a client has caught up
+    has_joined(sid)    whether a client is in the namespace
+    """
+
+    _async: dict[str, Any]
+    sockets: dict[str, EngineSocket]
+    reason: Any
+
+    def adopt(
+        self,
+        bounds: LinkBounds,
+        counters: OutboxCounters,
+        end: Callable[[str, str], None],
+        on_drained: Callable[[str], None],
+        has_joined: Callable[[str], bool],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.bounds, self.counters, self.now = bounds, counters, now
+        self.end, self.on_drained, self.has_joined = end, on_drained, has_joined
+        self._async = {**self._async, "queue": PacketQueue}
+        self.max_http_buffer_size = bounds.message_bytes
+        self.http_compression = False
+        self.start_service_task = False
+        self._wheel: gevent.Greenlet | None = None
+
+    def end_slow(self, sid: str, reason: object) -> None:
+        self.end(sid, "slow")
+
+    def handle_request(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+        refusal = self._refusal(environ)
+        if refusal is None:
+            return super().handle_request(environ, start_response)
+        status, sentence = refusal
+        body = json.dumps(
+            {"error": sentence, "error_code": "BAD_REQUEST" if status[0] == "4" else "PIPELINE_UNAVAILABLE"}
+        )
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        if status[0] == "5":
+            headers.append(("Retry-After", str(RETRY_AFTER_S)))
+        if status.startswith("426"):
+            headers += [("Sec-WebSocket-Version", "13"), ("Upgrade", "websocket")]
+        start_response(status, headers)
+        return [body.encode()]
+
+    def _refusal(self, environ: WSGIEnvironment) -> tuple[str, str] | None:
+        """Status and sentence for what engineio is not asked: there is no room, or the handshake is none."""
+        query = parse_qs(environ.get("QUERY_STRING", ""))
+        if "sid" not in query and len(self.sockets) >= self.bounds.sessions:
+            return NO_ROOM
+        if query.get("transport", ["polling"])[0] != "websocket" and not is_upgrade(environ):
+            return None
+        if environ["REQUEST_METHOD"] != "GET" or not is_upgrade(environ) or CONNECTION not in environ:
+            return "400 Bad Request", "This is not the handshake of a WebSocket (RFC 6455, 4.1)."
+        if environ.get("HTTP_SEC_WEBSOCKET_VERSION") != "13":
+            return "426 Upgrade Required", "This server speaks version 13 of the WebSocket protocol."
+        if not is_key(environ.get("HTTP_SEC_WEBSOCKET_KEY", "")):
+            return "400 Bad Request", "Sec-WebSocket-Key must be 16 bytes in base64."
+        return None if environ[CONNECTION].may_switch() else NO_ROOM
+
+    def _trigger_event(self, event: str, *args: Any, run_async: bool = False) -> Any:
+        if event == "message":
+            return self._receive(*args)
+        if event == "connect":
+            args = self._adopt_socket(*args)
+        return super()._trigger_event(event, *args, run_async=run_async)
+
+    def _receive(self, sid: str, data: object) -> None:
+        """Hand a message on. Raises InvalidPacket; an error of a handler is logged, and the client stays."""
+        try:
+            self.handlers["message"](sid, data)
+        except InvalidPacket:
+            raise
+        except Exception:
+            self.logger.exception("a handler of messages failed")
+
+    def _adopt_socket(self, sid: str, environ: WSGIEnvironment) -> tuple[str, WSGIEnvironment]:
+        sock = self.sockets[sid]
+        sock.__class__ = EngineSocket
+        sock.adopt()
+        if self._wheel is None:
+            self._wheel = gevent.spawn(self._look_at_sockets)
+        return sid, {name: value for name, value in environ.items() if name not in NOT_KEPT}
+
+    def _look_at_sockets(self) -> None:
+        """One greenlet for the pings and ends of all clients."""
+        while True:
+            gevent.sleep(TICK_S)
+            for number, sock in enumerate(list(self.sockets.values()), start=1):
+                if isinstance(sock, EngineSocket):
+                    sock.look(self.now())
+                if number % SESSIONS_A_TURN == 0:
+                    gevent.sleep(0)
+
+
+NO_ROOM: Final = (
+    "503 Service Unavailable",
+    "This server holds as many WebSockets as it can; requests are answered as usual. Try again in a few seconds.",
+)

@@ -1,0 +1,78 @@
+"""What waits for the next poll of a client, in place of engineio's queue, which has no bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from queue import Empty
+from typing import Final
+
+from engineio.packet import Packet
+from gevent.event import Event
+
+SENTINEL_BYTES: Final = 0
+
+
+class PacketQueue:
+    """Packets in their order; of each key only the newest. One greenlet at a time waits for them.
+
+    size         bytes of what waits
+    has_replaced a packet gave way to a newer one of its key since the queue was last emptied
+    """
+
+    __slots__ = ("_arrived", "_packets", "has_replaced", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.has_replaced = False
+        self._packets: dict[Hashable, Packet | None] = {}
+        self._arrived: Event | None = None
+
+    def __len__(self) -> int:
+        return len(self._packets)
+
+    def put(self, packet: Packet | None, key: Hashable | None = None) -> bool:
+        """Append a packet in place of that of the same key; None is engineio's mark of the end. Returns whether nothing was
+        replaced."""
+        replaced = None if key is None else self._packets.pop(key, None)
+        self._packets[object() if key is None else key] = packet
+        self.size += _size_of(packet) - _size_of(replaced)
+        self.has_replaced |= replaced is not None
+        if self._arrived is not None:
+            self._arrived.set()
+        return replaced is None
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Packet | None:
+        """The first packet; raises Empty where none comes in time (seconds)."""
+        if not self._packets and block:
+            self._wait(timeout)
+        if not self._packets:
+            raise Empty
+        packet = self._packets.pop(next(iter(self._packets)))
+        self.size -= _size_of(packet)
+        return packet
+
+    def take(self) -> list[tuple[Hashable, Packet | None]]:
+        """Everything that waits, each with its key, and forget it."""
+        packets = list(self._packets.items())
+        self.clear()
+        return packets
+
+    def clear(self) -> None:
+        self._packets, self.size = {}, 0
+
+    def task_done(self) -> None:
+        """engineio counts what it has taken; nobody waits for that here."""
+
+    def join(self) -> None:
+        """Never wait for a client that may never poll."""
+
+    def _wait(self, timeout: float | None) -> None:
+        self._arrived = Event()
+        try:
+            self._arrived.wait(timeout)
+        finally:
+            self._arrived = None
+
+
+def _size_of(packet: Packet | None) -> int:
+    return SENTINEL_BYTES if packet is None else len(packet.encode(b64=True))

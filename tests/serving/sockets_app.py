@@ -1,0 +1,122 @@
+"""The server with Socket.IO over the links of serving/websocket_link.py, and a trivial protocol; see test_websockets.py.
+
+A client is answered `echo`; `listen` makes it one of those that get what POST /publish sends: so many events of so many bytes,
+numbered, each under one of `keys` keys. GET /links says what is kept for all clients.
+"""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import gc  # noqa: E402
+import json  # noqa: E402
+import logging  # noqa: E402
+import os  # noqa: E402
+from typing import Any  # noqa: E402
+
+import gevent  # noqa: E402
+from flask import Flask, request  # noqa: E402
+from flask_socketio import SocketIO  # noqa: E402
+
+from app.factory import create_app  # noqa: E402
+from serving.link_bounds import LinkBounds  # noqa: E402
+from serving.outbox import OutboxBounds  # noqa: E402
+from serving.websocket_link import Links, Message, message_of  # noqa: E402
+
+QUICK = LinkBounds(
+    connect_s=2.0,
+    upgrade_s=2.0,
+    close_s=1.0,
+    outbox=OutboxBounds(messages=64, bytes=256 << 10, stalled_s=1.5, finish_s=0.5),
+)
+log = logging.getLogger("predict.sockets")
+
+
+def bye(eio_sid: str, reason: str) -> Message:
+    return message_of("42" + json.dumps(["bye", {"reason": reason}]))
+
+
+class Protocol:
+    """What the clients of this app are sent."""
+
+    def __init__(self) -> None:
+        self.drained = self.replaced = self.number = 0
+        self.listeners: set[str] = set()
+        bounds = QUICK if "QUICK" in os.environ else LinkBounds()
+        self.links = Links(bye, self._drained, bounds)
+        ping = {"ping_interval": 1, "ping_timeout": 2} if "QUICK" in os.environ else {}
+        loggers = {"logger": log, "engineio_logger": log}
+        self.socketio = SocketIO(async_mode="gevent", async_handlers=False, manage_session=False, **loggers, **ping)
+
+    def attach(self, app: Flask) -> None:
+        self.socketio.init_app(app)
+        self.links.install(self.socketio)
+        self.socketio.on("connect")(lambda auth=None: None)
+        self.socketio.on("disconnect")(self._left)
+        self.socketio.on("echo")(lambda *args: args)
+        self.socketio.on("listen")(self._listen)
+        self.socketio.on("fail")(self._fail)
+
+    def add_routes(self, app: Flask) -> None:
+        app.add_url_rule("/publish", "publish", self.publish, methods=["POST"])
+        app.add_url_rule("/finish", "finish", self.finish, methods=["POST"])
+        app.add_url_rule("/links", "links", self.counts)
+
+    def publish(self) -> str:
+        """events, size, keys, pause_s: as the body says."""
+        wanted: dict[str, Any] = json.loads(request.get_data())
+        for _ in range(wanted["events"]):
+            self.number += 1
+            body = {"number": self.number, "filler": "x" * wanted["size"]}
+            message = message_of("42" + json.dumps(["tick", body]))
+            key = self.number % wanted["keys"] if wanted.get("keys") else None
+            for eio_sid in list(self.listeners):
+                self.replaced += not self.links.post(eio_sid, message, key)
+            gevent.sleep(wanted.get("pause_s", 0))
+        return str(self.number)
+
+    def finish(self) -> str:
+        for eio_sid in list(self.links):
+            self.links.finish(eio_sid, bye(eio_sid, "restart"), 1013, "restart")
+        return ""
+
+    def counts(self) -> str:
+        gc.collect()
+        server = self.socketio.server
+        manager = server.manager
+        rooms = sum(len(room) for rooms in manager.rooms.values() for room in rooms.values())
+        kept = {"sockets": len(server.eio.sockets), "environ": len(server.environ), "rooms": rooms}
+        kept |= {"pending": len(manager.pending_connect) + len(manager.pending_disconnect)}
+        kept |= {"listeners": len(self.listeners), "blocked": self.links.counters.blocked}
+        kept |= {"waiting_bytes": self.links.counters.waiting_bytes}
+        ended = {reason: count for (reason,), count in self.links.ended.items()}
+        own = {
+            "open": self.links.open_by_transport(),
+            "ended": ended,
+            "drained": self.drained,
+            "replaced": self.replaced,
+        }
+        return json.dumps({"kept": kept, **own, "connections": len(app.extensions["predict-server"].connections)})
+
+    def _sid(self) -> str:
+        eio_sid: str = self.socketio.server.manager.eio_sid_from_sid(request.sid, "/")  # type: ignore[attr-defined]
+        return eio_sid
+
+    def _listen(self, *args: object) -> str:
+        self.listeners.add(self._sid())
+        return "listening"
+
+    def _left(self, reason: str) -> None:
+        self.listeners.discard(self._sid())
+
+    def _fail(self, *args: object) -> None:
+        raise RuntimeError("put here")
+
+    def _drained(self, eio_sid: str) -> None:
+        self.drained += 1
+
+
+protocol = Protocol()
+app = create_app(attach_sockets=protocol.attach)
+protocol.add_routes(app)
+app.extensions["predict-server"].start()
