@@ -8,10 +8,10 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import gc  # noqa: E402
 import json  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
+from dataclasses import replace  # noqa: E402
 from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
@@ -24,10 +24,11 @@ from serving.outbox import OutboxBounds  # noqa: E402
 from serving.websocket_link import Links, Message, message_of  # noqa: E402
 
 QUICK = LinkBounds(
-    connect_s=2.0,
-    upgrade_s=2.0,
+    sessions=128,
+    connect_s=1.5,
+    upgrade_s=1.5,
     close_s=1.0,
-    outbox=OutboxBounds(messages=64, bytes=256 << 10, stalled_s=1.5, finish_s=0.5),
+    outbox=OutboxBounds(messages=64, bytes=256 << 10, stalled_s=5.0, finish_s=0.5),
 )
 log = logging.getLogger("predict.sockets")
 
@@ -44,7 +45,7 @@ class Protocol:
         self.listeners: set[str] = set()
         bounds = QUICK if "QUICK" in os.environ else LinkBounds()
         self.links = Links(bye, self._drained, bounds)
-        ping = {"ping_interval": 1, "ping_timeout": 2} if "QUICK" in os.environ else {}
+        ping = {"ping_interval": 1, "ping_timeout": 3} if "QUICK" in os.environ else {}
         loggers = {"logger": log, "engineio_logger": log}
         self.socketio = SocketIO(async_mode="gevent", async_handlers=False, manage_session=False, **loggers, **ping)
 
@@ -76,12 +77,20 @@ class Protocol:
         return str(self.number)
 
     def finish(self) -> str:
-        for eio_sid in list(self.links):
-            self.links.finish(eio_sid, bye(eio_sid, "restart"), 1013, "restart")
+        """All clients, or with `?new` all but the first one."""
+        for eio_sid in list(self.links)["new" in request.args :]:
+            self.finish_one(eio_sid)
         return ""
 
+    def finish_one(self, eio_sid: str) -> None:
+        self.links.finish(eio_sid, bye(eio_sid, "restart"), 1013, "restart")
+
+    def stop(self) -> None:
+        """The process stops."""
+        for eio_sid in self.links:
+            self.finish_one(eio_sid)
+
     def counts(self) -> str:
-        gc.collect()
         server = self.socketio.server
         manager = server.manager
         rooms = sum(len(room) for rooms in manager.rooms.values() for room in rooms.values())
@@ -119,4 +128,13 @@ class Protocol:
 protocol = Protocol()
 app = create_app(attach_sockets=protocol.attach)
 protocol.add_routes(app)
-app.extensions["predict-server"].start()
+server = app.extensions["predict-server"]
+
+
+def stop() -> None:
+    server.stop()
+    protocol.stop()
+
+
+replace(server, stop=stop).attach(app)
+server.start()
