@@ -148,10 +148,6 @@ class Connection:
         self.transmit(data)
         return len(data)
 
-    def may_switch(self) -> bool:
-        """Whether there is room for one more connection of another protocol, which can never be asked to make room."""
-        return self._connections.may_switch(self)
-
     def transmit(self, data: bytes) -> None:
         """Send without an answer's form. Raises ConnectionAbortedError if the client does not take it."""
         self.has_answered = True
@@ -252,6 +248,11 @@ class Connection:
         self._readable.close()
         with suppress(OSError):
             self.sock.close()
+
+
+def may_switch(connection: Connection) -> bool:
+    """Whether there is room for one more connection of another protocol, which can never be asked to make room."""
+    return connection._connections.may_switch(connection)
 
 
 ENDED: Final = frozenset({"evicted", "write_timeout"})

@@ -1,21 +1,16 @@
-"""engineio's server and sockets, with bounds: what goes out passes an outbox, one greenlet sends all pings, and what a client
-gets wrong ends that client alone, without a trace in the log.
+"""engineio's sockets with bounds: what goes out passes an outbox, or a queue with bounds where the client polls; what a client
+gets wrong ends that client alone.
 
-This is the only module that uses private names of python-engineio. `check_versions` compares the installed version with the one
-whose names these are.
+This module and `serving.engine_server` are the only ones that use private names of python-engineio. `check_versions` compares
+the installed versions with those whose names these are.
 """
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from functools import partial
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qs
 
-import engineio
 import gevent
 from engineio import packet as packets
 from engineio.exceptions import EngineIOError
@@ -23,44 +18,26 @@ from engineio.packet import Packet
 from engineio.payload import Payload
 from engineio.socket import Socket
 
-from serving.link_bounds import CODES, Allowance, LinkBounds
+from serving.link_bounds import CODES, Allowance
 from serving.messages import Message
-from serving.outbox import OutboxCounters
 from serving.packet_queue import PacketQueue
 from serving.strict_packets import InvalidPacket
 from serving.websocket import Ended, WebSocket
-from serving.websocket_frames import is_key
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-VERSIONS: Final = {"python-engineio": "4.15.1", "python-socketio": "5.18.1", "Flask-SocketIO": "5.7.0"}
+    from serving.engine_server import EngineServer
+
 CONNECTION: Final = "gunicorn.socket"
 """The key of the client's connection in the environment."""
 
-NOT_KEPT: Final = (CONNECTION, "eventlet.input", "wsgi.input", "wsgi.errors", "wsgi.file_wrapper")
-"""What a session does not keep of the environment of its first request."""
-
-TICK_S: Final = 1.0
-"""Between two looks at all sessions."""
-
-SESSIONS_A_TURN: Final = 200
-RETRY_AFTER_S: Final = 5
 UPGRADE_POLL_S: Final = 0.1
 """Before a poll in the middle of an upgrade is answered with nothing, as Node's server does."""
 
 
-def check_versions() -> None:
-    """Raises RuntimeError if other versions are installed than those whose private names are used here."""
-    wrong = [
-        f"{name} {version(name)} in place of {wanted}" for name, wanted in VERSIONS.items() if version(name) != wanted
-    ]
-    if wrong:
-        raise RuntimeError(f"the websockets of this server need pinned versions (requirements.txt): {', '.join(wrong)}")
-
-
-class EngineSocket(Socket):  # type: ignore[misc]
-    """A client of Engine.IO. engineio makes it, and `adopt` turns it into one of this class.
+class BoundedSocket(Socket):  # type: ignore[misc]
+    """A client of Engine.IO: what it is sent, and how it ends. engineio makes it; `adopt` is called once it is of this class.
 
     websocket   where it is connected by one, else None: it polls
     finishes_at when it ends although nobody takes its last message; None: it goes on
@@ -181,6 +158,10 @@ class EngineSocket(Socket):  # type: ignore[misc]
                 self.send(PING)
         elif now - self.last_ping > self.server.ping_timeout:
             self.drop(self.server.reason.PING_TIMEOUT)
+
+
+class EngineSocket(BoundedSocket):
+    """A client of Engine.IO: what it sends, by long polling and by a WebSocket."""
 
     def receive_text(self, text: str) -> None:
         """One packet of the client. Raises Ended where it is none that a client sends."""
@@ -325,107 +306,3 @@ def _length_of(environ: WSGIEnvironment, most: int) -> int:
     if length > most:
         raise EngineIOError("the body is too long")
     return length
-
-
-class EngineServer(engineio.Server):  # type: ignore[misc]
-    """engineio's server. Flask-SocketIO makes it, and `adopt` turns it into one of this class.
-
-    end(sid, reason)   end a client for what it does
-    on_drained(sid)    a client has caught up
-    has_joined(sid)    whether a client is in the namespace
-    """
-
-    _async: dict[str, Any]
-    sockets: dict[str, EngineSocket]
-    reason: Any
-
-    def adopt(
-        self,
-        bounds: LinkBounds,
-        counters: OutboxCounters,
-        end: Callable[[str, str], None],
-        on_drained: Callable[[str], None],
-        has_joined: Callable[[str], bool],
-        now: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.bounds, self.counters, self.now = bounds, counters, now
-        self.end, self.on_drained, self.has_joined = end, on_drained, has_joined
-        self._async = {**self._async, "queue": PacketQueue}
-        self.max_http_buffer_size = bounds.message_bytes
-        self.http_compression = False
-        self.start_service_task = False
-        self._wheel: gevent.Greenlet | None = None
-
-    def end_slow(self, sid: str, reason: object) -> None:
-        self.end(sid, "slow")
-
-    def handle_request(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
-        refusal = self._refusal(environ)
-        if refusal is None:
-            return super().handle_request(environ, start_response)
-        status, sentence = refusal
-        body = json.dumps(
-            {"error": sentence, "error_code": "BAD_REQUEST" if status[0] == "4" else "PIPELINE_UNAVAILABLE"}
-        )
-        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-        if status[0] == "5":
-            headers.append(("Retry-After", str(RETRY_AFTER_S)))
-        if status.startswith("426"):
-            headers += [("Sec-WebSocket-Version", "13"), ("Upgrade", "websocket")]
-        start_response(status, headers)
-        return [body.encode()]
-
-    def _refusal(self, environ: WSGIEnvironment) -> tuple[str, str] | None:
-        """Status and sentence for what engineio is not asked: there is no room, or the handshake is none."""
-        query = parse_qs(environ.get("QUERY_STRING", ""))
-        if "sid" not in query and len(self.sockets) >= self.bounds.sessions:
-            return NO_ROOM
-        if query.get("transport", ["polling"])[0] != "websocket" and not is_upgrade(environ):
-            return None
-        if environ["REQUEST_METHOD"] != "GET" or not is_upgrade(environ) or CONNECTION not in environ:
-            return "400 Bad Request", "This is not the handshake of a WebSocket (RFC 6455, 4.1)."
-        if environ.get("HTTP_SEC_WEBSOCKET_VERSION") != "13":
-            return "426 Upgrade Required", "This server speaks version 13 of the WebSocket protocol."
-        if not is_key(environ.get("HTTP_SEC_WEBSOCKET_KEY", "")):
-            return "400 Bad Request", "Sec-WebSocket-Key must be 16 bytes in base64."
-        return None if environ[CONNECTION].may_switch() else NO_ROOM
-
-    def _trigger_event(self, event: str, *args: Any, run_async: bool = False) -> Any:
-        if event == "message":
-            return self._receive(*args)
-        if event == "connect":
-            args = self._adopt_socket(*args)
-        return super()._trigger_event(event, *args, run_async=run_async)
-
-    def _receive(self, sid: str, data: object) -> None:
-        """Hand a message on. Raises InvalidPacket; an error of a handler is logged, and the client stays."""
-        try:
-            self.handlers["message"](sid, data)
-        except InvalidPacket:
-            raise
-        except Exception:
-            self.logger.exception("a handler of messages failed")
-
-    def _adopt_socket(self, sid: str, environ: WSGIEnvironment) -> tuple[str, WSGIEnvironment]:
-        sock = self.sockets[sid]
-        sock.__class__ = EngineSocket
-        sock.adopt()
-        if self._wheel is None:
-            self._wheel = gevent.spawn(self._look_at_sockets)
-        return sid, {name: value for name, value in environ.items() if name not in NOT_KEPT}
-
-    def _look_at_sockets(self) -> None:
-        """One greenlet for the pings and ends of all clients."""
-        while True:
-            gevent.sleep(TICK_S)
-            for number, sock in enumerate(list(self.sockets.values()), start=1):
-                if isinstance(sock, EngineSocket):
-                    sock.look(self.now())
-                if number % SESSIONS_A_TURN == 0:
-                    gevent.sleep(0)
-
-
-NO_ROOM: Final = (
-    "503 Service Unavailable",
-    "This server holds as many WebSockets as it can; requests are answered as usual. Try again in a few seconds.",
-)

@@ -26,7 +26,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
-from serving.engine_sockets import EngineServer, check_versions
+from serving.engine_server import EngineServer, check_versions
 from serving.link_bounds import CODES, LinkBounds
 from serving.messages import Message, message_of
 from serving.outbox import OutboxCounters
