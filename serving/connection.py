@@ -223,9 +223,8 @@ class Connection:
             self.close()
 
     def _linger(self) -> None:
-        """Half-close, and discard what still arrives until the client ends the connection, so that it can read its answer
-        instead of a reset (RFC 9112, 9.6): while it takes the answer, and `linger_s` longer. Few reads, with pauses: a client
-        that sends without end costs next to nothing."""
+        """Half-close, and discard what arrives until the client ends the connection, so that it can read its answer instead
+        of a reset (RFC 9112, 9.6): while it takes the answer, and `linger_s` longer. Few reads, with pauses, cost little."""
         self.become(State.LINGERING)
         self.sock.settimeout(0.0)
         self.sock.shutdown(socket.SHUT_WR)
