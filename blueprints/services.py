@@ -45,6 +45,16 @@ class Stopping(Protocol):
         ...
 
 
+class Owner(Protocol):
+    """Whose a request or connection is: an address or the holder of an API key (`middleware.request_context.Client`). factor:
+    multiplies the limits."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def factor(self) -> float: ...
+
+
 class RequestContext(Protocol):
     """What the layers around Flask know of a request (middleware/request_context.py)."""
 
@@ -54,6 +64,8 @@ class RequestContext(Protocol):
     def path(self) -> str: ...
     @property
     def version(self) -> int: ...
+    @property
+    def client(self) -> Owner: ...
 
     cache_validity: CacheValidity | None
     stream: Stream | None

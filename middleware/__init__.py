@@ -31,7 +31,7 @@ from middleware.request_context import ErrorResponse, RequestContext, RequestCon
 from middleware.response_cache import ResponseCache, ResponseCacheMiddleware, Revision
 from middleware.security_headers import SecurityHeadersMiddleware
 from middleware.socket_io import ROUTE as SOCKETS
-from middleware.socket_io import SocketIoMiddleware, without_upgrade
+from middleware.socket_io import SocketIoMiddleware
 from middleware.streaming import Stopping
 from middleware.trusted_hosts import TrustedHostMiddleware
 from middleware.versioning import Version, VersioningMiddleware
@@ -68,7 +68,7 @@ class Dependencies:
     limits, groups    rate limits, and the group of each endpoint
     concurrency_limits  requests at a time, by group
     stopping          set once the process stops
-    has_sockets       whether Socket.IO is part of the app
+    has_polling       whether long polling of Socket.IO is allowed
     response_cache    cached responses
     market_clock      market time
     revision          changes of the core
@@ -96,7 +96,7 @@ class Dependencies:
     groups: Mapping[str, str]
     concurrency_limits: Mapping[str, ConcurrencyLimit]
     stopping: Stopping
-    has_sockets: bool
+    has_polling: bool
     response_cache: ResponseCache
     market_clock: Callable[[], datetime]
     revision: Revision
@@ -119,9 +119,7 @@ LAYERS: tuple[Layer, ...] = (
         app, deps.allowed, behind_proxy=deps.behind_proxy, has_keys=deps.find_key is not None
     ),
     lambda app, deps: SecurityHeadersMiddleware(app, behind_proxy=deps.behind_proxy),
-    lambda app, deps: CorsMiddleware(
-        app, deps.origins, {*deps.operations, SOCKETS} if deps.has_sockets else deps.operations
-    ),
+    lambda app, deps: CorsMiddleware(app, deps.origins, {*deps.operations, SOCKETS}),
     lambda app, deps: VersioningMiddleware(app, deps.versions, deps.unversioned, deps.renamed, deps.today),
     lambda app, deps: TrustedHostMiddleware(app, deps.hosts, deps.probes),
     lambda app, deps: ApiKeyMiddleware(
@@ -133,10 +131,8 @@ LAYERS: tuple[Layer, ...] = (
         probes=deps.probes,
     ),
     lambda app, deps: ResponseCacheMiddleware(app, deps.response_cache, deps.limits, deps.market_clock, deps.revision),
-    lambda app, deps: (
-        SocketIoMiddleware(app, deps.limits.count, deps.telemetry.latencies.opened)
-        if deps.has_sockets
-        else without_upgrade(app)
+    lambda app, deps: SocketIoMiddleware(
+        app, deps.limits.count, deps.telemetry.latencies.opened, deps.origins, has_polling=deps.has_polling
     ),
 )
 IN_FLASK: tuple[Callable[[Flask, Dependencies], None], ...] = (

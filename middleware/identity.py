@@ -86,15 +86,10 @@ class ApiKeyMiddleware:
         if self._find_key is not None and environ["PATH_INFO"] not in self._probes:
             secret = _secret(environ)
             if secret is not None:
-                context.client = self._client(self._find_key(secret))
+                context.client = client_of_key(self._find_key(secret), self._tier_factors)
         if environ["PATH_INFO"] in self._operations and not self._may_operate(environ, context.client):
             raise Forbidden("this is for operators: with their key, or on the private port")
         return self._app(environ, start_response)
-
-    def _client(self, key: ApiKey | None) -> Client:
-        if key is None:
-            raise Unauthorized("the API key is unknown or expired")
-        return Client(f"key:{key.name}", self._tier_factors[key.tier], key.tier == "operator")
 
     def _may_operate(self, environ: WSGIEnvironment, client: Client) -> bool:
         if client.operator:
@@ -102,6 +97,13 @@ class ApiKeyMiddleware:
         if self._operations_port is not None and environ.get("SERVER_PORT") == self._operations_port:
             return True
         return self._find_key is None and _is_local(environ)
+
+
+def client_of_key(key: ApiKey | None, tier_factors: Mapping[str, float]) -> Client:
+    """The holder of a key. Raises Unauthorized for a key that there is not."""
+    if key is None:
+        raise Unauthorized("the API key is unknown or expired")
+    return Client(f"key:{key.name}", tier_factors[key.tier], key.tier == "operator")
 
 
 def _is_local(environ: WSGIEnvironment) -> bool:

@@ -11,7 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 from flask import Flask, Response, request
 from flask_limiter import ApplicationLimit, Limiter, RequestLimit
@@ -108,6 +108,15 @@ def limit_rates(app: Flask, limits: RateLimits, groups: Mapping[str, str]) -> No
     app.before_request(apply_limit)
 
 
+class Counted(Protocol):
+    """Whose requests are counted, and by how much the limit is multiplied."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def factor(self) -> float: ...
+
+
 class ConcurrencyLimit:
     """At most `per_client` requests of one client at a time, multiplied by the client's factor, and `total` of all clients.
     Safe between threads; its length is the number of requests in progress. retry_after_s: when a client that is refused may
@@ -124,7 +133,7 @@ class ConcurrencyLimit:
     def __len__(self) -> int:
         return self._count
 
-    def acquire(self, client: Client, group: str) -> None:
+    def acquire(self, client: Counted, group: str) -> None:
         """Count one request of the group as in progress. Raises RateLimited if the client, or all clients together, have too
         many."""
         allowed = max(1, int(self._per_client * client.factor))

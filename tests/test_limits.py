@@ -10,9 +10,11 @@ from app.config.settings import Settings
 from app.factory import layers, openapi
 from app.live import event_log, feed, gap
 from blueprints.errors import HTTP_TEXTS
+from blueprints.socket_io import client
 from blueprints.v1 import parameters
 from blueprints.v2 import following, operations, queries
 from middleware import request_bodies, request_context
+from serving import link_bounds
 from serving.bounds import Bounds
 from serving.worker import UNREADABLE
 from tests.markdown import ROOT, section, table
@@ -29,6 +31,10 @@ def limits() -> Iterator[tuple[str, float]]:
     yield "replays of all clients at a time", layers.REPLAYS_IN_ALL
     yield "streams of one client at a time", default("streams_per_client")
     yield "streams of all clients at a time", default("streams_in_all")
+    yield "Socket.IO connections of one client at a time", default("sockets_per_client")
+    yield "Socket.IO connections of all clients at a time", default("sockets_in_all")
+    yield "bytes of a message of Socket.IO", link_bounds.LinkBounds().message_bytes
+    yield "messages of Socket.IO a second", client.MESSAGES_PER_S
     yield "connections of one worker", default("max_connections")
     yield "connections of one address", default("max_connections") // 8
     yield "bytes of a request line", int(GUNICORN["limit_request_line"])
@@ -80,7 +86,7 @@ def test_the_documents_have_the_limits_of_the_code_and_no_others() -> None:
 
 def test_every_setting_of_a_limit_stands_beside_it() -> None:
     said = {setting for row in rows() for setting in re.findall(r"`([A-Z_]+)`", row[2])}
-    bounds = ("RATE_LIMIT_", "STREAMS_", "MAX_CONNECTIONS")
+    bounds = ("RATE_LIMIT_", "STREAMS_", "SOCKETS_", "MAX_CONNECTIONS")
     aliases = {str(field.alias) for field in Settings.model_fields.values()} - {"RATE_LIMIT_ALLOW"}
     assert said == {alias for alias in aliases if alias.startswith(bounds)}
 

@@ -30,7 +30,7 @@ from app.errors import SettingsError
 os.environ["OTEL_PROPAGATORS"] = "tracecontext"
 VERSION = "0.1.0"
 MAX_REQUESTS = 1_000_000_000
-MAX_STREAMS = 100_000
+MAX_STREAMS = MAX_SOCKETS = 100_000
 ARTEFACTS = Path(__file__).parents[1] / "model" / "artefacts"
 
 
@@ -126,6 +126,16 @@ class Settings(BaseSettings):
     )
     streams_in_all: int = Field(
         600, alias="STREAMS_IN_ALL", ge=1, le=MAX_STREAMS, description="streams of all clients at a time"
+    )
+    sockets_per_client: int = Field(
+        20,
+        alias="SOCKETS_PER_CLIENT",
+        ge=1,
+        le=MAX_SOCKETS,
+        description="Socket.IO connections of one client at a time",
+    )
+    sockets_in_all: int = Field(
+        2500, alias="SOCKETS_IN_ALL", ge=1, le=MAX_SOCKETS, description="Socket.IO connections of all clients at a time"
     )
     rate_limit_other: int = Field(
         240, alias="RATE_LIMIT_OTHER", ge=1, le=MAX_REQUESTS, description="the same for all else, errors included"

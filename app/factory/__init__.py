@@ -22,6 +22,7 @@ from app.factory.layers import dependencies_of
 from app.factory.markets import data_feed_of
 from app.factory.plan_adoption import PlanAdoption
 from app.factory.services import broadcasters_of, connections_of, event_log_of, services_of
+from app.factory.sockets import Sockets
 from app.factory.telemetry import Metrics, access_log_of, telemetry_of
 from app.live.events import Events
 from app.live.follower import Follower
@@ -65,8 +66,8 @@ def create_app(
     attach_sockets: Callable[[Flask], object] | None = None,
 ) -> Flask:
     """The whole server. `clock`, `timer` and `transport` replace those of the market, a transport also the guards around it:
-    tests use this. `events`: the event bus. `attach_sockets` adds Socket.IO to the app (`SocketIO.init_app`) below all layers;
-    without it there is no `/socket.io/`.
+    tests use this. `events`: the event bus. `attach_sockets` adds another Socket.IO to the app
+    (`SocketIO.init_app`) below all layers than its own.
 
     Raises SettingsError with a sentence that names the wrong variable.
     """
@@ -74,11 +75,11 @@ def create_app(
     telemetry = telemetry_of(settings, timer, events, settings.traces_to)
     core = build(settings, clock=clock, transport=transport, timer=timer, events=events, telemetry=telemetry)
     lifecycle, access_log, connections = Lifecycle(), access_log_of(settings), connections_of(settings)
-    has_sockets = attach_sockets is not None
-    deps = dependencies_of(core, versions, access_log, telemetry, lifecycle.stopping, has_sockets=has_sockets)
+    deps = dependencies_of(core, versions, access_log, telemetry, lifecycle.stopping)
     log_of_events = event_log_of(core)
-    live = broadcasters_of(core, log_of_events)
-    metrics = Metrics(core, deps, access_log, connections, live, log_of_events)
+    live = broadcasters_of(core, log_of_events, telemetry.stages)
+    sockets = Sockets(core, live, deps)
+    metrics = Metrics(core, deps, access_log, connections, live, log_of_events, sockets)
     lifecycle.add("limits", close=deps.limits.windows.close)
     lifecycle.add("access log", start=access_log.start, close=access_log.close)
     lifecycle.add("workers", start=metrics.join_workers, close=metrics.leave_workers)
@@ -89,12 +90,17 @@ def create_app(
     if "no_api_key" not in core.market.degraded:
         lifecycle.add("follower", start=lambda: core.follower.start(lifecycle.stopping), close=core.follower.close)
     lifecycle.add("live", stop=live.stop, close=live.close)
+    lifecycle.add(
+        "sockets",
+        start=lambda: sockets.start(lifecycle.stopping),
+        stop=sockets.server.stop,
+        close=sockets.server.close,
+    )
     app = Flask("predict", static_folder=None)
     app.response_class = JsonResponse
     app.json.sort_keys = False  # type: ignore[attr-defined]
     blueprints.register(app, services_of(core, live, deps, versions, metrics.expose, connections, lifecycle))
-    if attach_sockets is not None:
-        attach_sockets(app)
+    (attach_sockets or sockets.attach)(app)
     middleware.install(app, deps)
     logs.add_request_ids(current_ids)
     _warn_of_missing_parts(core)

@@ -37,8 +37,6 @@ def dependencies_of(
     access_log: AccessLog,
     telemetry: Telemetry,
     stopping: Stopping,
-    *,
-    has_sockets: bool,
 ) -> middleware.Dependencies:
     """What the layers around Flask depend on. Raises SettingsError."""
     settings, timer = core.settings, core.timer
@@ -59,7 +57,7 @@ def dependencies_of(
         hosts=settings.allowed_hosts,
         origins=settings.cors_origins,
         behind_proxy=settings.behind_proxy,
-        unversioned={**blueprints.UNVERSIONED, SOCKETS: 1} if has_sockets else blueprints.UNVERSIONED,
+        unversioned={**blueprints.UNVERSIONED, SOCKETS: 1},
         renamed=blueprints.RENAMED,
         probes=blueprints.PROBES,
         operations=blueprints.OPERATIONS,
@@ -74,9 +72,10 @@ def dependencies_of(
         concurrency_limits={
             "replay": ConcurrencyLimit(REPLAYS_PER_CLIENT, REPLAYS_IN_ALL),
             "streams": ConcurrencyLimit(settings.streams_per_client, settings.streams_in_all, STREAM_RETRY_AFTER_S),
+            "sockets": ConcurrencyLimit(settings.sockets_per_client, settings.sockets_in_all, STREAM_RETRY_AFTER_S),
         },
         stopping=stopping,
-        has_sockets=has_sockets,
+        has_polling=settings.web_concurrency == 1,
         response_cache=ResponseCache(),
         market_clock=core.market.clock,
         revision=core.events.revision,

@@ -15,6 +15,7 @@ from app.live.lifecycle import Lifecycle
 from app.live.live_event import Conditions
 from app.signals.policy import SUPPORTED
 from app.telemetry.exposition import Expose
+from app.telemetry.stages import Stages
 from blueprints.services import CacheValidity, Services
 from blueprints.v2.live_shape import LiveShape
 from middleware import Dependencies
@@ -30,7 +31,7 @@ def connections_of(settings: Settings) -> Connections:
     )
 
 
-def broadcasters_of(core: Core, log: EventLog) -> Broadcasters:
+def broadcasters_of(core: Core, log: EventLog, stages: Stages) -> Broadcasters:
     """The broadcasters of the supported tickers, whose events are v2's."""
     market, models = core.market, core.pipeline.models
 
@@ -40,7 +41,7 @@ def broadcasters_of(core: Core, log: EventLog) -> Broadcasters:
         return Conditions("closed" if is_closed else "open", models.set_id)
 
     shape = LiveShape(core.pipeline, core.calendar)
-    parts = (core.calendar, core.events, market.clock, core.timer, log, shape, conditions, market.speed)
+    parts = (core.calendar, core.events, market.clock, core.timer, log, shape, conditions, market.speed, stages)
     return Broadcasters(SUPPORTED, LiveParts(core.pipeline, *parts))
 
 

@@ -8,6 +8,7 @@ import sys
 from app.clock import Timer
 from app.config.settings import Settings
 from app.core import Core
+from app.factory.sockets import Sockets
 from app.live.broadcaster import Broadcasters
 from app.live.event_log import EventLogWithFallback
 from app.live.events import Events
@@ -21,6 +22,7 @@ from app.telemetry.metrics import Metric
 from app.telemetry.pushgateway import PushgatewayClient
 from app.telemetry.server_metrics import access_log_metrics, connection_metrics, telemetry_metrics
 from app.telemetry.setup import Telemetry, build_telemetry
+from app.telemetry.socket_metrics import socket_metrics
 from app.telemetry.worker_metrics import MergedExposition, WorkerGroup
 from middleware import Dependencies
 from middleware.metrics import limit_metrics, response_cache_metrics
@@ -66,10 +68,11 @@ class Metrics:
         connections: Connections,
         live: Broadcasters,
         log: EventLogWithFallback,
+        sockets: Sockets,
     ) -> None:
         self._emit = core.events
         self._instance = _instance(core.settings)
-        read = [*_all(core, deps, access_log, connections), *_live(core, live, log)]
+        read = [*_all(core, deps, access_log, connections), *_live(core, live, log), *_sockets(core, sockets)]
         own = Exposition(deps.telemetry.latencies, read, core.timer.now)
         folder, address = core.settings.workers_dir, core.settings.pushgateway
         self._own = own
@@ -112,6 +115,11 @@ def _all(core: Core, deps: Dependencies, access_log: AccessLog, connections: Con
 def _live(core: Core, live: Broadcasters, log: EventLogWithFallback) -> list[Metric]:
     told = core.events.counts_by_field["live_event"]
     return live_metrics(live, lambda kinds: {kind: told[kind] for kind in kinds}, lambda: log.is_in_memory)
+
+
+def _sockets(core: Core, sockets: Sockets) -> list[Metric]:
+    counts = core.events.counts_by_field
+    return socket_metrics(sockets.links, sockets.server.sessions_kept, lambda event: dict(counts[event]))
 
 
 def _instance(settings: Settings) -> str:

@@ -22,6 +22,7 @@ from app.live.live_event import Conditions, Kind, Noticed, Position, Shape
 from app.live.sequence import LiveSequence
 from app.market.calendar import Calendar
 from app.pipeline import Pipeline
+from app.telemetry.stages import NULL_STAGES, Stages
 
 HEARTBEAT_S: Final = 15.0
 NEXT_WITHIN_S: Final = 30.0
@@ -52,6 +53,7 @@ class LiveParts:
     shape: Shape
     conditions: Callable[[], Conditions]
     speed: float = 1.0
+    stages: Stages = NULL_STAGES
 
 
 class Broadcaster:
@@ -60,7 +62,7 @@ class Broadcaster:
     def __init__(self, ticker: str, parts: LiveParts, numbers: Numbers) -> None:
         self.ticker = ticker
         self.feed = Feed(ticker, parts.shape, numbers)
-        self.fan_out = FanOut(self.feed, self._leave, lambda: parts.timer.sleep(0))
+        self.fan_out = FanOut(self.feed, self._leave, lambda: parts.timer.sleep(0), parts.stages)
         self.listeners = 0
         self._parts = parts
         self._lock = self.feed.changed

@@ -12,6 +12,7 @@ from typing import Final, Protocol, TypeVar
 
 from app.live.feed import Feed
 from app.live.live_event import LiveEvent, Missed, Position
+from app.telemetry.stages import NULL_STAGES, Stages
 
 T = TypeVar("T")
 
@@ -41,8 +42,8 @@ class Membership:
     position    of the last event that was posted; None before the first
     after       the position behind which it began; None where it began with a snapshot
     is_current  whether it had all events up to some moment, and gets every one since
-    began_at    the number of the newest event of this process at that moment; None before it, and while a client that took too
-                little waits for its snapshot. For an older number, only `after` tells what it had
+    began_at    the number of the last event that it began with; None before it, and while a client that took too little waits
+                for its snapshot. Of who has only events of smaller numbers, `after` tells what it has
     """
 
     def __init__(self, fan_out: FanOut, recipient: Recipient, after: Position | None) -> None:
@@ -83,11 +84,14 @@ class FanOut:
     rest()      gives other work a turn
     """
 
-    def __init__(self, feed: Feed, on_leave: Callable[[], None], rest: Callable[[], None]) -> None:
+    def __init__(
+        self, feed: Feed, on_leave: Callable[[], None], rest: Callable[[], None], stages: Stages = NULL_STAGES
+    ) -> None:
         self.feed = feed
         self.lock = feed.changed
         self._on_leave = on_leave
         self._rest = rest
+        self._stages = stages
         self._members: dict[Membership, None] = {}
         self._beats = feed.beats
         self._snapshots_for_slow = 0
@@ -123,13 +127,12 @@ class FanOut:
             return
         missed = None if after is None else feed.missed(after)
         events = feed.behind(after) if after is not None and missed is None else [feed.snapshot(missed)]
-        self._post(member, events)
+        member.is_current, member.began_at = True, feed.take_number()
+        self._post(member, _numbered(events, member.began_at))
 
     def _post(self, member: Membership, events: Sequence[LiveEvent]) -> None:
         assert self.feed.head is not None
         member.position = self.feed.head.position
-        if not member.is_current:
-            member.is_current, member.began_at = True, self.feed.newest_number
         for event in events:
             member.recipient.post(event)
 
@@ -137,18 +140,23 @@ class FanOut:
         with self.lock:
             if member in self._members and self.feed.head is not None:
                 self._snapshots_for_slow += 1
-                self._post(member, [self.feed.snapshot(Missed.SLOW)])
-                member.began_at = self.feed.newest_number
+                member.began_at = self.feed.take_number()
+                self._post(member, _numbered([self.feed.snapshot(Missed.SLOW)], member.began_at))
 
     def deliver(self) -> None:
         """Post what is new to all members: events, and then a heartbeat if there was one."""
-        for turn in _turns(self._deliveries()):
-            self._deliver(turn)
-            self._rest()
+        if deliveries := self._deliveries():
+            with self._stages.root("deliver", ticker=self.feed.ticker, members=len(deliveries)):
+                self._deliver_in_turns(deliveries)
         with self.lock:
             for member in [one for one in self._members if not one.is_current]:
                 self._begin(member)
         self._deliver_beat()
+
+    def _deliver_in_turns(self, deliveries: Sequence[Delivery]) -> None:
+        for turn in _turns(deliveries):
+            self._deliver(turn)
+            self._rest()
 
     def _deliver(self, deliveries: Iterable[Delivery]) -> None:
         """Post, unless a member has left or has been sent a snapshot meanwhile."""
@@ -169,7 +177,9 @@ class FanOut:
     def _events_behind(self, position: Position | None) -> Sequence[LiveEvent]:
         assert position is not None
         missed = self.feed.missed(position)
-        return self.feed.behind(position) if missed is None else [self.feed.snapshot(missed)]
+        if missed is None:
+            return self.feed.behind(position)
+        return _numbered([self.feed.snapshot(missed)], self.feed.take_number())
 
     def _deliver_beat(self) -> None:
         with self.lock:
@@ -197,6 +207,12 @@ class FanOut:
             members = list(self._members)
         for member in members:
             member.recipient.end()
+
+
+def _numbered(events: Sequence[LiveEvent], number: int) -> Sequence[LiveEvent]:
+    """What a member begins with. It has all of that once it has the last event, which alone has a number."""
+    numbers = [0] * (len(events) - 1) + [number]
+    return [LiveEvent(one.ticker, one.kind, one.position, one.body, n) for one, n in zip(events, numbers, strict=False)]
 
 
 def _turns(work: Sequence[T]) -> Iterator[Sequence[T]]:

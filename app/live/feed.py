@@ -20,7 +20,7 @@ newest of every kind."""
 
 
 class Numbers:
-    """Numbers the events of all tickers in the order in which this process learns of them, from 1 on.
+    """Numbers the events of all tickers in the order in which this process learns of them, from 2 on.
 
     name    tells the numbers of this process from those of another
     newest  the number that was given last
@@ -28,7 +28,7 @@ class Numbers:
 
     def __init__(self) -> None:
         self.name = secrets.token_hex(4)
-        self.newest = 0
+        self.newest = 1
 
     def take(self) -> int:
         self.newest += 1
@@ -94,10 +94,9 @@ class Feed:
             self._bytes -= len(oldest.body)
             self._dropped = oldest.number
 
-    @property
-    def newest_number(self) -> int:
-        """The number of the newest event of all tickers in this process."""
-        return self._numbers.newest
+    def take_number(self) -> int:
+        """A number behind those of all events of this process so far."""
+        return self._numbers.take()
 
     def position_at(self, number: int) -> Position | None:
         """Where the sequence was when the event of that number was the newest of all tickers; None where that is not known any
@@ -176,9 +175,7 @@ class Feed:
         found = self._snapshots.get(missed)
         if found is None:
             body = self._shape.snapshot_after(self.head.snapshot, missed)
-            found = self._snapshots[missed] = LiveEvent(
-                self.ticker, Kind.SNAPSHOT, self.head.position, body, self._numbers.newest
-            )
+            found = self._snapshots[missed] = LiveEvent(self.ticker, Kind.SNAPSHOT, self.head.position, body)
         return found
 
 

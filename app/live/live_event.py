@@ -68,9 +68,9 @@ def position_of(text: str) -> Position | None:
 
 @dataclass(slots=True)
 class LiveEvent:
-    """One event. `body` is its JSON; its encodings for the formats of streams are made once, for all listeners. `number`: its
-    place among the events of all tickers in this process, 0 for a heartbeat; that of a snapshot is the number of the newest
-    event that it holds."""
+    """One event. `body` is its JSON; its encodings for the formats of streams are made once, for all listeners. `number`: who
+    has it has all events up to that place among those of all tickers in this process; 0 where that cannot be said, and for
+    heartbeats."""
 
     ticker: str
     kind: Kind

@@ -1,2 +1,82 @@
-"""Live events over Socket.IO: what clients and server send each other beside the events of version 2, which are sent as they
-are."""
+"""Live events over Socket.IO (namespace `/`): a client that connects is greeted, subscribes to tickers, and is sent the events
+of version 2.
+
+`bind` joins the pieces: Flask-SocketIO calls the handlers, `SocketServer` decides, and the links below send.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+import socketio
+from flask import request
+from flask_socketio import ConnectionRefusedError, SocketIO
+from socketio.packet import CONNECT, Packet
+
+from blueprints.services import request_context
+from blueprints.socket_io.admission import Refused
+from blueprints.socket_io.server import SocketServer
+
+__all__ = ["PATH", "SocketServer", "bind", "connection_manager", "packets_with_session"]
+
+log = logging.getLogger(__name__)
+
+PATH: Final = "/socket.io/"
+NAMESPACE: Final = "/"
+LEFT: Final = "client disconnect"
+"""python-socketio's reason where the client itself ends the connection."""
+
+
+def connection_manager(on_connected: Callable[[str], None]) -> socketio.Manager:
+    """python-socketio's table of clients; it calls `on_connected(sid)` once a client knows that it is connected."""
+
+    class ConnectionManager(socketio.Manager):  # type: ignore[misc]
+        def connect(self, sid: str, namespace: str) -> None:
+            super().connect(sid, namespace)
+            on_connected(sid)
+
+    return ConnectionManager()
+
+
+def packets_with_session(pid_of: Callable[[str], str | None]) -> type[Packet]:
+    """The class of packets whose CONNECT tells a client its session (Socket.IO's connection state recovery). `pid_of(sid)`: the
+    session of a client that is about to know that it is connected."""
+
+    class SessionPacket(Packet):  # type: ignore[misc]
+        def encode(self) -> Any:
+            if self.packet_type == CONNECT and isinstance(self.data, dict) and "sid" in self.data:
+                self.data["pid"] = pid_of(self.data["sid"])
+            return super().encode()
+
+    return SessionPacket
+
+
+def bind(io: SocketIO, server: SocketServer) -> None:
+    """Let the server handle what clients do."""
+
+    def connect(auth: object = None) -> None:
+        sid: str = request.sid  # type: ignore[attr-defined]
+        eio_sid = io.server.manager.eio_sid_from_sid(sid, NAMESPACE)
+        try:
+            server.connect(sid, eio_sid, request_context().client, auth)
+        except Refused as refused:
+            refusal = refused.refusal
+            raise ConnectionRefusedError(refusal.detail, refusal.model_dump(mode="json")) from None
+
+    def disconnect(reason: str) -> None:
+        server.disconnected(request.sid, is_wanted=reason == LEFT)  # type: ignore[attr-defined]
+
+    def receive(name: str, *payload: object) -> Any:
+        answer = server.receive(request.sid, name, payload)  # type: ignore[attr-defined]
+        return None if answer is None else answer.model_dump(mode="json")
+
+    def broke(error: Exception) -> None:
+        log.error("a handler of Socket.IO failed", exc_info=error)
+        server.broke(request.sid)  # type: ignore[attr-defined]
+
+    io.on_event("connect", connect)
+    io.on_event("disconnect", disconnect)
+    io.on_event("*", receive)
+    io.on_error_default(broke)

@@ -129,6 +129,11 @@ class ByeReason(Described):
         "The client was connected for too long without being subscribed to a ticker.",
         "Connect again when there is something to subscribe to.",
     )
+    REPLACED = (
+        "replaced",
+        "The same client has connected again.",
+        "Nothing: the newer connection has its subscriptions.",
+    )
     TOO_MANY_MESSAGES = (
         "too_many_messages",
         "The client went on to send more messages than it may, though it was told so.",

@@ -159,10 +159,10 @@ def test_numbers_say_what_a_client_had_of_each_ticker(begin: Begin) -> None:
     joined(told, client)
     told.minutes("10:31:07", 4)
     numbers = [event.number for event in client.events]
-    assert numbers == [0, 1, 2, 3, 4]
+    assert numbers == [2, 3, 4, 5, 6]
     epoch, feed = told.epoch(), told.one.feed
-    assert [feed.position_at(number) for number in (2, 4)] == [position_of(f"{epoch}-2"), position_of(f"{epoch}-4")]
-    assert feed.position_at(5) is None, "no event has that number yet"
+    assert [feed.position_at(number) for number in (4, 6)] == [position_of(f"{epoch}-2"), position_of(f"{epoch}-4")]
+    assert feed.position_at(7) is None, "no event has that number yet"
 
 
 def test_a_number_from_before_the_events_in_memory_says_nothing(begin: Begin, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_number_from_before_the_events_in_memory_says_nothing(begin: Begin, tm
     told.one.feed.clear()
     told.at("10:31:07")
     assert told.one.feed.position_at(0) is None
-    assert told.one.feed.position_at(told.one.feed.newest_number) == position_of(f"{told.epoch()}-1")
+    assert told.one.feed.position_at(told.one.feed.take_number()) == position_of(f"{told.epoch()}-1")
 
 
 def test_who_waits_for_its_first_event_is_told_once_why_it_does_not_come(begin: Begin) -> None:

@@ -1,0 +1,176 @@
+"""One connected client: its subscriptions, how far it got, and what it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from app.clock import Timer
+from app.errors import PredictError, TryLater
+from app.live.broadcaster import Broadcasters
+from app.live.fan_out import Membership
+from app.live.live_event import LiveEvent, Position
+from app.telemetry.stages import Stages
+from blueprints.errors import sentence
+from blueprints.services import Owner
+from blueprints.shared.reconnecting import Spread
+from blueprints.socket_io.links import Links, Message
+from blueprints.socket_io.messages import ENCODING, answer_text, live_text
+from blueprints.socket_io.sessions import Place
+from blueprints.socket_io.socket_types import ByeEvent, ByeReason, ErrorCode, ErrorEvent
+from blueprints.v2.types import Answer
+
+TRY_AGAIN_LATER: Final = 1013
+"""The WebSocket close code after which a client library connects again (IANA registry of RFC 6455)."""
+
+MESSAGES_PER_S: Final = 10.0
+BURST: Final = 20
+"""Messages that a client may send beyond its rate, and messages beyond those that are refused before it is disconnected."""
+
+RETRY_MS: Final = 30_000
+"""When to subscribe again to a ticker that has no state."""
+
+NO_STATE: Final = "the state of this ticker cannot be computed"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientParts:
+    """What all clients share. message_of: a message from the text of a packet; spread: when those come back that are sent away;
+    emit: tells what happened; stages: measures what clients ask for, and records why they are ended."""
+
+    live: Broadcasters
+    links: Links
+    message_of: Callable[[str], Message]
+    timer: Timer
+    spread: Spread
+    emit: Callable[..., None]
+    stages: Stages
+
+    def message_of_event(self, event: LiveEvent) -> Message:
+        """The message of a live event, which is made once for all clients."""
+        return event.encoded(ENCODING, self._make)
+
+    def _make(self, event: LiveEvent) -> Message:
+        return self.message_of(live_text(event, self.live.numbers.name))
+
+
+class MessageRate:
+    """Counts the messages of a client: `MESSAGES_PER_S`, and `BURST` at once (a token bucket)."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.refused = 0
+        self._now = now
+        self._left, self._at = float(BURST), now()
+
+    def take(self) -> bool:
+        """Whether one more message may come now."""
+        now = self._now()
+        self._left, self._at = min(BURST, self._left + (now - self._at) * MESSAGES_PER_S), now
+        if self._left >= 1:
+            self._left -= 1
+            self.refused = 0
+            return True
+        self.refused += 1
+        return False
+
+
+class SocketClient:
+    """One connected client. It is the recipient of its subscriptions.
+
+    eio_sid  its Engine.IO session
+    pid      the id of its session, known to the client alone
+    is_gone  whether it is sent nothing more
+    """
+
+    __slots__ = ("_behind", "_members", "_parts", "eio_sid", "is_gone", "owner", "pid", "rate")
+
+    def __init__(self, eio_sid: str, pid: str, owner: Owner, parts: ClientParts) -> None:
+        self.eio_sid = eio_sid
+        self.pid = pid
+        self.owner = owner
+        self.rate = MessageRate(parts.timer.now)
+        self.is_gone = False
+        self._parts = parts
+        self._members: dict[str, Membership] = {}
+        self._behind: set[str] = set()
+
+    @property
+    def tickers(self) -> Sequence[str]:
+        """What it is subscribed to."""
+        return tuple(self._members)
+
+    def places(self) -> Mapping[str, Place]:
+        """Where each subscription began."""
+        return {ticker: Place(one.after, one.began_at) for ticker, one in self._members.items()}
+
+    def subscribe(self, ticker: str, after: Position | None) -> None:
+        """Send what comes behind a position, or a snapshot, and every event since."""
+        self.unsubscribe(ticker)
+        if not self.is_gone:
+            self._members[ticker] = self._parts.live.join(ticker, self, after)
+
+    def unsubscribe(self, ticker: str) -> None:
+        self._behind.discard(ticker)
+        member = self._members.pop(ticker, None)
+        if member is not None:
+            member.close()
+
+    def leave(self) -> None:
+        """The connection is gone, or about to."""
+        self.is_gone = True
+        for ticker in self.tickers:
+            self.unsubscribe(ticker)
+
+    def send(self, name: str, payload: Answer, offset: str | None = None) -> None:
+        """Send an event of its own, which is never dropped."""
+        self._parts.links.post(self.eio_sid, self._parts.message_of(answer_text(name, payload, offset)))
+
+    def error(self, code: ErrorCode, detail: str, ticker: str | None = None, retry_after_ms: int | None = None) -> None:
+        error = ErrorEvent(code=code, detail=sentence(detail), ticker=ticker, retry_after_ms=retry_after_ms)
+        self.send("error", error)
+
+    def bye(self, reason: ByeReason) -> None:
+        """Say why, and end the connection. The client library connects again."""
+        if not self.is_gone:
+            self._parts.links.finish(self.eio_sid, self.last_words(reason), TRY_AGAIN_LATER, reason.value)
+
+    def last_words(self, reason: ByeReason) -> Message:
+        """The message with which the connection ends; nothing is sent behind it."""
+        self.is_gone = True
+        self._parts.emit("socket_ended", reason=reason.value)
+        with self._parts.stages.root("socket-end", reason=reason.value):
+            return self._parts.message_of(answer_text("bye", self._bye(reason)))
+
+    def _bye(self, reason: ByeReason) -> ByeEvent:
+        return ByeEvent(reason=reason, detail=reason.meaning, retry_after_ms=self._parts.spread.next_ms())
+
+    # --- as a recipient of live events ---
+
+    def post(self, event: LiveEvent) -> None:
+        parts = self._parts
+        if not parts.links.post(self.eio_sid, parts.message_of_event(event), (event.ticker, event.kind)):
+            self._fall_behind(event.ticker)
+
+    def _fall_behind(self, ticker: str) -> None:
+        """The client does not take all events of a ticker (ruling L1)."""
+        member = self._members.get(ticker)
+        if member is not None and not self.is_gone:
+            self._behind.add(ticker)
+            member.fall_behind()
+
+    def catch_up(self) -> None:
+        """The client has taken all that waited: send snapshots of what it did not get."""
+        behind, self._behind = self._behind, set()
+        for ticker in behind:
+            member = self._members.get(ticker)
+            if member is not None:
+                member.catch_up()
+
+    def fail(self, ticker: str, error: Exception) -> None:
+        detail = error.message if isinstance(error, PredictError) else NO_STATE
+        retry_s = error.retry_after if isinstance(error, TryLater) else RETRY_MS / 1000
+        self.error(ErrorCode.UNAVAILABLE, detail, ticker, round(retry_s * 1000))
+
+    def end(self) -> None:
+        """The server stops, which `SocketServer.stop` tells all clients."""

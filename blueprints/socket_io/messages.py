@@ -1,0 +1,26 @@
+"""The texts of the server's Socket.IO packets (Socket.IO protocol 5, namespace `/`, inside an Engine.IO message)."""
+
+from __future__ import annotations
+
+from app.live.live_event import LiveEvent
+from blueprints.v2.types import Answer
+
+ENCODING = "socket.io"
+"""The name of a live event's encoding as a message of Socket.IO."""
+
+
+def event_text(name: str, body: str, offset: str | None = None) -> str:
+    """An event with its payload. offset: what the client library sends when it comes back."""
+    last = "" if offset is None else f',"{offset}"'
+    return f'42["{name}",{body}{last}]'
+
+
+def answer_text(name: str, payload: Answer, offset: str | None = None) -> str:
+    """An event of a typed payload."""
+    return event_text(name, payload.model_dump_json(), offset)
+
+
+def live_text(event: LiveEvent, epoch: str) -> str:
+    """A live event. epoch: the name of this process's numbers. An event without a number has no offset."""
+    offset = f"{epoch}-{event.number}" if event.number else None
+    return event_text(event.kind.value, event.body.decode(), offset)

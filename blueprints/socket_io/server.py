@@ -1,0 +1,223 @@
+"""What the server does when clients connect, subscribe and leave over Socket.IO. The package binds it to Flask-SocketIO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from pydantic import ValidationError
+
+from app.live.broadcaster import HEARTBEAT_S, NEXT_WITHIN_S
+from app.live.live_event import Position
+from app.signals.policy import SUPPORTED
+from blueprints.errors import sentence
+from blueprints.services import Owner
+from blueprints.socket_io.admission import Admission, Arrival, ServerParts
+from blueprints.socket_io.client import BURST, MESSAGES_PER_S, SocketClient
+from blueprints.socket_io.links import Message
+from blueprints.socket_io.socket_types import (
+    Acknowledgement,
+    ByeReason,
+    ErrorCode,
+    HelloEvent,
+    RejectedTicker,
+    Subscribe,
+    Unsubscribe,
+    what_is_wrong,
+)
+
+STOPPING: Final = "the server stops"
+UNKNOWN: Final = "there is no event `{}`: a client sends `subscribe` or `unsubscribe`"
+UNSUPPORTED: Final = f"there are no signals of this ticker. The server has {', '.join(SUPPORTED)}"
+MESSAGES: Final[Mapping[str, type[Subscribe] | type[Unsubscribe]]] = {
+    "subscribe": Subscribe,
+    "unsubscribe": Unsubscribe,
+}
+"""The events of clients."""
+
+REASONS: Final[Mapping[str, ByeReason]] = {reason.value: reason for reason in ByeReason}
+
+TOO_MANY: Final = (
+    f"this message was not read: a connection may send {MESSAGES_PER_S:.0f} messages a second, and {BURST} at once"
+)
+
+
+class SocketServer:
+    """The clients of this process."""
+
+    def __init__(self, parts: ServerParts) -> None:
+        self._parts = parts
+        self._clients: dict[str, SocketClient] = {}
+        self._by_link: dict[str, SocketClient] = {}
+        self._by_pid: dict[str, SocketClient] = {}
+        self._arrivals: dict[str, Arrival] = {}
+        self._is_stopping = False
+        self._admission = Admission(parts, self._by_pid.get)
+
+    # --- counts, for metrics ---
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def sessions_kept(self) -> int:
+        return len(self._admission.sessions)
+
+    def sweep(self) -> None:
+        """Let go of the sessions whose time is over."""
+        self._admission.sessions.sweep()
+
+    # --- connecting ---
+
+    def pid_of(self, sid: str) -> str | None:
+        """The session of a client."""
+        client = self._clients.get(sid)
+        return None if client is None else client.pid
+
+    def connect(self, sid: str, eio_sid: str, owner: Owner, payload: object) -> None:
+        """Let a client in; `connected` follows. Raises Refused."""
+        if self._is_stopping:
+            raise self._admission.refused(ErrorCode.STOPPING, STOPPING, self._parts.clients.spread.next_ms())
+        arrival = self._admission.admit(eio_sid, owner, payload)
+        client = arrival.client
+        self._clients[sid] = self._by_link[eio_sid] = self._by_pid[client.pid] = client
+        self._arrivals[sid] = arrival
+
+    def connected(self, sid: str) -> None:
+        """The client knows that it is connected: greet it, and subscribe it to what it asked for."""
+        arrival = self._arrivals.pop(sid, None)
+        if arrival is None:
+            return
+        client, recovered = arrival.client, arrival.recovered
+        offset = self._offset() if recovered is None else None
+        client.send("hello", self._hello(is_recovered=recovered is not None), offset)
+        if recovered is None:
+            for rejected in self._subscribe(client, arrival.auth.named(), arrival.auth.position):
+                client.error(rejected.code, rejected.detail, rejected.ticker)
+        else:
+            for ticker, after in recovered.items():
+                client.subscribe(ticker, after)
+        arrival.release()
+
+    def _hello(self, *, is_recovered: bool) -> HelloEvent:
+        parts = self._parts
+        return HelloEvent(
+            server_time=self._real_time(),
+            epoch=parts.clients.live.numbers.name,
+            heartbeat_seconds=HEARTBEAT_S,
+            source=parts.source(),
+            recovered=is_recovered,
+            limits=parts.limits,
+        )
+
+    def _offset(self) -> str:
+        numbers = self._parts.clients.live.numbers
+        return f"{numbers.name}-{numbers.newest}"
+
+    # --- messages ---
+
+    def receive(self, sid: str, name: str, payload: Sequence[object]) -> Acknowledgement | None:
+        """An event of a client. Returns its acknowledgement; None where the client was told of an error that leaves nothing to
+        acknowledge."""
+        client = self._clients.get(sid)
+        if client is None or client.is_gone:
+            return None
+        kind = MESSAGES.get(name)
+        if not client.rate.take():
+            self._refuse_message(client)
+        elif kind is None:
+            self._refuse(client, "other", ErrorCode.UNKNOWN_EVENT, UNKNOWN.format(name[:40]))
+        else:
+            with self._parts.clients.stages.root("socket-message", event=name):
+                return self._change(client, name, kind, payload)
+        return None
+
+    def _refuse(self, client: SocketClient, name: str, code: ErrorCode, detail: str) -> None:
+        self._parts.clients.emit("socket_message", event=name, outcome=code.value)
+        client.error(code, detail)
+
+    def _refuse_message(self, client: SocketClient) -> None:
+        if client.rate.refused == 1:
+            self._refuse(client, "other", ErrorCode.TOO_MANY_MESSAGES, TOO_MANY)
+        elif client.rate.refused > BURST:
+            client.bye(ByeReason.TOO_MANY_MESSAGES)
+
+    def _change(
+        self, client: SocketClient, name: str, kind: type[Subscribe] | type[Unsubscribe], payload: Sequence[object]
+    ) -> Acknowledgement:
+        try:
+            message = kind.model_validate(payload[0] if len(payload) == 1 else None)
+        except ValidationError as exc:
+            self._refuse(client, name, ErrorCode.INVALID_PAYLOAD, what_is_wrong(exc))
+            return self._acknowledgement(client, ())
+        self._parts.clients.emit("socket_message", event=name, outcome="ok")
+        rejected: Sequence[RejectedTicker] = ()
+        if isinstance(message, Subscribe):
+            rejected = self._subscribe(client, message.named(), message.position)
+        else:
+            for ticker in message.named():
+                client.unsubscribe(ticker)
+        return self._acknowledgement(client, rejected)
+
+    def _subscribe(
+        self, client: SocketClient, tickers: Sequence[str], position: Callable[[str], Position | None]
+    ) -> Sequence[RejectedTicker]:
+        """Subscribe to the supported ones of these tickers, and return the others."""
+        supported = [ticker for ticker in tickers if ticker in SUPPORTED]
+        for ticker in supported:
+            client.subscribe(ticker, position(ticker))
+        others = [ticker for ticker in tickers if ticker not in SUPPORTED]
+        code, detail = ErrorCode.UNSUPPORTED_TICKER, sentence(UNSUPPORTED)
+        return [RejectedTicker(ticker=ticker, code=code, detail=detail) for ticker in others]
+
+    def _acknowledgement(self, client: SocketClient, rejected: Sequence[RejectedTicker]) -> Acknowledgement:
+        next_by = self._real_time(NEXT_WITHIN_S) if client.tickers else None
+        return Acknowledgement(subscribed=client.tickers, rejected=rejected, next_by=next_by)
+
+    def _real_time(self, in_s: float = 0.0) -> datetime:
+        return datetime.fromtimestamp(round(self._parts.clients.timer.epoch() + in_s, 3), UTC)
+
+    def broke(self, sid: str) -> None:
+        """A handler has a fault, which the log has."""
+        client = self._clients.get(sid)
+        if client is not None:
+            client.error(ErrorCode.INTERNAL, "something went wrong on this server")
+
+    # --- leaving ---
+
+    def last_words(self, eio_sid: str, reason: str) -> Message | None:
+        """The message to a client that the links end for what it does, by a reason of `ByeReason`."""
+        client = self._by_link.get(eio_sid)
+        return None if client is None or client.is_gone else client.last_words(REASONS[reason])
+
+    def drained(self, eio_sid: str) -> None:
+        """A client has taken all that waited for it."""
+        client = self._by_link.get(eio_sid)
+        if client is not None and not client.is_gone:
+            client.catch_up()
+
+    def disconnected(self, sid: str, *, is_wanted: bool) -> None:
+        """A connection is gone. is_wanted: its client does not mean to go on with it later."""
+        client = self._clients.pop(sid, None)
+        arrival = self._arrivals.pop(sid, None)
+        if arrival is not None:
+            arrival.release()
+        if client is None:
+            return
+        self._by_link.pop(client.eio_sid, None)
+        self._admission.dismiss(client)
+        if self._by_pid.get(client.pid) is client:
+            del self._by_pid[client.pid]
+            if not is_wanted:
+                self._admission.keep(client)
+        client.leave()
+        self._admission.sessions.sweep()
+
+    def stop(self) -> None:
+        """The server stops: send all clients away, each to come back at a moment of its own."""
+        self._is_stopping = True
+        for client in list(self._clients.values()):
+            client.bye(ByeReason.RESTART)
+
+    def close(self) -> None:
+        self._admission.sessions.close()
