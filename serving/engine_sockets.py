@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from functools import partial
+from queue import Empty
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
 from engineio import packet as packets
-from engineio.exceptions import EngineIOError
+from engineio.exceptions import EngineIOError, QueueEmpty
 from engineio.packet import Packet
 from engineio.payload import Payload
 from engineio.socket import Socket
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 CONNECTION: Final = "gunicorn.socket"
 """The key of the client's connection in the environment."""
+
+POLL_PACKETS: Final = 16
+"""Of one answer: python-engineio's client refuses more."""
 
 UPGRADE_POLL_S: Final = 0.1
 """Before a poll in the middle of an upgrade is answered with nothing, as Node's server does."""
@@ -220,13 +224,34 @@ class EngineSocket(BoundedSocket):
         if self.upgrading or self.upgraded:
             gevent.sleep(UPGRADE_POLL_S)
             return [Packet(packets.NOOP)]
-        waiting: list[Packet] = self.poll()
-        if self.is_finishing:
-            self.leave(self.reason)
-        elif self.queue.has_replaced:
+        waiting = self.poll()
+        if not self.queue:
+            if self.is_finishing:
+                self.leave(self.reason)
+            self._tell_drained()
+        return waiting
+
+    def poll(self) -> list[Packet]:
+        """Wait for what there is to send, and take POLL_PACKETS at most; nothing where the client is closed. Raises QueueEmpty
+        after the time in which a ping was due."""
+        try:
+            packet = self.queue.get(timeout=self.server.ping_interval + self.server.ping_timeout)
+        except Empty:
+            raise QueueEmpty from None
+        waiting: list[Packet] = []
+        while packet is not None:
+            waiting.append(packet)
+            if not self.queue or len(waiting) == POLL_PACKETS:
+                return waiting
+            packet = self.queue.get(block=False)
+        if waiting:
+            self.queue.put(None)
+        return waiting
+
+    def _tell_drained(self) -> None:
+        if self.queue.has_replaced and not self.is_finishing:
             self.queue.has_replaced = False
             self.server.on_drained(self.sid)
-        return waiting
 
     def _upgrade_websocket(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
         """Serve a WebSocket until it ends. Raises StopIteration then, so that the worker ends the connection."""
@@ -288,6 +313,7 @@ class EngineSocket(BoundedSocket):
         if self.is_finishing:
             websocket.finish(b"", 1013, "")
             self.finishes_at = websocket.ends_at
+        self._tell_drained()
 
 
 PING: Final = Packet(packets.PING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable
 from queue import Empty
 from typing import Final
@@ -11,9 +12,12 @@ from gevent.event import Event
 
 SENTINEL_BYTES: Final = 0
 
+ROOM: Final = 64
+"""Packets that wait before one gives way to a newer one: between two polls, and during an upgrade, a client takes nothing."""
+
 
 class PacketQueue:
-    """Packets in their order; of each key only the newest. One greenlet at a time waits for them.
+    """Packets in their order; beyond ROOM, of each key only the newest. One greenlet at a time waits for them.
 
     size         bytes of what waits
     has_replaced a packet gave way to a newer one of its key since the queue was last emptied
@@ -24,22 +28,29 @@ class PacketQueue:
     def __init__(self) -> None:
         self.size = 0
         self.has_replaced = False
-        self._packets: dict[Hashable, Packet | None] = {}
+        self._packets: deque[tuple[Hashable | None, Packet | None]] = deque()
         self._arrived: Event | None = None
 
     def __len__(self) -> int:
         return len(self._packets)
 
     def put(self, packet: Packet | None, key: Hashable | None = None) -> bool:
-        """Append a packet in place of that of the same key; None is engineio's mark of the end. Returns whether nothing was
-        replaced."""
-        replaced = None if key is None else self._packets.pop(key, None)
-        self._packets[object() if key is None else key] = packet
-        self.size += _size_of(packet) - _size_of(replaced)
-        self.has_replaced |= replaced is not None
+        """Append a packet; None is engineio's mark of the end. Where there is no room, those of the same key give way. Returns
+        whether none did."""
+        was = len(self._packets)
+        if key is not None and was >= ROOM:
+            self._drop(key)
+        is_kept = len(self._packets) == was
+        self._packets.append((key, packet))
+        self.size += _size_of(packet)
+        self.has_replaced |= not is_kept
         if self._arrived is not None:
             self._arrived.set()
-        return replaced is None
+        return is_kept
+
+    def _drop(self, key: Hashable) -> None:
+        self._packets = deque(one for one in self._packets if one[0] != key)
+        self.size = sum(_size_of(packet) for _, packet in self._packets)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Packet | None:
         """The first packet; raises Empty where none comes in time (seconds)."""
@@ -47,18 +58,19 @@ class PacketQueue:
             self._wait(timeout)
         if not self._packets:
             raise Empty
-        packet = self._packets.pop(next(iter(self._packets)))
+        _, packet = self._packets.popleft()
         self.size -= _size_of(packet)
         return packet
 
-    def take(self) -> list[tuple[Hashable, Packet | None]]:
+    def take(self) -> list[tuple[Hashable | None, Packet | None]]:
         """Everything that waits, each with its key, and forget it."""
-        packets = list(self._packets.items())
+        packets = list(self._packets)
         self.clear()
         return packets
 
     def clear(self) -> None:
-        self._packets, self.size = {}, 0
+        self._packets.clear()
+        self.size = 0
 
     def task_done(self) -> None:
         """engineio counts what it has taken; nobody waits for that here."""
