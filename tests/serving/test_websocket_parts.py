@@ -77,21 +77,6 @@ def test_an_endless_message_is_too_big_once_it_is() -> None:
     assert [type(item) for item in incoming.feed(data[-8:])] == [Closed]
 
 
-def test_a_queue_keeps_the_newest_of_each_key_in_order() -> None:
-    queue = PacketQueue()
-    one, two, three, four = (Packet(MESSAGE, f"2{n}") for n in range(4))
-    assert queue.put(one, "a")
-    assert queue.put(two)
-    assert not queue.put(three, "a")
-    assert queue.put(four, "b")
-    assert queue.has_replaced
-    assert (len(queue), queue.size) == (3, 9)
-    assert [queue.get(), queue.get(block=False), queue.get()] == [two, three, four]
-    assert queue.size == 0
-    with pytest.raises(Empty):
-        queue.get(block=False)
-
-
 def test_a_poll_waits_for_what_comes() -> None:
     queue, packet = PacketQueue(), Packet(MESSAGE, "2")
     waiting = gevent.spawn(queue.get, timeout=30.0)

@@ -55,6 +55,7 @@ ByeReason = Literal[
     "restart",
     "slow",
     "idle",
+    "replaced",
     "too_many_messages",
     "message_too_large",
     "invalid_message",
@@ -65,6 +66,7 @@ ByeReason = Literal[
   come at once.
 - `slow`: The client did not read what it was sent for too long, or too much was waiting for it.
 - `idle`: The client was connected for too long without being subscribed to a ticker.
+- `replaced`: The same client has connected again.
 - `too_many_messages`: The client went on to send more messages than it may, though it was told so.
 - `message_too_large`: The client sent a message of more bytes than `limits.message_bytes`.
 - `invalid_message`: The client sent what is no message of Socket.IO."""
