@@ -46,6 +46,8 @@ class Membership:
                 for its snapshot. Of who has only events of smaller numbers, `after` tells what it has
     """
 
+    __slots__ = ("_fan_out", "after", "began_at", "failure", "is_current", "position", "reads_begun", "recipient")
+
     def __init__(self, fan_out: FanOut, recipient: Recipient, after: Position | None) -> None:
         self.recipient = recipient
         self.position = self.after = after

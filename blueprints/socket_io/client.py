@@ -47,6 +47,11 @@ class ClientParts:
     emit: Callable[..., None]
     stages: Stages
 
+    def bye(self, reason: ByeReason) -> Message:
+        """The message with which a connection ends."""
+        bye = ByeEvent(reason=reason, detail=reason.meaning, retry_after_ms=self.spread.next_ms())
+        return self.message_of(answer_text("bye", bye))
+
     def message_of_event(self, event: LiveEvent) -> Message:
         """The message of a live event, which is made once for all clients."""
         return event.encoded(ENCODING, self._make)
@@ -140,10 +145,7 @@ class SocketClient:
         self.is_gone = True
         self._parts.emit("socket_ended", reason=reason.value)
         with self._parts.stages.root("socket-end", reason=reason.value):
-            return self._parts.message_of(answer_text("bye", self._bye(reason)))
-
-    def _bye(self, reason: ByeReason) -> ByeEvent:
-        return ByeEvent(reason=reason, detail=reason.meaning, retry_after_ms=self._parts.spread.next_ms())
+            return self._parts.bye(reason)
 
     # --- as a recipient of live events ---
 

@@ -13,8 +13,8 @@ from app.live.live_event import Position
 from app.signals.policy import SUPPORTED
 from blueprints.errors import sentence
 from blueprints.services import Owner
-from blueprints.socket_io.admission import Admission, Arrival, ServerParts
-from blueprints.socket_io.client import BURST, MESSAGES_PER_S, SocketClient
+from blueprints.socket_io.admission import Admission, Arrival, Refused, ServerParts
+from blueprints.socket_io.client import BURST, MESSAGES_PER_S, TRY_AGAIN_LATER, SocketClient
 from blueprints.socket_io.links import Message
 from blueprints.socket_io.socket_types import (
     Acknowledgement,
@@ -27,7 +27,6 @@ from blueprints.socket_io.socket_types import (
     what_is_wrong,
 )
 
-STOPPING: Final = "the server stops"
 UNKNOWN: Final = "there is no event `{}`: a client sends `subscribe` or `unsubscribe`"
 UNSUPPORTED: Final = f"there are no signals of this ticker. The server has {', '.join(SUPPORTED)}"
 MESSAGES: Final[Mapping[str, type[Subscribe] | type[Unsubscribe]]] = {
@@ -77,11 +76,17 @@ class SocketServer:
     def connect(self, sid: str, eio_sid: str, owner: Owner, payload: object) -> None:
         """Let a client in; `connected` follows. Raises Refused."""
         if self._is_stopping:
-            raise self._admission.refused(ErrorCode.STOPPING, STOPPING, self._parts.clients.spread.next_ms())
+            self._send_away(eio_sid)
         arrival = self._admission.admit(eio_sid, owner, payload)
         client = arrival.client
         self._clients[sid] = self._by_link[eio_sid] = self._by_pid[client.pid] = client
         self._arrivals[sid] = arrival
+
+    def _send_away(self, eio_sid: str) -> None:
+        """End a connection that comes too late, as all others end. A client whose connection is refused would not come back."""
+        clients = self._parts.clients
+        clients.links.finish(eio_sid, clients.bye(ByeReason.RESTART), TRY_AGAIN_LATER, ByeReason.RESTART.value)
+        raise Refused(ErrorCode.UNAVAILABLE, ByeReason.RESTART.meaning)
 
     def connected(self, sid: str) -> None:
         """The client knows that it is connected: greet it, and subscribe it to what it asked for."""

@@ -99,11 +99,6 @@ class ErrorCode(Described):
         "The ticker cannot be followed now.",
         "Subscribe again after `retry_after_ms`.",
     )
-    STOPPING = (
-        "STOPPING",
-        "The server stops, and takes no new clients.",
-        "Come back after `retry_after_ms`.",
-    )
     INTERNAL = (
         "INTERNAL",
         "The server has a fault. The connection goes on.",

@@ -109,7 +109,6 @@ export interface ConnectRefusal {
  * - `SERVER_FULL`: The server has as many connections as it can serve.
  * - `UNAUTHORIZED`: The API key in `auth.key` is unknown or has expired.
  * - `UNAVAILABLE`: The ticker cannot be followed now.
- * - `STOPPING`: The server stops, and takes no new clients.
  * - `INTERNAL`: The server has a fault. The connection goes on. */
 export type ErrorCode =
   | "UNKNOWN_EVENT"
@@ -121,7 +120,6 @@ export type ErrorCode =
   | "SERVER_FULL"
   | "UNAUTHORIZED"
   | "UNAVAILABLE"
-  | "STOPPING"
   | "INTERNAL"
 
 /** Something that the client sent could not be used, or a subscription cannot go on. The connection goes on. */

@@ -118,7 +118,6 @@ ErrorCode = Literal[
     "SERVER_FULL",
     "UNAUTHORIZED",
     "UNAVAILABLE",
-    "STOPPING",
     "INTERNAL",
 ]
 """What is wrong.
@@ -136,7 +135,6 @@ ErrorCode = Literal[
 - `SERVER_FULL`: The server has as many connections as it can serve.
 - `UNAUTHORIZED`: The API key in `auth.key` is unknown or has expired.
 - `UNAVAILABLE`: The ticker cannot be followed now.
-- `STOPPING`: The server stops, and takes no new clients.
 - `INTERNAL`: The server has a fault. The connection goes on."""
 
 

@@ -300,9 +300,15 @@ def test_clients_are_sent_away_each_to_come_back_at_a_time_of_its_own(playing: P
     byes = [playing.take(f"c{number}") for number in range(10)]
     assert all(name == "bye" and one["reason"] == "restart" for ((name, one),) in byes)
     assert len({one["retry_after_ms"] for ((_, one),) in byes}) == 10
-    with pytest.raises(Refused) as refused:
+
+
+def test_who_comes_while_the_server_stops_is_sent_away_like_the_others(playing: Playing) -> None:
+    """A client library does not come back once its connection was refused."""
+    playing.server.stop()
+    with pytest.raises(Refused):
         playing.connect("late")
-    assert refused.value.refusal.code == "STOPPING"
+    assert playing.links.ended == {"late": "restart"}
+    assert [one[0] for one in playing.take("late")] == ["bye"]
 
 
 def test_nothing_is_left_of_clients_that_are_gone() -> None:
