@@ -25,7 +25,7 @@ from middleware.identity import client_of_key
 from serving.websocket_link import Links, Message, message_of
 
 log = logging.getLogger("predict.sockets")
-log.setLevel(logging.WARNING)  # below that, the libraries log whole packets, with the keys in them
+log.setLevel(logging.ERROR)  # the libraries log what clients send wrong, and below that whole packets with their keys
 
 PING_INTERVAL_S, PING_TIMEOUT_S = 25, 20
 SWEEP_S: Final = 5.0
