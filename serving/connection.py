@@ -13,7 +13,8 @@ from gevent.socket import cancel_wait, wait, wait_write
 
 from serving.bounds import Bounds
 from serving.connections import Connections, State
-from serving.sockets import reset, unsent_by
+from serving.pushed_stream import PushedStream
+from serving.sockets import bound_send_buffer, reset, unsent_by
 
 AT_ONCE = 64 << 10
 LINGER_PAUSE_S = 0.05
@@ -47,6 +48,7 @@ class Connection:
     has_answered  something was written
     is_streaming  the answer under way has no known length, or is another protocol
     is_switched   the client speaks another protocol now (a WebSocket)
+    pace          how fast the client takes what is written
     """
 
     is_in_app = is_evicted = has_left = has_answered = is_streaming = is_switched = False
@@ -69,11 +71,10 @@ class Connection:
         self._now = now
         self._head: bytes | None = None
         self._is_begun = False
-        self._pace = Pace(now)
+        self.pace = Pace(now)
         self._readable = gevent.get_hub().loop.io(sock.fileno(), 1)
         sock.settimeout(0.0)
-        with suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, bounds.send_buffer)
+        bound_send_buffer(sock, bounds.send_buffer)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.sock, name)
@@ -151,9 +152,9 @@ class Connection:
     def transmit(self, data: bytes) -> None:
         """Send without an answer's form. Raises ConnectionAbortedError if the client does not take it."""
         self.has_answered = True
-        if self._pace.is_behind:
-            if self.unsent() <= self.bounds.backlog:
-                self._pace.is_behind = False
+        if self.pace.is_behind:
+            if unsent_by(self.sock) <= self.bounds.backlog:
+                self.pace.is_behind = False
             else:
                 self._hold_to_pace()
         sent = self._send(data)
@@ -164,7 +165,7 @@ class Connection:
         """What the client did not take at once."""
         before = self.state
         self.become(State.WRITING)
-        self._pace.fall_behind(self.unsent())
+        self.pace.fall_behind(unsent_by(self.sock))
         try:
             while rest:
                 with suppress(Elapsed):
@@ -179,24 +180,24 @@ class Connection:
             sent: int = self.sock.send(data, 0, 0.0)
         except BlockingIOError:
             return 0
-        self._pace.written += sent
+        self.pace.written += sent
         return sent
 
+    def push(self, on_drained: Callable[[], None], on_end: Callable[[], None]) -> PushedStream:
+        """Let others post the rest of the answer under way, until the stream is closed."""
+        return PushedStream(self, self._connections.pushed, on_drained, on_end)
+
     def _hold_to_pace(self) -> None:
-        if self._pace.is_kept(self.unsent(), self.bounds):
+        if self.pace.is_kept(unsent_by(self.sock), self.bounds):
             return
         self.blame("write_timeout")
         self.drop()
         raise ConnectionAbortedError("the client does not read its answer")
 
-    def unsent(self) -> int:
-        """Bytes that the client has not taken."""
-        return unsent_by(self.sock)
-
     def evict(self) -> None:
         """End the connection where it waits. The kernel does not go on sending for it."""
         self.is_evicted = True
-        if self.unsent():
+        if unsent_by(self.sock):
             self.drop()
         else:
             with suppress(OSError):
@@ -214,7 +215,7 @@ class Connection:
     def end(self) -> None:
         """Close the connection, in order where an answer was given."""
         try:
-            is_over = self.state is State.IDLE and not self.unsent()
+            is_over = self.state is State.IDLE and not unsent_by(self.sock)
             if self.has_answered and not is_over and self.reason not in ENDED:
                 with suppress(OSError):
                     self._linger()
@@ -228,10 +229,10 @@ class Connection:
         self.become(State.LINGERING)
         self.sock.settimeout(0.0)
         self.sock.shutdown(socket.SHUT_WR)
-        began, most = self._now(), self.unsent()
+        began, most = self._now(), unsent_by(self.sock)
         ends = began + self.bounds.linger_s
         while (now := self._now()) < ends:
-            if unsent := self.unsent():
+            if unsent := unsent_by(self.sock):
                 last = began + self.bounds.write_s + most / self.bounds.write_rate
                 ends = min(now + self.bounds.linger_s, last)
             elif self.has_left:
@@ -239,7 +240,7 @@ class Connection:
             self.deadline = min(ends, now + LINGER_PAUSE_S) if unsent else ends
             if self.has_left or self.receive(AT_ONCE):
                 gevent.sleep(LINGER_PAUSE_S)
-        if self.unsent():
+        if unsent_by(self.sock):
             self.blame("write_timeout")
             self.drop()
 

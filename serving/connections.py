@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from typing import Final, Protocol
 
+from serving.outbox import OutboxCounters
+
 SPACING_S = 0.004
 """Before a connection takes the place of another. Those that wait do so one after the other, so that they never come in at
 once, not even after a moment in which the server was busy."""
@@ -110,6 +112,7 @@ class Connections:
     now              seconds, monotonic
     evicted_as       the reason that is counted for a connection which makes room
     closed           how many the server ended, by reason
+    pushed           what their pushed streams did (`serving.pushed_stream`)
     """
 
     def __init__(
@@ -133,11 +136,12 @@ class Connections:
         self._switched_of: Counter[str | None] = Counter()
         self._beside: list[Connections] = []
         self.closed: Counter[tuple[str, ...]] = Counter()
+        self.pushed = OutboxCounters()
 
     def beside(self, most: int, evicted_as: str = "evicted") -> Connections:
         """Room for other connections of any address, which are counted together with these."""
         other = Connections(most, None, self._counts_as, self._now, evicted_as)
-        other.closed = self.closed
+        other.closed, other.pushed = self.closed, self.pushed
         self._beside.append(other)
         return other
 

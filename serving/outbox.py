@@ -37,6 +37,8 @@ class OutboxBounds:
 
     messages   messages that wait
     bytes      bytes of the messages that wait, the rest of the one that was begun included
+    unreplaced bytes that wait before newer messages replace older ones of their keys: with more than 0, a client that reads
+               gets every message of a burst
     stalled_s  real seconds in which a client for which something waits takes no byte
     finish_s   real seconds for what waits and the last words, once the outbox finishes or its client is too slow
     look_s     real seconds between two looks at a client for which something waits
@@ -44,6 +46,7 @@ class OutboxBounds:
 
     messages: int = 256
     bytes: int = 768 << 10
+    unreplaced: int = 0
     stalled_s: float = 10.0
     finish_s: float = 2.0
     look_s: float = 0.25
@@ -159,8 +162,10 @@ class Outbox:
     The calls come from the greenlet that posts or from the outbox's own; they must not wait. The owner calls `close` before it
     closes the socket: the outbox then holds its descriptor no more.
 
-    written       bytes that the kernel took
-    is_truncated  a message was begun and never sent whole, so that nothing else may be sent over the socket
+    written        bytes that the kernel took
+    has_discarded  a message that was not replaced was not sent, or not sent whole
+    is_truncated   a message was begun and never sent whole, so that nothing else may be sent over the socket
+    is_broken      the socket failed: the client has left
     """
 
     __slots__ = (
@@ -177,6 +182,8 @@ class Outbox:
         "_taken",
         "_waiting",
         "_watcher",
+        "has_discarded",
+        "is_broken",
         "is_truncated",
         "written",
     )
@@ -193,7 +200,7 @@ class Outbox:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.written = 0
-        self.is_truncated = False
+        self.has_discarded = self.is_truncated = self.is_broken = False
         self._sock = sock
         self._counters = counters
         self._on_slow = on_slow
@@ -237,7 +244,7 @@ class Outbox:
         """Send nothing more, and hold the descriptor no more. A second call does nothing."""
         self._state = _State.OVER
         self.is_truncated |= self._waiting.is_begun
-        self._waiting.discard(begun=True)
+        self._discard(begun=True)
         self._unblock()
 
     def _end(self) -> None:
@@ -257,7 +264,7 @@ class Outbox:
             if sent:
                 self._waiting.begin(memoryview(data)[sent:])
                 return True
-        is_kept = self._waiting.add(data, key)
+        is_kept = self._waiting.add(data, key if self._waiting.size >= self._bounds.unreplaced else None)
         if self._state is _State.OPEN and self._is_full():
             self._give_up(Slow.FULL)
         return is_kept and self._state is _State.OPEN
@@ -269,6 +276,7 @@ class Outbox:
         except BlockingIOError:
             return 0
         except OSError:
+            self.is_broken = True
             self._end()
             return 0
         self.written += sent
@@ -279,9 +287,14 @@ class Outbox:
 
     def _give_up(self, reason: Slow) -> None:
         self._state, self._ends = _State.SLOW, self._now() + self._bounds.finish_s
-        self._waiting.discard(begun=False)
+        self._discard(begun=False)
         self._counters.slow[reason.value,] += 1
         self._on_slow(reason)
+
+    def _discard(self, *, begun: bool) -> None:
+        size = self._waiting.size
+        self._waiting.discard(begun=begun)
+        self.has_discarded |= self._waiting.size < size
 
     def _block(self) -> None:
         """Something waits from now on."""

@@ -25,3 +25,9 @@ def reset(sock: Any) -> None:
     with suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         sock.shutdown(socket.SHUT_RDWR)
+
+
+def bound_send_buffer(sock: Any, size: int) -> None:
+    """Let the kernel keep so many bytes for a peer that does not read; Linux doubles it."""
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)

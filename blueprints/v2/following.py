@@ -3,7 +3,8 @@ has lasted for LASTS_S."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from itertools import count
 from typing import Final
@@ -12,8 +13,10 @@ from app.clock import REAL_TIME
 from app.live.broadcaster import HEARTBEAT_S
 from app.live.live_event import LiveEvent, Position, position_of
 from blueprints.services import Services
+from blueprints.streams import Push
 from blueprints.v2 import live_types, streaming
 from blueprints.v2.line_formats import Line
+from blueprints.v2.stream_recipient import StreamRecipient
 
 LASTS_S: Final = 14 * 60.0
 """Real seconds: the platform cuts a request off after 15 minutes, without a word."""
@@ -28,13 +31,17 @@ _number = count()
 
 
 class Followed:
-    """The lines of one client. lines: what is sent; farewell: the last line, which says how to go on."""
+    """The lines of one client. lines: what is sent; farewell: the last line, which says how to go on. chunk: writes an event as
+    a chunk of the response; push: lets events go straight to the client, None where it cannot."""
 
-    def __init__(self, ticker: str, after: str | None, server: Services) -> None:
+    def __init__(
+        self, ticker: str, after: str | None, server: Services, chunk: Callable[[LiveEvent], bytes], push: Push | None
+    ) -> None:
         self._ticker = ticker
         self._after = None if after is None else position_of(after) or NOWHERE
-        self._sent = self._after
+        self._recipient = StreamRecipient(self._after, chunk)
         self._server = server
+        self._push = push
         self._ends = REAL_TIME.now() + LASTS_S
         self._retry_ms = RETRY_MS + next(_number) * SPREAD_STEP_MS % SPREAD_MS
 
@@ -43,14 +50,22 @@ class Followed:
             for line in streaming.stages(self._ticker, self._server):
                 yield replace(line, id=None)
         yield self._beginning()
-        with self._server.live.listen(self._ticker, self._after) as listener:
-            while not listener.is_over:
-                for event in listener.take(max(0.0, self._ends - REAL_TIME.now())):
-                    self._sent = event.position
-                    yield event
-                if REAL_TIME.now() >= self._ends:
-                    break
-        yield self.farewell()
+        with closing(self._recipient) as recipient:
+            recipient.join(self._server.live, self._ticker)
+            yield from self._events(recipient)
+        if not recipient.is_ended:  # the server says the last words of all streams when it stops
+            yield self.farewell()
+
+    def _events(self, recipient: StreamRecipient) -> Iterator[LiveEvent]:
+        while True:
+            yield from recipient.take()
+            left_s = self._ends - REAL_TIME.now()
+            if recipient.is_ended or recipient.is_cut or left_s <= 0:
+                return
+            if self._push is not None and recipient.has_begun:
+                recipient.push(self._push, left_s)
+            else:
+                recipient.wait(left_s)
 
     def _beginning(self) -> Line:
         left_s = max(0.0, self._ends - REAL_TIME.now())
@@ -64,7 +79,7 @@ class Followed:
         )
 
     def farewell(self) -> Line:
-        resume = live_types.Resume(after=_shown(self._sent), retry_after_ms=self._retry_ms)
+        resume = live_types.Resume(after=_shown(self._recipient.position), retry_after_ms=self._retry_ms)
         return Line(resume, resume.after, retry_after_ms=self._retry_ms)
 
 

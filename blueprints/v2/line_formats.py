@@ -9,6 +9,7 @@ from typing import Final
 from werkzeug.datastructures import MIMEAccept
 
 from app.live.live_event import LiveEvent
+from blueprints.streams import chunk_of
 from blueprints.v2.types import Answer
 
 
@@ -22,6 +23,9 @@ class Line:
     retry_after_ms: int | None = None
 
 
+CHUNK: Final = " chunk"
+"""Behind the name of a format: the encoding of an event as a chunk in this format."""
+
 Encode = Callable[[bytes, str | None, int | None], bytes]
 """Writes the JSON, the id and `retry_after_ms` of a line."""
 
@@ -32,6 +36,10 @@ class LineFormat:
 
     content_type: str
     encode: Encode
+
+    def chunk(self, event: LiveEvent) -> bytes:
+        """The line of an event as a chunk of a response."""
+        return event.encoded(self.content_type + CHUNK, lambda event: chunk_of(self.write(event)))
 
     def write(self, line: Line | LiveEvent) -> bytes:
         if isinstance(line, LiveEvent):

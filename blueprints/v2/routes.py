@@ -14,6 +14,7 @@ from app.market.inception import FIRST_DAY
 from app.market.plan import Plan
 from app.pipeline import State
 from blueprints.services import Services, services
+from blueprints.streams import push
 from blueprints.v2 import (
     answers,
     charts,
@@ -27,6 +28,7 @@ from blueprints.v2 import (
     types,
 )
 from blueprints.v2.following import Followed
+from blueprints.v2.line_formats import format_for
 from blueprints.v2.operations import FieldsQuery, NoQuery, Operations, refused
 from blueprints.v2.queries import (
     BarsQuery,
@@ -70,7 +72,8 @@ def trading_direction_stream(ticker: str, query: FollowQuery) -> LineStream:
     after = query.resumes_after(request.headers.get("Last-Event-ID"))
     if not query.follow:
         return LineStream(streaming.stages(ticker, services()))
-    followed = Followed(ticker, after, services())
+    chosen = format_for(request.accept_mimetypes)
+    followed = Followed(ticker, after, services(), chosen.chunk, push())
     return LineStream(followed.lines(), followed.farewell)
 
 
