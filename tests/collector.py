@@ -14,6 +14,8 @@ from typing import Any
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
+from tests.waiting import PATIENCE_S
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -52,9 +54,9 @@ class Collector:
             for scope in resource.scope_spans:
                 self.spans += [_seen(span, service) for span in scope.spans]
 
-    def wait(self, enough: Callable[[list[Seen]], object], seconds: float = 15) -> list[Seen]:
+    def wait(self, enough: Callable[[list[Seen]], object]) -> list[Seen]:
         """Everything, once `enough`."""
-        ends = time.monotonic() + seconds
+        ends = time.monotonic() + PATIENCE_S
         while not enough(self.spans):
             assert time.monotonic() < ends, [(span.name, span.attributes) for span in self.spans]
             time.sleep(0.02)

@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from tests.serving.test_gunicorn import free_port
+from tests.waiting import PATIENCE_S
 
 PROGRAM = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 CONFIGURATION = """
@@ -59,14 +60,14 @@ def nginx(folder: Path, upstream: str, locations: str = "") -> Iterator[str]:
         yield address
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_S)
 
 
 def _wait_until_ready(address: str, process: subprocess.Popen[bytes], folder: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            requests.get(f"{address}/livez", timeout=10)
+            requests.get(f"{address}/livez", timeout=PATIENCE_S)
             return
         except requests.ConnectionError:
             time.sleep(0.05)

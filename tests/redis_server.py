@@ -18,6 +18,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from tests.waiting import PATIENCE_S
+
 PROGRAM = "redis-server"
 MISSING = (
     f"{PROGRAM} is missing; to install it: `sudo apt-get install redis-server` (Debian), `brew install redis` (macOS)"
@@ -25,7 +27,6 @@ MISSING = (
 # Below the ports that systems hand out themselves: a port is still free after a kill, and a client that keeps
 # calling a dead server never gets that very port as its own and talks to itself.
 PORTS = range(20_000, 30_000)
-START_SECONDS = 10.0
 STOP_SECONDS = 5.0
 
 
@@ -65,7 +66,7 @@ class RedisServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def client(self, seconds: float = 1.0) -> Redis:
+    def client(self, seconds: float = PATIENCE_S) -> Redis:
         """A client that tries once and waits no longer than this; the caller closes it."""
         return Redis.from_url(
             self.url,
@@ -126,14 +127,14 @@ class RedisServer:
         return self._process
 
     def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
-        end = time.monotonic() + START_SECONDS
+        end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
             if process.poll() is not None:
                 raise RuntimeError(f"{PROGRAM} ended with code {process.returncode}; its log:\n{self._log.read_text()}")
             if self._answers_as(process.pid):
                 return
             time.sleep(0.02)
-        raise RuntimeError(f"{PROGRAM} did not answer within {START_SECONDS:g} s; its log:\n{self._log.read_text()}")
+        raise RuntimeError(f"{PROGRAM} did not answer within {PATIENCE_S:g} s; its log:\n{self._log.read_text()}")
 
     def _answers_as(self, pid: int) -> bool:
         """Whether this very process answers, not another server that has the port."""

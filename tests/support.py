@@ -24,6 +24,7 @@ from app.market.polygon import Reply
 from app.model.artefact import load_model, save_models
 from app.model.v6 import SLOTS
 from app.signals.policy import SUPPORTED
+from tests.waiting import PATIENCE_S
 
 CALENDAR = Calendar()
 
@@ -87,7 +88,7 @@ class FakeTimer:
         with self._moved:
             ends = self.at + seconds
             self._ends.append(ends)
-            self._moved.wait_for(lambda: self.at >= ends, timeout=60)
+            self._moved.wait_for(lambda: self.at >= ends, timeout=PATIENCE_S)
             self._ends.remove(ends)
         return None
 

@@ -38,6 +38,7 @@ from middleware.request_context import RequestContext
 from middleware.response_cache import CachedResponse, ResponseCache
 from middleware.sliding_windows import InMemoryWindows
 from tests.support import CALENDAR, FakeClock, new_york, settings
+from tests.waiting import PATIENCE_S
 
 DAY = date(2025, 3, 11)
 VALIDITY = CacheValidity(("SPY",), 1, 0.0, 60.0, 1.0)
@@ -84,7 +85,7 @@ def test_the_breaker_has_16_circuits_and_one_for_all_other_calls() -> None:
 
 def test_10_000_lines_of_the_access_log_wait() -> None:
     written = threading.Event()
-    log = AccessLog(lambda text: written.wait(10), as_json=False)
+    log = AccessLog(lambda text: written.wait(PATIENCE_S), as_json=False)
     log._thread = threading.current_thread()  # as after the start, and the thread has not had its turn
     for _ in range(10_100):
         log(access_record("/swing"))
@@ -126,7 +127,7 @@ def test_64_fetches_are_under_way() -> None:
     flight: SingleFlight[bool] = SingleFlight(1)
     go = threading.Event()
     for number in range(64):
-        flight.start(number, lambda: go.wait(30))
+        flight.start(number, lambda: go.wait(PATIENCE_S))
     try:
         with pytest.raises(TryLater, match="too many"):
             flight.run("one more", lambda: True, 1.0)

@@ -22,6 +22,7 @@ from tests.market.test_recorded import table, write_csv, write_parquet
 from tests.provider.world import KEY as WORLD_KEY
 from tests.provider.world import simulated_provider
 from tests.support import session_bars
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
 
@@ -90,7 +91,7 @@ def test_import_prints_what_was_recognised_and_reads_every_ending_of_a_folder(tm
 def test_the_command_line_outside_its_environment_says_how_to_get_one() -> None:
     """Isolated from all installed packages, as the system's own Python is."""
     bare = [sys.executable, "-S", "-m", "app", "import", "x"]
-    done = subprocess.run(bare, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(bare, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 1
     assert re.fullmatch(r"Error: \w+ is not installed here\. `make setup` installs .*\n", done.stderr)
 

@@ -11,8 +11,8 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -27,6 +27,7 @@ from app.cli import COMMAND, cli
 from app.config.settings import variables
 from tests.blueprints.v2.calls import document
 from tests.markdown import ROOT, SPAN, blocks, pages, prose
+from tests.waiting import PATIENCE_S, wait_for
 
 MAKEFILE = (ROOT / "Makefile").read_text()
 START = re.sub(r"^web: ", "", (ROOT / "Procfile").read_text().strip())
@@ -214,7 +215,7 @@ def command() -> Path:
     """The command as `make setup` makes it. Skips where the tests run in another environment."""
     if not (ROOT / ".venv/bin/python").exists():
         pytest.skip("there is no .venv here; `make setup` makes it")
-    subprocess.run(["make", "--silent", COMMAND], cwd=ROOT, env=outside(), check=True, timeout=60)
+    subprocess.run(["make", "--silent", COMMAND], cwd=ROOT, env=outside(), check=True, timeout=PATIENCE_S)
     return ROOT / COMMAND
 
 
@@ -236,7 +237,9 @@ DEMO = [typed for typed in LINES if needs_the_demo_alone(typed)]
 @pytest.mark.parametrize("typed", DEMO, ids=lambda typed: typed.line[:60])
 def test_commands_that_need_the_demo_alone_run(command: Path, tmp_path: Path, typed: Typed) -> None:
     env = outside(DATA_DIR=tmp_path)
-    done = subprocess.run(["sh", "-c", typed.line], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        ["sh", "-c", typed.line], cwd=ROOT, env=env, capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout
 
@@ -247,16 +250,16 @@ def test_there_are_such_commands() -> None:
 
 def test_the_command_runs_in_any_folder(command: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [command, "import", "SPY.txt"], cwd=tmp_path, env=outside(), capture_output=True, text=True, timeout=60
+        [command, "import", "SPY.txt"], cwd=tmp_path, env=outside(), capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert done.returncode == 1
     assert done.stderr.startswith("SPY.txt: not imported. "), done.stderr
 
 
 def test_help_and_wrong_usage_name_the_command_as_it_is_typed(command: Path) -> None:
-    shown = subprocess.run([command, "--help"], env=outside(), capture_output=True, text=True, timeout=60)
+    shown = subprocess.run([command, "--help"], env=outside(), capture_output=True, text=True, timeout=PATIENCE_S)
     assert shown.stdout.startswith(f"Usage: {COMMAND} ")
-    wrong = subprocess.run([command, "nope"], env=outside(), capture_output=True, text=True, timeout=60)
+    wrong = subprocess.run([command, "nope"], env=outside(), capture_output=True, text=True, timeout=PATIENCE_S)
     assert f"Try '{COMMAND} --help' for help." in wrong.stderr
 
 
@@ -276,18 +279,18 @@ def made(command: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
             yield _ready(f"http://127.0.0.1:{port}", making, log)
         finally:
             os.killpg(making.pid, signal.SIGTERM)
-            making.wait(30)
+            making.wait(PATIENCE_S)
 
 
 def _ready(address: str, making: subprocess.Popen[bytes], log: Path) -> str:
-    for _ in range(300):
+    def answers() -> bool:
         assert making.poll() is None, log.read_text()
-        try:
-            with urlopen(f"{address}/livez", timeout=5):
-                return address
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(log.read_text())
+        with suppress(OSError), urlopen(f"{address}/livez", timeout=PATIENCE_S):
+            return True
+        return False
+
+    wait_for(answers, log.read_text(), every_s=0.1)
+    return address
 
 
 def test_every_request_in_the_pages_is_answered_by_the_server_that_make_serve_starts(made: str) -> None:
@@ -303,7 +306,7 @@ def test_every_request_in_the_pages_is_answered_by_the_server_that_make_serve_st
 
 def whole(line: str) -> str:
     """All that a command prints."""
-    done = subprocess.run(["sh", "-c", line], env=outside(), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["sh", "-c", line], env=outside(), capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, (line, done.stderr)
     return done.stdout
 
@@ -344,6 +347,6 @@ def test_each_door_of_version_2_has_an_example_in_shell_and_in_python() -> None:
 def test_every_python_example_runs(made: str, tmp_path: Path, example: str) -> None:
     env = outside(PYTHONPATH=ROOT / "clients" / "python")
     command = [ROOT / ".venv/bin/python", "-c", example.replace(ADDRESS, made)]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=180)
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     assert done.stdout

@@ -14,6 +14,7 @@ from app.factory import create_app
 from app.market.polygon import Reply
 from tests.blueprints.contract import keep_or_compare, kind
 from tests.support import FakeClock, ScriptedMarket, dropping, models_saying, new_york, settings
+from tests.waiting import PATIENCE_S
 
 Body = dict[str, Any]
 Serve = Callable[..., Flask]
@@ -216,7 +217,7 @@ def test_a_cold_start_fetches_everything_side_by_side(
     met = threading.Barrier(fetches)
 
     def wait(path: str) -> Reply | None:
-        met.wait(10)
+        met.wait(PATIENCE_S)
         return None
 
     app = serve()

@@ -19,6 +19,7 @@ import blueprints
 from blueprints.pages.files import FILES
 from blueprints.pages.routes import docs
 from tests.blueprints.v2.calls import document
+from tests.waiting import PATIENCE_S
 
 Serve = Callable[..., Flask]
 CHROMIUM = shutil.which("chromium")
@@ -146,7 +147,7 @@ def rendered(url: str, profile: Path) -> tuple[str, str]:
         pytest.skip("no chromium: apt-get install chromium (Debian), brew install chromium (macOS)")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-extensions"]
     options += [f"--user-data-dir={profile}", "--virtual-time-budget=20000", "--enable-logging=stderr", "--dump-dom"]
-    done = subprocess.run([CHROMIUM, *options, url], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([CHROMIUM, *options, url], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
 
 

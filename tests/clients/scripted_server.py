@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-PATIENCE_S = 30.0
+from tests.waiting import PATIENCE_S
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Connection:
         self.socket.sendall(data)
 
     def wait_until_closed(self) -> bool:
-        """Whether the client closes the connection within half a minute."""
+        """Whether the client closes the connection in time."""
         self.socket.settimeout(PATIENCE_S)
         with suppress(ConnectionError):
             return self.socket.recv(1) == b""

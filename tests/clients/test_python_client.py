@@ -25,7 +25,8 @@ from predict_client import ApiError, Client, Follow, ProtocolError, Signal, Stal
 
 from tests.blueprints.v2.calls import document
 from tests.clients import FOLDER
-from tests.clients.scripted_server import PATIENCE_S, Connection, Script, ScriptedServer, scripted_server
+from tests.clients.scripted_server import Connection, Script, ScriptedServer, scripted_server
+from tests.waiting import PATIENCE_S
 
 KEY = "predict_secret"
 
@@ -372,7 +373,7 @@ def test_it_needs_requests_alone() -> None:
 def test_it_is_imported_without_the_server(tmp_path: Path) -> None:
     code = "import sys, predict_client; assert not {'app', 'flask', 'pydantic', 'asyncio'} & set(sys.modules)"
     env = {**os.environ, "PYTHONPATH": str(FOLDER)}
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, check=True, timeout=PATIENCE_S)
 
 
 NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}

@@ -15,6 +15,7 @@ from predict_client import Client, Event, Follow
 
 from tests.nginx import nginx, skip_without_nginx
 from tests.serving.test_gunicorn import SERVE, Server, free_port, started
+from tests.waiting import PATIENCE_S
 
 PAST = datetime.fromisoformat("2024-06-12T14:35:00-04:00")
 
@@ -24,7 +25,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     with started(SERVE, folder / "log", MARKET="demo", DATA_DIR=folder / "data") as running:
         running.wait_ready()
-        requests.get(f"{running.base}/v2/trading-directions", timeout=60)  # the first answer makes the days of the demo
+        requests.get(
+            f"{running.base}/v2/trading-directions", timeout=PATIENCE_S
+        )  # the first answer makes the days of the demo
         yield running
 
 
@@ -74,7 +77,7 @@ def test_it_goes_on_over_a_restart_of_the_server_in_a_thread_until_it_is_closed(
             heard.release()
 
     def wait_for(count: int) -> None:
-        assert all(heard.acquire(timeout=120) for _ in range(count)), events
+        assert all(heard.acquire(timeout=PATIENCE_S) for _ in range(count)), events
 
     port = free_port()
     values = {"MARKET": "demo", "DATA_DIR": tmp_path / "data"}
@@ -85,12 +88,12 @@ def test_it_goes_on_over_a_restart_of_the_server_in_a_thread_until_it_is_closed(
         listening.start()
         wait_for(3)
         server.process.send_signal(signal.SIGTERM)
-        server.process.wait(60)
+        server.process.wait(PATIENCE_S)
     with started(SERVE, tmp_path / "log2", port=port, **values) as server:
         server.wait_ready()
         wait_for(3)
         follow.close()
-        listening.join(60)
+        listening.join(PATIENCE_S)
         assert not listening.is_alive()
     assert seqs(events) == list(range(events[0].data["seq"], events[0].data["seq"] + len(events)))
     assert [event.kind for event in events].count("snapshot") == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time as real
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,6 +20,7 @@ from app.market.polygon import Reply
 from app.sqlite import REOPEN_AFTER_S
 from tests.live.broadcasting import Told, bodies, content
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
+from tests.waiting import PATIENCE_S, wait_for
 
 Begin = Callable[..., Told]
 BROKEN = Reply(500, {"status": "ERROR"})
@@ -414,7 +414,7 @@ def test_who_waits_for_a_process_that_is_behind_is_woken_once_it_has_read_the_lo
     waiting = threading.Thread(target=lambda: taken.append(bodies(ahead.take(20))))
     waiting.start()
     told.at("10:30:20")
-    waiting.join(20)
+    waiting.join(PATIENCE_S)
     assert [event["instead"] for event in taken[0]] == ["unknown_position"]
 
 
@@ -443,14 +443,6 @@ def test_a_process_that_was_stopped_past_its_lease_writes_nothing_over_its_succe
 
 
 # --- only while anyone listens ---
-
-
-def wait_for(what: Callable[[], object]) -> None:
-    for _ in range(2000):
-        if what():
-            return
-        real.sleep(0.01)
-    raise AssertionError("it did not come to that")
 
 
 def threads() -> list[str]:
@@ -502,7 +494,7 @@ def test_a_client_that_is_cut_off_while_the_thread_starts_is_not_counted(
             raise SystemExit
 
     def run_later(self: Broadcaster) -> None:
-        may_run.wait(20)
+        may_run.wait(PATIENCE_S)
         run(self)
 
     with monkeypatch.context() as patch:
@@ -534,12 +526,12 @@ def test_a_listener_does_not_wait_for_the_store_of_the_last_one(begin: Begin) ->
     class Slow(MemoryEventLog):
         def resign(self, ticker: str) -> None:
             resigning.set()
-            assert may_go_on.wait(20)
+            assert may_go_on.wait(PATIENCE_S)
 
     told = begin(Slow()).at("10:30:07")
     with told.one.listen(None) as first:
         first.take(20)
-    assert resigning.wait(20)
+    assert resigning.wait(PATIENCE_S)
     with told.one.listen(None) as second:
         assert len(second.take(20)) == 1
         assert not may_go_on.is_set()

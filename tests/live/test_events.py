@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.live.events import EVENTS, Events, Invalidates
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 CODE = sorted([*(ROOT / "app").rglob("*.py"), *(ROOT / "middleware").rglob("*.py")])
@@ -193,7 +194,7 @@ def test_waiting_ends_with_the_next_change_of_the_ticker() -> None:
     events("looked_up", cache="memory", outcome="hit")
     assert waiting.is_alive()
     events("bars_known", ticker="SPY")
-    waiting.join(60)
+    waiting.join(PATIENCE_S)
     assert found == [since + 1]
     assert events.wait("SPY", since, 60) == since + 1, "it has changed already"
 
@@ -214,6 +215,6 @@ def test_nothing_is_lost_between_threads() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_S)
     assert events.counts_by_field["looked_up"]["memory", "hit"] == events.revision(("SPY",)) == 6 * times
     assert events.counts["bars_known",] == 6 * times

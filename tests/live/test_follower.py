@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time as real
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import date, timedelta
@@ -16,6 +15,7 @@ from app.market.plan import Entitlement
 from app.market.polygon import Reply
 from tests.provider.world import World, world
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
+from tests.waiting import wait_for
 
 DAY = date(2025, 3, 11)
 TICKERS = ("SPY", "QQQ", "IWM")
@@ -33,10 +33,8 @@ class Followed:
 
     def settle(self) -> None:
         """Until everything that was started is done."""
-        ends = real.monotonic() + 10
-        while self.core.source.fetches.waiting() or self.core.follower.waiting():
-            assert real.monotonic() < ends, "a fetch hangs"
-            real.sleep(0.001)
+        fetches, follower = self.core.source.fetches, self.core.follower
+        wait_for(lambda: not fetches.waiting() and not follower.waiting(), "a fetch hangs", every_s=0.001)
 
     def run(self, minutes: float, *, every_s: float = 5.0, ask: Callable[[], Any] = lambda: None) -> None:
         """`minutes` of market and real time, a step every few seconds, `ask` before each."""

@@ -20,6 +20,7 @@ from app.telemetry.setup import Telemetry
 from app.telemetry.worker_metrics import WorkerGroup
 from middleware.sliding_windows import InMemoryWindows
 from tests.support import FakeClock, new_york, settings
+from tests.waiting import PATIENCE_S
 
 WATCHED: tuple[tuple[type, str], ...] = (
     (InMemoryWindows, "close"),
@@ -113,7 +114,7 @@ def test_a_follower_gives_up_its_lease_before_the_files_close_even_if_the_server
     app = server(tmp_path, market="polygon", polygon_api_key="k", polygon_base_url="http://127.0.0.1:9")
     services = app.extensions["predict-server"]
     services.start()
-    assert has_led.wait(10)
+    assert has_led.wait(PATIENCE_S)
     assert services.operations()["follower"]["role"] == "leader"
     services.stop()
     services.close()

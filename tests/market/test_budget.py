@@ -19,6 +19,7 @@ from app.market.plan import Entitlement
 from app.market.polygon import Reply
 from app.sqlite import REOPEN_AFTER_S
 from tests.support import FakeTimer
+from tests.waiting import PATIENCE_S, wait_for
 
 KEY = "k-very-secret"
 
@@ -207,23 +208,14 @@ def test_the_more_urgent_one_of_two_that_wait_goes_first() -> None:
         order.append(name)
 
     with ThreadPoolExecutor(2) as pool:
-        replay = pool.submit(wait, "replay", Priority.REPLAY)
-        settle(time, 1)
-        opening = pool.submit(wait, "open", Priority.OPEN)
-        settle(time, 2)
-        while not (replay.done() and opening.done()):
+        pool.submit(wait, "replay", Priority.REPLAY)
+        wait_for(lambda: time.sleeping == 1)
+        pool.submit(wait, "open", Priority.OPEN)
+        wait_for(lambda: time.sleeping == 2)
+        while len(order) < 2:
             time.forward(0.25)
-            settle(time, 2 - len(order), lambda: replay.done() and opening.done())
+            wait_for(lambda: time.sleeping == 2 - len(order), every_s=0.0005)
     assert order == ["open", "replay"]
-
-
-def settle(time: FakeTimer, sleepers: int, done: Callable[[], bool] = lambda: False) -> None:
-    """Until so many threads sleep, or all is done."""
-    import time as real
-
-    ends = real.monotonic() + 5
-    while time.sleeping < sleepers and not done() and real.monotonic() < ends:
-        real.sleep(0.0005)
 
 
 @pytest.mark.parametrize(("said", "pause"), [(7.0, 7.0), (90.0, 90.0), (0.0, 1.0)])
@@ -401,5 +393,5 @@ for _ in range(10):
 def test_processes_that_race_let_exactly_the_budget_through(tmp_path: Path) -> None:
     command = [sys.executable, "-c", RACE, str(tmp_path / "b.sqlite3")]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]
-    printed = "".join(process.communicate(timeout=60)[0] for process in running)
+    printed = "".join(process.communicate(timeout=PATIENCE_S)[0] for process in running)
     assert printed.split() == ["went"] * 20

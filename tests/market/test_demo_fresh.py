@@ -22,6 +22,7 @@ from app.market.polygon import Polygon, Reply
 from app.pipeline import State, TickerSignal
 from app.signals.store import SqliteStore
 from tests.support import CALENDAR, FakeTimer, demo_feed, new_york, settings
+from tests.waiting import PATIENCE_S
 
 TICKERS = ("SPY", "QQQ", "IWM")
 STEP_PAUSES_S = (0.05, 0.3, 0.5, 1.0, 5.0, 20.0)
@@ -108,7 +109,7 @@ def test_who_joins_a_fetch_that_began_minutes_ago_gets_the_bars_of_his_own_momen
         reply = transport(path, params)
         if "/minute/" in path and not began.is_set():
             began.set()
-            assert go_on.wait(30)
+            assert go_on.wait(PATIENCE_S)
         return reply
 
     store, cache = SqliteStore(tmp_path / "record.sqlite3", _unheard), BarCache(tmp_path / "bars.sqlite3", _unheard)
@@ -116,7 +117,7 @@ def test_who_joins_a_fetch_that_began_minutes_ago_gets_the_bars_of_his_own_momen
         Polygon(slow, CALENDAR), cache, store, CALENDAR, clock, Plan(Market.DEMO, Span.MINUTE), _unheard
     )
     source.refresh("SPY", clock())
-    assert began.wait(30)
+    assert began.wait(PATIENCE_S)
     clock.pass_s(5)
     at = clock()
     threading.Timer(0.2, go_on.set).start()

@@ -16,6 +16,7 @@ from app.market.market_data import MarketData
 from app.market.polygon import Reply
 from app.market.single_flight import deadline
 from tests.support import FakeClock, ScriptedMarket, new_york
+from tests.waiting import PATIENCE_S
 
 
 def test_the_answer_for_a_past_day_says_nothing_of_todays_delay(
@@ -104,7 +105,7 @@ def test_replays_do_not_keep_todays_bars_waiting(build: Callable[..., MarketData
 
     def wait_for_history(path: str) -> Reply | None:
         if not path.endswith("2025-03-11"):
-            gate.wait(5)
+            gate.wait(PATIENCE_S)
         return None
 
     market.fault = wait_for_history
@@ -112,7 +113,7 @@ def test_replays_do_not_keep_todays_bars_waiting(build: Callable[..., MarketData
     with ThreadPoolExecutor(60) as pool:
         history = [pool.submit(source.intraday, "SPY", at) for at in days]
         today = pool.submit(source.intraday, "SPY", new_york("2025-03-11 11:30"))
-        assert len(today.result(4).bars)
+        assert len(today.result(PATIENCE_S / 2).bars)
         gate.set()
         assert all(future.result() is not None for future in history)
 
@@ -121,7 +122,7 @@ def test_fetches_that_wait_are_bounded(build: Callable[..., MarketData], market:
     source, gate = build(), threading.Event()
 
     def wait(path: str) -> Reply | None:
-        gate.wait(5)
+        gate.wait(PATIENCE_S)
         return None
 
     market.fault = wait
@@ -140,7 +141,7 @@ def test_all_waiting_of_a_request_ends_at_its_deadline(
     gate = threading.Event()
 
     def wait(path: str) -> Reply | None:
-        gate.wait(5)
+        gate.wait(PATIENCE_S)
         return None
 
     market.fault = wait
@@ -159,7 +160,7 @@ def test_a_deadline_inside_another_never_outlasts_it(build: Callable[..., Market
     gate = threading.Event()
 
     def wait(path: str) -> Reply | None:
-        gate.wait(5)
+        gate.wait(PATIENCE_S)
         return None
 
     market.fault = wait

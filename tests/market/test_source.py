@@ -20,6 +20,7 @@ from app.market.polygon import Reply
 from app.sqlite import REOPEN_AFTER_S
 from tests.market.answers import DAY, SETTLE, minute_calls
 from tests.support import FakeClock, ScriptedMarket, dropping, new_york
+from tests.waiting import PATIENCE_S
 
 
 def test_a_cache_that_could_not_be_opened_is_opened_later(tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_a_hundred_who_ask_at_once_share_one_fetch(build: Callable[..., MarketDa
     source, gate = build(), threading.Event()
 
     def wait(path: str) -> Reply | None:
-        gate.wait(5)
+        gate.wait(PATIENCE_S)
         return None
 
     market.fault = wait
@@ -132,14 +133,14 @@ def test_a_fetch_that_is_too_slow_is_left_to_finish_for_the_others(
     source, gate = build(), threading.Event()
 
     def wait(path: str) -> Reply | None:
-        gate.wait(5)
+        gate.wait(PATIENCE_S)
         return None
 
     market.fault = wait
     monkeypatch.setattr("app.market.shared_fetches.DEADLINE_S", 0.01)
     with pytest.raises(Upstream, match="within the request's time"):
         source.intraday("SPY", new_york("2025-03-11 11:30"))
-    monkeypatch.setattr("app.market.shared_fetches.DEADLINE_S", 5.0)
+    monkeypatch.setattr("app.market.shared_fetches.DEADLINE_S", PATIENCE_S)
     gate.set()
     assert len(source.intraday("SPY", new_york("2025-03-11 11:30")).bars)
     assert minute_calls(market) == 1

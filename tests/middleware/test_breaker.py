@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 import middleware
 from app.errors import BudgetSpent, NotEntitled, Unavailable, Upstream
 from middleware.breaker import MAX_KINDS, Breaker, Circuit, CircuitState, Permit
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 
@@ -147,11 +148,11 @@ def test_of_fifty_that_wait_one_reaches_the_provider_half_open(provider: Provide
     refusals = threading.Semaphore(0)
 
     def answer() -> str:
-        assert let_go.wait(10)
+        assert let_go.wait(PATIENCE_S)
         return "good"
 
     def ask() -> str:
-        barrier.wait(10)
+        barrier.wait(PATIENCE_S)
         try:
             return provider.ask()
         except Upstream as exc:
@@ -162,7 +163,7 @@ def test_of_fifty_that_wait_one_reaches_the_provider_half_open(provider: Provide
     provider.answer = answer
     with ThreadPoolExecutor(50) as pool:
         asked = [pool.submit(ask) for _ in range(50)]
-        in_time = all(refusals.acquire(timeout=10) for _ in range(49))
+        in_time = all(refusals.acquire(timeout=PATIENCE_S) for _ in range(49))
         let_go.set()
         answers = [future.result() for future in asked]
     assert in_time, "nobody waits for the probe"
@@ -183,7 +184,7 @@ def call(path, params):
     calls.append(path)
     if at[0] < 30.0:
         raise Upstream("down")
-    let_go.wait(10)
+    let_go.wait(120)
     return "good"
 
 def ask():
@@ -198,9 +199,9 @@ assert [ask() for _ in range(6)] == ["refused"] * 6
 assert len(calls) == 5
 at[0] = 30.0
 asked = [gevent.spawn(ask) for _ in range(50)]
-assert len(gevent.wait(asked, timeout=10, count=49)) == 49
+assert len(gevent.wait(asked, timeout=120, count=49)) == 49
 let_go.set()
-gevent.joinall(asked, timeout=10)
+gevent.joinall(asked, timeout=120)
 assert sorted(g.value for g in asked) == ["good"] + ["refused"] * 49
 assert len(calls) == 6
 assert breaker.states()["bars"].state == "closed"
@@ -216,7 +217,7 @@ assert ask() == "good"
 
 
 def test_among_greenlets_one_probe_goes_and_one_that_times_out_gives_its_place_back() -> None:
-    done = subprocess.run([sys.executable, "-c", GEVENT], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", GEVENT], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
 
 
@@ -354,7 +355,7 @@ def test_changes_are_told_outside_the_lock(provider: Provider) -> None:
     during: list[dict[str, CircuitState]] = []
     provider.hearing = lambda: during.append(provider.breaker.states())
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(provider.opened).result(10)
+        pool.submit(provider.opened).result(PATIENCE_S)
     assert [states["bars"].state for states in during] == ["open"]
 
 

@@ -30,13 +30,14 @@ from app.factory import create_app
 from app.market.polygon import Reply
 from middleware.rate_limiting import ConcurrencyLimit, limit_concurrency
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
+from tests.waiting import PATIENCE_S
 
 DIRECTIONS = "/trading_directions?ticker=SPY"
 SATURDAY = "/replay?date=2025-03-08&time=11:00&ticker=SPY"
 """A replay that asks the market for nothing."""
 
 SESSION = "/replay?date=2025-03-10&time=11:00&ticker=SPY"
-PATIENT = "?socket_timeout=10&socket_connect_timeout=10"
+PATIENT = f"?socket_timeout={PATIENCE_S:.0f}&socket_connect_timeout={PATIENCE_S:.0f}"
 """So that a busy machine is not taken for a lost Redis."""
 
 NAMES = ("RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
@@ -658,13 +659,13 @@ class Gate:
         market.fault = self.hold
 
     def hold(self, path: str) -> Reply | None:
-        assert self.opened.wait(30), "never opened"
+        assert self.opened.wait(PATIENCE_S), "never opened"
         return None
 
 
 def wait_for(app: Flask, under_way: int) -> None:
     """Until so many replays are under way."""
-    end = monotonic() + 20
+    end = monotonic() + PATIENCE_S
     while metrics(app)["predict_under_way", ("replay",)] != under_way:
         assert monotonic() < end, f"never {under_way} under way"
 
@@ -680,7 +681,7 @@ def test_a_fifth_replay_at_a_time_is_refused_while_others_go_on(build: Build, ma
             assert not any(future.done() for future in held)
         finally:
             gate.opened.set()
-        assert [future.result(30).status_code for future in held] == [200] * 4
+        assert [future.result(PATIENCE_S).status_code for future in held] == [200] * 4
     for answer in refused:
         assert answer.status_code == 429
         used = "The limit of the group `replay` is used up: 4 of 4 requests at a time of one client."
@@ -701,7 +702,7 @@ def test_a_seventeenth_replay_at_a_time_is_refused_whoever_asks(build: Build, ma
             refused = at(app, "192.0.2.9").get(SATURDAY)
         finally:
             gate.opened.set()
-        assert [future.result(30).status_code for future in held] == [200] * 16
+        assert [future.result(PATIENCE_S).status_code for future in held] == [200] * 16
     assert refused.status_code == 429
     assert refused.json is not None
     assert "16 of 16 requests at a time of all clients. One that ends frees a place." in refused.json["error"]

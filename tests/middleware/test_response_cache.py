@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import re
-import time
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from itertools import count, cycle
@@ -24,6 +23,7 @@ from app.market.polygon import Reply
 from app.pipeline import Pipeline
 from tests.middleware.servers import FLOATING, KEPT, NOT_KEPT, Build
 from tests.support import FakeClock, ScriptedMarket, new_york, settings
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("warm_market")
 
@@ -145,10 +145,8 @@ def test_kept_answers_are_limited_like_others(build: Build, clock: FakeClock) ->
 
 def settle(app: Flask) -> None:
     """Until every fetch that was begun is over: one that is joined after the clock was turned belongs to the time before."""
-    ends = time.monotonic() + 10
-    while app.extensions["predict-server"].pipeline.fetches():
-        assert time.monotonic() < ends, "a fetch hangs"
-        time.sleep(0.001)
+    fetches = app.extensions["predict-server"].pipeline.fetches
+    wait_for(lambda: not fetches(), "a fetch hangs", every_s=0.001)
 
 
 class Watched:

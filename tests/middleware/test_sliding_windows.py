@@ -26,12 +26,11 @@ from middleware.sliding_windows import (
     WindowsWithFallback,
 )
 from tests.redis_server import RedisServer
+from tests.waiting import PATIENCE_S
 
 START = 1_800_000_000.0
 WINDOW_S = 60
 WINDOW_US = WINDOW_S * 1_000_000
-PATIENCE_S = 10.0
-"""So that a busy machine is not taken for a lost Redis."""
 
 HitOnce = Callable[..., Hit]
 Step = tuple[int, int]
@@ -207,14 +206,14 @@ def test_threads_together_get_as_many_as_the_limit(windows: SlidingWindows) -> N
     start, allowed = threading.Barrier(8), []
 
     def ask() -> None:
-        start.wait(30)
+        start.wait(PATIENCE_S)
         allowed.extend(windows.hit("a", 100, WINDOW_S).allowed for _ in range(40))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_S)
     assert len(allowed) == 320
     assert sum(allowed) == 100
 
@@ -376,7 +375,7 @@ def test_a_redis_that_answers_but_cannot_count_is_told_as_lost_once(own_redis: R
 
 def until(what: Callable[[], bool], meanwhile: Callable[[], object] = lambda: time.sleep(0.01)) -> int:
     """How often `meanwhile` was done before it was so."""
-    end, times = time.monotonic() + 30, 0
+    end, times = time.monotonic() + PATIENCE_S, 0
     while not what():
         assert time.monotonic() < end
         meanwhile()

@@ -26,6 +26,7 @@ from app.model.features import DECISION_HOURS, INPUTS
 from app.model.training import Rows
 from app.model.v6 import Logistic, V6Model
 from tests.support import FakeClock, ScriptedMarket, settings
+from tests.waiting import PATIENCE_S
 
 READ = ("time_pct", "gap", "open_move_sigma", "gap_sigma")
 WIDTH = len(READ)
@@ -236,7 +237,7 @@ def test_threads_may_decide_and_read_at_once() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_S)
     assert faults == []
     assert drift.decisions() == dict.fromkeys(TICKERS, 120)
 

@@ -26,6 +26,7 @@ from tests.provider.world import KEY
 from tests.redis_server import RedisServer
 from tests.serving.test_gunicorn import ROOT, Server, free_port, started
 from tests.support import CALENDAR, demo_feed
+from tests.waiting import PATIENCE_S
 
 RULES = ROOT / "ops" / "prometheus"
 GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "tests.ops.faulty:app"]
@@ -66,7 +67,7 @@ class Prometheus:
     seen: dict[str, set[Alert]] = field(default_factory=lambda: {"pending": set(), "firing": set()})
 
     def look(self) -> None:
-        for alert in requests.get(f"{self.address}/api/v1/alerts", timeout=5).json()["data"]["alerts"]:
+        for alert in requests.get(f"{self.address}/api/v1/alerts", timeout=PATIENCE_S).json()["data"]["alerts"]:
             self.seen[alert["state"]].add((alert["labels"]["job"], alert["labels"]["alertname"]))
 
     def look_until(self, enough: Callable[[], bool], seconds: float) -> bool:
@@ -80,7 +81,7 @@ class Prometheus:
         return {name for of, name in self.seen[state] if of == job}
 
     def value(self, query: str) -> float:
-        found = requests.get(f"{self.address}/api/v1/query", params={"query": query}, timeout=5).json()
+        found = requests.get(f"{self.address}/api/v1/query", params={"query": query}, timeout=PATIENCE_S).json()
         return float(found["data"]["result"][0]["value"][1])
 
 
@@ -107,11 +108,11 @@ def prometheus(folder: Path, targets: dict[str, str]) -> Iterator[Prometheus]:
         yield Prometheus(f"http://{address}")
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(PATIENCE_S)
 
 
 def _wait_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    ends = time.monotonic() + 30
+    ends = time.monotonic() + PATIENCE_S
     while time.monotonic() < ends and process.poll() is None:
         try:
             if requests.get(f"{address}/-/ready", timeout=1).ok:
@@ -132,7 +133,7 @@ def load(server: Server, paths: list[str], each_s: float = 0.2) -> Iterator[None
             while not stopped.is_set():
                 for path in paths:
                     try:
-                        session.get(server.base + path, timeout=20)
+                        session.get(server.base + path, timeout=PATIENCE_S)
                     except requests.RequestException:
                         return
                     if stopped.wait(each_s):

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.ops.families import series
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 OPS = ROOT / "ops"
@@ -65,7 +66,7 @@ def run(program: str, *arguments: object) -> str:
             f"{program} is missing; to install it: `sudo apt-get install {debian}` (Debian), "
             f"`brew install {homebrew}` (macOS)"
         )
-    done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

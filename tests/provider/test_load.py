@@ -15,6 +15,7 @@ import pytest
 from app.errors import Upstream
 from app.market.budget import PAID_PLAN, SMALL_PLAN
 from tests.provider.world import TICKERS, World, world
+from tests.waiting import PATIENCE_S
 
 TAB = ["/trading_directions"] * 4 + [
     f"/mtf?tickers={t}" for t in ("SPY", "QQQ", "IWM", "UVXY", "SPY", "QQQ", "IWM", "SPY")
@@ -86,7 +87,7 @@ def ask_at_once(found: World, clients: int, path: str) -> list[Any]:
 
     def ask() -> Any:
         client = app.test_client()
-        barrier.wait(30)
+        barrier.wait(PATIENCE_S)
         return client.get(path).get_json()
 
     with ThreadPoolExecutor(clients) as pool:
@@ -122,7 +123,7 @@ def test_half_open_one_of_fifty_waiting_callers_reaches_the_provider(
         before, barrier = len(found.provider.calls), threading.Barrier(50)
 
         def call() -> int:
-            barrier.wait(30)
+            barrier.wait(PATIENCE_S)
             try:
                 return breaker(path, {}).status
             except Upstream:
@@ -207,7 +208,10 @@ def test_a_restart_within_a_minute_of_five_calls_is_not_held_to_five_a_minute(
         assert budget is not None
         assert budget.limit == PAID_PLAN
         assert all(entry["locked_at"] for entry in found.directions()["tickers"].values())
-        forwarded, ends = 0.0, time.monotonic() + 30  # the probe goes on in the background, after the calls of requests
+        forwarded, ends = (
+            0.0,
+            time.monotonic() + PATIENCE_S,
+        )  # the probe goes on in the background, after the calls of requests
         while found.timer.sleeping and time.monotonic() < ends:
             if forwarded < 10:
                 found.timer.forward(0.25)

@@ -25,6 +25,7 @@ from app.simulator.server import PolygonSimulator
 from app.sqlite import Database
 from tests.provider.world import KEY
 from tests.support import CALENDAR, FakeClock, FakeTimer, demo_feed, new_york, settings, some_bars
+from tests.waiting import wait_for
 
 DAY = new_york("2025-03-11 00:00").date()
 PATHS = ("/trading_directions", "/mtf", "/daily_signals", "/swing", "/replay?date=2025-03-10&time=12:05&ticker=SPY")
@@ -72,10 +73,9 @@ class Servers:
             self.settle()
 
     def settle(self) -> None:
-        ends = real.monotonic() + 30
-        while any(self.cores[n].source.fetches.waiting() + self.cores[n].follower.waiting() for n in self.living()):
-            assert real.monotonic() < ends, "a fetch hangs"
-            real.sleep(0.001)
+        cores = [self.cores[number] for number in self.living()]
+        is_still = lambda: not any(core.source.fetches.waiting() + core.follower.waiting() for core in cores)  # noqa: E731
+        wait_for(is_still, "a fetch hangs", every_s=0.001)
 
     def run(self, seconds: float, *, every_s: float = 4.0) -> None:
         for _ in range(round(seconds / every_s)):

@@ -21,6 +21,7 @@ from app.market.polygon import HttpTransport
 from app.simulator.repeated_sessions import RepeatedSessions
 from app.simulator.server import PolygonSimulator
 from tests.support import CALENDAR, FakeClock, FakeTimer, demo_feed, new_york, settings
+from tests.waiting import wait_for
 
 KEY = "k-3f9a-very-secret"
 TICKERS = ("SPY", "QQQ", "IWM")
@@ -49,10 +50,9 @@ class World:
 
     def settle(self) -> None:
         """Until all that was started is done, or sleeps."""
-        ends = real.monotonic() + 30
-        while self.core.source.fetches.waiting() + self.core.follower.waiting() > self.timer.sleeping:
-            assert real.monotonic() < ends, "a fetch hangs"
-            real.sleep(0.001)
+        fetches, follower = self.core.source.fetches, self.core.follower
+        is_still = lambda: fetches.waiting() + follower.waiting() <= self.timer.sleeping  # noqa: E731
+        wait_for(is_still, "a fetch hangs", every_s=0.001)
 
     def step(self, seconds: float) -> None:
         self.clock.forward(seconds=seconds)

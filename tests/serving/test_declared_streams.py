@@ -18,6 +18,7 @@ from simple_websocket import Client, ConnectionClosed
 
 from tests.serving.test_gunicorn import Server, started
 from tests.serving.test_streams import value, wait_for
+from tests.waiting import PATIENCE_S
 
 GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "tests/serving/quick.conf.py", "tests.serving.streaming:app"]
 LAST = b'{"end": "stopping"}\n'
@@ -35,12 +36,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def asked(server: Server, path: str) -> requests.Response:
-    return requests.get(server.base + path, stream=True, timeout=10)
+    return requests.get(server.base + path, stream=True, timeout=PATIENCE_S)
 
 
 def connected(server: Server) -> socket.socket:
     host, _, port = server.base.removeprefix("http://").rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=10)
+    return socket.create_connection((host, int(port)), timeout=PATIENCE_S)
 
 
 def logged(server: Server, request_id: str) -> list[dict[str, object]]:
@@ -103,7 +104,7 @@ def test_a_client_that_never_reads_its_stream_is_dropped_and_counted(served: Ser
 
 
 def handshake(server: Server, **headers: str) -> requests.Response:
-    return requests.get(f"{server.base}/socket.io/?EIO=4&transport=polling", headers=headers, timeout=10)
+    return requests.get(f"{server.base}/socket.io/?EIO=4&transport=polling", headers=headers, timeout=PATIENCE_S)
 
 
 def test_a_polling_handshake_passes_the_layers(served: Server) -> None:
@@ -125,8 +126,8 @@ def websocket(server: Server, **headers: str) -> Client:
     address = server.base.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
     client = Client(address, headers=headers)
     client.send("40")  # this client sees what came in one packet with the handshake only when more comes
-    assert client.receive(timeout=10).startswith("0{")
-    assert client.receive(timeout=10).startswith("40")
+    assert client.receive(timeout=PATIENCE_S).startswith("0{")
+    assert client.receive(timeout=PATIENCE_S).startswith("40")
     return client
 
 
@@ -136,7 +137,7 @@ def test_a_websocket_passes_the_layers_and_is_logged_when_it_ends(served: Server
     client = websocket(served, **{"X-Request-Id": "websocket-1"})
     time.sleep(2.5)  # longer than a head may take
     client.send('421["ask","what"]')
-    assert client.receive(timeout=10) == '431[{"answer":"what"}]'
+    assert client.receive(timeout=PATIENCE_S) == '431[{"answer":"what"}]'
     assert value(served, "predict_streams_open") == others + 1
     assert logged(served, "websocket-1") == []
     client.close()
@@ -162,8 +163,8 @@ def test_sigterm_ends_every_stream_within_seconds_and_in_order(served: Server) -
         wait_for(lambda: value(served, "predict_streams_open") >= 4)
         began = time.monotonic()
         served.process.send_signal(signal.SIGTERM)
-        ends = [stream.result(timeout=20) for stream in streams]
-    assert served.process.wait(20) == 0
+        ends = [stream.result(timeout=PATIENCE_S) for stream in streams]
+    assert served.process.wait(PATIENCE_S) == 0
     stopped_s = time.monotonic() - began
     assert all(content.endswith(LAST) for content, _ in ends), "whole answers: the chunked coding ended as well"
     assert max(at - began for _, at in ends) < 5, "1 s for itself, then it is interrupted; the rest is the machine's"

@@ -19,6 +19,7 @@ import requests
 from tests.serving.test_gunicorn import SERVE, Server, started
 from tests.serving.test_lifecycle import connected, get
 from tests.serving.test_streams import value, wait_for
+from tests.waiting import PATIENCE_S
 
 PATH = "/v2/trading-directions/SPY/stream?follow=true"
 NO_LIMITS = {
@@ -34,7 +35,7 @@ LISTENERS = "predict_live_listeners"
 def request(server: Server, after: str | None = None, receive_bytes: int | None = None) -> socket.socket:
     """A connection that has asked to follow. receive_bytes: what its own side takes without being read."""
     sock = connected(server, receive_bytes=receive_bytes)
-    sock.settimeout(30)
+    sock.settimeout(PATIENCE_S)
     path = PATH if after is None else f"{PATH}&after={after}"
     sock.sendall(get(path))
     return sock
@@ -78,7 +79,7 @@ class Client:
         for event in events:
             self.take(event)
         assert (last["status"], last["after"]) == ("resume", self.last)
-        assert server.process.wait(30) == 0
+        assert server.process.wait(PATIENCE_S) == 0
 
     def take(self, line: dict[str, Any]) -> bool:
         """Whether it is an event that counts."""
@@ -165,7 +166,7 @@ def test_a_client_that_goes_away_is_free_within_a_second(served: Server) -> None
 def test_server_sent_events_resume_by_their_header(served: Server) -> None:
     def events(**headers: str) -> Iterator[dict[str, str]]:
         headers = {"Accept": "text/event-stream", **headers}
-        with requests.get(served.base + PATH, stream=True, headers=headers, timeout=30) as response:
+        with requests.get(served.base + PATH, stream=True, headers=headers, timeout=PATIENCE_S) as response:
             assert response.headers["Content-Type"].startswith("text/event-stream")
             event: dict[str, str] = {}
             for line in response.iter_lines(decode_unicode=True):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from http.client import HTTPResponse
 from pathlib import Path
+from select import select
 from typing import Any, NamedTuple
 
 import pytest
@@ -17,6 +18,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.serving.test_gunicorn import Server, free_port, started
+from tests.waiting import PATIENCE_S, wait_for
 
 SOON_S = 5.0
 ARRIVAL_S = 10.0
@@ -42,8 +44,6 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
     values: dict[str, Any] = {"MARKET": "recorded", "DATA_DIR": folder / "data", "OPERATIONS_PORT": operations}
     values |= {"HOST": "127.0.0.1", "LOG_LEVEL": "INFO", "LOG_FORMAT": "auto", **limits}
     with started(COMMAND, folder / "log", **values) as server:
-        with suppress(requests.Timeout):  # a busy machine: the port is open before the worker serves
-            server.wait_ready()
         server.wait_ready()
         yield Hostile(server, int(server.base.rsplit(":", 1)[1]), f"http://127.0.0.1:{operations}")
 
@@ -76,7 +76,7 @@ class Answer(NamedTuple):
 
 
 def connected(hostile: Hostile) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", hostile.port), timeout=ARRIVAL_S + 5)
+    return socket.create_connection(("127.0.0.1", hostile.port), timeout=PATIENCE_S)
 
 
 def received(connection: socket.socket, method: str, began: float) -> Answer:
@@ -164,7 +164,6 @@ def test_what_is_no_request_is_refused_and_the_connection_closed(hostile: Hostil
         assert answer.status in statuses
         refuse_unless_json(answer)
         assert answer.headers["connection"] == "close"
-        connection.settimeout(SOON_S)
         with suppress(ConnectionResetError):  # it did not care to read the rest
             assert connection.recv(100) == b""
 
@@ -271,7 +270,8 @@ def test_a_body_that_does_not_come_is_408_and_the_connection_is_closed(hostile: 
     with closing(connected(hostile)) as connection:
         began = time.monotonic()
         connection.sendall(b"POST /batch_predict HTTP/1.1\r\n" + HOST + b"Content-Length: 20\r\n\r\n{")
-        assert hostile.server.get("/livez").elapsed.total_seconds() < 2
+        assert hostile.server.get("/livez").status_code == 200
+        assert not select([connection], [], [], 0)[0], "the body is still waited for"
         answer = received(connection, "POST", began)
         assert answer.status == 408
         assert answer.json()["error_code"] == "REQUEST_TIMEOUT"
@@ -295,15 +295,17 @@ def test_after_head_of_an_error_the_connection_is_still_in_step(hostile: Hostile
 
 
 def test_the_operations_port_serves_the_metrics_and_the_usual_one_only_its_own_machine(hostile: Hostile) -> None:
-    answer = requests.get(f"{hostile.operations}/metrics", headers={"X-Real-IP": "203.0.113.9"}, timeout=10)
+    answer = requests.get(f"{hostile.operations}/metrics", headers={"X-Real-IP": "203.0.113.9"}, timeout=PATIENCE_S)
     assert answer.status_code == 200
-    assert requests.get(f"{hostile.operations}/models", timeout=10).status_code == 200, "every route answers there"
+    assert requests.get(f"{hostile.operations}/models", timeout=PATIENCE_S).status_code == 200, (
+        "every route answers there"
+    )
     names = {family.name for family in text_string_to_metric_families(answer.text)}
     assert {"predict_limit_decisions", "predict_kept_answers", "predict_access_lines_lost"} <= names
     public = f"{hostile.server.base}/metrics"
-    assert requests.get(public, timeout=10).status_code == 200
+    assert requests.get(public, timeout=PATIENCE_S).status_code == 200
     for name in ("X-Real-IP", "X-Forwarded-For", "Forwarded"):
-        assert requests.get(public, headers={name: "203.0.113.9"}, timeout=10).status_code == 403
+        assert requests.get(public, headers={name: "203.0.113.9"}, timeout=PATIENCE_S).status_code == 403
 
 
 def test_a_proxys_visitor_finds_no_other_way_to_the_metrics(hostile: Hostile) -> None:
@@ -315,9 +317,7 @@ def test_what_was_asked_stands_in_the_log_one_line_each(hostile: Hostile) -> Non
     ids = [f"hostile-{number}" for number in range(20)]
     for number in ids:
         sent(hostile, get(b"/a%0a%7b%7d?secret=" + number.encode(), b"X-Request-Id: " + number.encode()))
-    ends = time.monotonic() + SOON_S
-    while ids[-1] not in hostile.server.log.read_text() and time.monotonic() < ends:
-        time.sleep(0.05)
+    wait_for(lambda: ids[-1] in hostile.server.log.read_text())
     lines = [json.loads(line) for line in whole_lines(Path(hostile.server.log).read_text())]
     asked = [line for line in lines if str(line.get("request_id")).startswith("hostile-")]
     assert [line["request_id"] for line in asked] == ids

@@ -20,6 +20,7 @@ from redis import Redis
 
 from tests.redis_server import RedisServer, free_port
 from tests.serving.test_gunicorn import ROOT, SERVE, Server, environment, started
+from tests.waiting import PATIENCE_S, wait_for
 
 DIRECTIONS = "/trading_directions?ticker=SPY"
 HIGH = 1_000_000
@@ -33,9 +34,9 @@ from middleware.sliding_windows import RedisWindows
 url, tries, limit = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 windows = RedisWindows(url, time.time, timeout_s=60.0)
 windows.connect()
-with Redis.from_url(url, socket_timeout=120) as gate:
+with Redis.from_url(url, socket_timeout=600) as gate:
     gate.incr("ready")
-    assert gate.blpop(["gate"], 90)
+    assert gate.blpop(["gate"], 300)
 hits = [windows.hit("one client", limit, 60) for _ in range(tries)]
 windows.close()
 print(sum(hit.allowed for hit in hits), max(hit.used for hit in hits))
@@ -55,7 +56,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
                 values = {"MARKET": "demo", "DATA_DIR": tmp_path / f"data{n}", "TRUST_PROXY": "true", **variables}
                 begun.append(stack.enter_context(started(SERVE, tmp_path / f"log{n}", **values)))
             for server in begun:
-                wait_until(lambda server=server: answers(server), "the server answers", 90)
+                wait_for(lambda server=server: answers(server), "the server answers")
             return iter(begun)
 
         yield begin
@@ -69,13 +70,6 @@ def answers(server: Server) -> bool:
         return False
 
 
-def wait_until(what: Callable[[], bool], words: str, seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, f"not within {seconds:g} s: {words}"
-        time.sleep(0.02)
-
-
 def told(server: Server) -> list[str]:
     """What the log says of Redis, in order."""
     lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
@@ -84,7 +78,7 @@ def told(server: Server) -> list[str]:
 
 
 def wait_told(server: Server, *events: str) -> None:
-    wait_until(lambda: told(server) == list(events), f"{told(server)} becomes {list(events)}")
+    wait_for(lambda: told(server) == list(events), f"{told(server)} becomes {list(events)}")
 
 
 def metric(server: Server, name: str) -> float:
@@ -97,7 +91,9 @@ def ask(server: Server, client: str, times: int) -> list[int]:
     """So many requests from a client's address."""
     headers = {"X-Real-IP": client}
     with requests.Session() as session:
-        return [session.get(server.base + DIRECTIONS, headers=headers, timeout=10).status_code for _ in range(times)]
+        return [
+            session.get(server.base + DIRECTIONS, headers=headers, timeout=PATIENCE_S).status_code for _ in range(times)
+        ]
 
 
 # Between processes
@@ -112,9 +108,9 @@ def test_twenty_processes_at_once_get_exactly_the_limit_together(redis_url: str)
             stack.callback(taker.wait, 30)
             stack.callback(taker.kill)
             takers.append(taker)
-        wait_until(lambda: int(gate.get("ready") or 0) == PROCESSES, "all are ready", 90)
+        wait_for(lambda: int(gate.get("ready") or 0) == PROCESSES, "all are ready")
         gate.rpush("gate", *range(PROCESSES))
-        found = [tuple(map(int, taker.communicate(timeout=60)[0].split())) for taker in takers]
+        found = [tuple(map(int, taker.communicate(timeout=PATIENCE_S)[0].split())) for taker in takers]
     assert [taker.returncode for taker in takers] == [0] * PROCESSES
     assert sum(allowed for allowed, _ in found) == LIMIT
     assert max(used for _, used in found) == LIMIT
@@ -177,10 +173,10 @@ class Load:
         finally:
             self._stop.set()
             for thread in threads:
-                thread.join(30)
+                thread.join(PATIENCE_S)
 
     def _ask_on(self, client: str) -> None:
-        connection = http.client.HTTPConnection(self._address.hostname or "", self._address.port, timeout=10)
+        connection = http.client.HTTPConnection(self._address.hostname or "", self._address.port, timeout=PATIENCE_S)
         try:
             while not self._stop.is_set():
                 began = time.monotonic()
@@ -205,7 +201,7 @@ def test_under_load_nobody_notices_that_redis_comes_and_goes(run: Run, own_redis
     def goes_on() -> None:
         """The clients go on being answered."""
         now = time.monotonic()
-        wait_until(lambda: load.since(now) > 50, "the load goes on")
+        wait_for(lambda: load.since(now) > 50, "the load goes on")
 
     with load.running(clients=8):
         for lose, find in ((own_redis.kill, own_redis.start), (own_redis.pause, own_redis.resume)):
@@ -235,7 +231,7 @@ def test_the_password_of_redis_is_told_nobody(run: Run, own_redis: RedisServer) 
     [server] = run(REDIS_URL=url, RATE_LIMIT_DIRECTIONS=3, LOG_LEVEL="DEBUG")
     paths = [*[DIRECTIONS] * 4, "/health", "/nope", "/metrics", "/versions", "/readyz"]
     given = [server.get(path) for path in paths]
-    given.append(requests.post(server.base + "/health", timeout=10))
+    given.append(requests.post(server.base + "/health", timeout=PATIENCE_S))
     assert [answer.status_code for answer in given] == [200] * 3 + [429, 200, 404, 200, 200, 200, 405]
     wait_told(server, "limits_local")
     own_redis.kill()
@@ -252,7 +248,7 @@ def test_the_password_of_redis_is_told_nobody(run: Run, own_redis: RedisServer) 
 @pytest.mark.parametrize("url", [f"redis://:{SECRET}/unescaped@127.0.0.1:6379/0", f"redis://:{SECRET}@127.0.0.1:x/0"])
 def test_an_address_of_redis_that_is_none_stops_the_start_with_its_name_alone(tmp_path: Path, url: str) -> None:
     variables = environment(MARKET="demo", DATA_DIR=tmp_path, PORT=free_port(), REDIS_URL=url)
-    done = subprocess.run(SERVE, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(SERVE, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode != 0
     assert SECRET not in done.stdout + done.stderr
     assert "Error: REDIS_URL: " in done.stderr

@@ -27,9 +27,9 @@ from app.market.lease import LEASE_S
 from app.simulator.server import PolygonSimulator
 from tests.serving.test_gunicorn import Server, started
 from tests.support import CALENDAR, demo_feed, new_york
+from tests.waiting import PATIENCE_S, wait_for
 
 COMMAND = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "tests.serving.followed_app:server"]
-PATIENCE_S = 60.0
 SERIES = "SELECT name, fetched, length(bars) FROM series"
 
 
@@ -101,9 +101,7 @@ def follower(server: Server) -> Any:
 def within(condition: Callable[[], bool]) -> float:
     """Seconds until `condition` held."""
     began = time.monotonic()
-    while not condition():
-        assert time.monotonic() < began + PATIENCE_S
-        time.sleep(0.1)
+    wait_for(condition, every_s=0.1)
     return time.monotonic() - began
 
 

@@ -17,6 +17,7 @@ from serving.bounds import Bounds
 from serving.connection import Connection
 from serving.connections import Connections, State
 from serving.reading import PIECE_S, TURN_S, HeadTimeout, IdleTimeout, RequestParser, RequestReader, Turns
+from tests.waiting import PATIENCE_S
 
 QUICK = Bounds(head_s=0.3, idle_s=0.3, body_s=0.3, write_s=0.3, linger_s=0.3, body_chunks=200, body_bytes=100_000)
 POST = b"POST /nothing HTTP/1.1\r\nHost: localhost\r\n"
@@ -209,10 +210,10 @@ def test_a_client_is_told_to_go_on_only_when_its_body_is_read(line: Line) -> Non
     with pytest.raises(TimeoutError):
         line.client.recv(100)
     reading = gevent.spawn(request.body.read)
-    line.client.settimeout(SOON_S)
+    line.client.settimeout(PATIENCE_S)
     assert line.client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
     line.client.sendall(b"{}")
-    assert reading.get(timeout=SOON_S) == b"{}"
+    assert reading.get(timeout=PATIENCE_S) == b"{}"
 
 
 def test_a_small_body_is_here_when_the_app_begins(line: Line) -> None:
@@ -262,7 +263,7 @@ def test_an_answer_of_known_length_leaves_in_one_packet(line: Line) -> None:
 def test_the_head_of_a_stream_leaves_at_once(line: Line) -> None:
     line.connection.begin()
     line.connection.sendall(STREAM_HEAD)
-    line.client.settimeout(SOON_S)
+    line.client.settimeout(PATIENCE_S)
     assert line.client.recv(1000) == STREAM_HEAD
     assert line.connection.is_streaming
 
@@ -311,7 +312,7 @@ def test_a_slow_client_that_goes_on_reading_gets_its_whole_answer(connect: Conne
     line.connection.sendall(STREAM_HEAD)
     line.connection.sendall(b"x" * 10_000_000)
     line.connection.close()
-    reading.get(timeout=30)
+    reading.get(timeout=PATIENCE_S)
     assert sum(got) == 10_000_000 + len(STREAM_HEAD)
     assert not line.closed
 
@@ -375,7 +376,7 @@ def test_a_client_that_catches_up_has_its_budget_anew(connect: Connect) -> None:
         line.connection.begin()
         line.connection.sendall(STREAM_HEAD)
         line.connection.sendall(b"x" * size)
-        reading.get(timeout=SOON_S)
+        reading.get(timeout=PATIENCE_S)
         gevent.sleep(0.2)
     assert not line.closed
 
@@ -391,7 +392,7 @@ def test_a_client_that_does_not_take_its_answer_can_be_evicted(connect: Connect)
     other = connect(Bounds())
     assert line.connections.enter(other.connection)
     with pytest.raises(BrokenPipeError):
-        writing.get(timeout=SOON_S)
+        writing.get(timeout=PATIENCE_S)
     assert line.closed == {("evicted",): 1}
 
 

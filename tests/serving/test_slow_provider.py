@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from app.market.feed_transport import FeedTransport
 from app.simulator.server import PolygonSimulator
 from tests.serving.test_gunicorn import Server, started
 from tests.support import CALENDAR, demo_feed, new_york
+from tests.waiting import PATIENCE_S, wait_for
 
 CLIENTS, ROUNDS = 200, 5
 DEADLINE_S = 5.0
@@ -30,7 +30,8 @@ def followed(tmp_path: Path) -> Iterator[tuple[Server, PolygonSimulator]]:
     began = time.time()
     clock = running_clock(new_york("2025-03-11 11:30:40"), 1.0, datetime.fromtimestamp(began, UTC))
     with PolygonSimulator(FeedTransport(demo_feed(), CALENDAR, clock), clock=clock) as provider, ExitStack() as stack:
-        values = {"POLYGON_BASE_URL": provider.address, "DATA_DIR": tmp_path, "BEGAN": began}
+        values = {"POLYGON_BASE_URL": provider.address, "DATA_DIR": tmp_path, "BEGAN": began, "READ_S": 5 * PATIENCE_S}
+        values["GUNICORN_CMD_ARGS"] = f"--graceful-timeout {5 * PATIENCE_S:.0f}"
         server = stack.enter_context(started(COMMAND, tmp_path / "log", **values))
         server.wait_ready()
         yield server, provider
@@ -41,14 +42,10 @@ def test_two_hundred_clients_are_answered_in_time_while_every_call_takes_five_se
     followed: tuple[Server, PolygonSimulator],
 ) -> None:
     server, provider = followed
-    ends = time.monotonic() + 20
-    while not all(e["locked"] for e in board(server)["tickers"].values()) and time.monotonic() < ends:
-        time.sleep(0.2)
+    wait_for(lambda: all(e["locked"] for e in board(server)["tickers"].values()), every_s=0.2)
     provider.inject_fault("slow", seconds=5.0)
     before = len(provider.calls)
-    while len(provider.calls) == before and time.monotonic() < ends + 60:
-        board(server)
-        time.sleep(0.1)
+    wait_for(lambda: board(server) and len(provider.calls) > before, every_s=0.1)
 
     def client(number: int) -> list[float]:
         with requests.Session() as session:
@@ -67,7 +64,7 @@ def board(server: Server) -> dict:  # type: ignore[type-arg]
 
 def ask(session: requests.Session, base: str) -> float:
     began = time.monotonic()
-    body = session.get(f"{base}/trading_directions", timeout=30).json()
+    body = session.get(f"{base}/trading_directions", timeout=PATIENCE_S).json()
     assert all(entry["locked"] for entry in body["tickers"].values()), body
     return time.monotonic() - began
 
@@ -76,8 +73,6 @@ def ask(session: requests.Session, base: str) -> float:
 def test_a_provider_that_hangs_does_not_hold_the_stop(followed: tuple[Server, PolygonSimulator], fault: str) -> None:
     server, provider = followed
     provider.inject_fault(fault)
-    before, ends = len(provider.calls), time.monotonic() + 70
-    while len(provider.calls) == before and time.monotonic() < ends:
-        time.sleep(0.1)
-    server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(10) == 0, "a call that hangs is given up after 15 s by itself"
+    before = len(provider.calls)
+    wait_for(lambda: len(provider.calls) > before)
+    assert server.stop() == 0

@@ -19,6 +19,7 @@ from app.simulator.server import PolygonSimulator
 from tests.serving.test_gunicorn import Server, started
 from tests.serving.test_streams import value, wait_for
 from tests.support import CALENDAR, demo_feed, new_york
+from tests.waiting import PATIENCE_S
 
 COMMAND = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "tests.serving.followed_app:server"]
 STAGES = "/v2/trading-directions/SPY/stream"
@@ -40,7 +41,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 
 def asked(server: Server, path: str) -> requests.Response:
-    return requests.get(server.base + path, stream=True, timeout=30)
+    return requests.get(server.base + path, stream=True, timeout=PATIENCE_S)
 
 
 def test_the_first_line_of_a_cold_replay_is_read_before_the_provider_has_answered(served: Served) -> None:

@@ -20,12 +20,12 @@ import requests
 
 from tests.nginx import nginx, skip_without_nginx
 from tests.serving.test_gunicorn import started
+from tests.waiting import PATIENCE_S
 
 COMMAND = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "tests.serving.gated_app:app"]
 STREAM = "/v2/trading-directions/SPY/stream"
 STAGES = ("data", "rpe", "v6", "signal", "complete")
 LINES = ["computing", *STAGES]
-PATIENCE_S = 60.0
 
 
 class Gates:
@@ -159,7 +159,7 @@ def browser(address: str, folder: Path) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_S)
 
 
 def test_a_browsers_event_source_has_each_line_before_the_next_stage_begins_and_stops_at_the_end(

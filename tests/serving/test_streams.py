@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.collector import Collector, collecting
 from tests.serving.test_gunicorn import Server, started
+from tests.waiting import PATIENCE_S, wait_for
 
 GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "tests.serving.streaming:app"]
 PATHS = ("/whole", "/breaking/0", "/breaking/2", "/timing-out", "/endless")
@@ -32,7 +33,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, C
             for path in PATHS[1:]:
                 with (
                     suppress(requests.RequestException),
-                    requests.get(server.base + path, stream=True, timeout=10) as answer,
+                    requests.get(server.base + path, stream=True, timeout=PATIENCE_S) as answer,
                 ):
                     for _ in zip(range(5), answer.iter_content(1000), strict=False):
                         pass
@@ -53,14 +54,7 @@ def seconds_until_closed(server: Server, path: str) -> float:
 
 def connected(server: Server) -> socket.socket:
     host, _, port = server.base.removeprefix("http://").rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=10)
-
-
-def wait_for(what: object) -> None:
-    ends = time.monotonic() + 10
-    while not what():  # type: ignore[operator]
-        assert time.monotonic() < ends
-        time.sleep(0.05)
+    return socket.create_connection((host, int(port)), timeout=PATIENCE_S)
 
 
 def value(server: Server, name: str, **labels: str) -> float:

@@ -16,6 +16,7 @@ from tests.collector import collecting
 from tests.provider.world import KEY, simulated_provider
 from tests.serving.test_gunicorn import Server, Start, start
 from tests.serving.test_streams import wait_for
+from tests.waiting import PATIENCE_S
 
 __all__ = ["start"]
 
@@ -32,7 +33,7 @@ def test_two_servers_are_seen_in_one_trace_and_hand_it_on_to_the_provider(start:
         first = start(MARKET="polygon", DATA_DIR=tmp_path / "a", **common, **polygon)
         second = start(MARKET="demo", DATA_DIR=tmp_path / "b", OTEL_SERVICE_NAME="other", **common)
         for server in (first, second):
-            answer = requests.get(f"{server.base}/swing?ticker=SPY", headers=RECORD, timeout=10)
+            answer = requests.get(f"{server.base}/swing?ticker=SPY", headers=RECORD, timeout=PATIENCE_S)
             assert f"00-{TRACE}-" in answer.headers["Server-Timing"]
         names = {"predict", "other"}
         spans = collector.wait(
@@ -79,7 +80,7 @@ def test_a_collector_that_is_not_there_delays_nothing_and_is_told_once(start: St
 
 
 def timing_when_asked_with_two_traces(server: Server) -> str:
-    with closing(http.client.HTTPConnection(urlsplit(server.base).netloc, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection(urlsplit(server.base).netloc, timeout=PATIENCE_S)) as connection:
         connection.putrequest("GET", "/livez")
         for _ in range(2):
             connection.putheader("traceparent", RECORD["traceparent"])
@@ -119,6 +120,6 @@ def times(server: Server, count: int = 60) -> list[float]:
     with requests.Session() as session:
         for _ in range(count):
             began = time.perf_counter()
-            assert session.get(f"{server.base}/health", timeout=10).status_code == 200
+            assert session.get(f"{server.base}/health", timeout=PATIENCE_S).status_code == 200
             took.append(time.perf_counter() - began)
     return sorted(took)

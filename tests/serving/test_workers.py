@@ -6,9 +6,9 @@ import os
 import re
 import signal
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.serving.test_gunicorn import SERVE, Server, started
+from tests.waiting import wait_for
 
 REQUESTS = 40
 MOST_REQUESTS = 2000
@@ -48,16 +49,13 @@ def asked(server: Server) -> dict[str, float]:
     return found
 
 
-def wait_until(what: Callable[[], bool], words: str, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            if what():
-                return
-        except requests.ConnectionError:
-            pass  # a worker was killed just now
-        assert time.monotonic() < end, f"not within {seconds:g} s: {words}"
-        time.sleep(0.05)
+def wait_until(what: Callable[[], bool], words: str) -> None:
+    def holds() -> bool:
+        with suppress(requests.ConnectionError):  # a worker was killed just now
+            return what()
+        return False
+
+    wait_for(holds, words)
 
 
 def booted(server: Server) -> list[int]:

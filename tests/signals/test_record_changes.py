@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import time as real
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -23,6 +22,7 @@ from app.sqlite import REOPEN_AFTER_S
 from app.telemetry.core_metrics import core_metrics
 from tests.signals.test_policy import decision
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
+from tests.waiting import PATIENCE_S, wait_for
 
 DAY = date(2025, 3, 11)
 CHANGES = {
@@ -49,7 +49,7 @@ class Heard:
         return [self.store.put(replace(decision(0.6, 0.9), hour=hour)) for hour in hours]
 
     def behind_its_back(self, sql: str) -> int:
-        with closing(sqlite3.connect(self.path, timeout=5)) as other, other:
+        with closing(sqlite3.connect(self.path, timeout=PATIENCE_S)) as other, other:
             return other.execute(sql).rowcount
 
     def told(self) -> int:
@@ -201,10 +201,8 @@ def core(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Iterator[C
 
 def step(core: Core) -> None:
     core.follower.step()
-    ends = real.monotonic() + 10
-    while core.source.fetches.waiting() or core.follower.waiting():
-        assert real.monotonic() < ends, "a job hangs"
-        real.sleep(0.001)
+    fetches, follower = core.source.fetches, core.follower
+    wait_for(lambda: not fetches.waiting() and not follower.waiting(), "a job hangs", every_s=0.001)
 
 
 def changes_metric(core: Core) -> float:
@@ -219,7 +217,7 @@ def test_the_follower_compares_once_a_market_minute(core: Core, clock: FakeClock
     assert core.events.counts["signal_locked",] >= 2
     record = core.settings.data_dir / core.market.namespace / "record.sqlite3"
     for n, ticker in enumerate(("SPY", "QQQ"), 1):
-        with closing(sqlite3.connect(record, timeout=5)) as other, other:
+        with closing(sqlite3.connect(record, timeout=PATIENCE_S)) as other, other:
             assert other.execute("DELETE FROM signals WHERE ticker = ?", (ticker,)).rowcount == 1
         clock.forward(seconds=59)
         step(core)

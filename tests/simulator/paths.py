@@ -8,6 +8,8 @@ from typing import Any
 
 import requests
 
+from tests.waiting import PATIENCE_S
+
 DAY = date(2025, 3, 11)
 MINUTES = f"/v2/aggs/ticker/SPY/range/1/minute/{DAY}/{DAY}"
 DAILY = f"/v2/aggs/ticker/SPY/range/1/day/2025-03-03/{DAY}"
@@ -27,4 +29,4 @@ def rows(get: Get, path: str = MINUTES) -> list[dict[str, Any]]:
 def get_alone(address: str) -> requests.Response:
     with requests.Session() as session:
         session.trust_env = False
-        return session.get(address, timeout=30)
+        return session.get(address, timeout=PATIENCE_S)

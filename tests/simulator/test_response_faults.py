@@ -18,6 +18,7 @@ from app.simulator.faults import FAULTS
 from app.simulator.server import PolygonSimulator
 from tests.simulator.paths import MINUTES, SNAPSHOT, STATUS, Get, get_alone
 from tests.support import FakeClock
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 
@@ -141,10 +142,10 @@ def test_clearing_the_fault_releases_what_is_held(transport: FeedTransport, faul
     with PolygonSimulator(_signalling(transport, reached)) as provider, ThreadPoolExecutor(1) as pool:
         provider.inject_fault(fault, **_as_long_as_can_be(fault))
         held = pool.submit(get_alone, provider.address + MINUTES)
-        assert reached.wait(10)
+        assert reached.wait(PATIENCE_S)
         assert not held.done()
         provider.clear_fault()
-        assert held.result(10).json() == transport(MINUTES, {}).body
+        assert held.result(PATIENCE_S).json() == transport(MINUTES, {}).body
 
 
 @pytest.mark.parametrize("fault", HELD)
@@ -154,9 +155,9 @@ def test_close_drops_what_is_held(transport: FeedTransport, fault: str) -> None:
         with PolygonSimulator(_signalling(transport, reached)) as provider:
             provider.inject_fault(fault, **_as_long_as_can_be(fault))
             held = pool.submit(get_alone, provider.address + MINUTES)
-            assert reached.wait(10)
+            assert reached.wait(PATIENCE_S)
         with pytest.raises(requests.RequestException):
-            held.result(10)
+            held.result(PATIENCE_S)
 
 
 def test_others_are_served_while_one_is_held(provider: PolygonSimulator, get: Get) -> None:

@@ -21,6 +21,7 @@ from app.simulator.faults import FAULTS
 from app.simulator.server import PolygonSimulator
 from tests.simulator.paths import DAILY, DAY, MINUTES, STATUS, Get, get_alone
 from tests.support import CALENDAR
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 
@@ -180,9 +181,9 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path: Path, session: req
         address = first.split()[-1]
         refused = session.get(address + MINUTES)
         session.delete(f"{address}/_fault")
-        answer = session.get(address + DAILY, timeout=60)
+        answer = session.get(address + DAILY, timeout=PATIENCE_S)
         running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=60)
+        _, errors = running.communicate(timeout=PATIENCE_S)
     assert f"make serve MARKET=polygon POLYGON_API_KEY=anything POLYGON_BASE_URL={address}" in how
     assert refused.status_code == 429
     assert answer.json()["status"] == "DELAYED"
@@ -198,7 +199,7 @@ def test_the_command_says_what_is_in_its_way(provider: PolygonSimulator, tmp_pat
         (["--fault", "flood"], "silence"),
     ):
         with command(*args, data_dir=tmp_path) as running:
-            _, errors = running.communicate(timeout=60)
+            _, errors = running.communicate(timeout=PATIENCE_S)
         assert running.returncode in (1, 2)
         assert said in errors
         assert "Traceback" not in errors

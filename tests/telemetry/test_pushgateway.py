@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +25,7 @@ from app.telemetry import pushgateway
 from app.telemetry.pushgateway import PushgatewayClient
 from tests.redis_server import free_port
 from tests.support import FakeClock, settings
+from tests.waiting import PATIENCE_S, wait_for
 
 GROUP = "/metrics/job/predict/instance/one"
 PASSWORD = "p@ss/word:hunter2"
@@ -102,7 +103,7 @@ def listening(gateway: Gateway) -> Iterator[Gateway]:
         finally:
             gateway.released.set()
             server.shutdown()
-            thread.join(10)
+            thread.join(PATIENCE_S)
 
 
 @pytest.fixture
@@ -138,13 +139,6 @@ class Replica:
 
 def families(text: bytes) -> dict[str, Metric]:
     return {family.name: family for family in text_string_to_metric_families(text.decode())}
-
-
-def wait_until(what: Callable[[], bool], words: str, seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, f"not within {seconds:g} s: {words}"
-        time.sleep(0.005)
 
 
 # --- what arrives ---
@@ -183,7 +177,7 @@ def test_a_server_pushes_in_the_background_what_it_would_show(
     app.test_client().get("/livez", buffered=True)
     services = app.extensions["predict-server"]
     services.start()
-    wait_until(lambda: GROUP in gateway.kept, "it pushes")
+    wait_for(lambda: GROUP in gateway.kept, "it pushes")
     pushed, shown = families(gateway.kept[GROUP]), families(services.metrics(None, [])[0].encode())
     assert set(pushed) == set(shown)
     [count] = [s.value for s in pushed["predict_request_seconds"].samples if s.name.endswith("_count")]
@@ -287,9 +281,9 @@ def test_pushing_goes_on_in_the_background_whatever_the_gateway_said(
     gateway.answer = answer
     replica = Replica(gateway.address)
     replica.client.start()
-    wait_until(lambda: len(gateway.got) > 2, "it goes on")
+    wait_for(lambda: len(gateway.got) > 2, "it goes on")
     gateway.answer = 200
-    wait_until(lambda: replica.events == ["metrics_not_pushed", "metrics_pushed"], "it is told")
+    wait_for(lambda: replica.events == ["metrics_not_pushed", "metrics_pushed"], "it is told")
     replica.client.close()
 
 
@@ -306,9 +300,9 @@ def test_a_figure_that_cannot_be_read_does_not_end_the_pushing(
 
     Gauge("odd", "Odd", registry=replica.registry).set_function(read)
     replica.client.start()
-    wait_until(lambda: replica.events == ["metrics_not_pushed"], "it is told")
+    wait_for(lambda: replica.events == ["metrics_not_pushed"], "it is told")
     broken[0] = False
-    wait_until(lambda: GROUP in gateway.kept, "it pushes again")
+    wait_for(lambda: GROUP in gateway.kept, "it pushes again")
     replica.client.close()
 
 
@@ -329,19 +323,19 @@ def test_a_push_under_way_at_the_end_does_not_bring_the_series_back(gateway: Gat
 
     def read() -> float:
         reading.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE_S)
         return 1.0
 
     Gauge("slow", "Slow to be read", registry=replica.registry).set_function(read)
     under_way = threading.Thread(target=replica.client.push)
     under_way.start()
-    assert reading.wait(10)
+    assert reading.wait(PATIENCE_S)
     ending = threading.Thread(target=replica.client.close)
     ending.start()
     ending.join(SEND_S / 6)
     go_on.set()
     for thread in (under_way, ending):
-        thread.join(10)
+        thread.join(PATIENCE_S)
     assert [sent.method for sent in gateway.got] == ["PUT", "DELETE"]
 
 
@@ -377,16 +371,16 @@ def real_gateway(tmp_path: Path) -> Iterator[str]:
     def is_ready() -> bool:
         assert process.poll() is None, log.read_text()
         try:
-            return requests.get(f"http://{address}/-/ready", timeout=1).ok
+            return requests.get(f"http://{address}/-/ready", timeout=PATIENCE_S).ok
         except requests.ConnectionError:
             return False
 
     try:
-        wait_until(is_ready, "the gateway answers")
+        wait_for(is_ready, "the gateway answers")
         yield f"http://{address}"
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(PATIENCE_S)
 
 
 def test_a_real_pushgateway_shows_what_was_pushed_until_the_end(
@@ -400,10 +394,10 @@ def test_a_real_pushgateway_shows_what_was_pushed_until_the_end(
         assert one.told == []
 
     def asked() -> list[tuple[dict[str, str], float]]:
-        found = families(requests.get(f"{real_gateway}/metrics", timeout=5).content)
+        found = families(requests.get(f"{real_gateway}/metrics", timeout=PATIENCE_S).content)
         return [(s.labels, s.value) for s in found["asked"].samples] if "asked" in found else []
 
     assert asked() == [({"job": "predict", "instance": "one", "route": "/swing"}, 3)]
     replica.client.close()
     assert asked() == []
-    assert 'instance="two"' in requests.get(f"{real_gateway}/metrics", timeout=5).text
+    assert 'instance="two"' in requests.get(f"{real_gateway}/metrics", timeout=PATIENCE_S).text

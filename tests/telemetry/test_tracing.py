@@ -20,6 +20,7 @@ from app.market.bars import Span
 from app.telemetry.tracing import RECORDED_PER_SECOND, TokenBucket, parent_of, state_of, trace_headers
 from tests.collector import Collector, Seen, collecting
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
+from tests.waiting import PATIENCE_S, wait_for
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 RECORD = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
@@ -139,19 +140,17 @@ def test_of_two_that_ask_for_the_same_one_fetches_and_the_other_is_linked_to_it(
 
     def hold(path: str) -> None:
         reached.set()
-        gate.wait(10)
+        gate.wait(PATIENCE_S)
 
     market.fault = hold
     first = threading.Thread(target=ask, args=(app, "/rpe?ticker=SPY"))
     first.start()
-    assert reached.wait(10)
+    assert reached.wait(PATIENCE_S)
     other = "9" * 32
     second = threading.Thread(target=lambda: ask(app, "/northstar?ticker=SPY", traceparent=f"00-{other}-{SPAN}-01"))
     second.start()
     services = app.extensions["predict-server"]
-    ends = time.monotonic() + 10
-    while services.pipeline.fetches() and not _is_joined(app) and time.monotonic() < ends:
-        time.sleep(0.01)
+    wait_for(lambda: not services.pipeline.fetches() or _is_joined(app))
     gate.set()
     first.join()
     second.join()
@@ -501,9 +500,7 @@ def test_a_trace_that_is_not_recorded_is_handed_on_to_the_provider(
 def test_a_call_that_no_request_asked_for_hands_no_trace_on(make: Make, market: ScriptedMarket) -> None:
     heard = handed_on(market)
     make().extensions["predict-server"].pipeline._source.fetches.start("SPY", (Span.DAY,), market.clock().date())
-    ends = time.monotonic() + 10
-    while not heard and time.monotonic() < ends:
-        time.sleep(0.01)
+    wait_for(lambda: heard)
     assert heard == [{}]
 
 
@@ -542,7 +539,7 @@ def test_a_variable_of_the_library_that_is_wrong_stops_the_start_with_a_sentence
 def test_other_propagators_than_the_standard_s_change_nothing() -> None:
     environment = {**os.environ, "OTEL_PROPAGATORS": "b3"}
     command = [sys.executable, "-c", "import app.config.settings, app.factory"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
 
 

@@ -29,6 +29,7 @@ from app.telemetry import worker_metrics
 from app.telemetry.exposition import Exposition
 from app.telemetry.metrics import Latencies
 from app.telemetry.worker_metrics import MergedExposition, WorkerGroup, verified, with_digest
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -76,7 +77,7 @@ class Process:
         self.number = -1
 
     def wait(self) -> None:
-        self._process.wait(10)
+        self._process.wait(PATIENCE_S)
 
     def pause(self) -> None:
         """Hangs from now on."""
@@ -187,7 +188,7 @@ def impostor(folder: Path, number: int, behave: Callable[[socket.socket], object
             yield
         finally:
             ended.set()
-            thread.join(10)
+            thread.join(PATIENCE_S)
 
 
 # --- what is shown ---
@@ -299,9 +300,9 @@ def test_scrapes_and_requests_of_many_threads_get_along(place: Callable[[], Plac
     with ThreadPoolExecutor(8) as pool:
         counted = [pool.submit(work, one) for one in places]
         scrapes = [pool.submit(places[n % 2].shown) for n in range(6)]
-        shown = [scrape.result(60) for scrape in scrapes]
+        shown = [scrape.result(PATIENCE_S) for scrape in scrapes]
         stopped.set()
-        made = [one.result(10) for one in counted]
+        made = [one.result(PATIENCE_S) for one in counted]
     assert shown == [[0, 1]] * 6
     found: dict[str, float] = {}
     for sample in places[0].samples("predict_stage_seconds_count"):

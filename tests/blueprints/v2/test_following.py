@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from flask import Flask
 from blueprints.v2 import following
 from tests.blueprints.v2.calls import ask, call, document, lines_of, valid
 from tests.support import FakeClock
+from tests.waiting import wait_for
 
 Serve = Callable[..., Flask]
 STREAM = "/trading-directions/SPY/stream"
@@ -54,14 +54,6 @@ def following_of(app: Flask, path: str = FOLLOW, **options: Any) -> Iterator[Rea
 def listeners(app: Flask) -> int:
     found: int = app.extensions["predict-server"].live.listeners()["SPY"]
     return found
-
-
-def wait_for(what: Callable[[], object]) -> None:
-    for _ in range(2000):
-        if what():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not come to that")
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from flask import Flask
 from app.factory import create_app
 from tests.blueprints.v2.calls import ask, call, lines_of
 from tests.support import FakeClock, ScriptedMarket, new_york, settings
+from tests.waiting import PATIENCE_S
 
 Serve = Callable[..., Flask]
 STREAM = "/trading-directions/SPY/stream"
@@ -247,7 +248,7 @@ def test_a_series_that_waits_for_its_bars_holds_up_no_other(serve: Serve, market
 
     def held(path: str) -> None:
         if "QQQ" in path:
-            assert free.wait(60)
+            assert free.wait(PATIENCE_S)
 
     market.fault = held
     with ThreadPoolExecutor(1) as pool:
@@ -257,4 +258,4 @@ def test_a_series_that_waits_for_its_bars_holds_up_no_other(serve: Serve, market
         assert len(lines(app, series("10:00:00", "11:00:00", step=30))) == 5
         assert not waiting.done()
         free.set()
-        assert len(waiting.result(60)) == 5
+        assert len(waiting.result(PATIENCE_S)) == 5

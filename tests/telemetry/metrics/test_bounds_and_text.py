@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import ScriptedMarket
 from tests.telemetry.metrics.scraping import ONE_TICKER, REQUESTS, Build, Labels, Scrape, ask, scrape, stages
+from tests.waiting import PATIENCE_S
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 PROMTOOL = "promtool"
@@ -134,7 +135,9 @@ def test_promtool_finds_nothing_to_mend(busy: Flask) -> None:
     if shutil.which(PROMTOOL) is None:
         pytest.skip(MISSING)
     text = ask(busy, "/metrics").text
-    done = subprocess.run([PROMTOOL, "check", "metrics"], input=text, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [PROMTOOL, "check", "metrics"], input=text, capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
