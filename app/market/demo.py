@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,6 +61,18 @@ class DayPath:
     close: float
     before: float
     volatility: float
+
+
+class Columns(NamedTuple):
+    """The columns of bars that nobody has checked."""
+
+    t: Ints
+    end: Ints
+    o: Floats
+    h: Floats
+    l: Floats  # noqa: E741 - the field's own name
+    c: Floats
+    v: Floats
 
 
 class DemoFeed:
@@ -119,29 +132,41 @@ class DemoFeed:
 
     def _make_day(self, ticker: str, day: date) -> Bars:
         """Makes all minute bars of one day: before the open, of the session, and after the close."""
-        session = self._calendar.session(day)
-        assert session is not None
+        session = self._session(day)
         path = self._day_paths(ticker)[day]
-        rng = np.random.default_rng([self._seed, 2, day.toordinal(), *ticker.encode()])
+        rng = self._generator(ticker, day)
         opened, closed = to_ms(session.open), to_ms(session.close)
         pre = _extended_hours(
-            rng, (path.before, path.open), opened - PRE_MARKET_MINUTES * MINUTE_MS, PRE_MARKET_MINUTES
+            _extended_hours_draws(rng, PRE_MARKET_MINUTES),
+            (path.before, path.open),
+            opened - PRE_MARKET_MINUTES * MINUTE_MS,
         )
-        regular = _regular(rng, path, session, TICKERS[ticker].volume)
-        post = _extended_hours(rng, (path.close, path.close), closed, AFTER_HOURS_MINUTES)
+        regular = Bars(*_regular(rng, path, session, TICKERS[ticker].volume))
+        post = _extended_hours(_extended_hours_draws(rng, AFTER_HOURS_MINUTES), (path.close, path.close), closed)
         return _joined([pre, regular, _window(post, closed, midnight_ms(day) + 20 * Span.HOUR.ms)])
 
     def _make_daily(self, ticker: str) -> Bars:
+        """Makes the bars of all days, each from the minutes of its session alone."""
         rows = []
         for day, path in self._day_paths(ticker).items():
-            session = self._calendar.session(day)
-            assert session is not None
-            minutes = _window(self._day(ticker, day), to_ms(session.open), to_ms(session.close))
+            session = self._session(day)
+            rng = self._generator(ticker, day)
+            _extended_hours_draws(rng, PRE_MARKET_MINUTES)  # so that the draws of the session are those of `_make_day`
+            minutes = _regular(rng, path, session, TICKERS[ticker].volume)
             o, c = round(path.open, 2), round(path.close, 2)
             high, low = max(o, c, float(minutes.h.max())), min(o, c, float(minutes.l.min()))
             rows.append((midnight_ms(day), to_ms(session.close), o, high, low, c, float(minutes.v.sum())))
             self._give_way()
         return Bars(*(np.array(column) for column in zip(*rows, strict=True)))
+
+    def _session(self, day: date) -> Session:
+        session = self._calendar.session(day)
+        assert session is not None
+        return session
+
+    def _generator(self, ticker: str, day: date) -> np.random.Generator:
+        """Returns the source of the draws of one day, in their order: before the open, of the session, after the close."""
+        return np.random.default_rng([self._seed, 2, day.toordinal(), *ticker.encode()])
 
 
 def demo_clock(calendar: Calendar, epoch: Callable[[], float]) -> Callable[[], datetime]:
@@ -166,48 +191,76 @@ def _lap(calendar: Calendar) -> tuple[Session, ...]:
     return tuple(session for session in sessions if session is not None)
 
 
-def _activity(minutes: int) -> Floats:
-    """Returns the relative activity by minute of the session: high at both ends, low at noon, mean 1."""
+class Activity(NamedTuple):
+    """The relative activity by minute of a session (high at both ends, low at noon, mean 1), the share of all of it that is
+    over with each minute, and the volatility of each minute as a part of the day's."""
+
+    of_minute: Floats
+    so_far: Floats
+    volatility: Floats
+
+
+@lru_cache(maxsize=4)
+def _activity(minutes: int) -> Activity:
     x = np.linspace(0.0, 1.0, minutes)
     shape = 0.55 + 1.6 * np.exp(-x / 0.08) + 0.9 * np.exp(-(1 - x) / 0.06) + 0.6 * (2 * x - 1) ** 2
-    return np.asarray(shape / shape.mean())
+    activity = np.asarray(shape / shape.mean())
+    return Activity(activity, np.cumsum(activity) / activity.sum(), np.sqrt(activity / minutes))
 
 
-def _regular(rng: np.random.Generator, path: DayPath, session: Session, volume: float) -> Bars:
-    """Makes the bars of the session: a Brownian bridge from open to close whose variance follows the activity."""
+def _regular(rng: np.random.Generator, path: DayPath, session: Session, volume: float) -> Columns:
+    """Makes the session's bars: a Brownian bridge from open to close whose variance follows the activity."""
     n = int((session.close - session.open) / timedelta(minutes=1))
-    activity = _activity(n)
-    share = np.cumsum(activity) / activity.sum()
-    walk = np.cumsum(rng.standard_normal(n) * path.volatility * np.sqrt(activity / n))
+    activity, share, root = _activity(n)
+    walk = np.cumsum(rng.standard_normal(n) * path.volatility * root)
     bridge = walk - share * walk[-1] + share * np.log(path.close / path.open)
     closes = path.open * np.exp(bridge)
     closes[-1] *= 1 + 0.00002 * rng.standard_normal()
-    noise_scale = path.volatility * np.sqrt(activity / n)
+    noise_scale = path.volatility * root
     shares = np.floor(volume * activity * np.exp(0.45 * rng.standard_normal(n)))
-    return _bars(rng, to_ms(session.open) + MINUTE_MS * np.arange(n), (path.open, closes), noise_scale, shares)
+    draws = rng.standard_normal((2, n))
+    return _columns(draws, to_ms(session.open) + MINUTE_MS * np.arange(n), (path.open, closes), noise_scale, shares)
 
 
-def _extended_hours(rng: np.random.Generator, ends: tuple[float, float], first_ms: int, minutes: int) -> Bars:
+class ExtendedHoursDraws(NamedTuple):
+    """The random numbers of the bars of extended hours, one for each minute; `ranges` has two rows."""
+
+    moves: Floats
+    shares: Floats
+    ranges: Floats
+    trades: Floats
+
+
+def _extended_hours_draws(rng: np.random.Generator, minutes: int) -> ExtendedHoursDraws:
+    return ExtendedHoursDraws(
+        rng.standard_normal(minutes), rng.random(minutes), rng.standard_normal((2, minutes)), rng.random(minutes)
+    )
+
+
+def _extended_hours(draws: ExtendedHoursDraws, ends: tuple[float, float], first_ms: int) -> Bars:
     """Makes bars of extended hours, from one price to another: one minute in three has trades, with small moves and little
     volume."""
+    minutes = len(draws.moves)
     x = np.arange(1, minutes + 1) / minutes
-    noise = np.cumsum(rng.standard_normal(minutes)) * 0.00008
+    noise = np.cumsum(draws.moves) * 0.00008
     noise -= x * noise[-1]
     closes = np.exp(np.log(ends[0]) + x * np.log(ends[1] / ends[0]) + noise)
-    shares = np.floor(40.0 + 900.0 * rng.random(minutes))
-    bars = _bars(rng, first_ms + MINUTE_MS * np.arange(minutes), (ends[0], closes), np.full(minutes, 0.00005), shares)
-    kept = np.flatnonzero(rng.random(minutes) < 0.35)
-    return Bars(*(getattr(bars, name)[kept] for name in ("t", "end", "o", "h", "l", "c", "v")))
+    shares = np.floor(40.0 + 900.0 * draws.shares)
+    t = first_ms + MINUTE_MS * np.arange(minutes)
+    columns = _columns(draws.ranges, t, (ends[0], closes), np.full(minutes, 0.00005), shares)
+    kept = np.flatnonzero(draws.trades < 0.35)
+    return Bars(**{name: column[kept] for name, column in columns._asdict().items()})
 
 
-def _bars(rng: np.random.Generator, t: Ints, prices: tuple[float, Floats], noise_scale: Floats, shares: Floats) -> Bars:
+def _columns(draws: Floats, t: Ints, prices: tuple[float, Floats], noise_scale: Floats, shares: Floats) -> Columns:
+    """draws: how far each bar reaches above and below, two rows of random numbers."""
     first, closes = prices
     opens = np.concatenate([[first], closes[:-1]])
-    above, below = np.abs(rng.standard_normal((2, len(closes)))) * noise_scale * 0.6
+    above, below = np.abs(draws) * noise_scale * 0.6
     o, c = opens.round(2), closes.round(2)
     high = np.maximum(np.maximum(o, c), (np.maximum(opens, closes) * (1 + above)).round(2))
     low = np.minimum(np.minimum(o, c), (np.minimum(opens, closes) * (1 - below)).round(2))
-    return Bars(t=t, end=t + MINUTE_MS, o=o, h=high, l=low, c=c, v=shares)
+    return Columns(t=t, end=t + MINUTE_MS, o=o, h=high, l=low, c=c, v=shares)
 
 
 def _window(bars: Bars, first_ms: int, end_ms: int) -> Bars:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from app.market.bars import Span, to_ms
-from app.market.calendar import NY, midnight_ms
-from app.market.demo import LAP, SLOT_S, DemoFeed, demo_moment
+from app.market.calendar import NY, day_of_ms, midnight_ms
+from app.market.demo import LAP, SLOT_S, TICKERS, DemoFeed, demo_moment
 from tests.support import CALENDAR, demo_feed, new_york
 
 DAY = date(2025, 3, 11)
@@ -69,6 +69,19 @@ def test_daily_bars_agree_with_their_minutes() -> None:
     assert daily.o[0] == minutes.o[0]
     assert daily.h[0] >= minutes.h.max()
     assert daily.l[0] <= minutes.l.min()
+
+
+@pytest.mark.parametrize("ticker", TICKERS)
+def test_a_daily_bar_is_the_range_and_the_volume_of_its_session_exactly(ticker: str) -> None:
+    """Daily bars are made without the minutes of extended hours, whose random numbers come first."""
+    daily = demo_feed().bars(ticker, Span.DAY, 0, midnight_ms(LAP[1]) + 1)
+    for n in range(0, len(daily), 23):
+        session = CALENDAR.session(day_of_ms(int(daily.t[n])))
+        assert session is not None
+        minutes = day_bars(ticker, session.day).since(session.open).until(session.close)
+        assert daily.h[n] == max(minutes.h.max(), daily.o[n], daily.c[n])
+        assert daily.l[n] == min(minutes.l.min(), daily.o[n], daily.c[n])
+        assert daily.v[n] == minutes.v.sum()
 
 
 def test_the_clock_is_a_function_of_wall_time_alone_and_never_stops() -> None:
