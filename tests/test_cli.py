@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from app import cli
+from app.commands.shared import events_printing_waits
 from app.config.settings import ARTEFACTS
 from app.market.bars import Span
 from app.model.verdicts import Verdict, counts_text, verdict_of_record
@@ -140,8 +141,6 @@ def test_a_file_of_the_data_dir_that_cannot_be_opened_is_named(tmp_path: Path) -
 
 
 USING_DATA_DIR = {
-    "serve": ["serve"],
-    "demo": ["demo"],
     "import": ["import", "SPY_5min.csv"],
     "replay": ["replay", "2024-06-12", "14:35"],
     "backfill": ["backfill", "--days", "3"],
@@ -162,7 +161,7 @@ def test_a_data_dir_that_is_a_file_ends_every_command_with_one_sentence(
     assert done == (1, f"Error: DATA_DIR: {str(file)!r} is a file, where a folder is needed\n")
 
 
-@pytest.mark.parametrize("command", ["serve", "demo", "replay", "evaluate"])
+@pytest.mark.parametrize("command", ["replay", "evaluate"])
 def test_a_models_dir_without_models_ends_every_command_that_reads_them_with_one_sentence(
     tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -178,17 +177,31 @@ def ended(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], args: Sequence[str], **environment: object
 ) -> tuple[object, str]:
     """The status and the errors of a command that ends by itself, in this process."""
-
-    def replace_process(*command: object) -> None:
-        raise AssertionError(f"the server was started: {command}")
-
     for name, value in environment.items():
         monkeypatch.setenv(name, str(value))
-    monkeypatch.setattr(os, "execv", replace_process)
     monkeypatch.setattr(sys, "argv", ["app", *args])
     with pytest.raises(SystemExit) as caught:
         cli.main()
     return caught.value.code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_the_commands_that_start_the_server_become_gunicorn_and_import_nothing_of_the_service(command: str) -> None:
+    """What they need is imported and checked by gunicorn.conf.py alone, and not twice."""
+    code = f"""
+import os, sys
+service = {{'flask', 'numpy', 'pydantic'}}
+os.execv = lambda program, command: print(*command[1:], os.environ["MARKET"], len(service & set(sys.modules)))
+sys.argv = ["app", "{command}"]
+from app.cli import main
+main()
+"""
+    env = os.environ | {"MARKET": "recorded"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    market = "demo" if command == "demo" else "recorded"
+    assert done.stdout == f"-m gunicorn -c gunicorn.conf.py wsgi:app {market} 0\n", done.stderr
 
 
 @pytest.mark.parametrize("command", ["serve", "import", "evaluate", "train"])
@@ -343,7 +356,7 @@ def test_backfill_says_at_once_what_it_waits_for_and_how_long(provider: PolygonS
     [("pause", "the end of the pause that the provider asked for"), ("budget", "the data plan's call budget")],
 )
 def test_a_wait_is_printed_with_what_it_is_for(capsys: pytest.CaptureFixture[str], reason: str, what: str) -> None:
-    cli._events_printing_waits()("call_waits", seconds=7, priority="backfill", reason=reason)
+    events_printing_waits()("call_waits", seconds=7, priority="backfill", reason=reason)
     assert capsys.readouterr().err == f"Waiting for {what}: the next call may go in 7 s\n"
 
 

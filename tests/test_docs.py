@@ -263,7 +263,7 @@ def test_alerts_settings_events_errors_and_commands_are_where_contributing_says(
     assert defining(r"\bBaseSettings\)", "app") <= to_open("a setting")
     assert defining(r"^EVENTS\b", "app") <= to_open("an event")
     assert defining(r"^class PredictError\b", "app") <= to_open("an error")
-    assert defining(r"@cli\.command", "app") <= to_open("a command")
+    assert all(is_named(file, to_open("a command")) for file in defining(r"@(click|cli)\.command", "app"))
 
 
 def test_limits_are_where_contributing_says() -> None:

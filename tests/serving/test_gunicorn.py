@@ -209,6 +209,7 @@ def test_an_idle_keep_alive_connection_does_not_hold_the_stop(start: Start) -> N
         ({"HOST": "192.0.2.1"}, "HOST: is not a name or address of this machine"),
         ({"CLOCK": "noon", "MARKET": "recorded"}, "CLOCK: "),
         ({"MODELS_DIR": "tests"}, "MODELS_DIR: there are no models in 'tests', as it holds no manifest.json"),
+        ({"MODELS_DIR": "nowhere"}, "MODELS_DIR: there are no models in 'nowhere', as it holds no manifest.json"),
     ],
 )
 @pytest.mark.parametrize("command", [SERVE, [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]])

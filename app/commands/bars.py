@@ -1,0 +1,158 @@
+"""Commands that bring bars: from files, and from the provider."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import click
+
+from app.commands.shared import TICKER, events_printing_waits, recorded_bars, usable_settings
+from app.core import Core
+from app.errors import BadRequest, BrokenData
+from app.factory import build
+from app.market.backfill import Brought
+from app.market.backfill import backfill as backfilled
+from app.market.bars import Span
+from app.market.calendar import NY, ny_day
+from app.market.importing.importer import ImportOutcome
+from app.market.importing.names import series_file
+from app.market.importing.staging import ReadOptions, describe
+from app.market.pinned import SPANS
+from app.pipeline import FEAR_TICKER
+from app.signals.policy import SUPPORTED
+from blueprints.errors import sentence
+
+MAX_NAMED = 20
+
+
+@click.command("import")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), required=True)
+@click.option("--zone", default=NY.key, show_default=True, help="time zone of times that name none, like UTC")
+@click.option(
+    "--stamped",
+    type=click.Choice(["start", "end"]),
+    default="start",
+    show_default=True,
+    help="which moment of its bar a time is",
+)
+def import_bars(files: Sequence[Path], zone: str, stamped: str) -> None:
+    """Import recorded bars from files named {TICKER}_{span}.parquet, .csv, .csv.gz or .zip, or from folders of them.
+
+    The command prints what it recognises. If the series of a ticker are not in the same prices, it imports none of them.
+    """
+    options = ReadOptions(datetime.now(UTC), _zone(zone), stamped_at_end=stamped == "end")
+    recorded = recorded_bars(usable_settings())
+    outcomes = recorded.import_files(_expanded(files), options, _progress)
+    for outcome in outcomes:
+        _print_outcome(outcome)
+    failed = sum(not outcome.imported for outcome in outcomes)
+    if failed:
+        raise BrokenData(f"{failed} file{'s' if failed > 1 else ''} not imported; nothing of them was written")
+
+
+@click.command()
+@click.option("--days", type=click.IntRange(1, 5000), required=True, help="how many past trading days")
+@click.option("--ticker", type=TICKER, default="all", help="one symbol; all supported ones otherwise")
+def backfill(days: int, ticker: str) -> None:
+    """Fetch past days from the provider, within the plan's budget. Run it again to continue after an interruption."""
+    core = build(usable_settings(), events=events_printing_waits())
+    core.follower.probe_now()
+    tickers = SUPPORTED if ticker == "all" else (ticker,)
+    past = core.calendar.days_before(ny_day(core.market.clock()), days)
+    for brought in backfilled(core.source, tickers, past):
+        left = _minutes_left(core, brought.calls - brought.done)
+        click.echo(f"{_described(brought)}: {brought.bars} bars ({brought.done} of {brought.calls} calls, {left})")
+    entitlement = core.source.observed_plan.entitlement
+    first = entitlement.history_from if entitlement else past[0]
+    if first > past[0]:
+        click.echo(f"The plan's history begins on {first}: the days before it are not available.")
+
+
+def _described(brought: Brought) -> str:
+    """Returns which bars were fetched."""
+    if brought.span is Span.DAY:
+        return f"{brought.ticker}, daily bars that replays from {brought.first} on need"
+    return f"{brought.ticker}, one-minute bars of {brought.first} to {brought.last}"
+
+
+def _minutes_left(core: Core, calls: int) -> str:
+    if not calls:
+        return "done"
+    budget = core.market.budget
+    seconds = calls * budget.limit.window_s / budget.limit.calls if budget is not None else 0.0
+    return f"about {max(1, round(seconds / 60))} min left"
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, KeyError, OSError):
+        raise BadRequest(
+            f"--zone {name}: there is no such time zone; names are like America/New_York and UTC"
+        ) from None
+
+
+def _expanded(files: Sequence[Path]) -> list[Path]:
+    """Returns the named files, and in place of a folder its files that are named like a series. Raises BrokenData for a folder
+    without any."""
+    expanded: list[Path] = []
+    for file in files:
+        expanded += _series_in(file) if file.is_dir() else [file]
+    return expanded
+
+
+def _series_in(folder: Path) -> list[Path]:
+    entries = sorted(folder.iterdir())
+    series = [entry for entry in entries if _is_series(entry)]
+    left_out = [entry.name for entry in entries if entry not in series]
+    if left_out:
+        more = f" and {len(left_out) - MAX_NAMED} more" if len(left_out) > MAX_NAMED else ""
+        click.echo(f"{folder}: left out, not named like SPY_5min.parquet: {', '.join(left_out[:MAX_NAMED])}{more}")
+    if not series:
+        raise BrokenData(f"{folder}: no file in this folder is named like SPY_5min.parquet, .csv, .csv.gz or .zip")
+    return series
+
+
+def _is_series(file: Path) -> bool:
+    try:
+        series_file(file)
+    except BrokenData:
+        return False
+    return file.is_file()
+
+
+def _progress(file: Path, done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r{file.name}: writing {total} bars ", err=True, nl=False)
+
+
+def _print_outcome(outcome: ImportOutcome) -> None:
+    """Print what a file holds and how many bars were imported, or why the file was not imported."""
+    name, imported = outcome.file.name, outcome.imported
+    if imported is None:
+        why = outcome.refused.removeprefix(f"{name}: ").removeprefix(f"{outcome.file}: ")
+        click.echo(f"{name}: not imported. {sentence(why)}", err=True)
+        return
+    if imported.is_unchanged:
+        click.echo(f"{name}: already imported, {imported.kept} bars")
+    else:
+        repaired = f"{imported.repaired} repaired (low or high widened by a rounding), " if imported.repaired else ""
+        rejected = f"{imported.rejected.total()} rejected ({describe(imported.rejected)})" if imported.rejected else ""
+        click.echo(f"{name}: {imported.kept} bars imported, {repaired}{rejected or 'none rejected'}")
+        click.echo("".join(f"  {line}\n" for line in imported.recognised), nl=False)
+    unread = _unread(imported.ticker, imported.span)
+    if unread:
+        click.echo(f"  {unread}")
+
+
+def _unread(ticker: str, span: str) -> str:
+    """Returns a sentence if no answer reads the series, else an empty text."""
+    if ticker not in (*SUPPORTED, FEAR_TICKER):
+        return f"no answer reads these bars: {ticker} is not served, {', '.join(SUPPORTED)} are"
+    if ticker == FEAR_TICKER:
+        return "" if span == Span.DAY else f"no answer reads these bars: of {ticker} the 1day bars alone are read"
+    return "" if span in SPANS else f"no answer reads these bars: {', '.join(SPANS)} bars are read"

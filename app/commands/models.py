@@ -1,0 +1,92 @@
+"""Commands that fit the models and show what they are worth."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+
+from app.commands.shared import recorded_bars, usable_settings
+from app.config.folders import check_models_dir
+from app.errors import BrokenData
+from app.factory import POLICY
+from app.market.calendar import Calendar
+from app.model import building, report
+from app.model.artefact import load_models, save_models
+from app.model.evaluation import Cell, as_record, from_record
+from app.model.v6 import V6Model
+from app.signals.policy import SUPPORTED
+
+HOW_TO_GET_DATA = (
+    "The report above is the stored one. To make it anew, import five-minute and daily bars of SPY, QQQ and IWM that "
+    "reach from before 2022 to 2024-12-31 (files named like SPY_5min.parquet and SPY_1day.parquet, columns t o h l c v): "
+    "MARKET_DATA=FOLDER make evaluate"
+)
+
+
+@click.command()
+def train() -> None:
+    """Evaluate and fit the V6 models on the imported bars, and write the artefacts to MODELS_DIR."""
+    settings = usable_settings()
+    recorded, calendar = recorded_bars(settings), Calendar(dict(settings.market_closures))
+    artefacts = {}
+    for ticker in SUPPORTED:
+        click.echo(f"{ticker}: evaluating and fitting", err=True)
+        study = building.study(recorded, ticker, calendar)
+        artefacts[ticker] = building.build(study, POLICY, _revision(), datetime.now(UTC))
+    save_models(settings.models_dir, artefacts)
+    for model in load_models(settings.models_dir, SUPPORTED, POLICY).models.values():
+        click.echo(f"{model.ticker}: {model.model_id}, trained on all days to {model.data_end}")
+
+
+@click.command()
+def evaluate() -> None:
+    """Print the evaluation of the models: made from the imported bars if there are any, else the stored report."""
+    settings = usable_settings()
+    check_models_dir(settings)
+    stored = load_models(settings.models_dir, SUPPORTED, POLICY)
+    recorded, calendar = recorded_bars(settings), Calendar(dict(settings.market_closures))
+    try:
+        studies = [building.study(recorded, ticker, calendar) for ticker in SUPPORTED]
+    except BrokenData as exc:
+        _print_report([from_record(r) for m in stored.models.values() for r in m.metadata["evaluation"]["cells"]])
+        for ticker, why in stored.missing.items():
+            click.echo(f"{ticker}: no stored report. {why}")
+        for model in stored.models.values():
+            click.echo(f"{model.ticker}: report {model.metadata['evaluation']['report_sha256']}")
+        click.echo(f"\n{exc.message}.\n{HOW_TO_GET_DATA}")
+        return
+    _print_report([cell for study in studies for cell in study.cells])
+    for study in studies:
+        _compare(study, stored.models.get(study.ticker))
+
+
+def _compare(study: building.Study, shipped: V6Model | None) -> None:
+    """Print whether the new report equals the one in the loaded model."""
+    new_cells = [as_record(cell) for cell in study.cells]
+    stored_cells = shipped.metadata["evaluation"]["cells"] if shipped else []
+    verdict = "the same as" if building.reports_agree(new_cells, stored_cells) else "NOT the same as"
+    click.echo(f"{study.ticker}: report {building.report_hash(new_cells)}, {verdict} the loaded model's")
+    click.echo(f"{study.ticker}: left out: {_left_out(study)}")
+    if shipped is not None:
+        click.echo(f"{study.ticker}: days to {shipped.data_end} are in-sample for the shipped {shipped.model_id}")
+
+
+def _print_report(cells: Sequence[Cell]) -> None:
+    for line in (*report.lines(cells), "", *report.quarter_lines(cells)):
+        click.echo(line)
+
+
+def _left_out(study: building.Study) -> str:
+    """Returns how many days are excluded, by reason."""
+    return "; ".join(f"{len(days)} x {reason}" for reason, days in study.excluded.items()) or "nothing"
+
+
+def _revision() -> str:
+    try:
+        process = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return process.stdout.strip()

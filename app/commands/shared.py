@@ -1,0 +1,42 @@
+"""What several commands use: settings, recorded bars, and a line for each wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from app.config.folders import check_data_dir
+from app.config.settings import Settings, load
+from app.live.events import Events
+from app.market.calendar import Calendar
+from app.market.recorded import RecordedBars
+from app.signals.policy import SUPPORTED
+
+TICKER = click.Choice([*SUPPORTED, "all"], case_sensitive=False)
+
+
+def usable_settings(**overrides: Any) -> Settings:
+    """Returns the settings of a command that uses DATA_DIR, which must be usable. Raises SettingsError."""
+    settings = load(**overrides)
+    check_data_dir(settings)
+    return settings
+
+
+def recorded_bars(settings: Settings) -> RecordedBars:
+    return RecordedBars(settings.data_dir / "recorded.sqlite3", Calendar(dict(settings.market_closures)))
+
+
+def events_printing_waits() -> Events:
+    """Returns an event bus that prints a line when a call starts to wait for the budget or for the end of the provider's
+    pause."""
+
+    def print_wait(seconds: int, reason: str, **_: object) -> None:
+        cause = (
+            "the end of the pause that the provider asked for" if reason == "pause" else "the data plan's call budget"
+        )
+        click.echo(f"Waiting for {cause}: the next call may go in {seconds} s", err=True)
+
+    events = Events()
+    events.subscribe("call_waits", print_wait)
+    return events
