@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-PATIENCE_S = 120.0
+PATIENCE_S = 180.0
 """No test is about this time. A test that is about a time-out sets one of its own."""
 
 

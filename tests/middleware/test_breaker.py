@@ -184,7 +184,7 @@ def call(path, params):
     calls.append(path)
     if at[0] < 30.0:
         raise Upstream("down")
-    let_go.wait(120)
+    let_go.wait(180)
     return "good"
 
 def ask():
@@ -199,9 +199,9 @@ assert [ask() for _ in range(6)] == ["refused"] * 6
 assert len(calls) == 5
 at[0] = 30.0
 asked = [gevent.spawn(ask) for _ in range(50)]
-assert len(gevent.wait(asked, timeout=120, count=49)) == 49
+assert len(gevent.wait(asked, timeout=180, count=49)) == 49
 let_go.set()
-gevent.joinall(asked, timeout=120)
+gevent.joinall(asked, timeout=180)
 assert sorted(g.value for g in asked) == ["good"] + ["refused"] * 49
 assert len(calls) == 6
 assert breaker.states()["bars"].state == "closed"

@@ -16,7 +16,7 @@ import pytest
 import requests
 from simple_websocket import Client, ConnectionClosed
 
-from tests.serving.test_gunicorn import Server, started
+from tests.serving.test_gunicorn import NO_GRACE, Server, started
 from tests.serving.test_streams import value, wait_for
 from tests.waiting import PATIENCE_S
 
@@ -30,6 +30,7 @@ STREAMS = "predict_stream_seconds_count"
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("declared")
     values = {"ALLOWED_HOSTS": "127.0.0.1", "RATE_LIMIT_OTHER": "1000000", "WITH_SOCKETS": "1"}
+    values["GUNICORN_CMD_ARGS"] = NO_GRACE
     with started(GUNICORN, folder / "log", MARKET="demo", DATA_DIR=folder, LOG_FORMAT="json", **values) as server:
         server.wait_ready()
         yield server
@@ -147,28 +148,24 @@ def test_a_websocket_passes_the_layers_and_is_logged_when_it_ends(served: Server
     wait_for(lambda: value(served, "predict_streams_open") == others)
 
 
-def test_sigterm_ends_every_stream_within_seconds_and_in_order(served: Server) -> None:
-    """The last test of this server. Streams wait for the event, for something else, for a client that does not read, and
-    for none; beside them stands an open WebSocket."""
+def test_sigterm_ends_every_stream_long_before_the_grace_time_and_in_order(served: Server) -> None:
+    """The last test of this server. A stream has 1 s for itself, then it is interrupted. Streams wait for the event, for
+    something else, for a client that does not read, and for none; beside them stands an open WebSocket."""
     link = websocket(served)
     deaf = connected(served)
     deaf.sendall(b"GET /flooding HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
 
-    def whole(path: str) -> tuple[bytes, float]:
+    def whole(path: str) -> bytes:
         with asked(served, path) as answer:
-            return answer.content, time.monotonic()
+            return answer.content
 
     with ThreadPoolExecutor(3) as pool:
         streams = [pool.submit(whole, path) for path in ("/silent", "/parked", "/ticking")]
         wait_for(lambda: value(served, "predict_streams_open") >= 4)
-        began = time.monotonic()
         served.process.send_signal(signal.SIGTERM)
         ends = [stream.result(timeout=PATIENCE_S) for stream in streams]
     assert served.process.wait(PATIENCE_S) == 0
-    stopped_s = time.monotonic() - began
-    assert all(content.endswith(LAST) for content, _ in ends), "whole answers: the chunked coding ended as well"
-    assert max(at - began for _, at in ends) < 5, "1 s for itself, then it is interrupted; the rest is the machine's"
-    assert stopped_s < 10, "gunicorn alone takes the whole grace time, 14 s"
+    assert all(content.endswith(LAST) for content in ends), "whole answers: the chunked coding ended as well"
     with suppress(ConnectionClosed):
         link.receive(timeout=1)
     log = served.log.read_text()

@@ -16,7 +16,7 @@ import requests
 from app.clock import running_clock
 from app.market.feed_transport import FeedTransport
 from app.simulator.server import PolygonSimulator
-from tests.serving.test_gunicorn import Server, started
+from tests.serving.test_gunicorn import NO_GRACE, Server, started
 from tests.support import CALENDAR, demo_feed, new_york
 from tests.waiting import PATIENCE_S, wait_for
 
@@ -31,7 +31,7 @@ def followed(tmp_path: Path) -> Iterator[tuple[Server, PolygonSimulator]]:
     clock = running_clock(new_york("2025-03-11 11:30:40"), 1.0, datetime.fromtimestamp(began, UTC))
     with PolygonSimulator(FeedTransport(demo_feed(), CALENDAR, clock), clock=clock) as provider, ExitStack() as stack:
         values = {"POLYGON_BASE_URL": provider.address, "DATA_DIR": tmp_path, "BEGAN": began, "READ_S": 5 * PATIENCE_S}
-        values["GUNICORN_CMD_ARGS"] = f"--graceful-timeout {5 * PATIENCE_S:.0f}"
+        values["GUNICORN_CMD_ARGS"] = NO_GRACE
         server = stack.enter_context(started(COMMAND, tmp_path / "log", **values))
         server.wait_ready()
         yield server, provider
