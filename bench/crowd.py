@@ -49,12 +49,14 @@ class Client:
 @dataclass(frozen=True, slots=True)
 class Protocol:
     """How clients of a server talk. path: of the request, where `{sent}` is the number of events before; is_websocket,
-    is_socket_io: what is spoken there; auth: the payload of the packet that connects to the namespace."""
+    is_socket_io: what is spoken there; auth: the payload of the packet that connects to the namespace;
+    arrival: the beginning of the message by which a client knows that it is told of events."""
 
     path: str = "/socket.io/?EIO=4&transport=websocket"
     is_websocket: bool = True
     is_socket_io: bool = True
     auth: str = '{"subscribe":"SPY"}'
+    arrival: bytes = b"40{"
 
     def request(self, sent: int, *, compression: bool) -> bytes:
         """sent: how many events the server has sent before."""
@@ -219,7 +221,7 @@ class Crowd:
             client.sock.send(masked(TEXT, b"3"))
         elif payload.startswith(b"0{"):
             client.sock.send(masked(TEXT, b"40" + self.protocol.auth.encode()))
-        elif payload.startswith(b"40{"):
+        elif payload.startswith(self.protocol.arrival):
             self._arrive(client)
         elif payload.startswith(b"44"):
             raise Broken(f"the server refused a client: {payload!r}")

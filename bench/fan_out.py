@@ -130,6 +130,7 @@ def _measured(rows: Sequence[Row], starter: Starter, count: int) -> Table:
             with _noted(table, row):
                 server = stack.enter_context(starter.running(row))
                 crowds[row.key] = server, server.crowd(count)
+            _tend(crowds, table)
         for _ in range(ROUNDS):
             for row in rows:
                 if row.key not in table.wrong:

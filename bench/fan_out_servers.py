@@ -26,6 +26,7 @@ SETTLE_S: Final = 0.5
 NODE = door.PEERS / "node"
 PLACES = 4096
 SOCKETS, RAW = Protocol(), Protocol("/", is_socket_io=False)
+HERE = Protocol(arrival=b'42["snapshot"')
 QUEUES = Protocol("/stream", is_websocket=False, is_socket_io=False)
 FOLLOW = Protocol(
     f"/v2/trading-directions/SPY/stream?follow=true&after={events.EPOCH}-{{sent}}",
@@ -48,7 +49,7 @@ class Row:
 ROWS = {
     row.key: row
     for row in (
-        Row("a", "this server", "fan_out_here", runs="here"),
+        Row("a", "this server", "fan_out_here", HERE, runs="here"),
         Row("b", "Flask-SocketIO, emit to a room, gunicorn + gevent", "fan_out_flask_socketio"),
         Row("c", "python-socketio, uvicorn", "fan_out_asgi", runs="uvicorn"),
         Row("d", "Node's socket.io", "fan_out.js", runs="node"),
@@ -163,7 +164,11 @@ OURS: Mapping[str, str] = {
     **{f"RATE_LIMIT_{group}": "100000000" for group in ("DIRECTIONS", "ANALYSIS", "REPLAY", "STREAMS", "OTHER")},
     "MARKET": "demo",
     "MAX_CONNECTIONS": str(PLACES),
+    "MAX_CONNECTIONS_PER_ADDRESS": str(PLACES),
     "STREAMS_PER_CLIENT": str(PLACES),
+    "STREAMS_IN_ALL": str(PLACES),
+    "SOCKETS_PER_CLIENT": str(PLACES),
+    "SOCKETS_IN_ALL": str(PLACES),
     "LOG_LEVEL": "WARNING",
 }
 
