@@ -18,7 +18,7 @@ from typing import Any, Final
 import gevent
 from gevent.socket import wait
 
-from serving.sockets import unsent_by
+from serving.sockets import send_now, unsent_by
 
 WRITE: Final = 2
 """The event of libev that a descriptor can be written to."""
@@ -147,6 +147,9 @@ class _State(Enum):
     OVER = auto()
 
 
+OPEN: Final = _State.OPEN
+
+
 def _nothing() -> None:
     pass
 
@@ -177,6 +180,7 @@ class Outbox:
         "_on_drained",
         "_on_over",
         "_on_slow",
+        "_send_now",
         "_sock",
         "_state",
         "_taken",
@@ -202,6 +206,7 @@ class Outbox:
         self.written = 0
         self.has_discarded = self.is_truncated = self.is_broken = False
         self._sock = sock
+        self._send_now = send_now(sock)
         self._counters = counters
         self._on_slow = on_slow
         self._on_drained = on_drained
@@ -227,7 +232,7 @@ class Outbox:
     def post(self, data: bytes, key: Hashable | None = None) -> bool:
         """Send a message behind those before it, or keep it until the client takes it. Returns False where a message is lost to
         the client: the one that waited under this key, or this one if the outbox accepts no more."""
-        return self._state is _State.OPEN and (not data or self._put(data, key))
+        return self._state is OPEN and (not data or self._put(data, key))
 
     def finish(self, last: bytes = b"") -> None:
         """Accept nothing more; send what waits and `last`, for `finish_s` at most, and then call `on_over`, which may happen
@@ -253,17 +258,26 @@ class Outbox:
             self._on_over()
 
     def _put(self, data: bytes, key: Hashable | None) -> bool:
-        if not self.is_blocked:
+        """Few calls and look-ups: all that is sent to all clients passes here."""
+        if self._watcher is not None:
+            return self._keep(data, key)
+        try:
+            sent = self._send_now(data)
+            self.written += sent
+        except OSError:
             sent = self._send(data)
-            if sent == len(data):
-                self._counters.sent += 1
-                return True
-            if self.is_over:
-                return False
-            self._block()
-            if sent:
-                self._waiting.begin(memoryview(data)[sent:])
-                return True
+        if sent == len(data):
+            self._counters.sent += 1
+            return True
+        if self.is_over:
+            return False
+        self._block()
+        if not sent:
+            return self._keep(data, key)
+        self._waiting.begin(memoryview(data)[sent:])
+        return True
+
+    def _keep(self, data: bytes, key: Hashable | None) -> bool:
         is_kept = self._waiting.add(data, key if self._waiting.size >= self._bounds.unreplaced else None)
         if self._state is _State.OPEN and self._is_full():
             self._give_up(Slow.FULL)
@@ -272,7 +286,7 @@ class Outbox:
     def _send(self, data: bytes | memoryview) -> int:
         """How many bytes the kernel takes now. An error of the socket ends the outbox."""
         try:
-            sent: int = self._sock.send(data, 0, 0.0)
+            sent = self._send_now(data)
         except BlockingIOError:
             return 0
         except OSError:

@@ -6,6 +6,7 @@ import fcntl
 import socket
 import struct
 import termios
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -18,6 +19,13 @@ def unsent_by(sock: Any) -> int:
         return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0])
     except (OSError, ValueError):
         return 0
+
+
+def send_now(sock: Any) -> Callable[[bytes | memoryview], int]:
+    """The `send` of the socket below one of gevent's. It never waits: it raises BlockingIOError
+    where nothing can be sent now."""
+    below: Callable[[bytes | memoryview], int] = sock._sock.send
+    return below
 
 
 def reset(sock: Any) -> None:

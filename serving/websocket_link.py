@@ -103,6 +103,12 @@ class Links:
         sock = None if self._engine is None else self._engine.sockets.get(eio_sid)
         return sock is not None and sock.post(message.frame, message.packet, key)
 
+    def sender(self, eio_sid: str) -> Callable[[bytes, Hashable | None], bool] | None:
+        """Posts a frame and its key to a client as `post` does, without a look at its session: for what all clients are sent.
+        None for a client that is not connected by a WebSocket yet. Once that ends, nothing is posted and False returned."""
+        sock = None if self._engine is None else self._engine.sockets.get(eio_sid)
+        return None if sock is None or sock.websocket is None else sock.websocket.outbox.post
+
     def finish(self, eio_sid: str, last: Message | None = None, code: int = 1013, reason: str = "") -> None:
         """Send the last message and end the connection in seconds: a WebSocket with a close frame of this code, a polling
         client with the answer to its poll. The disconnect handler is called when it has ended. Unknown clients are ignored."""

@@ -48,6 +48,8 @@ class Membership:
 
     __slots__ = ("_fan_out", "after", "began_at", "failure", "is_current", "position", "reads_begun", "recipient")
 
+    __slots__ = ("_fan_out", "after", "began_at", "failure", "is_current", "position", "reads_begun", "recipient")
+
     def __init__(self, fan_out: FanOut, recipient: Recipient, after: Position | None) -> None:
         self.recipient = recipient
         self.position = self.after = after
@@ -163,9 +165,14 @@ class FanOut:
     def _deliver(self, deliveries: Iterable[Delivery]) -> None:
         """Post, unless a member has left or has been sent a snapshot meanwhile."""
         with self.lock:
+            if self.feed.head is None:
+                return
+            head, members = self.feed.head.position, self._members
             for member, position, events in deliveries:
-                if member.position == position and member in self._members:
-                    self._post(member, events)
+                if member.position == position and member in members:
+                    member.position = head
+                    for event in events:
+                        member.recipient.post(event)
 
     def _deliveries(self) -> list[Delivery]:
         with self.lock:

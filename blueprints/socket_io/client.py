@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -88,7 +88,7 @@ class SocketClient:
     is_gone  whether it is sent nothing more
     """
 
-    __slots__ = ("_behind", "_members", "_parts", "eio_sid", "is_gone", "owner", "pid", "rate")
+    __slots__ = ("_behind", "_members", "_parts", "_send_frame", "eio_sid", "is_gone", "owner", "pid", "rate")
 
     def __init__(self, eio_sid: str, pid: str, owner: Owner, parts: ClientParts) -> None:
         self.eio_sid = eio_sid
@@ -99,6 +99,7 @@ class SocketClient:
         self._parts = parts
         self._members: dict[str, Membership] = {}
         self._behind: set[str] = set()
+        self._send_frame: Callable[[bytes, Hashable | None], bool] | None = None
 
     @property
     def tickers(self) -> Sequence[str]:
@@ -150,8 +151,15 @@ class SocketClient:
     # --- as a recipient of live events ---
 
     def post(self, event: LiveEvent) -> None:
-        parts = self._parts
-        if not parts.links.post(self.eio_sid, parts.message_of_event(event), (event.ticker, event.kind)):
+        """Few calls and look-ups: every event passes here for every client."""
+        parts, key = self._parts, (event.ticker, event.kind)
+        message = parts.message_of_event(event)
+        if self._send_frame is None:
+            self._send_frame = parts.links.sender(self.eio_sid)
+            is_kept = parts.links.post(self.eio_sid, message, key)
+        else:
+            is_kept = self._send_frame(message.frame, key)
+        if not is_kept:
             self._fall_behind(event.ticker)
 
     def _fall_behind(self, ticker: str) -> None:

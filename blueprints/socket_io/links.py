@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 Message = Any
@@ -15,6 +15,10 @@ class Links(Protocol):
     def post(self, eio_sid: str, message: Message, key: Hashable | None = None) -> bool:
         """Send a message, or keep it until the client takes it. Returns False where a message is lost: the one that waited
         under the same key, or this one."""
+        ...
+
+    def sender(self, eio_sid: str) -> Callable[[bytes, Hashable | None], bool] | None:
+        """Posts the frame of a message and its key without a look at the session; None while a client polls."""
         ...
 
     def finish(self, eio_sid: str, last: Message | None = None, code: int = 1013, reason: str = "") -> None:

@@ -94,6 +94,9 @@ class FakeLinks:
         self.sent[eio_sid].append(json.loads(message.removeprefix("42")))
         return True
 
+    def sender(self, eio_sid: str) -> None:
+        return None
+
     def finish(self, eio_sid: str, last: str | None = None, code: int = 1013, reason: str = "") -> None:
         self.ended[eio_sid] = reason
         if last is not None:
