@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
 import gevent
 from gevent.socket import cancel_wait, wait, wait_write
@@ -44,6 +44,7 @@ class Connection:
     bounds        the stopping server puts others in their place
     is_in_app     the app is at work on its request, though it may wait for the rest of it
     is_evicted    it ended to make room for another
+    is_dropped    it ended at once, whatever its client has not taken
     has_left      the client has ended its side
     has_answered  something was written
     is_streaming  the answer under way has no known length, or is another protocol
@@ -51,7 +52,7 @@ class Connection:
     pace          how fast the client takes what is written
     """
 
-    is_in_app = is_evicted = has_left = has_answered = is_streaming = is_switched = False
+    is_in_app = is_evicted = is_dropped = has_left = has_answered = is_streaming = is_switched = False
 
     def __init__(
         self,
@@ -210,13 +211,14 @@ class Connection:
 
     def drop(self) -> None:
         """End the connection now; what the client has not taken is discarded, so that the kernel does not keep it."""
+        self.is_dropped = True
         reset(self.sock)
 
     def end(self) -> None:
         """Close the connection, in order where an answer was given."""
         try:
             is_over = self.state is State.IDLE and not unsent_by(self.sock)
-            if self.has_answered and not is_over and self.reason not in ENDED:
+            if self.has_answered and not (is_over or self.is_evicted or self.is_dropped):
                 with suppress(OSError):
                     self._linger()
         finally:
@@ -253,10 +255,6 @@ class Connection:
 def may_switch(connection: Connection) -> bool:
     """Whether there is room for one more connection of another protocol, which can never be asked to make room."""
     return connection._connections.may_switch(connection)
-
-
-ENDED: Final = frozenset({"evicted", "write_timeout"})
-"""Reasons of connections that are closed already."""
 
 
 class Pace:

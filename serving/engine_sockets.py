@@ -271,6 +271,7 @@ class EngineSocket(BoundedSocket):
             if self.websocket is websocket or not self.connected:
                 self.leave(self.reason)
                 self.websocket = None
+        websocket.linger()
         raise StopIteration
 
     def _serve(self, websocket: WebSocket) -> None:

@@ -26,8 +26,8 @@ from serving.websocket_frames import (
 READ_BYTES: Final = 8 << 10
 """Of one read; little, since a client sends little."""
 
-DRAIN_PAUSE_S: Final = 0.05
-"""Between two reads of what a client sends after the last words."""
+PAUSE_S: Final = 0.05
+"""Between two reads of what a client sends after the last words, and between two looks at what it has not taken."""
 
 
 class Ended(Exception):
@@ -89,10 +89,18 @@ class WebSocket:
         self._connection.drop()
 
     def end(self) -> None:
-        """The reader has ended: hold the descriptor no more. What was cut in a frame is discarded, not sent further."""
+        """The reader has ended: send nothing more, and hold the descriptor no more."""
         self.outbox.close()
         if self.outbox.is_truncated:
             self._connection.drop()
+
+    def linger(self) -> None:
+        """Let the client take what the kernel holds for it, for a while; then it is discarded."""
+        ends = self._now() + self._bounds.close_s
+        while self._connection.unsent() and not self._connection.is_dropped:
+            if self._now() >= ends:
+                self._connection.drop()
+            gevent.sleep(PAUSE_S)
 
     def messages(self) -> Iterator[str]:
         """The texts that the client sends, until it or the server ends the WebSocket. Raises Ended."""
@@ -111,7 +119,7 @@ class WebSocket:
                     raise Ended("invalid_message")
                 elif item is not None:
                     yield item
-            gevent.sleep(DRAIN_PAUSE_S if self.is_finishing else 0)
+            gevent.sleep(PAUSE_S if self.is_finishing else 0)
 
     def drain(self) -> None:
         """Read, and forget, what the client sends until it closes: after the last words. Few reads, with pauses, so that one
