@@ -35,7 +35,7 @@ SESSIONS_A_TURN: Final = 200
 RETRY_AFTER_S: Final = 5
 NO_ROOM: Final = (
     "503 Service Unavailable",
-    "This server holds as many WebSockets as it can; requests are answered as usual. Try again in a few seconds.",
+    "This server holds as many clients of Socket.IO as it can; requests are answered as usual. Try again in a few seconds.",
 )
 
 
@@ -54,6 +54,8 @@ class EngineServer(engineio.Server):  # type: ignore[misc]
     end(sid, reason)   end a client for what it does
     on_drained(sid)    a client has caught up
     has_joined(sid)    whether a client is in the namespace
+
+    refused  handshakes for which there was no room
     """
 
     _async: dict[str, Any]
@@ -75,6 +77,7 @@ class EngineServer(engineio.Server):  # type: ignore[misc]
         self.max_http_buffer_size = bounds.message_bytes
         self.http_compression = False
         self.start_service_task = False
+        self.refused = 0
         self._wheel: gevent.Greenlet | None = None
 
     def end_slow(self, sid: str, reason: object) -> None:
@@ -84,6 +87,7 @@ class EngineServer(engineio.Server):  # type: ignore[misc]
         refusal = self._refusal(environ)
         if refusal is None:
             return super().handle_request(environ, start_response)
+        self.refused += refusal is NO_ROOM
         status, sentence = refusal
         body = json.dumps(
             {"error": sentence, "error_code": "BAD_REQUEST" if status[0] == "4" else "PIPELINE_UNAVAILABLE"}
@@ -101,6 +105,8 @@ class EngineServer(engineio.Server):  # type: ignore[misc]
         query = parse_qs(environ.get("QUERY_STRING", ""))
         if "sid" not in query and len(self.sockets) >= self.bounds.sessions:
             return NO_ROOM
+        if "j" in query:
+            return "400 Bad Request", "This server does not answer in JSONP, which no client of today asks for."
         if query.get("transport", ["polling"])[0] != "websocket" and not is_upgrade(environ):
             return None
         if environ["REQUEST_METHOD"] != "GET" or not is_upgrade(environ) or CONNECTION not in environ:
@@ -140,7 +146,13 @@ class EngineServer(engineio.Server):  # type: ignore[misc]
         while True:
             gevent.sleep(TICK_S)
             for number, sock in enumerate(list(self.sockets.values()), start=1):
-                if isinstance(sock, EngineSocket):
-                    sock.look(self.now())
+                self._look_at(sock)
                 if number % SESSIONS_A_TURN == 0:
                     gevent.sleep(0)
+
+    def _look_at(self, sock: EngineSocket) -> None:
+        try:
+            if isinstance(sock, EngineSocket):  # engineio has made it, and does not call `connect` yet
+                sock.look(self.now())
+        except Exception:
+            self.logger.exception("a look at a client failed")

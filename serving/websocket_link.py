@@ -92,6 +92,11 @@ class Links:
         )
         self._engine = engine
 
+    @property
+    def refused(self) -> int:
+        """Handshakes for which there was no room."""
+        return 0 if self._engine is None else self._engine.refused
+
     def __iter__(self) -> Iterator[str]:
         """The ids of the open Engine.IO sessions."""
         return iter([] if self._engine is None else list(self._engine.sockets))

@@ -12,11 +12,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+import socketio
 
+from tests.node_packages import linked, node
 from tests.serving.test_gunicorn import Server, started
 from tests.serving.websocket_clients import WAIT_S, Client, connection_to, frame, handshake, head_of, until
 
@@ -214,7 +217,7 @@ def test_with_the_most_sockets_open_requests_are_answered_and_one_more_socket_is
             head = head_of(sock)
             assert head.startswith(b"HTTP/1.1 503 ")
             assert b"retry-after: 5" in head.lower()
-            assert b"as many WebSockets as it can" in sock.recv(1000)
+            assert b"as many clients of Socket.IO as it can" in sock.recv(1000)
         assert served.get("/livez").json() == {"status": "ok"}
         assert served.get("/models").status_code == 200
 
@@ -444,6 +447,36 @@ def test_the_last_words_are_said_before_the_connection_ends(served: Server) -> N
     with Client(port_of(served)) as client:
         requests.post(f"{served.base}/finish?new", timeout=WAIT_S)
         assert client.end() == (["restart"], 1013)
+
+
+def test_stock_javascript_clients_miss_nothing_and_come_back_after_they_were_sent_away(
+    served: Server, tmp_path: Path
+) -> None:
+    script = (Path(__file__).parent / "two_clients.js").read_text()
+    (linked(tmp_path) / "two_clients.js").write_text(script)
+    seen = {client.pop("name"): client for client in json.loads(node("two_clients.js", served.base, folder=tmp_path))}
+    first = seen["default"]["numbers"][0]
+    for client in seen.values():
+        assert client["numbers"] == list(range(first, first + 200))
+        assert client["byes"] == ["restart"]
+        assert client["reasons"][0] == "transport close", "after any other the client would not come back"
+    assert seen["default"]["transports"] == ["polling", "upgraded", "polling", "upgraded"]
+    assert seen["websocket"]["transports"] == ["websocket"] * 2
+
+
+@pytest.mark.parametrize("transports", [None, ["websocket"], ["polling"]])
+def test_the_python_client_misses_nothing(served: Server, transports: list[str] | None) -> None:
+    numbers: list[int] = []
+    with socketio.SimpleClient() as client:
+        client.connect(served.base, transports=transports)
+        assert client.call("listen", timeout=WAIT_S) == "listening"
+        publishing = threading.Thread(target=publish, args=(served,), kwargs={"events": 50, "pause_s": 0.005})
+        publishing.start()
+        while len(numbers) < 50:
+            numbers.append(client.receive(timeout=WAIT_S)[1]["number"])
+        publishing.join(WAIT_S)
+        assert client.transport == ("polling" if transports == ["polling"] else "websocket")
+    assert numbers == list(range(numbers[0], numbers[0] + 50))
 
 
 def test_sigterm_ends_open_sockets_and_the_server_in_seconds(served: Server, witness: Client) -> None:
