@@ -24,7 +24,7 @@ from serving.outbox import OutboxBounds  # noqa: E402
 from serving.websocket_link import Links, Message, message_of  # noqa: E402
 
 QUICK = LinkBounds(
-    sessions=128,
+    sessions=100,
     connect_s=1.5,
     upgrade_s=1.5,
     close_s=1.0,
@@ -45,9 +45,8 @@ class Protocol:
         self.listeners: set[str] = set()
         bounds = QUICK if "QUICK" in os.environ else LinkBounds()
         self.links = Links(bye, self._drained, bounds)
-        ping = {"ping_interval": 1, "ping_timeout": 3} if "QUICK" in os.environ else {}
         loggers = {"logger": log, "engineio_logger": log}
-        self.socketio = SocketIO(async_mode="gevent", async_handlers=False, manage_session=False, **loggers, **ping)
+        self.socketio = SocketIO(async_mode="gevent", async_handlers=False, manage_session=False, **loggers)
 
     def attach(self, app: Flask) -> None:
         self.socketio.init_app(app)

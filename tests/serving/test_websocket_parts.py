@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import struct
+import time
+from collections.abc import Callable
 from queue import Empty
 from types import SimpleNamespace
 from typing import Any
 
 import gevent
 import pytest
-from engineio.packet import MESSAGE, Packet
+from engineio.packet import MESSAGE, PING, Packet
+from engineio.socket import Socket
 from flask import Flask
 from flask_socketio import SocketIO
 from socketio.packet import Packet as SocketPacket
@@ -141,9 +144,9 @@ def test_an_eighth_of_the_places_and_of_an_addresses_share_is_never_a_websockets
     assert connections.switched == len(connections) == 0
 
 
-def installed(**options: Any) -> Links:
+def installed(now: Callable[[], float] = time.monotonic, **options: Any) -> Links:
     socketio = SocketIO(Flask("a"), **options)
-    links = Links()
+    links = Links(now=now)
     links.install(socketio)
     return links
 
@@ -166,3 +169,26 @@ def test_messages_to_nobody_are_lost_and_do_no_harm() -> None:
     links.end("nobody", "slow")
     assert list(links) == []
     assert links.open_by_transport() == {"websocket": 0, "polling": 0}
+
+
+def test_a_client_is_pinged_and_is_gone_if_it_does_not_answer() -> None:
+    """As one is that vanished without a word."""
+    clock = SimpleNamespace(now=0.0)
+    links = installed(lambda: clock.now, async_mode="gevent", async_handlers=False)
+    engine = links._engine
+    assert engine is not None
+    engine.has_joined = lambda sid: True
+    for sid in ("answers", "vanished"):
+        engine.sockets[sid] = Socket(engine, sid)
+        engine._trigger_event("connect", sid, {})
+    answers, vanished = engine.sockets.values()
+    for moment, left in ((24.0, 2), (25.5, 2), (45.0, 2), (46.0, 1), (60.0, 1), (100.0, 1)):
+        clock.now = moment
+        for sock in list(engine.sockets.values()):
+            sock.look(clock.now)
+        if len(answers.queue):
+            assert answers.queue.get().packet_type == PING
+            answers.receive_text("3")
+        assert len(engine.sockets) == left, moment
+    assert vanished.closed
+    assert vanished.reason == engine.reason.PING_TIMEOUT

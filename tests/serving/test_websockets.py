@@ -10,7 +10,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,13 @@ MOST = 96
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("websockets")
     limits = {"RATE_LIMIT_OTHER": 1_000_000, "MAX_CONNECTIONS": MOST, "MAX_CONNECTIONS_PER_ADDRESS": MOST}
-    values: dict[str, Any] = {"MARKET": "demo", "DATA_DIR": folder / "data", "HOST": "127.0.0.1", "QUICK": 1, **limits}
+    values: dict[str, Any] = {
+        "MARKET": "polygon",
+        "DATA_DIR": folder / "data",
+        "HOST": "127.0.0.1",
+        "QUICK": 1,
+        **limits,
+    }
     with started(COMMAND, folder / "log", LOG_LEVEL="WARNING", **values) as server:
         server.wait_ready()
         yield server
@@ -118,45 +124,59 @@ WRONG_TEXTS = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG_TEXTS)
-def test_a_wrong_packet_ends_its_client_with_a_reason(served: Server, name: str) -> None:
-    with Client(port_of(served)) as client:
-        client.send(WRONG_TEXTS[name])
-        assert client.end() == (["invalid_message"], 1008)
+def ends(server: Server, sent: Mapping[str, bytes]) -> dict[str, tuple[list[str], int | None]]:
+    """How clients end that send these bytes, all at once: the reasons that they are told, and the code of the close frame."""
+    with ExitStack() as stack:
+        clients = {name: stack.enter_context(Client(port_of(server))) for name in sent}
+        for name, client in clients.items():
+            client.send_bytes(sent[name])
+        return {name: client.end() for name, client in clients.items()}
 
 
-@pytest.mark.parametrize(
-    ("data", "reasons", "code"),
-    [
-        (frame(b"\x01\x02", 2), ["invalid_message"], 1008),
-        (frame(b"4" + b"x" * 20_000), ["message_too_large"], 1009),
-        (frame(b"4" + b"x" * 20_000, length=1 << 40), ["message_too_large"], 1009),
-        (frame(b"4" + b"x" * 9_000, fin=False) + frame(b"x" * 9_000, 0), ["message_too_large"], 1009),
-        (frame(b'42["echo",1]') * 200, ["too_many_messages"], 1008),
-        (frame(b"4", fin=False) + frame(b"", 0, fin=False) * 200, ["too_many_messages"], 1008),
-        (frame(b"again", 9) * 200, ["too_many_messages"], 1008),
-        (b"".join(frame(f"40/none-{n},".encode()) for n in range(2000)), ["too_many_messages"], 1008),
-        (frame(b"40") * 200, ["too_many_messages"], 1008),
-        (frame(b"4\xff\xfe"), [], 1007),
-        (frame(b"42[]", masked=False), [], 1002),
-        (b"GET / HTTP/1.1\r\n\r\n", [], 1002),
-        (frame(b"x", 3), [], 1002),
-        (frame(b"x" * 126, 9), [], 1002),
-        (frame(b"x", 9, fin=False), [], 1002),
-        (frame(b"x", 0), [], 1002),
-        (b"\xc1\x80\x00\x00\x00\x00", [], 1002),
-        (frame(b"\x03", 8), [], 1002),
-        (frame(struct.pack("!H", 1005), 8), [], 1002),
-        (frame(struct.pack("!H", 1000) + b"\xff", 8), [], 1007),
-    ],
-    ids=lambda value: None if not isinstance(value, bytes) else repr(value[:10]),
-)
-def test_what_is_no_message_or_too_much_of_it_ends_its_client(
-    served: Server, data: bytes, reasons: list[str], code: int
-) -> None:
-    with Client(port_of(served)) as client:
-        client.send_bytes(data)
-        assert client.end() == (reasons, code)
+def test_a_wrong_packet_ends_its_client_with_a_reason(served: Server) -> None:
+    sent = {name: frame(text.encode()) for name, text in WRONG_TEXTS.items()}
+    assert ends(served, sent) == dict.fromkeys(WRONG_TEXTS, (["invalid_message"], 1008))
+
+
+NO_MESSAGES: dict[str, tuple[bytes, list[str], int]] = {
+    "bytes": (frame(b"\x01\x02", 2), ["invalid_message"], 1008),
+    "a long message": (frame(b"4" + b"x" * 20_000), ["message_too_large"], 1009),
+    "a message that says it is endless": (frame(b"4" + b"x" * 20_000, length=1 << 40), ["message_too_large"], 1009),
+    "a long message in parts": (
+        frame(b"4" + b"x" * 9_000, fin=False) + frame(b"x" * 9_000, 0),
+        ["message_too_large"],
+        1009,
+    ),
+    "many messages": (frame(b'42["echo",1]') * 200, ["too_many_messages"], 1008),
+    "many empty parts": (
+        frame(b"4", fin=False) + frame(b"", 0, fin=False) * 200,
+        ["too_many_messages"],
+        1008,
+    ),
+    "many pings": (frame(b"again", 9) * 200, ["too_many_messages"], 1008),
+    "many namespaces": (
+        b"".join(frame(f"40/none-{n},".encode()) for n in range(2000)),
+        ["too_many_messages"],
+        1008,
+    ),
+    "many connects": (frame(b"40") * 200, ["too_many_messages"], 1008),
+    "not UTF-8": (frame(b"4\xff\xfe"), [], 1007),
+    "no mask": (frame(b"42[]", masked=False), [], 1002),
+    "HTTP": (b"GET / HTTP/1.1\r\n\r\n", [], 1002),
+    "an unknown frame": (frame(b"x", 3), [], 1002),
+    "a long ping": (frame(b"x" * 126, 9), [], 1002),
+    "a ping in parts": (frame(b"x", 9, fin=False), [], 1002),
+    "the rest of nothing": (frame(b"x", 0), [], 1002),
+    "a compressed frame": (b"\xc1\x80\x00\x00\x00\x00", [], 1002),
+    "half a code": (frame(b"\x03", 8), [], 1002),
+    "a code that no frame may carry": (frame(struct.pack("!H", 1005), 8), [], 1002),
+    "a reason that is no text": (frame(struct.pack("!H", 1000) + b"\xff", 8), [], 1007),
+}
+
+
+def test_what_is_no_message_or_too_much_of_it_ends_its_client(served: Server) -> None:
+    expected = {name: (reasons, code) for name, (_, reasons, code) in NO_MESSAGES.items()}
+    assert ends(served, {name: data for name, (data, _, _) in NO_MESSAGES.items()}) == expected
 
 
 def test_messages_may_come_in_pieces_and_pings_are_answered(served: Server) -> None:
@@ -176,12 +196,6 @@ def test_a_client_without_a_namespace_ends_after_a_while(served: Server) -> None
         assert left.end() == (["idle"], 1008)
 
 
-def test_a_client_that_answers_no_ping_is_ended(served: Server) -> None:
-    """As one is that vanished without a word."""
-    with Client(port_of(served), answers_pings=False) as client:
-        assert client.end()[1] is None, "nothing is said to one who is not there"
-
-
 NO_HANDSHAKES: dict[str, tuple[dict[str, str | None], int]] = {
     "no upgrade": ({"Upgrade": None}, 400),
     "no option": ({"Connection": "keep-alive"}, 400),
@@ -195,12 +209,14 @@ NO_HANDSHAKES: dict[str, tuple[dict[str, str | None], int]] = {
 }
 
 
-@pytest.mark.parametrize("name", NO_HANDSHAKES)
-def test_what_is_no_handshake_is_refused(served: Server, name: str) -> None:
-    changed, status = NO_HANDSHAKES[name]
-    with closing(connection_to(port_of(served))) as sock:
-        sock.sendall(handshake(port_of(served), **changed).replace(b"\r\n\r\n", b"\r\nContent-Length: 0\r\n\r\n"))
-        assert head_of(sock).split()[1] == str(status).encode()
+def test_what_is_no_handshake_is_refused(served: Server) -> None:
+    statuses = {}
+    for name, (changed, _) in NO_HANDSHAKES.items():
+        with closing(connection_to(port_of(served))) as sock:
+            request = handshake(port_of(served), **changed)
+            sock.sendall(request.replace(b"\r\n\r\n", b"\r\nContent-Length: 0\r\n\r\n"))
+            statuses[name] = int(head_of(sock).split()[1])
+    assert statuses == {name: status for name, (_, status) in NO_HANDSHAKES.items()}
 
 
 def test_compression_that_is_offered_is_not_taken(served: Server) -> None:
@@ -262,11 +278,10 @@ WRONG_BODIES = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG_BODIES)
-def test_a_wrong_body_ends_the_polling_client(served: Server, name: str) -> None:
-    client = Polling(served)
-    assert client.post(WRONG_BODIES[name]).status_code == 400
-    assert client.asked().status_code == 400
+def test_a_wrong_body_ends_the_polling_client(served: Server) -> None:
+    for name, body in WRONG_BODIES.items():
+        client = Polling(served)
+        assert (client.post(body).status_code, client.asked().status_code) == (400, 400), name
 
 
 def test_a_wrong_packet_of_a_polling_client_is_answered_in_its_next_poll(served: Server) -> None:
@@ -458,10 +473,10 @@ def test_stock_javascript_clients_miss_nothing_and_come_back_after_they_were_sen
     first = seen["default"]["numbers"][0]
     for client in seen.values():
         assert client["numbers"] == list(range(first, first + 200))
-        assert client["byes"] == ["restart"]
+        assert client["byes"] == ["restart"] * 2
         assert client["reasons"][0] == "transport close", "after any other the client would not come back"
-    assert seen["default"]["transports"] == ["polling", "upgraded", "polling", "upgraded"]
-    assert seen["websocket"]["transports"] == ["websocket"] * 2
+    assert seen["default"]["transports"] == ["polling", "websocket"] * 2, "at first, and at the end"
+    assert seen["websocket"]["transports"] == ["websocket"] * 4
 
 
 @pytest.mark.parametrize("transports", [None, ["websocket"], ["polling"]])

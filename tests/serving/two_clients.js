@@ -1,5 +1,6 @@
 // Two stock clients of Socket.IO, one as it comes (polling, then an upgrade) and one of WebSockets alone. Both listen while
-// events are published, are sent away by the server, come back by themselves, and listen again. Prints what each has seen.
+// events are published, are sent away by the server, come back by themselves, and listen again. Prints what each has seen, and
+// its transports: the first and the last one of each connection.
 const { io } = require("socket.io-client");
 const base = process.argv[2];
 const post = (path, body = {}) => fetch(base + path, { method: "POST", body: JSON.stringify(body) }).then((answer) => answer.text());
@@ -9,10 +10,11 @@ function client(name, options) {
   const socket = io(base, { reconnectionDelay: 50, reconnectionDelayMax: 100, ...options });
   const listening = () => new Promise((resolve) => (seen.listening = resolve));
   seen.ready = listening();
+  const transport = () => seen.transports.push(socket.io.engine.transport.name);
+  socket.io.on("open", transport);
+  socket.on("bye", transport);
   socket.on("connect", () => {
     seen.connects += 1;
-    seen.transports.push(socket.io.engine.transport.name);
-    socket.io.engine.on("upgrade", () => seen.transports.push("upgraded"));
     socket.emit("listen", () => seen.listening());
   });
   socket.on("disconnect", (reason) => {
@@ -36,10 +38,8 @@ const until = async (isSo) => {
     await Promise.all(clients.map((each) => each.ready));
     const last = Number(await post("/publish", { events: 100, size: 1000, pause_s: 0.002 }));
     await until(() => clients.every((each) => each.numbers.at(-1) === last));
-    if (round === 1) {
-      await post("/finish?new");
-      await until(() => clients.every((each) => each.reasons.length === 1));
-    }
+    await post("/finish?new");
+    await until(() => clients.every((each) => each.reasons.length === round));
   }
   clients.forEach(({ socket }) => socket.disconnect());
   console.log(JSON.stringify(clients.map(({ socket, listening, ready, ...seen }) => seen)));

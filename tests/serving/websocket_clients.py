@@ -77,18 +77,17 @@ def head_of(sock: socket.socket) -> bytes:
 
 
 class Client:
-    """A client that reads all the time, and answers pings unless it is told not to.
+    """A client that reads all the time, and answers pings.
 
     texts   what has come, pings left out
     closed  code and reason of the close frame
     is_over the connection has ended
     """
 
-    def __init__(self, port: int, sid: str | None = None, *, join: bool = True, answers_pings: bool = True) -> None:
+    def __init__(self, port: int, sid: str | None = None, *, join: bool = True) -> None:
         self.texts: list[str] = []
         self.closed: tuple[int, str] | None = None
         self.is_over = False
-        self._answers_pings = answers_pings
         self._protocol = Connection(ConnectionType.CLIENT)
         self._changed = threading.Condition()
         self._part = ""
@@ -172,7 +171,7 @@ class Client:
     def _take_text(self, text: str) -> None:
         if text != "2":
             self.texts.append(text)
-        elif self._answers_pings:
+        else:
             self.send("3")
 
 
