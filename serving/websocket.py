@@ -12,6 +12,7 @@ import gevent
 from serving.connection import Connection
 from serving.link_bounds import Allowance, LinkBounds
 from serving.outbox import Outbox, OutboxCounters
+from serving.sockets import bound_send_buffer, unsent_by
 from serving.websocket_frames import (
     Binary,
     Closed,
@@ -69,7 +70,7 @@ class WebSocket:
         sock = self._connection.sock
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._bounds.send_buffer)
+        bound_send_buffer(sock, self._bounds.send_buffer)
         self._connection.send(switching_protocols(key))
 
     def send_text(self, text: str, key: Hashable | None = None) -> bool:
@@ -97,7 +98,7 @@ class WebSocket:
     def linger(self) -> None:
         """Let the client take what the kernel holds for it, for a while; then it is discarded."""
         ends = self._now() + self._bounds.close_s
-        while self._connection.unsent() and not self._connection.is_dropped:
+        while unsent_by(self._connection.sock) and not self._connection.is_dropped:
             if self._now() >= ends:
                 self._connection.drop()
             gevent.sleep(PAUSE_S)
