@@ -205,7 +205,7 @@ NO_HANDSHAKES: dict[str, tuple[dict[str, str | None], int]] = {
     "a key that is none": ({"Sec-WebSocket-Key": "\xe9***"}, 400),
     "another version": ({"Sec-WebSocket-Version": "8"}, 426),
     "another method": ({"method": "POST"}, 400),
-    "another origin": ({"Origin": "https://evil.example"}, 400),
+    "another origin": ({"Origin": "https://evil.example"}, 403),
 }
 
 
