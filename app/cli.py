@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "polygon": "app.commands.simulator:polygon",
     "replay": "app.commands.replay:replay",
     "train": "app.commands.models:train",
+    "watch": "app.commands.watch:watch",
 }
 """Where each command is. Its module is imported when it is run, or when its help is shown."""
 

@@ -1,0 +1,107 @@
+"""The command `watch`: a line of plain words for each event, over interruptions, until Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from app.cli import cli
+from app.commands.watch import line_of
+from blueprints.socket_io.asyncapi import FILE
+from tests.clients.scripted_server import Connection, scripted_server
+from tests.markdown import ROOT
+from tests.serving.test_gunicorn import SERVE, free_port, started
+
+EXAMPLES = {
+    name: message["examples"][0]["payload"]
+    for name, message in json.loads(FILE.read_text())["components"]["messages"].items()
+}
+
+
+def line(kind: str, **changes: Any) -> str:
+    """The line of an example event, with other fields."""
+    return line_of({**EXAMPLES[kind], **changes})  # type: ignore[typeddict-item]
+
+
+def test_each_kind_of_event_is_a_line_of_plain_words_with_its_age_and_freshness() -> None:
+    trust = "(live, price 0 s old, demo)"
+    said = "BUY_CALL until 13:00: DEMO: LONG since 12:00: 87.2% that it closes above its 11:00 price (strong bull)."
+    price = "442.03 USD, +0.25% since the open"
+    assert line("signal") == f"12:10:00  SPY  signal    {said}  {trust}"
+    assert line("price") == f"12:10:00  SPY  price     {price}  {trust}"
+    assert line("status") == f"12:10:00  SPY  status    the market is open  {trust}"
+    assert line("snapshot") == f"12:10:00  SPY  snapshot  {said} {price}  {trust}"
+
+
+def test_what_cannot_be_trusted_says_so() -> None:
+    late = line("price", freshness="stale", as_of="2025-03-06T12:02:00-05:00", source="polygon")
+    assert late.endswith("(stale, price 8 min old)")
+    assert line("price", as_of=None).endswith("(live, demo)")
+    assert line("signal", told_afterwards=True, freshness="historical").endswith(
+        "(historical, price 0 s old, told afterwards, demo)"
+    )
+    missed = line("snapshot", missed="too_old")
+    assert "events are missing before this (too_old)" in missed
+    held = {"market_open": False, "data_stale": True, "provider_held_back": True}
+    status = line("status", status={**EXAMPLES["status"]["status"], **held})
+    assert "the market is closed, a bar is overdue, the provider is not asked, because many calls failed" in status
+
+
+def test_what_a_server_sends_does_not_steer_the_terminal() -> None:
+    evil = line("signal", signal={**EXAMPLES["signal"]["signal"], "reason": "\x1b[2Jgone\r\nforged"})
+    assert evil.isprintable()
+
+
+def watching(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "app", "watch", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_it_waits_for_a_server_shows_each_ticker_and_ends_with_ctrl_c(tmp_path: Path) -> None:
+    port = free_port()
+    with watching("spy", "QQQ", "--url", f"http://127.0.0.1:{port}") as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stderr.readline().startswith("Nothing answers at")
+            with started(SERVE, tmp_path / "log", port=port, MARKET="demo", DATA_DIR=tmp_path / "data"):
+                lines = [process.stdout.readline()]
+                while not ({"SPY", "QQQ"} <= {line.split()[1] for line in lines} and len(lines) >= 4):
+                    lines.append(process.stdout.readline())
+                process.send_signal(signal.SIGINT)
+                assert process.wait(30) == 0
+            assert {line.split()[2] for line in lines} >= {"snapshot", "price"}
+            assert all(line.rstrip().endswith("demo)") for line in lines)
+            assert process.stderr.read() == ""
+        finally:
+            process.kill()
+
+
+def refuse(connection: Connection) -> None:
+    problem = {"error_code": "UNAUTHORIZED", "detail": "The API key is not known", "status": 401}
+    connection.answer("401 Unauthorized", json.dumps(problem).encode(), {"Content-Type": "application/problem+json"})
+
+
+def test_a_refusal_ends_it_with_the_words_of_the_server() -> None:
+    with scripted_server(refuse, refuse) as server:
+        done = watching("SPY", "--url", server.base, "--key", "wrong").communicate(timeout=60)
+    assert "Error: 401 UNAUTHORIZED: The API key is not known" in done[1]
+    assert "Traceback" not in done[1]
+
+
+@pytest.mark.parametrize("arguments", [[], ["TSLA"]])
+def test_it_takes_supported_tickers_alone(arguments: list[str]) -> None:
+    done = CliRunner().invoke(cli, ["watch", *arguments])
+    assert (done.exit_code, "Usage: " in done.output) == (2, True)
