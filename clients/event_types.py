@@ -172,8 +172,9 @@ def _docstring(schema: Json, indent: str) -> str:
 
 
 def _with_offset(document: Json) -> list[str]:
-    """The types of the events that an offset follows."""
-    return [_payload(message) for message in document["components"]["messages"].values() if message["x-has-offset"]]
+    """The types of the events that an offset follows, which are those with a number."""
+    messages = document["components"]["messages"].values()
+    return [_payload(message) for message in messages if message["x-offset"] == "always"]
 
 
 def _payload(message: Json) -> str:
@@ -235,7 +236,7 @@ def _messages(document: Json, action: str) -> Iterator[Json]:
 
 
 def _listener(message: Json) -> str:
-    offset = ", offset: string" if message["x-has-offset"] else ""
+    offset = {"always": ", offset: string", "sometimes": ", offset?: string", "never": ""}[message["x-offset"]]
     return f"  {message['name']}: (event: {_payload(message)}{offset}) => void\n"
 
 

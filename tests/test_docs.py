@@ -105,7 +105,9 @@ def test_no_machine_paths_or_registry_hosts_in_the_tree() -> None:
         f for f in ROOT.rglob("*") if f.is_file() and f.suffix in (".py", ".md", ".cfg", ".json", ".toml", ".txt", "")
     ]
     kept = [
-        f for f in files if not {".git", ".venv", "var", ".mypy_cache", ".ruff_cache", ".hypothesis"} & set(f.parts)
+        f
+        for f in files
+        if not {".git", ".venv", "var", "node_modules", ".mypy_cache", ".ruff_cache", ".hypothesis"} & set(f.parts)
     ]
     assert [str(f) for f in kept if bad.search(f.read_text(errors="ignore"))] == []
 

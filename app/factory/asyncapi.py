@@ -77,7 +77,7 @@ def examples() -> list[BaseModel]:
 
 
 def connecting() -> list[BaseModel]:
-    limits = Limits(subscriptions=3, connections_per_client=20, messages_per_second=5, message_bytes=4096)
+    limits = Limits(subscriptions=3, connections_per_client=20, messages_per_second=10, message_bytes=16_384)
     return [
         ConnectAuth(subscribe=["SPY", "QQQ"], after={"SPY": f"{EPOCH}-16"}),
         ConnectAnswer(sid="0vZbKdVq3xqkYkXcAAAB", pid="Yb1mKp0dPq3rT8wZ"),

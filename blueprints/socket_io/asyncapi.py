@@ -29,6 +29,7 @@ PATH: Final = "/socket.io/"
 OFFSET: Final = (
     "Its second argument is the offset of the event, a text that the client library keeps to find its state again."
 )
+FIRST_OFFSET: Final = "On a connection whose state was not found again it has a second argument, the first offset."
 ABOUT: Final = f"""\
 Live signals of SPY, QQQ and IWM over Socket.IO (protocol version 5, namespace `/`, path `{PATH}`).
 
@@ -38,19 +39,20 @@ Those of the five events about a ticker are the lines of
 
 
 class Event(NamedTuple):
-    """A message under the name that clients give to `on` and `emit`. has_offset: whether an offset follows the payload."""
+    """A message under the name that clients give to `on` and `emit`. offset: what is said of the argument behind the payload,
+    which is an offset; None where there is none."""
 
     name: str
     payload: type[BaseModel]
-    has_offset: bool = False
+    offset: str | None = None
 
 
 SENT: Final = (
-    Event("hello", HelloEvent),
-    Event("snapshot", SnapshotEvent, has_offset=True),
-    Event("signal", SignalEvent, has_offset=True),
-    Event("price", PriceEvent, has_offset=True),
-    Event("status", StatusEvent, has_offset=True),
+    Event("hello", HelloEvent, FIRST_OFFSET),
+    Event("snapshot", SnapshotEvent, OFFSET),
+    Event("signal", SignalEvent, OFFSET),
+    Event("price", PriceEvent, OFFSET),
+    Event("status", StatusEvent, OFFSET),
     Event("heartbeat", HeartbeatEvent),
     Event("error", ErrorEvent),
     Event("bye", ByeEvent),
@@ -129,10 +131,10 @@ def _message(event: Event, examples: Examples) -> Json:
         "name": event.name,
         "title": event.name,
         "summary": about,
-        **({"description": OFFSET} if event.has_offset else {}),
+        **({"description": event.offset} if event.offset else {}),
         "payload": {"$ref": REF.format(model=event.payload.__name__)},
         **({"examples": [{"payload": payload} for payload in found]} if found else {}),
-        "x-has-offset": event.has_offset,
+        "x-offset": {OFFSET: "always", FIRST_OFFSET: "sometimes", None: "never"}[event.offset],
     }
 
 

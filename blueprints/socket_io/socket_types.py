@@ -69,11 +69,6 @@ class ErrorCode(Described):
         "The server has no signals of this ticker.",
         "Subscribe to a ticker that the server supports.",
     )
-    TOO_MANY_SUBSCRIPTIONS = (
-        "TOO_MANY_SUBSCRIPTIONS",
-        "The client is subscribed to as many tickers as a connection may be (`limits.subscriptions`).",
-        "Unsubscribe from another ticker first.",
-    )
     TOO_MANY_MESSAGES = (
         "TOO_MANY_MESSAGES",
         "The client sends more messages than it may (`limits.messages_per_second`); this one was not read.",
@@ -83,11 +78,6 @@ class ErrorCode(Described):
         "TOO_MANY_CONNECTIONS",
         "The address or key of the client has as many connections as it may (`limits.connections_per_client`).",
         "Close another connection, and subscribe to several tickers over one.",
-    )
-    SERVER_FULL = (
-        "SERVER_FULL",
-        "The server has as many connections as it can serve.",
-        "Come back after `retry_after_ms`.",
     )
     UNAUTHORIZED = (
         "UNAUTHORIZED",

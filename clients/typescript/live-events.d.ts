@@ -100,13 +100,10 @@ export interface ConnectRefusal {
  * - `INVALID_PAYLOAD`: The event, or `auth`, is not followed by what it takes; `detail` names each field that is
  *   wrong.
  * - `UNSUPPORTED_TICKER`: The server has no signals of this ticker.
- * - `TOO_MANY_SUBSCRIPTIONS`: The client is subscribed to as many tickers as a connection may be
- *   (`limits.subscriptions`).
  * - `TOO_MANY_MESSAGES`: The client sends more messages than it may (`limits.messages_per_second`); this one was
  *   not read.
  * - `TOO_MANY_CONNECTIONS`: The address or key of the client has as many connections as it may
  *   (`limits.connections_per_client`).
- * - `SERVER_FULL`: The server has as many connections as it can serve.
  * - `UNAUTHORIZED`: The API key in `auth.key` is unknown or has expired.
  * - `UNAVAILABLE`: The ticker cannot be followed now.
  * - `INTERNAL`: The server has a fault. The connection goes on. */
@@ -114,10 +111,8 @@ export type ErrorCode =
   | "UNKNOWN_EVENT"
   | "INVALID_PAYLOAD"
   | "UNSUPPORTED_TICKER"
-  | "TOO_MANY_SUBSCRIPTIONS"
   | "TOO_MANY_MESSAGES"
   | "TOO_MANY_CONNECTIONS"
-  | "SERVER_FULL"
   | "UNAUTHORIZED"
   | "UNAVAILABLE"
   | "INTERNAL"
@@ -634,7 +629,7 @@ export interface Versions {
 export type LiveEvent = SnapshotEvent | SignalEvent | PriceEvent | StatusEvent
 
 export interface ServerToClientEvents {
-  hello: (event: HelloEvent) => void
+  hello: (event: HelloEvent, offset?: string) => void
   snapshot: (event: SnapshotEvent, offset: string) => void
   signal: (event: SignalEvent, offset: string) => void
   price: (event: PriceEvent, offset: string) => void

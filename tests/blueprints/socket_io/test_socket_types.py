@@ -20,6 +20,7 @@ from blueprints.socket_io.socket_types import (
     Unsubscribe,
     what_is_wrong,
 )
+from tests.markdown import ROOT
 
 ID = "ab12cd34-17"
 PLACE = Position("ab12cd34", 17)
@@ -130,6 +131,13 @@ def test_each_word_of_a_closed_list_says_what_it_means_and_what_to_do(words: typ
     for word in words:
         assert word.meaning.endswith("."), word
         assert word.advice.endswith("."), word
+
+
+@pytest.mark.parametrize("words", [ErrorCode, ByeReason])
+def test_each_word_of_a_closed_list_is_sent_somewhere(words: type[Described]) -> None:
+    files = [file for folder in ("blueprints/socket_io", "serving") for file in (ROOT / folder).glob("*.py")]
+    code = "".join(file.read_text() for file in files if file.name != "socket_types.py")
+    assert [word for word in words if f"{words.__name__}.{word.name}" not in code and f'"{word}"' not in code] == []
 
 
 def test_times_have_an_offset_and_words_are_written_as_they_are() -> None:
