@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.markdown import ROOT
+from tests.waiting import PATIENCE_S
 
 PACKAGES = ROOT / ".venv" / "node" / "node_modules"
 LISTED, INSTALLED = ROOT / "tests" / "node" / "package-lock.json", ROOT / ".venv" / "node" / "installed.json"
@@ -30,10 +31,10 @@ def linked(folder: Path) -> Path:
     return folder
 
 
-def node(script: str | Path, *arguments: str, folder: Path, seconds: float = 120) -> str:
+def node(script: str | Path, *arguments: str, folder: Path) -> str:
     """What a script prints that runs in a folder of `linked`. Raises AssertionError with it if the script fails."""
     done = subprocess.run(
-        ["node", script, *arguments], cwd=folder, env=os.environ, capture_output=True, text=True, timeout=seconds
+        ["node", script, *arguments], cwd=folder, env=os.environ, capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -24,6 +24,7 @@ from tests import node_packages
 from tests.blueprints.test_pages import CHROMIUM
 from tests.markdown import ROOT, blocks, section, table
 from tests.serving.test_gunicorn import SERVE, free_port, started
+from tests.waiting import PATIENCE_S
 
 ADDRESS = "http://127.0.0.1:8000"
 EXAMPLES = ROOT / "examples"
@@ -59,7 +60,9 @@ def base(tmp_path_factory: pytest.TempPathFactory, origin: str) -> Iterator[str]
     folder = tmp_path_factory.mktemp("server")
     with started(SERVE, folder / "log", MARKET="demo", DATA_DIR=folder / "data", CORS_ORIGINS=origin) as server:
         server.wait_ready()
-        requests.get(f"{server.base}/v2/trading-directions", timeout=90)  # the first answer makes the days of the demo
+        requests.get(
+            f"{server.base}/v2/trading-directions", timeout=PATIENCE_S
+        )  # the first answer makes the days of the demo
         yield server.base
 
 
@@ -123,11 +126,11 @@ def test_the_page_shows_signals_in_a_browser(base: str, origin: str, tmp_path: P
     try:
         shown = ""
         while not all(words in shown for words in ("Connected", "SPY: ", "QQQ: ", "DEMO: ")):
-            assert server.new.acquire(timeout=90), shown  # type: ignore[attr-defined]
+            assert server.new.acquire(timeout=PATIENCE_S), shown  # type: ignore[attr-defined]
             shown = server.said[-1]  # type: ignore[attr-defined]
     finally:
         browser.kill()
-        browser.wait(30)
+        browser.wait(PATIENCE_S)
         server.shutdown()
         server.server_close()
 

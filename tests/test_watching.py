@@ -18,6 +18,7 @@ from blueprints.socket_io.asyncapi import FILE
 from tests.clients.scripted_server import Connection, scripted_server
 from tests.markdown import ROOT
 from tests.serving.test_gunicorn import SERVE, free_port, started
+from tests.waiting import PATIENCE_S
 
 EXAMPLES = {
     name: message["examples"][0]["payload"]
@@ -81,7 +82,7 @@ def test_it_waits_for_a_server_shows_each_ticker_and_ends_with_ctrl_c(tmp_path: 
                 while not ({"SPY", "QQQ"} <= {line.split()[1] for line in lines} and len(lines) >= 4):
                     lines.append(process.stdout.readline())
                 process.send_signal(signal.SIGINT)
-                assert process.wait(30) == 0
+                assert process.wait(PATIENCE_S) == 0
             assert {line.split()[2] for line in lines} >= {"snapshot", "price"}
             assert all(line.rstrip().endswith("demo)") for line in lines)
             assert process.stderr.read() == ""
@@ -96,7 +97,7 @@ def refuse(connection: Connection) -> None:
 
 def test_a_refusal_ends_it_with_the_words_of_the_server() -> None:
     with scripted_server(refuse, refuse) as server:
-        done = watching("SPY", "--url", server.base, "--key", "wrong").communicate(timeout=60)
+        done = watching("SPY", "--url", server.base, "--key", "wrong").communicate(timeout=PATIENCE_S)
     assert "Error: 401 UNAUTHORIZED: The API key is not known" in done[1]
     assert "Traceback" not in done[1]
 

@@ -14,6 +14,7 @@ import pytest
 from clients import event_types
 from tests import node_packages
 from tests.markdown import ROOT
+from tests.waiting import PATIENCE_S
 
 HERE = Path(__file__).parent / "live"
 DOCUMENT = json.loads(event_types.DOCUMENT.read_text())
@@ -49,7 +50,7 @@ def test_mypy_accepts_what_is_right_and_finds_what_is_wrong(tmp_path: Path) -> N
         f"[mypy]\nstrict = true\nmypy_path = {ROOT / 'clients' / 'python'}\n[mypy-requests.*]\nignore_missing_imports = true\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "watch.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "mypy", "watch.py"], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert done.returncode == 0, done.stdout
 

@@ -22,11 +22,9 @@ import socketio
 
 from tests import node_packages
 from tests.serving.test_gunicorn import SERVE, Server, free_port, started, workers_of
+from tests.waiting import PATIENCE_S
 
 HERE = Path(__file__).parent
-WAIT_S = 90.0
-"""For what must come: generous, since the machine may be busy."""
-
 POLICY_VIOLATION, TRY_AGAIN_LATER, ABNORMAL = 1008, 1013, 1006
 """Close codes of WebSockets (RFC 6455, 7.4.1; 1013: IANA's registry)."""
 
@@ -46,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def ready(server: Server) -> None:
     """Waits until the server has signals: the first answer makes the days of the demo market."""
     server.wait_ready()
-    requests.get(f"{server.base}/v2/trading-directions", timeout=WAIT_S)
+    requests.get(f"{server.base}/v2/trading-directions", timeout=PATIENCE_S)
 
 
 class Heard:
@@ -61,7 +59,7 @@ class Heard:
 
     def until(self, what: str, count: int = 1, **fields: object) -> Said:
         """Waits for the count-th thing of this kind from now on that has these fields."""
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 said = self._new.get(timeout=max(0.0, deadline - time.monotonic()))
@@ -119,7 +117,7 @@ def javascript(
         yield JavaScriptClient(process)
     finally:
         process.kill()
-        process.communicate(timeout=WAIT_S)
+        process.communicate(timeout=PATIENCE_S)
 
 
 def without_a_gap(events: list[Said]) -> None:
@@ -178,12 +176,12 @@ def test_the_python_client_with_the_simple_form(server: Server, options: dict[st
     try:
         assert client.until("connect")["transport"] in (first, "websocket")
         client.until("hello")
-        answer = client.socket.call("subscribe", {"ticker": "SPY"}, timeout=WAIT_S)
+        answer = client.socket.call("subscribe", {"ticker": "SPY"}, timeout=PATIENCE_S)
         assert (answer["subscribed"], answer["rejected"]) == (["SPY"], [])
         client.until("price", count=3)
         without_a_gap(client.of("SPY"))
         assert client.socket.transport() == "websocket", "the default client has changed over to it"
-        assert client.socket.call("unsubscribe", {"tickers": ["SPY"]}, timeout=WAIT_S)["subscribed"] == []
+        assert client.socket.call("unsubscribe", {"tickers": ["SPY"]}, timeout=PATIENCE_S)["subscribed"] == []
     finally:
         client.socket.disconnect()
 
@@ -234,7 +232,7 @@ def kill(server: Server) -> None:
     """Ends the server as a power cut does: its worker too."""
     for pid in [server.process.pid, *workers_of(server)]:
         os.kill(pid, signal.SIGKILL)
-    server.process.wait(WAIT_S)
+    server.process.wait(PATIENCE_S)
 
 
 def stop(server: Server) -> None:
