@@ -31,9 +31,10 @@ class CacheValidity(NamedTuple):
 
 class Stream(NamedTuple):
     """Declares that a route's response is a stream (blueprints/streams.py). last: makes the bytes that end it when the server
-    stops."""
+    stops; wait: called behind an empty piece, before the next one is asked for."""
 
     last: Callable[[], bytes]
+    wait: Callable[[], None]
 
 
 class Stopping(Protocol):

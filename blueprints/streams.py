@@ -17,9 +17,20 @@ HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 """Proxies must not cache, transform or buffer a stream."""
 
 
-def stream(pieces: Iterable[bytes], *, content_type: str, last: Callable[[], bytes] = bytes) -> Response:
-    """A response of `pieces`, each sent as soon as it is there. last: makes the bytes that end it when the server stops."""
-    request_context().stream = Stream(last)
+def no_wait() -> None:
+    pass
+
+
+def stream(
+    pieces: Iterable[bytes],
+    *,
+    content_type: str,
+    last: Callable[[], bytes] = bytes,
+    wait: Callable[[], None] = no_wait,
+) -> Response:
+    """A response of `pieces`, each sent as soon as it is there. last: makes the bytes that end it when the server stops; wait:
+    called behind an empty piece, before the next one is asked for."""
+    request_context().stream = Stream(last, wait)
     return Response(pieces, content_type=content_type, headers=HEADERS)
 
 

@@ -7,23 +7,31 @@ bytes that it declared for this, after its last whole piece.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from greenlet import GreenletExit
 
 
 class Stream(Protocol):
-    """What a route declares of its stream. last: makes the bytes that end it when the server stops."""
+    """What a route declares of its stream. last: makes the bytes that end it when the server stops; wait: called behind an
+    empty piece, before the next one is asked for."""
 
     @property
     def last(self) -> Callable[[], bytes]: ...
+    @property
+    def wait(self) -> Callable[[], None]: ...
+
+
+def no_wait() -> None:
+    pass
 
 
 class Unending(NamedTuple):
     """A stream that sends no last bytes when the server stops."""
 
     last: Callable[[], bytes] = bytes
+    wait: Callable[[], None] = no_wait
 
 
 class Stopping(Protocol):
@@ -51,12 +59,15 @@ class Body:
 
     def __next__(self) -> bytes:
         try:
-            return next(self._pieces)
+            return self._next()
         except StopIteration:
             raise
         except BaseException as exc:
             self._end(exc)
             raise
+
+    def _next(self) -> bytes:
+        return next(self._pieces)
 
     def close(self) -> None:
         close = getattr(self._body, "close", None)
@@ -86,13 +97,25 @@ class StreamBody(Body):
         ended: Callable[[str, BaseException | None], None],
     ) -> None:
         self._outcome = "left"
+        self._wait = stream.wait
+        self._framed_pieces = self._framed(iter(pieces), stream.last, stopping)
         super().__init__(
-            pieces,
-            lambda error: ended(self._outcome if error is None else "broken", error),
-            self._framed(iter(pieces), stream.last, stopping),
+            pieces, lambda error: ended(self._outcome if error is None else "broken", error), self._framed_pieces
         )
 
-    def _framed(self, pieces: Iterator[bytes], last: Callable[[], bytes], stopping: Stopping) -> Iterator[bytes]:
+    def _next(self) -> bytes:
+        """The next piece. What waits for long waits here, and not in the generators, whose frames would lie on the stack."""
+        piece = next(self._pieces)
+        if not piece:
+            try:
+                self._wait()
+            except GreenletExit as interrupted:
+                return self._framed_pieces.throw(interrupted)
+        return piece
+
+    def _framed(
+        self, pieces: Iterator[bytes], last: Callable[[], bytes], stopping: Stopping
+    ) -> Generator[bytes, None, None]:
         yield b""  # makes the server send the head before it asks for the first piece
         try:
             for piece in pieces:

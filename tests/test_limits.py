@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from app.config import api_keys
 from app.config.settings import Settings
 from app.factory import layers, openapi
-from app.live import event_log, feed, gap
+from app.live import event_log, gap
 from blueprints.errors import HTTP_TEXTS
 from blueprints.socket_io import client
 from blueprints.v1 import parameters
 from blueprints.v2 import following, operations, queries
 from middleware import request_bodies, request_context
-from serving import link_bounds
+from serving import link_bounds, pushed_stream
 from serving.bounds import Bounds
 from serving.worker import UNREADABLE
 from tests.markdown import ROOT, section, table
@@ -55,7 +55,7 @@ def limits() -> Iterator[tuple[str, float]]:
     yield "moments of one series of `/v2/replay/{ticker}`", queries.MINUTES_OF_A_DAY
     yield "live events of a ticker that are kept", event_log.MAX_EVENTS
     yield "bytes of live events of a ticker that are kept", event_log.MAX_BYTES
-    yield "live events that a client may fall behind", feed.MAX_BEHIND
+    yield "bytes of live events that wait for one client, before newer ones take their place", pushed_stream.UNREPLACED
     yield "minutes of trading that are told of afterwards", gap.MAX_MISSED_MINUTES
     yield "seconds that a ticker is followed on one connection", following.LASTS_S
     yield "days of one answer of `/v2/signals/{ticker}`", queries.MAX_DAYS

@@ -20,13 +20,14 @@ from app.telemetry.exposition import Expose, Exposition
 from app.telemetry.live_metrics import live_metrics
 from app.telemetry.metrics import Metric
 from app.telemetry.pushgateway import PushgatewayClient
-from app.telemetry.server_metrics import access_log_metrics, connection_metrics, telemetry_metrics
+from app.telemetry.server_metrics import access_log_metrics, connection_metrics, pushed_metrics, telemetry_metrics
 from app.telemetry.setup import Telemetry, build_telemetry
 from app.telemetry.socket_metrics import socket_metrics
 from app.telemetry.worker_metrics import MergedExposition, WorkerGroup
 from middleware import Dependencies
 from middleware.metrics import limit_metrics, response_cache_metrics
 from serving.connections import REASONS, Connections
+from serving.outbox import Slow
 
 
 def telemetry_of(settings: Settings, timer: Timer, emit: Events, traces_to: str | None) -> Telemetry:
@@ -109,6 +110,7 @@ def _all(core: Core, deps: Dependencies, access_log: AccessLog, connections: Con
         *access_log_metrics(access_log),
         *telemetry_metrics(deps.telemetry),
         *connection_metrics(connections, REASONS),
+        *pushed_metrics(connections.pushed, tuple(Slow)),
     ]
 
 

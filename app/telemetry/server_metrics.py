@@ -10,11 +10,26 @@ from app.telemetry.metrics import Metric, unlabelled
 from app.telemetry.setup import Telemetry
 
 
+class Pushed(Protocol):
+    """What streams did whose events are pushed (`serving.outbox.OutboxCounters`)."""
+
+    @property
+    def sent(self) -> int: ...
+    @property
+    def replaced(self) -> int: ...
+    @property
+    def slow(self) -> Mapping[tuple[str, ...], int]: ...
+    @property
+    def waiting_bytes(self) -> int: ...
+
+
 class Connections(Protocol):
     """The connections of this process (`serving.connections.Connections`)."""
 
     @property
     def closed(self) -> Mapping[tuple[str, ...], int]: ...
+    @property
+    def pushed(self) -> Pushed: ...
     def __len__(self) -> int: ...
 
 
@@ -27,6 +42,27 @@ def connection_metrics(connections: Connections, reasons: Collection[str]) -> li
             "Connections that the server ended or refused for what their clients did",
             lambda: {(reason,): connections.closed[reason,] for reason in reasons},
             ("reason",),
+        ),
+    ]
+
+
+def pushed_metrics(pushed: Pushed, reasons: Collection[str]) -> list[Metric]:
+    """reasons: why a client may be too slow."""
+    return [
+        Metric("predict_stream_sent_total", "Events sent whole to followers", unlabelled(lambda: pushed.sent)),
+        Metric(
+            "predict_stream_replaced_total",
+            "Events that a slow follower was not sent, because a newer one took their place",
+            unlabelled(lambda: pushed.replaced),
+        ),
+        Metric(
+            "predict_stream_slow_total",
+            "Followers that were cut off because they did not read",
+            lambda: {(reason,): pushed.slow.get((reason,), 0) for reason in reasons},
+            ("reason",),
+        ),
+        Metric(
+            "predict_stream_waiting_bytes", "Bytes that wait for followers", unlabelled(lambda: pushed.waiting_bytes)
         ),
     ]
 

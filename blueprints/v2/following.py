@@ -31,8 +31,9 @@ _number = count()
 
 
 class Followed:
-    """The lines of one client. lines: what is sent; farewell: the last line, which says how to go on. chunk: writes an event as
-    a chunk of the response; push: lets events go straight to the client, None where it cannot."""
+    """The lines of one client. lines: what is sent, None where others send it for a while; farewell: the last line, which says
+    how to go on. chunk: writes an event as a chunk of the response; push: lets events go straight to the client, None where it
+    cannot."""
 
     def __init__(
         self, ticker: str, after: str | None, server: Services, chunk: Callable[[LiveEvent], bytes], push: Push | None
@@ -45,7 +46,11 @@ class Followed:
         self._ends = REAL_TIME.now() + LASTS_S
         self._retry_ms = RETRY_MS + next(_number) * SPREAD_STEP_MS % SPREAD_MS
 
-    def lines(self) -> Iterator[Line | LiveEvent]:
+    def wait(self) -> None:
+        """Wait while the events are pushed to the client."""
+        self._recipient.wait_pushed()
+
+    def lines(self) -> Iterator[Line | LiveEvent | None]:
         if self._after is None:
             for line in streaming.stages(self._ticker, self._server):
                 yield replace(line, id=None)
@@ -56,7 +61,7 @@ class Followed:
         if not recipient.is_ended:  # the server says the last words of all streams when it stops
             yield self.farewell()
 
-    def _events(self, recipient: StreamRecipient) -> Iterator[LiveEvent]:
+    def _events(self, recipient: StreamRecipient) -> Iterator[LiveEvent | None]:
         while True:
             yield from recipient.take()
             left_s = self._ends - REAL_TIME.now()
@@ -64,6 +69,7 @@ class Followed:
                 return
             if self._push is not None and recipient.has_begun:
                 recipient.push(self._push, left_s)
+                yield None
             else:
                 recipient.wait(left_s)
 

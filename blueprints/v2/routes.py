@@ -74,7 +74,7 @@ def trading_direction_stream(ticker: str, query: FollowQuery) -> LineStream:
         return LineStream(streaming.stages(ticker, services()))
     chosen = format_for(request.accept_mimetypes)
     followed = Followed(ticker, after, services(), chosen.chunk, push())
-    return LineStream(followed.lines(), followed.farewell)
+    return LineStream(followed.lines(), followed.farewell, followed.wait)
 
 
 @operations.get("/structure/{ticker}", FieldsQuery, answers.Structure, cached=True)

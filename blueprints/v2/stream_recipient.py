@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from threading import Event
@@ -35,8 +34,9 @@ class StreamRecipient:
         self.has_begun = self.is_ended = self.is_cut = False
         self._chunk = chunk
         self._has_gap = False
-        self._queue: deque[LiveEvent] = deque()
+        self._queue: list[LiveEvent] = []
         self._pushed: Pushed | None = None
+        self._pushed_until = 0.0
         self._wake = Event()
         self._membership: Membership | None = None
 
@@ -45,6 +45,12 @@ class StreamRecipient:
 
     def close(self) -> None:
         """Be sent nothing more."""
+        pushed, self._pushed = self._pushed, None
+        if pushed is not None:
+            pushed.close()
+        self._leave()
+
+    def _leave(self) -> None:
         if self._membership is not None:
             self._membership.close()
 
@@ -80,7 +86,7 @@ class StreamRecipient:
             self._catch_up()
         with suppress(IndexError):
             while True:
-                event = self._queue.popleft()
+                event = self._queue.pop(0)
                 self.position = event.position
                 yield event
 
@@ -90,11 +96,17 @@ class StreamRecipient:
         self._wake.clear()
 
     def push(self, push: Push, seconds: float) -> None:
-        """Let the events go straight to the client, for so long at most; then send what waits for it."""
-        ends, self._posted = REAL_TIME.now() + seconds, self.position
-        pushed = self._pushed = push(self._drained, self._cut)
+        """Let the events go straight to the client from now on, for so long at most. Whoever calls this then waits."""
+        self._pushed_until, self._posted = REAL_TIME.now() + seconds, self.position
+        self._pushed = push(self._drained, self._cut)
+
+    def wait_pushed(self) -> None:
+        """Wait while the events are pushed; then send what waits for the client. Does nothing while they are not."""
+        pushed = self._pushed
+        if pushed is None:
+            return
         try:
-            while not (self.is_ended or self.is_cut) and (left_s := ends - REAL_TIME.now()) > 0:
+            while not (self.is_ended or self.is_cut) and (left_s := self._pushed_until - REAL_TIME.now()) > 0:
                 self.wait(left_s)
             self._finish(pushed)
         finally:
@@ -104,7 +116,7 @@ class StreamRecipient:
     def _finish(self, pushed: Pushed) -> None:
         if self._has_gap and not self.is_cut:
             self._catch_up()
-        self.close()
+        self._leave()
         if pushed.finish() and not self._has_gap:
             self.position = self._posted
 

@@ -47,10 +47,12 @@ def stopping() -> Line:
 
 
 class LineStream(NamedTuple):
-    """What a view streams. last: makes the line that ends it when the server stops."""
+    """What a view streams. last: makes the line that ends it when the server stops; wait: called where there is no line yet
+    (None), before the next one is asked for."""
 
-    lines: Iterable[Line | LiveEvent]
+    lines: Iterable[Line | LiveEvent | None]
     last: Callable[[], Line] = stopping
+    wait: Callable[[], None] = streams.no_wait
 
 
 def respond(stream: LineStream) -> Response:
@@ -58,9 +60,11 @@ def respond(stream: LineStream) -> Response:
     chosen = format_for(request.accept_mimetypes)
     if chosen is EVENT_STREAM and request.headers.get("Last-Event-ID") == LAST_ID:
         return Response(status=204)
-    pieces = (chosen.write(line) for line in _with_error(stream.lines, request_context()))
+    pieces = (b"" if line is None else chosen.write(line) for line in _with_error(stream.lines, request_context()))
     content_type = chosen.content_type
-    response = streams.stream(pieces, content_type=content_type, last=lambda: chosen.write(stream.last()))
+    response = streams.stream(
+        pieces, content_type=content_type, last=lambda: chosen.write(stream.last()), wait=stream.wait
+    )
     response.vary.add("Accept")
     return response
 
@@ -170,7 +174,7 @@ def _timed(steps: Iterator[Step]) -> Iterator[tuple[Step, float]]:
         yield part, REAL_TIME.now() - began
 
 
-def _with_error(lines: Iterable[Line | LiveEvent], context: RequestContext) -> Iterator[Line | LiveEvent]:
+def _with_error(lines: Iterable[Line | LiveEvent | None], context: RequestContext) -> Iterator[Line | LiveEvent | None]:
     """The lines, and one more if an error ends them: the status has been sent, so that the error can only be a line."""
     try:
         yield from lines

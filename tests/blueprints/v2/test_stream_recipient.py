@@ -54,11 +54,9 @@ class Client:
         self.is_done = False
         self.on_drained: Callable[[], None]
         self.on_end: Callable[[], None]
-        self.is_pushed = threading.Event()
 
     def push(self, on_drained: Callable[[], None], on_end: Callable[[], None]) -> Client:
         self.on_drained, self.on_end = on_drained, on_end
-        self.is_pushed.set()
         return self
 
     @property
@@ -104,9 +102,9 @@ def joined(live: Live, after: Position | None = None) -> StreamRecipient:
 @contextmanager
 def pushing(recipient: StreamRecipient, seconds: float = 60.0) -> Iterator[Client]:
     client = Client()
-    thread = threading.Thread(target=recipient.push, args=(client.push, seconds))
+    recipient.push(client.push, seconds)
+    thread = threading.Thread(target=recipient.wait_pushed)
     thread.start()
-    assert client.is_pushed.wait(30)
     yield client
     recipient.end()
     thread.join(30)
