@@ -15,6 +15,7 @@ from blueprints.socket_io.described import Described
 from blueprints.socket_io.socket_types import ByeReason, ErrorCode
 
 Json = Mapping[str, Any]
+MOMENT: Final = "A moment is a text, ISO 8601 with its offset."
 HEAD: Final = "<tr><th>field</th><th>type</th><th>meaning</th></tr>\n"
 SECTIONS: Final[Mapping[str, tuple[Event, ...]]] = {
     "Connecting": (CONNECT, *ANSWERS),
@@ -27,7 +28,7 @@ SECTIONS: Final[Mapping[str, tuple[Event, ...]]] = {
 def socket_io_page() -> str:
     """Every message with its fields and an example, every type in them, the codes of errors and the reasons of a goodbye."""
     document = json.loads(content_of("/asyncapi.json").body)
-    parts = [f"<h1>Live events</h1>\n{_paragraphs(document['info']['description'])}"]
+    parts = [f"<h1>Live events</h1>\n{_paragraphs(document['info']['description'])}{_paragraphs(MOMENT)}"]
     for title, events in SECTIONS.items():
         parts.append(f"<h2>{title}</h2>\n")
         parts += (_message(document, event) for event in events)

@@ -278,17 +278,21 @@ class HelloEvent(Answer):
     heartbeat_seconds: float = Field(gt=0)
     """Real seconds between two heartbeats of a ticker."""
     source: Market
+    """Where bars come from."""
     recovered: bool
     """Whether the client library found its state again, subscriptions included, so that no event is missing (`socket.recovered`
     says the same)."""
     limits: Limits
+    """What this client may do."""
 
 
 class RejectedTicker(Answer):
     """A ticker that the client is not subscribed to, though it asked for it."""
 
     ticker: str
+    """The ticker as the server read it."""
     code: ErrorCode
+    """What is wrong, for programs."""
     detail: str
     """Why, in words."""
 
@@ -309,6 +313,7 @@ class ErrorEvent(Answer):
     """Something that the client sent could not be used, or a subscription cannot go on. The connection goes on."""
 
     code: ErrorCode
+    """What is wrong, for programs."""
     detail: str
     """What happened, in words."""
     ticker: str | None
@@ -321,6 +326,7 @@ class ByeEvent(Answer):
     """The last event of a connection that the server ends. The client library connects again by itself."""
 
     reason: ByeReason
+    """Why, for programs."""
     detail: str
     """What happened, in words."""
     retry_after_ms: int = Field(ge=0)
@@ -341,6 +347,7 @@ class ConnectRefusal(Answer):
     does not try again by itself."""
 
     code: ErrorCode
+    """What is wrong, for programs."""
     detail: str
     """What happened, in words."""
     retry_after_ms: int | None = Field(ge=0)

@@ -33,6 +33,7 @@ export type Bias =
 
 /** The last event of a connection that the server ends. The client library connects again by itself. */
 export interface ByeEvent {
+  /** Why, for programs. */
   readonly reason: ByeReason
   /** What happened, in words. */
   readonly detail: string
@@ -87,6 +88,7 @@ export interface ConnectAuth {
 /** Why a client may not connect: `error.data` of `connect_error` (Socket.IO's CONNECT_ERROR packet). The JavaScript
  * client does not try again by itself. */
 export interface ConnectRefusal {
+  /** What is wrong, for programs. */
   readonly code: ErrorCode
   /** What happened, in words. */
   readonly detail: string
@@ -119,6 +121,7 @@ export type ErrorCode =
 
 /** Something that the client sent could not be used, or a subscription cannot go on. The connection goes on. */
 export interface ErrorEvent {
+  /** What is wrong, for programs. */
   readonly code: ErrorCode
   /** What happened, in words. */
   readonly detail: string
@@ -198,10 +201,12 @@ export interface HelloEvent {
   readonly epoch: string
   /** Real seconds between two heartbeats of a ticker. */
   readonly heartbeat_seconds: number
+  /** Where bars come from. */
   readonly source: Market
   /** Whether the client library found its state again, subscriptions included, so that no event is missing
    * (`socket.recovered` says the same). */
   readonly recovered: boolean
+  /** What this client may do. */
   readonly limits: Limits
 }
 
@@ -361,7 +366,9 @@ export type RangeState =
 
 /** A ticker that the client is not subscribed to, though it asked for it. */
 export interface RejectedTicker {
+  /** The ticker as the server read it. */
   readonly ticker: string
+  /** What is wrong, for programs. */
   readonly code: ErrorCode
   /** Why, in words. */
   readonly detail: string

@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 import requests
 
-from predict_client.answers import Signal
 from predict_client.errors import ApiError, PredictError, ProtocolError, Stale
 from predict_client.following import Event, Follow
+from predict_client.live_events import Signal
 from predict_client.responses import checked, json_of
 
 __all__ = ["ApiError", "Client", "Event", "Follow", "PredictError", "ProtocolError", "Signal", "Stale"]

@@ -44,6 +44,7 @@ Bias = Literal[
 class ByeEvent(TypedDict):
     """The last event of a connection that the server ends. The client library connects again by itself."""
 
+    # Why, for programs.
     reason: ByeReason
     # What happened, in words.
     detail: str
@@ -101,6 +102,7 @@ class ConnectRefusal(TypedDict):
     """Why a client may not connect: `error.data` of `connect_error` (Socket.IO's CONNECT_ERROR packet). The
     JavaScript client does not try again by itself."""
 
+    # What is wrong, for programs.
     code: ErrorCode
     # What happened, in words.
     detail: str
@@ -136,6 +138,7 @@ ErrorCode = Literal[
 class ErrorEvent(TypedDict):
     """Something that the client sent could not be used, or a subscription cannot go on. The connection goes on."""
 
+    # What is wrong, for programs.
     code: ErrorCode
     # What happened, in words.
     detail: str
@@ -224,10 +227,12 @@ class HelloEvent(TypedDict):
     epoch: str
     # Real seconds between two heartbeats of a ticker.
     heartbeat_seconds: float
+    # Where bars come from.
     source: Market
     # Whether the client library found its state again, subscriptions included, so that no event is missing
     # (`socket.recovered` says the same).
     recovered: bool
+    # What this client may do.
     limits: Limits
 
 
@@ -404,7 +409,9 @@ RangeState = Literal[
 class RejectedTicker(TypedDict):
     """A ticker that the client is not subscribed to, though it asked for it."""
 
+    # The ticker as the server read it.
     ticker: str
+    # What is wrong, for programs.
     code: ErrorCode
     # Why, in words.
     detail: str
