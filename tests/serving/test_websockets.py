@@ -315,7 +315,8 @@ def test_a_polling_client_that_never_polls_is_bounded_and_ended(served: Server) 
     client = Polling(served)
     client.post('42["listen"]')
     publish(served, events=300, size=10, keys=2)
-    assert links(served)["replaced"] >= 290, "the newest of each key waits, and nothing else"
+    assert links(served)["replaced"] > 0, "older ones have given way to newer ones of their key"
+    assert kept(served)["listeners"] == 1
     publish(served, events=300, size=10)
     until(lambda: links(served)["ended"].get("slow"))
 
