@@ -192,6 +192,8 @@ class EngineSocket(BoundedSocket):
             received = Payload(encoded_payload=body.decode()).packets
         except (Exception, RecursionError) as exc:
             raise EngineIOError("the body holds no packets") from exc
+        if not received and not self.allowance.spend():
+            self.server.end(self.sid, "too_many_messages")
         for pkt in received:
             if not self._take(pkt):
                 return

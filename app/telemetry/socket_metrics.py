@@ -26,6 +26,8 @@ class Links(Protocol):
 
     @property
     def counters(self) -> Outboxes: ...
+    @property
+    def refused(self) -> int: ...
     def open_by_transport(self) -> Mapping[str, int]: ...
 
 
@@ -45,6 +47,11 @@ def socket_metrics(links: Links, sessions_kept: Callable[[], int], told: Callabl
             "Clients let in, and whether they went on where they were",
             lambda: told("socket_connected"),
             ("recovered",),
+        ),
+        Metric(
+            "predict_socket_handshakes_refused_total",
+            "Handshakes for which there was no room",
+            unlabelled(lambda: links.refused),
         ),
         Metric("predict_socket_refused_total", "Clients refused, by code", lambda: told("socket_refused"), ("code",)),
         Metric(

@@ -342,6 +342,13 @@ def test_many_sessions_of_one_client_are_bounded_and_end(served: Server) -> None
     until(lambda: kept(served)["sockets"] == 1)
 
 
+def test_a_polling_client_that_floods_with_empty_bodies_is_ended_too(served: Server) -> None:
+    client = Polling(served)
+    for _ in range(60):
+        client.post("")
+    assert client.poll()[-2:] == ['42["bye", {"reason": "too_many_messages"}]', "1"]
+
+
 def test_a_half_upgrade_is_given_up_and_polling_goes_on(served: Server) -> None:
     silent, probing = Polling(served), Polling(served)
     with (
