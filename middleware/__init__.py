@@ -69,6 +69,7 @@ class Dependencies:
     concurrency_limits  requests at a time, by group
     stopping          set once the process stops
     has_polling       whether long polling of Socket.IO is allowed
+    is_open_session   whether a session of Engine.IO is open
     response_cache    cached responses
     market_clock      market time
     revision          changes of the core
@@ -97,6 +98,7 @@ class Dependencies:
     concurrency_limits: Mapping[str, ConcurrencyLimit]
     stopping: Stopping
     has_polling: bool
+    is_open_session: Callable[[str], bool]
     response_cache: ResponseCache
     market_clock: Callable[[], datetime]
     revision: Revision
@@ -132,7 +134,12 @@ LAYERS: tuple[Layer, ...] = (
     ),
     lambda app, deps: ResponseCacheMiddleware(app, deps.response_cache, deps.limits, deps.market_clock, deps.revision),
     lambda app, deps: SocketIoMiddleware(
-        app, deps.limits.count, deps.telemetry.latencies.opened, deps.origins, has_polling=deps.has_polling
+        app,
+        deps.limits.count,
+        deps.telemetry.latencies.opened,
+        deps.origins,
+        deps.is_open_session,
+        has_polling=deps.has_polling,
     ),
 )
 IN_FLASK: tuple[Callable[[Flask, Dependencies], None], ...] = (

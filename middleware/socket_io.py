@@ -6,8 +6,9 @@ its client wants.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qs
 
 from app.errors import BadRequest, Forbidden
 from middleware.request_context import ENVIRON_KEY, RequestContext
@@ -22,9 +23,8 @@ CONNECTION: Final = "gunicorn.socket"
 """The key of the client's connection (`serving.connection.Connection`) in the environment."""
 
 SWITCHING_PROTOCOLS: Final = 101
-POLLING: Final = "transport=polling"
-SESSION: Final = "sid="
-"""Is in the query of every request but the first one of a connection."""
+SESSION, TRANSPORT, POLLING = "sid", "transport", "polling"
+"""Parameters of the query (Engine.IO protocol 4): every request but the first one of a connection names its session."""
 
 
 OTHER_ORIGIN: Final = "pages of this origin may not connect; the operator names those that may in CORS_ORIGINS"
@@ -48,7 +48,7 @@ def without_upgrade(app: WSGIApplication) -> WSGIApplication:
 class SocketIoMiddleware:
     """The layer. `count(context, group)` raises RateLimited when there are too many connections; `opened(context)` is called
     for each request. origins: those that may connect beside the server's own (ruling A8); has_polling: whether long polling
-    is allowed."""
+    is allowed; is_open(sid): whether a connection is open, so that its requests are not counted."""
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class SocketIoMiddleware:
         count: Callable[[RequestContext, str], None],
         opened: Callable[[RequestContext], None],
         origins: Collection[str],
+        is_open: Callable[[str], bool],
         *,
         has_polling: bool,
     ) -> None:
@@ -64,6 +65,7 @@ class SocketIoMiddleware:
         self._count = count
         self._opened = opened
         self._origins = frozenset(origins)
+        self._is_open = is_open
         self._has_polling = has_polling
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -71,8 +73,9 @@ class SocketIoMiddleware:
             return self._app_without_upgrade(environ, start_response)
         context: RequestContext = environ[ENVIRON_KEY]
         context.route, context.group = ROUTE, GROUP
-        self._check(environ, context)
-        if SESSION not in environ.get("QUERY_STRING", ""):
+        query = parse_qs(environ.get("QUERY_STRING", ""))
+        self._check(environ, context, query)
+        if not self._is_open(query.get(SESSION, [""])[0]):
             self._count(context, GROUP)
         context.stream = Unending()
         if CONNECTION in environ:
@@ -84,12 +87,12 @@ class SocketIoMiddleware:
             context.status = SWITCHING_PROTOCOLS
             raise
 
-    def _check(self, environ: WSGIEnvironment, context: RequestContext) -> None:
+    def _check(self, environ: WSGIEnvironment, context: RequestContext, query: Mapping[str, Sequence[str]]) -> None:
         """Raises Forbidden and BadRequest."""
         origin = context.origin
         if origin is not None and origin.lower() not in self._origins and not is_own(origin, environ):
             raise Forbidden(OTHER_ORIGIN)
-        if not self._has_polling and POLLING in environ.get("QUERY_STRING", ""):
+        if not self._has_polling and POLLING in query.get(TRANSPORT, [POLLING]):
             raise BadRequest(WEBSOCKET_ALONE, code="BAD_REQUEST")
 
 

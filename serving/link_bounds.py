@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from serving.outbox import BOUNDS, OutboxBounds
+from serving.outbox import OutboxBounds
 
 CODES: Final = {
     "slow": 1013,
@@ -17,6 +17,10 @@ CODES: Final = {
     "idle": 1008,
 }
 """Why a link is ended by the server itself, and the close code that says so (RFC 6455, 7.4.1; 1013 is registered by IANA)."""
+
+
+OUTBOX: Final = OutboxBounds(unreplaced=128 << 10)
+"""A client that reads gets every message of a burst, for instance what it missed while it was away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class LinkBounds:
     close_s: float = 2.0
     send_buffer: int = 64 << 10
     sessions: int = 8192
-    outbox: OutboxBounds = BOUNDS
+    outbox: OutboxBounds = OUTBOX
 
 
 class Allowance:

@@ -12,8 +12,9 @@ from gevent.event import Event
 
 SENTINEL_BYTES: Final = 0
 
-ROOM: Final = 64
-"""Packets that wait before one gives way to a newer one: between two polls, and during an upgrade, a client takes nothing."""
+ROOM, ROOM_BYTES = 64, 128 << 10
+"""Packets and bytes that wait before one gives way to a newer one: between two polls, and during an upgrade, a client takes
+nothing."""
 
 
 class PacketQueue:
@@ -38,7 +39,7 @@ class PacketQueue:
         """Append a packet; None is engineio's mark of the end. Where there is no room, those of the same key give way. Returns
         whether none did."""
         was = len(self._packets)
-        if key is not None and was >= ROOM:
+        if key is not None and (was >= ROOM or self.size >= ROOM_BYTES):
             self._drop(key)
         is_kept = len(self._packets) == was
         self._packets.append((key, packet))

@@ -101,6 +101,10 @@ class Links:
         """The ids of the open Engine.IO sessions."""
         return iter([] if self._engine is None else list(self._engine.sockets))
 
+    def is_open(self, eio_sid: str) -> bool:
+        """Whether there is such a session."""
+        return self._engine is not None and eio_sid in self._engine.sockets
+
     def post(self, eio_sid: str, message: Message, key: Hashable | None = None) -> bool:
         """Send a message behind those before it, without waiting. key: a message that waits gives way to a newer one of its
         key; one without a key never does. Returns False where a message is lost to this client: the one that gave way, or this

@@ -75,7 +75,9 @@ def create_app(
     telemetry = telemetry_of(settings, timer, events, settings.traces_to)
     core = build(settings, clock=clock, transport=transport, timer=timer, events=events, telemetry=telemetry)
     lifecycle, access_log, connections = Lifecycle(), access_log_of(settings), connections_of(settings)
-    deps = dependencies_of(core, versions, access_log, telemetry, lifecycle.stopping)
+    deps = dependencies_of(
+        core, versions, access_log, telemetry, lifecycle.stopping, lambda sid: sockets.links.is_open(sid)
+    )
     log_of_events = event_log_of(core)
     live = broadcasters_of(core, log_of_events, telemetry.stages)
     sockets = Sockets(core, live, deps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 
 import blueprints
@@ -37,6 +37,7 @@ def dependencies_of(
     access_log: AccessLog,
     telemetry: Telemetry,
     stopping: Stopping,
+    is_open_session: Callable[[str], bool],
 ) -> middleware.Dependencies:
     """What the layers around Flask depend on. Raises SettingsError."""
     settings, timer = core.settings, core.timer
@@ -76,6 +77,7 @@ def dependencies_of(
         },
         stopping=stopping,
         has_polling=settings.web_concurrency == 1,
+        is_open_session=is_open_session,
         response_cache=ResponseCache(),
         market_clock=core.market.clock,
         revision=core.events.revision,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol, TypeVar
 
 from app.live.feed import Feed
-from app.live.live_event import LiveEvent, Missed, Position
+from app.live.live_event import Kind, LiveEvent, Missed, Position
 from app.telemetry.stages import NULL_STAGES, Stages
 
 T = TypeVar("T")
@@ -23,8 +23,9 @@ POSTS_A_TURN: Final = 256
 class Recipient(Protocol):
     """One who is sent events. Its methods are called from any thread, while the members are locked, and must not wait."""
 
-    def post(self, event: LiveEvent) -> None:
-        """Send an event, or keep it until the client takes it."""
+    def post(self, event: LiveEvent) -> bool:
+        """Send an event, or keep it until the client takes it. Returns False where an event is lost to the client: this one, or
+        one before it. Once the client takes events again, the recipient calls `catch_up` of its memberships."""
         ...
 
     def fail(self, ticker: str, error: Exception) -> None:
@@ -40,20 +41,41 @@ class Membership:
     """One recipient's place in the sequence of a ticker. `close` frees it.
 
     position    of the last event that was posted; None before the first
+    is_behind   whether an event is lost to the client, which has had no snapshot since
     after       the position behind which it began; None where it began with a snapshot
     is_current  whether it had all events up to some moment, and gets every one since
     began_at    the number of the last event that it began with; None before it, and while a client that took too little waits
                 for its snapshot. Of who has only events of smaller numbers, `after` tells what it has
     """
 
-    __slots__ = ("_fan_out", "after", "began_at", "failure", "is_current", "position", "reads_begun", "recipient")
+    __slots__ = (
+        "_fan_out",
+        "after",
+        "began_at",
+        "failure",
+        "is_behind",
+        "is_current",
+        "position",
+        "reads_begun",
+        "recipient",
+    )
 
-    __slots__ = ("_fan_out", "after", "began_at", "failure", "is_current", "position", "reads_begun", "recipient")
+    __slots__ = (
+        "_fan_out",
+        "after",
+        "began_at",
+        "failure",
+        "is_behind",
+        "is_current",
+        "position",
+        "reads_begun",
+        "recipient",
+    )
 
     def __init__(self, fan_out: FanOut, recipient: Recipient, after: Position | None) -> None:
         self.recipient = recipient
         self.position = self.after = after
-        self.is_current = False
+        self.is_behind = self.is_current = False
         self.began_at: int | None = None
         self.reads_begun = fan_out.feed.reads_begun
         self.failure: str | None = None
@@ -63,14 +85,21 @@ class Membership:
     def ticker(self) -> str:
         return self._fan_out.feed.ticker
 
-    def fall_behind(self) -> None:
-        """Events were dropped. Newer ones are posted on; `catch_up` posts a snapshot once the client takes them again."""
-        with self._fan_out.lock:
-            self.began_at = self.after = None
+    def post(self, events: Sequence[LiveEvent]) -> None:
+        """Post events in their order."""
+        for event in events:
+            if not self.recipient.post(event):
+                self.lose(event)
+
+    def lose(self, event: LiveEvent) -> None:
+        """An event is lost to the client: this one, or one of its kind before it. Of heartbeats the newest says everything."""
+        if event.kind is not Kind.HEARTBEAT:
+            self.is_behind, self.began_at, self.after = True, None, None
 
     def catch_up(self) -> None:
-        """Post a snapshot in place of events that were dropped."""
-        self._fan_out.catch_up(self)
+        """Post a snapshot in place of events that are lost, if any are."""
+        if self.is_behind:
+            self._fan_out.catch_up(self)
 
     def close(self) -> None:
         """Be sent nothing more. A second call does nothing."""
@@ -137,14 +166,13 @@ class FanOut:
     def _post(self, member: Membership, events: Sequence[LiveEvent]) -> None:
         assert self.feed.head is not None
         member.position = self.feed.head.position
-        for event in events:
-            member.recipient.post(event)
+        member.post(events)
 
     def catch_up(self, member: Membership) -> None:
         with self.lock:
             if member in self._members and self.feed.head is not None:
                 self._snapshots_for_slow += 1
-                member.began_at = self.feed.take_number()
+                member.is_behind, member.began_at = False, self.feed.take_number()
                 self._post(member, _numbered([self.feed.snapshot(Missed.SLOW)], member.began_at))
 
     def deliver(self) -> None:
@@ -172,7 +200,8 @@ class FanOut:
                 if member.position == position and member in members:
                     member.position = head
                     for event in events:
-                        member.recipient.post(event)
+                        if not member.recipient.post(event):
+                            member.lose(event)
 
     def _deliveries(self) -> list[Delivery]:
         with self.lock:
@@ -198,7 +227,7 @@ class FanOut:
             with self.lock:
                 for member in turn:
                     if self.feed.heartbeat is not None and member in self._members:
-                        member.recipient.post(self.feed.heartbeat)
+                        member.post([self.feed.heartbeat])
             self._rest()
 
     def fail(self, error: Exception) -> None:

@@ -83,7 +83,7 @@ class Feed:
 
     def _begin(self) -> None:
         self._events.clear()
-        self._bytes, self._dropped = 0, self._numbers.newest
+        self._bytes, self._dropped = 0, self._numbers.take()
 
     def _keep(self, event: LiveEvent) -> None:
         event.number = self._numbers.take()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import socketio
 from flask import request
@@ -17,7 +17,9 @@ from socketio.packet import CONNECT, Packet
 
 from blueprints.services import request_context
 from blueprints.socket_io.admission import Refused
-from blueprints.socket_io.server import SocketServer
+from blueprints.socket_io.client import RETRY_MS
+from blueprints.socket_io.server import FAULT, SocketServer
+from blueprints.socket_io.socket_types import ErrorCode
 
 __all__ = ["PATH", "SocketServer", "bind", "connection_manager", "packets_with_session"]
 
@@ -53,6 +55,12 @@ def packets_with_session(pid_of: Callable[[str], str | None]) -> type[Packet]:
     return SessionPacket
 
 
+def refuse(refused: Refused) -> NoReturn:
+    """Tell a client that it may not connect."""
+    refusal = refused.refusal
+    raise ConnectionRefusedError(refusal.detail, refusal.model_dump(mode="json")) from None
+
+
 def bind(io: SocketIO, server: SocketServer) -> None:
     """Let the server handle what clients do."""
 
@@ -62,8 +70,10 @@ def bind(io: SocketIO, server: SocketServer) -> None:
         try:
             server.connect(sid, eio_sid, request_context().client, auth)
         except Refused as refused:
-            refusal = refused.refusal
-            raise ConnectionRefusedError(refusal.detail, refusal.model_dump(mode="json")) from None
+            refuse(refused)
+        except Exception:  # a client that is connected without being known would hear nothing
+            log.exception("a client of Socket.IO could not be let in")
+            refuse(Refused(ErrorCode.INTERNAL, FAULT, RETRY_MS))
 
     def disconnect(reason: str) -> None:
         server.disconnected(request.sid, is_wanted=reason == LEFT)  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from app.market.plan import Market
 from blueprints.errors import sentence
 from blueprints.services import Owner
 from blueprints.socket_io.client import ClientParts, SocketClient
-from blueprints.socket_io.sessions import Sessions, number_of, positions
+from blueprints.socket_io.sessions import Sessions, later, number_of, positions
 from blueprints.socket_io.socket_types import ByeReason, ConnectAuth, ConnectRefusal, ErrorCode, Limits, what_is_wrong
 
 PID_BYTES: Final = 16
@@ -85,7 +85,11 @@ class Admission:
             auth = self._auth_of(payload)
             owner = self._owner(auth, owner)
             self._count(owner)
-            arrival = self._arrival(eio_sid, auth, owner)
+            try:
+                arrival = self._arrival(eio_sid, auth, owner)
+            except BaseException:
+                self._parts.limit.release(owner.id)
+                raise
             stage.set(recovered=arrival.recovered is not None)
         self._parts.clients.emit("socket_connected", recovered=arrival.recovered is not None)
         return arrival
@@ -144,7 +148,7 @@ class Admission:
         if found is None:
             session.release()
             return None
-        return {ticker: auth.position(ticker) or position for ticker, position in found.items()}, session.release
+        return {ticker: later(position, auth.position(ticker)) for ticker, position in found.items()}, session.release
 
     def keep(self, client: SocketClient) -> None:
         """Keep the session of a client, and the events of its tickers, until it comes back."""

@@ -88,7 +88,7 @@ class SocketClient:
     is_gone  whether it is sent nothing more
     """
 
-    __slots__ = ("_behind", "_members", "_parts", "_send_frame", "eio_sid", "is_gone", "owner", "pid", "rate")
+    __slots__ = ("_members", "_parts", "_send_frame", "eio_sid", "is_gone", "owner", "pid", "rate")
 
     def __init__(self, eio_sid: str, pid: str, owner: Owner, parts: ClientParts) -> None:
         self.eio_sid = eio_sid
@@ -98,7 +98,6 @@ class SocketClient:
         self.is_gone = False
         self._parts = parts
         self._members: dict[str, Membership] = {}
-        self._behind: set[str] = set()
         self._send_frame: Callable[[bytes, Hashable | None], bool] | None = None
 
     @property
@@ -108,16 +107,17 @@ class SocketClient:
 
     def places(self) -> Mapping[str, Place]:
         """Where each subscription began."""
-        return {ticker: Place(one.after, one.began_at) for ticker, one in self._members.items()}
+        return {ticker: Place(one.after, one.began_at, one.position) for ticker, one in self._members.items()}
 
     def subscribe(self, ticker: str, after: Position | None) -> None:
         """Send what comes behind a position, or a snapshot, and every event since."""
         self.unsubscribe(ticker)
         if not self.is_gone:
-            self._members[ticker] = self._parts.live.join(ticker, self, after)
+            member = self._members[ticker] = self._parts.live.join(ticker, self, after)
+            if self.is_gone:  # another thread has ended the connection meanwhile
+                member.close()
 
     def unsubscribe(self, ticker: str) -> None:
-        self._behind.discard(ticker)
         member = self._members.pop(ticker, None)
         if member is not None:
             member.close()
@@ -150,32 +150,14 @@ class SocketClient:
 
     # --- as a recipient of live events ---
 
-    def post(self, event: LiveEvent) -> None:
-        """Few calls and look-ups: every event passes here for every client."""
-        parts, key = self._parts, (event.ticker, event.kind)
-        message = parts.message_of_event(event)
-        if self._send_frame is None:
-            self._send_frame = parts.links.sender(self.eio_sid)
-            is_kept = parts.links.post(self.eio_sid, message, key)
-        else:
-            is_kept = self._send_frame(message.frame, key)
-        if not is_kept:
-            self._fall_behind(event.ticker)
-
-    def _fall_behind(self, ticker: str) -> None:
-        """The client does not take all events of a ticker (ruling L1)."""
-        member = self._members.get(ticker)
-        if member is not None and not self.is_gone:
-            self._behind.add(ticker)
-            member.fall_behind()
+    def post(self, event: LiveEvent) -> bool:
+        parts = self._parts
+        return parts.links.post(self.eio_sid, parts.message_of_event(event), (event.ticker, event.kind))
 
     def catch_up(self) -> None:
-        """The client has taken all that waited: send snapshots of what it did not get."""
-        behind, self._behind = self._behind, set()
-        for ticker in behind:
-            member = self._members.get(ticker)
-            if member is not None:
-                member.catch_up()
+        """The client has taken all that waited: send snapshots of what it did not get (ruling L1)."""
+        for member in list(self._members.values()):
+            member.catch_up()
 
     def fail(self, ticker: str, error: Exception) -> None:
         detail = error.message if isinstance(error, PredictError) else NO_STATE

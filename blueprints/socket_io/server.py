@@ -24,9 +24,11 @@ from blueprints.socket_io.socket_types import (
     RejectedTicker,
     Subscribe,
     Unsubscribe,
+    shown,
     what_is_wrong,
 )
 
+FAULT: Final = "something went wrong on this server"
 UNKNOWN: Final = "there is no event `{}`: a client sends `subscribe` or `unsubscribe`"
 UNSUPPORTED: Final = f"there are no signals of this ticker. The server has {', '.join(SUPPORTED)}"
 MESSAGES: Final[Mapping[str, type[Subscribe] | type[Unsubscribe]]] = {
@@ -96,12 +98,11 @@ class SocketServer:
         client, recovered = arrival.client, arrival.recovered
         offset = self._offset() if recovered is None else None
         client.send("hello", self._hello(is_recovered=recovered is not None), offset)
-        if recovered is None:
-            for rejected in self._subscribe(client, arrival.auth.named(), arrival.auth.position):
-                client.error(rejected.code, rejected.detail, rejected.ticker)
-        else:
-            for ticker, after in recovered.items():
-                client.subscribe(ticker, after)
+        for ticker, after in (recovered or {}).items():
+            client.subscribe(ticker, after)
+        others = [ticker for ticker in arrival.auth.named() if ticker not in (recovered or {})]
+        for rejected in self._subscribe(client, others, arrival.auth.position):
+            client.error(rejected.code, rejected.detail, rejected.ticker)
         arrival.release()
 
     def _hello(self, *, is_recovered: bool) -> HelloEvent:
@@ -131,7 +132,7 @@ class SocketServer:
         if not client.rate.take():
             self._refuse_message(client)
         elif kind is None:
-            self._refuse(client, "other", ErrorCode.UNKNOWN_EVENT, UNKNOWN.format(name[:40]))
+            self._refuse(client, "other", ErrorCode.UNKNOWN_EVENT, UNKNOWN.format(shown(name)))
         else:
             with self._parts.clients.stages.root("socket-message", event=name):
                 return self._change(client, name, kind, payload)
@@ -186,7 +187,7 @@ class SocketServer:
         """A handler has a fault, which the log has."""
         client = self._clients.get(sid)
         if client is not None:
-            client.error(ErrorCode.INTERNAL, "something went wrong on this server")
+            client.error(ErrorCode.INTERNAL, FAULT)
 
     # --- leaving ---
 

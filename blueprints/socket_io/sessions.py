@@ -26,11 +26,12 @@ OFFSET: Final = re.compile(r"([0-9a-f]{8})-([0-9]{1,15})", re.ASCII)
 
 
 class Place(NamedTuple):
-    """Where a subscription began. after: the position behind which it began, None: with a snapshot; began_at: the number of the
-    newest event when it had all that was there, None: it never had."""
+    """How far a subscription came. after: the position behind which it began, None: with a snapshot; began_at: the number of
+    the last event that it began with, None: it has not begun; posted: the position of the last event that was posted."""
 
     after: Position | None
     began_at: int | None
+    posted: Position | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,24 @@ def positions(
     for ticker, place in places.items():
         if place.began_at is None or number < place.began_at:
             found[ticker] = place.after
-        elif (position := position_at(ticker, number)) is not None:
+        elif (position := earlier(position_at(ticker, number), place.posted)) is not None:
             found[ticker] = position
         else:
             return None
     return found
+
+
+def earlier(one: Position | None, other: Position | None) -> Position | None:
+    """The earlier of two positions; None unless both are of the same sequence. An event of one ticker may have been posted
+    before an event of another that has a smaller number."""
+    return None if one is None or other is None or one.epoch != other.epoch else min(one, other)
+
+
+def later(one: Position | None, other: Position | None) -> Position | None:
+    """The later of two positions of the same sequence; else the first one, or the only one."""
+    if one is None or other is None or one.epoch != other.epoch:
+        return one or other
+    return max(one, other)
 
 
 class Sessions:

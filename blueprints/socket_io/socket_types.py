@@ -56,7 +56,7 @@ class ErrorCode(Described):
 
     UNKNOWN_EVENT = (
         "UNKNOWN_EVENT",
-        "The server has no event of that name, or it came in another namespace than `/`.",
+        "The server has no event of that name.",
         "Send `subscribe` or `unsubscribe`.",
     )
     INVALID_PAYLOAD = (
@@ -247,7 +247,12 @@ def _fault(error: ErrorDetails) -> str:
     if not error["loc"]:
         return "the payload must be an object" if error["type"] == "model_type" else error["msg"].removeprefix(OUR_OWN)
     name = str(error["loc"][0])
-    return f"`{name[:MOST_SHOWN]}` {'is not known' if error['type'] == UNKNOWN else TAKES[name]}"
+    return f"`{shown(name)}` {'is not known' if error['type'] == UNKNOWN else TAKES[name]}"
+
+
+def shown(name: str) -> str:
+    """A name that a client sent, for a sentence: MOST_SHOWN letters at most, without halves of surrogate pairs."""
+    return name[:MOST_SHOWN].encode(errors="replace").decode()
 
 
 # --- from the server ---

@@ -54,17 +54,18 @@ class StreamRecipient:
         if self._membership is not None:
             self._membership.close()
 
-    def post(self, event: LiveEvent) -> None:
+    def post(self, event: LiveEvent) -> bool:
         self.has_begun = True
         if self._pushed is None:
             self._keep(event)
             self._wake.set()
-            return
+            return not self._has_gap
         is_kept = self._pushed.post(self._chunk(event), event.kind)
         self._posted = event.position
         self._has_gap |= not is_kept and event.kind in CHANGES
         if not self._has_gap and not self._pushed.is_waiting:
             self.position = event.position
+        return is_kept
 
     def _keep(self, event: LiveEvent) -> None:
         if len(self._queue) >= MAX_EVENTS + MAX_BEHIND:

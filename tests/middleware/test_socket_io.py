@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import date
 
@@ -42,10 +43,14 @@ def test_among_several_processes_long_polling_is_refused_with_what_to_do(serve: 
 
 def test_connections_are_counted_by_their_first_request(serve: Serve) -> None:
     client = serve(rate_limit_other=2).test_client()
-    assert [client.get(HANDSHAKE).status_code for _ in range(3)] == [200, 200, 429]
-    assert client.get(f"{HANDSHAKE}&sid=unknown").status_code == 400, (
-        "a poll is not counted: it is refused for its own reason"
+    first = client.get(HANDSHAKE)
+    sid = json.loads(first.data[1:])["sid"]
+    assert [client.get(HANDSHAKE).status_code for _ in range(2)] == [200, 429]
+    assert client.post(f"{HANDSHAKE}&sid={sid}", data="40").status_code == 200, (
+        "of a connection that is counted already"
     )
+    for forged in ("sid=unknown", "nosid=1", f"SID={sid}"):
+        assert client.get(f"{HANDSHAKE}&{forged}").status_code == 429
 
 
 def test_where_keys_are_set_a_handshake_needs_none_and_a_wrong_one_is_refused(serve: Serve) -> None:

@@ -122,7 +122,7 @@ ErrorCode = Literal[
 ]
 """What is wrong.
 
-- `UNKNOWN_EVENT`: The server has no event of that name, or it came in another namespace than `/`.
+- `UNKNOWN_EVENT`: The server has no event of that name.
 - `INVALID_PAYLOAD`: The event, or `auth`, is not followed by what it takes; `detail` names each field that is
   wrong.
 - `UNSUPPORTED_TICKER`: The server has no signals of this ticker.

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from app.errors import BudgetSpent
-from app.live.live_event import Kind
+from app.live.live_event import Kind, LiveEvent, Position
 from blueprints.socket_io.admission import Refused
-from tests.blueprints.socket_io.playing import EPOCHS, Owner, Playing
+from tests.blueprints.socket_io.playing import EPOCHS, Owner, Playing, head
 
 SPY, QQQ = EPOCHS["SPY"], EPOCHS["QQQ"]
 NAMES = {epoch: ticker for ticker, epoch in EPOCHS.items()}
@@ -321,3 +321,112 @@ def test_nothing_is_left_of_clients_that_are_gone() -> None:
     assert (len(playing.server), playing.live.members(), playing.limit.open) == (0, 0, 0)
     playing.server.close()
     assert (playing.server.sessions_kept(), playing.live.held) == (0, 0)
+
+
+def test_who_does_not_take_all_that_it_missed_gets_a_snapshot(playing: Playing) -> None:
+    for _ in range(10):
+        playing.live.tell("SPY")
+    playing.connect("a")
+    playing.take("a")
+    playing.links.full.add("a")
+    playing.server.receive("a", "subscribe", [{"ticker": "SPY", "after": f"{SPY}-1"}])
+    playing.links.full.clear()
+    playing.server.drained("a")
+    assert playing.names("a") == [f"snapshot {SPY}-10 slow"]
+
+
+def test_a_sequence_that_began_anew_while_a_client_was_away_is_a_snapshot(playing: Playing) -> None:
+    pid = playing.connect("a", {"subscribe": "SPY"})
+    playing.live.tell("SPY")
+    offset = offset_of(playing.take("a"))
+    playing.cut("a")
+    fan_out = playing.live.fan_outs["SPY"]
+    fan_out.feed.publish(head(Position("aaaaaaaa", 0)), [])
+    fan_out.deliver()
+    playing.connect("b", {"pid": pid, "offset": offset, "subscribe": "SPY"})
+    assert playing.names("b")[1:] == ["snapshot aaaaaaaa-0"]
+
+
+def test_an_event_of_another_ticker_that_comes_first_hides_none(playing: Playing) -> None:
+    """While an event is posted to hundreds, the next one of another ticker may reach a client before it."""
+    spy = playing.live.fan_outs["SPY"]
+    for number in range(300):
+        playing.connect(f"c{number}", {"subscribe": "SPY"}) if number < 20 else spy.join(Nobody(), None)
+    playing.limit.open = 0
+    pid, offsets = playing.connect("a", {"subscribe": ["SPY", "QQQ"]}), []
+    playing.take("a")
+
+    def rest() -> None:
+        if not offsets:
+            offsets.append("")
+            playing.live.tell("QQQ")
+            offsets[0] = offset_of(playing.take("a"))
+            playing.cut("a")
+
+    spy._rest = rest
+    playing.live.tell("SPY")
+    playing.connect("b", {"pid": pid, "offset": offsets[0]})
+    assert playing.names("b")[1:] == [f"price {SPY}-1"]
+
+
+class Nobody:
+    """A recipient that takes everything."""
+
+    def post(self, event: LiveEvent) -> bool:
+        return True
+
+    def fail(self, ticker: str, error: Exception) -> None: ...
+    def end(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("name", "payload"), [("\ud800", []), ("subscribe", [{"\ud800": 1}]), ("subscribe", [{"ticker": "\ud800"}])]
+)
+def test_what_is_no_text_is_an_error_like_any_other(playing: Playing, name: str, payload: list[object]) -> None:
+    playing.connect("a")
+    playing.take("a")
+    playing.server.receive("a", name, payload)
+    ((kind, error),) = playing.take("a")
+    assert (kind, error["code"]) in {("error", "UNKNOWN_EVENT"), ("error", "INVALID_PAYLOAD")}
+
+
+def test_an_auth_that_never_changes_repeats_nothing(playing: Playing) -> None:
+    auth = {"subscribe": "SPY", "after": f"{SPY}-0"}
+    pid = playing.connect("a", auth)
+    for _ in range(5):
+        playing.live.tell("SPY")
+    offset = offset_of(playing.take("a"))
+    playing.cut("a")
+    playing.connect("b", {**auth, "pid": pid, "offset": offset})
+    assert [one[0] for one in playing.take("b")] == ["hello"]
+
+
+def test_who_comes_back_and_asks_for_more_gets_it(playing: Playing) -> None:
+    pid = playing.connect("a", {"subscribe": "SPY"})
+    offset = offset_of(playing.take("a"))
+    playing.cut("a")
+    playing.connect("b", {"pid": pid, "offset": offset, "subscribe": ["SPY", "QQQ"]})
+    assert playing.names("b") == ["hello", f"snapshot {QQQ}-0"]
+
+
+def test_who_is_gone_in_the_middle_of_a_subscription_is_no_member(playing: Playing) -> None:
+    playing.connect("a")
+    join = playing.live.join
+
+    def slow_join(*arguments: Any) -> Any:
+        playing.cut("a")
+        return join(*arguments)
+
+    playing.live.join = slow_join  # type: ignore[method-assign]
+    playing.server.receive("a", "subscribe", [{"ticker": "SPY"}])
+    assert playing.live.members() == 0
+
+
+def test_a_fault_while_a_client_comes_in_leaves_no_place_taken(playing: Playing) -> None:
+    playing.live.position_at = None  # type: ignore[method-assign,assignment]
+    pid = playing.connect("a", {"subscribe": "SPY"})
+    offset = offset_of(playing.take("a"))
+    playing.cut("a")
+    with pytest.raises(TypeError):
+        playing.connect("b", {"pid": pid, "offset": offset})
+    assert playing.limit.open == 0
