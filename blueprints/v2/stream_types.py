@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
-from pydantic import Field, RootModel
+from pydantic import ConfigDict, Field, RootModel
 
 from blueprints.v2.live_types import (
     Following,
@@ -137,12 +137,19 @@ class Stopping(Answer):
 
 
 Stage = Computing | DataLine | RpeLine | V6Line | SignalLine | Complete
+T = TypeVar("T")
 LiveLine = Following | SnapshotEvent | SignalEvent | PriceEvent | StatusEvent | HeartbeatEvent | Resume
 
 
-class StageStreamLine(RootModel[Stage | LiveLine | Failed | Stopping]):
+class LineOf(RootModel[T], Generic[T]):
+    """One line among several kinds. The document of the API alone needs it."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class StageStreamLine(LineOf[Stage | LiveLine | Failed | Stopping]):
     """A line of `/v2/trading-directions/{ticker}/stream`: of its stages, and with `follow=true` the events behind them."""
 
 
-class SeriesLine(RootModel[Computing | SignalLine | SeriesComplete | Failed | Stopping]):
+class SeriesLine(LineOf[Computing | SignalLine | SeriesComplete | Failed | Stopping]):
     """A line of a replay of several moments."""

@@ -46,6 +46,7 @@ class Answer(BaseModel):
         allow_inf_nan=False,
         use_attribute_docstrings=True,
         json_schema_serialization_defaults_required=True,
+        defer_build=True,
     )
 
 
