@@ -15,9 +15,9 @@ COMMAND = ".venv/bin/predict"
 """How the command is typed in the checkout; `make setup` puts it there. Help and usage errors show it."""
 
 COMMANDS: Mapping[str, str] = {
-    "backfill": "app.commands.bars:backfill",
+    "backfill": "app.commands.backfill:backfill",
     "evaluate": "app.commands.models:evaluate",
-    "import": "app.commands.bars:import_bars",
+    "import": "app.commands.importing:import_bars",
     "keys": "app.commands.keys:keys_group",
     "polygon": "app.commands.simulator:polygon",
     "replay": "app.commands.replay:replay",

@@ -25,12 +25,36 @@ INTEGRATION = {"recorded_file", "redis_server", "own_redis"}
 """Fixtures that need more than this repository: real bars, a Redis server."""
 
 
+LONGEST = (
+    *(
+        "tests/ops/test_prometheus.py",
+        "tests/serving/test_gunicorn.py",
+        "tests/provider/test_load.py",
+        "tests/test_cli.py",
+    ),
+    *(
+        "tests/serving/",
+        "tests/test_commands.py",
+        "tests/provider/",
+        "tests/clients/",
+        "tests/live/",
+        "tests/structure/",
+    ),
+    *("tests/blueprints/", "tests/model/", "tests/middleware/", "tests/simulator/", "tests/telemetry/"),
+)
+"""Files, and folders of files, that take long, the longest first."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that use a fixture of INTEGRATION, directly or through another one, for `make unit`."""
+    """Marks the tests that use a fixture of INTEGRATION, directly or through another one, for `make unit`. The files that take
+    longest come first, so that no process is left alone with one of them at the end."""
     for item in items:
         if INTEGRATION & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.integration)
+    items.sort(
+        key=lambda item: next((n for n, name in enumerate(LONGEST) if item.nodeid.startswith(name)), len(LONGEST))
+    )
 
 
 @pytest.fixture(autouse=True)

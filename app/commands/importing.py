@@ -1,4 +1,4 @@
-"""Commands that bring bars: from files, and from the provider."""
+"""The command that imports bars from files."""
 
 from __future__ import annotations
 
@@ -10,14 +10,10 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from app.commands.shared import TICKER, events_printing_waits, recorded_bars, usable_settings
-from app.core import Core
+from app.commands.shared import recorded_bars, usable_settings
 from app.errors import BadRequest, BrokenData
-from app.factory import build
-from app.market.backfill import Brought
-from app.market.backfill import backfill as backfilled
 from app.market.bars import Span
-from app.market.calendar import NY, ny_day
+from app.market.calendar import NY
 from app.market.importing.importer import ImportOutcome
 from app.market.importing.names import series_file
 from app.market.importing.staging import ReadOptions, describe
@@ -52,39 +48,6 @@ def import_bars(files: Sequence[Path], zone: str, stamped: str) -> None:
     failed = sum(not outcome.imported for outcome in outcomes)
     if failed:
         raise BrokenData(f"{failed} file{'s' if failed > 1 else ''} not imported; nothing of them was written")
-
-
-@click.command()
-@click.option("--days", type=click.IntRange(1, 5000), required=True, help="how many past trading days")
-@click.option("--ticker", type=TICKER, default="all", help="one symbol; all supported ones otherwise")
-def backfill(days: int, ticker: str) -> None:
-    """Fetch past days from the provider, within the plan's budget. Run it again to continue after an interruption."""
-    core = build(usable_settings(), events=events_printing_waits())
-    core.follower.probe_now()
-    tickers = SUPPORTED if ticker == "all" else (ticker,)
-    past = core.calendar.days_before(ny_day(core.market.clock()), days)
-    for brought in backfilled(core.source, tickers, past):
-        left = _minutes_left(core, brought.calls - brought.done)
-        click.echo(f"{_described(brought)}: {brought.bars} bars ({brought.done} of {brought.calls} calls, {left})")
-    entitlement = core.source.observed_plan.entitlement
-    first = entitlement.history_from if entitlement else past[0]
-    if first > past[0]:
-        click.echo(f"The plan's history begins on {first}: the days before it are not available.")
-
-
-def _described(brought: Brought) -> str:
-    """Returns which bars were fetched."""
-    if brought.span is Span.DAY:
-        return f"{brought.ticker}, daily bars that replays from {brought.first} on need"
-    return f"{brought.ticker}, one-minute bars of {brought.first} to {brought.last}"
-
-
-def _minutes_left(core: Core, calls: int) -> str:
-    if not calls:
-        return "done"
-    budget = core.market.budget
-    seconds = calls * budget.limit.window_s / budget.limit.calls if budget is not None else 0.0
-    return f"about {max(1, round(seconds / 60))} min left"
 
 
 def _zone(name: str) -> ZoneInfo:
