@@ -16,7 +16,7 @@ from app.errors import PredictError
 from app.live.event_log import EventLog
 from app.live.events import Events
 from app.live.fan_out import FanOut, Membership, Recipient
-from app.live.feed import Feed, Listener, Numbers
+from app.live.feed import Feed, Numbers
 from app.live.gap import CannotContinue, Gap, MissedMoment
 from app.live.live_event import Conditions, Kind, Noticed, Position, Shape
 from app.live.sequence import LiveSequence
@@ -65,7 +65,7 @@ class Broadcaster:
         self.fan_out = FanOut(self.feed, self._leave, lambda: parts.timer.sleep(0), parts.stages)
         self.listeners = 0
         self._parts = parts
-        self._lock = self.feed.changed
+        self._lock = self.feed.lock
         self._thread: threading.Thread | None = None
         self._begin()
 
@@ -73,11 +73,6 @@ class Broadcaster:
         parts = self._parts
         self._sequence = LiveSequence(self.ticker, parts.log, parts.shape, self.feed, parts.events)
         self._beat_at = self._parts.timer.now()
-
-    def listen(self, after: Position | None) -> Listener:
-        """A listener, which gets what comes behind `after`, or a snapshot at first."""
-        self.hold()
-        return Listener(self.feed, after, self._leave)
 
     def join(self, recipient: Recipient, after: Position | None) -> Membership:
         """Post to a recipient what comes behind `after`, or a snapshot at first."""
@@ -216,10 +211,6 @@ class Broadcasters:
         self._log = parts.log
         self._all = {ticker: Broadcaster(ticker, parts, self.numbers) for ticker in tickers}
 
-    def listen(self, ticker: str, after: Position | None = None) -> Listener:
-        """Follow a supported ticker, from `after` on or from now."""
-        return self._all[ticker].listen(after)
-
     def join(self, ticker: str, recipient: Recipient, after: Position | None = None) -> Membership:
         """Post the events of a supported ticker to a recipient, from `after` on or from now."""
         return self._all[ticker].join(recipient, after)
@@ -243,7 +234,7 @@ class Broadcasters:
 
     def snapshots_for_slow(self) -> int:
         """How often a listener fell behind and got a snapshot in place of events."""
-        return sum(one.feed.snapshots_for_slow + one.fan_out.snapshots_for_slow for one in self._all.values())
+        return sum(one.fan_out.snapshots_for_slow for one in self._all.values())
 
     def stop(self) -> None:
         """The server stops: all listeners are woken, and get nothing more."""

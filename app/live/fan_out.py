@@ -121,7 +121,7 @@ class FanOut:
         self, feed: Feed, on_leave: Callable[[], None], rest: Callable[[], None], stages: Stages = NULL_STAGES
     ) -> None:
         self.feed = feed
-        self.lock = feed.changed
+        self.lock = feed.lock
         self._on_leave = on_leave
         self._rest = rest
         self._stages = stages

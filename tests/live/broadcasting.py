@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from app.factory import Core
 from app.live.broadcaster import Broadcaster, LiveParts
 from app.live.event_log import EventLog
-from app.live.feed import Listener, Numbers
-from app.live.live_event import Change, Conditions, LiveEvent, Missed, Position, position_of
+from app.live.fan_out import Membership, Recipient
+from app.live.feed import Numbers
+from app.live.live_event import Change, Conditions, Kind, LiveEvent, Missed, Position, position_of
 from app.pipeline import State
 from tests.support import FakeClock, FakeTimer, new_york
 
@@ -41,6 +43,54 @@ class PlainShape:
 
     def heartbeat(self, ticker: str, position: Position, told_at: float, next_by: float) -> bytes:
         return json.dumps({"kind": "heartbeat", "id": str(position), "within": next_by - told_at}).encode()
+
+
+class Listener:
+    """A recipient that keeps what it is posted until a test takes it. A context manager, which leaves at its end.
+
+    missed   why it got its last snapshot
+    is_over  the server stops
+    """
+
+    def __init__(self, join: Callable[[Recipient, Position | None], Membership], after: Position | None = None) -> None:
+        self.missed: str | None = None
+        self.is_over = False
+        self._events: list[LiveEvent] = []
+        self._came = threading.Event()
+        self._membership = join(self, after)
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def position(self) -> Position | None:
+        return self._membership.position
+
+    def post(self, event: LiveEvent) -> None:
+        if event.kind is Kind.SNAPSHOT:
+            self.missed = json.loads(event.body).get("instead")
+        self._events.append(event)
+        self._came.set()
+
+    def fail(self, ticker: str, error: Exception) -> None:
+        pass
+
+    def end(self) -> None:
+        self.is_over = True
+        self._came.set()
+
+    def take(self, timeout_s: float) -> Sequence[LiveEvent]:
+        """What has come, which is waited for so long at most."""
+        self._came.wait(timeout_s)
+        self._came.clear()
+        events, self._events = self._events, []
+        return tuple(events)
+
+    def close(self) -> None:
+        self._membership.close()
 
 
 class Told:
@@ -76,7 +126,11 @@ class Told:
         return self
 
     def listener(self, after: str | None = None) -> Listener:
-        return Listener(self.one.feed, None if after is None else position_of(after), lambda: None)
+        return Listener(self.one.fan_out.join, None if after is None else position_of(after))
+
+    def listen(self) -> Listener:
+        """A listener for which the broadcaster's thread runs."""
+        return Listener(self.one.join)
 
     def kept(self) -> list[dict[str, Any]]:
         """All events of the log."""

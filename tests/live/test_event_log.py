@@ -18,11 +18,12 @@ from app.live.event_log import (
     MemoryEventLog,
     SqliteEventLog,
 )
-from app.live.feed import MAX_BEHIND, Feed, Listener
+from app.live.fan_out import FanOut
+from app.live.feed import Feed, Numbers
 from app.live.live_event import Kind, LiveEvent, Noticed, Position, noticed_of_json, position_of
 from app.market.lease import LEASE_S
 from app.sqlite import REOPEN_AFTER_S
-from tests.live.broadcasting import PlainShape
+from tests.live.broadcasting import Listener, PlainShape
 from tests.support import FakeTimer, new_york
 
 NOTICED = Noticed(new_york("2025-03-11 10:30:07"), new_york("2025-03-11 10:30"), 447.5, "gate", "open current")
@@ -182,18 +183,22 @@ def test_a_log_that_was_closed_opens_no_file_again(timer: FakeTimer) -> None:
 @pytest.fixture
 def long_feed() -> Feed:
     """A feed of the events 1 to 520, of which it keeps the newest 512."""
-    found = Feed("SPY", PlainShape())
+    found = Feed("SPY", PlainShape(), Numbers())
     found.publish(head(520), [event(seq) for seq in range(1, 521)])
     return found
 
 
+def fan_out(of: Feed, on_leave: Callable[[], None] = lambda: None) -> FanOut:
+    return FanOut(of, on_leave, lambda: None)
+
+
 def listener(of: Feed, after: int | None) -> Listener:
-    return Listener(of, None if after is None else Position("aaaaaaaa", after), lambda: None)
+    return Listener(fan_out(of).join, None if after is None else Position("aaaaaaaa", after))
 
 
 def test_a_feed_keeps_what_the_log_keeps(long_feed: Feed) -> None:
     assert len(long_feed) == MAX_EVENTS
-    large = Feed("SPY", PlainShape())
+    large = Feed("SPY", PlainShape(), Numbers())
     large.publish(head(50), [event(seq, size=100_000) for seq in range(1, 51)])
     assert len(large) == 20
 
@@ -205,23 +210,9 @@ def test_an_event_that_is_not_kept_any_more_is_too_old(long_feed: Feed) -> None:
     assert [event.position.seq for event in oldest.take(0)] == list(range(9, 521))
 
 
-def test_a_listener_that_falls_behind_gets_a_snapshot_in_place_of_the_events() -> None:
-    assert MAX_BEHIND == 64
-    short = Feed("SPY", PlainShape())
-    short.publish(head(0), [])
-    current, slow = listener(short, None), listener(short, None)
-    assert [len(one.take(0)) for one in (current, slow)] == [1, 1]
-    short.publish(head(64), [event(seq) for seq in range(1, 65)])
-    assert len(current.take(0)) == 64
-    short.publish(head(65), [event(65)])
-    assert [event.position.seq for event in current.take(0)] == [65]
-    assert [event.kind for event in slow.take(0)] == [Kind.SNAPSHOT]
-    assert (slow.missed, slow.position) == ("slow", current.position)
-
-
 def test_events_that_the_log_has_lost_are_not_replaced_by_older_ones() -> None:
     """A disk may fail, and another process may begin anew, between two reads of the log."""
-    found = Feed("SPY", PlainShape())
+    found = Feed("SPY", PlainShape(), Numbers())
     found.publish(head(3), [event(seq) for seq in (1, 2, 3)])
     found.publish(head(5), [])
     one = listener(found, 3)
@@ -229,16 +220,16 @@ def test_events_that_the_log_has_lost_are_not_replaced_by_older_ones() -> None:
 
 
 def test_a_snapshot_is_made_once_for_each_reason() -> None:
-    found = Feed("SPY", PlainShape())
+    found = Feed("SPY", PlainShape(), Numbers())
     found.publish(head(3), [event(seq) for seq in (1, 2, 3)])
-    assert listener(found, None).take(0)[0] is listener(found, None).take(0)[0]
-    strangers = [Listener(found, Position("bbbbbbbb", 1), lambda: None).take(0)[0] for _ in range(2)]
-    assert strangers[0] is strangers[1]
+    assert listener(found, None).take(0)[0].body is listener(found, None).take(0)[0].body
+    strangers = [Listener(fan_out(found).join, Position("bbbbbbbb", 1)).take(0)[0] for _ in range(2)]
+    assert strangers[0].body is strangers[1].body
     assert b"unknown_epoch" in strangers[0].body
 
 
 def test_leaving_twice_counts_once() -> None:
     left: list[int] = []
-    with Listener(Feed("SPY", PlainShape()), None, lambda: left.append(1)) as one:
+    with Listener(fan_out(Feed("SPY", PlainShape(), Numbers()), lambda: left.append(1)).join) as one:
         one.close()
     assert left == [1]
