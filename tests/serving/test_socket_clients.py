@@ -239,7 +239,7 @@ def stop(server: Server) -> None:
     assert server.stop() == 0
 
 
-@pytest.mark.parametrize("end", [kill, stop])
+@pytest.mark.parametrize("end", [kill, pytest.param(stop, marks=pytest.mark.soak)])
 def test_a_client_goes_on_receiving_over_a_restart_with_no_code_of_its_own(
     folder: Path, tmp_path: Path, end: Callable[[Server], None]
 ) -> None:
