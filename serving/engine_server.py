@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
@@ -48,6 +48,11 @@ def check_versions() -> None:
         raise RuntimeError(f"the websockets of this server need pinned versions (requirements.txt): {', '.join(wrong)}")
 
 
+def is_kept(name: str) -> bool:
+    """Whether a session keeps this entry of the environment of its first request: no headers but `Host`, and no streams."""
+    return name not in NOT_KEPT and (name == "HTTP_HOST" or not name.startswith("HTTP_"))
+
+
 class EngineServer(engineio.Server):  # type: ignore[misc]
     """engineio's server. Flask-SocketIO makes it, and `adopt` turns it into one of this class.
 
@@ -84,7 +89,9 @@ class EngineServer(engineio.Server):  # type: ignore[misc]
         self.end(sid, "slow")
 
     def handle_request(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
-        refusal = self._refusal(environ)
+        query = parse_qs(environ.get("QUERY_STRING", ""))
+        self._forget_closed(query.get("sid", [""])[0])
+        refusal = self._refusal(environ, query)
         if refusal is None:
             return super().handle_request(environ, start_response)
         self.refused += refusal is NO_ROOM
@@ -100,9 +107,14 @@ class EngineServer(engineio.Server):  # type: ignore[misc]
         start_response(status, headers)
         return [body.encode()]
 
-    def _refusal(self, environ: WSGIEnvironment) -> tuple[str, str] | None:
+    def _forget_closed(self, sid: str) -> None:
+        """A polling session that is closed is unknown; engineio fails on the requests that its client had under way."""
+        sock = self.sockets.get(sid)
+        if sock is not None and sock.closed and getattr(sock, "websocket", None) is None:
+            self.sockets.pop(sid, None)
+
+    def _refusal(self, environ: WSGIEnvironment, query: Mapping[str, Sequence[str]]) -> tuple[str, str] | None:
         """Status and sentence for what engineio is not asked: there is no room, or the handshake is none."""
-        query = parse_qs(environ.get("QUERY_STRING", ""))
         if "sid" not in query and len(self.sockets) >= self.bounds.sessions:
             return NO_ROOM
         if "j" in query:
@@ -139,7 +151,7 @@ class EngineServer(engineio.Server):  # type: ignore[misc]
         sock.adopt()
         if self._wheel is None:
             self._wheel = gevent.spawn(self._look_at_sockets)
-        return sid, {name: value for name, value in environ.items() if name not in NOT_KEPT}
+        return sid, {name: value for name, value in environ.items() if is_kept(name)}
 
     def _look_at_sockets(self) -> None:
         """One greenlet for the pings and ends of all clients."""

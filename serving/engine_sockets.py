@@ -310,9 +310,9 @@ class EngineSocket(BoundedSocket):
         """From now on everything goes through the WebSocket, what waits for a poll first."""
         self.websocket = websocket
         self.connected = self.upgraded = True
-        for key, pkt in self.queue.take():
+        for _, pkt in self.queue.take():
             if pkt is not None and pkt.packet_type not in (packets.NOOP, packets.CLOSE):
-                websocket.send_text(pkt.encode(), key)
+                websocket.send_text(pkt.encode())
         if self.is_finishing:
             websocket.finish(b"", 1013, "")
             self.finishes_at = websocket.ends_at

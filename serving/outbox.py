@@ -220,6 +220,11 @@ class Outbox:
         self._taken = 0
 
     @property
+    def is_open(self) -> bool:
+        """Whether messages are accepted."""
+        return self._state is _State.OPEN
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing more is sent."""
         return self._state is _State.OVER

@@ -123,9 +123,10 @@ class WebSocket:
             gevent.sleep(PAUSE_S if self.is_finishing else 0)
 
     def drain(self) -> None:
-        """Read, and forget, what the client sends until it closes: after the last words. Few reads, with pauses, so that one
-        that sends without end costs next to nothing."""
-        with suppress(Ended):
+        """Read, and forget, what the client sends until it closes or its time is over: after the last words. Few reads, with
+        pauses, so that one that sends without end costs next to nothing."""
+        left_s = max(0.0, (self.ends_at or self._now()) - self._now())
+        with gevent.Timeout(left_s, False), suppress(Ended):
             for _ in self.messages():
                 pass
 

@@ -105,6 +105,13 @@ class Links:
         """Whether there is such a session."""
         return self._engine is not None and eio_sid in self._engine.sockets
 
+    def accepts(self, eio_sid: str) -> bool:
+        """Whether a client can be sent anything: it is there, and does not end."""
+        sock = None if self._engine is None else self._engine.sockets.get(eio_sid)
+        if sock is None or sock.closed or sock.is_finishing:
+            return False
+        return sock.websocket is None or sock.websocket.outbox.is_open
+
     def post(self, eio_sid: str, message: Message, key: Hashable | None = None) -> bool:
         """Send a message behind those before it, without waiting. key: a message that waits gives way to a newer one of its
         key; one without a key never does. Returns False where a message is lost to this client: the one that gave way, or this

@@ -22,7 +22,7 @@ from blueprints.socket_io.server import SocketServer
 from blueprints.socket_io.socket_types import Limits
 from middleware import Dependencies
 from middleware.identity import client_of_key
-from serving.websocket_link import Links, Message, message_of
+from serving.websocket_link import LinkBounds, Links, Message, message_of
 
 log = logging.getLogger("predict.sockets")
 log.setLevel(logging.ERROR)  # the libraries log what clients send wrong, and below that whole packets with their keys
@@ -35,11 +35,9 @@ class Sockets:
     """Socket.IO of one app. links: the open connections; server: what happens to them."""
 
     def __init__(self, core: Core, live: Broadcasters, deps: Dependencies) -> None:
-        self.links = Links(
-            lambda eio_sid, reason: self.server.last_words(eio_sid, reason),
-            lambda eio_sid: self.server.drained(eio_sid),
-        )
-        self.server = SocketServer(_parts(core, live, deps, self.links))
+        bounds = LinkBounds(sessions=core.settings.sockets_in_all)
+        self.links = Links(self._last_words, self._drained, bounds)
+        self.server: SocketServer = SocketServer(_parts(core, live, deps, self.links))
         self._settings = core.settings
 
     def start(self, stopping: threading.Event) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -73,11 +74,16 @@ class Broadcaster:
         parts = self._parts
         self._sequence = LiveSequence(self.ticker, parts.log, parts.shape, self.feed, parts.events)
         self._beat_at = self._parts.timer.now()
+        self._is_failing = False
 
     def join(self, recipient: Recipient, after: Position | None) -> Membership:
         """Post to a recipient what comes behind `after`, or a snapshot at first."""
-        self.hold()
-        return self.fan_out.join(recipient, after)
+        leave = self.hold()
+        try:
+            return self.fan_out.join(recipient, after)
+        except BaseException:  # a client that is cut off meanwhile, too
+            leave()
+            raise
 
     def hold(self) -> Callable[[], None]:
         """Run as for a listener, until the returned function is called."""
@@ -111,9 +117,16 @@ class Broadcaster:
                     self.step(at)
                 except Exception as exc:  # the listeners would wait for ever
                     events.emit("broadcaster_broke", ticker=self.ticker, error=f"{type(exc).__name__}: {exc}")
-                    self.fan_out.fail(exc)
+                    self._give_way(exc)
                 self._parts.timer.sleep(PACE_S)
                 events.wait(self.ticker, revision, self._pause_s())
+
+    def _give_way(self, error: Exception) -> None:
+        """A step has failed: say so, and let another process lead, which may be able to compute the state."""
+        self._is_failing = True
+        self.fan_out.fail(error)
+        with suppress(PredictError):
+            self._sequence.resign()
 
     def _goes_on(self) -> bool:
         """Whether this thread steps on. The store is used without the lock, for which listeners wait."""
@@ -137,12 +150,16 @@ class Broadcaster:
     def step(self, at: datetime) -> None:
         """Tell what changed up to `at`: what this process finds if it leads, else what the leader put into the log."""
         self.feed.begin_read()
-        leads = self._sequence.leads()
+        leads, before = self._sequence.leads(), self._sequence.position
         self._sequence.read()
         if leads:
             self._tell(at)
+        if leads or self._sequence.position != before:
+            self._is_failing = False
         self._sequence.publish()
         self.feed.end_read()
+        if self._is_failing:  # whether another process can compute the state is not known
+            return
         if self._parts.timer.now() - self._beat_at >= HEARTBEAT_S:
             self._beat_at = self._parts.timer.now()
             now = self._parts.timer.epoch()

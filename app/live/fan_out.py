@@ -29,7 +29,7 @@ class Recipient(Protocol):
         ...
 
     def fail(self, ticker: str, error: Exception) -> None:
-        """The state of a ticker cannot be computed, so that its first event has to wait. Told once for each error."""
+        """The state of a ticker cannot be computed, so that no event comes. Told once for each error."""
         ...
 
     def end(self) -> None:
@@ -96,6 +96,13 @@ class Membership:
         if event.kind is not Kind.HEARTBEAT:
             self.is_behind, self.began_at, self.after = True, None, None
 
+    def fail(self, error: Exception) -> None:
+        """The state cannot be computed. The recipient is told once for each error."""
+        text = f"{type(error).__name__}: {error}"
+        if self.failure != text:
+            self.failure = text
+            self.recipient.fail(self.ticker, error)
+
     def catch_up(self) -> None:
         """Post a snapshot in place of events that are lost, if any are."""
         if self.is_behind:
@@ -128,6 +135,7 @@ class FanOut:
         self._members: dict[Membership, None] = {}
         self._beats = feed.beats
         self._snapshots_for_slow = 0
+        self._failure: Exception | None = None
 
     def __len__(self) -> int:
         return len(self._members)
@@ -142,7 +150,10 @@ class FanOut:
         member = Membership(self, recipient, after)
         with self.lock:
             self._members[member] = None
-            self._begin(member)
+            if self._failure is None:
+                self._begin(member)
+            else:
+                member.fail(self._failure)
             if self.feed.is_ended:
                 recipient.end()
         return member
@@ -176,7 +187,8 @@ class FanOut:
                 self._post(member, _numbered([self.feed.snapshot(Missed.SLOW)], member.began_at))
 
     def deliver(self) -> None:
-        """Post what is new to all members: events, and then a heartbeat if there was one."""
+        """Post what is new to all members: events, and then a heartbeat if there was one. The state could be computed."""
+        self._succeed()
         if deliveries := self._deliveries():
             with self._stages.root("deliver", ticker=self.feed.ticker, members=len(deliveries)):
                 self._deliver_in_turns(deliveries)
@@ -184,6 +196,13 @@ class FanOut:
             for member in [one for one in self._members if not one.is_current]:
                 self._begin(member)
         self._deliver_beat()
+
+    def _succeed(self) -> None:
+        if self._failure is not None:
+            with self.lock:
+                self._failure = None
+                for member in self._members:
+                    member.failure = None
 
     def _deliver_in_turns(self, deliveries: Sequence[Delivery]) -> None:
         for turn in _turns(deliveries):
@@ -231,13 +250,12 @@ class FanOut:
             self._rest()
 
     def fail(self, error: Exception) -> None:
-        """Tell the members that wait for their first event why it does not come."""
-        text = f"{type(error).__name__}: {error}"
+        """The state cannot be computed: tell all members once, and let those who come wait, since what was known last may be
+        old."""
         with self.lock:
+            self._failure = error
             for member in list(self._members):
-                if not member.is_current and member.failure != text:
-                    member.failure = text
-                    member.recipient.fail(self.feed.ticker, error)
+                member.fail(error)
 
     def end(self) -> None:
         """The server stops."""
@@ -249,8 +267,7 @@ class FanOut:
 
 def _numbered(events: Sequence[LiveEvent], number: int) -> Sequence[LiveEvent]:
     """What a member begins with. It has all of that once it has the last event, which alone has a number."""
-    numbers = [0] * (len(events) - 1) + [number]
-    return [LiveEvent(one.ticker, one.kind, one.position, one.body, n) for one, n in zip(events, numbers, strict=False)]
+    return [*(event.without_number() for event in events[:-1]), *(event.numbered(number) for event in events[-1:])]
 
 
 def _turns(work: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -77,7 +77,18 @@ class LiveEvent:
     position: Position
     body: bytes
     number: int = field(default=0, compare=False)
+    _twin: LiveEvent | None = field(default=None, repr=False, compare=False)
     _encodings: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    def numbered(self, number: int) -> LiveEvent:
+        """The same event with another number."""
+        return LiveEvent(self.ticker, self.kind, self.position, self.body, number)
+
+    def without_number(self) -> LiveEvent:
+        """The same event without a number; one for all, so that its encodings are made once."""
+        if self._twin is None:
+            self._twin = self.numbered(0)
+        return self._twin
 
     def encoded(self, encoding: str, make: Callable[[LiveEvent], bytes]) -> bytes:
         """The event in an encoding, which `make` makes the first time."""

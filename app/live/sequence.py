@@ -40,6 +40,11 @@ class LiveSequence:
             None  # what the snapshot at the head says, if this process made it of now
         )
 
+    @property
+    def position(self) -> Position | None:
+        """Where it has come to."""
+        return None if self.head is None else self.head.position
+
     def read(self) -> None:
         """Take over what the log holds. A log that holds nothing (any more) ends the sequence that this process knows. Raises
         Unavailable."""

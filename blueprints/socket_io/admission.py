@@ -84,9 +84,11 @@ class Admission:
         with self._parts.clients.stages.root("socket-connect") as stage:
             auth = self._auth_of(payload)
             owner = self._owner(auth, owner)
-            self._count(owner)
+            before = self._replaced(auth, owner)
+            if before is None:
+                self._count(owner)
             try:
-                arrival = self._arrival(eio_sid, auth, owner)
+                arrival = self._arrival(eio_sid, auth, owner, before)
             except BaseException:
                 self._parts.limit.release(owner.id)
                 raise
@@ -96,7 +98,8 @@ class Admission:
 
     def dismiss(self, client: SocketClient) -> None:
         """The client's connection is gone."""
-        self._parts.limit.release(client.owner.id)
+        if client.has_place:
+            self._parts.limit.release(client.owner.id)
 
     def _auth_of(self, payload: object) -> ConnectAuth:
         try:
@@ -122,7 +125,18 @@ class Admission:
         except RateLimited as exc:
             raise self.refused(ErrorCode.TOO_MANY_CONNECTIONS, exc.message, round(exc.retry_after * 1000)) from None
 
-    def _arrival(self, eio_sid: str, auth: ConnectAuth, owner: Owner) -> Arrival:
+    def _replaced(self, auth: ConnectAuth, owner: Owner) -> SocketClient | None:
+        """The connection that the client had before, if it is not known yet that this is gone: its place is the new one's."""
+        before = None if auth.pid is None else self._find(auth.pid)
+        if before is None or before.owner.id != owner.id or not before.has_place:
+            return None
+        before.has_place = False
+        return before
+
+    def _arrival(self, eio_sid: str, auth: ConnectAuth, owner: Owner, before: SocketClient | None) -> Arrival:
+        if before is not None:
+            self.keep(before)
+            before.bye(ByeReason.REPLACED)
         positions_and_release = self._recover(auth, owner)
         recovered, release = positions_and_release or (None, _nothing)
         pid = auth.pid if recovered is not None else None
@@ -135,10 +149,6 @@ class Admission:
         """How the subscriptions of a client that comes back go on, and what releases its session."""
         if auth.pid is None:
             return None
-        before = self._find(auth.pid)
-        if before is not None and before.owner.id == owner.id:  # that it is gone has not been noticed
-            self.keep(before)
-            before.bye(ByeReason.REPLACED)
         session = self.sessions.take(auth.pid, owner.id)
         if session is None:
             return None

@@ -26,7 +26,7 @@ TRY_AGAIN_LATER: Final = 1013
 
 MESSAGES_PER_S: Final = 10.0
 BURST: Final = 20
-"""Messages that a client may send beyond its rate, and messages beyond those that are refused before it is disconnected."""
+"""Messages that a client may send at once. Those beyond are refused; the links disconnect one that goes on."""
 
 RETRY_MS: Final = 30_000
 """When to subscribe again to a ticker that has no state."""
@@ -86,9 +86,10 @@ class SocketClient:
     eio_sid  its Engine.IO session
     pid      the id of its session, known to the client alone
     is_gone  whether it is sent nothing more
+    has_place  whether it is counted among the connections; who replaces it takes its place over
     """
 
-    __slots__ = ("_members", "_parts", "_send_frame", "eio_sid", "is_gone", "owner", "pid", "rate")
+    __slots__ = ("_members", "_parts", "_send_frame", "eio_sid", "has_place", "is_gone", "owner", "pid", "rate")
 
     def __init__(self, eio_sid: str, pid: str, owner: Owner, parts: ClientParts) -> None:
         self.eio_sid = eio_sid
@@ -96,6 +97,7 @@ class SocketClient:
         self.owner = owner
         self.rate = MessageRate(parts.timer.now)
         self.is_gone = False
+        self.has_place = True
         self._parts = parts
         self._members: dict[str, Membership] = {}
         self._send_frame: Callable[[bytes, Hashable | None], bool] | None = None
@@ -152,7 +154,8 @@ class SocketClient:
 
     def post(self, event: LiveEvent) -> bool:
         parts = self._parts
-        return parts.links.post(self.eio_sid, parts.message_of_event(event), (event.ticker, event.kind))
+        is_kept = parts.links.post(self.eio_sid, parts.message_of_event(event), (event.ticker, event.kind))
+        return is_kept or not parts.links.accepts(self.eio_sid)  # a client that is gone says itself what it has
 
     def catch_up(self) -> None:
         """The client has taken all that waited: send snapshots of what it did not get (ruling L1)."""

@@ -21,6 +21,10 @@ class Links(Protocol):
         """Posts the frame of a message and its key without a look at the session; None while a client polls."""
         ...
 
+    def accepts(self, eio_sid: str) -> bool:
+        """Whether a client can be sent anything: it is there, and does not end."""
+        ...
+
     def finish(self, eio_sid: str, last: Message | None = None, code: int = 1013, reason: str = "") -> None:
         """Send what waits and a last message, and end the connection with a WebSocket close code."""
         ...

@@ -95,6 +95,12 @@ class SocketServer:
         arrival = self._arrivals.pop(sid, None)
         if arrival is None:
             return
+        try:
+            self._welcome(arrival)
+        finally:
+            arrival.release()
+
+    def _welcome(self, arrival: Arrival) -> None:
         client, recovered = arrival.client, arrival.recovered
         offset = self._offset() if recovered is None else None
         client.send("hello", self._hello(is_recovered=recovered is not None), offset)
@@ -103,7 +109,6 @@ class SocketServer:
         others = [ticker for ticker in arrival.auth.named() if ticker not in (recovered or {})]
         for rejected in self._subscribe(client, others, arrival.auth.position):
             client.error(rejected.code, rejected.detail, rejected.ticker)
-        arrival.release()
 
     def _hello(self, *, is_recovered: bool) -> HelloEvent:
         parts = self._parts
@@ -143,10 +148,9 @@ class SocketServer:
         client.error(code, detail)
 
     def _refuse_message(self, client: SocketClient) -> None:
+        """Tell it once. One that goes on is disconnected by the links."""
         if client.rate.refused == 1:
             self._refuse(client, "other", ErrorCode.TOO_MANY_MESSAGES, TOO_MANY)
-        elif client.rate.refused > BURST:
-            client.bye(ByeReason.TOO_MANY_MESSAGES)
 
     def _change(
         self, client: SocketClient, name: str, kind: type[Subscribe] | type[Unsubscribe], payload: Sequence[object]

@@ -94,7 +94,10 @@ class Sessions:
     def keep(self, pid: str, client: str, places: Mapping[str, Place], release: Callable[[], None]) -> None:
         session = Session(client, places, release, self._now() + KEPT_S)
         with self._lock:
+            before = self._kept.pop(pid, None)
             self._kept[pid] = session
+        if before is not None:
+            before.release()
         self.sweep()
 
     def take(self, pid: str, client: str) -> Session | None:

@@ -111,8 +111,8 @@ class ByeReason(Described):
     )
     IDLE = (
         "idle",
-        "The client was connected for too long without being subscribed to a ticker.",
-        "Connect again when there is something to subscribe to.",
+        "The client did not connect to the namespace `/` in time, or has left it.",
+        "Use a client library of Socket.IO, which does so by itself.",
     )
     REPLACED = (
         "replaced",
@@ -185,7 +185,7 @@ class Subscribe(TickersMessage):
         return self
 
     def position(self, ticker: str) -> Position | None:
-        """The event behind which `ticker` goes on; None where it begins with a snapshot."""
+        """The event behind which one of its tickers goes on; None where it begins with a snapshot."""
         return _position(self.after, ticker)
 
 
@@ -220,8 +220,9 @@ class ConnectAuth(BaseModel):
         return (self.subscribe,) if isinstance(self.subscribe, str) else tuple(dict.fromkeys(self.subscribe or ()))
 
     def position(self, ticker: str) -> Position | None:
-        """The event behind which `ticker` goes on; None where it begins with a snapshot."""
-        return _position(self.after, ticker)
+        """The event behind which a ticker goes on; None where it begins with a snapshot. A single id is of the ticker that
+        `subscribe` names."""
+        return None if isinstance(self.after, str) and ticker not in self.named() else _position(self.after, ticker)
 
 
 def _check_after(after: str | dict[str, str | None] | None, tickers: Sequence[str]) -> None:

@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from itertools import count
 from typing import Final
 
 from app.clock import REAL_TIME
 from app.live.broadcaster import HEARTBEAT_S
 from app.live.live_event import LiveEvent, Position, position_of
 from blueprints.services import Services
+from blueprints.shared.reconnecting import Spread
 from blueprints.streams import Push
 from blueprints.v2 import live_types, streaming
 from blueprints.v2.line_formats import Line
@@ -21,13 +21,11 @@ from blueprints.v2.stream_recipient import StreamRecipient
 LASTS_S: Final = 14 * 60.0
 """Real seconds: the platform cuts a request off after 15 minutes, without a word."""
 
-RETRY_MS, SPREAD_MS, SPREAD_STEP_MS = 500, 2500, 211
-"""When a client comes back at the earliest, over what time they are spread, and between one and the next."""
-
 NOWHERE: Final = Position("", 0)
 """The place that an id names which is none of ours."""
 
-_number = count()
+SPREAD: Final = Spread()
+"""When the clients come back whose streams end."""
 
 
 class Followed:
@@ -44,7 +42,7 @@ class Followed:
         self._server = server
         self._push = push
         self._ends = REAL_TIME.now() + LASTS_S
-        self._retry_ms = RETRY_MS + next(_number) * SPREAD_STEP_MS % SPREAD_MS
+        self._retry_ms = SPREAD.next_ms()
 
     def wait(self) -> None:
         """Wait while the events are pushed to the client."""

@@ -555,6 +555,29 @@ def test_a_step_that_breaks_is_told_and_does_not_end_it(begin: Begin, clock: Fak
     assert told.core.events.counts["broadcaster_broke",] == 1
 
 
+def test_a_leader_that_cannot_compute_lets_another_process_lead_and_nobody_says_that_nothing_changed(
+    begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "live.sqlite3"
+    one, two = (begin(SqliteEventLog(path, FakeTimer().timer)) for _ in range(2))
+    one.at("10:30:07")
+    for told in (one, two):
+        monkeypatch.setattr(told.core.pipeline, "live", broken)
+    for _ in range(40):
+        for told in (one, two):
+            told.timer.forward(1)
+            told.clock.forward(seconds=1)
+            try:
+                told.one.step(told.clock.at)
+            except RuntimeError as exc:
+                told.one._give_way(exc)
+    assert (one.one.feed.beats, two.one.feed.beats) == (0, 0)
+
+
+def broken(ticker: str, at: datetime) -> None:
+    raise RuntimeError("put here")
+
+
 def test_a_server_that_stops_wakes_its_listeners(begin: Begin) -> None:
     told = begin()
     with told.listen() as listener:

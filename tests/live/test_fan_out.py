@@ -180,16 +180,31 @@ def test_a_number_from_before_the_events_in_memory_says_nothing(begin: Begin, tm
     assert told.one.feed.position_at(told.one.feed.take_number()) == position_of(f"{told.epoch()}-1")
 
 
-def test_who_waits_for_its_first_event_is_told_once_why_it_does_not_come(begin: Begin) -> None:
-    told, waiting = begin(), Client()
-    joined(told, waiting)
+def test_while_no_state_can_be_computed_all_are_told_once_and_who_comes_waits(begin: Begin) -> None:
+    """What was known last may be old: nobody is sent it as if it were new."""
+    told, early, late = begin().at("10:30:07"), Client(), Client()
+    joined(told, early)
+    early.take()
     for _ in range(2):
         told.one.fan_out.fail(Unavailable("the store cannot be used", part="store"))
-    assert len(waiting.failures) == 1
-    assert waiting.failures[0].startswith("SPY: ")
-    told.at("10:30:07")
-    told.one.fan_out.fail(Unavailable("again", part="store"))
-    assert len(waiting.failures) == 1, "who has a snapshot is told by heartbeats and states"
+    joined(told, late)
+    assert early.failures == late.failures
+    assert len(late.failures) == 1
+    assert late.failures[0].startswith("SPY: ")
+    assert late.take() == []
+    told.at("10:31:07")
+    assert (early.ids(), late.ids()) == (["1p"], ["1s"])
+    told.one.fan_out.fail(Unavailable("the store cannot be used", part="store"))
+    assert len(early.failures) == 2, "the same error after a success is another one"
+
+
+def test_what_is_missed_by_many_is_encoded_once(begin: Begin) -> None:
+    told, clients = begin().minutes("10:30:07", 4), [Client() for _ in range(20)]
+    for client in clients:
+        joined(told, client, after=f"{told.epoch()}-0")
+    assert [len(client.events) for client in clients] == [3] * 20
+    assert len({id(client.events[0]) for client in clients}) == 1
+    assert [event.number for event in clients[0].events][:2] == [0, 0]
 
 
 def test_all_are_told_that_the_server_stops_and_so_is_who_comes_afterwards(begin: Begin) -> None:

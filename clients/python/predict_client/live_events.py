@@ -66,7 +66,7 @@ ByeReason = Literal[
 - `restart`: The server stops or is replaced. `retry_after_ms` differs between clients, so that they do not all
   come at once.
 - `slow`: The client did not read what it was sent for too long, or too much was waiting for it.
-- `idle`: The client was connected for too long without being subscribed to a ticker.
+- `idle`: The client did not connect to the namespace `/` in time, or has left it.
 - `replaced`: The same client has connected again.
 - `too_many_messages`: The client went on to send more messages than it may, though it was told so.
 - `message_too_large`: The client sent a message of more bytes than `limits.message_bytes`.

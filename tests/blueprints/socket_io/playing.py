@@ -87,6 +87,10 @@ class FakeLinks:
         self.sent: dict[str, list[list[Any]]] = defaultdict(list)
         self.ended: dict[str, str] = {}
         self.full: set[str] = set()
+        self.gone: set[str] = set()
+
+    def accepts(self, eio_sid: str) -> bool:
+        return eio_sid not in self.gone
 
     def post(self, eio_sid: str, message: str, key: Hashable | None = None) -> bool:
         if eio_sid in self.full and key is not None:
