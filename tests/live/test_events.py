@@ -16,7 +16,7 @@ from app.live.events import EVENTS, Events, Invalidates
 from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
-CODE = sorted([*(ROOT / "app").rglob("*.py"), *(ROOT / "middleware").rglob("*.py")])
+CODE = sorted(path for folder in ("app", "blueprints", "middleware") for path in (ROOT / folder).rglob("*.py"))
 FIELDS = {
     "announcement_refused": {"reason": "date"},
     "breaker_changed": {"kind": "bars", "state": "open"},
