@@ -171,19 +171,25 @@ class Broadcaster:
         head = self._sequence.head
         if head is not None and timedelta(0) < head.noticed.at - at <= CLOCKS_DIFFER * self._parts.speed:
             return
-        state = self._parts.pipeline.live(self.ticker, at)
-        noticed = Noticed.of(state, at, conditions)
+        outline = self._parts.pipeline.outline(self.ticker, at)
+        noticed = Noticed.of(outline, at, conditions)
         try:
-            missed = None if head is None else self._missed(head.noticed, noticed, is_open=state.is_open)
+            missed = None if head is None else self._missed(head.noticed, noticed, is_open=outline.is_open)
         except (CannotContinue, PredictError) as exc:
             missed = None
             self._parts.events.emit("live_sequence_ended", ticker=self.ticker, error=str(exc))
-        if missed is None:
-            is_told = self._sequence.begin(state, noticed, conditions)
-        else:
-            is_told = self._tell_missed(missed, conditions) and self._sequence.extend(state, noticed, conditions)
-        if is_told:
+        is_said = missed is not None and not missed and self._sequence.says(noticed)
+        if is_said or self._tell_state(at, missed, conditions):
             self._sequence.told_until = at
+
+    def _tell_state(self, at: datetime, missed: Sequence[MissedMoment] | None, conditions: Conditions) -> bool:
+        """Tell of what was missed and of the state of now; missed is None where a new sequence begins. Returns whether the log
+        let this process do so."""
+        state = self._parts.pipeline.live(self.ticker, at)
+        noticed = Noticed.of(state, at, conditions)
+        if missed is None:
+            return self._sequence.begin(state, noticed, conditions)
+        return self._tell_missed(missed, conditions) and self._sequence.extend(state, noticed, conditions)
 
     def _tell_missed(self, moments: Sequence[MissedMoment], conditions: Conditions) -> bool:
         """Tell of moments that are over. A fault that a replay finds now says nothing about them; if it lasts, the state of now

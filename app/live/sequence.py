@@ -58,6 +58,12 @@ class LiveSequence:
             self._untold += self._log.between(self._ticker, after, head.position)
         self.head = head
 
+    def says(self, found: Noticed) -> bool:
+        """Whether nothing is to be told of a state: the head says the same, and so does its snapshot."""
+        assert self.head is not None
+        is_new = found.after(self.head.noticed, CHANGES).kinds_since(self.head.noticed)
+        return not is_new and found.shown() == self._shown
+
     def begin(self, state: State, noticed: Noticed, conditions: Conditions) -> bool:
         """Begin a new sequence, which ends the one before. Returns whether the log let this process do so."""
         start = Change(self._ticker, Kind.SNAPSHOT, Position(secrets.token_hex(4), 0), state, noticed.at, conditions)

@@ -130,6 +130,14 @@ class Pipeline:
         """The state of one ticker now, as `current` has it. Never raises for a fault of market or model."""
         return self.state(ticker, at) if self._calendar.is_open(at) else self._steps.known(ticker, at)
 
+    def outline(self, ticker: str, at: datetime) -> State:
+        """The state of `live` without its analyses, which take most of its time."""
+        if not self._calendar.is_open(at):
+            return self._steps.known(ticker, at)
+        self.interest.request(known_of([ticker]), at)
+        with deadline(self._prefetch.start(self._prefetch.current([ticker], at))):
+            return self._steps.outline(ticker, at)
+
     def bar_ends(self, ticker: str, session: Session, at: datetime) -> Sequence[datetime]:
         """When the bars of a session ended that quotes rest on, up to `at`. Raises what keeps them from being read."""
         with deadline(COLD_S):

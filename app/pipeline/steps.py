@@ -49,6 +49,13 @@ class Steps:
         """The last of `steps`."""
         return last_of(self.steps(ticker, at, keep=keep))
 
+    def outline(self, ticker: str, at: datetime) -> State:
+        """The state without its analyses: data and signal, as `state` has them."""
+        data = self._reader.read(ticker, at).data
+        hourly = self._signals.hourly(ticker, at, keep=True)
+        signal = self._signals.quoted(hourly, at, data.quote, data.quote_fault, keep=True, fetch=True)
+        return State(data, RpePart(ticker), V6Part(ticker), signal)
+
     def unread(self, ticker: str, at: datetime) -> State:
         """The state of a ticker on a day that is not traded: nothing is read, nothing is known."""
         data = DataPart(ticker)

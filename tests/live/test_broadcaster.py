@@ -63,6 +63,7 @@ def test_ten_minutes_are_a_snapshot_and_ten_bars_and_eleven_states(begin: Begin)
 def test_a_step_in_which_nothing_changed_tells_nothing(begin: Begin) -> None:
     told = begin().at("10:30:07", "10:30:20", "10:30:40", "10:31:02")
     assert told.kept() == []
+    assert told.computed == ["10:30:07"], "a look at the data shows it, without a state"
 
 
 def test_opens_locks_gates_and_the_close_are_told_of(begin: Begin) -> None:
@@ -562,7 +563,7 @@ def test_a_leader_that_cannot_compute_lets_another_process_lead_and_nobody_says_
     one, two = (begin(SqliteEventLog(path, FakeTimer().timer)) for _ in range(2))
     one.at("10:30:07")
     for told in (one, two):
-        monkeypatch.setattr(told.core.pipeline, "live", broken)
+        monkeypatch.setattr(told.core.pipeline, "outline", broken)
     for _ in range(40):
         for told in (one, two):
             told.timer.forward(1)

@@ -75,6 +75,18 @@ def test_events_are_encoded_once_for_all(begin: Begin) -> None:
     assert told.computed == ["10:30:07", "10:31:07"]
 
 
+def test_a_thousand_subscribers_and_ten_minutes_are_eleven_states_however_often_the_market_is_looked_at(
+    begin: Begin,
+) -> None:
+    told, clients = begin().at("10:30:07"), [Client() for _ in range(1000)]
+    for client in clients:
+        joined(told, client)
+    for minute in range(31, 41):
+        told.at(*(f"10:{minute}:{second}" for second in ("02", "07", "11", "30", "59")))
+    assert len(told.computed) == 11
+    assert clients[0].ids() == clients[-1].ids() == ["0s", *(f"{seq}p" for seq in range(1, 11))]
+
+
 def test_who_comes_back_gets_what_it_missed_and_nothing_twice(begin: Begin) -> None:
     told, client, again = begin().at("10:30:07"), Client(), Client()
     membership = joined(told, client)
