@@ -196,7 +196,8 @@ class SocketServer:
     # --- leaving ---
 
     def last_words(self, eio_sid: str, reason: str) -> Message | None:
-        """The message to a client that the links end for what it does, by a reason of `ByeReason`."""
+        """The message to a client that the links end for what it does, by a reason of `ByeReason`. None for one that is not
+        connected to the namespace (`idle`), which no event would reach."""
         client = self._by_link.get(eio_sid)
         return None if client is None or client.is_gone else client.last_words(REASONS[reason])
 

@@ -86,8 +86,8 @@ class ErrorCode(Described):
     )
     UNAVAILABLE = (
         "UNAVAILABLE",
-        "The ticker cannot be followed now.",
-        "Subscribe again after `retry_after_ms`.",
+        "The state of the ticker cannot be computed now, so that neither events nor heartbeats come.",
+        "Wait: events go on by themselves. Until then, what was sent last is not live.",
     )
     INTERNAL = (
         "INTERNAL",
@@ -108,11 +108,6 @@ class ByeReason(Described):
         "slow",
         "The client did not read what it was sent for too long, or too much was waiting for it.",
         "Read faster, or subscribe to fewer tickers. What was missed comes with `after`.",
-    )
-    IDLE = (
-        "idle",
-        "The client did not connect to the namespace `/` in time, or has left it.",
-        "Use a client library of Socket.IO, which does so by itself.",
     )
     REPLACED = (
         "replaced",

@@ -47,7 +47,6 @@ export interface ByeEvent {
  * - `restart`: The server stops or is replaced. `retry_after_ms` differs between clients, so that they do not all
  *   come at once.
  * - `slow`: The client did not read what it was sent for too long, or too much was waiting for it.
- * - `idle`: The client did not connect to the namespace `/` in time, or has left it.
  * - `replaced`: The same client has connected again.
  * - `too_many_messages`: The client went on to send more messages than it may, though it was told so.
  * - `message_too_large`: The client sent a message of more bytes than `limits.message_bytes`.
@@ -55,7 +54,6 @@ export interface ByeEvent {
 export type ByeReason =
   | "restart"
   | "slow"
-  | "idle"
   | "replaced"
   | "too_many_messages"
   | "message_too_large"
@@ -107,7 +105,7 @@ export interface ConnectRefusal {
  * - `TOO_MANY_CONNECTIONS`: The address or key of the client has as many connections as it may
  *   (`limits.connections_per_client`).
  * - `UNAUTHORIZED`: The API key in `auth.key` is unknown or has expired.
- * - `UNAVAILABLE`: The ticker cannot be followed now.
+ * - `UNAVAILABLE`: The state of the ticker cannot be computed now, so that neither events nor heartbeats come.
  * - `INTERNAL`: The server has a fault. The connection goes on. */
 export type ErrorCode =
   | "UNKNOWN_EVENT"
