@@ -90,7 +90,8 @@ class Told:
 
 
 class OrderedEngine(engineio.Client):
-    """Handles each message where it is read. The library begins a thread for each of them, and threads overtake each other."""
+    """Handles each message where it is read. The library begins a thread for each of them, and those may overtake each
+    other."""
 
     def start_background_task(self, target: Callable[..., object], *args: object, **kwargs: object) -> object:
         if target == self.handlers.get("message"):
@@ -354,7 +355,8 @@ def play(folder: Path, drops: int, ends: Sequence[End], **settings: object) -> P
 
 
 def check_same(played: Played) -> None:
-    """Each by itself has the whole sequence, and they have the same one, byte for byte."""
+    """Each by itself has the whole sequence, they have the same one, byte for byte; only a stop sends a client away."""
+    assert {reason for one in played.sockets for reason in one.byes} <= {"restart"}
     for told in played.told:
         told.check()
     whole = [told for told in played.told if not told.is_conflated]
