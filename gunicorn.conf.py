@@ -157,6 +157,6 @@ def worker_exit(server, worker):
     """A worker that was told to stop has answered its last request: end now. A call that hangs at the provider would hold
     the interpreter's own end until its time-out."""
     if worker.booted and not worker.alive:
-        worker.wsgi.extensions["predict-server"].close()
+        worker.server.close()
         logging.shutdown()
         os._exit(0)

@@ -42,10 +42,12 @@ class Pushed(Protocol):
     def post(self, data: bytes, key: Hashable | None = None) -> bool: ...
     def finish(self) -> bool: ...
     def close(self) -> None: ...
+    def wake(self) -> None: ...
 
 
-Push = Callable[[Callable[[], None], Callable[[], None]], Pushed]
-"""Begins to push the rest of a response, and gets `on_drained` and `on_end`."""
+Push = Callable[[Callable[[], None], Callable[[], None], float], Pushed]
+"""Begins to push the rest of a response, and gets `on_drained`, `on_end`, and after how many seconds the response goes on by
+itself at the latest."""
 
 
 def push() -> Push | None:

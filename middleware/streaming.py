@@ -98,6 +98,7 @@ class StreamBody(Body):
     ) -> None:
         self._outcome = "left"
         self._wait = stream.wait
+        self._is_behind_empty = False
         self._framed_pieces = self._framed(iter(pieces), stream.last, stopping)
         super().__init__(
             pieces, lambda error: ended(self._outcome if error is None else "broken", error), self._framed_pieces
@@ -105,12 +106,13 @@ class StreamBody(Body):
 
     def _next(self) -> bytes:
         """The next piece. What waits for long waits here, and not in the generators, whose frames would lie on the stack."""
-        piece = next(self._pieces)
-        if not piece:
+        if self._is_behind_empty:
             try:
                 self._wait()
             except GreenletExit as interrupted:
                 return self._framed_pieces.throw(interrupted)
+        piece = next(self._pieces)
+        self._is_behind_empty = not piece
         return piece
 
     def _framed(

@@ -49,6 +49,7 @@ class Connection:
     has_answered  something was written
     is_streaming  the answer under way has no known length, or is another protocol
     is_switched   the client speaks another protocol now (a WebSocket)
+    pushed        what others post to the answer under way
     pace          how fast the client takes what is written
     """
 
@@ -62,12 +63,11 @@ class Connection:
         connections: Connections,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.sock = sock
-        self.address = address
-        self.bounds = bounds
+        self.sock, self.address, self.bounds = sock, address, bounds
         self.state = State.READING
         self.deadline: float = now() + bounds.head_s
         self.reason: str | None = None
+        self.pushed: PushedStream | None = None
         self._connections = connections
         self._now = now
         self._head: bytes | None = None
@@ -184,9 +184,9 @@ class Connection:
         self.pace.written += sent
         return sent
 
-    def push(self, on_drained: Callable[[], None], on_end: Callable[[], None]) -> PushedStream:
-        """Let others post the rest of the answer under way, until the stream is closed."""
-        return PushedStream(self, self._connections.pushed, on_drained, on_end)
+    def push(self, on_drained: Callable[[], None], on_end: Callable[[], None], seconds: float) -> PushedStream:
+        """Let others post the rest of the answer under way until the stream is closed, for so many seconds at most."""
+        return PushedStream(self, self._connections.pushed, on_drained, on_end, self._now() + seconds)
 
     def _hold_to_pace(self) -> None:
         if self.pace.is_kept(unsent_by(self.sock), self.bounds):

@@ -35,9 +35,12 @@ class PushedStream:
 
     on_drained()  everything that waited has been sent
     on_end()      the client is too slow, or has left: nothing more is accepted
+
+    until     monotonic seconds: the answer goes on then
+    is_awake  the answer is to go on now
     """
 
-    __slots__ = ("_connection", "_finished", "_on_drained", "_on_end", "_outbox")
+    __slots__ = ("_connection", "_finished", "_on_drained", "_on_end", "_on_wake", "_outbox", "is_awake", "until")
 
     def __init__(
         self,
@@ -45,7 +48,11 @@ class PushedStream:
         counters: OutboxCounters,
         on_drained: Callable[[], None],
         on_end: Callable[[], None],
+        until: float,
     ) -> None:
+        self.until = until
+        self.is_awake = False
+        self._on_wake: Callable[[], None] | None = None
         self._connection = connection
         self._on_drained = on_drained
         self._on_end = on_end
@@ -59,11 +66,23 @@ class PushedStream:
             bounds=bounds_of(connection.bounds),
         )
         bound_send_buffer(connection.sock, SEND_BUFFER)
+        connection.pushed = self
 
     @property
     def is_waiting(self) -> bool:
         """Whether something waits for the client."""
         return self._outbox.is_blocked
+
+    def park(self, on_wake: Callable[[], None]) -> None:
+        """The answer has no greenlet from now on. `on_wake()` is called once it is to go on."""
+        self._on_wake = on_wake
+
+    def wake(self) -> None:
+        """Let the answer go on."""
+        self.is_awake = True
+        on_wake, self._on_wake = self._on_wake, None
+        if on_wake is not None:
+            on_wake()
 
     def post(self, data: bytes, key: Hashable | None = None) -> bool:
         """Send a piece behind those before it, without waiting. Returns False where a piece is lost to the client
@@ -88,6 +107,7 @@ class PushedStream:
         """The answer goes on by itself. Where a piece was begun and not sent whole it cannot, and the connection is dropped."""
         connection = self._connection
         self._outbox.close()
+        connection.pushed = None
         connection.pace.written += self._outbox.written
         connection.become(State.ANSWERING)
         bound_send_buffer(connection.sock, connection.bounds.send_buffer)
@@ -99,10 +119,14 @@ class PushedStream:
         self._on_drained()
 
     def _slow(self, reason: Slow) -> None:
-        self._on_end()
+        self._end()
 
     def _over(self) -> None:
         if self._finished is None:
-            self._on_end()
+            self._end()
         else:
             self._finished.set()
+
+    def _end(self) -> None:
+        self._on_end()
+        self.wake()

@@ -8,17 +8,13 @@ stopping event and end; what is then still open is dropped.
 from __future__ import annotations
 
 import errno
-import json
 import resource
-import secrets
-import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import gevent
 from gevent.event import Event
@@ -27,22 +23,18 @@ from gevent.server import StreamServer
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.http.errors import (
-    ExpectationFailed,
-    InvalidHTTPVersion,
-    InvalidResponseHeader,
-    InvalidResponseHeaderName,
-    LimitRequestHeaders,
-    LimitRequestLine,
     NoMoreData,
-    UnsupportedTransferCoding,
 )
 from gunicorn.workers.ggevent import GeventWorker
 
 from serving.bounds import Bounds
+from serving.busy import Busy
 from serving.connection import Connection
 from serving.connections import Connections, State
 from serving.lines import Lines
-from serving.reading import BoundedRequest, HeadTimeout, IdleTimeout, RequestParser, RequestReader, UnknownMethod
+from serving.parking import Parked, ParkedAnswer, Pieces, in_pieces
+from serving.reading import BoundedRequest, HeadTimeout, IdleTimeout, RequestParser, RequestReader
+from serving.refusals import NoRoom, answer_to, refusal
 
 EXTENSION: Final = "predict-server"
 HEADROOM: Final = 64
@@ -64,9 +56,6 @@ come together do not wait for many turns."""
 OTHER_FILES: Final = 256
 """Open files that are no connections: databases, calls to the provider, collectors."""
 
-WATCH_S: Final = 0.5
-"""How often it is seen whether the client of a stream has left."""
-
 LAST_SENDS_S: Final = 6
 """Of gunicorn's graceful_timeout: time for what a worker sends after its last request. Then the master kills it."""
 
@@ -74,27 +63,27 @@ GONE: Final = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EC
 """A client that left, or was dropped."""
 
 
-OWN_FAULT: Final = (InvalidResponseHeader, InvalidResponseHeaderName)
+class Listener(NamedTuple):
+    """What the connections of a port share. name: its address; lines: of those that wait for a place in `room`."""
+
+    name: Any
+    room: Connections
+    lines: Lines
+    pool: Pool
 
 
-class NoRoom(Exception):
-    """This server holds as many connections as it can."""
+class Server(StreamServer):  # type: ignore[misc]
+    """Leaves it to the worker to close a connection, which may outlive the greenlet that began it."""
+
+    def do_close(self, *args: Any) -> None:
+        pass
 
 
-UNREADABLE: Final[Mapping[type[BaseException], tuple[int, str]]] = {
-    LimitRequestLine: (414, "the request line is too long: it may have 4,094 bytes. A shorter one is read"),
-    LimitRequestHeaders: (
-        431,
-        "the headers are too large: there may be 64 of them, with 8,190 bytes in each, and 65,536 bytes with the request line "
-        "together. Fewer or shorter ones are read",
-    ),
-    HeadTimeout: (408, "the request did not arrive in time: its headers have 5 s. Send it again, whole"),
-    ExpectationFailed: (417, "this server knows no other expectation than 100-continue"),
-    UnsupportedTransferCoding: (501, "this server knows no other transfer coding than chunked"),
-    UnknownMethod: (501, "this server knows no such method"),
-    NoRoom: (503, "this server holds as many connections as it can, and all are in use. One that ends frees a place"),
-}
-CODES: Final = {408: "REQUEST_TIMEOUT", 500: "INTERNAL", 503: "PIPELINE_UNAVAILABLE"}
+Serve = Callable[[Listener, Connection, RequestParser], None]
+
+
+def refuse(listener: Listener, connection: Connection, parser: RequestParser) -> None:
+    raise NoRoom
 
 
 class Log(Logger):  # type: ignore[misc]
@@ -127,16 +116,19 @@ class Worker(GeventWorker):  # type: ignore[misc]
     bounds = Bounds()
     connections: Connections
     cfg: Any
+    wsgi: Any
 
     def init_process(self) -> None:
-        self.busy: dict[Connection, tuple[BoundedRequest, gevent.Greenlet]] = {}
+        self.busy = Busy()
         self.told_to_stop = Event()
         self.cfg.set("graceful_timeout", max(1, self.cfg.graceful_timeout - LAST_SENDS_S))
         super().init_process()
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
-        self.connections = self.wsgi.extensions[EXTENSION].connections
+        self.server = self.wsgi.extensions[EXTENSION]
+        self.connections = self.server.connections
+        self.wsgi = in_pieces(self.wsgi)
         self.reserve = self.connections.beside(RESERVE, evicted_as="refused")
         self.operations = self.connections.beside(RESERVE)
         beside = HEADROOM + 2 * RESERVE + Lines.most(self.connections)
@@ -148,7 +140,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def run(self) -> None:
         """Serve until told to stop; then end in seconds what is under way."""
         servers = [self.listen(sock, room) for sock, room in zip(self.sockets, self.rooms(), strict=False)]
-        watching = gevent.spawn(self.watch_streams)
+        watching = gevent.spawn(self.busy.watch_streams)
         while self.alive:
             self.notify()
             self.told_to_stop.wait(1.0)
@@ -172,40 +164,48 @@ class Worker(GeventWorker):  # type: ignore[misc]
         while True:
             yield self.operations
 
-    def listen(self, sock: Any, room: Connections) -> StreamServer:
+    def listen(self, sock: Any, room: Connections) -> Server:
         sock.setblocking(1)
-        handle = partial(self.handle, sock, room=room, lines=Lines(room))
-        server = StreamServer(sock, handle=handle, spawn=Pool(self.worker_connections))
+        listener = Listener(sock.getsockname(), room, Lines(room), Pool(self.worker_connections))
+        server = Server(sock, handle=partial(self.handle, listener), spawn=listener.pool)
         server.max_accept = 1 if self.cfg.workers > 1 else ACCEPTED_A_TURN
         server.start()
         return server
 
-    def handle(self, listener: Any, client: Any, addr: Any, room: Connections, lines: Lines) -> None:
-        """One connection, from its first byte to its last."""
+    def handle(self, listener: Listener, client: Any, addr: Any) -> None:
+        """One connection, from its first byte to its last, or until its answer is parked."""
         address = addr[0] if isinstance(addr, tuple) else ""
-        connection = Connection(client, address, self.bounds, room)
-        has_room = self.admit(connection, room, lines)
+        connection = Connection(client, address, self.bounds, listener.room)
+        has_room = self.admit(connection, listener.room, listener.lines)
         parser = RequestParser(self.cfg, RequestReader(connection), addr)
+        is_refused = not has_room and not (self.alive and connection.admit_to(self.reserve))
+        serve = refuse if is_refused else partial(self.serve, only_probes=not has_room)
+        self.attend(listener, connection, parser, serve)
+
+    def attend(self, listener: Listener, connection: Connection, parser: RequestParser, serve: Serve) -> None:
+        """Serve a connection, and then end it, unless its answer is parked."""
         try:
-            if not has_room and not (self.alive and connection.admit_to(self.reserve)):
-                raise NoRoom
-            self.serve(listener.getsockname(), connection, parser, addr, only_probes=not has_room)
+            serve(listener, connection, parser)
+        except Parked as parked:
+            self.park(listener, connection, parser, parked.pieces)
+            return
         except (StopIteration, NoMoreData, IdleTimeout):
             pass
         except OSError as exc:
             if exc.errno not in GONE:
                 self.log.exception("Socket error processing request.")
         except (Exception, gevent.Timeout) as exc:
-            self.handle_error(parser.mesg, connection, addr, exc)
+            self.handle_error(parser.mesg, connection, parser.source_addr, exc)
         finally:
-            connection.end()
+            if connection not in self.busy:
+                connection.end()
 
     def admit(self, connection: Connection, room: Connections, lines: Lines) -> bool:
         """Let a connection in, after a moment if it takes the place of another. False: there is no room for it."""
         return lines.wait(connection, self.bounds.place_s) and self.alive and connection.admit_to(room)
 
     def serve(
-        self, listener_name: Any, connection: Connection, parser: RequestParser, addr: Any, *, only_probes: bool
+        self, listener: Listener, connection: Connection, parser: RequestParser, *, only_probes: bool = False
     ) -> None:
         """Requests one after the other. Raises StopIteration after the last one; NoRoom where the connection is here to be
         refused, unless it is a probe's."""
@@ -218,28 +218,53 @@ class Worker(GeventWorker):  # type: ignore[misc]
             req.read_body_ahead()
             if connection.is_evicted:
                 raise StopIteration
-            self.handle_request(listener_name, req, connection, addr)
+            self.handle_request(listener.name, req, connection, parser.source_addr)
             if not req.is_read() or not self.alive:
                 raise StopIteration
             parser.unreader.expect_head()
 
     def handle_request(self, listener_name: Any, req: BoundedRequest, sock: Connection, addr: Any) -> None:
         """One request. Afterwards the other connections have a turn: a busy one would starve them."""
-        self.busy[sock] = req, gevent.getcurrent()
         sock.begin()
-        sock.is_in_app = True
         if not self.alive:
             req.force_close()
+        self.busy.enter(sock, req)
         try:
             super().handle_request(listener_name, req, sock, addr)
         finally:
-            with suppress(OSError):  # the client left
-                sock.flush()
-            sock.is_in_app = False
-            del self.busy[sock]
-            if not req.is_read() and not sock.has_left:
-                sock.blame("body_unread")
+            self.busy.leave(sock)
         gevent.sleep(0)
+
+    def park(self, listener: Listener, connection: Connection, parser: RequestParser, pieces: Pieces) -> None:
+        """The answer goes on without this greenlet, which ends. Its place in the pool is the answer's."""
+        parked = ParkedAnswer(connection, parser, pieces, partial(self.go_on, listener))
+        self.busy.park(parked)
+        listener.pool.discard(gevent.getcurrent())
+        listener.pool.add(parked)
+
+    def go_on(self, listener: Listener, parked: ParkedAnswer) -> None:
+        """A parked answer has something to do."""
+        listener.pool.discard(parked)
+        listener.pool.spawn(parked.context.run, self.serve_on, listener, parked)
+
+    def serve_on(self, listener: Listener, parked: ParkedAnswer) -> None:
+        """The rest of a connection whose answer was parked."""
+        parser = RequestParser(self.cfg, RequestReader(parked.connection), parked.address)
+        parser.unreader.unread(parked.unread)
+        self.attend(listener, parked.connection, parser, partial(self.finish, parked))
+
+    def finish(self, parked: ParkedAnswer, listener: Listener, connection: Connection, parser: RequestParser) -> None:
+        """The rest of an answer that was parked, and the requests behind it. Raises StopIteration after the last one."""
+        self.busy.enter(connection, parked)
+        try:
+            parked.finish(self.log)
+        finally:
+            self.busy.leave(connection)
+        gevent.sleep(0)
+        if parked.is_last or not self.alive:
+            raise StopIteration
+        parser.unreader.expect_head()
+        self.serve(listener, connection, parser)
 
     def handle_error(self, req: Any, client: Connection, addr: Any, exc: BaseException) -> None:
         if isinstance(exc, HeadTimeout) and not exc.has_begun:
@@ -263,68 +288,18 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def stop(self) -> None:
         """Ends all connections in seconds: idle ones now, requests that do not arrive, streams and clients that do not read in
         `drop_s`, answers when they are out."""
-        self.wsgi.extensions[EXTENSION].stop()
+        self.server.stop()
         self.bounds = self.bounds.stopping()
         for connection in self.connections:
             if isinstance(connection, Connection):
                 connection.hurry(self.bounds)
-        for req, _ in self.busy.values():
-            req.force_close()
+        self.busy.force_close()
         gevent.sleep(self.bounds.stream_stop_s)
-        self.interrupt_streams()
+        self.busy.interrupt_streams()
         gevent.sleep(self.bounds.drop_s - self.bounds.stream_stop_s)
-        self.drop_busy(lambda connection: connection.is_streaming or connection.state is State.WRITING)
+        self.busy.drop(lambda connection: connection.is_streaming or connection.state is State.WRITING)
         gevent.sleep(self.bounds.linger_s)
-        self.drop_busy(lambda connection: connection.state is State.READING)
-
-    def drop_busy(self, which: Callable[[Connection], bool]) -> None:
-        for connection in list(self.busy):
-            if which(connection):
-                connection.drop()
-
-    def waiting_streams(self) -> Iterator[tuple[Connection, gevent.Greenlet]]:
-        """The streams that wait for something to send, and what serves each. What waits for its client is not among them: it
-        cannot be interrupted, because bytes are half out."""
-        for connection, (_, greenlet) in list(self.busy.items()):
-            if connection.is_streaming and connection.state is not State.WRITING:
-                yield connection, greenlet
-
-    def watch_streams(self) -> None:
-        """Ends the streams whose clients have left. A stream that waits for something to send would notice only then."""
-        while True:
-            gevent.sleep(WATCH_S)
-            for connection, greenlet in self.waiting_streams():
-                if not connection.is_switched and has_hung_up(connection.sock):
-                    greenlet.kill(block=False)
-
-    def interrupt_streams(self) -> None:
-        """Streams that wait for something else than the stopping event are interrupted where they wait."""
-        for connection, greenlet in self.waiting_streams():
-            if connection.is_switched:
-                connection.stop_reading()
-            else:
-                greenlet.kill(block=False)
-
-
-def has_hung_up(sock: Any) -> bool:
-    """Whether the client has ended the connection. Takes no bytes: what a client sends ahead stays for its next request."""
-    try:
-        return not sock.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-
-
-def answer_to(exc: BaseException) -> tuple[int, str]:
-    """Status and reason for what never became a request; 500 for a fault of this server."""
-    if isinstance(exc, InvalidHTTPVersion) and isinstance(exc.version, tuple):
-        return 505, "this server speaks HTTP/1.1"
-    if type(exc) in UNREADABLE:
-        return UNREADABLE[type(exc)]
-    if type(exc).__module__ == "gunicorn.http.errors" and not isinstance(exc, OWN_FAULT):
-        return 400, "this is not an HTTP request"
-    return 500, "something went wrong on this server"
+        self.busy.drop(lambda connection: connection.state is State.READING)
 
 
 def open_files(wanted: int) -> int:
@@ -336,14 +311,3 @@ def open_files(wanted: int) -> int:
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
     return int(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-
-
-def refusal(status: int, reason: str) -> bytes:
-    """An answer to what never became a request, in v1's shape."""
-    code = CODES.get(status, "BAD_REQUEST")
-    body = json.dumps({"error": f"{reason[0].upper()}{reason[1:]}.", "error_code": code}).encode() + b"\n"
-    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-    head += f"X-Request-Id: {secrets.token_hex(16)}\r\n"
-    if status == 503:
-        head += "Retry-After: 1\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body

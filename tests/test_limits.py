@@ -16,7 +16,7 @@ from blueprints.v2 import following, operations, queries
 from middleware import request_bodies, request_context
 from serving import link_bounds, pushed_stream
 from serving.bounds import Bounds
-from serving.worker import UNREADABLE
+from serving.refusals import UNREADABLE
 from tests.markdown import ROOT, section, table
 
 GUNICORN = dict(re.findall(r"^(limit_request_\w+) = (\d+)$", (ROOT / "gunicorn.conf.py").read_text(), re.MULTILINE))

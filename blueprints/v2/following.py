@@ -65,7 +65,7 @@ class Followed:
             left_s = self._ends - REAL_TIME.now()
             if recipient.is_ended or recipient.is_cut or left_s <= 0:
                 return
-            if self._push is not None and recipient.has_begun:
+            if self._push is not None:
                 recipient.push(self._push, left_s)
                 yield None
             else:

@@ -24,14 +24,13 @@ class StreamRecipient:
     the newest of each kind waits for a client that is slow. It gets a snapshot once it has caught up.
 
     position   behind which the client goes on: it was sent everything up to it
-    has_begun  the first event has come
     is_ended   the server stops
     is_cut     the client is too slow, or has left
     """
 
     def __init__(self, after: Position | None, chunk: Callable[[LiveEvent], bytes]) -> None:
         self.position = self._posted = after  # _posted: of the last event that was pushed
-        self.has_begun = self.is_ended = self.is_cut = False
+        self.is_ended = self.is_cut = False
         self._chunk = chunk
         self._has_gap = False
         self._queue: list[LiveEvent] = []
@@ -55,7 +54,6 @@ class StreamRecipient:
             self._membership.close()
 
     def post(self, event: LiveEvent) -> bool:
-        self.has_begun = True
         if self._pushed is None:
             self._keep(event)
             self._wake.set()
@@ -80,6 +78,8 @@ class StreamRecipient:
     def end(self) -> None:
         self.is_ended = True
         self._wake.set()
+        if self._pushed is not None:
+            self._pushed.wake()
 
     def take(self) -> Iterator[LiveEvent]:
         """What has come since, oldest first."""
@@ -99,7 +99,7 @@ class StreamRecipient:
     def push(self, push: Push, seconds: float) -> None:
         """Let the events go straight to the client from now on, for so long at most. Whoever calls this then waits."""
         self._pushed_until, self._posted = REAL_TIME.now() + seconds, self.position
-        self._pushed = push(self._drained, self._cut)
+        self._pushed = push(self._drained, self._cut, seconds)
 
     def wait_pushed(self) -> None:
         """Wait while the events are pushed; then send what waits for the client. Does nothing while they are not."""

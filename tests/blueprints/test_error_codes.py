@@ -14,7 +14,7 @@ from flask import Flask
 from app.signals.policy import Gate
 from blueprints import errors
 from blueprints.error_codes import CODES, PAGE, entry_of, uri_of
-from serving import worker
+from serving import refusals
 from tests.blueprints.v2.calls import call
 from tests.markdown import ROOT, section, table
 
@@ -31,7 +31,9 @@ def emitted() -> set[str]:
         file for folder in ("app", "blueprints", "middleware", "serving") for file in (ROOT / folder).rglob("*.py")
     ]
     found = {code for file in files if file.name != "error_codes.py" for code in _codes_in(file)}
-    return (found | {gate.value for gate in Gate} | {*errors.HTTP_CODES.values()} | {*worker.CODES.values()}) - NO_CODES
+    return (
+        found | {gate.value for gate in Gate} | {*errors.HTTP_CODES.values()} | {*refusals.CODES.values()}
+    ) - NO_CODES
 
 
 def _codes_in(file: Path) -> Iterator[str]:
@@ -78,7 +80,7 @@ def test_each_code_is_there_once_and_says_what_it_means_and_what_to_do() -> None
 
 def test_every_status_of_an_error_has_a_code() -> None:
     known = {status for _, status in errors.STATUS} | {*errors.HTTP_CODES, 500, 502}
-    known |= {status for status, _ in worker.UNREADABLE.values()}
+    known |= {status for status, _ in refusals.UNREADABLE.values()}
     assert known <= {status for entry in CODES for status in entry.statuses}
 
 

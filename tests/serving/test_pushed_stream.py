@@ -25,7 +25,7 @@ class Client:
         self.room.enter(self.connection)
         self.connection.become(State.ANSWERING)
         self.told: list[str] = []
-        self.stream = self.connection.push(lambda: self.told.append("drained"), lambda: self.told.append("end"))
+        self.stream = self.connection.push(lambda: self.told.append("drained"), lambda: self.told.append("end"), 60.0)
 
     def fill(self) -> int:
         count = 0
@@ -47,7 +47,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[Client]:
 def test_what_is_pushed_lies_between_what_the_answer_sends_before_and_afterwards(client: Client) -> None:
     client.stream.close()
     client.connection.transmit(message(1))
-    client.stream = client.connection.push(lambda: None, lambda: None)
+    client.stream = client.connection.push(lambda: None, lambda: None, 60.0)
     assert client.stream.post(message(2), "price")
     assert client.stream.finish()
     client.stream.close()
