@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 
 import engineio
 import gevent
+from gevent.lock import BoundedSemaphore
 
 from serving.connection import may_switch
 from serving.engine_sockets import CONNECTION, EngineSocket, is_upgrade
@@ -61,6 +62,8 @@ class EngineServer(engineio.Server):  # type: ignore[misc]
     has_joined(sid)    whether a client is in the namespace
 
     refused  handshakes for which there was no room
+    leaving  held while a client is forgotten: one after the other, with turns between, so that many who leave at once hold up
+             no request
     """
 
     _async: dict[str, Any]
@@ -83,6 +86,7 @@ class EngineServer(engineio.Server):  # type: ignore[misc]
         self.http_compression = False
         self.start_service_task = False
         self.refused = 0
+        self.leaving = BoundedSemaphore()
         self._wheel: gevent.Greenlet | None = None
 
     def end_slow(self, sid: str, reason: object) -> None:

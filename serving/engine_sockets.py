@@ -269,12 +269,17 @@ class EngineSocket(BoundedSocket):
             pass
         finally:
             websocket.end()
-            self.candidate = None
-            if self.websocket is websocket or not self.connected:
-                self.leave(self.reason)
-                self.websocket = None
+            with self.server.leaving:
+                self._end_websocket(websocket)
+                gevent.sleep(0)
         websocket.linger()
         raise StopIteration
+
+    def _end_websocket(self, websocket: WebSocket) -> None:
+        self.candidate = None
+        if self.websocket is websocket or not self.connected:
+            self.leave(self.reason)
+            self.websocket = None
 
     def _serve(self, websocket: WebSocket) -> None:
         texts = websocket.messages()

@@ -39,6 +39,16 @@ def connection_manager(on_connected: Callable[[str], None]) -> socketio.Manager:
             super().connect(sid, namespace)
             on_connected(sid)
 
+        def basic_disconnect(self, sid: str, namespace: str, **kwargs: object) -> None:
+            """As python-socketio's, but without a look into the rooms of all clients: each is in its own and in that of all."""
+            for room in (sid, None):
+                if sid in self.rooms.get(namespace, {}).get(room, ()):
+                    self.basic_leave_room(sid, namespace, room)
+            self.callbacks.pop(sid, None)
+            for pending in (self.pending_connect, self.pending_disconnect):
+                if sid in pending.get(namespace, ()):
+                    pending[namespace].remove(sid)
+
     return ConnectionManager()
 
 
