@@ -9,10 +9,11 @@ const after = {}
 const auth = (give) => give({ ...JSON.parse(subscribe), after })
 const socket = io(url, { reconnectionDelay: 50, reconnectionDelayMax: 250, ...JSON.parse(options), auth })
 
-socket.on("connect", () => {
-  say("connect", { recovered: socket.recovered, transport: socket.io.engine.transport.name })
+socket.io.on("open", () => {
+  say("open", { transport: socket.io.engine.transport.name })
   socket.io.engine.on("upgrade", (transport) => say("upgrade", { transport: transport.name }))
 })
+socket.on("connect", () => say("connect", { recovered: socket.recovered }))
 socket.on("disconnect", (reason, details) => say("disconnect", { reason, code: details?.context?.code ?? null }))
 socket.on("connect_error", (error) => say("connect_error", { message: error.message, data: error.data ?? null }))
 socket.onAny((name, event, offset) => {
