@@ -236,7 +236,7 @@ def _messages(document: Json, action: str) -> Iterator[Json]:
 
 
 def _listener(message: Json) -> str:
-    offset = {"always": ", offset: string", "sometimes": ", offset?: string", "never": ""}[message["x-offset"]]
+    offset = {"never": "", "null": ", offset: null"}.get(message["x-offset"], ", offset: string | null")
     return f"  {message['name']}: (event: {_payload(message)}{offset}) => void\n"
 
 

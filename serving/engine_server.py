@@ -12,7 +12,6 @@ from urllib.parse import parse_qs
 
 import engineio
 import gevent
-from gevent.lock import BoundedSemaphore
 
 from serving.connection import may_switch
 from serving.engine_sockets import CONNECTION, EngineSocket, is_upgrade
@@ -20,6 +19,7 @@ from serving.link_bounds import LinkBounds
 from serving.outbox import OutboxCounters
 from serving.packet_queue import PacketQueue
 from serving.strict_packets import InvalidPacket
+from serving.turns import Turns
 from serving.websocket_frames import is_key
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class EngineServer(engineio.Server):  # type: ignore[misc]
         self.http_compression = False
         self.start_service_task = False
         self.refused = 0
-        self.leaving = BoundedSemaphore()
+        self.turns = Turns(now)
         self._wheel: gevent.Greenlet | None = None
 
     def end_slow(self, sid: str, reason: object) -> None:
@@ -143,7 +143,8 @@ class EngineServer(engineio.Server):  # type: ignore[misc]
     def _receive(self, sid: str, data: object) -> None:
         """Hand a message on. Raises InvalidPacket; an error of a handler is logged, and the client stays."""
         try:
-            self.handlers["message"](sid, data)
+            with self.turns:
+                self.handlers["message"](sid, data)
         except InvalidPacket:
             raise
         except Exception:

@@ -269,9 +269,8 @@ class EngineSocket(BoundedSocket):
             pass
         finally:
             websocket.end()
-            with self.server.leaving:
+            with self.server.turns:
                 self._end_websocket(websocket)
-                gevent.sleep(0)
         websocket.linger()
         raise StopIteration
 

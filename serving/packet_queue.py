@@ -12,7 +12,7 @@ from gevent.event import Event
 
 SENTINEL_BYTES: Final = 0
 
-ROOM, ROOM_BYTES = 64, 128 << 10
+ROOM, ROOM_BYTES = 600, 512 << 10
 """Packets and bytes that wait before one gives way to a newer one: between two polls, and during an upgrade, a client takes
 nothing."""
 

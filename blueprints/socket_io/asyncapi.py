@@ -27,9 +27,11 @@ from blueprints.v2.schemas import REF, Json, schemas_of
 FILE: Final = Path(__file__).with_name("asyncapi.json")
 PATH: Final = "/socket.io/"
 OFFSET: Final = (
-    "Its second argument is the offset of the event, a text that the client library keeps to find its state again."
+    "Its second argument is the offset of the event, a text that the client library keeps to find its state again; or null, "
+    "for an event that was missed and is not the last of those."
 )
-FIRST_OFFSET: Final = "On a connection whose state was not found again it has a second argument, the first offset."
+FIRST_OFFSET: Final = "Its second argument is the first offset, or null on a connection whose state was found again."
+NO_OFFSET: Final = "Its second argument is null."
 ABOUT: Final = f"""\
 Live signals of SPY, QQQ and IWM over Socket.IO (protocol version 5, namespace `/`, path `{PATH}`).
 
@@ -53,7 +55,7 @@ SENT: Final = (
     Event("signal", SignalEvent, OFFSET),
     Event("price", PriceEvent, OFFSET),
     Event("status", StatusEvent, OFFSET),
-    Event("heartbeat", HeartbeatEvent),
+    Event("heartbeat", HeartbeatEvent, NO_OFFSET),
     Event("error", ErrorEvent),
     Event("bye", ByeEvent),
 )
@@ -134,7 +136,7 @@ def _message(event: Event, examples: Examples) -> Json:
         **({"description": event.offset} if event.offset else {}),
         "payload": {"$ref": REF.format(model=event.payload.__name__)},
         **({"examples": [{"payload": payload} for payload in found]} if found else {}),
-        "x-offset": {OFFSET: "always", FIRST_OFFSET: "sometimes", None: "never"}[event.offset],
+        "x-offset": {OFFSET: "always", FIRST_OFFSET: "first", NO_OFFSET: "null", None: "never"}[event.offset],
     }
 
 

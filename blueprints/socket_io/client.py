@@ -16,7 +16,7 @@ from blueprints.errors import sentence
 from blueprints.services import Owner
 from blueprints.shared.reconnecting import Spread
 from blueprints.socket_io.links import Links, Message
-from blueprints.socket_io.messages import ENCODING, answer_text, live_text
+from blueprints.socket_io.messages import ENCODING, answer_text, greeting_text, live_text
 from blueprints.socket_io.sessions import Place
 from blueprints.socket_io.socket_types import ByeEvent, ByeReason, ErrorCode, ErrorEvent
 from blueprints.v2.types import Answer
@@ -130,9 +130,13 @@ class SocketClient:
         for ticker in self.tickers:
             self.unsubscribe(ticker)
 
-    def send(self, name: str, payload: Answer, offset: str | None = None) -> None:
+    def greet(self, hello: Answer, offset: str | None) -> None:
+        """Send the first event."""
+        self._parts.links.post(self.eio_sid, self._parts.message_of(greeting_text(hello, offset)))
+
+    def send(self, name: str, payload: Answer) -> None:
         """Send an event of its own, which is never dropped."""
-        self._parts.links.post(self.eio_sid, self._parts.message_of(answer_text(name, payload, offset)))
+        self._parts.links.post(self.eio_sid, self._parts.message_of(answer_text(name, payload)))
 
     def error(self, code: ErrorCode, detail: str, ticker: str | None = None, retry_after_ms: int | None = None) -> None:
         error = ErrorEvent(code=code, detail=sentence(detail), ticker=ticker, retry_after_ms=retry_after_ms)

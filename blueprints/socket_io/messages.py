@@ -10,14 +10,20 @@ ENCODING = "socket.io"
 
 
 def event_text(name: str, body: str, offset: str | None = None) -> str:
-    """An event with its payload. offset: what the client library sends when it comes back."""
-    last = "" if offset is None else f',"{offset}"'
-    return f'42["{name}",{body}{last}]'
+    """An event with its payload and an offset, which the client library sends when it comes back; null where it moves none, so
+    that handlers have two arguments always."""
+    last = "null" if offset is None else f'"{offset}"'
+    return f'42["{name}",{body},{last}]'
 
 
-def answer_text(name: str, payload: Answer, offset: str | None = None) -> str:
-    """An event of a typed payload."""
-    return event_text(name, payload.model_dump_json(), offset)
+def greeting_text(payload: Answer, offset: str | None) -> str:
+    """The event `hello`."""
+    return event_text("hello", payload.model_dump_json(), offset)
+
+
+def answer_text(name: str, payload: Answer) -> str:
+    """An event that has no offset."""
+    return f'42["{name}",{payload.model_dump_json()}]'
 
 
 def live_text(event: LiveEvent, epoch: str) -> str:

@@ -103,22 +103,23 @@ class SocketServer:
     def _welcome(self, arrival: Arrival) -> None:
         client, recovered = arrival.client, arrival.recovered
         offset = self._offset() if recovered is None else None
-        client.send("hello", self._hello(is_recovered=recovered is not None), offset)
+        client.greet(self._hello(client, is_recovered=recovered is not None), offset)
         for ticker, after in (recovered or {}).items():
             client.subscribe(ticker, after)
         others = [ticker for ticker in arrival.auth.named() if ticker not in (recovered or {})]
         for rejected in self._subscribe(client, others, arrival.auth.position):
             client.error(rejected.code, rejected.detail, rejected.ticker)
 
-    def _hello(self, *, is_recovered: bool) -> HelloEvent:
+    def _hello(self, client: SocketClient, *, is_recovered: bool) -> HelloEvent:
         parts = self._parts
+        connections = max(1, int(parts.limits.connections_per_client * client.owner.factor))
         return HelloEvent(
             server_time=self._real_time(),
             epoch=parts.clients.live.numbers.name,
             heartbeat_seconds=HEARTBEAT_S,
             source=parts.source(),
             recovered=is_recovered,
-            limits=parts.limits,
+            limits=parts.limits.model_copy(update={"connections_per_client": connections}),
         )
 
     def _offset(self) -> str:
@@ -128,8 +129,8 @@ class SocketServer:
     # --- messages ---
 
     def receive(self, sid: str, name: str, payload: Sequence[object]) -> Acknowledgement | None:
-        """An event of a client. Returns its acknowledgement; None where the client was told of an error that leaves nothing to
-        acknowledge."""
+        """An event of a client. Returns its acknowledgement, also where the client was told of an error; None for a client that
+        is gone."""
         client = self._clients.get(sid)
         if client is None or client.is_gone:
             return None
@@ -141,7 +142,7 @@ class SocketServer:
         else:
             with self._parts.clients.stages.root("socket-message", event=name):
                 return self._change(client, name, kind, payload)
-        return None
+        return self._acknowledgement(client, ())
 
     def _refuse(self, client: SocketClient, name: str, code: ErrorCode, detail: str) -> None:
         self._parts.clients.emit("socket_message", event=name, outcome=code.value)

@@ -634,12 +634,12 @@ export interface Versions {
 export type LiveEvent = SnapshotEvent | SignalEvent | PriceEvent | StatusEvent
 
 export interface ServerToClientEvents {
-  hello: (event: HelloEvent, offset?: string) => void
-  snapshot: (event: SnapshotEvent, offset: string) => void
-  signal: (event: SignalEvent, offset: string) => void
-  price: (event: PriceEvent, offset: string) => void
-  status: (event: StatusEvent, offset: string) => void
-  heartbeat: (event: HeartbeatEvent) => void
+  hello: (event: HelloEvent, offset: string | null) => void
+  snapshot: (event: SnapshotEvent, offset: string | null) => void
+  signal: (event: SignalEvent, offset: string | null) => void
+  price: (event: PriceEvent, offset: string | null) => void
+  status: (event: StatusEvent, offset: string | null) => void
+  heartbeat: (event: HeartbeatEvent, offset: null) => void
   error: (event: ErrorEvent) => void
   bye: (event: ByeEvent) => void
 }

@@ -2,7 +2,6 @@
 
 from bench.peers.fan_out_here import app, broadcaster, services  # isort: skip, it patches first
 
-import gc
 import json
 from typing import Any
 
@@ -11,7 +10,6 @@ from flask import Response
 
 def kept() -> Response:
     """How many of everything there are that belong to clients of Socket.IO."""
-    gc.collect()
     server: Any = app.extensions["socketio"].server
     rooms = sum(len(room) for rooms in server.manager.rooms.values() for room in rooms.values())
     counts = {

@@ -63,7 +63,7 @@ class Crowded:
         began = time.monotonic()
         while any((kept := self.kept()).values()):
             assert time.monotonic() - began < EMPTY_S, kept
-            time.sleep(0.05)
+            time.sleep(0.1)
         return time.monotonic() - began
 
     def ended(self, reason: str) -> float:

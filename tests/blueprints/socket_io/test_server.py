@@ -25,7 +25,7 @@ def playing() -> Playing:
 
 def offset_of(sent: list[list[Any]]) -> str:
     """The offset that the client library would send: of the last event that has one."""
-    return [str(one[2]) for one in sent if len(one) > 2][-1]
+    return [str(one[2]) for one in sent if len(one) > 2 and one[2] is not None][-1]
 
 
 def ids(sent: list[list[Any]]) -> list[str]:
@@ -109,7 +109,9 @@ def test_a_wrong_payload_is_an_error_and_changes_nothing(playing: Playing, paylo
 def test_an_unknown_event_is_an_error_that_names_it_in_bounds(playing: Playing) -> None:
     playing.connect("a")
     playing.take("a")
-    assert playing.server.receive("a", "x" * 5000, []) is None
+    answer = playing.server.receive("a", "x" * 5000, [])
+    assert answer is not None
+    assert list(answer.subscribed) == []
     ((_, error),) = playing.take("a")
     assert error["code"] == "UNKNOWN_EVENT"
     assert len(error["detail"]) < 200
@@ -461,3 +463,18 @@ def test_a_fault_while_a_client_comes_in_leaves_no_place_taken(playing: Playing)
     with pytest.raises(TypeError):
         playing.connect("b", {"pid": pid, "offset": offset})
     assert playing.limit.open == 0
+
+
+def test_every_event_of_a_ticker_has_an_offset_or_null_behind_it(playing: Playing) -> None:
+    """A handler of Python has two arguments always, also for events that were missed."""
+    for _ in range(3):
+        playing.live.tell("SPY")
+    playing.connect("a", {"subscribe": "SPY", "after": f"{SPY}-0"})
+    hello, *events = playing.take("a")
+    assert [len(one) for one in (hello, *events)] == [3] * 4
+    assert [one[2] is None for one in events] == [True, True, False]
+
+
+def test_a_client_is_told_its_own_limit(playing: Playing) -> None:
+    playing.connect("a", owner=Owner(factor=0.5))
+    assert playing.take("a")[0][1]["limits"]["connections_per_client"] == 10

@@ -16,7 +16,7 @@ function remember(event: LiveEvent): void {
 
 socket.on("signal", (event, offset) => {
   const action: "BUY_CALL" | "BUY_PUT" | "NO_TRADE" = event.signal.action
-  console.log(event.ticker, action, offset.length)
+  console.log(event.ticker, action, offset?.length)
   remember(event)
 })
 socket.on("bye", ({ reason, retry_after_ms }) => console.log(reason === "slow", retry_after_ms + 1))
