@@ -69,7 +69,7 @@ def known_values(app: Flask) -> Mapping[str, set[str]]:
         "action": set(ACTIONS),
         "gate": {gate.value for gate in Gate},
         "event": set(EVENTS),
-        "group": {"directions", "analysis", "replay", "streams", "other"},
+        "group": {"directions", "analysis", "replay", "streams", "other", "sockets"},
         "code": {*ERRORS, *(gate.value for gate in Gate)},
         "market": {"polygon", "recorded", "demo"},
         "generation": {"0", "1", "2"},
