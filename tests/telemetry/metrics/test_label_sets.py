@@ -16,7 +16,9 @@ from app.telemetry.core_metrics import ACTIONS, CACHES, OUTCOMES, STATES, WITHHE
 from app.telemetry.live_metrics import KINDS
 from app.telemetry.metrics import METHODS, OTHER, Latencies
 from app.telemetry.spans import MEASURED
+from blueprints.socket_io.socket_types import ByeReason
 from serving import connections
+from serving.outbox import Slow
 from tests.support import FakeClock, ScriptedMarket
 from tests.telemetry.metrics.scraping import ERRORS, ONE_TICKER, Build, ask, scrape
 
@@ -63,7 +65,9 @@ def known_values(app: Flask) -> Mapping[str, set[str]]:
         "kind": {"bars", "days", "snapshot", "status", *KINDS},
         "outcome": {"ok", "slow", "limited", "refused", "failed", "allowed", *OUTCOMES},
         "cache": {"answers", *CACHES},
-        "reason": {*WITHHELD, *announcements.REASONS, *connections.REASONS},
+        "reason": {*WITHHELD, *announcements.REASONS, *connections.REASONS, *Slow, *ByeReason},
+        "transport": {"websocket", "polling"},
+        "recovered": {"True", "False"},
         "state": {*STATES, "spent", "left"},
         "ticker": set(SUPPORTED),
         "action": set(ACTIONS),
