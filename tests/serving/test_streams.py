@@ -81,7 +81,7 @@ def test_one_of_a_second_is_measured_as_a_second(served: tuple[Server, Collector
     assert 1.0 <= value(server, "predict_request_seconds_sum", route="/whole") <= seen_s, (
         "and no longer than its caller saw"
     )
-    (root,) = [span for span in collector.wait(lambda seen: named(seen, "GET /whole")) if span.name == "GET /whole"]
+    root, *_ = [span for span in collector.wait(lambda seen: named(seen, "GET /whole")) if span.name == "GET /whole"]
     assert 1.0 <= root.seconds <= seen_s
     assert not root.failed
 
@@ -89,7 +89,7 @@ def test_one_of_a_second_is_measured_as_a_second(served: tuple[Server, Collector
 def test_what_broke_is_an_error_in_the_trace(served: tuple[Server, Collector]) -> None:
     _, collector = served
     name = "GET /breaking/<int:first>"
-    broken = [span for span in collector.wait(lambda seen: len(named(seen, name)) == 2) if span.name == name]
+    broken = [span for span in collector.wait(lambda seen: len(named(seen, name)) >= 2) if span.name == name]
     assert all(span.failed and span.events == ["RuntimeError"] for span in broken)
     assert not any(
         span.failed for span in collector.wait(lambda seen: named(seen, "GET /endless")) if "endless" in span.name
