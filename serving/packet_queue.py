@@ -12,9 +12,9 @@ from gevent.event import Event
 
 SENTINEL_BYTES: Final = 0
 
-ROOM, ROOM_BYTES = 600, 512 << 10
+ROOM, ROOM_BYTES = 192, 512 << 10
 """Packets and bytes that wait before one gives way to a newer one: between two polls, and during an upgrade, a client takes
-nothing."""
+nothing. Less than what ends a client (`LinkBounds.outbox`)."""
 
 
 class PacketQueue:

@@ -7,6 +7,7 @@ from queue import Empty
 import pytest
 from engineio.packet import MESSAGE, Packet
 
+from serving.link_bounds import LinkBounds
 from serving.packet_queue import ROOM, PacketQueue
 
 
@@ -42,6 +43,16 @@ def test_its_size_is_that_of_what_waits() -> None:
         queue.put(message(number), "price")
     assert len(queue) <= ROOM
     assert queue.size == sum(len(packet.encode(b64=True)) for _, packet in queue.take() if packet is not None)
+
+
+def test_a_client_that_stays_away_is_sent_the_newest_before_it_is_ended() -> None:
+    """Of what has a key; the rest of the bound is for what has none."""
+    bounds = LinkBounds().outbox
+    queue = PacketQueue()
+    for number in range(10 * bounds.messages):
+        queue.put(message(number), "price")
+        assert len(queue) < bounds.messages
+        assert queue.size < bounds.bytes
 
 
 def test_an_empty_one_says_so() -> None:
