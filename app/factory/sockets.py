@@ -17,18 +17,21 @@ from blueprints.services import Owner
 from blueprints.shared.reconnecting import Spread
 from blueprints.socket_io import bind, connection_manager, packets_with_session
 from blueprints.socket_io.admission import GROUP, ServerParts
-from blueprints.socket_io.client import MESSAGES_PER_S, ClientParts
+from blueprints.socket_io.client import BURST, MESSAGES_PER_S, ClientParts
 from blueprints.socket_io.server import SocketServer
 from blueprints.socket_io.socket_types import Limits
 from middleware import Dependencies
 from middleware.identity import client_of_key
-from serving.websocket_link import LinkBounds, Links, Message, message_of
+from serving.link_bounds import Allowance, LinkBounds
+from serving.websocket_link import Links, Message, message_of
 
 log = logging.getLogger("predict.sockets")
 log.setLevel(logging.ERROR)  # the libraries log what clients send wrong, and below that whole packets with their keys
 
 PING_INTERVAL_S, PING_TIMEOUT_S = 25, 20
 SWEEP_S: Final = 5.0
+MESSAGES: Final = LinkBounds(messages_s=MESSAGES_PER_S, messages_burst=BURST)
+"""What a client is told of; the links end one that goes on."""
 
 
 class Sockets:
@@ -78,7 +81,16 @@ def _parts(core: Core, live: Broadcasters, deps: Dependencies, links: Links) -> 
         return client_of_key(find_key(secret), deps.tier_factors)
 
     return ServerParts(
-        clients=ClientParts(live, links, message_of, core.timer, Spread(), core.events, deps.telemetry.stages),
+        clients=ClientParts(
+            live,
+            links,
+            message_of,
+            core.timer,
+            lambda: Allowance(MESSAGES, core.timer.now),
+            Spread(),
+            core.events,
+            deps.telemetry.stages,
+        ),
         limit=deps.concurrency_limits[GROUP],
         limits=limits,
         source=lambda: core.pipeline.plan.market,

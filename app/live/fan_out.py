@@ -60,18 +60,6 @@ class Membership:
         "recipient",
     )
 
-    __slots__ = (
-        "_fan_out",
-        "after",
-        "began_at",
-        "failure",
-        "is_behind",
-        "is_current",
-        "position",
-        "reads_begun",
-        "recipient",
-    )
-
     def __init__(self, fan_out: FanOut, recipient: Recipient, after: Position | None) -> None:
         self.recipient = recipient
         self.position = self.after = after

@@ -1,7 +1,8 @@
 """Live events over Socket.IO (namespace `/`): a client that connects is greeted, subscribes to tickers, and is sent the events
 of version 2.
 
-`bind` joins the pieces: Flask-SocketIO calls the handlers, `SocketServer` decides, and the links below send.
+`bind` joins the pieces: python-socketio, which Flask-SocketIO set up, calls the handlers, `SocketServer` decides, and the links
+below send.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from app.clock import Timer
 from app.errors import PredictError, TryLater
@@ -34,15 +34,25 @@ RETRY_MS: Final = 30_000
 NO_STATE: Final = "the state of this ticker cannot be computed"
 
 
+class Allowance(Protocol):
+    """How many messages a client may still send (`serving.link_bounds.Allowance`)."""
+
+    def spend(self) -> bool:
+        """Whether one more message is allowed."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ClientParts:
-    """What all clients share. message_of: a message from the text of a packet; spread: when those come back that are sent away;
-    emit: tells what happened; stages: measures what clients ask for, and records why they are ended."""
+    """What all clients share. message_of: a message from the text of a packet; new_allowance: bounds the messages of a client;
+    spread: when those come back that are sent away; emit: tells what happened; stages: measures what clients ask for, and
+    records why they are ended."""
 
     live: Broadcasters
     links: Links
     message_of: Callable[[str], Message]
     timer: Timer
+    new_allowance: Callable[[], Allowance]
     spread: Spread
     emit: Callable[..., None]
     stages: Stages
@@ -60,43 +70,36 @@ class ClientParts:
         return self.message_of(live_text(event, self.live.numbers.name))
 
 
-class MessageRate:
-    """Counts the messages of a client: `MESSAGES_PER_S`, and `BURST` at once (a token bucket)."""
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        self.refused = 0
-        self._now = now
-        self._left, self._at = float(BURST), now()
-
-    def take(self) -> bool:
-        """Whether one more message may come now."""
-        now = self._now()
-        self._left, self._at = min(BURST, self._left + (now - self._at) * MESSAGES_PER_S), now
-        if self._left >= 1:
-            self._left -= 1
-            self.refused = 0
-            return True
-        self.refused += 1
-        return False
-
-
 class SocketClient:
     """One connected client. It is the recipient of its subscriptions.
 
     eio_sid  its Engine.IO session
     pid      the id of its session, known to the client alone
+    allowance  of its messages
+    is_warned  whether its last message was one too many
     is_gone  whether it is sent nothing more
     has_place  whether it is counted among the connections; who replaces it takes its place over
     """
 
-    __slots__ = ("_members", "_parts", "_send_frame", "eio_sid", "has_place", "is_gone", "owner", "pid", "rate")
+    __slots__ = (
+        "_members",
+        "_parts",
+        "_send_frame",
+        "allowance",
+        "eio_sid",
+        "has_place",
+        "is_gone",
+        "is_warned",
+        "owner",
+        "pid",
+    )
 
     def __init__(self, eio_sid: str, pid: str, owner: Owner, parts: ClientParts) -> None:
         self.eio_sid = eio_sid
         self.pid = pid
         self.owner = owner
-        self.rate = MessageRate(parts.timer.now)
-        self.is_gone = False
+        self.allowance = parts.new_allowance()
+        self.is_warned = self.is_gone = False
         self.has_place = True
         self._parts = parts
         self._members: dict[str, Membership] = {}
@@ -157,8 +160,14 @@ class SocketClient:
     # --- as a recipient of live events ---
 
     def post(self, event: LiveEvent) -> bool:
-        parts = self._parts
-        is_kept = parts.links.post(self.eio_sid, parts.message_of_event(event), (event.ticker, event.kind))
+        """Few calls and look-ups: every event passes here for every client."""
+        parts, key = self._parts, (event.ticker, event.kind)
+        message = parts.message_of_event(event)
+        if self._send_frame is None:
+            self._send_frame = parts.links.sender(self.eio_sid)
+            is_kept = parts.links.post(self.eio_sid, message, key)
+        else:
+            is_kept = self._send_frame(message.frame, key)
         return is_kept or not parts.links.accepts(self.eio_sid)  # a client that is gone says itself what it has
 
     def catch_up(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.live.live_event import LiveEvent
+from app.live.live_event import LiveEvent, Position
 from blueprints.v2.types import Answer
 
 ENCODING = "socket.io"
@@ -28,5 +28,5 @@ def answer_text(name: str, payload: Answer) -> str:
 
 def live_text(event: LiveEvent, epoch: str) -> str:
     """A live event. epoch: the name of this process's numbers. An event without a number has no offset."""
-    offset = f"{epoch}-{event.number}" if event.number else None
+    offset = str(Position(epoch, event.number)) if event.number else None
     return event_text(event.kind.value, event.body.decode(), offset)

@@ -16,6 +16,7 @@ from blueprints.services import Owner
 from blueprints.socket_io.admission import Admission, Arrival, Refused, ServerParts
 from blueprints.socket_io.client import BURST, MESSAGES_PER_S, TRY_AGAIN_LATER, SocketClient
 from blueprints.socket_io.links import Message
+from blueprints.socket_io.sessions import offset_of
 from blueprints.socket_io.socket_types import (
     Acknowledgement,
     ByeReason,
@@ -102,7 +103,7 @@ class SocketServer:
 
     def _welcome(self, arrival: Arrival) -> None:
         client, recovered = arrival.client, arrival.recovered
-        offset = self._offset() if recovered is None else None
+        offset = offset_of(self._parts.clients.live.numbers) if recovered is None else None
         client.greet(self._hello(client, is_recovered=recovered is not None), offset)
         for ticker, after in (recovered or {}).items():
             client.subscribe(ticker, after)
@@ -122,10 +123,6 @@ class SocketServer:
             limits=parts.limits.model_copy(update={"connections_per_client": connections}),
         )
 
-    def _offset(self) -> str:
-        numbers = self._parts.clients.live.numbers
-        return f"{numbers.name}-{numbers.newest}"
-
     # --- messages ---
 
     def receive(self, sid: str, name: str, payload: Sequence[object]) -> Acknowledgement | None:
@@ -134,9 +131,11 @@ class SocketServer:
         client = self._clients.get(sid)
         if client is None or client.is_gone:
             return None
-        kind = MESSAGES.get(name)
-        if not client.rate.take():
-            self._refuse_message(client)
+        kind, was_warned = MESSAGES.get(name), client.is_warned
+        client.is_warned = not client.allowance.spend()
+        if client.is_warned:
+            if not was_warned:  # one that goes on is disconnected by the links
+                self._refuse(client, "other", ErrorCode.TOO_MANY_MESSAGES, TOO_MANY)
         elif kind is None:
             self._refuse(client, "other", ErrorCode.UNKNOWN_EVENT, UNKNOWN.format(shown(name)))
         else:
@@ -147,11 +146,6 @@ class SocketServer:
     def _refuse(self, client: SocketClient, name: str, code: ErrorCode, detail: str) -> None:
         self._parts.clients.emit("socket_message", event=name, outcome=code.value)
         client.error(code, detail)
-
-    def _refuse_message(self, client: SocketClient) -> None:
-        """Tell it once. One that goes on is disconnected by the links."""
-        if client.rate.refused == 1:
-            self._refuse(client, "other", ErrorCode.TOO_MANY_MESSAGES, TOO_MANY)
 
     def _change(
         self, client: SocketClient, name: str, kind: type[Subscribe] | type[Unsubscribe], payload: Sequence[object]

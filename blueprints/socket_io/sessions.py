@@ -7,22 +7,20 @@ among all events of this process. Of each ticker the session says how far a clie
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from app.live.live_event import Position
+from app.live.feed import Numbers
+from app.live.live_event import Position, position_of
 
 KEPT_S: Final = 60.0
 """Real seconds for which the session of a client that is gone is kept."""
 
 MOST_KEPT: Final = 4096
 """Sessions of clients that are gone."""
-
-OFFSET: Final = re.compile(r"([0-9a-f]{8})-([0-9]{1,15})", re.ASCII)
 
 
 class Place(NamedTuple):
@@ -44,10 +42,15 @@ class Session:
     ends_at: float
 
 
+def offset_of(numbers: Numbers) -> str:
+    """The offset of a client that has all events of this process so far. An offset is written as a position is."""
+    return str(Position(numbers.name, numbers.newest))
+
+
 def number_of(offset: str | None, epoch: str) -> int | None:
     """The number in an offset of this process; None for any other text."""
-    found = None if offset is None else OFFSET.fullmatch(offset)
-    return int(found[2]) if found is not None and found[1] == epoch else None
+    found = None if offset is None else position_of(offset)
+    return found.seq if found is not None and found.epoch == epoch else None
 
 
 def positions(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 
 from app.clock import Timer
 from app.errors import RateLimited, Unauthorized
+from app.factory.sockets import MESSAGES
 from app.live.broadcaster import Broadcasters
 from app.live.event_log import Head
 from app.live.fan_out import FanOut, Membership, Recipient
@@ -21,6 +22,7 @@ from blueprints.socket_io.admission import ServerParts
 from blueprints.socket_io.client import ClientParts
 from blueprints.socket_io.server import SocketServer
 from blueprints.socket_io.socket_types import Limits
+from serving.link_bounds import Allowance
 from tests.live.broadcasting import PlainShape
 from tests.support import FakeTimer, new_york
 
@@ -134,6 +136,7 @@ class Playing:
             self.links,
             str,
             self._timer(),
+            lambda: Allowance(MESSAGES, self.timer.timer.now),
             Spread(),
             lambda name, **f: self.emitted.append((name, f)),
             NULL_STAGES,
