@@ -120,10 +120,11 @@ class Counted(Protocol):
 class ConcurrencyLimit:
     """At most `per_client` requests of one client at a time, multiplied by the client's factor, and `total` of all clients.
     Safe between threads; its length is the number of requests in progress. retry_after_s: when a client that is refused may
-    ask again."""
+    ask again; what: the plural of what is counted, for the message."""
 
-    def __init__(self, per_client: int, total: int, retry_after_s: float = 1) -> None:
+    def __init__(self, per_client: int, total: int, retry_after_s: float = 1, what: str = "requests") -> None:
         self._retry_after_s = retry_after_s
+        self._what = what
         self._per_client = per_client
         self._total = total
         self._lock = threading.Lock()
@@ -154,7 +155,7 @@ class ConcurrencyLimit:
                 del self._by_client[client_id]
 
     def _all_in_progress(self, group: str, most: int, whose: str) -> RateLimited:
-        used = f"the limit of the group `{group}` is used up: {most} of {most} requests at a time {whose}"
+        used = f"the limit of the group `{group}` is used up: {most} of {most} {self._what} at a time {whose}"
         return RateLimited(f"{used}. One that ends frees a place", retry_after=self._retry_after_s)
 
 

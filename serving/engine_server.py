@@ -3,8 +3,8 @@ packet ends its client without a trace, and one greenlet sends the pings of all 
 
 from __future__ import annotations
 
-import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +14,18 @@ import engineio
 import gevent
 
 from serving.connection import may_switch
+from serving.engine_refusals import (
+    BAD_METHOD,
+    NO_HANDSHAKE,
+    NO_JSONP,
+    NO_KEY,
+    NO_ROOM,
+    OTHER_VERSION,
+    REASONS,
+    Refusal,
+    refusal_of,
+    response_of,
+)
 from serving.engine_sockets import CONNECTION, EngineSocket, is_upgrade
 from serving.link_bounds import LinkBounds
 from serving.outbox import OutboxCounters
@@ -33,11 +45,6 @@ TICK_S: Final = 1.0
 """Between two looks at all sessions."""
 
 SESSIONS_A_TURN: Final = 200
-RETRY_AFTER_S: Final = 5
-NO_ROOM: Final = (
-    "503 Service Unavailable",
-    "This server holds as many clients of Socket.IO as it can; requests are answered as usual. Try again in a few seconds.",
-)
 
 
 def check_versions() -> None:
@@ -61,7 +68,7 @@ class EngineServer(engineio.Server):  # type: ignore[misc]
     on_drained(sid)    a client has caught up
     has_joined(sid)    whether a client is in the namespace
 
-    refused  handshakes for which there was no room
+    refused  requests that were refused, by reason
     leaving  held while a client is forgotten: one after the other, with turns between, so that many who leave at once hold up
              no request
     """
@@ -85,7 +92,7 @@ class EngineServer(engineio.Server):  # type: ignore[misc]
         self.max_http_buffer_size = bounds.message_bytes
         self.http_compression = False
         self.start_service_task = False
-        self.refused = 0
+        self.refused: Counter[tuple[str, ...]] = Counter({(reason,): 0 for reason in REASONS})
         self.turns = Turns(now)
         self._wheel: gevent.Greenlet | None = None
 
@@ -98,18 +105,23 @@ class EngineServer(engineio.Server):  # type: ignore[misc]
         refusal = self._refusal(environ, query)
         if refusal is None:
             return super().handle_request(environ, start_response)
-        self.refused += refusal is NO_ROOM
-        status, sentence = refusal
-        body = json.dumps(
-            {"error": sentence, "error_code": "BAD_REQUEST" if status[0] == "4" else "PIPELINE_UNAVAILABLE"}
-        )
-        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-        if status[0] == "5":
-            headers.append(("Retry-After", str(RETRY_AFTER_S)))
-        if status.startswith("426"):
-            headers += [("Sec-WebSocket-Version", "13"), ("Upgrade", "websocket")]
-        start_response(status, headers)
-        return [body.encode()]
+        response = self._refused(refusal)
+        start_response(response["status"], response["headers"])
+        return [response["response"]]
+
+    def _refused(self, refusal: Refusal) -> dict[str, Any]:
+        self.refused[refusal.reason,] += 1
+        return response_of(refusal)
+
+    def _bad_request(self, message: str | None = None) -> dict[str, Any]:
+        return self._refused(refusal_of(message))
+
+    def _method_not_found(self) -> dict[str, Any]:
+        return self._refused(BAD_METHOD)
+
+    def _log_error_once(self, message: str, message_key: str) -> None:
+        """What a client gets wrong is no error of the server; the access log has the request, and the metric its reason."""
+        self.logger.info(message)
 
     def _forget_closed(self, sid: str) -> None:
         """A polling session that is closed is unknown; engineio fails on the requests that its client had under way."""
@@ -117,20 +129,20 @@ class EngineServer(engineio.Server):  # type: ignore[misc]
         if sock is not None and sock.closed and getattr(sock, "websocket", None) is None:
             self.sockets.pop(sid, None)
 
-    def _refusal(self, environ: WSGIEnvironment, query: Mapping[str, Sequence[str]]) -> tuple[str, str] | None:
-        """Status and sentence for what engineio is not asked: there is no room, or the handshake is none."""
+    def _refusal(self, environ: WSGIEnvironment, query: Mapping[str, Sequence[str]]) -> Refusal | None:
+        """The refusal of what engineio is not asked: there is no room, or the handshake is none."""
         if "sid" not in query and len(self.sockets) >= self.bounds.sessions:
             return NO_ROOM
         if "j" in query:
-            return "400 Bad Request", "This server does not answer in JSONP, which no client of today asks for."
+            return NO_JSONP
         if query.get("transport", ["polling"])[0] != "websocket" and not is_upgrade(environ):
             return None
         if environ["REQUEST_METHOD"] != "GET" or not is_upgrade(environ) or CONNECTION not in environ:
-            return "400 Bad Request", "This is not the handshake of a WebSocket (RFC 6455, 4.1)."
+            return NO_HANDSHAKE
         if environ.get("HTTP_SEC_WEBSOCKET_VERSION") != "13":
-            return "426 Upgrade Required", "This server speaks version 13 of the WebSocket protocol."
+            return OTHER_VERSION
         if not is_key(environ.get("HTTP_SEC_WEBSOCKET_KEY", "")):
-            return "400 Bad Request", "Sec-WebSocket-Key must be 16 bytes in base64."
+            return NO_KEY
         return None if may_switch(environ[CONNECTION]) else NO_ROOM
 
     def _trigger_event(self, event: str, *args: Any, run_async: bool = False) -> Any:

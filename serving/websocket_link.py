@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
 from serving.engine_server import EngineServer, check_versions
@@ -93,9 +93,9 @@ class Links:
         self._engine = engine
 
     @property
-    def refused(self) -> int:
-        """Handshakes for which there was no room."""
-        return 0 if self._engine is None else self._engine.refused
+    def refused(self) -> Mapping[tuple[str, ...], int]:
+        """Requests that were refused, by reason (`serving.engine_refusals.REASONS`)."""
+        return {} if self._engine is None else dict(self._engine.refused)
 
     def __iter__(self) -> Iterator[str]:
         """The ids of the open Engine.IO sessions."""

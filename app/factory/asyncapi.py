@@ -36,6 +36,10 @@ EPOCH: Final = "3f9a1c20"
 MODELS: Final = "v6-3b7aadede85f"
 NEXT_BY: Final = MOMENT + timedelta(seconds=NEXT_WITHIN_S)
 
+UNKNOWN_EVENT: Final = ErrorEvent(
+    code=ErrorCode.UNKNOWN_EVENT, detail="There is no event `subscrbe`", ticker=None, retry_after_ms=None
+)
+
 
 def made() -> Json:
     """The document with its examples."""
@@ -68,10 +72,13 @@ def examples() -> list[BaseModel]:
                 )
             ],
             next_by=NEXT_BY,
+            server_time=MOMENT,
+            market_time=MOMENT,
         ),
-        ErrorEvent(
-            code=ErrorCode.UNKNOWN_EVENT, detail="There is no event `subscrbe`", ticker=None, retry_after_ms=None
+        Acknowledgement(
+            subscribed=[], rejected=[], next_by=None, server_time=MOMENT, market_time=MOMENT, error=UNKNOWN_EVENT
         ),
+        UNKNOWN_EVENT,
         ByeEvent(reason=ByeReason.RESTART, detail="The server stops", retry_after_ms=2350),
     ]
 
@@ -84,6 +91,7 @@ def connecting() -> list[BaseModel]:
         ConnectRefusal(code=ErrorCode.UNAUTHORIZED, detail="The API key is not known", retry_after_ms=None),
         HelloEvent(
             server_time=MOMENT,
+            market_time=MOMENT,
             epoch="b7d0e4f1",
             heartbeat_seconds=HEARTBEAT_S,
             source=Market.DEMO,

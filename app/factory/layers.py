@@ -73,7 +73,9 @@ def dependencies_of(
         concurrency_limits={
             "replay": ConcurrencyLimit(REPLAYS_PER_CLIENT, REPLAYS_IN_ALL),
             "streams": ConcurrencyLimit(settings.streams_per_client, settings.streams_in_all, STREAM_RETRY_AFTER_S),
-            "sockets": ConcurrencyLimit(settings.sockets_per_client, settings.sockets_in_all, STREAM_RETRY_AFTER_S),
+            "sockets": ConcurrencyLimit(
+                settings.sockets_per_client, settings.sockets_in_all, STREAM_RETRY_AFTER_S, what="connections"
+            ),
         },
         stopping=stopping,
         has_polling=settings.web_concurrency == 1,

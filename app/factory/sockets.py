@@ -94,6 +94,7 @@ def _parts(core: Core, live: Broadcasters, deps: Dependencies, links: Links) -> 
         limit=deps.concurrency_limits[GROUP],
         limits=limits,
         source=lambda: core.pipeline.plan.market,
+        market_time=core.market.clock,
         owner_of_key=None if find_key is None else owner_of_key,
     )
 
@@ -106,7 +107,7 @@ def _options(settings: Settings, server: SocketServer) -> dict[str, Any]:
         "logger": log,
         "engineio_logger": log,
         "manage_session": False,
-        "serializer": packets_with_session(server.pid_of),
+        "serializer": packets_with_session(server.pid_of, server.refuse_connect),
         "client_manager": connection_manager(server.connected),
         "cors_allowed_origins": "*",
         "cors_credentials": False,

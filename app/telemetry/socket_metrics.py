@@ -27,7 +27,7 @@ class Links(Protocol):
     @property
     def counters(self) -> Outboxes: ...
     @property
-    def refused(self) -> int: ...
+    def refused(self) -> Values: ...
     def open_by_transport(self) -> Mapping[str, int]: ...
 
 
@@ -51,7 +51,13 @@ def socket_metrics(links: Links, sessions_kept: Callable[[], int], told: Callabl
         Metric(
             "predict_socket_handshakes_refused_total",
             "Handshakes for which there was no room",
-            unlabelled(lambda: links.refused),
+            unlabelled(lambda: links.refused.get(("no_room",), 0)),
+        ),
+        Metric(
+            "predict_socket_requests_refused_total",
+            "Requests of Socket.IO refused, by reason",
+            lambda: links.refused,
+            ("reason",),
         ),
         Metric("predict_socket_refused_total", "Clients refused, by code", lambda: told("socket_refused"), ("code",)),
         Metric(

@@ -15,7 +15,32 @@ from blueprints.socket_io.described import Described
 from blueprints.socket_io.socket_types import ByeReason, ErrorCode
 
 Json = Mapping[str, Any]
+EXAMPLE: Final = """\
+import { io } from "socket.io-client"
+
+const after = {}
+const socket = io("http://127.0.0.1:8000", { auth: (give) => give({ subscribe: ["SPY", "QQQ"], after }) })
+
+function show(event) {
+  after[event.ticker] = event.id
+  console.log(event.ticker, event.kind, event.signal.action, `(${event.freshness} at ${event.generated_at})`)
+}
+
+socket.on("snapshot", show).on("signal", show)
+"""
+"""The shortest client in JavaScript, as in docs/socket-io.md."""
+
+FURTHER: Final = (
+    '<p>The same as a document for programs: <a href="/asyncapi.json">AsyncAPI 3.0</a>. The routes of version 2: '
+    '<a href="/docs">the page of its routes</a>; errors of HTTP: <a href="/docs/errors">the page of error codes</a>. How a '
+    "client comes back, notices silence and tells replayed events from live ones is described in "
+    "<code>docs/socket-io.md</code> of the project, and shown by whole programs in its folder <code>examples/</code>.</p>\n"
+)
 MOMENT: Final = "A moment is a text, ISO 8601 with its offset."
+ABOUT_EXAMPLE: Final = (
+    "The shortest client in JavaScript, with the package `socket.io-client`. It prints the signals of two tickers as they "
+    "change, and goes on behind the last event after every lost connection."
+)
 HEAD: Final = "<tr><th>field</th><th>type</th><th>meaning</th></tr>\n"
 SECTIONS: Final[Mapping[str, tuple[Event, ...]]] = {
     "Connecting": (CONNECT, *ANSWERS),
@@ -23,12 +48,16 @@ SECTIONS: Final[Mapping[str, tuple[Event, ...]]] = {
     "What the server sends": SENT,
 }
 
+ANCHORS: Final = {event.payload.__name__: event.name for events in SECTIONS.values() for event in events}
+"""Where the page shows the types that are messages."""
+
 
 @lru_cache(maxsize=1)
 def socket_io_page() -> str:
     """Every message with its fields and an example, every type in them, the codes of errors and the reasons of a goodbye."""
     document = json.loads(content_of("/asyncapi.json").body)
-    parts = [f"<h1>Live events</h1>\n{_paragraphs(document['info']['description'])}{_paragraphs(MOMENT)}"]
+    parts = [f"<h1>Live events</h1>\n{_paragraphs(document['info']['description'])}{_paragraphs(MOMENT)}{FURTHER}"]
+    parts.append(f"<h2>A client</h2>\n{_paragraphs(ABOUT_EXAMPLE)}<pre><code>{escape(EXAMPLE)}</code></pre>\n")
     for title, events in SECTIONS.items():
         parts.append(f"<h2>{title}</h2>\n")
         parts += (_message(document, event) for event in events)
@@ -68,7 +97,7 @@ def type_in_words(schema: Json) -> str:
     """The type of a field as HTML; a type with a name is a link to its table."""
     if "$ref" in schema:
         name = str(schema["$ref"]).rpartition("/")[2]
-        return f'<a href="#type-{name}">{name}</a>'
+        return f'<a href="#{ANCHORS.get(name, f"type-{name}")}">{name}</a>'
     for several in ("allOf", "anyOf"):
         if several in schema:
             return " or ".join(dict.fromkeys(map(type_in_words, schema[several])))
@@ -83,9 +112,8 @@ def type_in_words(schema: Json) -> str:
 
 def _types(document: Json) -> Iterator[str]:
     """The types that messages hold, and that are no messages themselves."""
-    messages = {event.payload.__name__ for events in SECTIONS.values() for event in events}
     for name, schema in document["components"]["schemas"].items():
-        if name not in messages:
+        if name not in ANCHORS:
             body = _fields(schema) if "properties" in schema else _values(schema["enum"])
             said = "" if name in LISTED else _paragraphs(schema.get("description", ""))
             yield f'<h3 id="type-{name}"><code>{name}</code></h3>\n{said}{body}'

@@ -14,12 +14,12 @@ from typing import Any, Final, NoReturn, cast
 import socketio
 from flask_socketio import SocketIO
 from socketio.exceptions import ConnectionRefusedError
-from socketio.packet import CONNECT, Packet
+from socketio.packet import CONNECT, CONNECT_ERROR, Packet
 
 from blueprints.services import ENVIRON_KEY, RequestContext
 from blueprints.socket_io.admission import Refused
 from blueprints.socket_io.client import RETRY_MS
-from blueprints.socket_io.server import FAULT, SocketServer
+from blueprints.socket_io.server import FAULT, NAMESPACE, SocketServer
 from blueprints.socket_io.socket_types import ErrorCode
 
 __all__ = ["PATH", "SocketServer", "bind", "connection_manager", "packets_with_session"]
@@ -27,7 +27,6 @@ __all__ = ["PATH", "SocketServer", "bind", "connection_manager", "packets_with_s
 log = logging.getLogger(__name__)
 
 PATH: Final = "/socket.io/"
-NAMESPACE: Final = "/"
 LEFT: Final = "client disconnect"
 """python-socketio's reason where the client itself ends the connection."""
 
@@ -53,23 +52,36 @@ def connection_manager(on_connected: Callable[[str], None]) -> socketio.Manager:
     return ConnectionManager()
 
 
-def packets_with_session(pid_of: Callable[[str], str | None]) -> type[Packet]:
-    """The class of packets whose CONNECT tells a client its session (Socket.IO's connection state recovery). `pid_of(sid)`: the
-    session of a client that is about to know that it is connected."""
+def packets_with_session(pid_of: Callable[[str], str | None], refuse_connect: Callable[[str], Refused]) -> type[Packet]:
+    """The class of packets whose CONNECT tells a client its session (Socket.IO's connection state recovery), and whose
+    CONNECT_ERROR always says why.
+
+    pid_of(sid)                the session of a client that is about to know that it is connected
+    refuse_connect(namespace)  why a CONNECT is refused for which python-socketio asks no handler
+    """
 
     class SessionPacket(Packet):  # type: ignore[misc]
+        data: Any
+
         def encode(self) -> Any:
             if self.packet_type == CONNECT and isinstance(self.data, dict) and "sid" in self.data:
                 self.data["pid"] = pid_of(self.data["sid"])
+            elif self.packet_type == CONNECT_ERROR and not isinstance(self.data, dict):
+                self.data = refusal_of(refuse_connect(self.namespace or NAMESPACE)).error_args
             return super().encode()
 
     return SessionPacket
 
 
+def refusal_of(refused: Refused) -> ConnectionRefusedError:
+    """What tells a client that it may not connect."""
+    refusal = refused.refusal
+    return ConnectionRefusedError(refusal.detail, refusal.model_dump(mode="json"))
+
+
 def refuse(refused: Refused) -> NoReturn:
     """Tell a client that it may not connect."""
-    refusal = refused.refusal
-    raise ConnectionRefusedError(refusal.detail, refusal.model_dump(mode="json")) from None
+    raise refusal_of(refused) from None
 
 
 def bind(io: SocketIO, server: SocketServer) -> None:
@@ -94,7 +106,7 @@ def bind(io: SocketIO, server: SocketServer) -> None:
             answer = server.receive(sid, name, payload)
         except Exception:
             log.exception("a message of Socket.IO could not be handled")
-            return server.broke(sid)
+            answer = server.broke(sid)
         return None if answer is None else answer.model_dump(mode="json")
 
     for event, handler in (("connect", connect), ("disconnect", disconnect), ("*", receive)):

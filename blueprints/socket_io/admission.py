@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 
 from pydantic import ValidationError
@@ -51,6 +52,7 @@ class ServerParts:
     limit          bounds the connections
     limits         what a client is told of the limits
     source         the market
+    market_time    the market's clock
     owner_of_key   whose an API key is, raises Unauthorized; None where the deployment has no keys
     """
 
@@ -58,6 +60,7 @@ class ServerParts:
     limit: ConnectionLimit
     limits: Limits
     source: Callable[[], Market]
+    market_time: Callable[[], datetime]
     owner_of_key: Callable[[str], Owner] | None
 
 

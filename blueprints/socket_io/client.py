@@ -34,6 +34,11 @@ RETRY_MS: Final = 30_000
 NO_STATE: Final = "the state of this ticker cannot be computed"
 
 
+def error_of(code: ErrorCode, detail: str, ticker: str | None = None, retry_after_ms: int | None = None) -> ErrorEvent:
+    """An error in words that begin and end as a sentence does."""
+    return ErrorEvent(code=code, detail=sentence(detail), ticker=ticker, retry_after_ms=retry_after_ms)
+
+
 class Allowance(Protocol):
     """How many messages a client may still send (`serving.link_bounds.Allowance`)."""
 
@@ -141,8 +146,8 @@ class SocketClient:
         """Send an event of its own, which is never dropped."""
         self._parts.links.post(self.eio_sid, self._parts.message_of(answer_text(name, payload)))
 
-    def error(self, code: ErrorCode, detail: str, ticker: str | None = None, retry_after_ms: int | None = None) -> None:
-        error = ErrorEvent(code=code, detail=sentence(detail), ticker=ticker, retry_after_ms=retry_after_ms)
+    def error(self, error: ErrorEvent) -> None:
+        """Send the event `error`."""
         self.send("error", error)
 
     def bye(self, reason: ByeReason) -> None:
@@ -178,7 +183,7 @@ class SocketClient:
     def fail(self, ticker: str, error: Exception) -> None:
         detail = error.message if isinstance(error, PredictError) else NO_STATE
         retry_s = error.retry_after if isinstance(error, TryLater) else RETRY_MS / 1000
-        self.error(ErrorCode.UNAVAILABLE, detail, ticker, round(retry_s * 1000))
+        self.error(error_of(ErrorCode.UNAVAILABLE, detail, ticker, round(retry_s * 1000)))
 
     def end(self) -> None:
         """The server stops, which `SocketServer.stop` tells all clients."""

@@ -14,13 +14,14 @@ from app.signals.policy import SUPPORTED
 from blueprints.errors import sentence
 from blueprints.services import Owner
 from blueprints.socket_io.admission import Admission, Arrival, Refused, ServerParts
-from blueprints.socket_io.client import BURST, MESSAGES_PER_S, TRY_AGAIN_LATER, SocketClient
+from blueprints.socket_io.client import BURST, MESSAGES_PER_S, TRY_AGAIN_LATER, SocketClient, error_of
 from blueprints.socket_io.links import Message
 from blueprints.socket_io.sessions import offset_of
 from blueprints.socket_io.socket_types import (
     Acknowledgement,
     ByeReason,
     ErrorCode,
+    ErrorEvent,
     HelloEvent,
     RejectedTicker,
     Subscribe,
@@ -29,6 +30,7 @@ from blueprints.socket_io.socket_types import (
     what_is_wrong,
 )
 
+NAMESPACE: Final = "/"
 FAULT: Final = "something went wrong on this server"
 UNKNOWN: Final = "there is no event `{}`: a client sends `subscribe` or `unsubscribe`"
 UNSUPPORTED: Final = f"there are no signals of this ticker. The server has {', '.join(SUPPORTED)}"
@@ -91,6 +93,13 @@ class SocketServer:
         clients.links.finish(eio_sid, clients.bye(ByeReason.RESTART), TRY_AGAIN_LATER, ByeReason.RESTART.value)
         raise Refused(ErrorCode.UNAVAILABLE, ByeReason.RESTART.meaning)
 
+    def refuse_connect(self, namespace: str) -> Refused:
+        """Why a CONNECT packet is refused that asks for another namespace, or that is not the first one of its connection."""
+        if namespace == NAMESPACE:
+            return self._admission.refused(ErrorCode.ALREADY_CONNECTED, ErrorCode.ALREADY_CONNECTED.meaning)
+        detail = f"there is no namespace `{shown(namespace)}`: a client connects to `{NAMESPACE}`"
+        return self._admission.refused(ErrorCode.UNKNOWN_NAMESPACE, detail)
+
     def connected(self, sid: str) -> None:
         """The client knows that it is connected: greet it, and subscribe it to what it asked for."""
         arrival = self._arrivals.pop(sid, None)
@@ -109,13 +118,14 @@ class SocketServer:
             client.subscribe(ticker, after)
         others = [ticker for ticker in arrival.auth.named() if ticker not in (recovered or {})]
         for rejected in self._subscribe(client, others, arrival.auth.position):
-            client.error(rejected.code, rejected.detail, rejected.ticker)
+            client.error(error_of(rejected.code, rejected.detail, rejected.ticker))
 
     def _hello(self, client: SocketClient, *, is_recovered: bool) -> HelloEvent:
         parts = self._parts
         connections = max(1, int(parts.limits.connections_per_client * client.owner.factor))
         return HelloEvent(
             server_time=self._real_time(),
+            market_time=parts.market_time(),
             epoch=parts.clients.live.numbers.name,
             heartbeat_seconds=HEARTBEAT_S,
             source=parts.source(),
@@ -126,26 +136,28 @@ class SocketServer:
     # --- messages ---
 
     def receive(self, sid: str, name: str, payload: Sequence[object]) -> Acknowledgement | None:
-        """An event of a client. Returns its acknowledgement, also where the client was told of an error; None for a client that
-        is gone."""
+        """An event of a client. Returns its acknowledgement, which has the error if there is one; None for a client that is
+        gone."""
         client = self._clients.get(sid)
         if client is None or client.is_gone:
             return None
         kind, was_warned = MESSAGES.get(name), client.is_warned
         client.is_warned = not client.allowance.spend()
+        if client.is_warned and was_warned:  # one that goes on is disconnected by the links
+            return self._acknowledgement(client, error=error_of(ErrorCode.TOO_MANY_MESSAGES, TOO_MANY))
         if client.is_warned:
-            if not was_warned:  # one that goes on is disconnected by the links
-                self._refuse(client, "other", ErrorCode.TOO_MANY_MESSAGES, TOO_MANY)
-        elif kind is None:
-            self._refuse(client, "other", ErrorCode.UNKNOWN_EVENT, UNKNOWN.format(shown(name)))
-        else:
-            with self._parts.clients.stages.root("socket-message", event=name):
-                return self._change(client, name, kind, payload)
-        return self._acknowledgement(client, ())
+            return self._refuse(client, "other", ErrorCode.TOO_MANY_MESSAGES, TOO_MANY)
+        if kind is None:
+            return self._refuse(client, "other", ErrorCode.UNKNOWN_EVENT, UNKNOWN.format(shown(name)))
+        with self._parts.clients.stages.root("socket-message", event=name):
+            return self._change(client, name, kind, payload)
 
-    def _refuse(self, client: SocketClient, name: str, code: ErrorCode, detail: str) -> None:
+    def _refuse(self, client: SocketClient, name: str, code: ErrorCode, detail: str) -> Acknowledgement:
+        """Tell a client of an error by an event, and by the acknowledgement, which only some ask for."""
         self._parts.clients.emit("socket_message", event=name, outcome=code.value)
-        client.error(code, detail)
+        error = error_of(code, detail)
+        client.error(error)
+        return self._acknowledgement(client, error=error)
 
     def _change(
         self, client: SocketClient, name: str, kind: type[Subscribe] | type[Unsubscribe], payload: Sequence[object]
@@ -153,8 +165,7 @@ class SocketServer:
         try:
             message = kind.model_validate(payload[0] if len(payload) == 1 else None)
         except ValidationError as exc:
-            self._refuse(client, name, ErrorCode.INVALID_PAYLOAD, what_is_wrong(exc))
-            return self._acknowledgement(client, ())
+            return self._refuse(client, name, ErrorCode.INVALID_PAYLOAD, what_is_wrong(exc))
         self._parts.clients.emit("socket_message", event=name, outcome="ok")
         rejected: Sequence[RejectedTicker] = ()
         if isinstance(message, Subscribe):
@@ -175,18 +186,25 @@ class SocketServer:
         code, detail = ErrorCode.UNSUPPORTED_TICKER, sentence(UNSUPPORTED)
         return [RejectedTicker(ticker=ticker, code=code, detail=detail) for ticker in others]
 
-    def _acknowledgement(self, client: SocketClient, rejected: Sequence[RejectedTicker]) -> Acknowledgement:
-        next_by = self._real_time(NEXT_WITHIN_S) if client.tickers else None
-        return Acknowledgement(subscribed=client.tickers, rejected=rejected, next_by=next_by)
+    def _acknowledgement(
+        self, client: SocketClient, rejected: Sequence[RejectedTicker] = (), error: ErrorEvent | None = None
+    ) -> Acknowledgement:
+        return Acknowledgement(
+            subscribed=client.tickers,
+            rejected=rejected,
+            next_by=self._real_time(NEXT_WITHIN_S) if client.tickers else None,
+            server_time=self._real_time(),
+            market_time=self._parts.market_time(),
+            error=error,
+        )
 
     def _real_time(self, in_s: float = 0.0) -> datetime:
         return datetime.fromtimestamp(round(self._parts.clients.timer.epoch() + in_s, 3), UTC)
 
-    def broke(self, sid: str) -> None:
-        """A handler has a fault, which the log has."""
+    def broke(self, sid: str) -> Acknowledgement | None:
+        """A handler has a fault, which the log has. Returns what acknowledges the event."""
         client = self._clients.get(sid)
-        if client is not None:
-            client.error(ErrorCode.INTERNAL, FAULT)
+        return None if client is None else self._refuse(client, "other", ErrorCode.INTERNAL, FAULT)
 
     # --- leaving ---
 

@@ -64,6 +64,16 @@ class ErrorCode(Described):
         "The event, or `auth`, is not followed by what it takes; `detail` names each field that is wrong.",
         "Correct the fields that `detail` names.",
     )
+    UNKNOWN_NAMESPACE = (
+        "UNKNOWN_NAMESPACE",
+        "The client asks for another namespace than `/`.",
+        "Connect to the namespace `/`, which client libraries do where none is named.",
+    )
+    ALREADY_CONNECTED = (
+        "ALREADY_CONNECTED",
+        "The client has sent a second CONNECT packet on the same connection. The first one holds.",
+        "Send one CONNECT packet on each connection, as client libraries do.",
+    )
     UNSUPPORTED_TICKER = (
         "UNSUPPORTED_TICKER",
         "The server has no signals of this ticker.",
@@ -126,8 +136,8 @@ class ByeReason(Described):
     )
     INVALID_MESSAGE = (
         "invalid_message",
-        "The client sent what is no message of Socket.IO.",
-        "Use a client library of Socket.IO, protocol version 5.",
+        "The client sent binary data, or something that is no message of Socket.IO.",
+        "Use a client library of Socket.IO, protocol version 5, and send JSON alone.",
     )
 
 
@@ -274,6 +284,10 @@ class HelloEvent(Answer):
     """The version of this protocol."""
     server_time: Moment
     """Real time of the server."""
+    market_time: Moment
+    """Market time of the server, which differs from real time in a demo and in a recorded market. A `signal`, `price` or
+    `status` event whose `generated_at` is earlier is replayed: it happened before the client connected, and its `freshness` is
+    that of its own moment."""
     epoch: str
     """The name of the count to which the offsets of this connection belong. It is not the `epoch` of a ticker's events."""
     heartbeat_seconds: float = Field(gt=0)
@@ -298,18 +312,6 @@ class RejectedTicker(Answer):
     """Why, in words."""
 
 
-class Acknowledgement(Answer):
-    """The answer to `subscribe` and `unsubscribe`."""
-
-    subscribed: Sequence[str]
-    """All tickers that the client is subscribed to now."""
-    rejected: Sequence[RejectedTicker]
-    """Those that it asked for and did not get."""
-    next_by: Moment | None
-    """When the next event comes at the latest, whatever happens, real time of the server; null where the client is subscribed
-    to nothing. A client that gets nothing until then has lost its connection."""
-
-
 class ErrorEvent(Answer):
     """Something that the client sent could not be used, or a subscription cannot go on. The connection goes on."""
 
@@ -321,6 +323,26 @@ class ErrorEvent(Answer):
     """The ticker that it is about; null where it is about none."""
     retry_after_ms: int | None = Field(ge=0)
     """When to try again, real milliseconds from now; null where that would not help."""
+
+
+class Acknowledgement(Answer):
+    """The answer to every event of a client that asks for one, also to an event that could not be used."""
+
+    subscribed: Sequence[str]
+    """All tickers that the client is subscribed to now."""
+    rejected: Sequence[RejectedTicker]
+    """Those that it asked for and did not get."""
+    next_by: Moment | None
+    """When the next event comes at the latest, whatever happens, in real time of the server; null where the client is
+    subscribed to nothing. A client that gets nothing for as long as `next_by` lies behind `server_time` has lost its
+    connection; the clock of the client has no part in that."""
+    server_time: Moment
+    """Real time of the server."""
+    market_time: Moment
+    """Market time of the server. A `signal`, `price` or `status` event behind `after` whose `generated_at` is earlier is
+    replayed."""
+    error: ErrorEvent | None = None
+    """Why nothing was done; null where the event was read. The same is also sent as the event `error`."""
 
 
 class ByeEvent(Answer):

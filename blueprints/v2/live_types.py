@@ -44,7 +44,8 @@ class LiveEvent(Answer):
     as_of: Moment | None
     """The end of the newest bar that the price rests on."""
     freshness: Freshness
-    """How far the price could be trusted then."""
+    """How far the price could be trusted at `generated_at`. It says nothing about the moment at which the event is sent, which
+    is later where a client gets what it missed."""
     source: Market
     told_afterwards: bool
     """Whether it was found afterwards, from the bars, since nobody followed or the server was down at its moment. The newest
@@ -99,8 +100,9 @@ class HeartbeatEvent(Answer):
     server_time: Moment
     """Real time of the server."""
     next_by: Moment
-    """When the next event comes at the latest, whatever happens, real time of the server. A client that gets nothing until then
-    has lost its connection."""
+    """When the next event comes at the latest, whatever happens. Like `server_time` it is real time of the server, whereas
+    `generated_at` and `as_of` of other events are market time. A client that gets nothing for as long as it lies behind
+    `server_time` has lost its connection; the clock of the client has no part in that."""
 
 
 class Following(Answer):

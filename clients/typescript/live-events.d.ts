@@ -3,15 +3,23 @@
 /** A moment, ISO 8601 with its offset. */
 export type Moment = string
 
-/** The answer to `subscribe` and `unsubscribe`. */
+/** The answer to every event of a client that asks for one, also to an event that could not be used. */
 export interface Acknowledgement {
   /** All tickers that the client is subscribed to now. */
   readonly subscribed: ReadonlyArray<string>
   /** Those that it asked for and did not get. */
   readonly rejected: ReadonlyArray<RejectedTicker>
-  /** When the next event comes at the latest, whatever happens, real time of the server; null where the client is
-   * subscribed to nothing. A client that gets nothing until then has lost its connection. */
+  /** When the next event comes at the latest, whatever happens, in real time of the server; null where the client
+   * is subscribed to nothing. A client that gets nothing for as long as `next_by` lies behind `server_time` has
+   * lost its connection; the clock of the client has no part in that. */
   readonly next_by: Moment | null
+  /** Real time of the server. */
+  readonly server_time: Moment
+  /** Market time of the server. A `signal`, `price` or `status` event behind `after` whose `generated_at` is
+   * earlier is replayed. */
+  readonly market_time: Moment
+  /** Why nothing was done; null where the event was read. The same is also sent as the event `error`. */
+  readonly error: ErrorEvent | null
 }
 
 /** What the policy makes of the active probability. */
@@ -50,7 +58,7 @@ export interface ByeEvent {
  * - `replaced`: The same client has connected again.
  * - `too_many_messages`: The client went on to send more messages than it may, though it was told so.
  * - `message_too_large`: The client sent a message of more bytes than `limits.message_bytes`.
- * - `invalid_message`: The client sent what is no message of Socket.IO. */
+ * - `invalid_message`: The client sent binary data, or something that is no message of Socket.IO. */
 export type ByeReason =
   | "restart"
   | "slow"
@@ -99,6 +107,8 @@ export interface ConnectRefusal {
  * - `UNKNOWN_EVENT`: The server has no event of that name.
  * - `INVALID_PAYLOAD`: The event, or `auth`, is not followed by what it takes; `detail` names each field that is
  *   wrong.
+ * - `UNKNOWN_NAMESPACE`: The client asks for another namespace than `/`.
+ * - `ALREADY_CONNECTED`: The client has sent a second CONNECT packet on the same connection. The first one holds.
  * - `UNSUPPORTED_TICKER`: The server has no signals of this ticker.
  * - `TOO_MANY_MESSAGES`: The client sends more messages than it may (`limits.messages_per_second`); this one was
  *   not read.
@@ -110,6 +120,8 @@ export interface ConnectRefusal {
 export type ErrorCode =
   | "UNKNOWN_EVENT"
   | "INVALID_PAYLOAD"
+  | "UNKNOWN_NAMESPACE"
+  | "ALREADY_CONNECTED"
   | "UNSUPPORTED_TICKER"
   | "TOO_MANY_MESSAGES"
   | "TOO_MANY_CONNECTIONS"
@@ -183,8 +195,9 @@ export interface HeartbeatEvent {
   readonly seq: number
   /** Real time of the server. */
   readonly server_time: Moment
-  /** When the next event comes at the latest, whatever happens, real time of the server. A client that gets nothing
-   * until then has lost its connection. */
+  /** When the next event comes at the latest, whatever happens. Like `server_time` it is real time of the server,
+   * whereas `generated_at` and `as_of` of other events are market time. A client that gets nothing for as long as
+   * it lies behind `server_time` has lost its connection; the clock of the client has no part in that. */
   readonly next_by: Moment
 }
 
@@ -194,6 +207,10 @@ export interface HelloEvent {
   readonly protocol: 1
   /** Real time of the server. */
   readonly server_time: Moment
+  /** Market time of the server, which differs from real time in a demo and in a recorded market. A `signal`,
+   * `price` or `status` event whose `generated_at` is earlier is replayed: it happened before the client
+   * connected, and its `freshness` is that of its own moment. */
+  readonly market_time: Moment
   /** The name of the count to which the offsets of this connection belong. It is not the `epoch` of a ticker's
    * events. */
   readonly epoch: string
@@ -332,7 +349,8 @@ export interface PriceEvent {
   readonly generated_at: Moment
   /** The end of the newest bar that the price rests on. */
   readonly as_of: Moment | null
-  /** How far the price could be trusted then. */
+  /** How far the price could be trusted at `generated_at`. It says nothing about the moment at which the event is
+   * sent, which is later where a client gets what it missed. */
   readonly freshness: Freshness
   readonly source: Market
   /** Whether it was found afterwards, from the bars, since nobody followed or the server was down at its moment.
@@ -451,7 +469,8 @@ export interface SignalEvent {
   readonly generated_at: Moment
   /** The end of the newest bar that the price rests on. */
   readonly as_of: Moment | null
-  /** How far the price could be trusted then. */
+  /** How far the price could be trusted at `generated_at`. It says nothing about the moment at which the event is
+   * sent, which is later where a client gets what it missed. */
   readonly freshness: Freshness
   readonly source: Market
   /** Whether it was found afterwards, from the bars, since nobody followed or the server was down at its moment.
@@ -482,7 +501,8 @@ export interface SnapshotEvent {
   readonly generated_at: Moment
   /** The end of the newest bar that the price rests on. */
   readonly as_of: Moment | null
-  /** How far the price could be trusted then. */
+  /** How far the price could be trusted at `generated_at`. It says nothing about the moment at which the event is
+   * sent, which is later where a client gets what it missed. */
   readonly freshness: Freshness
   readonly source: Market
   /** Whether it was found afterwards, from the bars, since nobody followed or the server was down at its moment.
@@ -512,7 +532,8 @@ export interface StatusEvent {
   readonly generated_at: Moment
   /** The end of the newest bar that the price rests on. */
   readonly as_of: Moment | null
-  /** How far the price could be trusted then. */
+  /** How far the price could be trusted at `generated_at`. It says nothing about the moment at which the event is
+   * sent, which is later where a client gets what it missed. */
   readonly freshness: Freshness
   readonly source: Market
   /** Whether it was found afterwards, from the bars, since nobody followed or the server was down at its moment.

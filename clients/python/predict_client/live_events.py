@@ -9,15 +9,23 @@ Moment = str
 
 
 class Acknowledgement(TypedDict):
-    """The answer to `subscribe` and `unsubscribe`."""
+    """The answer to every event of a client that asks for one, also to an event that could not be used."""
 
     # All tickers that the client is subscribed to now.
     subscribed: list[str]
     # Those that it asked for and did not get.
     rejected: list[RejectedTicker]
-    # When the next event comes at the latest, whatever happens, real time of the server; null where the client is
-    # subscribed to nothing. A client that gets nothing until then has lost its connection.
+    # When the next event comes at the latest, whatever happens, in real time of the server; null where the client is
+    # subscribed to nothing. A client that gets nothing for as long as `next_by` lies behind `server_time` has lost
+    # its connection; the clock of the client has no part in that.
     next_by: Moment | None
+    # Real time of the server.
+    server_time: Moment
+    # Market time of the server. A `signal`, `price` or `status` event behind `after` whose `generated_at` is earlier
+    # is replayed.
+    market_time: Moment
+    # Why nothing was done; null where the event was read. The same is also sent as the event `error`.
+    error: ErrorEvent | None
 
 
 Action = Literal[
@@ -68,7 +76,7 @@ ByeReason = Literal[
 - `replaced`: The same client has connected again.
 - `too_many_messages`: The client went on to send more messages than it may, though it was told so.
 - `message_too_large`: The client sent a message of more bytes than `limits.message_bytes`.
-- `invalid_message`: The client sent what is no message of Socket.IO."""
+- `invalid_message`: The client sent binary data, or something that is no message of Socket.IO."""
 
 
 class ConnectAnswer(TypedDict):
@@ -111,6 +119,8 @@ class ConnectRefusal(TypedDict):
 ErrorCode = Literal[
     "UNKNOWN_EVENT",
     "INVALID_PAYLOAD",
+    "UNKNOWN_NAMESPACE",
+    "ALREADY_CONNECTED",
     "UNSUPPORTED_TICKER",
     "TOO_MANY_MESSAGES",
     "TOO_MANY_CONNECTIONS",
@@ -123,6 +133,8 @@ ErrorCode = Literal[
 - `UNKNOWN_EVENT`: The server has no event of that name.
 - `INVALID_PAYLOAD`: The event, or `auth`, is not followed by what it takes; `detail` names each field that is
   wrong.
+- `UNKNOWN_NAMESPACE`: The client asks for another namespace than `/`.
+- `ALREADY_CONNECTED`: The client has sent a second CONNECT packet on the same connection. The first one holds.
 - `UNSUPPORTED_TICKER`: The server has no signals of this ticker.
 - `TOO_MANY_MESSAGES`: The client sends more messages than it may (`limits.messages_per_second`); this one was
   not read.
@@ -208,8 +220,9 @@ class HeartbeatEvent(TypedDict):
     seq: int
     # Real time of the server.
     server_time: Moment
-    # When the next event comes at the latest, whatever happens, real time of the server. A client that gets nothing
-    # until then has lost its connection.
+    # When the next event comes at the latest, whatever happens. Like `server_time` it is real time of the server,
+    # whereas `generated_at` and `as_of` of other events are market time. A client that gets nothing for as long as it
+    # lies behind `server_time` has lost its connection; the clock of the client has no part in that.
     next_by: Moment
 
 
@@ -220,6 +233,10 @@ class HelloEvent(TypedDict):
     protocol: Literal[1]
     # Real time of the server.
     server_time: Moment
+    # Market time of the server, which differs from real time in a demo and in a recorded market. A `signal`, `price`
+    # or `status` event whose `generated_at` is earlier is replayed: it happened before the client connected, and its
+    # `freshness` is that of its own moment.
+    market_time: Moment
     # The name of the count to which the offsets of this connection belong. It is not the `epoch` of a ticker's
     # events.
     epoch: str
@@ -371,7 +388,8 @@ class PriceEvent(TypedDict):
     generated_at: Moment
     # The end of the newest bar that the price rests on.
     as_of: Moment | None
-    # How far the price could be trusted then.
+    # How far the price could be trusted at `generated_at`. It says nothing about the moment at which the event is
+    # sent, which is later where a client gets what it missed.
     freshness: Freshness
     source: Market
     # Whether it was found afterwards, from the bars, since nobody followed or the server was down at its moment. The
@@ -499,7 +517,8 @@ class SignalEvent(TypedDict):
     generated_at: Moment
     # The end of the newest bar that the price rests on.
     as_of: Moment | None
-    # How far the price could be trusted then.
+    # How far the price could be trusted at `generated_at`. It says nothing about the moment at which the event is
+    # sent, which is later where a client gets what it missed.
     freshness: Freshness
     source: Market
     # Whether it was found afterwards, from the bars, since nobody followed or the server was down at its moment. The
@@ -531,7 +550,8 @@ class SnapshotEvent(TypedDict):
     generated_at: Moment
     # The end of the newest bar that the price rests on.
     as_of: Moment | None
-    # How far the price could be trusted then.
+    # How far the price could be trusted at `generated_at`. It says nothing about the moment at which the event is
+    # sent, which is later where a client gets what it missed.
     freshness: Freshness
     source: Market
     # Whether it was found afterwards, from the bars, since nobody followed or the server was down at its moment. The
@@ -561,7 +581,8 @@ class StatusEvent(TypedDict):
     generated_at: Moment
     # The end of the newest bar that the price rests on.
     as_of: Moment | None
-    # How far the price could be trusted then.
+    # How far the price could be trusted at `generated_at`. It says nothing about the moment at which the event is
+    # sent, which is later where a client gets what it missed.
     freshness: Freshness
     source: Market
     # Whether it was found afterwards, from the bars, since nobody followed or the server was down at its moment. The

@@ -142,7 +142,7 @@ class Playing:
             NULL_STAGES,
         )
         self.server = SocketServer(
-            ServerParts(clients, self.limit, limits, lambda: Market.DEMO, self._owner(key))  # type: ignore[arg-type]
+            ServerParts(clients, self.limit, limits, lambda: Market.DEMO, lambda: NOTICED.at, self._owner(key))  # type: ignore[arg-type]
         )
 
     def _timer(self) -> Timer:

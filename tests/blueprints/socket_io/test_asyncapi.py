@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from app.live.live_event import Kind
 from blueprints.socket_io.asyncapi import ACKNOWLEDGEMENT, FILE, MESSAGES, RECEIVED, SENT
 from blueprints.socket_io.socket_types import ByeReason, ErrorCode
 from tests import node_packages
+from tests.markdown import ROOT, blocks
 
 Serve = Callable[..., Flask]
 DOCUMENT: dict[str, Any] = json.loads(FILE.read_text())
@@ -134,6 +136,18 @@ def test_the_page_has_a_table_for_every_message_with_all_of_its_fields(page: str
 def test_the_page_has_every_code_and_every_reason_with_what_to_do(page: str) -> None:
     for word in (*ErrorCode, *ByeReason):
         assert page.count(f'<tr id="{word}">') == 1
+
+
+def test_the_page_shows_the_client_of_the_documents_and_leads_to_the_document_and_the_other_pages(page: str) -> None:
+    shown = "\n".join(
+        line
+        for block in blocks((ROOT / "docs" / "socket-io.md").read_text())
+        if block.language == "js"
+        for line in block.lines
+    )
+    (code,) = re.findall(r"<pre><code>(.*?)</code></pre>", page, re.DOTALL)
+    assert html.unescape(code) == shown + "\n"
+    assert {"/asyncapi.json", "/docs", "/docs/errors"} <= set(re.findall(r'href="(/[^"]*)"', page))
 
 
 def test_every_anchor_of_the_page_is_there_once_and_every_link_within_it_leads_to_one(page: str) -> None:

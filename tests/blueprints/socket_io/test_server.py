@@ -10,6 +10,7 @@ import pytest
 from app.errors import BudgetSpent
 from app.live.live_event import Kind, LiveEvent, Position
 from blueprints.socket_io.admission import Refused
+from blueprints.socket_io.client import BURST
 from tests.blueprints.socket_io.playing import EPOCHS, Owner, Playing, head
 
 SPY, QQQ = EPOCHS["SPY"], EPOCHS["QQQ"]
@@ -104,6 +105,8 @@ def test_a_wrong_payload_is_an_error_and_changes_nothing(playing: Playing, paylo
     assert list(answer.subscribed) == ["SPY"]
     ((name, error),) = playing.take("a")
     assert (name, error["code"]) == ("error", "INVALID_PAYLOAD")
+    assert answer.error is not None
+    assert answer.error.model_dump(mode="json") == error, "the acknowledgement says what the event says"
 
 
 def test_an_unknown_event_is_an_error_that_names_it_in_bounds(playing: Playing) -> None:
@@ -120,8 +123,10 @@ def test_an_unknown_event_is_an_error_that_names_it_in_bounds(playing: Playing) 
 def test_who_sends_too_much_is_told_once(playing: Playing) -> None:
     playing.connect("a")
     playing.take("a")
-    for _ in range(100):
-        playing.server.receive("a", "unsubscribe", [{"ticker": "SPY"}])
+    answers = [playing.server.receive("a", "unsubscribe", [{"ticker": "SPY"}]) for _ in range(100)]
+    errors = [answer.error for answer in answers if answer is not None]
+    assert len(errors) == 100, "every message is acknowledged"
+    assert [error and error.code.value for error in errors] == [None] * BURST + ["TOO_MANY_MESSAGES"] * (100 - BURST)
     assert [(name, one["code"]) for name, one in playing.take("a")] == [("error", "TOO_MANY_MESSAGES")]
 
 
@@ -130,6 +135,28 @@ def test_who_keeps_to_the_rate_is_not_refused(playing: Playing) -> None:
     for _ in range(100):
         playing.timer.forward(0.1)
         assert playing.server.receive("a", "unsubscribe", [{"ticker": "SPY"}]) is not None
+
+
+def test_an_event_whose_handler_has_a_fault_is_acknowledged_with_the_error(playing: Playing) -> None:
+    playing.connect("a")
+    playing.take("a")
+    answer = playing.server.broke("a")
+    assert answer is not None
+    assert answer.error is not None
+    assert answer.error.code == "INTERNAL"
+    assert [name for name, _ in playing.take("a")] == ["error"]
+
+
+def test_the_market_time_of_greeting_and_acknowledgement_tells_what_is_replayed(playing: Playing) -> None:
+    """What happened before it is replayed: its `generated_at` is earlier."""
+    playing.connect("a")
+    ((_, hello, _),) = playing.take("a")
+    answer = playing.server.receive("a", "subscribe", [{"ticker": "SPY", "after": f"{SPY}-0"}])
+    assert answer is not None
+    assert hello["market_time"] == "2025-03-11T10:30:00-04:00"
+    assert answer.market_time.isoformat() == hello["market_time"]
+    assert answer.next_by is not None
+    assert (answer.next_by - answer.server_time).total_seconds() == 30.0
 
 
 # --- who may connect ---

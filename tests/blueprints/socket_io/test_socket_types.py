@@ -144,7 +144,7 @@ def test_times_have_an_offset_and_words_are_written_as_they_are() -> None:
     at = datetime(2026, 11, 26, 20, 40, 0, 123456, UTC)
     rejected = [{"ticker": "TSLA", "code": "UNSUPPORTED_TICKER", "detail": "d"}]
     body = Acknowledgement.model_validate(
-        {"subscribed": ["SPY"], "rejected": rejected, "next_by": at}
+        {"subscribed": ["SPY"], "rejected": rejected, "next_by": at, "server_time": at, "market_time": at}
     ).model_dump_json()
     assert '"next_by":"2026-11-26T15:40:00-05:00"' in body
     assert '"code":"UNSUPPORTED_TICKER"' in body
@@ -155,9 +155,9 @@ FIELDS = {
     "Unsubscribe": 2,
     "ConnectAuth": 5,
     "Limits": 4,
-    "HelloEvent": 7,
+    "HelloEvent": 8,
     "RejectedTicker": 3,
-    "Acknowledgement": 3,
+    "Acknowledgement": 6,
     "ErrorEvent": 4,
     "ByeEvent": 3,
     "ConnectAnswer": 2,

@@ -24,4 +24,11 @@ def on_bye(event: ByeEvent) -> bool:
 one: Subscribe = {"ticker": "SPY", "after": "ab12cd34-17"}
 several: Subscribe = {"tickers": ["SPY", "QQQ"], "after": {"SPY": "ab12cd34-17", "QQQ": None}}
 both: Subscribe = {"ticker": "SPY", "tickers": ["QQQ"]}  # type: ignore[assignment]
-answer: Acknowledgement = {"subscribed": ["SPY"], "rejected": [], "next_by": None}
+answer: Acknowledgement = {
+    "subscribed": ["SPY"],
+    "rejected": [],
+    "next_by": None,
+    "server_time": "2026-11-26T15:40:00-05:00",
+    "market_time": "2025-03-06T12:10:00-05:00",
+    "error": None,
+}

@@ -20,7 +20,8 @@ socket.on("signal", (event, offset) => {
   remember(event)
 })
 socket.on("bye", ({ reason, retry_after_ms }) => console.log(reason === "slow", retry_after_ms + 1))
-socket.emit("subscribe", { ticker: "SPY" }, ({ subscribed, rejected }) => {
+socket.emit("subscribe", { ticker: "SPY" }, ({ subscribed, rejected, error }) => {
+  if (error !== null) console.error(error.code === "INVALID_PAYLOAD", error.detail)
   console.log(subscribed.length, rejected[0]?.code === "UNSUPPORTED_TICKER")
 })
 const { next_by } = await socket.emitWithAck("unsubscribe", { tickers: ["QQQ"] })

@@ -17,7 +17,7 @@ from app.telemetry.live_metrics import KINDS
 from app.telemetry.metrics import METHODS, OTHER, Latencies
 from app.telemetry.spans import MEASURED
 from blueprints.socket_io.socket_types import ByeReason
-from serving import connections
+from serving import connections, engine_refusals
 from serving.outbox import Slow
 from tests.support import FakeClock, ScriptedMarket
 from tests.telemetry.metrics.scraping import ERRORS, ONE_TICKER, Build, ask, scrape
@@ -65,7 +65,14 @@ def known_values(app: Flask) -> Mapping[str, set[str]]:
         "kind": {"bars", "days", "snapshot", "status", *KINDS},
         "outcome": {"ok", "slow", "limited", "refused", "failed", "allowed", *OUTCOMES},
         "cache": {"answers", *CACHES},
-        "reason": {*WITHHELD, *announcements.REASONS, *connections.REASONS, *Slow, *ByeReason},
+        "reason": {
+            *WITHHELD,
+            *announcements.REASONS,
+            *connections.REASONS,
+            *Slow,
+            *ByeReason,
+            *engine_refusals.REASONS,
+        },
         "transport": {"websocket", "polling"},
         "recovered": {"True", "False"},
         "state": {*STATES, "spent", "left"},
