@@ -5,6 +5,7 @@ Limits, deadlines, pauses and the breaker use a `Timer`, which is real time (rul
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,14 +17,34 @@ from app.market.calendar import NY
 Clock = Callable[[], datetime]
 
 
+def sleep(seconds: float) -> None:
+    """Wait so many seconds. With 0, all other work has a turn, requests that have just come in included.
+
+    Under gevent a sleep of 0 does less: up to 50 greenlets that can go on do so before the event loop looks at its sockets
+    again. What waits with the highest priority for an idle loop goes on after that look, which neither waits for sockets nor
+    can be put off by busy ones.
+    """
+    if seconds > 0 or not _is_under_gevent():
+        time.sleep(seconds)
+    else:
+        import gevent
+
+        gevent.idle(gevent.get_hub().loop.MAXPRI)
+
+
+def _is_under_gevent() -> bool:
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and monkey.is_module_patched("time")
+
+
 @dataclass(frozen=True, slots=True)
 class Timer:
     """Real seconds. now: since some moment, and never backwards; epoch: since 1970, the same for all processes of a machine;
-    sleep: waits so many seconds."""
+    sleep: waits so many seconds; 0 gives all other work a turn."""
 
     now: Callable[[], float] = time.monotonic
     epoch: Callable[[], float] = time.time
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] = sleep
 
 
 REAL_TIME: Final = Timer()

@@ -104,6 +104,7 @@ class EngineServer(engineio.Server):  # type: ignore[misc]
         self._forget_closed(query.get("sid", [""])[0])
         refusal = self._refusal(environ, query)
         if refusal is None:
+            self.turns.wait()
             return super().handle_request(environ, start_response)
         response = self._refused(refusal)
         start_response(response["status"], response["headers"])

@@ -97,6 +97,10 @@ class Links:
         """Requests that were refused, by reason (`serving.engine_refusals.REASONS`)."""
         return {} if self._engine is None else dict(self._engine.refused)
 
+    def __len__(self) -> int:
+        """How many Engine.IO sessions are open."""
+        return 0 if self._engine is None else len(self._engine.sockets)
+
     def __iter__(self) -> Iterator[str]:
         """The ids of the open Engine.IO sessions."""
         return iter([] if self._engine is None else list(self._engine.sockets))

@@ -49,7 +49,7 @@ PROBES: Final = frozenset({"/livez", "/readyz"})
 STOP_PACE_S: Final = 0.05
 """Between two looks at whether the last connection is over."""
 
-ACCEPTED_A_TURN: Final = 8
+ACCEPTED_A_TURN: Final = 4
 """New connections between two turns of the open ones: a flood of new ones does not hold up requests, and a few clients that
 come together do not wait for many turns."""
 

@@ -87,7 +87,7 @@ def _parts(core: Core, live: Broadcasters, deps: Dependencies, links: Links) -> 
             message_of,
             core.timer,
             lambda: Allowance(MESSAGES, core.timer.now),
-            Spread(),
+            Spread(links.__len__),
             core.events,
             deps.telemetry.stages,
         ),
