@@ -74,10 +74,10 @@ class Metrics:
         self._emit = core.events
         self._instance = _instance(core.settings)
         read = [*_all(core, deps, access_log, connections), *_live(core, live, log), *_sockets(core, sockets)]
-        own = Exposition(deps.telemetry.latencies, read, core.timer.now)
+        own = Exposition(deps.telemetry.latencies, read, core.timer.now, core.timer.sleep)
         folder, address = core.settings.workers_dir, core.settings.pushgateway
         self._own = own
-        self._workers = None if folder is None else WorkerGroup(folder, core.timer.now)
+        self._workers = None if folder is None else WorkerGroup(folder, core.timer.now, core.timer.sleep)
         self.expose: Expose = own if self._workers is None else MergedExposition(own, self._workers)
         self.gateway = None
         if address is not None:

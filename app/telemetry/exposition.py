@@ -5,6 +5,7 @@ workers, `worker_metrics` merges the texts of all of them.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
@@ -14,7 +15,6 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 from prometheus_flask_exporter import PrometheusMetrics
 
-from app.clock import REAL_TIME
 from app.telemetry.metrics import Latencies, Metric
 
 Expose = Callable[[str | None, Sequence[str]], tuple[str, str]]
@@ -24,6 +24,8 @@ MAX_FORMATS: Final = 8
 """Members of a header `Accept` that are read at most."""
 
 SAMPLES_AT_ONCE: Final = 64
+Sleep = Callable[[float], None]
+
 MAX_BUSY_S: Final = 0.003
 
 _format = re.compile(
@@ -50,8 +52,10 @@ class MetricCollector(Collector):
 class Exposition:
     """The text of this process's metrics. labels: the label names by metric, without the metrics of the client library."""
 
-    def __init__(self, latencies: Latencies, metrics: Sequence[Metric], now: Callable[[], float]) -> None:
-        self._now = now
+    def __init__(
+        self, latencies: Latencies, metrics: Sequence[Metric], now: Callable[[], float], sleep: Sleep = time.sleep
+    ) -> None:
+        self._now, self._sleep = now, sleep
         self.registry = latencies.registry
         self.registry.register(MetricCollector(metrics))
         self.labels = {**latencies.labels, **{metric.name: tuple(metric.labels) for metric in metrics}}
@@ -64,7 +68,7 @@ class Exposition:
         registry = self.registry.restricted_registry(names) if names else self.registry
         accept = formats_of(accept)
         end, content_type = _encode(SingleCollector(), accept)
-        pieces, yielder = [], Yielder(self._now)
+        pieces, yielder = [], Yielder(self._now, self._sleep)
         for family in registry.collect():
             for n, part in enumerate(_split(family)):
                 text = _encode(SingleCollector(part), accept)[0].removesuffix(end)
@@ -81,15 +85,15 @@ def formats_of(accept: str | None) -> str:
 
 
 class Yielder:
-    """Lets long work yield to other greenlets every MAX_BUSY_S seconds."""
+    """Lets long work yield to other greenlets every MAX_BUSY_S seconds. sleep: with 0, gives all other work a turn."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
+    def __init__(self, now: Callable[[], float], sleep: Sleep) -> None:
+        self._now, self._sleep = now, sleep
         self._since = now()
 
     def maybe_yield(self) -> None:
         if self._now() - self._since > MAX_BUSY_S:
-            REAL_TIME.sleep(0)
+            self._sleep(0)
             self._since = self._now()
 
 

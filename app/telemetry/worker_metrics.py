@@ -14,12 +14,13 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from app.telemetry.exposition import Expose, Yielder, formats_of
+from app.telemetry.exposition import Expose, Sleep, Yielder, formats_of
 
 log = logging.getLogger("predict")
 
@@ -36,10 +37,10 @@ END: Final = "# EOF\n"
 
 class WorkerGroup:
     """The workers of one server, of which this process is one. number: this worker's, None before `join`; now: seconds that
-    never run backwards."""
+    never run backwards; sleep: waits so many seconds, with 0 until all other work has had a turn."""
 
-    def __init__(self, folder: Path, now: Callable[[], float]) -> None:
-        self.now = now
+    def __init__(self, folder: Path, now: Callable[[], float], sleep: Sleep = time.sleep) -> None:
+        self.now, self.sleep = now, sleep
         self._folder = folder
         self._lock_file: Any = None
         self._listener: socket.socket | None = None
@@ -140,22 +141,22 @@ class MergedExposition:
         accept = formats_of(accept)
         text, content_type = self._expose(accept, names)
         families: dict[str, tuple[list[str], list[str]]] = {}
-        now = self._group.now
-        _add(families, self._group.number or 0, text, now)
+        yielder = Yielder(self._group.now, self._group.sleep)
+        _add(families, self._group.number or 0, text, yielder)
         for number, other_text in self._group.others(accept, names):
-            _add(families, number, other_text, now)
+            _add(families, number, other_text, yielder)
         end = END if content_type.startswith("application/openmetrics-text") else ""
         return "".join(
             f"{line}\n" for lines in families.values() for part in lines for line in part
         ) + end, content_type
 
 
-def _add(families: dict[str, tuple[list[str], list[str]]], number: int, text: str, now: Callable[[], float]) -> None:
+def _add(families: dict[str, tuple[list[str], list[str]]], number: int, text: str, yielder: Yielder) -> None:
     """Sort the lines of a worker into families of (comments, samples). The comments are those of the first worker."""
     comments: list[str] = []
     samples: list[str] = []
     name = ""
-    for line in _yielding(text.splitlines(), now):
+    for line in _yielding(text.splitlines(), yielder):
         if not line.startswith("#"):
             samples.append(with_worker_label(line, number))
         elif line != END.strip():
@@ -166,9 +167,8 @@ def _add(families: dict[str, tuple[list[str], list[str]]], number: int, text: st
                 comments.append(line)
 
 
-def _yielding(lines: Sequence[str], now: Callable[[], float]) -> Iterator[str]:
+def _yielding(lines: Sequence[str], yielder: Yielder) -> Iterator[str]:
     """The lines; iterating them yields to other greenlets in between."""
-    yielder = Yielder(now)
     for n, line in enumerate(lines):
         if n % LINES_AT_ONCE == 0:
             yielder.maybe_yield()
