@@ -1,16 +1,11 @@
-// Prints the signals of SPY and QQQ as they change. `auth` is a function, so that each reconnect subscribes again, behind the
-// last event that came: no code is needed for it.
+// Prints the signals of SPY and QQQ as they change. Run `npm install` and `node watch.mjs`. live.mjs has what every client needs.
 import { io } from "socket.io-client"
+import { follow } from "./live.mjs"
 
-const after = {}
-const socket = io("http://127.0.0.1:8000", { auth: (give) => give({ subscribe: ["SPY", "QQQ"], after }) })
-
-function show(event) {
-  after[event.ticker] = event.id
-  console.log(event.ticker, event.kind, event.signal.action, `(${event.freshness})`, event.signal.reason)
+function show({ kind, ticker, as_of, signal, status }, freshness) {
+  const trust = `(${freshness}, price as of ${as_of ?? "no moment"})`
+  if (signal) console.log(ticker, kind, signal.action, trust, signal.reason)
+  else if (status) console.log(ticker, kind, `the market is ${status.market_open ? "open" : "closed"}`, trust)
 }
 
-socket.on("snapshot", show).on("signal", show)
-socket.on("error", ({ code, detail }) => console.error(code, detail))
-socket.on("bye", ({ reason, retry_after_ms }) => console.error(`The server ends the connection (${reason}).`, retry_after_ms))
-socket.on("connect_error", (error) => console.error(error.data?.detail ?? error.message))
+follow(io, "http://127.0.0.1:8000", ["SPY", "QQQ"], show, console.error)

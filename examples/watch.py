@@ -1,16 +1,16 @@
-"""Prints the signals of SPY and QQQ as they change. It needs `python-socketio[client]`."""
+"""Prints the signals of SPY and QQQ as they change. live.py, beside it, has what every client needs."""
 
-import socketio
+import sys
 
-after, client = {}, socketio.Client()
-
-
-@client.on("snapshot")
-@client.on("signal")
-def show(event, offset):
-    after[event["ticker"]] = event["id"]
-    print(event["ticker"], event["signal"]["action"], f"({event['freshness']})", event["signal"]["reason"], flush=True)
+from live import follow
 
 
-client.connect("http://127.0.0.1:8000", auth=lambda: {"subscribe": ["SPY", "QQQ"], "after": after}, retry=True)
-client.wait()
+def show(event, freshness):
+    trust, status = f"({freshness}, price as of {event['as_of'] or 'no moment'})", event.get("status")
+    if "signal" in event:
+        print(event["ticker"], event["signal"]["action"], trust, event["signal"]["reason"], flush=True)
+    elif status:
+        print(event["ticker"], "the market is", "open" if status["market_open"] else "closed", trust, flush=True)
+
+
+follow("http://127.0.0.1:8000", ["SPY", "QQQ"], show, lambda text: print(text, file=sys.stderr, flush=True))

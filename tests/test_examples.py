@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import queue
+import runpy
 import shutil
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
+import socketio
 
 from blueprints.socket_io.asyncapi import SENT
 from blueprints.socket_io.socket_types import ByeReason, ErrorCode
@@ -66,6 +71,13 @@ def base(tmp_path_factory: pytest.TempPathFactory, origin: str) -> Iterator[str]
         yield server.base
 
 
+def example(name: str, folder: Path, base: str) -> Path:
+    """An example for another address, with what it imports beside it."""
+    source = EXAMPLES / name
+    shutil.copy(source.with_stem("live").with_suffix({".html": ".mjs"}.get(source.suffix, source.suffix)), folder)
+    return placed(source.read_text(), folder, name, base)
+
+
 def placed(text: str, folder: Path, name: str, base: str) -> Path:
     """A program in a folder, for another address than the one that it names."""
     assert text.count(ADDRESS) == 1
@@ -94,14 +106,14 @@ def until_both(lines: Iterator[str]) -> list[str]:
 
 
 def test_the_python_example_prints_signals(base: str, tmp_path: Path) -> None:
-    program = placed((EXAMPLES / "watch.py").read_text(), tmp_path, "watch.py", base)
+    program = example("watch.py", tmp_path, base)
     with lines_of([sys.executable, program], tmp_path) as lines:
         assert all("DEMO: " in line for line in until_both(lines))
 
 
 def test_the_javascript_example_prints_signals(base: str, tmp_path: Path) -> None:
     folder = node_packages.linked(tmp_path)
-    placed((EXAMPLES / "watch.mjs").read_text(), folder, "watch.mjs", base)
+    example("watch.mjs", folder, base)
     with lines_of(["node", "watch.mjs"], folder) as lines:
         assert all("DEMO: " in line and "snapshot" in line for line in until_both(lines))
 
@@ -110,7 +122,8 @@ def test_the_page_shows_signals_in_a_browser(base: str, origin: str, tmp_path: P
     if CHROMIUM is None:
         pytest.skip("no chromium: apt-get install chromium (Debian), brew install chromium (macOS)")
     folder = node_packages.linked(tmp_path)
-    placed((EXAMPLES / "watch.html").read_text() + OBSERVE, folder, "watch.html", base)
+    page = example("watch.html", folder, base)
+    page.write_text(page.read_text() + OBSERVE)
     server = ThreadingHTTPServer(("127.0.0.1", int(origin.rpartition(":")[2])), partial(Pages, directory=str(folder)))
     server.said, server.new = [], threading.Semaphore(0)  # type: ignore[attr-defined]
     serving = threading.Thread(target=server.serve_forever, daemon=True)
@@ -133,6 +146,172 @@ def test_the_page_shows_signals_in_a_browser(base: str, origin: str, tmp_path: P
         browser.wait(PATIENCE_S)
         server.shutdown()
         server.server_close()
+
+
+CONNECTED_AT, EARLIER = "2025-03-06T12:10:00-05:00", "2025-03-06T12:09:00-05:00"
+
+
+def about(kind: str, generated_at: str) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "id": f"3f9a1c20-{kind}",
+        "ticker": "SPY",
+        "generated_at": generated_at,
+        "freshness": "live",
+    }
+
+
+SCRIPT: list[tuple[str, dict[str, Any] | str | None]] = [
+    ("hello", {"market_time": CONNECTED_AT}),
+    ("snapshot", about("snapshot", EARLIER)),
+    ("price", about("price", EARLIER)),
+    ("status", about("status", CONNECTED_AT)),
+    ("heartbeat", {"server_time": "2026-11-26T15:40:00-05:00", "next_by": "2026-11-26T15:40:45-05:00"}),
+    ("quiet", None),
+    ("error", {"ticker": "SPY", "detail": "The state cannot be computed."}),
+    ("error", {"ticker": None, "detail": "There is no such event."}),
+    ("bye", {"reason": "restart", "detail": "The server stops."}),
+    ("disconnect", "transport close"),
+]
+SAID = [
+    "Connected",
+    "snapshot live",
+    "price replayed",
+    "status live",
+    "quiet after 45 s",
+    "Nothing comes any more: what was shown last says nothing about now",
+    "SPY: The state cannot be computed.",
+    "There is no such event.",
+    "The server ends the connection (restart). The server stops.",
+    "Not connected (transport close): what was shown last says nothing about now",
+]
+"""What a user is told of the script."""
+
+PLAY = """
+import { follow } from "./live.mjs"
+
+const heard = new Map(), said = [], timers = new Map()
+let number = 0, anything, auth
+globalThis.setTimeout = (call, ms) => { timers.set(++number, { call, ms }); return number }
+globalThis.clearTimeout = (id) => { timers.delete(id) }
+const socket = { active: false, onAny: (call) => { anything = call } }
+socket.on = (name, call) => { heard.set(name, call); return socket }
+socket.connect = () => said.push("connects again")
+const io = (url, options) => { auth = options.auth; return socket }
+follow(io, "", ["SPY"], ({ kind }, freshness) => said.push(`${kind} ${freshness}`), (text) => said.push(text))
+for (const [name, payload] of JSON.parse(process.argv[2])) {
+  if (name === "quiet") {
+    const [{ call, ms }] = timers.values()
+    said.push(`quiet after ${ms / 1000} s`)
+    call()
+    continue
+  }
+  if (!["disconnect", "connect_error"].includes(name)) anything(name, payload)
+  heard.get(name)(payload)
+}
+const waiting = [...timers.values()].map(({ ms }) => ms)
+for (const { call } of timers.values()) call()
+auth(({ after }) => console.log(JSON.stringify({ said, after, waiting })))
+"""
+
+
+def played(folder: Path, script: object) -> dict[str, Any]:
+    """What the JavaScript example says of events, timers that are over, and refusals."""
+    shutil.copy(EXAMPLES / "live.mjs", folder)
+    (folder / "play.mjs").write_text(PLAY)
+    found: dict[str, Any] = json.loads(
+        node_packages.node("play.mjs", json.dumps(script), folder=node_packages.linked(folder))
+    )
+    return found
+
+
+def test_the_javascript_example_tells_replayed_events_silence_errors_and_the_end(tmp_path: Path) -> None:
+    found = played(tmp_path, SCRIPT)
+    told = [text for text in found["said"] if text != "Connected"]
+    assert [found["said"][0], *told] == SAID
+    assert found["said"].count("Connected") == 2, "and that events come again after a silence"
+    assert (found["after"], found["waiting"]) == ({"SPY": "3f9a1c20-status"}, [])
+
+
+def test_the_javascript_example_comes_back_after_a_refusal_when_the_server_says(tmp_path: Path) -> None:
+    refusal = {"message": "Too many.", "data": {"detail": "Too many.", "retry_after_ms": 5000}}
+    for_good = {"message": "No key.", "data": {"detail": "No key.", "retry_after_ms": None}}
+    found = played(tmp_path, [("connect_error", refusal), ("connect_error", for_good)])
+    assert found == {"said": ["Too many.", "No key.", "connects again"], "after": {}, "waiting": [5000]}
+
+
+class Over(Exception):
+    """The script is over."""
+
+
+class FakeClient:
+    """A client of python-socketio that hears the script once it connects. refusals: those of its first attempts."""
+
+    def __init__(self, refusals: list[dict[str, Any]]) -> None:
+        self.connected = False
+        self.refusals = refusals
+        self._handlers: dict[str, Any] = {}
+
+    def on(self, name: str, handler: Any = None) -> Any:
+        if handler is None:
+            return partial(self._handlers.__setitem__, name)
+        self._handlers[name] = handler
+        return handler
+
+    def connect(self, url: str, auth: Any, retry: bool) -> None:
+        if self.refusals:
+            self._handlers["connect_error"](self.refusals.pop(0))
+            raise socketio.exceptions.ConnectionError
+        self.connected, self.auth = True, auth
+        for name, payload in SCRIPT:
+            if name == "disconnect":
+                self._handlers[name](payload)
+            else:
+                self._handlers["*"](name, payload)
+
+
+class ScriptedQueue:
+    """The queue of the example: where the script says so nothing comes in time, and at its end the example is ended."""
+
+    def __init__(self) -> None:
+        self.put = (items := deque[Any]()).append
+        self._items = items
+        self.waited: list[float] = []
+
+    def get(self, timeout: float) -> Any:
+        if not self._items:
+            raise Over
+        item = self._items.popleft()
+        if item[0] == "quiet":
+            self.waited.append(timeout)
+            raise queue.Empty
+        return item
+
+
+def test_the_python_example_tells_replayed_events_silence_errors_and_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal = {"message": "Too many.", "data": {"detail": "Too many.", "retry_after_ms": 5000}}
+    client, events, said, slept = FakeClient([refusal]), ScriptedQueue(), list[str](), list[float]()
+    live = runpy.run_path(str(EXAMPLES / "live.py"))
+    names = live["follow"].__globals__
+    monkeypatch.setitem(names, "socketio", SimpleNamespace(Client=lambda: client, exceptions=socketio.exceptions))
+    monkeypatch.setitem(names, "queue", SimpleNamespace(Queue=lambda: events, Empty=queue.Empty))
+    monkeypatch.setitem(names, "time", SimpleNamespace(sleep=slept.append))
+    with pytest.raises(Over):
+        live["follow"]("", ["SPY"], lambda event, freshness: said.append(f"{event['kind']} {freshness}"), said.append)
+    assert said == ["Too many.", *(text for text in SAID if not text.startswith("quiet"))]
+    assert (events.waited, slept) == ([45.0], [5.0])
+    assert client.auth() == {"subscribe": ["SPY"], "after": {"SPY": "3f9a1c20-status"}}
+
+
+def test_the_python_example_ends_where_the_same_would_be_refused_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = FakeClient([{"message": "No key.", "data": {"detail": "No key.", "retry_after_ms": None}}])
+    live = runpy.run_path(str(EXAMPLES / "live.py"))
+    names = live["follow"].__globals__
+    monkeypatch.setitem(names, "socketio", SimpleNamespace(Client=lambda: client, exceptions=socketio.exceptions))
+    said: list[str] = []
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        live["follow"]("", ["SPY"], lambda event, freshness: None, said.append)
+    assert said == ["No key."]
 
 
 def test_the_examples_are_as_short_as_they_say() -> None:

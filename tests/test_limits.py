@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from app.config import api_keys
 from app.config.settings import Settings
 from app.factory import layers, openapi
-from app.live import event_log, gap
+from app.live import broadcaster, event_log, gap
 from blueprints.errors import HTTP_TEXTS
-from blueprints.socket_io import client
+from blueprints.socket_io import client, sessions, socket_types
 from blueprints.v1 import parameters
 from blueprints.v2 import following, operations, queries
 from middleware import request_bodies, request_context
@@ -35,6 +35,12 @@ def limits() -> Iterator[tuple[str, float]]:
     yield "Socket.IO connections of all clients at a time", default("sockets_in_all")
     yield "bytes of a message of Socket.IO", link_bounds.LinkBounds().message_bytes
     yield "messages of Socket.IO a second", client.MESSAGES_PER_S
+    yield "messages of Socket.IO at once", client.BURST
+    yield "messages of Socket.IO at once, before the connection is ended", link_bounds.LinkBounds().messages_burst
+    yield "tickers that one message of Socket.IO names", socket_types.MOST_TICKERS
+    yield "seconds until a client of Socket.IO has sent its CONNECT packet", link_bounds.LinkBounds().connect_s
+    yield "seconds for which a lost connection of Socket.IO can be recovered", sessions.KEPT_S
+    yield "lost connections of Socket.IO that can be recovered", sessions.MOST_KEPT
     yield "connections of one worker", default("max_connections")
     yield "connections of one address", default("max_connections") // 8
     yield "bytes of a request line", int(GUNICORN["limit_request_line"])
@@ -55,7 +61,12 @@ def limits() -> Iterator[tuple[str, float]]:
     yield "moments of one series of `/v2/replay/{ticker}`", queries.MINUTES_OF_A_DAY
     yield "live events of a ticker that are kept", event_log.MAX_EVENTS
     yield "bytes of live events of a ticker that are kept", event_log.MAX_BYTES
-    yield "bytes of live events that wait for one client, before newer ones take their place", pushed_stream.UNREPLACED
+    replaced = "before newer ones take their place"
+    yield f"bytes of live events that wait for one follower over HTTP, {replaced}", pushed_stream.UNREPLACED
+    yield f"bytes of live events that wait for one client of Socket.IO, {replaced}", link_bounds.OUTBOX.unreplaced
+    yield "bytes of live events that wait for one client in all", link_bounds.OUTBOX.bytes
+    yield "live events that wait for one client in all", link_bounds.OUTBOX.messages
+    yield "seconds in which a client for which live events wait takes no byte", link_bounds.OUTBOX.stalled_s
     yield "minutes of trading that are told of afterwards", gap.MAX_MISSED_MINUTES
     yield "seconds that a ticker is followed on one connection", following.LASTS_S
     yield "days of one answer of `/v2/signals/{ticker}`", queries.MAX_DAYS
@@ -82,6 +93,31 @@ def rows() -> list[list[str]]:
 
 def test_the_documents_have_the_limits_of_the_code_and_no_others() -> None:
     assert {row[0]: float(row[1]) for row in rows()} == {name: float(number) for name, number in limits()}
+
+
+def test_followers_over_http_and_clients_of_socket_io_are_cut_off_by_the_same_bounds() -> None:
+    """One row of the table is of both."""
+    names = ("bytes", "messages", "stalled_s")
+    assert [getattr(link_bounds.OUTBOX, name) for name in names] == [
+        getattr(pushed_stream.bounds_of(Bounds()), name) for name in names
+    ]
+
+
+def test_an_api_key_may_be_as_long_in_auth_as_in_a_header() -> None:
+    assert socket_types.MOST_KEY_LETTERS == api_keys.MAX_LENGTH
+
+
+def test_what_the_page_of_socket_io_says_in_numbers_is_what_the_code_does() -> None:
+    page = " ".join((ROOT / "docs" / "socket-io.md").read_text().split())
+    for words in (
+        f"heartbeat | every {broadcaster.HEARTBEAT_S:.0f} s",
+        f"Once {link_bounds.OUTBOX.unreplaced >> 10} KiB wait",
+        f"more than {link_bounds.OUTBOX.bytes >> 10} KiB or {link_bounds.OUTBOX.messages} events wait",
+        f"takes nothing for {link_bounds.OUTBOX.stalled_s:.0f} s",
+        f"within {sessions.KEPT_S:.0f} s",
+        f"within {link_bounds.LinkBounds().connect_s:.0f} s",
+    ):
+        assert words in page.replace("`", ""), words
 
 
 def test_every_setting_of_a_limit_stands_beside_it() -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from app.config import api_keys
 from app.live.live_event import Position, position_of
 from app.market.plan import Market
 from blueprints.socket_io.described import Described
@@ -22,7 +23,7 @@ PROTOCOL: Final = 1
 MOST_TICKERS, MOST_TICKER_LETTERS = 32, 12
 """How many tickers a message may name, and how many letters a ticker may have, whether it is supported or not."""
 
-MOST_KEY_LETTERS, MOST_RECOVERY_LETTERS = 256, 64
+MOST_KEY_LETTERS, MOST_RECOVERY_LETTERS = api_keys.MAX_LENGTH, 64
 MOST_FAULTS, MOST_SHOWN = 5, 40
 OUR_OWN, UNKNOWN = "Value error, ", "extra_forbidden"
 """How pydantic begins the message of a validator of ours, and what it calls a field that is not known."""

@@ -118,7 +118,7 @@ def test_auth_subscribes_at_once_and_leaves_the_keys_of_an_application_alone(
         ({"subscribe": 5}, "`subscribe` must be a ticker of 1 to 12 letters, or a list"),
         ({"subscribe": []}, "`subscribe` must be a ticker"),
         ({"subscribe": ["SPY", "QQQ"], "after": ID}, "`after` is an object"),
-        ({"key": "k" * 257}, "`key` must be a text of at most 256 letters"),
+        ({"key": "k" * 129}, "`key` must be a text of at most 128 letters"),
         ({"pid": 1, "offset": "o" * 65}, "`pid` must be a text of at most 64 letters; `offset` must be a text"),
     ],
 )
