@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Final
 
-RETRY_MS: Final = 500
+EARLIEST_MS: Final = 500
 """When a client comes back at the earliest, real milliseconds."""
 
 SPREAD_MS: Final = 2500
@@ -34,4 +34,4 @@ class Spread:
 
     def next_ms(self) -> int:
         """Real milliseconds after which the next client comes back."""
-        return RETRY_MS + int(next(self._number) * GOLDEN % 1 * spread_ms(self._clients()))
+        return EARLIEST_MS + int(next(self._number) * GOLDEN % 1 * spread_ms(self._clients()))

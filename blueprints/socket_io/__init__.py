@@ -18,7 +18,7 @@ from socketio.packet import CONNECT, CONNECT_ERROR, Packet
 
 from blueprints.services import ENVIRON_KEY, RequestContext
 from blueprints.socket_io.admission import Refused
-from blueprints.socket_io.client import RETRY_MS
+from blueprints.socket_io.client import FAULT_RETRY_MS
 from blueprints.socket_io.server import FAULT, NAMESPACE, SocketServer
 from blueprints.socket_io.socket_types import ErrorCode
 
@@ -96,7 +96,7 @@ def bind(io: SocketIO, server: SocketServer) -> None:
             refuse(refused)
         except Exception:  # a client that is connected without being known would hear nothing
             log.exception("a client of Socket.IO could not be let in")
-            refuse(Refused(ErrorCode.INTERNAL, FAULT, RETRY_MS))
+            refuse(Refused(ErrorCode.INTERNAL, FAULT, FAULT_RETRY_MS))
 
     def disconnect(sid: str, reason: str) -> None:
         server.disconnected(sid, is_wanted=reason == LEFT)

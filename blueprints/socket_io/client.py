@@ -28,8 +28,8 @@ MESSAGES_PER_S: Final = 10.0
 BURST: Final = 20
 """Messages that a client may send at once. Those beyond are refused; the links disconnect one that goes on."""
 
-RETRY_MS: Final = 30_000
-"""When to subscribe again to a ticker that has no state."""
+FAULT_RETRY_MS: Final = 30_000
+"""When to ask again for what the server cannot give now: the state of a ticker, or a connection."""
 
 NO_STATE: Final = "the state of this ticker cannot be computed"
 
@@ -182,7 +182,7 @@ class SocketClient:
 
     def fail(self, ticker: str, error: Exception) -> None:
         detail = error.message if isinstance(error, PredictError) else NO_STATE
-        retry_s = error.retry_after if isinstance(error, TryLater) else RETRY_MS / 1000
+        retry_s = error.retry_after if isinstance(error, TryLater) else FAULT_RETRY_MS / 1000
         self.error(error_of(ErrorCode.UNAVAILABLE, detail, ticker, round(retry_s * 1000)))
 
     def end(self) -> None:

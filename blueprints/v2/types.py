@@ -11,7 +11,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from app.market.plan import Market
 from app.model.verdicts import Verdict
@@ -31,7 +31,12 @@ Moment = Annotated[
 ]
 """A moment, written to the second in New York time with its offset."""
 
-Price = Annotated[float, AfterValidator(lambda value: round(value, 2)), Field(gt=0)]
+Price = Annotated[
+    float,
+    AfterValidator(lambda value: round(value, 2)),
+    Field(gt=0),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),  # pydantic writes `gt` for a bound behind a validator
+]
 """USD, rounded once, here, to two decimals (ruling S5)."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
