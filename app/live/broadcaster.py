@@ -64,7 +64,7 @@ class Broadcaster:
         self.ticker = ticker
         self.feed = Feed(ticker, parts.shape, numbers)
         self.fan_out = FanOut(self.feed, self._leave, lambda: parts.timer.sleep(0), parts.stages)
-        self.listeners = 0
+        self.listeners = self.held = 0
         self._parts = parts
         self._lock = self.feed.lock
         self._thread: threading.Thread | None = None
@@ -78,23 +78,25 @@ class Broadcaster:
 
     def join(self, recipient: Recipient, after: Position | None) -> Membership:
         """Post to a recipient what comes behind `after`, or a snapshot at first."""
-        leave = self.hold()
+        release = self.hold()
         try:
-            return self.fan_out.join(recipient, after)
-        except BaseException:  # a client that is cut off meanwhile, too
-            leave()
-            raise
+            with self._lock:
+                member = self.fan_out.join(recipient, after)
+                self.listeners += 1
+            return member
+        finally:
+            release()
 
     def hold(self) -> Callable[[], None]:
         """Run as for a listener, until the returned function is called."""
         with self._lock:
-            self.listeners += 1
+            self.held += 1
             try:
                 self._start()
             except BaseException:  # a client that is cut off meanwhile, too
-                self.listeners -= 1
+                self.held -= 1
                 raise
-        return self._leave
+        return self._release
 
     def _start(self) -> None:
         if self.feed.is_ended or (self._thread is not None and self._thread.is_alive()):
@@ -106,10 +108,16 @@ class Broadcaster:
         with self._lock:
             self.listeners -= 1
 
+    def _release(self) -> None:
+        with self._lock:
+            self.held -= 1
+
     def run(self) -> None:
         """Step while anyone listens. A step that raises is logged and does not end the broadcaster."""
         events = self._parts.events
         with self._parts.pipeline.interest.subscription([self.ticker]):
+            if not self._parts.pipeline.is_in_memory(self.ticker, self._parts.clock()):
+                self._beat()  # the first step waits for bars
             while self._goes_on():
                 revision = events.revision((self.ticker,))
                 at = self._parts.clock()
@@ -125,15 +133,29 @@ class Broadcaster:
         """A step has failed: say so, and let another process lead, which may be able to compute the state."""
         self._is_failing = True
         self.fan_out.fail(error)
+        self._beat_if_due()
         with suppress(PredictError):
             self._sequence.resign()
+
+    def _beat_if_due(self) -> None:
+        if self._parts.timer.now() - self._beat_at >= HEARTBEAT_S:
+            self._beat()
+
+    def _beat(self) -> None:
+        """A heartbeat; or, while no state can be computed, the reason for that once more."""
+        self._beat_at = self._parts.timer.now()
+        if self._is_failing:
+            self.fan_out.remind()
+        else:
+            now = self._parts.timer.epoch()
+            self.fan_out.beat(now, now + NEXT_WITHIN_S)
 
     def _goes_on(self) -> bool:
         """Whether this thread steps on. The store is used without the lock, for which listeners wait."""
         with self._lock:
             if self._thread is not threading.current_thread():  # its start was given up
                 return False
-            if self.listeners and not self.feed.is_ended:
+            if (self.listeners or self.held) and not self.feed.is_ended:
                 return True
             sequence, self._thread = self._sequence, None
             self.feed.clear()
@@ -158,13 +180,9 @@ class Broadcaster:
             self._is_failing = False
         self._sequence.publish()
         self.feed.end_read()
-        if self._is_failing:  # whether another process can compute the state is not known
-            return
-        if self._parts.timer.now() - self._beat_at >= HEARTBEAT_S:
-            self._beat_at = self._parts.timer.now()
-            now = self._parts.timer.epoch()
-            self.feed.beat(now, now + NEXT_WITHIN_S)
-        self.fan_out.deliver()
+        if not self._is_failing:  # otherwise whether another process can compute the state is not known
+            self.fan_out.deliver()
+        self._beat_if_due()
 
     def _tell(self, at: datetime) -> None:
         conditions = self._parts.conditions()

@@ -29,7 +29,8 @@ class Recipient(Protocol):
         ...
 
     def fail(self, ticker: str, error: Exception) -> None:
-        """The state of a ticker cannot be computed, so that no event comes. Told once for each error."""
+        """The state of a ticker cannot be computed, so that no event comes. Told once for each error, and again in place of
+        each heartbeat while that lasts."""
         ...
 
     def end(self) -> None:
@@ -85,7 +86,7 @@ class Membership:
             self.is_behind, self.began_at, self.after = True, None, None
 
     def fail(self, error: Exception) -> None:
-        """The state cannot be computed. The recipient is told once for each error."""
+        """The state cannot be computed. The recipient is told once for each error, until it is reminded."""
         text = f"{type(error).__name__}: {error}"
         if self.failure != text:
             self.failure = text
@@ -121,7 +122,6 @@ class FanOut:
         self._rest = rest
         self._stages = stages
         self._members: dict[Membership, None] = {}
-        self._beats = feed.beats
         self._snapshots_for_slow = 0
         self._failure: Exception | None = None
 
@@ -142,9 +142,16 @@ class FanOut:
                 self._begin(member)
             else:
                 member.fail(self._failure)
+            if self._is_unknown and self.feed.heartbeat is not None:
+                member.post([self.feed.heartbeat])
             if self.feed.is_ended:
                 recipient.end()
         return member
+
+    @property
+    def _is_unknown(self) -> bool:
+        """Whether nothing is known of the ticker yet, nor why."""
+        return self.feed.head is None and self._failure is None
 
     def leave(self, member: Membership) -> None:
         with self.lock:
@@ -152,15 +159,16 @@ class FanOut:
                 return
         self._on_leave()
 
-    def _begin(self, member: Membership) -> None:
-        """Post what a member begins with, if that is known by now."""
+    def _begin(self, member: Membership) -> int:
+        """Post what a member begins with, if that is known by now. Returns how many events that were."""
         feed, after = self.feed, member.after
         if feed.head is None or (after is not None and feed.is_expected(after, member.reads_begun)):
-            return
+            return 0
         missed = None if after is None else feed.missed(after)
         events = feed.behind(after) if after is not None and missed is None else [feed.snapshot(missed)]
         member.is_current, member.began_at = True, feed.take_number()
         self._post(member, _numbered(events, member.began_at))
+        return len(events)
 
     def _post(self, member: Membership, events: Sequence[LiveEvent]) -> None:
         assert self.feed.head is not None
@@ -175,15 +183,12 @@ class FanOut:
                 self._post(member, _numbered([self.feed.snapshot(Missed.SLOW)], member.began_at))
 
     def deliver(self) -> None:
-        """Post what is new to all members: events, and then a heartbeat if there was one. The state could be computed."""
+        """Post what is new to all members. The state could be computed."""
         self._succeed()
         if deliveries := self._deliveries():
             with self._stages.root("deliver", ticker=self.feed.ticker, members=len(deliveries)):
                 self._deliver_in_turns(deliveries)
-        with self.lock:
-            for member in [one for one in self._members if not one.is_current]:
-                self._begin(member)
-        self._deliver_beat()
+        self._begin_waiting()
 
     def _succeed(self) -> None:
         if self._failure is not None:
@@ -192,8 +197,23 @@ class FanOut:
                 for member in self._members:
                     member.failure = None
 
+    def _begin_waiting(self) -> None:
+        """Let all begin that wait for the first state, or for the log. However many they are, and however much each of them
+        missed, other work has its turns; who joins or leaves in one of them is not begun twice, or at all."""
+        with self.lock:
+            waiting = [one for one in self._members if not one.is_current]
+        posts = 0
+        for member in waiting:
+            with self.lock:
+                if member in self._members and not member.is_current:
+                    posts += self._begin(member)
+            if posts >= POSTS_A_TURN:
+                self._rest()
+                posts = 0
+
     def _deliver_in_turns(self, deliveries: Sequence[Delivery]) -> None:
-        for turn in _turns(deliveries):
+        most = max(len(events) for _, _, events in deliveries)
+        for turn in _turns(deliveries, max(1, POSTS_A_TURN // max(1, most))):
             self._deliver(turn)
             self._rest()
 
@@ -226,24 +246,39 @@ class FanOut:
             return self.feed.behind(position)
         return _numbered([self.feed.snapshot(missed)], self.feed.take_number())
 
-    def _deliver_beat(self) -> None:
+    def beat(self, told_at: float, next_by: float) -> None:
+        """Post a heartbeat to all members that have all events so far, and to those that wait for the first one. Seconds since
+        1970."""
         with self.lock:
-            is_new, self._beats = self.feed.beats != self._beats, self.feed.beats
-            members = [one for one in self._members if one.is_current] if is_new else []
-        for turn in _turns(members):
-            with self.lock:
-                for member in turn:
-                    if self.feed.heartbeat is not None and member in self._members:
-                        member.post([self.feed.heartbeat])
-            self._rest()
+            beat = self.feed.beat(told_at, next_by)
+            members = [one for one in self._members if one.is_current or self._is_unknown]
+        self._for_each(members, lambda member: member.post([beat]))
 
     def fail(self, error: Exception) -> None:
         """The state cannot be computed: tell all members once, and let those who come wait, since what was known last may be
         old."""
         with self.lock:
             self._failure = error
-            for member in list(self._members):
-                member.fail(error)
+            members = list(self._members)
+        self._for_each(members, lambda member: member.fail(error))
+
+    def remind(self) -> None:
+        """In place of a heartbeat: tell all members again that the state cannot be computed."""
+        with self.lock:
+            error, members = self._failure, list(self._members)
+            for member in members:
+                member.failure = None
+        if error is not None:
+            self._for_each(members, lambda member: member.fail(error))
+
+    def _for_each(self, members: Sequence[Membership], tell: Callable[[Membership], None]) -> None:
+        """Tell members something, with turns for other work. Who has left in one of them is told nothing."""
+        for turn in _turns(members, POSTS_A_TURN):
+            with self.lock:
+                for member in turn:
+                    if member in self._members:
+                        tell(member)
+            self._rest()
 
     def end(self) -> None:
         """The server stops."""
@@ -258,6 +293,6 @@ def _numbered(events: Sequence[LiveEvent], number: int) -> Sequence[LiveEvent]:
     return [*(event.without_number() for event in events[:-1]), *(event.numbered(number) for event in events[-1:])]
 
 
-def _turns(work: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(work), POSTS_A_TURN):
-        yield work[start : start + POSTS_A_TURN]
+def _turns(work: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(work), size):
+        yield work[start : start + size]

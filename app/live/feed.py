@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from app.live.event_log import MAX_BYTES, MAX_EVENTS, Head
-from app.live.live_event import Kind, LiveEvent, Missed, Position, Shape
+from app.live.live_event import NOT_BEGUN, Kind, LiveEvent, Missed, Position, Shape
 
 
 class Numbers:
@@ -34,8 +34,7 @@ class Feed:
     """The end of one sequence, as it is in the log. Safe between threads.
 
     lock      held where the feed is read or changed
-    head      where the sequence has come to; None before the first step of the broadcaster
-    beats     how many heartbeats there were
+    head      where the sequence has come to; None before the first state is known
     heartbeat the last one, while nothing came behind it
     is_ended  the server stops: nothing more comes
     """
@@ -45,7 +44,6 @@ class Feed:
         self.ticker = ticker
         self.head: Head | None = None
         self.heartbeat: LiveEvent | None = None
-        self.beats = 0
         self.reads_begun = self.reads_ended = 0
         self.is_ended = False
         self._shape = shape
@@ -98,15 +96,13 @@ class Feed:
             later = sum(event.number > number for event in self._events)
             return self.head.position.forward(-later)
 
-    def beat(self, told_at: float, next_by: float) -> None:
-        """Nothing changed. Seconds since 1970."""
+    def beat(self, told_at: float, next_by: float) -> LiveEvent:
+        """A heartbeat: nothing changed, or nothing is known yet. Seconds since 1970."""
         with self.lock:
-            if self.head is None:
-                return
-            position = self.head.position
+            position = None if self.head is None else self.head.position
             body = self._shape.heartbeat(self.ticker, position, told_at, next_by)
-            self.heartbeat = LiveEvent(self.ticker, Kind.HEARTBEAT, position, body)
-            self.beats += 1
+            self.heartbeat = LiveEvent(self.ticker, Kind.HEARTBEAT, position or NOT_BEGUN, body)
+            return self.heartbeat
 
     def begin_read(self) -> None:
         """The log is read from now on."""

@@ -60,6 +60,10 @@ class Position(NamedTuple):
         return Position(self.epoch, self.seq + steps)
 
 
+NOT_BEGUN: Final = Position("", 0)
+"""The place of a heartbeat that comes before the sequence has begun. No event is there."""
+
+
 def position_of(text: str) -> Position | None:
     """The position that an id names; None for any other text."""
     found = POSITION.fullmatch(text)
@@ -79,6 +83,11 @@ class LiveEvent:
     number: int = field(default=0, compare=False)
     _twin: LiveEvent | None = field(default=None, repr=False, compare=False)
     _encodings: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def id(self) -> str | None:
+        """The id of the last event that a client has who has this one; None before the first."""
+        return None if self.position is NOT_BEGUN else str(self.position)
 
     def numbered(self, number: int) -> LiveEvent:
         """The same event with another number."""
@@ -128,8 +137,9 @@ class Shape(Protocol):
         """A snapshot that says why it comes in place of what was missed; None: it comes because it was asked for."""
         ...
 
-    def heartbeat(self, ticker: str, position: Position, told_at: float, next_by: float) -> bytes:
-        """told_at, next_by: seconds since 1970, real time; the next event comes by then, whatever happens."""
+    def heartbeat(self, ticker: str, position: Position | None, told_at: float, next_by: float) -> bytes:
+        """position: that of the last event, None before the first. told_at, next_by: seconds since 1970, real time; the next
+        event comes by then, whatever happens."""
         ...
 
 

@@ -24,7 +24,10 @@ def live_metrics(
     """told: how many events of these kinds were told of."""
     return [
         Metric(
-            "predict_live_listeners", "Clients that follow a ticker", lambda: _by_ticker(live.listeners()), ("ticker",)
+            "predict_live_listeners",
+            "Clients that are connected and follow a ticker",
+            lambda: _by_ticker(live.listeners()),
+            ("ticker",),
         ),
         Metric(
             "predict_live_events_kept",

@@ -43,7 +43,7 @@ class LineFormat:
 
     def write(self, line: Line | LiveEvent) -> bytes:
         if isinstance(line, LiveEvent):
-            return line.encoded(self.content_type, lambda event: self.encode(event.body, str(event.position), None))
+            return line.encoded(self.content_type, lambda event: self.encode(event.body, event.id, None))
         return self.encode(line.body.model_dump_json().encode(), line.id, line.retry_after_ms)
 
 

@@ -49,12 +49,12 @@ class LiveShape:
             return snapshot
         return json.dumps({**json.loads(snapshot), "resumed": False, "missed": missed}, separators=(",", ":")).encode()
 
-    def heartbeat(self, ticker: str, position: Position, told_at: float, next_by: float) -> bytes:
+    def heartbeat(self, ticker: str, position: Position | None, told_at: float, next_by: float) -> bytes:
         event = live_types.HeartbeatEvent(
-            id=str(position),
+            id=None if position is None else str(position),
             ticker=ticker,
-            epoch=position.epoch,
-            seq=position.seq,
+            epoch=None if position is None else position.epoch,
+            seq=None if position is None else position.seq,
             server_time=datetime.fromtimestamp(round(told_at, 3), UTC),
             next_by=datetime.fromtimestamp(round(next_by, 3), UTC),
         )

@@ -89,14 +89,14 @@ class StatusEvent(LiveEvent):
 
 
 class HeartbeatEvent(Answer):
-    """Nothing changed. It comes every 15 s, real time."""
+    """Nothing changed, or nothing is known yet. It comes every 15 s, real time."""
 
     kind: Literal[Kind.HEARTBEAT] = Kind.HEARTBEAT
-    id: EventId
-    """The id of the last event."""
+    id: EventId | None
+    """The id of the last event; null, as `epoch` and `seq` are, while the server computes the first state of the ticker."""
     ticker: str
-    epoch: str
-    seq: int = Field(ge=0)
+    epoch: str | None
+    seq: int | None = Field(ge=0)
     server_time: Moment
     """Real time of the server."""
     next_by: Moment

@@ -11,7 +11,7 @@ from app.clock import REAL_TIME
 from app.live.broadcaster import Broadcasters
 from app.live.event_log import MAX_EVENTS
 from app.live.fan_out import Membership
-from app.live.live_event import CHANGES, LiveEvent, Position
+from app.live.live_event import Kind, LiveEvent, Position
 from blueprints.streams import Push, Pushed
 
 MAX_BEHIND: Final = 64
@@ -32,7 +32,6 @@ class StreamRecipient:
         self.position = self._posted = after  # _posted: of the last event that was pushed
         self.is_ended = self.is_cut = False
         self._chunk = chunk
-        self._has_gap = False
         self._queue: list[LiveEvent] = []
         self._pushed: Pushed | None = None
         self._pushed_until = 0.0
@@ -55,22 +54,28 @@ class StreamRecipient:
 
     def post(self, event: LiveEvent) -> bool:
         if self._pushed is None:
-            self._keep(event)
             self._wake.set()
-            return not self._has_gap
+            return self._keep(event)
         is_kept = self._pushed.post(self._chunk(event), event.kind)
-        self._posted = event.position
-        self._has_gap |= not is_kept and event.kind in CHANGES
-        if not self._has_gap and not self._pushed.is_waiting:
-            self.position = event.position
+        self._posted = _behind(event, self._posted)
+        if is_kept and not (self._is_behind or self._pushed.is_waiting):
+            self.position = self._posted
         return is_kept
 
-    def _keep(self, event: LiveEvent) -> None:
-        if len(self._queue) >= MAX_EVENTS + MAX_BEHIND:
+    def _keep(self, event: LiveEvent) -> bool:
+        """Let an event wait for the response; not behind one that was lost, since a snapshot comes in the place of both."""
+        is_full = len(self._queue) >= MAX_EVENTS + MAX_BEHIND
+        if is_full and event.kind is not Kind.HEARTBEAT:
             self._queue.clear()
-            self._has_gap = True
-        if not self._has_gap:
-            self._queue.append(event)
+        if is_full or self._is_behind:
+            return False
+        self._queue.append(event)
+        return True
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether an event is lost to the client."""
+        return self._membership is not None and self._membership.is_behind
 
     def fail(self, ticker: str, error: Exception) -> None:
         pass
@@ -83,12 +88,11 @@ class StreamRecipient:
 
     def take(self) -> Iterator[LiveEvent]:
         """What has come since, oldest first."""
-        if self._has_gap:
-            self._catch_up()
+        self._catch_up()
         with suppress(IndexError):
             while True:
                 event = self._queue.pop(0)
-                self.position = event.position
+                self.position = _behind(event, self.position)
                 yield event
 
     def wait(self, seconds: float) -> None:
@@ -115,24 +119,26 @@ class StreamRecipient:
             pushed.close()
 
     def _finish(self, pushed: Pushed) -> None:
-        if self._has_gap and not self.is_cut:
-            self._catch_up()
+        self._catch_up()
         self._leave()
-        if pushed.finish() and not self._has_gap:
+        if pushed.finish() and not (self._is_behind or self.is_cut):
             self.position = self._posted
 
     def _drained(self) -> None:
-        if self._has_gap:
-            self._catch_up()
-        else:
+        if not self._is_behind:
             self.position = self._posted
+        self._catch_up()
 
     def _cut(self) -> None:
-        self.is_cut = self._has_gap = True
+        self.is_cut = True
         self._wake.set()
 
     def _catch_up(self) -> None:
-        """A snapshot comes in place of the events that were dropped."""
-        self._has_gap = False
-        if self._membership is not None:
+        """A snapshot comes in place of events that are lost, if any are."""
+        if self._membership is not None and not self.is_cut:
             self._membership.catch_up()
+
+
+def _behind(event: LiveEvent, position: Position | None) -> Position | None:
+    """Behind which position a client goes on that is sent an event. A heartbeat from before the first one moves none."""
+    return position if event.id is None else event.position

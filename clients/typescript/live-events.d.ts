@@ -185,14 +185,15 @@ export type HealthTier =
   | "DEGRADED"
   | "UNSTABLE"
 
-/** Nothing changed. It comes every 15 s, real time. */
+/** Nothing changed, or nothing is known yet. It comes every 15 s, real time. */
 export interface HeartbeatEvent {
   readonly kind: "heartbeat"
-  /** The id of the last event. */
-  readonly id: string
+  /** The id of the last event; null, as `epoch` and `seq` are, while the server computes the first state of the
+   * ticker. */
+  readonly id: string | null
   readonly ticker: string
-  readonly epoch: string
-  readonly seq: number
+  readonly epoch: string | null
+  readonly seq: number | null
   /** Real time of the server. */
   readonly server_time: Moment
   /** When the next event comes at the latest, whatever happens. Like `server_time` it is real time of the server,

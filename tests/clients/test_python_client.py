@@ -156,6 +156,7 @@ def test_follow_gives_the_events_and_keeps_stages_and_heartbeats_to_itself() -> 
     lines = [
         *STAGES,
         following(15),
+        {**event(0, "heartbeat", **promising(15)), "id": None},
         event(4, "snapshot"),
         event(4, "heartbeat", **promising(15)),
         event(5, "signal", signal={"action": "BUY_CALL"}),
@@ -254,6 +255,13 @@ def test_heartbeats_keep_a_quiet_ticker_from_being_stale() -> None:
 
     with followed(stream(following(0.1), event(1), then=beat), grace_s=0.9) as (_, follow):
         assert ids(follow, 2) == ["0badcafe-1", "0badcafe-2"]
+
+
+def test_a_heartbeat_before_the_first_event_moves_no_id() -> None:
+    first = {**event(0, "heartbeat", **promising(15)), "id": None}
+    with followed(stream(following(15), first, ends=False), stream(event(2), then=hold)) as (server, follow):
+        assert ids(follow, 1) == ["0badcafe-2"]
+    assert "after" not in server.asked[1].query
 
 
 def test_a_server_that_cannot_be_reached_is_stale_and_says_why() -> None:

@@ -41,20 +41,24 @@ class PlainShape:
     def snapshot_after(self, snapshot: bytes, missed: Missed | None) -> bytes:
         return json.dumps({**json.loads(snapshot), "instead": missed}).encode()
 
-    def heartbeat(self, ticker: str, position: Position, told_at: float, next_by: float) -> bytes:
-        return json.dumps({"kind": "heartbeat", "id": str(position), "within": next_by - told_at}).encode()
+    def heartbeat(self, ticker: str, position: Position | None, told_at: float, next_by: float) -> bytes:
+        return json.dumps(
+            {"kind": "heartbeat", "id": None if position is None else str(position), "within": next_by - told_at}
+        ).encode()
 
 
 class Listener:
     """A recipient that keeps what it is posted until a test takes it. A context manager, which leaves at its end.
 
     missed   why it got its last snapshot
+    failures why no state could be computed
     is_over  the server stops
     """
 
     def __init__(self, join: Callable[[Recipient, Position | None], Membership], after: Position | None = None) -> None:
         self.missed: str | None = None
         self.is_over = False
+        self.failures: list[str] = []
         self._events: list[LiveEvent] = []
         self._came = threading.Event()
         self._membership = join(self, after)
@@ -69,14 +73,15 @@ class Listener:
     def position(self) -> Position | None:
         return self._membership.position
 
-    def post(self, event: LiveEvent) -> None:
+    def post(self, event: LiveEvent) -> bool:
         if event.kind is Kind.SNAPSHOT:
             self.missed = json.loads(event.body).get("instead")
         self._events.append(event)
         self._came.set()
+        return True
 
     def fail(self, ticker: str, error: Exception) -> None:
-        pass
+        self.failures.append(str(error))
 
     def end(self) -> None:
         self.is_over = True

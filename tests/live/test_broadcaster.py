@@ -102,7 +102,78 @@ def test_heartbeats_come_every_15_seconds_and_say_when_the_next_event_comes(begi
         told.at(f"10:30:{10 + second}")
     beats = bodies(listener.take(0))
     assert [(beat["kind"], beat["within"]) for beat in beats] == [("heartbeat", 30), ("heartbeat", 30)]
-    assert told.one.feed.beats == 2
+
+
+def test_heartbeats_come_from_the_start_while_the_first_state_is_computed(begin: Begin, clock: FakeClock) -> None:
+    told, may_go_on = begin(), threading.Event()
+    clock.set("2025-03-11 10:30:07")
+    outline = told.core.pipeline.outline
+
+    def slow(ticker: str, at: datetime) -> object:
+        assert may_go_on.wait(PATIENCE_S)
+        return outline(ticker, at)
+
+    told.core.pipeline.outline = slow  # type: ignore[method-assign, assignment]
+    with told.listen() as first:
+        assert bodies(first.take(20)) == [{"kind": "heartbeat", "id": None, "within": 30}]
+        with told.listen() as second:
+            assert bodies(second.take(20)) == [{"kind": "heartbeat", "id": None, "within": 30}]
+            may_go_on.set()
+            for listener in (first, second):
+                assert [event["kind"] for event in bodies(listener.take(20))] == ["snapshot"]
+
+
+def test_who_waits_for_the_first_event_of_another_process_gets_heartbeats(begin: Begin) -> None:
+    class Followed(MemoryEventLog):
+        """Another process leads, and has told nothing yet."""
+
+        def leads(self, ticker: str) -> bool:
+            return False
+
+    told = begin(Followed())
+    listener = told.listener()
+    for second in range(40):
+        told.timer.forward(1)
+        told.at(f"10:30:{10 + second}")
+    assert bodies(listener.take(0)) == [{"kind": "heartbeat", "id": None, "within": 30}] * 2
+
+
+def test_while_no_state_can_be_computed_its_reason_comes_in_place_of_each_heartbeat(begin: Begin) -> None:
+    told = begin().at("10:30:07")
+    listener, outline = told.listener(), told.core.pipeline.outline
+    listener.take(0)
+    told.core.pipeline.outline = broken  # type: ignore[method-assign, assignment]
+    for _ in range(40):
+        stepped(told)
+    assert listener.failures == ["put here"] * 3, "once, and twice in 40 s in place of a heartbeat"
+    assert not listener.take(0)
+    told.core.pipeline.outline = outline  # type: ignore[method-assign]
+    for _ in range(40):
+        stepped(told)
+    assert len(listener.failures) == 3
+    assert sorted(event["kind"] for event in bodies(listener.take(0))) == [*["heartbeat"] * 3, "price"]
+
+
+def stepped(told: Told) -> None:
+    """A second later."""
+    told.timer.forward(1)
+    told.clock.forward(seconds=1)
+    try:
+        told.one.step(told.clock.at)
+    except RuntimeError as exc:
+        told.one._give_way(exc)
+
+
+def test_a_client_that_is_expected_back_is_no_listener(begin: Begin) -> None:
+    wait_for(lambda: not threads())  # of tests before
+    told = begin()
+    release = told.one.hold()
+    with told.listen():
+        assert (told.one.listeners, told.one.held) == (1, 1)
+    assert (told.one.listeners, told.one.held) == (0, 1)
+    assert threads() == ["live SPY"], "its events are kept"
+    release()
+    wait_for(lambda: not threads())
 
 
 def test_a_snapshot_says_what_is_known_now_where_no_event_came_since(begin: Begin) -> None:
@@ -552,7 +623,8 @@ def test_a_step_that_breaks_is_told_and_does_not_end_it(begin: Begin, clock: Fak
 
     told.core.pipeline.live = breaking  # type: ignore[method-assign, assignment]
     with told.listen() as listener:
-        assert len(listener.take(20)) == 1
+        events: list[Any] = []
+        wait_for(lambda: events.extend(bodies(listener.take(1))) or "snapshot" in [one["kind"] for one in events])
     assert told.core.events.counts["broadcaster_broke",] == 1
 
 
@@ -564,15 +636,12 @@ def test_a_leader_that_cannot_compute_lets_another_process_lead_and_nobody_says_
     one.at("10:30:07")
     for told in (one, two):
         monkeypatch.setattr(told.core.pipeline, "outline", broken)
+    listeners = [told.listener() for told in (one, two)]
+    listeners[0].take(0)
     for _ in range(40):
         for told in (one, two):
-            told.timer.forward(1)
-            told.clock.forward(seconds=1)
-            try:
-                told.one.step(told.clock.at)
-            except RuntimeError as exc:
-                told.one._give_way(exc)
-    assert (one.one.feed.beats, two.one.feed.beats) == (0, 0)
+            stepped(told)
+    assert not any(bodies(listener.take(0)) for listener in listeners)
 
 
 def broken(ticker: str, at: datetime) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.errors import Unavailable
-from app.live.fan_out import Membership
-from app.live.live_event import Kind, LiveEvent, position_of
-from tests.live.broadcasting import Told, bodies
+from app.live.fan_out import POSTS_A_TURN, FanOut, Membership
+from app.live.feed import Feed, Numbers
+from app.live.live_event import Kind, LiveEvent, Position, position_of
+from tests.blueprints.socket_io.playing import head
+from tests.live.broadcasting import PlainShape, Told, bodies
 from tests.live.test_broadcaster import Begin, begin
 
 __all__ = ["begin"]
@@ -208,6 +210,81 @@ def test_while_no_state_can_be_computed_all_are_told_once_and_who_comes_waits(be
     assert (early.ids(), late.ids()) == (["1p"], ["1s"])
     told.one.fan_out.fail(Unavailable("the store cannot be used", part="store"))
     assert len(early.failures) == 2, "the same error after a success is another one"
+
+
+class Burst:
+    """The fan-out of one ticker, whose turns of other work a test sees.
+
+    posts    how many events were posted between two turns
+    at_turn  what the other work does in its first turn
+    """
+
+    def __init__(self) -> None:
+        self.posts = [0]
+        self.at_turn: Callable[[], object] = lambda: None
+        self.fan_out = FanOut(Feed("SPY", PlainShape(), Numbers()), lambda: None, self._turn)
+        self.seq = 0
+
+    def _turn(self) -> None:
+        self.posts.append(0)
+        at_turn, self.at_turn = self.at_turn, lambda: None
+        at_turn()
+
+    def _count(self, event: LiveEvent) -> None:
+        self.posts[-1] += 1
+
+    def join(self, after: str | None = None) -> tuple[Client, Membership]:
+        client = Client(self._count)
+        return client, self.fan_out.join(client, None if after is None else position_of(after))
+
+    def tell(self, events: int) -> None:
+        first, self.seq = self.seq + 1, self.seq + events
+        places = [Position("5b5b5b5b", seq) for seq in range(first, self.seq + 1)]
+        told = [
+            LiveEvent("SPY", Kind.PRICE, one, b'{"kind": "price", "id": "%b"}' % str(one).encode()) for one in places
+        ]
+        self.fan_out.feed.publish(head(Position("5b5b5b5b", self.seq)), told)
+        self.fan_out.deliver()
+
+
+def begun_and_told(burst: Burst, clients: Sequence[Client]) -> list[list[str]]:
+    """What each client has got once one more event was told; in no turn more was posted than one turn may hold."""
+    burst.tell(events=1)
+    assert max(burst.posts) < 2 * POSTS_A_TURN, burst.posts
+    return [client.ids() for client in clients]
+
+
+def test_a_thousand_clients_that_wait_for_the_first_state_begin_with_turns_between() -> None:
+    burst = Burst()
+    waiting = [burst.join() for _ in range(1000)]
+    late: list[Client] = []
+    burst.at_turn = lambda: (late.append(burst.join()[0]), waiting[-1][1].close())
+    burst.tell(events=0)
+    assert len(burst.posts) > 1000 // POSTS_A_TURN
+    *stayed, left = [client for client, _ in waiting]
+    got = begun_and_told(burst, [*stayed, *late])
+    assert got == [["0s", "1p"]] * 1000, "each has its snapshot and every event behind it, once and in order"
+    assert left.ids() == []
+
+
+def test_clients_that_missed_much_begin_with_turns_between() -> None:
+    """They come from another process, and wait until this one has read the log."""
+    burst = Burst()
+    burst.tell(events=0)
+    waiting = [burst.join("5b5b5b5b-1")[0] for _ in range(50)]
+    assert [client.ids() for client in waiting] == [[]] * 50
+    burst.fan_out.feed.begin_read()
+    burst.tell(events=200)
+    assert begun_and_told(burst, waiting) == [[f"{seq}p" for seq in range(2, 202)]] * 50
+
+
+def test_who_follows_is_told_of_many_events_with_turns_between() -> None:
+    burst = Burst()
+    burst.tell(events=0)
+    clients = [burst.join()[0] for _ in range(50)]
+    burst.posts = [0]
+    burst.tell(events=200)
+    assert begun_and_told(burst, clients) == [["0s", *(f"{seq}p" for seq in range(1, 202))]] * 50
 
 
 def test_what_is_missed_by_many_is_encoded_once(begin: Begin) -> None:

@@ -22,8 +22,7 @@ HEARTBEAT_S = 15.0
 """Seconds within which the server promises a line, until one of them says otherwise."""
 
 FIRST_EVENT_S = 45.0
-"""Seconds that the first event of all may take: a server that has just started first fetches bars, for up to 30 s, and sends
-heartbeats from the first event on."""
+"""Seconds that the first line of all may take: a server that has just started first fetches bars, for up to 30 s."""
 
 LONGEST_PROMISE_S = 300.0
 SHORTEST_BACKOFF_S, FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.1, 0.5, 30.0
@@ -137,7 +136,9 @@ class Follow(Iterator[Event]):
         beginning, which the first event says again, and the first and last line of a connection."""
         if "kind" in line:
             self._promised_s = _promised_s(line, self._promised_s)
-            self.after = str(line["id"])
+            self.after = (
+                self.after if line["id"] is None else str(line["id"])
+            )  # a heartbeat before the first event has none
         elif line.get("status") == "following":
             self._promised_s = float(line["heartbeat_seconds"])
         else:

@@ -210,14 +210,15 @@ HealthTier = Literal[
 
 
 class HeartbeatEvent(TypedDict):
-    """Nothing changed. It comes every 15 s, real time."""
+    """Nothing changed, or nothing is known yet. It comes every 15 s, real time."""
 
     kind: Literal["heartbeat"]
-    # The id of the last event.
-    id: str
+    # The id of the last event; null, as `epoch` and `seq` are, while the server computes the first state of the
+    # ticker.
+    id: str | None
     ticker: str
-    epoch: str
-    seq: int
+    epoch: str | None
+    seq: int | None
     # Real time of the server.
     server_time: Moment
     # When the next event comes at the latest, whatever happens. Like `server_time` it is real time of the server,

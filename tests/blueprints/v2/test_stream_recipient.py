@@ -7,8 +7,10 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from app.live.live_event import Kind, LiveEvent, Missed, Position
-from blueprints.v2.stream_recipient import StreamRecipient
+from app.live.event_log import MAX_EVENTS
+from app.live.live_event import NOT_BEGUN, Kind, LiveEvent, Missed, Position
+from blueprints.v2.line_formats import EVENT_STREAM
+from blueprints.v2.stream_recipient import MAX_BEHIND, StreamRecipient
 
 EPOCH = "aaaaaaaa"
 PRICE, SIGNAL, STATUS, HEARTBEAT = Kind.PRICE, Kind.SIGNAL, Kind.STATUS, Kind.HEARTBEAT
@@ -19,12 +21,12 @@ def event(seq: int, kind: Kind = PRICE) -> LiveEvent:
 
 
 class Live:
-    """Broadcasters of which a test tells the events."""
+    """Broadcasters of which a test tells the events, and a membership that notices which are lost."""
 
     def __init__(self) -> None:
         self.seq = 0
         self.recipient: Any = None
-        self.is_closed = False
+        self.is_closed = self.is_behind = False
 
     def join(self, ticker: str, recipient: Any, after: Position | None = None) -> Live:
         self.recipient = recipient
@@ -33,12 +35,17 @@ class Live:
     def post(self, *kinds: Kind) -> None:
         for kind in kinds:
             self.seq += kind is not HEARTBEAT
-            self.recipient.post(event(self.seq, kind))
+            self._post(event(self.seq, kind))
+
+    def _post(self, event: LiveEvent) -> None:
+        if not self.recipient.post(event):
+            self.is_behind |= event.kind is not HEARTBEAT
 
     def catch_up(self) -> None:
-        if not self.is_closed:
+        if self.is_behind and not self.is_closed:
+            self.is_behind = False
             snapshot = LiveEvent("SPY", Kind.SNAPSHOT, Position(EPOCH, self.seq), b"snapshot %b" % Missed.SLOW.encode())
-            self.recipient.post(snapshot)
+            self._post(snapshot)
 
     def close(self) -> None:
         self.is_closed = True
@@ -194,6 +201,24 @@ def test_pushing_ends_in_time_and_what_came_is_sent() -> None:
         pass
     assert client.is_done
     assert recipient.position == (EPOCH, 1)
+
+
+def test_a_heartbeat_before_the_first_event_moves_no_client() -> None:
+    recipient = joined(live := Live(), Position(EPOCH, 7))
+    beat = LiveEvent("SPY", HEARTBEAT, NOT_BEGUN, b"{}")
+    recipient.post(beat)
+    assert taken(recipient) == [b"{}"]
+    with pushing(recipient):
+        recipient.post(beat)
+    assert recipient.position == (EPOCH, 7)
+    assert live.is_closed
+    assert EVENT_STREAM.write(beat) == b"data: {}\n\n", "a browser keeps the id that it has"
+
+
+def test_a_heartbeat_for_which_there_is_no_room_costs_no_event() -> None:
+    recipient = joined(live := Live())
+    live.post(*[PRICE] * (MAX_EVENTS + MAX_BEHIND), HEARTBEAT)
+    assert len(taken(recipient)) == MAX_EVENTS + MAX_BEHIND
 
 
 def test_a_response_that_takes_nothing_keeps_a_bounded_number_of_events_and_gets_a_snapshot() -> None:
