@@ -16,13 +16,20 @@ UNIT := tests/config tests/live/test_events.py tests/market tests/model tests/si
 # Programs that some tests need beside Python: program:Debian's package:Homebrew's formula
 TOOLS := redis-server:redis-server:redis promtool:prometheus:prometheus amtool:prometheus-alertmanager:alertmanager \
   nginx:nginx:nginx chromium:chromium:chromium
-# Packages of Node that some tests need, and the list that says which are installed
-NODE_PACKAGES := tests/node
-NODE_INSTALLED := $(VENV)/node/installed.json
+# Installs the packages of Node that the lock file of the first folder pins into the second one, once
+install_packages = if ! command -v npm >/dev/null; then \
+    echo "npm is missing; to install it: sudo apt-get install npm (Debian), brew install node (macOS)"; exit 1; \
+  elif ! cmp -s $(1)/package-lock.json $(2)/installed.json; then \
+    rm -f $(2)/installed.json && mkdir -p $(2) && cp $(1)/package.json $(1)/package-lock.json $(1)/.npmrc $(2)/ && \
+    (cd $(2) && npm ci --silent --fetch-retries=1 --fetch-timeout=20000) && cp $(1)/package-lock.json $(2)/installed.json || \
+    { echo "npm cannot install the packages of $(1)"; exit 1; }; fi
+# What the dashboard is built from, and the file that says that it has been
+DASHBOARD_SOURCES = $(shell find dashboard -type f -not -path 'dashboard/dist/*' -not -path 'dashboard/node_modules/*' -not -name schema.d.ts)
+DASHBOARD_BUILT := dashboard/dist/index.html
 export MARKET_DATA GOLDEN_DIR
 unexport PYTHONPATH
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test unit soak bench evaluate train import openapi asyncapi check audit tools observe clean
+.PHONY: help setup serve test unit soak bench evaluate train import openapi asyncapi check audit tools observe dashboard clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -30,6 +37,7 @@ help: ## this list
 setup: $(DEV) ## everything for development: virtual environment, packages
 
 serve: $(RUNTIME) ## start the server: the demo market, unless MARKET or POLYGON_API_KEY is set
+	@$(MAKE) --silent dashboard || echo "the server starts without its dashboard"
 	@if [ -z "$$MARKET$$POLYGON_API_KEY$$MASSIVE_API_KEY" ]; then export MARKET=demo; fi; exec $(COMMAND) serve
 
 test: $(DEV) ## style, types, known vulnerabilities and all tests that CI runs
@@ -58,13 +66,8 @@ tools: ## programs that some tests need: installed where that is possible, else 
 	  command -v "$$1" >/dev/null || echo "$$1 is missing, tests that need it will be skipped; to install it:" \
 	    "sudo apt-get install $$2 (Debian), brew install $$3 (macOS)"; \
 	done
-	@if ! command -v npm >/dev/null; then echo "npm is missing, tests that need Node will be skipped; to install it:" \
-	    "sudo apt-get install npm (Debian), brew install node (macOS)"; \
-	elif ! cmp -s $(NODE_PACKAGES)/package-lock.json $(NODE_INSTALLED); then \
-	  mkdir -p $(VENV)/node && cp $(NODE_PACKAGES)/package.json $(NODE_PACKAGES)/package-lock.json $(NODE_PACKAGES)/.npmrc $(VENV)/node/ && \
-	  (cd $(VENV)/node && timeout 240 npm ci --silent --fetch-retries=1 --fetch-timeout=20000) && \
-	  cp $(NODE_PACKAGES)/package-lock.json $(NODE_INSTALLED) || \
-	  { rm -f $(NODE_INSTALLED); echo "npm cannot install the packages of $(NODE_PACKAGES), tests that need them will be skipped"; }; fi
+	@$(call install_packages,tests/node,$(VENV)/node) || echo "tests that need the packages of tests/node will be skipped"
+	@$(MAKE) --silent dashboard || echo "tests of the dashboard will be skipped"
 
 observe: ## Prometheus and Alertmanager with the rules of ops/ beside a running server (PORT), until Ctrl-C
 	@exec ops/observe
@@ -93,8 +96,10 @@ asyncapi: $(RUNTIME) ## write the document of Socket.IO, blueprints/socket_io/as
 	$(BIN)/python -m app.factory.asyncapi
 	$(BIN)/python -m clients.event_types
 
-clean: ## remove the virtual environment and caches; var/ stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+dashboard: $(DASHBOARD_BUILT) ## build the page at /, where npm is there
+
+clean: ## remove the virtual environment, caches and the built dashboard; var/ stays
+	rm -rf $(VENV) dashboard/dist dashboard/node_modules dashboard/src/api/schema.d.ts .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (PYTHON=... names another)"; exit 1; }
@@ -112,4 +117,10 @@ $(RUNTIME): requirements.txt | $(BIN)/python $(COMMAND)
 
 $(DEV): requirements-dev.txt $(RUNTIME)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(DASHBOARD_BUILT): $(DASHBOARD_SOURCES) blueprints/v2/openapi.json clients/typescript/live-events.d.ts
+	@$(call install_packages,dashboard,$(VENV)/dashboard)
+	@test -e dashboard/node_modules || ln -sfn ../$(VENV)/dashboard/node_modules dashboard/node_modules
+	@echo "building the dashboard"; cd dashboard && npm run --silent build
 	@touch $@

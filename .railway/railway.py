@@ -16,7 +16,11 @@ def main(ctx=None):
     predict = service(
         "predict",
         source=github(REPOSITORY),
-        build={"builder": "RAILPACK"},
+        build={
+            "builder": "RAILPACK",
+            "buildCommand": "npm --prefix dashboard ci --include=dev && "
+            "npm --prefix dashboard run build && rm -rf dashboard/node_modules",
+        },
         start='HOST="${HOST:-::}" exec gunicorn -c gunicorn.conf.py wsgi:app',
         healthcheck="/readyz",
         healthcheckTimeout=60,

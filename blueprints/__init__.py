@@ -8,6 +8,7 @@ from typing import Final
 from flask import Flask
 
 from blueprints import errors, ops
+from blueprints.dashboard import routes as dashboard
 from blueprints.pages import routes as pages
 from blueprints.pages.files import FILES
 from blueprints.services import Services
@@ -18,9 +19,12 @@ PAGES: Final = ("/docs", "/docs/errors", "/docs/socket-io", "/docs/versions")
 PROBES: Final = frozenset({"/livez", "/readyz"})
 UNVERSIONED: Final[Mapping[str, int]] = {
     **dict.fromkeys((*PROBES, "/", "/versions", "/metrics", "/openapi/v1.json"), 1),
-    **dict.fromkeys((*PAGES, *(path for path in FILES if path != "/openapi/v1.json")), 2),
+    **dict.fromkeys((*PAGES, "/dashboard", *(path for path in FILES if path != "/openapi/v1.json")), 2),
 }
 """Paths that belong to no version, and the version whose rules hold for them: who may read them, and the shape of errors."""
+
+UNVERSIONED_BELOW: Final[Mapping[str, int]] = {"/dashboard/": 2, "/assets/": 2}
+"""The same for all paths that begin so."""
 
 RENAMED: Final[Mapping[str, str]] = {"/trading_directions": "/trading-directions"}
 """Paths of version 1 that later versions spell otherwise: `X-API-Version` asks for the same thing under both spellings."""
@@ -59,4 +63,5 @@ def register(app: Flask, services: Services) -> None:
     app.register_blueprint(v2.blueprint)
     app.register_blueprint(ops.blueprint)
     app.register_blueprint(pages.blueprint)
+    app.register_blueprint(dashboard.blueprint)
     errors.register(app)

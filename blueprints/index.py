@@ -35,7 +35,9 @@ VERSION_1: Final[Mapping[str, str]] = {
     "/health": "what the process serves with",
 }
 OF_NO_VERSION: Final[Mapping[str, str]] = {
-    "/": "this overview",
+    "/": "the dashboard for browsers; this overview for all other clients",
+    "/dashboard": "the dashboard",
+    "/dashboard/{view}": "a view of it, such as SPY, SPY?date=2024-06-12&time=14:00, SPY/record, SPY/model or system",
     "/livez": "whether the process answers",
     "/readyz": "whether the process may serve",
     "/versions": "the versions of this API",

@@ -1,5 +1,5 @@
 """Routes of no version: whether the process is alive, whether it may serve, its metrics, and which versions there are.
-`/health` is a route of version 1."""
+`/health` is a route of version 1, and `GET /` is in `blueprints/dashboard/routes.py`."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ PATHS: Final[Mapping[str, str]] = {**VERSION_1, **VERSION_2, **OF_NO_VERSION}
 """Every path, and what it answers."""
 
 
-@blueprint.get("/")
-def index() -> Response:
-    """What this server is, as JSON, or as a short page for clients that prefer HTML (RFC 9110 12.5.1)."""
+def overview() -> Response:
+    """What this server is, as JSON."""
     server = services()
     state = _state(server)
-    if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
-        response = Response(page(server.version, state, PATHS), content_type="text/html; charset=utf-8")
-    else:
-        body = {"name": NAME, "version": server.version, "about": ABOUT, "state": state, "paths": dict(PATHS)}
-        response = jsonify(body)
-    response.vary.add("Accept")
-    return response
+    return jsonify({"name": NAME, "version": server.version, "about": ABOUT, "state": state, "paths": dict(PATHS)})
+
+
+def overview_page(note: str) -> Response:
+    """The same as a page for people, with a note."""
+    server = services()
+    text = page(server.version, f"{_state(server)} {note}", PATHS)
+    return Response(text, content_type="text/html; charset=utf-8")
 
 
 def _state(server: Services) -> str:

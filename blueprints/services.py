@@ -13,6 +13,7 @@ from app.live.broadcaster import Broadcasters
 from app.market.calendar import Calendar
 from app.pipeline import Pipeline
 from app.telemetry.stages import Stages
+from blueprints.dashboard.build import Build
 
 EXTENSION = "predict-server"
 ENVIRON_KEY = "predict.request_context"
@@ -92,6 +93,7 @@ class Services:
     stopping        set once the process is stopping: streams wait on it, and end
     stop            makes `ready` say that the process is stopping, and starts nothing new in the background
     close           closes files; the last call in a process
+    dashboard       the files of the built dashboard
     """
 
     pipeline: Pipeline
@@ -112,6 +114,7 @@ class Services:
     stop: Callable[[], None]
     close: Callable[[], None]
     version: str
+    dashboard: Build
 
     def attach(self, app: Flask) -> None:
         app.extensions[EXTENSION] = self

@@ -57,6 +57,7 @@ class Dependencies:
     origins           origins that may read versions after the first
     behind_proxy      whether the proxy's headers are trusted
     unversioned       paths of no version, and the version whose rules hold for them
+    unversioned_below the same for all paths that begin so
     renamed           paths of version 1 that later versions spell otherwise
     probes            paths of the platform's probes
     operations        paths for operators
@@ -84,6 +85,7 @@ class Dependencies:
     origins: Collection[str]
     behind_proxy: bool
     unversioned: Mapping[str, int]
+    unversioned_below: Mapping[str, int]
     renamed: Mapping[str, str]
     probes: Collection[str]
     operations: Collection[str]
@@ -122,7 +124,9 @@ LAYERS: tuple[Layer, ...] = (
     ),
     lambda app, deps: SecurityHeadersMiddleware(app, behind_proxy=deps.behind_proxy),
     lambda app, deps: CorsMiddleware(app, deps.origins, {*deps.operations, SOCKETS}),
-    lambda app, deps: VersioningMiddleware(app, deps.versions, deps.unversioned, deps.renamed, deps.today),
+    lambda app, deps: VersioningMiddleware(
+        app, deps.versions, deps.unversioned, deps.unversioned_below, deps.renamed, deps.today
+    ),
     lambda app, deps: TrustedHostMiddleware(app, deps.hosts, deps.probes),
     lambda app, deps: ApiKeyMiddleware(
         app,

@@ -42,27 +42,31 @@ class Version(Protocol):
 
 class VersioningMiddleware:
     """The layer. `versions`: those of the API; `unversioned`: paths that belong to no version, and the version whose rules hold
-    for each; `renamed`: paths of version 1 that later versions spell otherwise; `today()`: the date in UTC."""
+    for each; `unversioned_below`: the same for all paths that begin so; `renamed`: paths of version 1 that later versions spell
+    otherwise; `today()`: the date in UTC."""
 
     def __init__(
         self,
         app: WSGIApplication,
         versions: Iterable[Version],
         unversioned: Mapping[str, int],
+        unversioned_below: Mapping[str, int],
         renamed: Mapping[str, str],
         today: Callable[[], date],
     ) -> None:
         self._app = app
         self._versions = {version.number: version for version in versions}
         self._unversioned = dict(unversioned)
+        self._unversioned_below = dict(unversioned_below)
         self._renamed = dict(renamed)
         self._today = today
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         context: RequestContext = environ[ENVIRON_KEY]
         path, header = environ["PATH_INFO"], environ.get("HTTP_X_API_VERSION")
-        if path in self._unversioned:
-            context.is_unversioned, context.version = True, self._unversioned[path]
+        rules = self._rules_of(path)
+        if rules is not None:
+            context.is_unversioned, context.version = True, rules
             return self._app(environ, start_response)
         context.vary.append("X-API-Version")
         match = _prefix(path)
@@ -79,6 +83,12 @@ class VersioningMiddleware:
         if version.sunset is not None and version.is_over(self._today()):
             raise Gone(f"version {version.number} ended on {version.sunset}: use version {version.successor}")
         return self._app(environ, start_response)
+
+    def _rules_of(self, path: str) -> int | None:
+        """The version whose rules hold for a path of no version; None if the path is one of a version."""
+        if path in self._unversioned:
+            return self._unversioned[path]
+        return next((version for start, version in self._unversioned_below.items() if path.startswith(start)), None)
 
     def _version_of_path(self, context: RequestContext, number: int) -> int:
         if number not in self._versions:
@@ -103,7 +113,7 @@ class VersioningMiddleware:
         the routes would see another path than the layers do."""
         rest = path[len(prefix) :]
         odd = not path.startswith("/") or "//" in path
-        if odd or (prefix and ((rest or "/") in self._unversioned or _prefix(rest))):
+        if odd or (prefix and (self._rules_of(rest or "/") is not None or _prefix(rest))):
             raise NotFound(f"there is nothing at {path[:200]}")
         if version == 1:
             return rest or "/"

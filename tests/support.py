@@ -38,8 +38,8 @@ NO_LIMITS = {f"rate_limit_{group}": 1_000_000 for group in ("directions", "analy
 
 
 def settings(**values: Any) -> Settings:
-    """Settings by field name, whatever the environment says; no limits unless a test is about them."""
-    return load(**{**NO_LIMITS, "log_level": "WARNING", **values})
+    """Settings by field name, whatever the environment says; no limits and no dashboard unless a test is about them."""
+    return load(**{**NO_LIMITS, "log_level": "WARNING", "dashboard_dir": Path("none"), **values})
 
 
 class FakeClock:

@@ -47,7 +47,7 @@ def test_every_route_is_documented_and_every_documented_route_is_there(serve: Ca
 
 def templated(rule: str) -> str:
     """A rule of the URL map as documents write it."""
-    return rule.replace("<", "{").replace(">", "}")
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
 
 
 def test_the_versions_are_those_of_the_table() -> None:

@@ -31,7 +31,9 @@ os.environ["OTEL_PROPAGATORS"] = "tracecontext"
 VERSION = "0.1.0"
 MAX_REQUESTS = 1_000_000_000
 MAX_STREAMS = MAX_SOCKETS = 100_000
-ARTEFACTS = Path(__file__).parents[1] / "model" / "artefacts"
+ROOT = Path(__file__).parents[2]
+ARTEFACTS = ROOT / "app" / "model" / "artefacts"
+DASHBOARD = ROOT / "dashboard" / "dist"
 
 
 class Settings(BaseSettings):
@@ -85,6 +87,9 @@ class Settings(BaseSettings):
         Path("../shared/market"), alias="MARKET_DATA", description="folder of real bars for import, training and tests"
     )
     models_dir: Path = Field(ARTEFACTS, alias="MODELS_DIR", description="folder of the model artefacts")
+    dashboard_dir: Path = Field(
+        DASHBOARD, alias="DASHBOARD_DIR", description="folder of the built dashboard, as `make dashboard` writes it"
+    )
     clock: NewYorkMoment | None = Field(
         None,
         alias="CLOCK",
@@ -294,7 +299,7 @@ def variables() -> Mapping[str, tuple[str, str]]:
         alias = field.validation_alias
         names = alias.choices if isinstance(alias, AliasChoices) else [field.alias]
         default = "" if field.default in (None, ()) else str(field.default)
-        if field.default is ARTEFACTS:
-            default = "app/model/artefacts"
+        if field.default in (ARTEFACTS, DASHBOARD):
+            default = str(field.default.relative_to(ROOT))
         table[" or ".join(str(name) for name in names)] = (default, field.description or "")
     return table

@@ -59,6 +59,7 @@ def dependencies_of(
         origins=settings.cors_origins,
         behind_proxy=settings.behind_proxy,
         unversioned={**blueprints.UNVERSIONED, SOCKETS: 1},
+        unversioned_below=blueprints.UNVERSIONED_BELOW,
         renamed=blueprints.RENAMED,
         probes=blueprints.PROBES,
         operations=blueprints.OPERATIONS,

@@ -16,6 +16,7 @@ from app.live.live_event import Conditions
 from app.signals.policy import SUPPORTED
 from app.telemetry.exposition import Expose
 from app.telemetry.stages import Stages
+from blueprints.dashboard.build import Build
 from blueprints.services import CacheValidity, Services
 from blueprints.v2.live_shape import LiveShape
 from middleware import Dependencies
@@ -82,6 +83,7 @@ def services_of(
         stop=lifecycle.stop,
         close=lifecycle.close,
         version=VERSION,
+        dashboard=Build(core.settings.dashboard_dir),
     )
 
 

@@ -1,0 +1,27 @@
+// The API key of the viewer. It is kept for this tab alone, and sent in a header or in `auth` of Socket.IO, never in an address.
+
+const NAME = "api-key"
+
+class ApiKey {
+  secret: string | null = $state(stored())
+
+  set(secret: string | null): void {
+    this.secret = secret
+    try {
+      if (secret === null) sessionStorage.removeItem(NAME)
+      else sessionStorage.setItem(NAME, secret)
+    } catch {
+      // The browser keeps nothing for this page: the key holds until the tab is closed or loaded again.
+    }
+  }
+}
+
+function stored(): string | null {
+  try {
+    return sessionStorage.getItem(NAME)
+  } catch {
+    return null
+  }
+}
+
+export const apiKey = new ApiKey()
