@@ -98,8 +98,83 @@ def refuse(connection: Connection) -> None:
 def test_a_refusal_ends_it_with_the_words_of_the_server() -> None:
     with scripted_server(refuse, refuse) as server:
         done = watching("SPY", "--url", server.base, "--key", "wrong").communicate(timeout=PATIENCE_S)
-    assert "Error: 401 UNAUTHORIZED: The API key is not known" in done[1]
-    assert "Traceback" not in done[1]
+    assert done[1] == "Error: 401 UNAUTHORIZED: The API key is not known\n", "and that once"
+
+
+def test_a_refusal_of_several_tickers_is_told_once() -> None:
+    with scripted_server(refuse, refuse, refuse) as server:
+        done = watching("SPY", "QQQ", "--url", server.base, "--key", "wrong")
+        _, said = done.communicate(timeout=PATIENCE_S)
+    assert said.count("401 UNAUTHORIZED: The API key is not known") == 1
+    assert done.returncode == 1
+
+
+def end(connection: Connection) -> None:
+    """An event, and a goodbye."""
+    connection.begin()
+    connection.line(EXAMPLES["price"])
+    connection.line({"status": "resume", "after": EXAMPLES["price"]["id"], "retry_after_ms": 1200})
+    connection.end()
+
+
+def go_on(connection: Connection) -> None:
+    connection.begin()
+    connection.line(EXAMPLES["signal"])
+    connection.wait_until_closed()
+
+
+def ready(connection: Connection) -> None:
+    connection.answer("200 OK", b"{}", {})
+
+
+def test_a_goodbye_is_told_with_the_time_until_the_next_connection_and_so_is_that_one() -> None:
+    with scripted_server(ready, end, go_on) as server, watching("SPY", "--url", server.base) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            lines = [process.stdout.readline().split()[2] for _ in range(2)]
+            said = [process.stderr.readline() for _ in range(2)]
+            process.send_signal(signal.SIGINT)
+            process.wait(PATIENCE_S)
+        finally:
+            process.kill()
+    assert lines == ["price", "signal"]
+    assert said == [
+        "SPY: the server ends the connection; it is asked again in 1.2 s\n",
+        "SPY: the connection is back\n",
+    ]
+
+
+def test_the_scheme_of_the_address_may_be_left_out() -> None:
+    with scripted_server(refuse, refuse) as server:
+        said = watching("SPY", "--url", server.base.removeprefix("http://")).communicate(timeout=PATIENCE_S)[1]
+    assert said == "Error: 401 UNAUTHORIZED: The API key is not known\n"
+
+
+def test_an_address_of_another_scheme_is_refused() -> None:
+    done = CliRunner().invoke(cli, ["watch", "SPY", "--url", "ftp://127.0.0.1"])
+    assert (done.exit_code, "begins with http:// or https://" in done.output) == (2, True)
+
+
+def chatter(connection: Connection) -> None:
+    """Events for as long as the client takes them."""
+    connection.begin()
+    while True:
+        connection.line(EXAMPLES["price"])
+
+
+def test_it_ends_without_a_trace_when_nobody_reads_its_lines_any_more() -> None:
+    """As in `watch SPY | head -1`."""
+    with scripted_server(ready, chatter) as server, watching("SPY", "--url", server.base) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.readline()
+            process.stdout.close()
+            assert process.wait(PATIENCE_S) == 1
+            assert process.stderr.read() == ""
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("arguments", [[], ["TSLA"]])

@@ -26,7 +26,13 @@ LOOK_S, ANSWERS_WITHIN_S = 0.2, 5.0
 
 @click.command()
 @click.argument("tickers", nargs=-1, required=True, type=click.Choice(SUPPORTED, case_sensitive=False))
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="address of the server")
+@click.option(
+    "--url",
+    default="http://127.0.0.1:8000",
+    show_default=True,
+    callback=lambda _, __, url: address_of(url),
+    help="address of the server; http:// may be left out",
+)
 @click.option("--key", envvar="PREDICT_KEY", help="API key; better set PREDICT_KEY, which no list of processes shows")
 def watch(tickers: Sequence[str], url: str, key: str | None) -> None:
     """Print what happens to TICKERS on a running server, one line for each event, until Ctrl-C.
@@ -39,8 +45,21 @@ def watch(tickers: Sequence[str], url: str, key: str | None) -> None:
     with suppress(KeyboardInterrupt):
         if not answers(url):
             click.echo(f"Nothing answers at {url} yet; the command goes on trying", err=True)
-        watching.run()
-        raise click.ClickException("; ".join(dict.fromkeys(watching.refusals)))
+            watching.expect_silence()
+        refusals = watching.run()
+        if refusals:
+            raise click.ClickException("; ".join(refusals))
+        raise SystemExit(1)
+
+
+def address_of(url: str) -> str:
+    """The address of the server with its scheme. Raises click.BadParameter for another one than HTTP."""
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        return f"http://{url}"
+    if scheme.lower() not in ("http", "https"):
+        raise click.BadParameter(f"an address begins with http:// or https://, and not with {scheme}://")
+    return url
 
 
 def client_of(url: str, api_key: str | None) -> Client:
@@ -61,42 +80,81 @@ def answers(url: str) -> bool:
 
 
 class Watch:
-    """Follows tickers, each in a thread of its own. tell: prints a line; warn: prints one about the connection."""
+    """Follows tickers, each in a thread of its own. tell: prints a line; warn: prints one about the connection. Each refusal of
+    the server is told once, whatever the number of tickers that it is about."""
 
     def __init__(
         self, client: Client, tickers: Sequence[str], tell: Callable[[str], None], warn: Callable[[str], None]
     ) -> None:
         self._tell, self._warn = tell, warn
-        self._follows = [client.follow(ticker) for ticker in tickers]
+        self._follows = [client.follow(ticker, on_connection=self._warning(ticker)) for ticker in tickers]
         self._threads = [threading.Thread(target=self._run, args=(one,), daemon=True) for one in self._follows]
-        self.refusals: list[str] = []
-        """What the server said to tickers that it does not let this client follow."""
+        self._unheard: set[str] = set()
+        self._lock = threading.Lock()
+        self._refused = 0
+        self._told: list[str] = []
+        self._untold: list[str] = []
+        self._failure: Exception | None = None
 
-    def run(self) -> None:
-        """Return when the server has refused every ticker; until then go on, also over a restart of the server."""
+    def expect_silence(self) -> None:
+        """Print nothing about the connection of a ticker before its first event: it is said already that nothing answers."""
+        self._unheard = {follow.ticker for follow in self._follows}
+
+    def _warning(self, ticker: str) -> Callable[[str], None]:
+        def warn(text: str) -> None:
+            if ticker not in self._unheard:
+                self._warn(f"{ticker}: {plain(text)}")
+
+        return warn
+
+    def run(self) -> Sequence[str]:
+        """Return when the server has refused every ticker, with the refusals that are not told yet; until then go on, also over
+        a restart of the server. Raises what a thread has raised, for instance BrokenPipeError where nobody reads the lines."""
         for thread in self._threads:
             thread.start()
         try:
-            while any(thread.is_alive() for thread in self._threads):
+            while self._failure is None and any(thread.is_alive() for thread in self._threads):
                 self._threads[0].join(LOOK_S)
         finally:
             for follow in self._follows:
                 follow.close()
+        if self._failure is not None:
+            raise self._failure
+        return self._untold
 
     def _run(self, follow: Follow) -> None:
+        try:
+            self._follow(follow)
+        except Exception as exc:
+            self._failure = exc
+
+    def _follow(self, follow: Follow) -> None:
         from predict_client import PredictError, Stale
 
         while True:
             try:
-                self._tell(line_of(cast("LiveEvent", next(follow).data)))
+                event = next(follow)
+                self._unheard.discard(follow.ticker)
+                self._tell(line_of(cast("LiveEvent", event.data)))
             except StopIteration:
                 return
             except Stale as silence:
-                self._warn(f"{plain(str(silence))}: what is above says nothing about now. Trying on")
+                self._warn(f"{plain(str(silence))}: what is above says nothing about now. The command goes on trying")
             except PredictError as exc:
-                self.refusals.append(plain(str(exc)))
-                self._warn(f"{follow.ticker}: {plain(str(exc))}")
+                self._refuse(follow.ticker, plain(str(exc)))
                 return
+
+    def _refuse(self, ticker: str, text: str) -> None:
+        """The server does not let a ticker be followed. The refusal of the last one is the error that ends the command."""
+        with self._lock:
+            self._refused += 1
+            if text in self._told:
+                return
+            self._told.append(text)
+            if self._refused == len(self._follows):
+                self._untold.append(text)
+            else:
+                self._warn(f"{ticker}: {text}")
 
 
 def line_of(event: LiveEvent) -> str:

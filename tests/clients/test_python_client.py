@@ -198,6 +198,24 @@ def test_the_servers_own_end_is_followed_by_the_next_connection_when_it_says() -
     assert all(later - sooner >= 0.3 for sooner, later in pairwise(times))
 
 
+def test_an_interruption_is_told_with_its_cause_and_so_is_its_end() -> None:
+    resume = {"status": "resume", "after": "0badcafe-1", "retry_after_ms": 200}
+    busy = answering("503 SERVICE UNAVAILABLE", {"error_code": "BUSY", "detail": "Later."}, Retry_After="0")
+    scripts = [stream(event(1), resume), busy, busy, lambda connection: None, stream(event(2), then=hold)]
+    told: list[str] = []
+    with followed(*scripts, on_connection=told.append) as (_, follow):
+        assert ids(follow, 2) == ["0badcafe-1", "0badcafe-2"]
+    assert told[0] == "the server ends the connection; it is asked again in 0.2 s"
+    assert told[1] == "the server answers 503 BUSY: Later; it is asked again in 0.1 s"
+    assert told[2].startswith("the server does not answer; it is asked again in ")
+    assert told[3:] == ["the connection is back"]
+
+
+def test_an_address_without_a_scheme_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="begins with http:// or https://"):
+        Client("127.0.0.1:8000")
+
+
 @pytest.mark.parametrize("status", ["429 TOO MANY REQUESTS", "503 SERVICE UNAVAILABLE"])
 def test_a_busy_server_is_asked_again_when_it_says(status: str) -> None:
     began = time.monotonic()

@@ -10,7 +10,7 @@ It needs `requests` alone. It works in a thread and in a notebook: it handles no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 from urllib.parse import quote
@@ -29,11 +29,14 @@ JSON_LINES = "application/jsonl"
 
 class Client:
     """Asks one server. base_url: its address; api_key: is sent in a header and never in an address; timeout_s: seconds to wait
-    for a connection, and for the next bytes of an answer. Threads may share a client."""
+    for a connection, and for the next bytes of an answer. Threads may share a client. Raises ValueError for an address that
+    does not begin with http:// or https://."""
 
     def __init__(
         self, base_url: str = "http://127.0.0.1:8000", *, api_key: str | None = None, timeout_s: float = 20.0
     ) -> None:
+        if not base_url.lower().startswith(("http://", "https://")):
+            raise ValueError(f"the address of a server begins with http:// or https://, unlike {base_url!r}")
         self._base = base_url.rstrip("/")
         self._headers = {} if api_key is None else {"X-API-Key": api_key}
         self._timeout_s = timeout_s
@@ -57,17 +60,26 @@ class Client:
             )
         return cast(Signal, self._get(f"/v2/replay/{quote(ticker, safe='')}", {"at": at.isoformat()}))
 
-    def follow(self, ticker: str, *, after: str | None = None, grace_s: float = 10.0) -> Follow:
+    def follow(
+        self,
+        ticker: str,
+        *,
+        after: str | None = None,
+        grace_s: float = 10.0,
+        on_connection: Callable[[str], None] = lambda text: None,
+    ) -> Follow:
         """The events of one ticker as they come, without an end: `for event in client.follow("SPY")`. after: the id of the
         last event that is known already; grace_s: seconds beyond what the server promised before the silence counts as
-        stale. The first event of all may take 45 s beside them, since a server that has just started fetches bars first."""
+        stale. The first event of all may take 45 s beside them, since a server that has just started fetches bars first.
+        on_connection: is called with some words when the connection ends, when attempts to make another one begin to fail in
+        another way, and when it is back; in the thread that waits for the next event."""
 
         def connect(last_id: str | None, wait_s: float) -> requests.Response:
             query = {"follow": "true"} | ({} if last_id is None else {"after": last_id})
             headers = {"Accept": JSON_LINES, "Accept-Encoding": "identity"}
             return self._send(f"{_path(ticker)}/stream", query, headers, wait_s, stream=True)
 
-        return Follow(ticker, connect, after=after, grace_s=grace_s)
+        return Follow(ticker, connect, after=after, grace_s=grace_s, on_connection=on_connection)
 
     def _get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         return json_of(checked(self._send(path, query or {}, {"Accept": "application/json"}, self._timeout_s)))

@@ -44,8 +44,12 @@ class Follow(Iterator[Event]):
     event. Raises Stale if nothing comes for longer than the server promised, however often it was asked; the next call goes
     on. Raises ApiError if the server refuses for good, and ProtocolError if it is no predict server."""
 
-    def __init__(self, ticker: str, connect: Connect, *, after: str | None, grace_s: float) -> None:
-        """connect(after, wait_s): asks for the events behind an id, and waits at most so many seconds for bytes."""
+    def __init__(
+        self, ticker: str, connect: Connect, *, after: str | None, grace_s: float, on_connection: Callable[[str], None]
+    ) -> None:
+        """connect(after, wait_s): asks for the events behind an id, and waits at most so many seconds for bytes;
+        on_connection(text): is told when the connection ends, when attempts begin to fail in another way, and when it is
+        back."""
         self.ticker = ticker
         self.after = after
         """The id of the last event that came; None before the first."""
@@ -54,6 +58,8 @@ class Follow(Iterator[Event]):
         self._promised_s = HEARTBEAT_S
         self._lines: Lines | None = None
         self._lost: Lost | None = None
+        self._on_connection = on_connection
+        self._interruption: str | None = None
         self._failures = 0
         self._silent_since = self._not_before = 0.0
         self._closed = threading.Event()
@@ -102,7 +108,7 @@ class Follow(Iterator[Event]):
                 line = self._next_line(deadline)
             except Lost as exc:
                 self._lost, line = exc, None
-                self._back_off(exc.retry_after_s)
+                self._back_off(exc.retry_after_s, exc.what_happened)
             if line is not None:
                 return line
             if time.monotonic() >= deadline:
@@ -125,11 +131,11 @@ class Follow(Iterator[Event]):
         try:
             return Lines(checked(self._connect(self.after, wait_s)))
         except requests.RequestException as exc:
-            raise Lost(str(exc)) from exc
+            raise Lost(str(exc), what_happened="the server does not answer") from exc
         except ApiError as exc:
             if exc.status < 500 and exc.status != 429:
                 raise
-            raise Lost(str(exc), exc.retry_after_s) from exc
+            raise Lost(str(exc), exc.retry_after_s, f"the server answers {str(exc).rstrip('.')}") from exc
 
     def _heard(self, line: dict[str, Any]) -> Event | None:
         """The event that a line is. None for a heartbeat, and for what stands around the events: the stages of the state at the
@@ -145,6 +151,9 @@ class Follow(Iterator[Event]):
             self._heed(line)
             return None
         self._failures, self._lost, self._silent_since = 0, None, time.monotonic()
+        if self._interruption is not None:
+            self._interruption = None
+            self._on_connection("the connection is back")
         kind = line.get("kind")
         return Event(str(line["id"]), kind, line) if kind not in (None, "heartbeat") else None
 
@@ -154,18 +163,21 @@ class Follow(Iterator[Event]):
             problem = line.get("problem") or {}
             if 400 <= problem.get("status", 500) < 500:
                 raise ApiError(problem["status"], problem, None)
-            self._back_off(None)
+            self._back_off(None, f"the server has a fault ({problem.get('error_code', 'unknown')})")
         elif "retry_after_ms" in line:
             self.after = line.get("after") or self.after
-            self._back_off(line["retry_after_ms"] / 1000)
+            self._back_off(line["retry_after_ms"] / 1000, "the server ends the connection")
 
-    def _back_off(self, asked_s: float | None) -> None:
+    def _back_off(self, asked_s: float | None, what_happened: str) -> None:
         """Ends the connection. The next one is made when the server asked for it, or else after a pause that doubles."""
         self._drop()
         longest = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0**self._failures)
         self._failures = min(self._failures + 1, 16)
         seconds = random.uniform(longest / 2, longest) if asked_s is None else max(asked_s, SHORTEST_BACKOFF_S)
         self._not_before = time.monotonic() + seconds
+        if what_happened != self._interruption and not self._closed.is_set():
+            self._interruption = what_happened
+            self._on_connection(f"{what_happened}; it is asked again in {seconds:.1f} s")
 
     def _drop(self) -> None:
         """Ends the connection, and with it what was promised on it."""

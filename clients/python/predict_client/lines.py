@@ -18,11 +18,15 @@ PIECE_BYTES = 65_536
 
 
 class Lost(Exception):
-    """The connection is over. retry_after_s: when the server wants to be asked again, None where it says nothing."""
+    """The connection is over. retry_after_s: when the server wants to be asked again, None where it says nothing;
+    what_happened: the same in words for users."""
 
-    def __init__(self, why: str, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, why: str, retry_after_s: float | None = None, what_happened: str = "the connection is lost"
+    ) -> None:
         super().__init__(why)
         self.retry_after_s = retry_after_s
+        self.what_happened = what_happened
 
 
 class Lines:
