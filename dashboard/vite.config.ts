@@ -16,6 +16,14 @@ export default defineConfig(({ mode }) => ({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
+    // The library of the charts is a file of its own, which is loaded once a chart is shown.
+    rolldownOptions: {
+      output: {
+        codeSplitting: {
+          groups: [{ name: "lightweight-charts", test: /node_modules[\\/](lightweight-charts|fancy-canvas)/ }],
+        },
+      },
+    },
   },
   server: {
     host: "127.0.0.1",

@@ -34,6 +34,8 @@ LONGEST = (
     ),
     *(
         "tests/serving/",
+        "tests/browser/",
+        "tests/dashboard/",
         "tests/test_commands.py",
         "tests/provider/",
         "tests/clients/",

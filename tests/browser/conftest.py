@@ -1,0 +1,46 @@
+"""A browser, a server with the demo market, and a tab on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser.watching import Tab, build, launched, tab
+from tests.serving.test_gunicorn import SERVE, Server, started
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests."""
+    build()
+    with launched() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with the demo market, as `make serve` starts it, for tests that only look. It has no limits, since all tests
+    come from one address."""
+    folder = tmp_path_factory.mktemp("server")
+    limits = {f"RATE_LIMIT_{group}": 100_000 for group in ("DIRECTIONS", "ANALYSIS", "REPLAY", "STREAMS", "OTHER")}
+    with started(SERVE, folder / "log", MARKET="demo", DATA_DIR=folder / "data", **limits) as running:
+        running.wait_ready()
+        yield running
+
+
+@pytest.fixture
+def open_tab(browser: Browser, server: Server) -> Iterator[Callable[..., Tab]]:
+    """Opens tabs on the server: `open_tab(PHONE, scheme="dark")`. A test fails if anything goes wrong on one of them."""
+    with ExitStack() as stack:
+        tabs: list[Tab] = []
+
+        def begin(*size: Any, **options: Any) -> Tab:
+            tabs.append(stack.enter_context(tab(browser, server.base, *size, **options)))
+            return tabs[-1]
+
+        yield begin
+        assert [wrong for one in tabs for wrong in one.wrong] == []
