@@ -2,7 +2,7 @@
 
 import type { components } from "./schema"
 
-type Schemas = components["schemas"]
+export type Schemas = components["schemas"]
 export type Bar = Schemas["Bar"]
 export type BarSeries = Schemas["BarSeries"]
 export type Board = Schemas["Board"]

@@ -1,0 +1,60 @@
+import { describe, expect, it } from "vitest"
+import { counted, dollars, NONE, shareInPercent, signed, signedDollars, signedPercent } from "./numbers.ts"
+import { age, dayInWords, duration, fullHour, isoDay, newYorkDay, newYorkOffsetMs, newYorkTime } from "./times.ts"
+import { inWordsAtStart, withoutMark } from "./words.ts"
+
+describe("numbers", () => {
+  it.each([
+    [dollars(1460.5), "$1,460.50"],
+    [dollars(null), NONE],
+    [signedDollars(1.149), "+$1.15"],
+    [signedDollars(-1.15), "−$1.15"],
+    [signedDollars(-0.001), "$0.00"],
+    [signedPercent(-0.25), "−0.25%"],
+    [signedPercent(0), "0.00%"],
+    [shareInPercent(0.749), "74.9%"],
+    [shareInPercent(null), NONE],
+    [signed(-0.012226, 4), "−0.0122"],
+    [counted(1, "day"), "1 day"],
+    [counted(1426, "day"), "1,426 days"],
+  ])("%s", (written, expected) => {
+    expect(written).toBe(expected)
+  })
+})
+
+describe("times", () => {
+  it.each([
+    [newYorkTime("2025-01-03T14:00:05-05:00", { seconds: true }), "14:00:05"],
+    [newYorkTime("2025-07-03T18:00:05Z"), "14:00"],
+    [newYorkTime("2025-01-04T05:00:00Z"), "00:00"],
+    [newYorkDay("2025-01-04T02:00:00Z"), "Fri 3 Jan"],
+    [isoDay("2025-01-04T02:00:00Z"), "2025-01-03"],
+    [dayInWords("2025-01-03"), "Fri 3 Jan 2025"],
+    [fullHour(9), "09:00"],
+    [duration(7.9), "7 s"],
+    [duration(245), "4 min 05 s"],
+    [duration(3780), "1 h 03 min"],
+    [duration(187_200), "2 d 4 h"],
+    [duration(-3), "0 s"],
+    [age(null), "age unknown"],
+  ])("%s", (written, expected) => {
+    expect(written).toBe(expected)
+  })
+
+  it.each([
+    ["2025-03-08T12:00:00-05:00", -5],
+    ["2025-03-09T01:59:59-05:00", -5],
+    ["2025-03-09T03:00:00-04:00", -4],
+    ["2025-11-02T01:59:59-04:00", -4],
+    ["2025-11-02T01:00:00-05:00", -5],
+  ])("at %s New York is %i hours from UTC", (at, hours) => {
+    expect(newYorkOffsetMs(at) / 3_600_000).toBe(hours)
+  })
+})
+
+describe("words", () => {
+  it("are those of a sentence", () => {
+    expect(inWordsAtStart("NO_TRADE")).toBe("No trade")
+    expect(withoutMark("DEMO: Neutral at 11:00.")).toBe("Neutral at 11:00.")
+  })
+})
