@@ -22,6 +22,7 @@ class Bounds:
     write_rate      and so is one that takes fewer bytes a second than this, on average, beyond `write_s`
     send_buffer     what the kernel keeps for a client that does not read; Linux doubles it
     linger_s        after the last answer of a connection: time for the client to end it
+    taken_s         the longest time that a client has to take the end of its last answer, however much that is
     stream_stop_s   after the stopping event: time for a stream to end by itself; it is interrupted then
     drop_s          after the stopping event: time for requests to arrive, and for clients to take what was written
     """
@@ -39,6 +40,7 @@ class Bounds:
     write_rate: int = 4096
     send_buffer: int = 128 << 10
     linger_s: float = 2.0
+    taken_s: float = 75.0
     stream_stop_s: float = 1.0
     drop_s: float = 2.0
 
@@ -46,6 +48,10 @@ class Bounds:
     def backlog(self) -> int:
         """Bytes that a client may have left to take without being behind."""
         return self.send_buffer // 4
+
+    def taking_s(self, unsent: int) -> float:
+        """How long a client may take for so many bytes at the end of its last answer."""
+        return min(self.write_s + unsent / self.write_rate, self.taken_s)
 
     def stopping(self) -> Bounds:
         """The bounds of a process that stops."""
@@ -56,4 +62,5 @@ class Bounds:
             body_s=min(self.body_s, self.drop_s),
             write_s=min(self.write_s, self.drop_s),
             linger_s=min(self.linger_s, self.stream_stop_s),
+            taken_s=self.drop_s,
         )

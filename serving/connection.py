@@ -231,12 +231,12 @@ class Connection:
         self.become(State.LINGERING)
         self.sock.settimeout(0.0)
         self.sock.shutdown(socket.SHUT_WR)
-        began, most = self._now(), unsent_by(self.sock)
+        began, most, bounds = self._now(), unsent_by(self.sock), self.bounds
         ends = began + self.bounds.linger_s
         while (now := self._now()) < ends:
+            began, bounds = (began if bounds is self.bounds else now), self.bounds  # anew where the server stops
             if unsent := unsent_by(self.sock):
-                last = began + self.bounds.write_s + most / self.bounds.write_rate
-                ends = min(now + self.bounds.linger_s, last)
+                ends = min(now + bounds.linger_s, began + bounds.taking_s(most))
             elif self.has_left:
                 return
             self.deadline = min(ends, now + LINGER_PAUSE_S) if unsent else ends

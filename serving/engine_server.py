@@ -154,14 +154,20 @@ class EngineServer(engineio.Server):  # type: ignore[misc]
         return super()._trigger_event(event, *args, run_async=run_async)
 
     def _receive(self, sid: str, data: object) -> None:
-        """Hand a message on. Raises InvalidPacket; an error of a handler is logged, and the client stays."""
+        """Hand a message on, unless its client has gone while it waited for its turn. Raises InvalidPacket; an error of a
+        handler is logged, and the client stays."""
         try:
             with self.turns:
-                self.handlers["message"](sid, data)
+                if self._is_open(sid):
+                    self.handlers["message"](sid, data)
         except InvalidPacket:
             raise
         except Exception:
             self.logger.exception("a handler of messages failed")
+
+    def _is_open(self, sid: str) -> bool:
+        sock = self.sockets.get(sid)
+        return sock is not None and not (sock.closed or sock.is_finishing)
 
     def _adopt_socket(self, sid: str, environ: WSGIEnvironment) -> tuple[str, WSGIEnvironment]:
         sock = self.sockets[sid]

@@ -8,6 +8,7 @@ stopping event and end; what is then still open is dropped.
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import sys
 import time
@@ -115,6 +116,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     bounds = Bounds()
     connections: Connections
+    alive: bool
     cfg: Any
     wsgi: Any
 
@@ -141,9 +143,10 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """Serve until told to stop; then end in seconds what is under way."""
         servers = [self.listen(sock, room) for sock, room in zip(self.sockets, self.rooms(), strict=False)]
         watching = gevent.spawn(self.busy.watch_streams)
+        self.notify()
         while self.alive:
-            self.notify()
             self.told_to_stop.wait(1.0)
+            self.notify()
         watching.kill()
         for server in servers:
             server.close()
@@ -280,6 +283,14 @@ class Worker(GeventWorker):  # type: ignore[misc]
             client.begin()
             client.sendall(refusal(status, reason))
             client.flush()
+
+    def notify(self) -> None:
+        """Tell the master that this worker lives. One whose master is gone stops as at SIGTERM: gunicorn's own way, SystemExit,
+        keeps the interpreter alive for as long as a call to the provider hangs, with nobody who ends it."""
+        if self.alive and self.ppid != os.getppid():
+            self.log.info("Parent changed, shutting down: %s", self)
+            self.alive = False
+        self.tmp.notify()
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
         super().handle_exit(sig, frame)

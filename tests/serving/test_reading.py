@@ -29,10 +29,10 @@ SOON_S = 5.0
 class Line:
     """Two ends of a connection: the client's, and the server's parser on the other."""
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, now: Callable[[], float] = time.monotonic) -> None:
         self.client, self.server = socket.socketpair()
         self.connections = Connections(10, None, lambda address: None)
-        self.connection = Connection(self.server, "127.0.0.1", bounds, self.connections)
+        self.connection = Connection(self.server, "127.0.0.1", bounds, self.connections, now)
         self.connections.enter(self.connection)
         self.closed = self.connections.closed
         self.reader = RequestReader(self.connection)
@@ -339,6 +339,38 @@ def test_a_client_that_leaves_ends_the_lingering_at_once(connect: Connect) -> No
     began = time.monotonic()
     line.connection.end()
     assert time.monotonic() - began < SOON_S
+
+
+class Looks:
+    """A clock that moves on by a tenth of a second whenever somebody looks at it, and does something after five seconds."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+        self.after_five: Callable[[], None] | None = None
+
+    def __call__(self) -> float:
+        self.at += 0.1
+        if self.at > 5.0 and self.after_five is not None:
+            after_five, self.after_five = self.after_five, None
+            after_five()
+        return self.at
+
+
+@pytest.mark.parametrize("is_stopping", [False, True])
+def test_a_client_that_does_not_read_the_end_of_its_answer_holds_a_stop_for_seconds(is_stopping: bool) -> None:
+    """Otherwise it has as long for that as for any other part of an answer."""
+    now, bounds = Looks(), Bounds()
+    line = Line(bounds, now)
+    line.connection.begin()
+    line.connection.sendall(HEAD)
+    line.connection.sendall(b"x" * 100_000)
+    if is_stopping:
+        now.after_five = lambda: line.connection.hurry(bounds.stopping())
+    line.connection.end()
+    last = 5.0 + bounds.drop_s if is_stopping else bounds.write_s + 100_000 / bounds.write_rate
+    assert last - 2 < now.at < last + 2, "by its own clock"
+    assert line.closed == {("write_timeout",): 1}
+    line.client.close()
 
 
 def test_asking_for_more_does_not_renew_the_budget_of_a_client_that_sips(connect: Connect) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import requests
 from app.clock import running_clock
 from app.market.feed_transport import FeedTransport
 from app.simulator.server import PolygonSimulator
+from bench.serving import child_of
 from tests.serving.test_gunicorn import NO_GRACE, Server, started
 from tests.support import CALENDAR, demo_feed, new_york
 from tests.waiting import PATIENCE_S, wait_for
@@ -76,3 +79,20 @@ def test_a_provider_that_hangs_does_not_hold_the_stop(followed: tuple[Server, Po
     before = len(provider.calls)
     wait_for(lambda: len(provider.calls) > before)
     assert server.stop() == 0
+
+
+def test_a_worker_whose_master_is_killed_ends_although_the_provider_hangs(
+    followed: tuple[Server, PolygonSimulator],
+) -> None:
+    server, provider = followed
+    worker = child_of(server.process.pid)
+    provider.inject_fault("silence")
+    before = len(provider.calls)
+    wait_for(lambda: len(provider.calls) > before)
+    server.process.kill()
+    try:
+        wait_for(lambda: not Path(f"/proc/{worker}").exists(), "it lives on without a master")
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+    assert "follower_broke" not in server.log.read_text()

@@ -34,6 +34,7 @@ from serving.websocket_frames import (
 )
 from serving.websocket_link import Links
 from tests.serving.websocket_clients import frame
+from tests.waiting import PATIENCE_S
 
 
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 127, 65_535, 65_536, 200_000])
@@ -192,3 +193,21 @@ def test_a_client_is_pinged_and_is_gone_if_it_does_not_answer() -> None:
         assert len(engine.sockets) == left, moment
     assert vanished.closed
     assert vanished.reason == engine.reason.PING_TIMEOUT
+
+
+def test_a_client_that_is_gone_when_its_turn_comes_is_not_let_in() -> None:
+    """Its CONNECT waits while others are let in, and it closes its session meanwhile, as in the middle of an upgrade."""
+    links = installed(async_mode="gevent", async_handlers=False)
+    engine = links._engine
+    assert engine is not None
+    handled: list[str] = []
+    engine.handlers["message"] = lambda sid, data: handled.append(sid)
+    for sid in ("stays", "leaves"):
+        engine.sockets[sid] = Socket(engine, sid)
+        engine._trigger_event("connect", sid, {})
+    with engine.turns:
+        waiting = [gevent.spawn(sock.receive_text, "40") for sock in engine.sockets.values()]
+        gevent.sleep(0)
+        engine.sockets["leaves"].leave(engine.reason.TRANSPORT_CLOSE)
+    gevent.joinall(waiting, timeout=PATIENCE_S)
+    assert handled == ["stays"]
