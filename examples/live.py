@@ -27,7 +27,10 @@ def follow(url, tickers, show, say):
     def refused(error):
         refusal = error.get("data") if isinstance(error, dict) else None
         retry_ms[0] = refusal and refusal["retry_after_ms"]
-        say(refusal["detail"] if refusal else f"The server does not answer: {error}")
+        if isinstance(error, dict):
+            say(refusal["detail"] if refusal else error.get("error", "The server refuses the connection"))
+        else:
+            say("The server does not answer")
 
     while not client.connected:
         try:

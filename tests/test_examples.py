@@ -11,7 +11,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -247,7 +247,7 @@ class Over(Exception):
 class FakeClient:
     """A client of python-socketio that hears the script once it connects. refusals: those of its first attempts."""
 
-    def __init__(self, refusals: list[dict[str, Any]]) -> None:
+    def __init__(self, refusals: list[Any]) -> None:
         self.connected = False
         self.refusals = refusals
         self._handlers: dict[str, Any] = {}
@@ -303,6 +303,18 @@ def test_the_python_example_tells_replayed_events_silence_errors_and_the_end(mon
     assert client.auth() == {"subscribe": ["SPY"], "after": {"SPY": "3f9a1c20-status"}}
 
 
+def test_the_python_example_says_what_refuses_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = FakeClient(["refused", {"error": "Pages of this origin may not connect.", "error_code": "FORBIDDEN"}])
+    live = runpy.run_path(str(EXAMPLES / "live.py"))
+    names = live["follow"].__globals__
+    monkeypatch.setitem(names, "socketio", SimpleNamespace(Client=lambda: client, exceptions=socketio.exceptions))
+    said: list[str] = []
+    for _ in range(2):
+        with pytest.raises(socketio.exceptions.ConnectionError):
+            live["follow"]("", ["SPY"], lambda event, freshness: None, said.append)
+    assert said == ["The server does not answer", "Pages of this origin may not connect."]
+
+
 def test_the_python_example_ends_where_the_same_would_be_refused_again(monkeypatch: pytest.MonkeyPatch) -> None:
     client = FakeClient([{"message": "No key.", "data": {"detail": "No key.", "retry_after_ms": None}}])
     live = runpy.run_path(str(EXAMPLES / "live.py"))
@@ -325,6 +337,37 @@ def test_the_client_library_of_the_examples_is_the_one_that_is_tested() -> None:
         for folder in (EXAMPLES, ROOT / "tests" / "node")
     ]
     assert versions[0] == versions[1]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["watch.py", "watch.mjs"])
+def test_an_example_tells_of_a_restart_and_goes_on(name: str, tmp_path: Path) -> None:
+    port, folder = free_port(), node_packages.linked(tmp_path)
+    example(name, folder, f"http://127.0.0.1:{port}")
+    settings = {"MARKET": "demo", "DATA_DIR": tmp_path / "data"}
+    command = [sys.executable if name.endswith(".py") else "node", name]
+    with ExitStack() as stack:
+        first = stack.enter_context(started(SERVE, tmp_path / "first", port=port, **settings))
+        first.wait_ready()
+        requests.get(f"{first.base}/v2/trading-directions", timeout=PATIENCE_S)
+        process = stack.enter_context(
+            subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        )
+        stack.callback(process.kill)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        until_both(process.stdout)
+        first.stop()
+        said: list[str] = []
+        while not any("Not connected" in line for line in said):
+            said.append(process.stderr.readline())
+        assert said[0] == "Connected\n"
+        assert said[1].startswith("The server ends the connection (restart).")
+        second = stack.enter_context(started(SERVE, tmp_path / "second", port=port, **settings))
+        second.wait_ready()
+        while said[-1] != "Connected\n":
+            said.append(process.stderr.readline())
+        assert next(process.stdout)
 
 
 # --- docs/socket-io.md ---

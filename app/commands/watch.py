@@ -37,8 +37,8 @@ LOOK_S, ANSWERS_WITHIN_S = 0.2, 5.0
 def watch(tickers: Sequence[str], url: str, key: str | None) -> None:
     """Print what happens to TICKERS on a running server, one line for each event, until Ctrl-C.
 
-    Times are those of the market, in New York. The end of a line says how fresh the price is. If the server goes away, the
-    command comes back by itself and misses nothing that the server still keeps.
+    Times are those of the market, in New York. The end of a line says how fresh the price was at the time of the line. If the
+    server goes away, the command says so, comes back by itself, and misses nothing that the server still keeps.
     """
     client = client_of(url, key)
     watching = Watch(client, list(dict.fromkeys(tickers)), click.echo, lambda line: click.echo(line, err=True))

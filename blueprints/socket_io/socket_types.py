@@ -368,7 +368,7 @@ class ConnectAnswer(Answer):
 
 class ConnectRefusal(Answer):
     """Why a client may not connect: `error.data` of `connect_error` (Socket.IO's CONNECT_ERROR packet). The JavaScript client
-    does not try again by itself."""
+    does not try again by itself: its program calls `socket.connect()` after `retry_after_ms`, unless that is null."""
 
     code: ErrorCode
     """What is wrong, for programs."""

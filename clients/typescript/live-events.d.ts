@@ -92,7 +92,8 @@ export interface ConnectAuth {
 }
 
 /** Why a client may not connect: `error.data` of `connect_error` (Socket.IO's CONNECT_ERROR packet). The JavaScript
- * client does not try again by itself. */
+ * client does not try again by itself: its program calls `socket.connect()` after `retry_after_ms`, unless that is
+ * null. */
 export interface ConnectRefusal {
   /** What is wrong, for programs. */
   readonly code: ErrorCode

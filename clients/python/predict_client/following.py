@@ -25,7 +25,7 @@ FIRST_EVENT_S = 45.0
 """Seconds that the first line of all may take: a server that has just started first fetches bars, for up to 30 s."""
 
 LONGEST_PROMISE_S = 300.0
-SHORTEST_BACKOFF_S, FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.1, 0.5, 30.0
+SHORTEST_BACKOFF_S, FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.1, 0.5, 5.0
 Connect = Callable[[str | None, float], requests.Response]
 
 

@@ -106,7 +106,8 @@ class ConnectAuth(TypedDict):
 
 class ConnectRefusal(TypedDict):
     """Why a client may not connect: `error.data` of `connect_error` (Socket.IO's CONNECT_ERROR packet). The
-    JavaScript client does not try again by itself."""
+    JavaScript client does not try again by itself: its program calls `socket.connect()` after `retry_after_ms`,
+    unless that is null."""
 
     # What is wrong, for programs.
     code: ErrorCode
