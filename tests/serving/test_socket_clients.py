@@ -192,9 +192,11 @@ def test_what_is_wrong_is_told_and_the_connection_goes_on(server: Server, folder
         client.until("hello")
         client.do(emit="subscrbe", payload={})
         assert client.until("error")["code"] == "UNKNOWN_EVENT"
+        assert client.until("acknowledged")["error"]["code"] == "UNKNOWN_EVENT"
         client.do(emit="subscribe", payload={"ticker": "SPY", "colour": "red"})
         error = client.until("error")
         assert (error["code"], "`colour` is not known" in error["detail"]) == ("INVALID_PAYLOAD", True)
+        assert client.until("acknowledged")["error"]["detail"] == error["detail"]
         client.do(emit="subscribe", payload={"tickers": ["SPY", "TSLA"]})
         answer = client.until("acknowledged", subscribed=["SPY"])
         assert [(one["ticker"], one["code"]) for one in answer["rejected"]] == [("TSLA", "UNSUPPORTED_TICKER")]
