@@ -12,11 +12,15 @@ export class Paced {
   private earliestMs = 0
   private timer: ReturnType<typeof setTimeout> | undefined
 
-  constructor(
-    private readonly run: (target: string, signal: AbortSignal) => Promise<Refused>,
-    private readonly pauseMs: number,
-    private readonly quietMs = 0,
-  ) {}
+  private readonly run: (target: string, signal: AbortSignal) => Promise<Refused>
+  private readonly pauseMs: number
+  private readonly quietMs: number
+
+  constructor(run: (target: string, signal: AbortSignal) => Promise<Refused>, pauseMs: number, quietMs = 0) {
+    this.run = run
+    this.pauseMs = pauseMs
+    this.quietMs = quietMs
+  }
 
   /** Ask for a target. The ones that were asked for before and have not been answered are dropped. */
   ask(target: string): void {

@@ -5,6 +5,7 @@ import type { components } from "./schema"
 export type Schemas = components["schemas"]
 export type Bar = Schemas["Bar"]
 export type BarSeries = Schemas["BarSeries"]
+export type Session = Schemas["Session"]
 export type Board = Schemas["Board"]
 export type CalendarAnswer = Schemas["CalendarAnswer"]
 export type GateResult = Schemas["GateResult"]

@@ -46,7 +46,11 @@ export function merged(decisions: readonly Decision[]): readonly Decision[] {
 
 /** The decisions that were known at a moment: that of the signal which is shown, and all that were out by then for certain.
  * at: null for all of them. */
-export function decidedBy(decisions: readonly Decision[], at: number | null, shown: Signal | null): readonly Decision[] {
+export function decidedBy(
+  decisions: readonly Decision[],
+  at: number | null,
+  shown: Signal | null,
+): readonly Decision[] {
   const current = shown === null ? null : ofSignal(shown)
   const out = decisions.filter((one) => at === null || milliseconds(one.lockedAt) + UNDECIDED_MS <= at)
   return merged(current === null ? out : [...out, current])
