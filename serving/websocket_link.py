@@ -22,7 +22,6 @@ so that a client which sends fast waits for its own handlers. A handler gets wha
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
@@ -54,7 +53,6 @@ class Links:
                                  must not wait
 
     counters  what was sent, replaced, and waits now (`serving.outbox.OutboxCounters`)
-    ended     clients that the server ended for what they did, by reason
     """
 
     def __init__(
@@ -66,7 +64,6 @@ class Links:
     ) -> None:
         self.bounds = bounds or LinkBounds()
         self.counters = OutboxCounters()
-        self.ended: Counter[tuple[str, ...]] = Counter()
         self._last_words = last_words
         self._on_drained = on_drained
         self._now = now
@@ -141,7 +138,6 @@ class Links:
         already."""
         sock = None if self._engine is None else self._engine.sockets.get(eio_sid)
         if sock is not None and not sock.is_finishing:
-            self.ended[reason,] += 1
             sock.finish(self._last_words(eio_sid, reason), CODES[reason], reason)
 
     def open_by_transport(self) -> dict[str, int]:

@@ -212,7 +212,10 @@ class SocketServer:
         """The message to a client that the links end for what it does, by a reason of `ByeReason`. None for one that is not
         connected to the namespace (`idle`), which no event would reach."""
         client = self._by_link.get(eio_sid)
-        return None if client is None or client.is_gone else client.last_words(REASONS[reason])
+        if client is None:
+            self._parts.clients.emit("socket_ended", reason=reason)
+            return None
+        return None if client.is_gone else client.last_words(REASONS[reason])
 
     def drained(self, eio_sid: str) -> None:
         """A client has taken all that waited for it."""

@@ -11,6 +11,7 @@ monkey.patch_all()
 import json  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
+from collections import Counter  # noqa: E402
 from dataclasses import replace  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -44,7 +45,8 @@ class Protocol:
         self.drained = self.replaced = self.number = 0
         self.listeners: set[str] = set()
         bounds = QUICK if "QUICK" in os.environ else LinkBounds()
-        self.links = Links(bye, self._drained, bounds)
+        self.ended: Counter[str] = Counter()
+        self.links = Links(self._last_words, self._drained, bounds)
         loggers = {"logger": log, "engineio_logger": log}
         self.socketio = SocketIO(async_mode="gevent", async_handlers=False, manage_session=False, **loggers)
 
@@ -97,10 +99,9 @@ class Protocol:
         kept |= {"pending": len(manager.pending_connect) + len(manager.pending_disconnect)}
         kept |= {"listeners": len(self.listeners), "blocked": self.links.counters.blocked}
         kept |= {"waiting_bytes": self.links.counters.waiting_bytes}
-        ended = {reason: count for (reason,), count in self.links.ended.items()}
         own = {
             "open": self.links.open_by_transport(),
-            "ended": ended,
+            "ended": self.ended,
             "drained": self.drained,
             "replaced": self.replaced,
         }
@@ -119,6 +120,10 @@ class Protocol:
 
     def _fail(self, *args: object) -> None:
         raise RuntimeError("put here")
+
+    def _last_words(self, eio_sid: str, reason: str) -> Message:
+        self.ended[reason] += 1
+        return bye(eio_sid, reason)
 
     def _drained(self, eio_sid: str) -> None:
         self.drained += 1

@@ -130,11 +130,12 @@ class Playing:
     def __init__(self, most: int = 20, key: str | None = None) -> None:
         self.live, self.links, self.limit, self.timer = Live(), FakeLinks(), Limit(most), FakeTimer()
         self.emitted: list[tuple[str, dict[str, Any]]] = []
+        self.encoded: list[str] = []
         limits = Limits(subscriptions=3, connections_per_client=most, messages_per_second=10, message_bytes=16384)
         clients = ClientParts(
             cast(Broadcasters, self.live),
             self.links,
-            str,
+            self._message_of,
             self._timer(),
             lambda: Allowance(MESSAGES, self.timer.timer.now),
             Spread(),
@@ -144,6 +145,10 @@ class Playing:
         self.server = SocketServer(
             ServerParts(clients, self.limit, limits, lambda: Market.DEMO, lambda: NOTICED.at, self._owner(key))  # type: ignore[arg-type]
         )
+
+    def _message_of(self, text: str) -> str:
+        self.encoded.append(text)
+        return text
 
     def _timer(self) -> Timer:
         return self.timer.timer

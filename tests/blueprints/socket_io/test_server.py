@@ -352,6 +352,23 @@ def test_a_client_that_the_links_end_is_told_why_once(playing: Playing) -> None:
 # --- the server stops ---
 
 
+def test_one_that_asked_for_nothing_is_ended_without_a_word_and_counted(playing: Playing) -> None:
+    assert playing.server.last_words("nobody", "idle") is None
+    assert playing.emitted[-1] == ("socket_ended", {"reason": "idle"})
+
+
+def test_an_event_is_encoded_once_whoever_listens(playing: Playing) -> None:
+    names = [f"c{number}" for number in range(20)]
+    for name in names:
+        playing.connect(name, {"subscribe": "SPY"})
+        playing.take(name)
+    playing.encoded.clear()
+    playing.live.tell("SPY")
+    playing.live.fan_outs["SPY"].beat(0.0, 30.0)
+    assert [text.split(",")[0] for text in playing.encoded] == ['42["price"', '42["heartbeat"']
+    assert [[one[0] for one in playing.take(name)] for name in names] == [["price", "heartbeat"]] * 20
+
+
 def test_clients_are_sent_away_each_to_come_back_at_a_time_of_its_own(playing: Playing) -> None:
     for number in range(10):
         playing.connect(f"c{number}", {"subscribe": "SPY"})

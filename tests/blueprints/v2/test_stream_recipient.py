@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from app.live.event_log import MAX_EVENTS
@@ -201,6 +202,19 @@ def test_pushing_ends_in_time_and_what_came_is_sent() -> None:
         pass
     assert client.is_done
     assert recipient.position == (EPOCH, 1)
+
+
+def test_an_event_is_written_once_in_each_format_whoever_follows() -> None:
+    written: list[bytes] = []
+
+    def encode(body: bytes, id: str | None, retry_after_ms: int | None) -> bytes:
+        written.append(body)
+        return body
+
+    one = replace(EVENT_STREAM, encode=encode)
+    told = event(1)
+    assert {one.chunk(told) for _ in range(20)} == {one.chunk(told)}
+    assert written == [b"1 price"]
 
 
 def test_a_heartbeat_before_the_first_event_moves_no_client() -> None:

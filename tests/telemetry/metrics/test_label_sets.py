@@ -71,6 +71,7 @@ def known_values(app: Flask) -> Mapping[str, set[str]]:
             *connections.REASONS,
             *Slow,
             *ByeReason,
+            "idle",
             *engine_refusals.REASONS,
         },
         "transport": {"websocket", "polling"},
