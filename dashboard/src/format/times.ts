@@ -48,6 +48,20 @@ export function isoDay(at: Instant): string {
   return isoOf.format(milliseconds(at))
 }
 
+/** The day and the time in New York: `Fri 3 Jan, 14:00`. */
+export function newYorkMoment(at: Instant | null): string {
+  return at === null ? NONE : `${newYorkDay(at)}, ${newYorkTime(at)}`
+}
+
+/** What a zone is called at a moment, like `EST`, `EDT` or `GMT+1`; without a zone that of the viewer. */
+export function zoneName(at: Instant, zone?: string): string {
+  const format = new Intl.DateTimeFormat("en-US", {
+    timeZoneName: "short",
+    ...(zone === undefined ? {} : { timeZone: zone }),
+  })
+  return format.formatToParts(milliseconds(at)).find(({ type }) => type === "timeZoneName")?.value ?? NONE
+}
+
 /** A day of the API (`2025-01-03`) in words: `Fri 3 Jan 2025`. */
 export function dayInWords(day: string | null): string {
   return day === null ? NONE : spaced(dateOf, Date.parse(`${day}T00:00:00Z`))

@@ -1,0 +1,148 @@
+// The state of a ticker, merged from its events. Pure: every function takes the state before and gives the state behind.
+
+import type {
+  ErrorEvent,
+  HeartbeatEvent,
+  LiveEvent,
+  MarketStatus,
+  Moment,
+  PriceEvent,
+  SignalEvent,
+  SnapshotEvent,
+  TickerState,
+  TradingSignal,
+} from "./types.ts"
+
+/** For how long nothing may come until a heartbeat says it. */
+export const QUIET_MS = 30_000
+
+export const NOTHING: TickerState = {
+  signal: null,
+  status: null,
+  prices: null,
+  asOf: null,
+  structure: null,
+  source: null,
+  freshness: null,
+  generatedAt: null,
+  epoch: null,
+  seq: null,
+  id: null,
+  receivedMs: null,
+  quietMs: QUIET_MS,
+  isCurrent: false,
+  missed: null,
+  error: null,
+}
+
+/** How an event follows the state. next: it is the one behind; known: it is in it already; gap: events between are missing. */
+export type Order = "next" | "known" | "gap"
+
+export function orderOf(state: TickerState, event: LiveEvent): Order {
+  if (event.kind === "snapshot") return "next"
+  if (state.seq === null || event.epoch !== state.epoch) return "gap"
+  if (event.seq <= state.seq) return "known"
+  return event.seq === state.seq + 1 ? "next" : "gap"
+}
+
+/** An event happened before the connection at `connectedAt`, market time. A snapshot is always of now (docs/socket-io.md, Replayed
+ * events). */
+export function isReplayed(event: LiveEvent, connectedAt: Moment): boolean {
+  return event.kind !== "snapshot" && Date.parse(event.generated_at) < Date.parse(connectedAt)
+}
+
+/** The state behind an event that is `next`. `connectedAt`: market time of hello or of the newest acknowledgement. */
+export function merged(state: TickerState, event: LiveEvent, connectedAt: Moment, nowMs: number): TickerState {
+  return {
+    ...state,
+    ...head(event),
+    ...bodyOf(state, event),
+    receivedMs: nowMs,
+    isCurrent: !isReplayed(event, connectedAt),
+    error: null,
+  }
+}
+
+function head(event: LiveEvent): Partial<TickerState> {
+  return {
+    epoch: event.epoch,
+    seq: event.seq,
+    id: event.id,
+    asOf: event.as_of,
+    generatedAt: event.generated_at,
+    freshness: event.freshness,
+    source: event.source,
+  }
+}
+
+function bodyOf(state: TickerState, event: LiveEvent): Partial<TickerState> {
+  switch (event.kind) {
+    case "snapshot":
+      return { ...signalled(event), status: event.status, missed: event.resumed === false ? event.missed : null }
+    case "signal":
+      return signalled(event)
+    case "price":
+      return { prices: event.prices, structure: event.structure, signal: repriced(state.signal, event) }
+    case "status":
+      return { status: event.status }
+  }
+}
+
+function signalled({ signal }: SnapshotEvent | SignalEvent): Partial<TickerState> {
+  return { signal, prices: signal.prices, structure: signal.structure }
+}
+
+/** The signal with the prices of a newer bar. */
+function repriced(signal: TradingSignal | null, event: PriceEvent): TradingSignal | null {
+  if (signal === null) return null
+  const { prices, structure, as_of, generated_at, freshness } = event
+  const age = as_of === null ? null : Math.round((Date.parse(generated_at) - Date.parse(as_of)) / 1000)
+  return { ...signal, prices, structure, as_of, generated_at, freshness, age_seconds: age }
+}
+
+/** The state behind a heartbeat. Its first one with an id says that all missed events have come. */
+export function alive(state: TickerState, heartbeat: HeartbeatEvent, nowMs: number): TickerState {
+  const quietMs = Date.parse(heartbeat.next_by) - Date.parse(heartbeat.server_time)
+  const isCurrent = heartbeat.id !== null && heartbeat.id === state.id
+  return { ...state, receivedMs: nowMs, quietMs: quietMs > 0 ? quietMs : state.quietMs, isCurrent, error: null }
+}
+
+/** A heartbeat names an event that the state does not have. */
+export function lacks(state: TickerState, heartbeat: HeartbeatEvent): boolean {
+  return heartbeat.id !== null && heartbeat.id !== state.id
+}
+
+/** The state where the server says that it cannot compute it now. */
+export function failing(state: TickerState, error: ErrorEvent, nowMs: number): TickerState {
+  return { ...state, receivedMs: nowMs, error }
+}
+
+/** The state of which is not known whether it holds now: the connection ended, events are missing, or the tab slept. */
+export function doubted(state: TickerState): TickerState {
+  return state.isCurrent ? { ...state, isCurrent: false } : state
+}
+
+/** The state behind an answer of version 2 about now. It has no place in the sequence: events go on from where they were. */
+export function answered(
+  state: TickerState,
+  signal: TradingSignal,
+  market: Pick<MarketStatus, "market_open" | "next_open">,
+  nowMs: number,
+): TickerState {
+  const { prices, structure, as_of, generated_at, freshness, source } = signal
+  const rest = state.status ?? { data_stale: freshness === "stale", provider_held_back: false, models: "" }
+  return {
+    ...state,
+    signal,
+    prices,
+    structure,
+    asOf: as_of,
+    generatedAt: generated_at,
+    freshness,
+    source,
+    status: { ...rest, ...market },
+    receivedMs: nowMs,
+    isCurrent: true,
+    error: null,
+  }
+}
