@@ -21,7 +21,7 @@ install_packages = if ! command -v npm >/dev/null; then \
     echo "npm is missing; to install it: sudo apt-get install npm (Debian), brew install node (macOS)"; exit 1; \
   elif ! cmp -s $(1)/package-lock.json $(2)/installed.json; then \
     rm -f $(2)/installed.json && mkdir -p $(2) && cp $(1)/package.json $(1)/package-lock.json $(1)/.npmrc $(2)/ && \
-    (cd $(2) && npm ci --silent --fetch-retries=1 --fetch-timeout=20000) && cp $(1)/package-lock.json $(2)/installed.json || \
+    (cd $(2) && npm ci --loglevel=error --no-progress --fetch-retries=1 --fetch-timeout=20000) && cp $(1)/package-lock.json $(2)/installed.json || \
     { echo "npm cannot install the packages of $(1)"; exit 1; }; fi
 # What the dashboard is built from, and the file that says that it has been
 DASHBOARD_SOURCES = $(shell find dashboard -type f -not -path 'dashboard/dist/*' -not -path 'dashboard/node_modules/*' -not -name schema.d.ts)

@@ -207,6 +207,17 @@ def test_no_message_and_no_page_tells_to_type_what_ends_in_a_traceback() -> None
     assert {name: count for name, count in found.items() if count} == {"app/__main__.py": 1, "docs/operators.md": 1}
 
 
+def test_without_npm_the_build_of_the_dashboard_says_what_is_missing(tmp_path: Path) -> None:
+    for name in ("find", "cmp"):
+        (tmp_path / name).symlink_to(shutil.which(name) or name)
+    make, env = shutil.which("make") or "make", {"PATH": str(tmp_path)}
+    done = subprocess.run(
+        [make, "--silent", "--always-make", "dashboard"], cwd=ROOT, env=env, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert "npm is missing" in done.stdout
+
+
 # --- run as they stand ---
 
 

@@ -39,6 +39,9 @@ ROUTES = {
     "/readyz": GET,
     "/versions": GET,
     "/metrics": GET,
+    "/assets/<name>": GET,
+    "/dashboard": GET,
+    "/dashboard/<path:view>": GET,
     "/docs": GET,
     "/docs/errors": GET,
     "/docs/favicon-32x32.png": GET,
@@ -87,7 +90,10 @@ def test_the_routes_are_these_and_no_others(serve: Serve) -> None:
     sorted(
         p
         for p, methods in ROUTES.items()
-        if "GET" in methods and p != "/metrics" and not p.startswith("/docs") and not p.endswith("/stream")
+        if "GET" in methods
+        and p != "/metrics"
+        and not p.startswith(("/docs", "/dashboard", "/assets"))
+        and not p.endswith("/stream")
     ),
 )
 def test_every_get_route_answers_json(serve: Serve, path: str) -> None:
