@@ -1,14 +1,13 @@
 // What the page knows of the server: its connection, the state of each ticker, and market time. Panels read it; the link writes it.
 
 import { SvelteMap } from "svelte/reactivity"
-import { api, answer, type Answer } from "../api/client.ts"
 import type { Failure } from "../api/problem.ts"
 import type { Status } from "../api/types.ts"
-import { newYorkInstant, withOffset } from "../format/newyork.ts"
 import type { Route } from "../router.ts"
 import { TICKERS, type Ticker } from "../tickers.ts"
 import { truthOf, worst, type Facts, type Truth } from "../truth/truth.ts"
 import { MarketClock } from "./market-clock.ts"
+import { Replays } from "./replays.svelte.ts"
 import { NOTHING } from "./state.ts"
 import type { Connection, HelloEvent, TickerState, TradingSignal } from "./types.ts"
 
@@ -19,8 +18,6 @@ export interface Shown {
 }
 
 const TICK_MS = 250
-const KEPT_REPLAYS = 600
-const REST_MS = 80
 
 /** The store. It changes with each event and, for ages and clocks, four times a second. */
 export class Live {
@@ -42,7 +39,7 @@ export class Live {
   polledMs: number | null = $state(null)
   readonly clock = new MarketClock()
   readonly #tickers = new SvelteMap<Ticker, TickerState>(TICKERS.map((ticker) => [ticker, NOTHING]))
-  readonly #replays = new SvelteMap<string, Answer<TradingSignal>>()
+  readonly #replays = new Replays()
 
   /** What is known of a ticker now. */
   of(ticker: Ticker): TickerState {
@@ -69,44 +66,19 @@ export class Live {
   }
 
   #signal(ticker: Ticker, route: Route): TradingSignal | null {
-    return route.at === null ? this.of(ticker).signal : (this.#replays.get(keyOf(ticker, route))?.data ?? null)
+    return route.at === null ? this.of(ticker).signal : (this.#replays.of(ticker, route.at)?.data ?? null)
   }
 
   #facts(ticker: Ticker, route: Route): Facts {
     const { connection, nowMs, marketNow, status, failure, polledMs, hello } = this
     const source = hello?.source ?? status?.source ?? null
-    const replay = route.at === null ? null : (this.#replays.get(keyOf(ticker, route)) ?? "asked")
+    const replay = route.at === null ? null : (this.#replays.of(ticker, route.at) ?? "asked")
     return { connection, nowMs, marketNow, status, failure, polledMs, source, state: this.of(ticker), replay }
   }
 
-  /** Ask for the past moment of a route where it has one, after a short rest, so that a slider that moves asks for few. Returns what
-   * ends it. */
-  follow(route: Route): (() => void) | undefined {
-    if (route.at === null) return undefined
-    const abort = new AbortController()
-    const timer = setTimeout(() => void this.#askReplays(route, abort.signal), REST_MS)
-    return () => {
-      clearTimeout(timer)
-      abort.abort()
-    }
-  }
-
-  async #askReplays(route: Route, signal: AbortSignal): Promise<void> {
-    const missing = TICKERS.filter((ticker) => this.#replays.get(keyOf(ticker, route))?.data === undefined)
-    await Promise.allSettled(missing.map((ticker) => this.#askReplay(ticker, route, signal)))
-  }
-
-  async #askReplay(ticker: Ticker, route: Route, signal: AbortSignal): Promise<void> {
-    if (route.at === null) return
-    const query = { at: withOffset(newYorkInstant(route.at.date, route.at.time)) }
-    const found = await answer(api.GET("/v2/replay/{ticker}", { params: { path: { ticker }, query }, signal }))
-    this.#keep(keyOf(ticker, route), found)
-  }
-
-  #keep(key: string, found: Answer<TradingSignal>): void {
-    this.#replays.delete(key)
-    this.#replays.set(key, found)
-    for (const oldest of [...this.#replays.keys()].slice(0, -KEPT_REPLAYS)) this.#replays.delete(oldest)
+  /** Ask for the past moment of a route where it has one. */
+  follow({ at }: Route): void {
+    this.#replays.follow(at)
   }
 
   /** Let ages and clocks go on. Returns what ends it. */
@@ -116,8 +88,4 @@ export class Live {
       clearInterval(timer)
     }
   }
-}
-
-function keyOf(ticker: Ticker, { at }: Route): string {
-  return `${ticker} ${at?.date} ${at?.time}`
 }

@@ -1,19 +1,22 @@
 import { describe, expect, it } from "vitest"
-import type { Bar, Signal } from "../../api/types.ts"
-import { newYorkInstant } from "../../format/newyork.ts"
+import type { Bar, BarSeries } from "../../api/types.ts"
+import { newYorkInstant, wallSeconds } from "../../format/newyork.ts"
+import { chartOf } from "./chart.ts"
 import { moved, PAGE } from "./cursor.ts"
 import { decidedBy, ofRecord, ofSeries } from "./decisions.ts"
 import { dailyBar, minuteBars, recorded, SESSION } from "./fixtures.ts"
 import { dayBefore, daysKnownAt, endedBy } from "./known.ts"
 import { openingRange, pivots, rangeOf, vwap } from "./measures.ts"
 import { barInWords, sentenceOf, sentenceOfDays, summaryOf, type Day } from "./sentence.ts"
-import { decisionsOn, levelsOf, marksOf, slotsOf, slotsOfDays, vwapAt } from "./view.ts"
+import { decisionsOn, levelsOf, marksOf, slotsOf, slotsOfDays, SPANS, vwapAt } from "./view.ts"
+import type { TradingSignal } from "../../live/types.ts"
 
 const DAY = SESSION.day
 const NOTHING: Day = {
   ticker: "SPY",
   minutes: [],
   open: null,
+  now: null,
   openingRange: null,
   vwap: null,
   pivots: null,
@@ -61,12 +64,12 @@ describe("at a past moment", () => {
 
   it("a decision is shown once it was out, or once the signal that is shown says it", () => {
     const decisions = [recorded(13, "BUY_PUT"), recorded(14, "BUY_CALL")].map(ofRecord)
-    const hours = (time: string, signal: Signal | null): number[] =>
+    const hours = (time: string, signal: TradingSignal | null): number[] =>
       decidedBy(decisions, newYorkInstant(DAY, time), signal).map(({ hour }) => hour)
     const locked = {
       ...recorded(14, "BUY_CALL"),
       lock: { state: "locked", locked_at: "2026-03-09T14:00:00-04:00" },
-    } as unknown as Signal
+    } as unknown as TradingSignal
     expect(hours("14:00", null)).toEqual([13])
     expect(hours("14:00", locked)).toEqual([13, 14])
     expect(hours("14:02", null)).toEqual([13, 14])
@@ -138,8 +141,8 @@ describe("what is drawn", () => {
     const decisions = [recorded(10, "NO_TRADE"), recorded(14, "BUY_CALL")].map(ofRecord)
     const bars = minuteBars(300)
     expect(marksOf(decisions, bars).map(({ time, text, tone }) => [wall(time), text, tone])).toEqual([
-      ["2026-03-09T09:59", "10:00 NO TRADE", "none"],
-      ["2026-03-09T13:59", "14:00 BUY CALL", "call"],
+      ["2026-03-09T09:59", "10", "none"],
+      ["2026-03-09T13:59", "14 CALL", "call"],
     ])
     const five = minuteBars(60, 5)
     expect(marksOf(decisions, five).map(({ time }) => wall(time).slice(11))).toEqual(["09:55", "13:55"])
@@ -149,6 +152,57 @@ describe("what is drawn", () => {
   it("only levels that are known have a line", () => {
     expect(levelsOf(NOTHING)).toEqual([])
     expect(levelsOf({ ...NOTHING, at11: 101, open: 100 }).map(({ title }) => title)).toEqual(["Open", "11:00"])
+  })
+})
+
+describe("the chart as a whole", () => {
+  const series = (bars: readonly Bar[], session: typeof SESSION | null): BarSeries =>
+    ({ bars, session, session_open: session === null ? null : 100, last_day: DAY }) as unknown as BarSeries
+  const known = {
+    ticker: "SPY",
+    minutes: series(minuteBars(390), SESSION),
+    longer: series(minuteBars(26, 15), SESSION),
+    days: series([dailyBar("2026-03-06", 99), dailyBar(DAY, 101)], null),
+    decisions: [10, 11, 12, 13, 14, 15].map((hour) => ofRecord(recorded(hour, "BUY_CALL"))),
+    signal: null,
+  }
+  const times = ["09:30", "09:45", "10:00", "11:00", "14:35", "15:59", "16:00", "16:14"]
+
+  it.each(times.flatMap((time) => SPANS.map((span) => [time, span] as const)))(
+    "of a replay at %s in bars of %s holds nothing of what came later",
+    (time, span) => {
+      const at = newYorkInstant(DAY, time)
+      const chart = chartOf({ ...known, span, at })
+      const ends = [...chart.bars, ...chart.day.minutes].map((bar) => Date.parse(bar.end))
+      expect(Math.max(0, ...ends)).toBeLessThanOrEqual(at)
+      const drawn = chart.view.slots.flatMap(({ bar }) => (bar === null ? [] : [bar]))
+      expect(drawn).toEqual(chart.bars)
+      const latest = wallSeconds(at)
+      for (const { time: place } of [...chart.view.vwap, ...chart.view.marks]) expect(place).toBeLessThan(latest)
+      for (const { lockedAt } of chart.day.decisions) expect(Date.parse(lockedAt)).toBeLessThanOrEqual(at)
+    },
+  )
+
+  it("of a replay at the close is that of the day afterwards, but for its own daily bar", () => {
+    const [then, now] = [newYorkInstant(DAY, "16:00"), null].map((at) => chartOf({ ...known, span: "1m", at }))
+    expect(then?.view).toEqual(now?.view)
+    expect(then?.sentence).toBe(now?.sentence)
+  })
+
+  it("has the newer price of the signal's and the newest bar's", () => {
+    const at = newYorkInstant(DAY, "10:00")
+    const price = (asOf: string): number | null => {
+      const signal = { as_of: asOf, decision_hour: null, lock: { locked_at: null }, prices: { now: 77, at_11: null } }
+      return chartOf({ ...known, span: "1m", at, signal: signal as unknown as TradingSignal }).day.now
+    }
+    expect(price("2026-03-09T09:59:00-04:00")).toBe(103)
+    expect(price("2026-03-09T10:01:00-04:00")).toBe(77)
+  })
+
+  it("is empty and says so while nothing is known", () => {
+    const nothing = { ...known, minutes: null, longer: null, days: null, decisions: [] }
+    for (const span of SPANS) expect(chartOf({ ...nothing, span, at: null }).bars).toEqual([])
+    expect(chartOf({ ...nothing, span: "1m", at: null }).sentence).toBe("SPY has no bar of the session yet.")
   })
 })
 

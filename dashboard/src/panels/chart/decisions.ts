@@ -1,7 +1,8 @@
 // The decisions of a day's hours, out of the track record or out of replays, and which of them were known at a moment. Pure.
 
-import type { RecordedSignal, Schemas, Signal } from "../../api/types.ts"
+import type { RecordedSignal, Schemas } from "../../api/types.ts"
 import { milliseconds } from "../../format/times.ts"
+import type { TradingSignal } from "../../live/types.ts"
 
 /** For so long after the full hour the decision of the hour before may stand. */
 const UNDECIDED_MS = 2 * 60_000
@@ -22,7 +23,7 @@ export function ofRecord(signal: RecordedSignal): Decision {
 }
 
 /** The decision that a signal holds; null where its hour has none. */
-export function ofSignal(signal: Signal): Decision | null {
+export function ofSignal(signal: TradingSignal): Decision | null {
   const { decision_hour: hour, lock, action, probability, prices } = signal
   if (hour === null || lock.locked_at === null || lock.state === "none") return null
   return { hour, lockedAt: lock.locked_at, action, probability, price: prices.at_decision, at11: prices.at_11 }
@@ -33,7 +34,7 @@ export function ofSeries(lines: string): readonly Decision[] {
   const found = lines
     .split("\n")
     .filter((line) => line !== "")
-    .map((line) => JSON.parse(line) as { signal?: Signal })
+    .map((line) => JSON.parse(line) as { signal?: TradingSignal })
     .map(({ signal }) => (signal === undefined ? null : ofSignal(signal)))
   return merged(found.filter((decision) => decision !== null))
 }
@@ -49,7 +50,7 @@ export function merged(decisions: readonly Decision[]): readonly Decision[] {
 export function decidedBy(
   decisions: readonly Decision[],
   at: number | null,
-  shown: Signal | null,
+  shown: TradingSignal | null,
 ): readonly Decision[] {
   const current = shown === null ? null : ofSignal(shown)
   const out = decisions.filter((one) => at === null || milliseconds(one.lockedAt) + UNDECIDED_MS <= at)

@@ -13,6 +13,8 @@ export interface Day {
   readonly ticker: string
   readonly minutes: readonly Bar[]
   readonly open: number | null
+  /** The newest price: that of the signal which is shown may be newer than the newest bar. */
+  readonly now: number | null
   readonly openingRange: PriceRange | null
   readonly vwap: number | null
   readonly pivots: Pivots | null

@@ -3,8 +3,8 @@
 import type { Bar, Session } from "../../api/types.ts"
 import { dollars } from "../../format/numbers.ts"
 import { wallSeconds } from "../../format/newyork.ts"
-import { fullHour, milliseconds } from "../../format/times.ts"
-import { ACTIONS, ACTION_TONES } from "../../format/words.ts"
+import { milliseconds } from "../../format/times.ts"
+import { ACTION_TONES } from "../../format/words.ts"
 import type { Decision } from "./decisions.ts"
 import { dayOf } from "./known.ts"
 import type { Day } from "./sentence.ts"
@@ -18,6 +18,12 @@ export const SPAN_NAMES: Readonly<Record<Span, string>> = {
   "1d": "Days",
 }
 const MINUTES: Readonly<Record<Exclude<Span, "1d">, number>> = { "1m": 1, "5m": 5, "15m": 15 }
+
+/** What is written at the mark of a decision behind its hour; its shape says the rest. */
+const SIDES = { BUY_CALL: " CALL", BUY_PUT: " PUT", NO_TRADE: "" } as const
+
+/** The title of the newest price. */
+const NOW = "Price"
 
 /** A place on the axis of time, and the bar that is there, if any. */
 export interface Slot {
@@ -38,6 +44,8 @@ export interface Level {
   /** The colour by its name in tokens.css. */
   readonly tone: "text" | "quiet" | "link"
   readonly dashed: boolean
+  /** Whether it is the newest price, which the axis names too. */
+  readonly isNow: boolean
 }
 
 /** A decision on the bar that it rests on. */
@@ -84,8 +92,9 @@ export function vwapAt(
 
 /** The levels of the day that are known. */
 export function levelsOf(day: Day): readonly Level[] {
-  const { open, openingRange, pivots, at11 } = day
+  const { open, openingRange, pivots, at11, now } = day
   const lines: readonly (readonly [string, number | null | undefined, Level["tone"], boolean])[] = [
+    [NOW, now, "text", true],
     ["Open", open, "quiet", false],
     ["11:00", at11, "text", false],
     ["OR high", openingRange?.high, "link", true],
@@ -95,7 +104,7 @@ export function levelsOf(day: Day): readonly Level[] {
     ["S1", pivots?.s1, "quiet", true],
   ]
   return lines.flatMap(([title, price, tone, dashed]) =>
-    price === null || price === undefined ? [] : [{ title, price, tone, dashed }],
+    price === null || price === undefined ? [] : [{ title, price, tone, dashed, isNow: title === NOW }],
   )
 }
 
@@ -104,7 +113,7 @@ export function marksOf(decisions: readonly Decision[], bars: readonly Bar[]): r
   return decisions.flatMap((decision) => {
     const bar = barBefore(decision, bars)
     if (bar === undefined) return []
-    const text = `${fullHour(decision.hour)} ${ACTIONS[decision.action]}`
+    const text = `${decision.hour}${SIDES[decision.action]}`
     return [{ time: wallSeconds(bar.start), text, tone: ACTION_TONES[decision.action] }]
   })
 }

@@ -1,0 +1,185 @@
+// The chart itself, on a canvas. It alone knows the chart library, which is loaded when the first chart is shown.
+
+import {
+  CandlestickSeries,
+  createChart,
+  createSeriesMarkers,
+  CrosshairMode,
+  LineSeries,
+  LineStyle,
+  type CandlestickData,
+  type IChartApi,
+  type IPriceLine,
+  type ISeriesApi,
+  type ISeriesMarkersPluginApi,
+  type MouseEventParams,
+  type SeriesMarker,
+  type Time,
+  type UTCTimestamp,
+  type WhitespaceData,
+} from "lightweight-charts"
+import type { Palette } from "./palette.ts"
+import { levelInWords, type ChartView, type Level, type Mark, type Slot } from "./view.ts"
+
+const SHAPES = { call: "arrowUp", put: "arrowDown", none: "square" } as const
+const PLACES = { call: "belowBar", put: "aboveBar", none: "aboveBar" } as const
+
+/** Pixels from which on the levels have their names at the axis too; else the legend alone has them. */
+const WIDE = 600
+
+/** A chart in an element, until `destroy`. */
+export class Plot {
+  private readonly chart: IChartApi
+  private readonly candles: ISeriesApi<"Candlestick">
+  private readonly vwap: ISeriesApi<"Line">
+  private readonly marks: ISeriesMarkersPluginApi<Time>
+  private lines: readonly IPriceLine[] = []
+  private key = ""
+  private palette: Palette | null = null
+  private slots: readonly Slot[] = []
+
+  /** `onHover` gets the place below the pointer, null where there is no bar. */
+  constructor(element: HTMLElement, onHover: (time: number | null) => void) {
+    this.chart = createChart(element, {
+      autoSize: true,
+      // The logo writes a style into the page, which its policy refuses; the notice and the link stand below the chart.
+      layout: { attributionLogo: false },
+      crosshair: { mode: CrosshairMode.Normal },
+      localization: { locale: "en-US" },
+      // The wheel scrolls the page; buttons, keys and pinching zoom.
+      handleScroll: { mouseWheel: false, vertTouchDrag: false },
+      handleScale: { mouseWheel: false },
+      timeScale: { timeVisible: true, secondsVisible: false, shiftVisibleRangeOnNewBar: false },
+    })
+    this.candles = this.chart.addSeries(CandlestickSeries, { priceLineVisible: false, lastValueVisible: false })
+    this.vwap = this.chart.addSeries(LineSeries, {
+      lineWidth: 2,
+      priceLineVisible: false,
+      lastValueVisible: false,
+      crosshairMarkerVisible: false,
+    })
+    this.marks = createSeriesMarkers(this.candles, [])
+    this.chart.subscribeCrosshairMove((event: MouseEventParams) => {
+      if (event.sourceEvent !== undefined) onHover(typeof event.time === "number" ? event.time : null)
+    })
+  }
+
+  /** Draw a view. What is in sight stays in sight, unless the view is of something else than before. */
+  show(view: ChartView, palette: Palette): void {
+    const scale = this.chart.timeScale()
+    const seen = view.key === this.key ? scale.getVisibleLogicalRange() : null
+    this.recolour(palette)
+    this.slots = view.slots
+    this.candles.setData(view.slots.map(candleOf))
+    this.vwap.setData(view.vwap.map(({ time, value }) => ({ time: time as UTCTimestamp, value })))
+    this.marks.setMarkers(view.marks.map((mark) => markerOf(mark, palette)))
+    this.drawLevels(view.levels, palette)
+    this.key = view.key
+    if (seen === null) this.showAll()
+    else scale.setVisibleLogicalRange(seen)
+  }
+
+  /** All places in sight. */
+  showAll(): void {
+    this.chart.priceScale("right").applyOptions({ autoScale: true })
+    this.chart.timeScale().setVisibleLogicalRange({ from: -0.5, to: Math.max(this.slots.length, 10) - 0.5 })
+  }
+
+  /** Show fewer places (`factor` below 1) or more, around the middle or the place of a time. */
+  zoom(factor: number, around: number | null): void {
+    const scale = this.chart.timeScale()
+    const seen = scale.getVisibleLogicalRange()
+    if (seen === null) return
+    const place = this.slots.findIndex(({ time }) => time === around)
+    const middle = place < 0 ? (seen.from + seen.to) / 2 : place
+    const half = Math.min(this.slots.length, Math.max(5, ((seen.to - seen.from) / 2) * factor))
+    scale.setVisibleLogicalRange({ from: middle - half, to: middle + half })
+  }
+
+  /** Which places are in sight: of the first and of the last one the index. */
+  get inSight(): { readonly from: number; readonly to: number } | null {
+    return this.chart.timeScale().getVisibleLogicalRange()
+  }
+
+  /** Put the cross on a bar, and bring it into sight; null takes it away. */
+  point(time: number | null): void {
+    const place = this.slots.findIndex((slot) => slot.time === time)
+    const bar = this.slots[place]?.bar
+    if (bar === null || bar === undefined || time === null) {
+      this.chart.clearCrosshairPosition()
+      return
+    }
+    this.bringIntoSight(place)
+    this.chart.setCrosshairPosition(bar.close, time as UTCTimestamp, this.candles)
+  }
+
+  destroy(): void {
+    this.chart.remove()
+  }
+
+  private bringIntoSight(place: number): void {
+    const seen = this.inSight
+    if (seen === null || (place >= seen.from && place <= seen.to)) return
+    const by = place < seen.from ? place - seen.from - 1 : place - seen.to + 1
+    this.chart.timeScale().setVisibleLogicalRange({ from: seen.from + by, to: seen.to + by })
+  }
+
+  private drawLevels(levels: readonly Level[], palette: Palette): void {
+    for (const line of this.lines) this.candles.removePriceLine(line)
+    const isWide = this.chart.timeScale().width() > WIDE
+    this.lines = levels.map((level) =>
+      this.candles.createPriceLine({
+        price: level.price,
+        color: palette[level.tone],
+        lineWidth: 1,
+        lineStyle: level.dashed ? LineStyle.Dashed : LineStyle.Solid,
+        axisLabelVisible: level.isNow || isWide,
+        title: levelInWords(level),
+      }),
+    )
+  }
+
+  private recolour(palette: Palette): void {
+    if (palette === this.palette) return
+    this.palette = palette
+    const { call: up, put: down, surface: ground, line, edge } = palette
+    this.chart.applyOptions({
+      layout: {
+        background: { color: ground },
+        textColor: palette.quiet,
+        fontFamily: getComputedStyle(document.body).fontFamily,
+      },
+      grid: { vertLines: { visible: false }, horzLines: { color: line } },
+      rightPriceScale: { borderColor: line },
+      timeScale: { borderColor: line },
+      crosshair: { vertLine: { color: edge }, horzLine: { color: edge } },
+    })
+    // A bar that rose is hollow and one that fell is filled, so that colour does not stand alone.
+    this.candles.applyOptions({
+      upColor: ground,
+      borderUpColor: up,
+      wickUpColor: up,
+      downColor: down,
+      borderDownColor: down,
+      wickDownColor: down,
+    })
+    this.vwap.applyOptions({ color: palette.replay })
+  }
+}
+
+function candleOf({ time, bar }: Slot): CandlestickData | WhitespaceData {
+  const at = time as UTCTimestamp
+  if (bar === null) return { time: at }
+  const { open, high, low, close } = bar
+  return { time: at, open, high, low, close }
+}
+
+function markerOf({ time, text, tone }: Mark, palette: Palette): SeriesMarker<Time> {
+  return {
+    time: time as UTCTimestamp,
+    text,
+    shape: SHAPES[tone],
+    position: PLACES[tone],
+    color: palette[tone],
+  }
+}
