@@ -11,7 +11,7 @@ from tests.markdown import ROOT
 from tests.waiting import PATIENCE_S
 
 
-@pytest.mark.parametrize("script", ["lint", "types", "test"])
+@pytest.mark.parametrize("script", ["lint", "types", "test", pytest.param("lint:types", marks=pytest.mark.soak)])
 def test_the_sources_pass(script: str) -> None:
     build()
     done = subprocess.run(
