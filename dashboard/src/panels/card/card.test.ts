@@ -1,0 +1,173 @@
+import { describe, expect, it } from "vitest"
+import type { GateResult, Signal } from "../../api/types.ts"
+import { belief, inSample, worth } from "./belief.ts"
+import { asCurl, offsetText } from "./copying.ts"
+import { gateLine, whyNot } from "./gate.ts"
+import { entryWarning, levelsOf, sizeInWords } from "./levels.ts"
+import { isExpired, leftInWords, lockSentence } from "./lock.ts"
+
+const HIT_RATE = {
+  target: "B",
+  decision_hour: 14,
+  hit_rate: 0.769437,
+  baseline_hit_rate: 0.781501,
+  always_up_hit_rate: 0.553619,
+  days: 746,
+  span: "2022-01-01..2024-12-31",
+  verdict: "no measurable difference",
+} as const
+const SIGNAL = {
+  ticker: "SPY",
+  decision_hour: 14,
+  source: "polygon",
+  action: "BUY_CALL",
+  active_target: "B",
+  probability: 0.812,
+  hit_rates: [{ ...HIT_RATE, target: "A", hit_rate: 0.8 }, HIT_RATE],
+  size: { percent_of_capital: 15, time_multiplier: 1.2, agreement_multiplier: 1.2 },
+  prices: { at_decision: 400, now: 401, session_open: 398, at_11: 399, change_percent: 0.75 },
+  levels: {
+    entry_type: "LIMIT",
+    entry_price: 399,
+    take_profit: 401,
+    stop_loss: 398.68,
+    time_stop: "2025-01-03T15:50:00-05:00",
+    entry_beyond_stop: false,
+  },
+  lock: {
+    state: "locked",
+    locked_at: "2025-01-03T14:00:00-05:00",
+    expires_at: "2025-01-03T15:00:00-05:00",
+    recorded: true,
+  },
+  gates: [],
+  reason: "Call.",
+  model: { model_id: "m", in_sample: false },
+} as unknown as Signal
+const NOW = Date.parse("2025-01-03T14:36:48-05:00")
+
+function but(changes: object): Signal {
+  return { ...SIGNAL, ...changes }
+}
+
+describe("the lock", () => {
+  it("says when the decision was made, on what, and until when it holds", () => {
+    expect(lockSentence(SIGNAL, "2025-01-03T14:00:05-05:00", NOW)).toBe(
+      "Decided 14:00:05 on bars up to 14:00, locked until 15:00.",
+    )
+    expect(lockSentence(SIGNAL, null, NOW)).toBe("Decided for 14:00 on bars up to 14:00, locked until 15:00.")
+    expect(leftInWords(SIGNAL, NOW)).toBe("23 min 12 s left in this hour's lock")
+  })
+
+  it("says that the decision of the hour before stands for a while", () => {
+    const before = but({ decision_hour: 13, lock: { ...SIGNAL.lock, state: "previous" } })
+    expect(lockSentence(before, null, NOW)).toBe("13:00's stands, 14:00's is being decided.")
+    expect(leftInWords(before, NOW)).toBe("The next decision is due")
+  })
+
+  it("never lets an old decision look locked", () => {
+    const later = Date.parse("2025-01-03T15:00:00-05:00")
+    expect(isExpired(SIGNAL, later)).toBe(true)
+    expect(lockSentence(SIGNAL, null, later)).toMatch(/expired at 15:00/)
+    expect(leftInWords(SIGNAL, null)).toBe("Time left is not known")
+  })
+
+  it("says that a decision is not of the record", () => {
+    expect(lockSentence(but({ lock: { ...SIGNAL.lock, recorded: false } }), null, NOW)).toMatch(/^Computed for 14:00/)
+  })
+
+  it("says that there is none", () => {
+    const none = but({
+      decision_hour: null,
+      lock: { state: "none", locked_at: null, expires_at: null, recorded: null },
+    })
+    expect(lockSentence(none, null, NOW)).toBe("There is no decision of this hour.")
+    expect(leftInWords(none, NOW)).toBe("Nothing is locked")
+  })
+})
+
+describe("a probability", () => {
+  it("stands beside the hit rate, the baselines and the verdict of its target", () => {
+    expect(belief(SIGNAL)).toBe("81.2% that it closes above its 11:00 price")
+    expect(worth(SIGNAL)).toBe(
+      'At 14:00 the side was right on 76.9% of 746 days of 2022-01-01 to 2024-12-31; the random walk on 78.2%, "always up" on 55.4%: no measurable difference.',
+    )
+  })
+
+  it.each([
+    [but({ hit_rates: [{ ...HIT_RATE, baseline_hit_rate: null }] }), /the random walk has no side yet/],
+    [but({ hit_rates: [], source: "demo" }), /No hit rate: the evaluation is about real days/],
+    [but({ hit_rates: [] }), /a model that is not the loaded one/],
+    [but({ hit_rates: [], decision_hour: null }), /Without a decision/],
+  ])("says why it has no hit rate or baseline", (signal, said) => {
+    expect(worth(signal)).toMatch(said)
+  })
+
+  it("is nothing where there is none", () => {
+    expect(belief(but({ probability: null }))).toBeNull()
+  })
+
+  it("of a day on which the model was trained says so", () => {
+    expect(inSample(SIGNAL)).toBeNull()
+    expect(inSample(but({ model: { in_sample: true } }))).toMatch(/^In-sample/)
+  })
+})
+
+describe("levels", () => {
+  it("stand with their distance from the price now", () => {
+    expect(levelsOf(SIGNAL, true)).toEqual([
+      { name: "Entry (LIMIT)", price: "$399.00", distance: "−$2.00 (−0.50%)", isPassed: false },
+      { name: "Stop", price: "$398.68", distance: "−$2.32 (−0.58%)", isPassed: false },
+      { name: "Target", price: "$401.00", distance: "$0.00 (0.00%)", isPassed: true },
+    ])
+  })
+
+  it("stand with their distance from the decision where the price cannot be trusted", () => {
+    expect(levelsOf(SIGNAL, false)[1]).toMatchObject({ distance: "−$1.32 (−0.33%)", isPassed: false })
+    expect(levelsOf(but({ prices: { ...SIGNAL.prices, now: null } }), true)[2]).toMatchObject({ isPassed: false })
+  })
+
+  it("of a put are passed the other way round", () => {
+    const put = but({
+      action: "BUY_PUT",
+      levels: { ...SIGNAL.levels, take_profit: 400, stop_loss: 401 },
+    })
+    expect(levelsOf(put, true).map(({ isPassed }) => isPassed)).toEqual([false, true, false])
+  })
+
+  it("warn of an entry beyond the stop", () => {
+    expect(entryWarning(SIGNAL)).toBeNull()
+    expect(entryWarning(but({ levels: { ...SIGNAL.levels, entry_beyond_stop: true } }))).toMatch(/beyond the stop/)
+  })
+
+  it("are none without a trade, and the size says so", () => {
+    expect(levelsOf(but({ levels: null, action: "NO_TRADE" }), true)).toEqual([])
+    expect(sizeInWords(but({ action: "NO_TRADE" }))).toBe("No capital: there is no trade.")
+    expect(sizeInWords(SIGNAL)).toBe("15.0% of capital (hour × 1.2, agreement × 1.2)")
+  })
+})
+
+describe("no trade", () => {
+  const gates: GateResult[] = [
+    { gate: "market_open", passed: true, code: null, reason: null },
+    { gate: "market_data", passed: false, code: "NO_MARKET_DATA", reason: "DEMO: Bars are missing." },
+    { gate: "model", passed: null, code: null, reason: null },
+  ]
+
+  it("says the first condition that failed", () => {
+    expect(whyNot(but({ action: "NO_TRADE", gates }))).toBe("Bars are missing.")
+    expect(whyNot(SIGNAL)).toBeNull()
+    expect(gates.map(gateLine)).toEqual(["Market open: passed", "Market data: failed", "Model: not checked"])
+  })
+})
+
+describe("a copy", () => {
+  it("as curl has no key in it", () => {
+    expect(asCurl("http://host", "SPY", null, "-05:00", true)).toBe(
+      'curl -H "X-API-Key: $PREDICT_API_KEY" "http://host/v2/trading-directions/SPY"',
+    )
+    expect(asCurl("http://host", "SPY", { date: "2025-07-03", time: "14:35" }, offsetText(-4 * 3_600_000), false)).toBe(
+      'curl "http://host/v2/replay/SPY?at=2025-07-03T14:35:00-04:00"',
+    )
+  })
+})

@@ -1,0 +1,27 @@
+// Why there is no trade: the first condition that failed, as a sentence. Pure.
+
+import type { GateResult, Signal } from "../../api/types.ts"
+import { GATES, withoutMark } from "../../format/words.ts"
+
+/** The first condition that failed; null where all passed. Those behind it were not checked. */
+export function firstFailed(signal: Signal): GateResult | null {
+  return signal.gates.find((gate) => gate.passed === false) ?? null
+}
+
+/** Why there is no trade, in a sentence; null where there is one. */
+export function whyNot(signal: Signal): string | null {
+  if (signal.action !== "NO_TRADE") return null
+  const gate = firstFailed(signal)
+  return withoutMark(gate?.reason ?? signal.reason)
+}
+
+/** How a condition stands, with a shape that says the same without colour. */
+export function stateOf({ passed }: GateResult): { readonly word: string; readonly shape: string } {
+  if (passed === null) return { word: "not checked", shape: "·" }
+  return passed ? { word: "passed", shape: "✓" } : { word: "failed", shape: "✗" }
+}
+
+/** The conditions in a sentence, for the list of them. */
+export function gateLine(gate: GateResult): string {
+  return `${GATES[gate.gate]}: ${stateOf(gate).word}`
+}
