@@ -1,5 +1,6 @@
 // The state of a ticker, merged from its events. Pure: every function takes the state before and gives the state behind.
 
+import { decidedAt, isSameDecision } from "./decided.ts"
 import type {
   ErrorEvent,
   HeartbeatEvent,
@@ -18,6 +19,7 @@ export const QUIET_MS = 30_000
 
 export const NOTHING: TickerState = {
   signal: null,
+  decidedAt: null,
   status: null,
   prices: null,
   asOf: null,
@@ -78,9 +80,14 @@ function head(event: LiveEvent): Partial<TickerState> {
 function bodyOf(state: TickerState, event: LiveEvent): Partial<TickerState> {
   switch (event.kind) {
     case "snapshot":
-      return { ...signalled(event), status: event.status, missed: event.resumed === false ? event.missed : null }
+      return {
+        ...signalled(event),
+        decidedAt: decidedAt(state, event),
+        status: event.status,
+        missed: event.resumed === false ? event.missed : null,
+      }
     case "signal":
-      return signalled(event)
+      return { ...signalled(event), decidedAt: decidedAt(state, event) }
     case "price":
       return { prices: event.prices, structure: event.structure, signal: repriced(state.signal, event) }
     case "status":
@@ -134,6 +141,7 @@ export function answered(
   return {
     ...state,
     signal,
+    decidedAt: isSameDecision(state.signal, signal) ? state.decidedAt : null,
     prices,
     structure,
     asOf: as_of,

@@ -43,6 +43,8 @@ export interface Connection {
 export interface TickerState {
   /** What holds now, with the newest prices and structure; null while nothing has come. */
   readonly signal: TradingSignal | null
+  /** Market time at which the decision that holds was first told; null where the page was not there then. */
+  readonly decidedAt: Moment | null
   readonly status: MarketStatus | null
   /** Prices of the newest event that has some, and the end of the bar that they rest on. */
   readonly prices: Prices | null

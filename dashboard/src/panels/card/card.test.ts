@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest"
-import type { GateResult, Signal } from "../../api/types.ts"
+import type { GateResult } from "../../api/types.ts"
+import type { TradingSignal } from "../../live/types.ts"
 import { belief, inSample, worth } from "./belief.ts"
 import { asCurl, offsetText } from "./copying.ts"
 import { gateLine, whyNot } from "./gate.ts"
@@ -43,10 +44,10 @@ const SIGNAL = {
   gates: [],
   reason: "Call.",
   model: { model_id: "m", in_sample: false },
-} as unknown as Signal
+} as unknown as TradingSignal
 const NOW = Date.parse("2025-01-03T14:36:48-05:00")
 
-function but(changes: object): Signal {
+function but(changes: object): TradingSignal {
   return { ...SIGNAL, ...changes }
 }
 

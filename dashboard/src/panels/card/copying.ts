@@ -1,10 +1,10 @@
 // What the copy buttons of a card put on the clipboard. Pure.
 
-import type { Signal } from "../../api/types.ts"
+import type { TradingSignal } from "../../live/types.ts"
 import type { Moment } from "../../router.ts"
 
 /** The signal as JSON, as it is shown. */
-export function asJson(signal: Signal): string {
+export function asJson(signal: TradingSignal): string {
   return JSON.stringify(signal, null, 2)
 }
 

@@ -1,15 +1,16 @@
 // Why there is no trade: the first condition that failed, as a sentence. Pure.
 
-import type { GateResult, Signal } from "../../api/types.ts"
+import type { GateResult } from "../../api/types.ts"
+import type { TradingSignal } from "../../live/types.ts"
 import { GATES, withoutMark } from "../../format/words.ts"
 
 /** The first condition that failed; null where all passed. Those behind it were not checked. */
-export function firstFailed(signal: Signal): GateResult | null {
+export function firstFailed(signal: TradingSignal): GateResult | null {
   return signal.gates.find((gate) => gate.passed === false) ?? null
 }
 
 /** Why there is no trade, in a sentence; null where there is one. */
-export function whyNot(signal: Signal): string | null {
+export function whyNot(signal: TradingSignal): string | null {
   if (signal.action !== "NO_TRADE") return null
   const gate = firstFailed(signal)
   return withoutMark(gate?.reason ?? signal.reason)

@@ -1,6 +1,6 @@
 // Where a trade is entered and left, with the distance from the price. Pure.
 
-import type { Signal } from "../../api/types.ts"
+import type { TradingSignal } from "../../live/types.ts"
 import { dollars, percent, signedDollars, signedPercent } from "../../format/numbers.ts"
 
 /** A level: its price, and how far it is from the price that the distances are measured from. */
@@ -19,13 +19,13 @@ export interface Reference {
 }
 
 /** The price now, where one is known, else that of the decision; null with neither. */
-export function referenceOf({ prices }: Signal, isTrusted: boolean): Reference | null {
+export function referenceOf({ prices }: TradingSignal, isTrusted: boolean): Reference | null {
   if (isTrusted && prices.now !== null) return { price: prices.now, name: "from now" }
   return prices.at_decision === null ? null : { price: prices.at_decision, name: "from the decision" }
 }
 
 /** Entry, stop and target. Empty without a trade. */
-export function levelsOf(signal: Signal, isTrusted: boolean): readonly Level[] {
+export function levelsOf(signal: TradingSignal, isTrusted: boolean): readonly Level[] {
   const { levels, action } = signal
   if (levels === null) return []
   const reference = referenceOf(signal, isTrusted)
@@ -47,13 +47,13 @@ function row(name: string, level: number | null, reference: Reference | null, is
 }
 
 /** What must be known before an order is placed: a LIMIT order that is past its stop when it is filled; null where that is not so. */
-export function entryWarning({ levels }: Signal): string | null {
+export function entryWarning({ levels }: TradingSignal): string | null {
   if (levels?.entry_beyond_stop !== true) return null
   return "The entry lies beyond the stop: an order that is filled there is past its stop at once."
 }
 
 /** The size in words, with what it is multiplied by. */
-export function sizeInWords({ size, action }: Signal): string {
+export function sizeInWords({ size, action }: TradingSignal): string {
   if (size === null || action === "NO_TRADE") return "No capital: there is no trade."
   const { percent_of_capital: share, time_multiplier: time, agreement_multiplier: agreement } = size
   return `${percent(share)} of capital (hour × ${time}, agreement × ${agreement})`

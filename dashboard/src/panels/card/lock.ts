@@ -1,10 +1,10 @@
 // What is said of the decision of the hour: since when it holds, until when, and how long still. Pure.
 
-import type { Signal } from "../../api/types.ts"
+import type { TradingSignal } from "../../live/types.ts"
 import { milliseconds, newYorkTime, duration, fullHour } from "../../format/times.ts"
 
 /** The sentence about the lock. decidedAt: market time at which the decision was first told, where that is known. */
-export function lockSentence(signal: Signal, decidedAt: string | null, marketNow: number | null): string {
+export function lockSentence(signal: TradingSignal, decidedAt: string | null, marketNow: number | null): string {
   const { decision_hour: hour, lock } = signal
   if (hour === null || lock.state === "none") return "There is no decision of this hour."
   const expires = newYorkTime(lock.expires_at)
@@ -14,13 +14,13 @@ export function lockSentence(signal: Signal, decidedAt: string | null, marketNow
   return `${decided(signal, decidedAt)} on bars up to ${fullHour(hour)}, locked until ${expires}.`
 }
 
-function decided({ decision_hour: hour, lock }: Signal, decidedAt: string | null): string {
+function decided({ decision_hour: hour, lock }: TradingSignal, decidedAt: string | null): string {
   if (decidedAt !== null) return `Decided ${newYorkTime(decidedAt, { seconds: true })}`
   return lock.recorded === false ? `Computed for ${fullHour(hour)}` : `Decided for ${fullHour(hour)}`
 }
 
 /** Whether the lock is over. A decision of the hour before stands for a while beyond its own. */
-export function isExpired({ lock }: Signal, marketNow: number | null): boolean {
+export function isExpired({ lock }: TradingSignal, marketNow: number | null): boolean {
   return (
     lock.state === "locked" &&
     lock.expires_at !== null &&
@@ -30,13 +30,13 @@ export function isExpired({ lock }: Signal, marketNow: number | null): boolean {
 }
 
 /** Time left in the lock, market time; null without one, or where market time is not known. */
-export function leftS({ lock }: Signal, marketNow: number | null): number | null {
+export function leftS({ lock }: TradingSignal, marketNow: number | null): number | null {
   if (lock.state !== "locked" || lock.expires_at === null || marketNow === null) return null
   return Math.max(0, (milliseconds(lock.expires_at) - marketNow) / 1000)
 }
 
 /** The same in words. */
-export function leftInWords(signal: Signal, marketNow: number | null): string {
+export function leftInWords(signal: TradingSignal, marketNow: number | null): string {
   const seconds = leftS(signal, marketNow)
   if (seconds !== null) return `${duration(seconds)} left in this hour's lock`
   if (signal.lock.state === "none") return "Nothing is locked"
