@@ -32,7 +32,9 @@ export async function answer<T>(
   try {
     const { data, error, response } = await request
     if (response.ok && data !== undefined && data !== null) return { data, failure: null }
-    return { data: null, failure: failureOf(response, error) }
+    const failure = failureOf(response, error)
+    if (failure.status === 401) apiKey.refusal = failure.detail
+    return { data: null, failure }
   } catch (cause) {
     if (cause instanceof DOMException && cause.name === "AbortError") throw cause
     return { data: null, failure: unreachable(cause) }

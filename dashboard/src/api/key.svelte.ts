@@ -5,8 +5,12 @@ const NAME = "api-key"
 class ApiKey {
   secret: string | null = $state(stored())
 
+  /** What the server says of a key that it does not know; null where it has refused none. */
+  refusal: string | null = $state(null)
+
   set(secret: string | null): void {
     this.secret = secret
+    this.refusal = null
     try {
       if (secret === null) sessionStorage.removeItem(NAME)
       else sessionStorage.setItem(NAME, secret)

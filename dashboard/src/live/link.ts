@@ -1,53 +1,60 @@
-// The Socket.IO connection of the page: it connects, comes back, checks the sequence, and writes what it hears into the store.
-// (docs/socket-io.md)
+// The Socket.IO connection of the page (docs/socket-io.md): it connects, comes back, notices silence, checks the sequence, and writes what
+// it hears into the store. Durations are those of performance.now() and of timers: the viewer's clock may be wrong.
 
 import { io, type Socket } from "socket.io-client"
 import { apiKey } from "../api/key.svelte.ts"
-import { isTicker, TICKERS, type Ticker } from "../tickers.ts"
+import { isTicker, TICKERS } from "../tickers.ts"
 import { delayMs } from "./backoff.ts"
 import type { Live } from "./live.svelte.ts"
-import { alive, doubted, failing, lacks, merged, orderOf, QUIET_MS } from "./state.ts"
+import { Sequence } from "./sequence.ts"
+import { doubted, failing, QUIET_MS } from "./state.ts"
 import type {
-  Acknowledgement,
   ByeEvent,
   ClientToServerEvents,
   ConnectAuth,
   ConnectionState,
   ConnectRefusal,
   ErrorEvent,
-  HeartbeatEvent,
   HelloEvent,
-  LiveEvent,
   Refusal,
   ServerToClientEvents,
 } from "./types.ts"
 
-type LiveSocket = Socket<ServerToClientEvents, ClientToServerEvents>
-/** How long a connection may take until its first event. */
-const HELLO_MS = 10_000
-/** How often in a row events behind a position are asked for before a snapshot is. */
-const MENDS = 1
+export type LiveSocket = Socket<ServerToClientEvents, ClientToServerEvents>
+/** How long a connection may take until its first event, and an acknowledgement until it comes. */
+const ANSWER_MS = 8_000
 
 export class Link {
   readonly #live: Live
   readonly #socket: LiveSocket
-  readonly #mends = new Map<Ticker, number>()
-  #connectedAt = ""
+  readonly #sequence: Sequence
+  readonly #noticed: () => void
   #attempts = 0
+  #heardMs = 0
   #alarm: ReturnType<typeof setTimeout> | undefined
   #retry: ReturnType<typeof setTimeout> | undefined
   #isEnded = false
 
-  constructor(live: Live, open: typeof io = io) {
+  /** `noticed` is called before each event is read. */
+  constructor(live: Live, noticed: () => void = () => undefined, open: typeof io = io) {
     this.#live = live
+    this.#noticed = noticed
     this.#socket = open({
       autoConnect: false,
       reconnection: false,
+      timeout: ANSWER_MS,
       transports: ["websocket", "polling"],
       tryAllTransports: true,
       auth: (give: (auth: ConnectAuth) => void) => {
         give(this.#auth())
       },
+    })
+    this.#sequence = new Sequence(live, (message, done) => {
+      if (!this.#socket.connected) return
+      this.#socket.timeout(ANSWER_MS).emit("subscribe", message, (error: Error | null, answer) => {
+        if (error === null) done(answer)
+        else this.#overdue()
+      })
     })
     this.#listen()
   }
@@ -62,35 +69,49 @@ export class Link {
     }
   }
 
-  /** Connect again at once, as after a new key. */
-  restart(): void {
+  /** Connect again at once: the viewer asks for it, the key is another one, or the browser is online again. */
+  readonly restart = (): void => {
     this.#socket.disconnect()
     this.#attempts = 0
-    this.#connect()
+    this.#lose("lost", 0)
+  }
+
+  /** The browser says that it is offline: what is shown may not be taken for now. */
+  readonly cut = (): void => {
+    this.#socket.disconnect()
+    this.#lose("lost")
+  }
+
+  /** The tab slept: what came meanwhile says nothing about now. Ask for what is missing, over a new connection where this one has been
+   * silent for too long. */
+  readonly wake = (): void => {
+    const { state } = this.#live.connection
+    if (state === "connecting") return
+    this.#doubt()
+    if (state === "open" && performance.now() - this.#heardMs < this.#quietMs()) this.#sequence.renew()
+    else if (state !== "refused") this.restart()
   }
 
   #auth(): ConnectAuth {
-    const after = Object.fromEntries(TICKERS.map((ticker) => [ticker, this.#live.of(ticker).id]))
-    const known = Object.fromEntries(Object.entries(after).filter(([, id]) => id !== null))
+    const known = TICKERS.map((ticker) => [ticker, this.#live.of(ticker).id] as const).filter(([, id]) => id !== null)
     return {
       subscribe: TICKERS,
-      ...(Object.keys(known).length > 0 ? { after: known } : {}),
+      ...(known.length > 0 ? { after: Object.fromEntries(known) } : {}),
       ...(apiKey.secret !== null ? { key: apiKey.secret } : {}),
     }
   }
 
   #listen(): void {
     const socket = this.#socket
+    socket.onAny(() => {
+      this.#noticed()
+      this.#heard()
+    })
     socket.on("hello", (hello) => {
       this.#open(hello)
     })
-    for (const kind of ["snapshot", "signal", "price", "status"] as const)
-      socket.on(kind, (event: LiveEvent) => {
-        this.#hear(event)
-      })
-    socket.on("heartbeat", (heartbeat) => {
-      this.#beat(heartbeat)
-    })
+    for (const kind of ["snapshot", "signal", "price", "status"] as const) socket.on(kind, this.#sequence.hear)
+    socket.on("heartbeat", this.#sequence.beat)
     socket.on("error", (error) => {
       this.#fail(error)
     })
@@ -101,7 +122,9 @@ export class Link {
       if (reason !== "io client disconnect") this.#lose("lost")
     })
     socket.on("connect_error", (error: Error & { data?: ConnectRefusal }) => {
-      this.#refuse(error.data ?? null)
+      const refusal = error.data ?? null
+      if (refusal === null) this.#lose("lost")
+      else this.#lose("refused", refusal.retry_after_ms, refusal)
     })
   }
 
@@ -109,62 +132,23 @@ export class Link {
     if (this.#isEnded) return
     this.#stopTimers()
     this.#socket.connect()
-    this.#watch(HELLO_MS)
-    if (this.#live.connection.state !== "connecting") this.#say(this.#live.connection.state, null)
+    this.#watch(ANSWER_MS)
+    const { state, refusal } = this.#live.connection
+    this.#say(state, null, refusal)
   }
 
   #open(hello: HelloEvent): void {
     this.#attempts = 0
-    this.#connectedAt = hello.market_time
     this.#live.hello = hello
     this.#live.clock.observe(Date.parse(hello.market_time), performance.now())
+    this.#sequence.open(hello.market_time)
     this.#say("open", null)
-    this.#watch(QUIET_MS)
-  }
-
-  #hear(event: LiveEvent): void {
-    const { ticker } = event
-    if (!isTicker(ticker)) return
-    this.#heard()
-    const state = this.#live.of(ticker)
-    const order = orderOf(state, event)
-    if (order === "gap") this.#mend(ticker)
-    if (order !== "next") return
-    if (event.kind === "snapshot") this.#mends.delete(ticker)
-    const nowMs = performance.now()
-    const next = merged(state, event, this.#connectedAt, nowMs)
-    if (next.isCurrent) this.#live.clock.observe(Date.parse(event.generated_at), nowMs)
-    this.#live.put(ticker, next)
-  }
-
-  #beat(heartbeat: HeartbeatEvent): void {
-    const { ticker } = heartbeat
-    if (!isTicker(ticker)) return
-    const state = this.#live.of(ticker)
-    if (lacks(state, heartbeat)) this.#mend(ticker)
-    else this.#mends.delete(ticker)
-    const next = alive(state, heartbeat, performance.now())
-    this.#live.put(ticker, next)
-    this.#heard(next.quietMs)
   }
 
   #fail(error: ErrorEvent): void {
-    this.#heard()
-    if (error.ticker !== null && isTicker(error.ticker))
-      this.#live.put(error.ticker, failing(this.#live.of(error.ticker), error, performance.now()))
-  }
-
-  /** Ask for the events that are missing, and for a snapshot where that did not help. */
-  #mend(ticker: Ticker): void {
-    const state = this.#live.of(ticker)
-    const mends = this.#mends.get(ticker) ?? 0
-    this.#mends.set(ticker, mends + 1)
-    this.#live.put(ticker, doubted(state))
-    const after = mends < MENDS && state.id !== null ? { after: state.id } : {}
-    this.#socket.emit("subscribe", { ticker, ...after }, (answer: Acknowledgement) => {
-      this.#connectedAt = answer.market_time
-      this.#live.clock.observe(Date.parse(answer.market_time), performance.now())
-    })
+    const { ticker } = error
+    if (ticker === null || !isTicker(ticker)) return
+    this.#live.put(ticker, failing(this.#live.of(ticker), error, performance.now()))
   }
 
   #leave(bye: ByeEvent): void {
@@ -172,43 +156,45 @@ export class Link {
     this.#lose("lost", bye.retry_after_ms, { code: bye.reason, detail: bye.detail })
   }
 
-  #refuse(refusal: ConnectRefusal | null): void {
-    if (refusal === null) {
-      this.#lose("lost")
-      return
-    }
-    this.#lose("refused", refusal.retry_after_ms, refusal)
-  }
-
-  /** The connection is over. Come back after `retryMs`; null: not by itself; undefined: after a delay that grows. */
+  /** The connection is over. It comes back after `retryMs`; null: not by itself; without it after a delay that grows. */
   #lose(state: ConnectionState, retryMs?: number | null, refusal: Refusal | null = null): void {
     if (this.#isEnded) return
     this.#stopTimers()
-    for (const ticker of TICKERS) this.#live.put(ticker, doubted(this.#live.of(ticker)))
+    this.#doubt()
     const waitMs = retryMs === undefined ? delayMs(this.#attempts++, Math.random()) : retryMs
     this.#say(state, waitMs === null ? null : performance.now() + waitMs, refusal)
-    if (waitMs !== null)
-      this.#retry = setTimeout(() => {
-        this.#connect()
-      }, waitMs)
+    if (waitMs === null) return
+    this.#retry = setTimeout(() => {
+      this.#connect()
+    }, waitMs)
+  }
+
+  #doubt(): void {
+    this.#sequence.close()
+    for (const ticker of TICKERS) this.#live.put(ticker, doubted(this.#live.of(ticker)))
   }
 
   /** Something came: silence begins anew. */
-  #heard(quietMs?: number): void {
-    if (this.#live.connection.state === "mute") this.#say("open", null)
-    this.#watch(quietMs ?? Math.max(...TICKERS.map((ticker) => this.#live.of(ticker).quietMs)))
+  #heard(): void {
+    this.#heardMs = performance.now()
+    this.#watch(this.#quietMs())
+  }
+
+  #quietMs(): number {
+    return this.#live.hello === null ? QUIET_MS : Math.max(...TICKERS.map((ticker) => this.#live.of(ticker).quietMs))
   }
 
   #watch(quietMs: number): void {
     clearTimeout(this.#alarm)
     this.#alarm = setTimeout(() => {
-      this.#fallMute()
+      this.#overdue()
     }, quietMs)
   }
 
-  #fallMute(): void {
+  /** Nothing came in time: the connection is lost, whatever the library says. */
+  #overdue(): void {
     this.#socket.disconnect()
-    this.#lose("mute")
+    this.#lose(this.#live.connection.state === "open" ? "mute" : "lost")
   }
 
   #say(state: ConnectionState, retryAtMs: number | null, refusal: Refusal | null = null): void {

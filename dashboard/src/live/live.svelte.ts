@@ -7,6 +7,7 @@ import type { Route } from "../router.ts"
 import { TICKERS, type Ticker } from "../tickers.ts"
 import { truthOf, worst, type Facts, type Truth } from "../truth/truth.ts"
 import { MarketClock } from "./market-clock.ts"
+import { isNews } from "./news.ts"
 import { Replays } from "./replays.svelte.ts"
 import { NOTHING } from "./state.ts"
 import type { Connection, HelloEvent, TickerState, TradingSignal } from "./types.ts"
@@ -15,6 +16,12 @@ import type { Connection, HelloEvent, TickerState, TradingSignal } from "./types
 export interface Shown {
   readonly signal: TradingSignal | null
   readonly truth: Truth
+}
+
+/** A decision that is new and of now. */
+export interface News {
+  readonly ticker: Ticker
+  readonly signal: TradingSignal
 }
 
 const TICK_MS = 250
@@ -33,10 +40,14 @@ export class Live {
   hello: HelloEvent | null = $state.raw(null)
   /** GET /v2/status, asked at times; null before the first answer. */
   status: Status | null = $state.raw(null)
-  /** Why the newest request about now had no answer. */
+  /** Why the newest request for all signals had no answer; null where it had one. */
   failure: Failure | null = $state.raw(null)
   /** When the page last got an answer of version 2 in place of events (`performance.now()`). */
   polledMs: number | null = $state(null)
+  /** The newest decision that came while the viewer looked; null before the first one. */
+  news: News | null = $state.raw(null)
+  /** Connect and ask again at once. */
+  retry: () => void = () => undefined
   readonly clock = new MarketClock()
   readonly #tickers = new SvelteMap<Ticker, TickerState>(TICKERS.map((ticker) => [ticker, NOTHING]))
   readonly #replays = new Replays()
@@ -47,6 +58,7 @@ export class Live {
   }
 
   put(ticker: Ticker, state: TickerState): void {
+    if (isNews(this.of(ticker), state) && state.signal !== null) this.news = { ticker, signal: state.signal }
     this.#tickers.set(ticker, state)
   }
 
@@ -62,7 +74,7 @@ export class Live {
 
   /** What may be claimed about the page as a whole: of its tickers the one that may be trusted least. */
   pageTruth(route: Route): Truth {
-    return worst(TICKERS.map((ticker) => this.shown(ticker, route).truth))
+    return worst(TICKERS.map((ticker) => ({ ticker, truth: this.shown(ticker, route).truth })))
   }
 
   #signal(ticker: Ticker, route: Route): TradingSignal | null {

@@ -1,19 +1,24 @@
-// Market time between the moments that the server names. The clock of a demo or recorded market runs at a speed of its own, so the speed is
-// measured between two moments. The viewer's clock has no part in it. Pure: every function takes `nowMs`, a moment of performance.now().
+// Market time between the moments that the server names. The clock of a demo or recorded market runs at a speed of its own, which is
+// measured. The viewer's clock has no part in it. `nowMs` is a moment of performance.now().
 
-/** A moment of the market that was known at `nowMs`. */
+/** The server said that it was `marketMs` (at the earliest, since it cuts off parts of a second, and messages take time) at `nowMs`. */
 interface Sample {
   readonly marketMs: number
   readonly nowMs: number
 }
 
-const SPEED_SPAN_MS = 2_000
-/** How far an estimate may be ahead of or behind a new sample before the clock begins anew, in real milliseconds. */
+const KEPT = 16
+/** Speed is measured over at least so much of both times, so that the parts of a second that are cut off matter little. */
+const SPAN_MS = { market: 20_000, real: 1_000 } as const
+/** Speeds so near to that of the real market are it. */
+const NEAR_ONE = 0.1
+/** By how much an estimate may differ from a new sample, in real milliseconds, before the clock begins anew. */
 const JUMP_MS = 5_000
+/** No clock of a market runs faster than so many times as fast as time. */
+const FASTEST = 500
 
 export class MarketClock {
-  #first: Sample | null = null
-  #last: Sample | null = null
+  #samples: readonly Sample[] = []
   #speed = 1
 
   /** Market milliseconds per real millisecond, as far as it has shown. */
@@ -21,26 +26,33 @@ export class MarketClock {
     return this.#speed
   }
 
-  /** The server said that it was `marketMs` when `nowMs` was. */
   observe(marketMs: number, nowMs: number): void {
-    const sample = { marketMs, nowMs }
+    if (!Number.isFinite(marketMs)) return
     const expected = this.at(nowMs)
-    const isJump = expected !== null && Math.abs(expected - marketMs) > JUMP_MS * Math.max(1, this.#speed)
-    if (this.#first === null || marketMs < this.#first.marketMs) this.#first = sample
-    else this.#measure(sample)
-    if (isJump) this.#first = sample
-    this.#last = sample
+    const isJump = expected !== null && Math.abs(expected - marketMs) > this.#tolerated(nowMs)
+    this.#samples = [...(isJump ? [] : this.#samples), { marketMs, nowMs }].slice(-KEPT)
+    this.#measure()
   }
 
-  #measure(sample: Sample): void {
-    if (this.#first === null || sample.nowMs - this.#first.nowMs < SPEED_SPAN_MS) return
-    const speed = (sample.marketMs - this.#first.marketMs) / (sample.nowMs - this.#first.nowMs)
-    // Delays of the network make a clock of the real market seem a little fast or slow.
-    this.#speed = Math.abs(speed - 1) < 0.05 ? 1 : speed
-  }
-
-  /** Market time at `nowMs`, ms since the epoch; null before the first sample. */
+  /** Market time at `nowMs`; null before the first sample. The latest of what the samples say, since each of them is a lower bound. */
   at(nowMs: number): number | null {
-    return this.#last === null ? null : this.#last.marketMs + (nowMs - this.#last.nowMs) * this.#speed
+    const moments = this.#samples.map((sample) => sample.marketMs + (nowMs - sample.nowMs) * this.#speed)
+    return moments.length === 0 ? null : Math.max(...moments)
+  }
+
+  /** How far an estimate may be off. Until the speed has shown itself, any distance ahead may be due to it. */
+  #tolerated(nowMs: number): number {
+    const [first] = this.#samples
+    const realMs = first === undefined ? 0 : nowMs - first.nowMs
+    return JUMP_MS * Math.max(1, this.#speed) + (this.#samples.length < 2 ? FASTEST * realMs : 0)
+  }
+
+  #measure(): void {
+    const [first, last] = [this.#samples[0], this.#samples.at(-1)]
+    if (first === undefined || last === undefined) return
+    const [market, real] = [last.marketMs - first.marketMs, last.nowMs - first.nowMs]
+    if (market < SPAN_MS.market || real < SPAN_MS.real) return
+    const speed = market / real
+    this.#speed = Math.abs(speed - 1) < NEAR_ONE ? 1 : speed
   }
 }

@@ -53,23 +53,26 @@ export function isReplayed(event: LiveEvent, connectedAt: Moment): boolean {
   return event.kind !== "snapshot" && Date.parse(event.generated_at) < Date.parse(connectedAt)
 }
 
-/** The state behind an event that is `next`. `connectedAt`: market time of hello or of the newest acknowledgement. */
-export function merged(state: TickerState, event: LiveEvent, connectedAt: Moment, nowMs: number): TickerState {
-  return {
-    ...state,
-    ...head(event),
-    ...bodyOf(state, event),
-    receivedMs: nowMs,
-    isCurrent: !isReplayed(event, connectedAt),
-    error: null,
-  }
+/** The state behind an event that is `next`. `isNow`: it has been made since the page connected, and no event is missing. */
+export function merged(state: TickerState, event: LiveEvent, isNow: boolean, nowMs: number): TickerState {
+  const place = { epoch: event.epoch, seq: event.seq, id: event.id, receivedMs: nowMs, isCurrent: isNow, error: null }
+  if (isOlder(state, event)) return { ...state, ...place }
+  return { ...state, ...head(event), ...bodyOf(state, event), ...place }
+}
+
+/** An answer of version 2 has told of a later moment already, and of no older bar. A snapshot counts in any case: the clock of a demo begins
+ * anew. */
+function isOlder({ generatedAt, asOf }: TickerState, event: LiveEvent): boolean {
+  if (event.kind === "snapshot" || generatedAt === null) return false
+  return Date.parse(event.generated_at) < Date.parse(generatedAt) && barOf(event.as_of) <= barOf(asOf)
+}
+
+function barOf(asOf: Moment | null): number {
+  return asOf === null ? -Infinity : Date.parse(asOf)
 }
 
 function head(event: LiveEvent): Partial<TickerState> {
   return {
-    epoch: event.epoch,
-    seq: event.seq,
-    id: event.id,
     asOf: event.as_of,
     generatedAt: event.generated_at,
     freshness: event.freshness,
@@ -107,16 +110,17 @@ function repriced(signal: TradingSignal | null, event: PriceEvent): TradingSigna
   return { ...signal, prices, structure, as_of, generated_at, freshness, age_seconds: age }
 }
 
-/** The state behind a heartbeat. Its first one with an id says that all missed events have come. */
-export function alive(state: TickerState, heartbeat: HeartbeatEvent, nowMs: number): TickerState {
+/** The state behind a heartbeat. `isNow`: it names the last event of the state, and the page does not wait for others. */
+export function alive(state: TickerState, heartbeat: HeartbeatEvent, isNow: boolean, nowMs: number): TickerState {
   const quietMs = Date.parse(heartbeat.next_by) - Date.parse(heartbeat.server_time)
-  const isCurrent = heartbeat.id !== null && heartbeat.id === state.id
-  return { ...state, receivedMs: nowMs, quietMs: quietMs > 0 ? quietMs : state.quietMs, isCurrent, error: null }
+  return { ...state, receivedMs: nowMs, quietMs: quietMs > 0 ? quietMs : state.quietMs, isCurrent: isNow, error: null }
 }
 
-/** A heartbeat names an event that the state does not have. */
-export function lacks(state: TickerState, heartbeat: HeartbeatEvent): boolean {
-  return heartbeat.id !== null && heartbeat.id !== state.id
+/** How a heartbeat follows the state: `gap` where it names an event that the state does not have; `next` where it has it; `known` where
+ * the server has none yet. */
+export function orderOfHeartbeat(state: TickerState, heartbeat: HeartbeatEvent): Order {
+  if (heartbeat.id === null) return "known"
+  return heartbeat.id === state.id ? "next" : "gap"
 }
 
 /** The state where the server says that it cannot compute it now. */

@@ -5,26 +5,30 @@ import type { Answer } from "../api/client.ts"
 import type { Failure } from "../api/problem.ts"
 import type { Status } from "../api/types.ts"
 import { age, dayInWords, duration, isoDay, newYorkMoment, newYorkTime } from "../format/times.ts"
-import type { Connection, Freshness, Market, TickerState, TradingSignal } from "../live/types.ts"
+import type { Connection, Market, TickerState, TradingSignal } from "../live/types.ts"
+import type { Ticker } from "../tickers.ts"
 
-export type Word =
-  | "LIVE"
-  | "DELAYED"
-  | "STALE"
-  | "CLOSED"
-  | "DEMO"
-  | "RECORDED"
-  | "REPLAY"
-  | "DISCONNECTED"
-  | "SILENT"
-  | "CATCHING UP"
-  | "CONNECTING"
-  | "LOADING"
-  | "UNAVAILABLE"
-  | "LIMITED"
-  | "KEY NEEDED"
-  | "NO DATA KEY"
-  | "NO MODEL"
+/** From the word that claims least to the one that claims most. */
+const WORDS = [
+  "KEY NEEDED",
+  "DISCONNECTED",
+  "SILENT",
+  "LIMITED",
+  "UNAVAILABLE",
+  "CONNECTING",
+  "LOADING",
+  "CATCHING UP",
+  "NO DATA KEY",
+  "STALE",
+  "NO MODEL",
+  "DELAYED",
+  "CLOSED",
+  "REPLAY",
+  "DEMO",
+  "RECORDED",
+  "LIVE",
+] as const
+export type Word = (typeof WORDS)[number]
 
 /** The colour of a word, by the names of tokens.css. `greyed` is that of whatever may not be taken for now. */
 export type Tone = "live" | "delayed" | "stale" | "closed" | "demo" | "replay" | "greyed"
@@ -35,10 +39,10 @@ export interface Truth {
   readonly word: Word
   readonly tone: Tone
   readonly shape: Shape
-  /** A whole sentence for people. */
+  /** Whole sentences for people. */
   readonly sentence: string
-  /** How old what is shown is, in seconds: market seconds of what holds now, real seconds of what is left from before; null if nothing is
-   * shown. */
+  /** How old what is shown is, in seconds; null if nothing is shown. Of what holds now: market seconds since the end of the newest bar. Of
+   * what is left from before: real seconds since the server last said something about it. */
   readonly ageS: number | null
   /** Whether what is shown may have colour: it is of now, or of the past moment that was asked for. */
   readonly isTrusted: boolean
@@ -49,11 +53,13 @@ export interface Truth {
 /** What a truth is made of. Moments are those of `performance.now()`. */
 export interface Facts {
   readonly nowMs: number
+  /** Market time now, ms since the epoch. */
   readonly marketNow: number | null
   readonly connection: Connection
   readonly state: TickerState
   readonly source: Market | null
   readonly status: Status | null
+  /** Why the newest request for all signals had no answer, and when the newest one had one, while there was no connection. */
   readonly failure: Failure | null
   readonly polledMs: number | null
   /** The answer about the past moment of the route; `asked` while it is on its way; null where the route is of now. */
@@ -62,10 +68,16 @@ export interface Facts {
 
 type Claim = Omit<Truth, "across">
 
+/** For how long an answer holds where the page asks in place of events: a little longer than until the next one. */
+const POLLED_MS = 20_000
+/** How much later than announced a heartbeat may come before its ticker counts as silent. */
+const GRACE_MS = 1_000
+
 /** What may be claimed about a ticker. */
 export function truthOf(facts: Facts): Truth {
-  const claim = facts.replay === null ? claimOfNow(facts) : claimOfReplay(facts.replay)
-  return { ...claim, across: facts.replay === null ? acrossOf(facts.source) : "REPLAY" }
+  if (facts.replay !== null) return { ...claimOfReplay(facts.replay), across: "REPLAY" }
+  const claim = doubtOf(facts) ?? lackOf(facts) ?? claimOfFreshness(facts)
+  return { ...claim, across: acrossOf(facts.source) }
 }
 
 function acrossOf(source: Market | null): Truth["across"] {
@@ -75,103 +87,160 @@ function acrossOf(source: Market | null): Truth["across"] {
 
 function claimOfReplay(replay: Answer<TradingSignal> | "asked"): Claim {
   if (replay === "asked") return greyed("LOADING", "dots", "The server computes this past moment.", null)
-  if (replay.failure !== null) return claimOfFailure(replay.failure, null)
+  if (replay.failure !== null) return claimOfFailure(replay.failure)
   const { generated_at, age_seconds } = replay.data
-  const sentence = `A past moment: ${dayInWords(isoDay(generated_at))}, ${newYorkTime(generated_at)} New York, as the page showed it then or would have.`
+  const moment = `${dayInWords(isoDay(generated_at))}, ${newYorkTime(generated_at)} New York`
+  const sentence = `A past moment: ${moment}, as this page showed it then or would have.`
   return { word: "REPLAY", tone: "replay", shape: "rewind", sentence, ageS: age_seconds, isTrusted: true }
 }
 
-function claimOfNow(facts: Facts): Claim {
-  return doubtOf(facts) ?? claimOfFreshness(facts)
+function claimOfFailure(failure: Failure): Claim {
+  const again = failure.retryAfterS === null ? "" : ` It may be asked again after ${duration(failure.retryAfterS)}.`
+  const sentence = `${failure.detail}${again}`
+  if (failure.status === 401) return greyed("KEY NEEDED", "lock", sentence, null)
+  if (failure.status === 429) return greyed("LIMITED", "cross", sentence, null)
+  return greyed(failure.status === 0 ? "DISCONNECTED" : "UNAVAILABLE", "cross", sentence, null)
 }
 
 /** Why what is shown may not be taken for now; null where it may. */
 function doubtOf(facts: Facts): Claim | null {
-  const { connection, state, failure, nowMs } = facts
-  const left = leftText(facts)
-  const ageS = leftAgeS(facts)
-  if (connection.refusal?.code === "UNAUTHORIZED" || failure?.status === 401)
-    return greyed("KEY NEEDED", "lock", `The server asks for an API key.${left}`, ageS)
-  if (connection.state === "connecting")
-    return greyed("CONNECTING", "dots", `The page connects to the server.${left}`, ageS)
-  if (connection.state === "lost")
-    return greyed("DISCONNECTED", "cross", `The connection is lost.${retryText(facts)}${left}`, ageS)
-  if (connection.state === "mute" || isSilent(state, nowMs))
-    return greyed("SILENT", "cross", `The server says nothing any more.${left}`, ageS)
-  if (connection.state === "refused")
+  const { state } = facts
+  const doubt = (isPolled(facts) ? null : doubtOfConnection(facts)) ?? doubtOfTicker(facts)
+  if (doubt === null) return null
+  const [word, shape, sentence] = doubt
+  return greyed(word, shape, `${sentence}${leftText(facts)}`, state.signal === null ? null : leftAgeS(facts))
+}
+
+type Doubt = readonly [Word, Shape, string]
+
+function doubtOfConnection(facts: Facts): Doubt | null {
+  const { connection, failure } = facts
+  const { state, refusal } = connection
+  if (state === "open") return null
+  if (refusal?.code === "UNAUTHORIZED" || failure?.status === 401)
+    return ["KEY NEEDED", "lock", "The server does not know the API key of this page."]
+  if (failure?.status === 429) return ["LIMITED", "cross", `${failure.detail}${retryText(facts)}`]
+  if (refusal?.code.startsWith("TOO_MANY") === true) return ["LIMITED", "cross", `${refusal.detail}${retryText(facts)}`]
+  switch (state) {
+    case "connecting":
+      return ["CONNECTING", "dots", "The page connects to the server."]
+    case "mute":
+      return ["SILENT", "cross", `Nothing comes from the server any more.${retryText(facts)}`]
+    case "lost":
+      return [
+        "DISCONNECTED",
+        "cross",
+        `${refusal?.detail ?? "There is no connection to the server."}${retryText(facts)}`,
+      ]
+    case "refused":
+      return ["DISCONNECTED", "cross", `${refusal?.detail ?? "The server refuses the connection."}${retryText(facts)}`]
+  }
+}
+
+function doubtOfTicker({ state, nowMs }: Facts): Doubt | null {
+  if (state.error !== null) return ["UNAVAILABLE", "cross", state.error.detail]
+  if (state.signal === null) return ["CONNECTING", "dots", "The server computes the first signal."]
+  if (state.receivedMs !== null && nowMs - state.receivedMs > state.quietMs + GRACE_MS)
+    return ["SILENT", "cross", "Nothing comes about this ticker any more."]
+  return state.isCurrent ? null : ["CATCHING UP", "dots", "The page asks for what it missed."]
+}
+
+function isPolled({ polledMs, nowMs, connection }: Facts): boolean {
+  return connection.state !== "open" && polledMs !== null && nowMs - polledMs < POLLED_MS
+}
+
+/** What the server lacks, so that there is no signal; null where it lacks nothing. */
+function lackOf(facts: Facts): Claim | null {
+  const { status, source, state } = facts
+  const degraded = source === "polygon" ? (status?.degraded ?? []) : []
+  if (degraded.includes("no_api_key"))
     return greyed(
-      "DISCONNECTED",
-      "cross",
-      `${connection.refusal?.detail ?? "The server refuses the connection."}${left}`,
-      ageS,
+      "NO DATA KEY",
+      "lock",
+      `The server has no key for market data, so there are no prices.${openText(facts)}`,
+      null,
     )
-  if (state.error !== null) return greyed("UNAVAILABLE", "cross", `${state.error.detail}${left}`, ageS)
-  if (state.signal === null) return greyed("CONNECTING", "dots", "The server computes the first state.", null)
-  if (!state.isCurrent) return greyed("CATCHING UP", "dots", `The page asks for what it missed.${left}`, ageS)
-  return null
+  if (degraded.includes("api_key_refused"))
+    return greyed(
+      "NO DATA KEY",
+      "lock",
+      `The provider refuses the server's key for market data.${openText(facts)}`,
+      null,
+    )
+  const gate = state.signal?.gates.find(({ gate, passed }) => gate === "model" && passed === false)
+  if (gate === undefined || state.freshness === "closed" || state.freshness === "stale") return null
+  const sentence = `${gate.reason ?? "There is no model of this ticker."} Prices are of now.`
+  return { word: "NO MODEL", tone: "stale", shape: "triangle", sentence, ageS: marketAgeS(facts), isTrusted: true }
 }
-
-function claimOfFailure(failure: Failure, ageS: number | null): Claim {
-  const word: Word = failure.status === 429 ? "LIMITED" : failure.status === 401 ? "KEY NEEDED" : "UNAVAILABLE"
-  const again = failure.retryAfterS === null ? "" : ` The page asks again in ${duration(failure.retryAfterS)}.`
-  return greyed(word, failure.status === 401 ? "lock" : "cross", `${failure.detail}${again}`, ageS)
-}
-
-function isSilent(state: TickerState, nowMs: number): boolean {
-  return state.receivedMs !== null && nowMs - state.receivedMs > state.quietMs + GRACE_MS
-}
-
-const GRACE_MS = 1_000
 
 function claimOfFreshness(facts: Facts): Claim {
   const ageS = marketAgeS(facts)
-  const age = ageS === null ? "" : ` The newest bar ended ${duration(ageS)} ago.`
+  const rest = `${ageS === null ? "" : ` The newest bar ended ${duration(ageS)} ago.`}${polledText(facts)}`
   switch (facts.state.freshness) {
     case "live":
-      return current(facts, age, ageS)
+      return current(facts.source, rest, ageS)
     case "delayed":
       return {
         word: "DELAYED",
         tone: "delayed",
         shape: "half",
-        sentence: `Prices come late.${age}`,
+        sentence: `${delayText(facts)}${rest}`,
         ageS,
         isTrusted: true,
       }
     case "closed":
       return { word: "CLOSED", tone: "closed", shape: "square", sentence: closedText(facts), ageS, isTrusted: true }
     case "stale":
-    case "historical":
-    case null:
       return {
         word: "STALE",
         tone: "stale",
         shape: "triangle",
-        sentence: `A bar is overdue.${age}`,
+        sentence: `${staleText(facts)}${rest}`,
         ageS,
         isTrusted: false,
       }
+    case "historical":
+    case null:
+      return greyed("CATCHING UP", "dots", `What is shown was found afterwards.${rest}`, ageS)
   }
 }
 
-function current({ source }: Facts, age: string, ageS: number | null): Claim {
-  const rest = { ageS, isTrusted: true } as const
+function current(source: Market | null, rest: string, ageS: number | null): Claim {
+  const claim = { ageS, isTrusted: true } as const
   if (source === "demo")
-    return { word: "DEMO", tone: "demo", shape: "ring", sentence: `An invented market, current.${age}`, ...rest }
+    return { word: "DEMO", tone: "demo", shape: "ring", sentence: `An invented market.${rest}`, ...claim }
   if (source === "recorded")
     return {
       word: "RECORDED",
       tone: "replay",
       shape: "ring",
-      sentence: `Recorded prices of a past day, played again.${age}`,
-      ...rest,
+      sentence: `Prices of a past day, played again.${rest}`,
+      ...claim,
     }
-  return { word: "LIVE", tone: "live", shape: "disc", sentence: `Prices are current.${age}`, ...rest }
+  return { word: "LIVE", tone: "live", shape: "disc", sentence: `Prices are of now.${rest}`, ...claim }
 }
 
-function closedText({ state }: Facts): string {
+function delayText({ status }: Facts): string {
+  const delayS = status?.delay_seconds ?? 0
+  return delayS > 0 ? `Prices come ${duration(delayS)} late.` : "Some bars of this hour are not here yet."
+}
+
+function staleText({ state }: Facts): string {
+  const heldBack = state.status?.provider_held_back === true
+  return heldBack ? "A bar is overdue, and calls to the provider are held back." : "A bar is overdue."
+}
+
+function closedText(facts: Facts): string {
+  return `The market is closed.${openText(facts)}${polledText(facts)}`
+}
+
+function openText({ state }: Facts): string {
   const next = state.status?.next_open ?? null
-  return next === null ? "The market is closed." : `The market is closed. It opens ${newYorkMoment(next)} New York.`
+  return next === null ? "" : ` It opens ${newYorkMoment(next)} New York.`
+}
+
+function polledText(facts: Facts): string {
+  return isPolled(facts) ? " There are no live events; the page asks every 15 s." : ""
 }
 
 function greyed(word: Word, shape: Shape, sentence: string, ageS: number | null): Claim {
@@ -181,54 +250,39 @@ function greyed(word: Word, shape: Shape, sentence: string, ageS: number | null)
 /** Market seconds since the end of the newest bar. */
 function marketAgeS({ state, marketNow }: Facts): number | null {
   if (state.asOf === null || marketNow === null) return null
-  return Math.max(0, Math.round((marketNow - Date.parse(state.asOf)) / 1000))
+  return Math.max(0, Math.floor((marketNow - Date.parse(state.asOf)) / 1000))
 }
 
 /** Real seconds since something last came about the ticker. */
 function leftAgeS({ state, nowMs }: Facts): number | null {
-  return state.receivedMs === null || state.signal === null
-    ? null
-    : Math.max(0, Math.round((nowMs - state.receivedMs) / 1000))
+  return state.receivedMs === null ? null : Math.max(0, Math.floor((nowMs - state.receivedMs) / 1000))
 }
 
 function leftText(facts: Facts): string {
-  const ageS = leftAgeS(facts)
-  const { generatedAt } = facts.state
-  if (ageS === null || generatedAt === null) return ""
-  return ` What is shown is of ${newYorkTime(generatedAt)} New York, ${age(ageS)}.`
+  const { signal, generatedAt } = facts.state
+  if (signal === null || generatedAt === null) return ""
+  return ` What is shown is of ${newYorkTime(generatedAt)} New York, ${age(leftAgeS(facts))}.`
 }
 
 function retryText({ connection, nowMs }: Facts): string {
-  if (connection.retryAtMs === null) return " The page tries again now."
+  if (connection.retryAtMs === null) return connection.state === "refused" ? "" : " The page tries again now."
   return ` The page tries again in ${duration(Math.max(0, Math.ceil((connection.retryAtMs - nowMs) / 1000)))}.`
 }
 
-/** From the least to the most that may be trusted. */
-const ORDER: readonly Word[] = [
-  "KEY NEEDED",
-  "DISCONNECTED",
-  "SILENT",
-  "LIMITED",
-  "UNAVAILABLE",
-  "CONNECTING",
-  "LOADING",
-  "CATCHING UP",
-  "NO DATA KEY",
-  "NO MODEL",
-  "STALE",
-  "DELAYED",
-  "CLOSED",
-  "REPLAY",
-  "DEMO",
-  "RECORDED",
-  "LIVE",
-]
-
-/** Of several truths the one that may be trusted least. */
-export function worst(truths: readonly Truth[]): Truth {
-  const [first, ...rest] = truths
-  if (first === undefined) throw new RangeError("there is no truth about nothing")
-  return rest.reduce((one, other) => (ORDER.indexOf(other.word) < ORDER.indexOf(one.word) ? other : one), first)
+export interface TickerTruth {
+  readonly ticker: Ticker
+  readonly truth: Truth
 }
 
-export type { Freshness }
+/** Of the truths of several tickers the one that claims least. Its sentence names the ticker where the others have another word. */
+export function worst(truths: readonly TickerTruth[]): Truth {
+  const [first, ...rest] = truths
+  if (first === undefined) throw new RangeError("there is no truth about nothing")
+  const least = rest.reduce((one, other) => (rank(other.truth) < rank(one.truth) ? other : one), first)
+  const isOfAll = truths.every(({ truth }) => truth.word === least.truth.word)
+  return isOfAll ? least.truth : { ...least.truth, sentence: `${least.ticker}: ${least.truth.sentence}` }
+}
+
+function rank({ word }: Truth): number {
+  return WORDS.indexOf(word)
+}

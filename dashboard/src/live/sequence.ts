@@ -1,0 +1,101 @@
+// Puts the events of each ticker into the store in the order of `seq`. What is missing is asked for, and until it has come nothing of the
+// ticker counts as current.
+
+import { isTicker, TICKERS, type Ticker } from "../tickers.ts"
+import { delayMs } from "./backoff.ts"
+import type { Live } from "./live.svelte.ts"
+import { alive, doubted, isReplayed, merged, orderOf, orderOfHeartbeat } from "./state.ts"
+import type { Acknowledgement, HeartbeatEvent, LiveEvent, Moment, Subscribe } from "./types.ts"
+
+/** Sends `subscribe`, and calls `done` with its acknowledgement. */
+export type SendSubscribe = (message: Subscribe, done: (answer: Acknowledgement) => void) => void
+
+export class Sequence {
+  readonly #live: Live
+  readonly #send: SendSubscribe
+  /** Market time from which on the events of a ticker are of now; a ticker that waits for an acknowledgement has none. */
+  readonly #since = new Map<Ticker, Moment>()
+  /** How often in a row the events of a ticker had to be asked for. */
+  readonly #mends = new Map<Ticker, number>()
+  #timers: readonly ReturnType<typeof setTimeout>[] = []
+
+  constructor(live: Live, send: SendSubscribe) {
+    this.#live = live
+    this.#send = send
+  }
+
+  /** A connection has begun at this market time. All tickers are subscribed by `auth`. */
+  open(marketTime: Moment): void {
+    this.close()
+    for (const ticker of TICKERS) this.#since.set(ticker, marketTime)
+  }
+
+  /** The connection is over, or cannot be relied on. */
+  close(): void {
+    for (const timer of this.#timers) clearTimeout(timer)
+    this.#timers = []
+    this.#since.clear()
+  }
+
+  /** Subscribe again to all tickers, each behind the last event that it has. */
+  renew(): void {
+    for (const ticker of TICKERS) this.#subscribe(ticker, this.#live.of(ticker).id)
+  }
+
+  readonly hear = (event: LiveEvent): void => {
+    const { ticker } = event
+    if (!isTicker(ticker)) return
+    const state = this.#live.of(ticker)
+    const order = orderOf(state, event)
+    if (order === "gap") this.#mend(ticker)
+    if (order !== "next") return
+    if (event.kind === "snapshot") this.#mends.delete(ticker)
+    const since = this.#since.get(ticker)
+    const nowMs = performance.now()
+    const isNow = since !== undefined && !isReplayed(event, since)
+    if (isNow) this.#live.clock.observe(Date.parse(event.generated_at), nowMs)
+    this.#live.put(ticker, merged(state, event, isNow, nowMs))
+  }
+
+  readonly beat = (heartbeat: HeartbeatEvent): void => {
+    const { ticker } = heartbeat
+    if (!isTicker(ticker)) return
+    const state = this.#live.of(ticker)
+    const order = orderOfHeartbeat(state, heartbeat)
+    const isNow = order === "next" && this.#since.get(ticker) !== undefined
+    this.#live.put(ticker, alive(state, heartbeat, isNow, performance.now()))
+    if (order === "gap") this.#mend(ticker)
+    else this.#mends.delete(ticker)
+  }
+
+  /** Ask for the events that are missing; where that did not help, for a snapshot, ever more slowly. */
+  #mend(ticker: Ticker): void {
+    if (this.#since.get(ticker) === undefined) return
+    const mends = this.#mends.get(ticker) ?? 0
+    this.#mends.set(ticker, mends + 1)
+    this.#live.put(ticker, doubted(this.#live.of(ticker)))
+    const after = mends === 0 ? this.#live.of(ticker).id : null
+    if (mends < 2) this.#subscribe(ticker, after)
+    else this.#subscribeLater(ticker, delayMs(mends, 1))
+  }
+
+  #subscribeLater(ticker: Ticker, waitMs: number): void {
+    this.#since.delete(ticker)
+    const timer = setTimeout(() => {
+      this.#subscribe(ticker, null)
+    }, waitMs)
+    this.#timers = [...this.#timers.slice(-8), timer]
+  }
+
+  #subscribe(ticker: Ticker, after: string | null): void {
+    this.#since.delete(ticker)
+    this.#send({ ticker, ...(after === null ? {} : { after }) }, (answer) => {
+      if (answer.error !== null) {
+        this.#subscribeLater(ticker, answer.error.retry_after_ms ?? delayMs(8, 1))
+        return
+      }
+      this.#since.set(ticker, answer.market_time)
+      this.#live.clock.observe(Date.parse(answer.market_time), performance.now())
+    })
+  }
+}
