@@ -111,7 +111,10 @@ export class Link {
       this.#open(hello)
     })
     for (const kind of ["snapshot", "signal", "price", "status"] as const) socket.on(kind, this.#sequence.hear)
-    socket.on("heartbeat", this.#sequence.beat)
+    socket.on("heartbeat", (heartbeat) => {
+      this.#sequence.beat(heartbeat)
+      this.#heard()
+    })
     socket.on("error", (error) => {
       this.#fail(error)
     })

@@ -1,0 +1,285 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import { apiKey } from "../api/key.svelte.ts"
+import { FakeSocket } from "./fake-socket.ts"
+import { at, heartbeat, hello, price, signal, snapshot } from "./fixtures.ts"
+import { Link } from "./link.ts"
+import { Live } from "./live.svelte.ts"
+import type { ConnectionState } from "./types.ts"
+
+let live: Live
+let socket: FakeSocket
+let link: Link
+let end: () => void
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date", "performance"] })
+  vi.spyOn(Math, "random").mockReturnValue(1)
+  live = new Live()
+  socket = new FakeSocket()
+  link = new Link(live, undefined, socket.open)
+  end = link.start()
+})
+
+afterEach(() => {
+  end()
+  vi.useRealTimers()
+  apiKey.set(null)
+})
+
+function state(): ConnectionState {
+  return live.connection.state
+}
+
+/** The page has connected at noon and knows SPY up to event 5. */
+function begin(): void {
+  socket.send("hello", hello())
+  socket.send("snapshot", snapshot(5))
+}
+
+describe("connecting", () => {
+  it("subscribes by auth to all tickers, at first without a place to go on", () => {
+    expect(state()).toBe("connecting")
+    expect(socket.auths).toEqual([{ subscribe: ["SPY", "QQQ", "IWM"] }])
+    begin()
+    expect(state()).toBe("open")
+    expect(live.of("SPY")).toMatchObject({ isCurrent: true, seq: 5 })
+    expect(live.hello?.source).toBe("polygon")
+  })
+
+  it("goes on behind the last event of each ticker, and carries the key in auth", () => {
+    begin()
+    apiKey.set("s3cret")
+    socket.drop()
+    vi.advanceTimersByTime(500)
+    expect(socket.auths.at(-1)).toEqual({ subscribe: ["SPY", "QQQ", "IWM"], after: { SPY: "e1-5" }, key: "s3cret" })
+  })
+
+  it("tries again where nothing comes", () => {
+    vi.advanceTimersByTime(8_000)
+    expect(state()).toBe("lost")
+    vi.advanceTimersByTime(500)
+    expect(socket.auths).toHaveLength(2)
+  })
+})
+
+describe("a lost connection", () => {
+  it("is said at once, and nothing stays current", () => {
+    begin()
+    socket.drop()
+    expect(live.connection).toMatchObject({ state: "lost", retryAtMs: performance.now() + 500 })
+    expect(live.of("SPY")).toMatchObject({ isCurrent: false, seq: 5 })
+  })
+
+  it("comes back by itself, ever more slowly, and at first again where it succeeded", () => {
+    begin()
+    socket.drop()
+    const waits = [500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000]
+    for (const [count, wait] of waits.entries()) {
+      vi.advanceTimersByTime(wait - 1)
+      expect(socket.auths).toHaveLength(1 + count)
+      vi.advanceTimersByTime(1)
+      expect(socket.auths).toHaveLength(2 + count)
+      socket.refuse(null)
+    }
+    vi.advanceTimersByTime(10_000)
+    begin()
+    socket.drop()
+    expect(live.connection.retryAtMs).toBe(performance.now() + 500)
+  })
+
+  it("shows nothing as current until the first heartbeat behind what was missed", () => {
+    begin()
+    socket.drop()
+    vi.advanceTimersByTime(500)
+    socket.send("hello", hello(at("12:10:00")))
+    socket.send("price", price(6, at("12:01:00"), 470))
+    expect(live.of("SPY")).toMatchObject({ seq: 6, isCurrent: false })
+    socket.send("heartbeat", heartbeat(6))
+    expect(live.of("SPY")).toMatchObject({ seq: 6, isCurrent: true, prices: { now: 470 } })
+  })
+
+  it("is current again at the first event of now", () => {
+    begin()
+    socket.drop()
+    vi.advanceTimersByTime(500)
+    socket.send("hello", hello(at("12:10:00")))
+    socket.send("price", price(6, at("12:10:00"), 470))
+    expect(live.of("SPY").isCurrent).toBe(true)
+  })
+})
+
+describe("silence", () => {
+  it("is noticed after as long as the server said, whatever the library says, and ends with the next connection", () => {
+    begin()
+    socket.send("heartbeat", heartbeat(5, { server_time: at("03:00:00"), next_by: at("03:00:10") }))
+    for (const ticker of ["QQQ", "IWM"])
+      socket.send("heartbeat", heartbeat(null, { ticker, server_time: at("03:00:00"), next_by: at("03:00:10") }))
+    vi.advanceTimersByTime(9_999)
+    expect(state()).toBe("open")
+    vi.advanceTimersByTime(1)
+    expect(state()).toBe("mute")
+    expect(live.of("SPY").isCurrent).toBe(false)
+    vi.advanceTimersByTime(500)
+    socket.send("hello", hello())
+    expect(state()).toBe("open")
+  })
+
+  it("does not depend on the viewer's clock", () => {
+    begin()
+    vi.setSystemTime(Date.now() + 3_600_000)
+    vi.advanceTimersByTime(1_000)
+    expect(state()).toBe("open")
+  })
+})
+
+describe("a refusal", () => {
+  it("comes back by itself when the server says", () => {
+    socket.refuse({ code: "TOO_MANY_CONNECTIONS", detail: "20 of 20.", retry_after_ms: 7_000 })
+    expect(live.connection).toMatchObject({ state: "refused", refusal: { code: "TOO_MANY_CONNECTIONS" } })
+    vi.advanceTimersByTime(6_999)
+    expect(socket.auths).toHaveLength(1)
+    vi.advanceTimersByTime(1)
+    expect(socket.auths).toHaveLength(2)
+    begin()
+    expect(live.connection).toMatchObject({ state: "open", refusal: null })
+  })
+
+  it("that would be repeated is final until the viewer gives another key", () => {
+    socket.refuse({ code: "UNAUTHORIZED", detail: "Unknown key.", retry_after_ms: null })
+    vi.advanceTimersByTime(3_600_000)
+    expect(socket.auths).toHaveLength(1)
+    apiKey.set("other")
+    link.restart()
+    vi.advanceTimersByTime(0)
+    expect(socket.auths.at(-1)).toMatchObject({ key: "other" })
+  })
+})
+
+it("a goodbye is obeyed: the page comes back when the server says", () => {
+  begin()
+  socket.send("bye", { reason: "restart", detail: "The server stops.", retry_after_ms: 2_345 })
+  expect(live.connection).toMatchObject({ state: "lost", refusal: { detail: "The server stops." } })
+  vi.advanceTimersByTime(2_344)
+  expect(socket.auths).toHaveLength(1)
+  vi.advanceTimersByTime(1)
+  expect(socket.auths).toHaveLength(2)
+})
+
+describe("a gap in the sequence", () => {
+  it("is mended by what is behind the last event, and nothing is current until then", () => {
+    begin()
+    socket.send("price", price(7, at("12:02:00"), 472))
+    expect(live.of("SPY")).toMatchObject({ isCurrent: false, seq: 5, prices: { now: 461 } })
+    expect(socket.sent.map(({ message }) => message)).toEqual([{ ticker: "SPY", after: "e1-5" }])
+    socket.acknowledge(at("12:02:01"))
+    socket.send("price", price(6, at("12:01:00"), 471))
+    socket.send("price", price(7, at("12:02:00"), 472))
+    socket.send("heartbeat", heartbeat(7))
+    expect(live.of("SPY")).toMatchObject({ isCurrent: true, seq: 7, prices: { now: 472 } })
+  })
+
+  it("asks once, however many events come behind it", () => {
+    begin()
+    for (const seq of [7, 8, 9]) socket.send("price", price(seq, at("12:02:00"), 472))
+    expect(socket.sent).toHaveLength(1)
+  })
+
+  it("is mended by a snapshot where that did not help, and then ever more slowly", () => {
+    begin()
+    socket.send("price", price(7, at("12:02:00"), 472))
+    socket.acknowledge(at("12:02:01"))
+    socket.send("price", price(8, at("12:03:00"), 473))
+    expect(socket.sent.map(({ message }) => message)).toEqual([{ ticker: "SPY" }])
+    socket.acknowledge(at("12:03:01"))
+    socket.send("price", price(9, at("12:04:00"), 473))
+    expect(socket.sent).toEqual([])
+    vi.advanceTimersByTime(2_000)
+    expect(socket.sent).toHaveLength(1)
+    socket.acknowledge(at("12:04:01"))
+    socket.send("snapshot", snapshot(9, at("12:04:01")))
+    expect(live.of("SPY")).toMatchObject({ isCurrent: true, seq: 9 })
+  })
+
+  it("is seen by a heartbeat", () => {
+    begin()
+    socket.send("heartbeat", heartbeat(8))
+    expect(live.of("SPY").isCurrent).toBe(false)
+    expect(socket.sent).toHaveLength(1)
+  })
+
+  it("waits where the server takes no more messages", () => {
+    begin()
+    socket.send("price", price(7, at("12:02:00"), 472))
+    const error = { code: "TOO_MANY_MESSAGES", detail: "", ticker: null, retry_after_ms: 4_000 } as const
+    socket.acknowledge(at("12:02:01"), { error })
+    vi.advanceTimersByTime(3_999)
+    expect(socket.sent).toEqual([])
+    vi.advanceTimersByTime(1)
+    expect(socket.sent).toHaveLength(1)
+  })
+
+  it("ends a connection that does not answer", () => {
+    begin()
+    socket.send("price", price(7, at("12:02:00"), 472))
+    socket.sent[0]?.done(new Error("timeout"))
+    expect(state()).toBe("mute")
+  })
+})
+
+describe("a tab that slept", () => {
+  it("shows nothing as current that came meanwhile", () => {
+    begin()
+    link.wake()
+    expect(live.of("SPY").isCurrent).toBe(false)
+    socket.send("price", price(6, at("12:01:00"), 471))
+    expect(live.of("SPY")).toMatchObject({ seq: 6, isCurrent: false })
+    socket.acknowledge(at("12:30:00"))
+    socket.send("price", price(7, at("12:29:00"), 472))
+    expect(live.of("SPY").isCurrent).toBe(false)
+    socket.send("heartbeat", heartbeat(7))
+    expect(live.of("SPY").isCurrent).toBe(true)
+  })
+
+  it("connects anew where nothing has come for too long", () => {
+    begin()
+    const heard = performance.now()
+    vi.spyOn(performance, "now").mockReturnValue(heard + 40_000)
+    link.wake()
+    expect(state()).toBe("lost")
+    vi.advanceTimersByTime(0)
+    expect(socket.auths).toHaveLength(2)
+  })
+})
+
+describe("a new decision", () => {
+  const buy = signal(6, at("13:00:00"), { decision_hour: 13, action: "BUY_CALL" })
+
+  it("is news once", () => {
+    begin()
+    expect(live.news).toBeNull()
+    socket.send("signal", buy)
+    expect(live.news).toMatchObject({ ticker: "SPY", signal: { action: "BUY_CALL" } })
+    const { news } = live
+    socket.send("signal", { ...buy, seq: 7, id: "e1-7" })
+    expect(live.news).toBe(news)
+  })
+
+  it("is no news where it was made while there was no connection", () => {
+    begin()
+    socket.drop()
+    vi.advanceTimersByTime(500)
+    socket.send("hello", hello(at("13:30:00")))
+    socket.send("signal", buy)
+    socket.send("heartbeat", heartbeat(6))
+    expect(live.of("SPY").signal?.action).toBe("BUY_CALL")
+    expect(live.news).toBeNull()
+  })
+})
+
+it("an error about a ticker stays until something comes of it", () => {
+  begin()
+  socket.send("error", { code: "UNAVAILABLE", detail: "No bars.", ticker: "SPY", retry_after_ms: null })
+  expect(live.of("SPY").error?.detail).toBe("No bars.")
+  socket.send("heartbeat", heartbeat(5))
+  expect(live.of("SPY").error).toBeNull()
+})
