@@ -181,9 +181,17 @@ class EngineSocket(BoundedSocket):
         if self.is_finishing or self.closed:
             return
         try:
-            self.receive(pkt)
+            if pkt.packet_type == packets.CLOSE:
+                self._close_transport()
+            else:
+                self.receive(pkt)
         except (InvalidPacket, EngineIOError) as exc:
             raise Ended("invalid_message") from exc
+
+    def _close_transport(self) -> None:
+        """The client closes its transport, as client libraries do by long polling when a poll has failed, and comes back. One
+        that leaves for good has left the namespace before (Socket.IO's DISCONNECT packet)."""
+        self.close(abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
 
     def handle_post_request(self, environ: WSGIEnvironment) -> None:
         """The packets that a polling client sends; what is wrong with them ends it, in place of a trace."""

@@ -86,7 +86,8 @@ def refuse(refused: Refused) -> NoReturn:
 
 def bind(io: SocketIO, server: SocketServer) -> None:
     """Let the server handle what clients do. The handlers are python-socketio's own, because Flask-SocketIO makes a request of
-    Flask for each call, which takes a fifth of the time of a client that leaves."""
+    Flask for each call, which takes a fifth of the time of a client that leaves. They are one namespace, since a client may
+    name its event `*`, which python-socketio would take for the handler of all other events."""
 
     def connect(sid: str, environ: Mapping[str, Any], auth: object = None) -> None:
         context = cast(RequestContext, environ[ENVIRON_KEY])
@@ -109,5 +110,10 @@ def bind(io: SocketIO, server: SocketServer) -> None:
             answer = server.broke(sid)
         return None if answer is None else answer.model_dump(mode="json")
 
-    for event, handler in (("connect", connect), ("disconnect", disconnect), ("*", receive)):
-        io.server.on(event, handler, namespace=NAMESPACE)
+    class LiveEvents(socketio.Namespace):  # type: ignore[misc]
+        def trigger_event(self, event: str, *args: Any) -> Any:
+            if event == "connect":
+                return connect(*args)
+            return disconnect(*args) if event == "disconnect" else receive(event, *args)
+
+    io.server.register_namespace(LiveEvents(NAMESPACE))

@@ -193,6 +193,9 @@ def test_what_is_wrong_is_told_and_the_connection_goes_on(server: Server, folder
         client.do(emit="subscrbe", payload={})
         assert client.until("error")["code"] == "UNKNOWN_EVENT"
         assert client.until("acknowledged")["error"]["code"] == "UNKNOWN_EVENT"
+        client.do(emit="*", payload="subscribe")
+        assert "no event `*`" in client.until("error")["detail"]
+        assert client.until("acknowledged")["error"]["code"] == "UNKNOWN_EVENT"
         client.do(emit="subscribe", payload={"ticker": "SPY", "colour": "red"})
         error = client.until("error")
         assert (error["code"], "`colour` is not known" in error["detail"]) == ("INVALID_PAYLOAD", True)
@@ -211,6 +214,17 @@ def test_a_wrong_auth_is_refused_with_its_reason(server: Server, folder: Path) -
 
 
 # --- cuts and restarts ---
+
+
+def test_the_javascript_client_recovers_after_a_cut_of_long_polling(server: Server, folder: Path) -> None:
+    """The client tells the server that it closes its transport, as it does whenever a poll has failed."""
+    with javascript(folder, server.base, {"transports": ["polling"]}, {"subscribe": "SPY"}) as client:
+        client.until("connect", recovered=False)
+        client.until("price", count=2)
+        client.do(cut="engine")
+        client.until("connect", recovered=True)
+        client.until("price", count=3)
+        without_a_gap(client.of("SPY"))
 
 
 @pytest.mark.parametrize("cut", ["engine", "terminate", "flood"])
