@@ -205,8 +205,8 @@ class RequestContextMiddleware:
             raise
         except Exception as exc:
             body = self._error_body(exc, environ, start)
-        except BaseException as exc:  # the worker's own timeout, or its exit
-            self._end(context, began, exc)
+        except BaseException as exc:  # the worker's own timeout, or its exit, or the client of a long poll has left
+            self._end(context, began, self._fault(exc), "left")
             raise
         if type(body) is list:
             self._end(context, began, None)
@@ -219,7 +219,7 @@ class RequestContextMiddleware:
         return Body(body, lambda error: self._end(context, began, self._fault(error)))
 
     def _fault(self, error: BaseException | None) -> BaseException | None:
-        """What broke a body off; None where the worker interrupted it because its client has left."""
+        """What broke an answer off; None where the worker interrupted it because its client has left."""
         return None if isinstance(error, GreenletExit) and not self._stopping.is_set() else error
 
     def _error_body(self, exc: Exception, environ: WSGIEnvironment, start: Callable[..., object]) -> list[bytes]:

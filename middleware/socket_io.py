@@ -78,8 +78,8 @@ class SocketIoMiddleware:
         if not self._is_open(query.get(SESSION, [""])[0]):
             self._count(context, GROUP)
         context.stream = Unending()
-        if CONNECTION in environ:
-            environ[CONNECTION].is_streaming = True
+        if CONNECTION in environ and environ["REQUEST_METHOD"] == "GET":
+            environ[CONNECTION].is_streaming = True  # it waits, and is interrupted if its client leaves
         self._opened(context)
         try:
             return self._app(environ, start_response)

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable
 from datetime import date
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -96,6 +97,16 @@ def connected(client: FlaskClient, *packets: str) -> list[str]:
     session = f"{HANDSHAKE}&sid={json.loads(client.get(HANDSHAKE).data[1:])['sid']}"
     client.post(session, data="\x1e".join(packets))
     return client.get(session).get_data(as_text=True).split("\x1e")
+
+
+def test_a_poll_ends_with_its_client_and_a_message_is_handled_whole(serve: Serve) -> None:
+    """The worker interrupts what is marked as streaming once its client has left."""
+    client = serve().test_client()
+    session = f"{HANDSHAKE}&sid={json.loads(client.get(HANDSHAKE).data[1:])['sid']}"
+    post, poll = (SimpleNamespace(is_streaming=False) for _ in range(2))
+    client.post(session, data="40", environ_overrides={"gunicorn.socket": post})
+    assert client.get(session, environ_overrides={"gunicorn.socket": poll}).text.startswith("40")
+    assert (post.is_streaming, poll.is_streaming) == (False, True)
 
 
 def refusal_in(packet: str) -> dict[str, Any]:

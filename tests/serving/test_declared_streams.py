@@ -123,6 +123,18 @@ def test_a_polling_handshake_passes_the_layers(served: Server) -> None:
     assert value(served, "predict_request_seconds_count", route="/socket.io/") == 0
 
 
+def test_a_client_that_leaves_its_long_poll_ends_it_without_a_fault(served: Server) -> None:
+    polls = f"{served.base}/socket.io/?EIO=4&transport=polling&sid=" + json.loads(handshake(served).text[1:])["sid"]
+    assert requests.post(polls, "40", timeout=PATIENCE_S).text == "OK"
+    assert requests.get(polls, timeout=PATIENCE_S).text.startswith("40")
+    left = value(served, STREAMS, route="/socket.io/", outcome="left")
+    with suppress(requests.Timeout):
+        requests.get(polls, timeout=1)
+    wait_for(lambda: value(served, STREAMS, route="/socket.io/", outcome="left") == left + 1)
+    assert value(served, STREAMS, route="/socket.io/", outcome="broken") == 0
+    assert "GreenletExit" not in served.log.read_text()
+
+
 def websocket(server: Server, **headers: str) -> Client:
     address = server.base.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
     client = Client(address, headers=headers)
