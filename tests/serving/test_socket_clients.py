@@ -71,6 +71,12 @@ class Heard:
                 if count == 0:
                     return said
 
+    def ever(self, what: str, **fields: object) -> Said:
+        """The first thing of this kind that has these fields, which may be among what came by now."""
+        wanted = {"what": what, **fields}
+        known = [said for said in self.all if wanted.items() <= said.items()]
+        return known[0] if known else self.until(what, **fields)
+
     def of(self, ticker: str) -> list[Said]:
         """The events of a ticker that have a number of their own or begin it."""
         kinds = ("snapshot", "signal", "price", "status")
@@ -142,7 +148,7 @@ def test_the_javascript_client_with_the_simple_form(
         hello = client.until("hello")
         assert (hello["protocol"], hello["source"], hello["recovered"]) == (1, "demo", False)
         if first == "polling":
-            client.until("upgrade", transport="websocket")
+            client.ever("upgrade", transport="websocket")
         client.do(emit="subscribe", payload={"ticker": "SPY"})
         client.until("price", count=3)
         assert {"what": "acknowledged", "subscribed": ["SPY"], "rejected": []}.items() <= acknowledged(client).items()

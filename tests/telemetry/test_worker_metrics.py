@@ -287,7 +287,10 @@ def test_a_single_metric_can_be_asked_for(place: Callable[[], Place]) -> None:
     assert [sample.labels["worker"] for sample in family.samples] == ["0", "1"]
 
 
-def test_scrapes_and_requests_of_many_threads_get_along(place: Callable[[], Place]) -> None:
+def test_scrapes_and_requests_of_many_threads_get_along(
+    place: Callable[[], Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_metrics, "TIMEOUT_S", PATIENCE_S)
     places, stopped = [place(), place()], threading.Event()
 
     def work(one: Place) -> int:
