@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest"
 import type { GateResult } from "../../api/types.ts"
 import type { TradingSignal } from "../../live/types.ts"
 import { belief, inSample, worth } from "./belief.ts"
-import { asCurl, offsetText } from "./copying.ts"
+import { asCurl } from "./copying.ts"
 import { gateLine, whyNot } from "./gate.ts"
 import { entryWarning, levelsOf, sizeInWords } from "./levels.ts"
 import { isExpired, leftInWords, lockSentence } from "./lock.ts"
@@ -164,10 +164,10 @@ describe("no trade", () => {
 
 describe("a copy", () => {
   it("as curl has no key in it", () => {
-    expect(asCurl("http://host", "SPY", null, "-05:00", true)).toBe(
+    expect(asCurl("http://host", "SPY", null, true)).toBe(
       'curl -H "X-API-Key: $PREDICT_API_KEY" "http://host/v2/trading-directions/SPY"',
     )
-    expect(asCurl("http://host", "SPY", { date: "2025-07-03", time: "14:35" }, offsetText(-4 * 3_600_000), false)).toBe(
+    expect(asCurl("http://host", "SPY", { date: "2025-07-03", time: "14:35" }, false)).toBe(
       'curl "http://host/v2/replay/SPY?at=2025-07-03T14:35:00-04:00"',
     )
   })

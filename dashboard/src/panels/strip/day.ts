@@ -1,0 +1,103 @@
+// The decisions of one day: which hours there are, and what stands in each. Pure.
+
+import type { RecordedSignal, Schemas } from "../../api/types.ts"
+import { milliseconds } from "../../format/times.ts"
+import type { TradingSignal } from "../../live/types.ts"
+
+export type Session = Schemas["Session"]
+export type Outcome = Schemas["SignalOutcome"]
+const HOUR_MS = 3_600_000
+
+/** A decision, from the record or from a replay. */
+export interface Decision {
+  readonly hour: number
+  readonly action: Schemas["Action"]
+  readonly probability: number | null
+  readonly target: Schemas["Target"] | null
+  readonly outcome: Outcome | null
+  readonly outcomeReason: string | null
+  readonly isRecorded: boolean
+}
+
+/** What stands at an hour of the strip. due: the hour has begun and nothing is known of it yet. gap: it is over and has no decision. */
+export type Slot =
+  | { readonly hour: number; readonly state: "decided"; readonly decision: Decision; readonly isNow: boolean }
+  | { readonly hour: number; readonly state: "gap" | "due" | "later"; readonly isNow: boolean }
+
+/** The session that is shown at a moment: the last one that has opened; null without one. */
+export function sessionAt(sessions: readonly Session[], at: number): Session | null {
+  return sessions.filter((session) => milliseconds(session.open) <= at).at(-1) ?? null
+}
+
+/** The session of a day; null on a day without trading. */
+export function sessionOf(sessions: readonly Session[], day: string): Session | null {
+  return sessions.find((session) => session.day === day) ?? null
+}
+
+/** The moment of a decision hour, milliseconds: hours count from the open, 9:30 or another half hour. */
+export function momentOf(session: Session, hour: number): number {
+  const open = milliseconds(session.open)
+  const openHour = Number(session.open.slice(11, 13))
+  const openMinute = Number(session.open.slice(14, 16))
+  return open - openMinute * 60_000 + (hour - openHour) * HOUR_MS
+}
+
+/** The hours of a session with what is known of them at a moment. */
+export function slotsOf(session: Session, decisions: readonly Decision[], at: number): readonly Slot[] {
+  const close = milliseconds(session.close)
+  return session.decision_hours.map((hour): Slot => {
+    const begins = momentOf(session, hour)
+    const ends = Math.min(begins + HOUR_MS, close)
+    const isNow = begins <= at && at < ends
+    if (begins > at) return { hour, state: "later", isNow }
+    const decision = decisions.find((one) => one.hour === hour)
+    if (decision !== undefined) return { hour, state: "decided", decision: asKnownAt(decision, session, at), isNow }
+    return { hour, state: isNow ? "due" : "gap", isNow }
+  })
+}
+
+/** A decision without what was not known at the moment: no outcome before the close. */
+function asKnownAt(decision: Decision, session: Session, at: number): Decision {
+  if (decision.outcome === null || at >= milliseconds(session.close)) return decision
+  return { ...decision, outcome: null, outcomeReason: "The day has not closed yet." }
+}
+
+export function ofRecord(signal: RecordedSignal): Decision {
+  return {
+    hour: signal.decision_hour,
+    action: signal.action,
+    probability: signal.probability,
+    target: signal.active_target,
+    outcome: signal.outcome,
+    outcomeReason: signal.outcome_reason,
+    isRecorded: true,
+  }
+}
+
+/** The decision of a replayed moment; null where none was made. */
+export function ofReplay(signal: TradingSignal): Decision | null {
+  if (signal.decision_hour === null) return null
+  return {
+    hour: signal.decision_hour,
+    action: signal.action,
+    probability: signal.probability,
+    target: signal.active_target,
+    outcome: null,
+    outcomeReason: null,
+    isRecorded: signal.lock.recorded === true,
+  }
+}
+
+/** Decisions of a replay, with the outcomes that the record has of them. */
+export function joined(replayed: readonly Decision[], recorded: readonly Decision[]): readonly Decision[] {
+  return replayed.map((decision) => recorded.find(({ hour }) => hour === decision.hour) ?? decision)
+}
+
+/** The signals in the lines of a series of replays (JSON lines). Raises SyntaxError for a line that is no JSON. */
+export function signalsIn(lines: string): readonly TradingSignal[] {
+  return lines
+    .split("\n")
+    .filter((line) => line.trim() !== "")
+    .map((line) => JSON.parse(line) as { readonly signal?: TradingSignal })
+    .flatMap(({ signal }) => (signal === undefined ? [] : [signal]))
+}

@@ -1,0 +1,26 @@
+// When an analysis is asked for again: not with each bar of a fast market, and not while nothing new is known.
+
+const EVERY_MS = 10_000
+const OLD_S = 15 * 60
+
+/** Ask now, and again when `version` has changed, every ten seconds at most. Returns what ends it. */
+export function whenChanged(version: () => unknown, ask: () => () => void, everyMs = EVERY_MS): () => void {
+  let known = version()
+  let end = ask()
+  const timer = setInterval(() => {
+    const newest = version()
+    if (newest === known) return
+    known = newest
+    end()
+    end = ask()
+  }, everyMs)
+  return () => {
+    clearInterval(timer)
+    end()
+  }
+}
+
+/** Whether an analysis is too old to be taken for now: its newest bar ended more than fifteen market minutes ago in an open market. */
+export function isTooOld(ageS: number | null, isOpen: boolean): boolean {
+  return isOpen && (ageS === null || ageS > OLD_S)
+}
