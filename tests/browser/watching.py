@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.markdown import ROOT
 from tests.waiting import PATIENCE_S
@@ -33,6 +33,7 @@ AXE = ROOT / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
 BUILT = ROOT / "dashboard" / "dist" / "index.html"
 DESKTOP, PHONE = (1280, 900), (390, 844)
 Size = tuple[int, int]
+expect.set_options(timeout=PATIENCE_S * 1000)
 
 
 def build() -> None:

@@ -3,13 +3,16 @@
 import { api, answer, type Answer } from "../../api/client.ts"
 import { Renewed } from "../../api/renewed.svelte.ts"
 import type { BarSeries } from "../../api/types.ts"
+import { newYorkInstant, timeOfMinute, withOffset } from "../../format/newyork.ts"
 import type { Ticker } from "../../tickers.ts"
 import { ofRecord, ofSeries, type Decision } from "./decisions.ts"
 import type { Span } from "./view.ts"
 
 /** Between two requests for the same; a market minute of the demo lasts less than a second. */
-const PAUSE_MS = 3_000
+const PAUSE_MS = 4_000
 const DAYS = 60
+/** Minutes behind a full hour by which its decision is out. */
+const BEHIND_THE_HOUR = 5
 
 interface BarsTarget {
   readonly ticker: Ticker
@@ -23,6 +26,19 @@ interface DecisionsTarget {
   readonly day: string
   /** The moments of a series of replays; null for the record of the day. */
   readonly replayed: { readonly from: string; readonly to: string } | null
+}
+
+/** What to ask for the decisions of the day of a series of bars: of a day that is over its replays, which have those that were
+ * recorded and those that would have been; of the running day the record. Null where the day has none. */
+export function decisionsTarget(ticker: Ticker, minutes: BarSeries | null): string | null {
+  const session = minutes?.session ?? null
+  const hours = session?.decision_hours ?? []
+  const [first, last] = [hours[0], hours.at(-1)]
+  if (session === null || first === undefined || last === undefined) return null
+  const { day } = session
+  const moment = (hour: number): string => withOffset(newYorkInstant(day, timeOfMinute(hour * 60 + BEHIND_THE_HOUR)))
+  const replayed = minutes?.freshness === "historical" ? { from: moment(first), to: moment(last) } : null
+  return JSON.stringify({ ticker, day, replayed } satisfies DecisionsTarget)
 }
 
 /** The answers, each renewed for itself. Nothing of an earlier ticker or day stays. */
@@ -40,10 +56,6 @@ export class ChartFeed {
 
   askDays(ticker: Ticker, day: string | null): void {
     this.days.ask(JSON.stringify({ ticker, day, span: "1d" }))
-  }
-
-  askDecisions(target: DecisionsTarget): void {
-    this.decisions.ask(JSON.stringify(target))
   }
 
   stop(): void {

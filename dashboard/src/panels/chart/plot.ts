@@ -27,6 +27,18 @@ const PLACES = { call: "belowBar", put: "aboveBar", none: "aboveBar" } as const
 /** Pixels from which on the levels have their names at the axis too; else the legend alone has them. */
 const WIDE = 600
 
+/** Where the first and the last bar in sight begin, seconds of New York's clock. */
+export interface Sight {
+  readonly from: number
+  readonly to: number
+}
+
+/** What the chart tells of: the place below the pointer (null where there is no bar), and what is in sight (null where all is). */
+export interface Listener {
+  readonly onHover: (time: number | null) => void
+  readonly onSight: (sight: Sight | null) => void
+}
+
 /** A chart in an element, until `destroy`. */
 export class Plot {
   private readonly chart: IChartApi
@@ -38,8 +50,7 @@ export class Plot {
   private palette: Palette | null = null
   private slots: readonly Slot[] = []
 
-  /** `onHover` gets the place below the pointer, null where there is no bar. */
-  constructor(element: HTMLElement, onHover: (time: number | null) => void) {
+  constructor(element: HTMLElement, { onHover, onSight }: Listener) {
     this.chart = createChart(element, {
       autoSize: true,
       // The logo writes a style into the page, which its policy refuses; the notice and the link stand below the chart.
@@ -61,6 +72,9 @@ export class Plot {
     this.marks = createSeriesMarkers(this.candles, [])
     this.chart.subscribeCrosshairMove((event: MouseEventParams) => {
       if (event.sourceEvent !== undefined) onHover(typeof event.time === "number" ? event.time : null)
+    })
+    this.chart.timeScale().subscribeVisibleLogicalRangeChange(() => {
+      onSight(this.sight)
     })
   }
 
@@ -96,11 +110,6 @@ export class Plot {
     scale.setVisibleLogicalRange({ from: middle - half, to: middle + half })
   }
 
-  /** Which places are in sight: of the first and of the last one the index. */
-  get inSight(): { readonly from: number; readonly to: number } | null {
-    return this.chart.timeScale().getVisibleLogicalRange()
-  }
-
   /** Put the cross on a bar, and bring it into sight; null takes it away. */
   point(time: number | null): void {
     const place = this.slots.findIndex((slot) => slot.time === time)
@@ -117,8 +126,18 @@ export class Plot {
     this.chart.remove()
   }
 
+  private get sight(): Sight | null {
+    const seen = this.chart.timeScale().getVisibleLogicalRange()
+    if (seen === null || (seen.from <= 0 && seen.to >= this.slots.length - 1)) return null
+    const [first, last] = [
+      this.slots[Math.max(0, Math.ceil(seen.from))],
+      this.slots.at(Math.min(-1, Math.floor(seen.to) - this.slots.length)),
+    ]
+    return first === undefined || last === undefined ? null : { from: first.time, to: last.time }
+  }
+
   private bringIntoSight(place: number): void {
-    const seen = this.inSight
+    const seen = this.chart.timeScale().getVisibleLogicalRange()
     if (seen === null || (place >= seen.from && place <= seen.to)) return
     const by = place < seen.from ? place - seen.from - 1 : place - seen.to + 1
     this.chart.timeScale().setVisibleLogicalRange({ from: seen.from + by, to: seen.to + by })
