@@ -31,6 +31,12 @@ describe("market time", () => {
     expect(clock.at(5_000)).toBeCloseTo(START + 375_000)
   })
 
+  it("runs as fast as that of a demo whose events come once in a market minute", () => {
+    const clock = new MarketClock()
+    for (const minute of [0, 1, 2, 3, 4]) clock.observe(START + minute * 60_000, minute * 800)
+    expect(clock.speed).toBeCloseTo(75)
+  })
+
   it("jumps to the next morning as a demo does, and back as its year begins anew, at the same speed", () => {
     const clock = new MarketClock()
     for (const second of [0, 1, 2]) clock.observe(START + second * 75_000, second * 1_000)

@@ -20,6 +20,7 @@ const FASTEST = 500
 export class MarketClock {
   #samples: readonly Sample[] = []
   #speed = 1
+  #isMeasured = false
 
   /** Market milliseconds per real millisecond, as far as it has shown. */
   get speed(): number {
@@ -28,8 +29,7 @@ export class MarketClock {
 
   observe(marketMs: number, nowMs: number): void {
     if (!Number.isFinite(marketMs)) return
-    const expected = this.at(nowMs)
-    const isJump = expected !== null && Math.abs(expected - marketMs) > this.#tolerated(nowMs)
+    const isJump = this.#isJump(marketMs, nowMs)
     this.#samples = [...(isJump ? [] : this.#samples), { marketMs, nowMs }].slice(-KEPT)
     this.#measure()
   }
@@ -40,11 +40,14 @@ export class MarketClock {
     return moments.length === 0 ? null : Math.max(...moments)
   }
 
-  /** How far an estimate may be off. Until the speed has shown itself, any distance ahead may be due to it. */
-  #tolerated(nowMs: number): number {
-    const [first] = this.#samples
-    const realMs = first === undefined ? 0 : nowMs - first.nowMs
-    return JUMP_MS * Math.max(1, this.#speed) + (this.#samples.length < 2 ? FASTEST * realMs : 0)
+  /** Whether the clock has begun anew elsewhere, as that of a demo does each night. Until its speed has shown itself, any distance ahead may
+   * be due to it. */
+  #isJump(marketMs: number, nowMs: number): boolean {
+    const [first, expected] = [this.#samples[0], this.at(nowMs)]
+    if (first === undefined || expected === null) return false
+    const fastest = this.#isMeasured ? expected : first.marketMs + (nowMs - first.nowMs) * FASTEST
+    const tolerated = JUMP_MS * Math.max(1, this.#speed)
+    return marketMs > fastest + tolerated || marketMs < expected - tolerated
   }
 
   #measure(): void {
@@ -53,6 +56,7 @@ export class MarketClock {
     const [market, real] = [last.marketMs - first.marketMs, last.nowMs - first.nowMs]
     if (market < SPAN_MS.market || real < SPAN_MS.real) return
     const speed = market / real
+    this.#isMeasured = true
     this.#speed = Math.abs(speed - 1) < NEAR_ONE ? 1 : speed
   }
 }

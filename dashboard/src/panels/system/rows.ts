@@ -1,0 +1,81 @@
+// What operators see of the server, as rows of a name and a value, out of GET /v2/status and `operations` of GET /health, whose fields may
+// change at any time. Pure.
+
+import { NONE } from "../../format/numbers.ts"
+import { duration } from "../../format/times.ts"
+import { inWordsAtStart } from "../../format/words.ts"
+import type { Status } from "../../api/types.ts"
+
+export interface Row {
+  readonly name: string
+  readonly value: string
+}
+
+/** Rows of one subject. */
+export interface Group {
+  readonly title: string
+  readonly rows: readonly Row[]
+}
+
+type Fields = Readonly<Record<string, unknown>>
+const MOST_ROWS = 40
+/** Fields whose names end so are seconds. */
+const SECONDS = /_s$/
+
+export function statusRows(status: Status): readonly Row[] {
+  const { ready, reason, degraded, source, plan, delay_seconds, server, versions } = status
+  return [
+    { name: "Ready", value: ready ? "yes" : `no: ${reason ?? "the reason is not known"}` },
+    { name: "Works less well", value: degraded.length === 0 ? "nothing" : degraded.join(", ") },
+    { name: "Market", value: source },
+    { name: "Plan", value: plan ?? "none" },
+    { name: "Delay of prices", value: duration(delay_seconds) },
+    { name: "Version", value: `${server}, engine ${versions.engine}, policy ${versions.policy}` },
+  ]
+}
+
+/** The groups that operators look for first, then all others. What the server does not tell has no group. */
+export function healthGroups(health: unknown): readonly Group[] {
+  const operations = isFields(health) && isFields(health["operations"]) ? health["operations"] : {}
+  const first = ["plan", "budget", "breaker", "follower"]
+  const rest = Object.keys(operations).filter((key) => !first.includes(key) && isFields(operations[key]))
+  return [...first, ...rest].flatMap((key) => {
+    const value = operations[key]
+    if (value === undefined) return []
+    const rows = rowsOf(value)
+    return [{ title: inWordsAtStart(key), rows: rows.length > 0 ? rows : [{ name: "State", value: emptyText(key) }] }]
+  })
+}
+
+function emptyText(key: string): string {
+  if (key === "breaker") return "closed: no calls are held back"
+  return key === "budget" ? "no provider is asked in this market" : "nothing"
+}
+
+function rowsOf(value: unknown, prefix = ""): readonly Row[] {
+  if (!isFields(value)) return []
+  const rows = Object.entries(value).flatMap(([key, inner]) => {
+    const term = key.replace(SECONDS, "")
+    const name = `${prefix}${prefix === "" ? inWordsAtStart(term) : term.replaceAll("_", " ")}`
+    if (isFields(inner)) return rowsOf(inner, `${name}: `)
+    return [{ name, value: textOf(inner, key) }]
+  })
+  return rows.slice(0, MOST_ROWS)
+}
+
+function textOf(value: unknown, key: string): string {
+  if (value === null || value === undefined) return NONE
+  if (Array.isArray(value)) return value.length === 0 ? "none" : value.map((item) => textOf(item, "")).join(", ")
+  if (typeof value === "boolean") return value ? "yes" : "no"
+  if (typeof value === "number") return SECONDS.test(key) ? `${value} s` : String(value)
+  if (typeof value === "string") return value
+  return isFields(value)
+    ? Object.values(value)
+        .map((item) => textOf(item, ""))
+        .join(" ")
+    : NONE
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,10 @@
+// The icon of the tab for each truth: the same colour and shape as in the band.
+
+import type { Truth } from "./truth.ts"
+
+const FILES = import.meta.glob<string>("../assets/icons/*.svg", { query: "?url", import: "default", eager: true })
+
+/** The address of the icon. */
+export function iconOf({ tone, shape }: Pick<Truth, "tone" | "shape">): string | undefined {
+  return FILES[`../assets/icons/${tone}-${shape}.svg`]
+}
