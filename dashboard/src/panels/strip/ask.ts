@@ -1,6 +1,7 @@
 // What the strip asks the server for: the calendar around a day, the record of a day, and the replay of its hours.
 
 import { api, answer, type Answer } from "../../api/client.ts"
+import { inTurn } from "../../api/turns.ts"
 import { isoDay } from "../../format/times.ts"
 import type { Ticker } from "../../tickers.ts"
 import { joined, momentOf, ofRecord, ofReplay, signalsIn, type Decision, type Session } from "./day.ts"
@@ -39,9 +40,8 @@ export async function askReplay(
   const recorded = await askRecord(ticker, session.day, signal)
   if (recorded.failure !== null) return recorded
   const query = { from: new Date(first).toISOString(), to: new Date(last).toISOString(), step: 60 }
-  const lines = await answer(
-    api.GET("/v2/replay/{ticker}", { params: { path: { ticker }, query }, parseAs: "text", signal }),
-  )
+  const params = { path: { ticker }, query }
+  const lines = await inTurn(() => answer(api.GET("/v2/replay/{ticker}", { params, parseAs: "text", signal })), signal)
   if (lines.failure !== null) return lines
   const replayed = signalsIn(lines.data).map(ofReplay)
   return {
