@@ -41,6 +41,7 @@ def drawn(page: Page) -> Page:
     """The page once the chart has its bars."""
     page.locator(".canvas canvas").first.wait_for()
     expect(page.locator(".readout")).to_contain_text("open $")
+    expect(page.locator(".note").filter(has_text="Bars up to")).not_to_contain_text("In sight")
     return page
 
 

@@ -10,6 +10,7 @@ import {
   type CandlestickData,
   type IChartApi,
   type IPriceLine,
+  type IRange,
   type ISeriesApi,
   type ISeriesMarkersPluginApi,
   type MouseEventParams,
@@ -26,6 +27,8 @@ const PLACES = { call: "belowBar", put: "aboveBar", none: "aboveBar" } as const
 
 /** Pixels from which on the levels have their names at the axis too; else the legend alone has them. */
 const WIDE = 600
+/** So many places are in sight at least. */
+const FEWEST = 10
 
 /** Where the first and the last bar in sight begin, seconds of New York's clock. */
 export interface Sight {
@@ -48,6 +51,7 @@ export class Plot {
   private lines: readonly IPriceLine[] = []
   private key = ""
   private palette: Palette | null = null
+  private awaited: IRange<number> | null = null
   private slots: readonly Slot[] = []
 
   constructor(element: HTMLElement, { onHover, onSight }: Listener) {
@@ -74,14 +78,14 @@ export class Plot {
       if (event.sourceEvent !== undefined) onHover(typeof event.time === "number" ? event.time : null)
     })
     this.chart.timeScale().subscribeVisibleLogicalRangeChange(() => {
+      this.awaited = null
       onSight(this.sight)
     })
   }
 
   /** Draw a view. What is in sight stays in sight, unless the view is of something else than before. */
   show(view: ChartView, palette: Palette): void {
-    const scale = this.chart.timeScale()
-    const seen = view.key === this.key ? scale.getVisibleLogicalRange() : null
+    const seen = view.key === this.key ? this.range : null
     this.recolour(palette)
     this.slots = view.slots
     this.candles.setData(view.slots.map(candleOf))
@@ -90,24 +94,23 @@ export class Plot {
     this.drawLevels(view.levels, palette)
     this.key = view.key
     if (seen === null) this.showAll()
-    else scale.setVisibleLogicalRange(seen)
+    else this.bring(seen)
   }
 
   /** All places in sight. */
   showAll(): void {
     this.chart.priceScale("right").applyOptions({ autoScale: true })
-    this.chart.timeScale().setVisibleLogicalRange({ from: -0.5, to: Math.max(this.slots.length, 10) - 0.5 })
+    if (this.slots.length > 0) this.bring({ from: -0.5, to: Math.max(this.slots.length, FEWEST) - 0.5 })
   }
 
   /** Show fewer places (`factor` below 1) or more, around the middle or the place of a time. */
   zoom(factor: number, around: number | null): void {
-    const scale = this.chart.timeScale()
-    const seen = scale.getVisibleLogicalRange()
+    const seen = this.range
     if (seen === null) return
     const place = this.slots.findIndex(({ time }) => time === around)
     const middle = place < 0 ? (seen.from + seen.to) / 2 : place
-    const half = Math.min(this.slots.length, Math.max(5, ((seen.to - seen.from) / 2) * factor))
-    scale.setVisibleLogicalRange({ from: middle - half, to: middle + half })
+    const half = Math.min(this.slots.length, Math.max(FEWEST / 2, ((seen.to - seen.from) / 2) * factor))
+    this.bring({ from: middle - half, to: middle + half })
   }
 
   /** Put the cross on a bar, and bring it into sight; null takes it away. */
@@ -126,8 +129,18 @@ export class Plot {
     this.chart.remove()
   }
 
+  /** The places in sight, or those that the next frame brings into sight: the library tells of a new range once it is drawn. */
+  private get range(): IRange<number> | null {
+    return this.awaited ?? this.chart.timeScale().getVisibleLogicalRange()
+  }
+
+  private bring(range: IRange<number>): void {
+    this.awaited = range
+    this.chart.timeScale().setVisibleLogicalRange(range)
+  }
+
   private get sight(): Sight | null {
-    const seen = this.chart.timeScale().getVisibleLogicalRange()
+    const seen = this.range
     if (seen === null || (seen.from <= 0 && seen.to >= this.slots.length - 1)) return null
     const [first, last] = [
       this.slots[Math.max(0, Math.ceil(seen.from))],
@@ -137,10 +150,10 @@ export class Plot {
   }
 
   private bringIntoSight(place: number): void {
-    const seen = this.chart.timeScale().getVisibleLogicalRange()
+    const seen = this.range
     if (seen === null || (place >= seen.from && place <= seen.to)) return
     const by = place < seen.from ? place - seen.from - 1 : place - seen.to + 1
-    this.chart.timeScale().setVisibleLogicalRange({ from: seen.from + by, to: seen.to + by })
+    this.bring({ from: seen.from + by, to: seen.to + by })
   }
 
   private drawLevels(levels: readonly Level[], palette: Palette): void {
