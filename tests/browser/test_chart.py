@@ -50,8 +50,10 @@ def rows(page: Page) -> list[list[str]]:
     button = page.get_by_role("button", name="Table")
     if button.get_attribute("aria-expanded") == "false":
         button.click()
-    lines = page.get_by_role("region", name="Bars of").locator("tbody tr").all_inner_texts()
-    return [line.split("\t") for line in lines]
+    return page.eval_on_selector_all(
+        "[role=region][aria-label^='Bars of'] tbody tr",
+        "rows => rows.map((row) => [...row.cells].map((cell) => cell.textContent))",
+    )
 
 
 def row(bar: dict[str, Any]) -> list[str]:
@@ -75,12 +77,13 @@ def test_a_past_moment_shows_the_bars_of_the_api_and_none_behind_it(open_tab: Op
 def test_the_decisions_of_a_past_day_are_those_of_its_replays(open_tab: OpenTab, server: Server) -> None:
     page = drawn(open_tab().open(AT))
     words = {"BUY_CALL": "BUY CALL", "BUY_PUT": "BUY PUT", "NO_TRADE": "NO TRADE"}
+    summary = page.get_by_role("heading", name="The chart in words").locator("xpath=..")
+    expect(summary).to_contain_text("Decisions: 10:00")
     said = []
     for hour in (10, 11, 12, 13, 14):
         signal = server.get(f"/v2/replay/SPY?at={DAY}T{hour}:30:00-04:00").json()
         price = signal["prices"]["at_decision"]
         said.append(f"{hour}:00 {words[signal['action']]} at ${price:.2f}, {signal['probability'] * 100:.1f}%")
-    summary = page.get_by_role("heading", name="The chart in words").locator("xpath=..")
     expect(summary).to_contain_text(f"Decisions: {'; '.join(said)}.")
     at_11 = server.get(f"/v2/replay/SPY?at={MOMENT.isoformat()}").json()["prices"]["at_11"]
     expect(summary).to_contain_text(f"11:00 price ${at_11:.2f}.")
@@ -141,9 +144,9 @@ def test_new_bars_come_without_losing_what_was_zoomed_to(open_tab: OpenTab) -> N
 
     def came() -> bool:
         times.add(seen()[0])
-        return len(times) > 2
+        return len(times) > 1
 
-    wait_for(came, "two newer answers with bars")
+    wait_for(came, "an answer with newer bars")
     assert seen()[1] == sight
     assert page.locator(".frame").bounding_box() == frame, "the chart stays where it is"
     page.keyboard.press("0")

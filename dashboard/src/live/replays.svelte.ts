@@ -31,10 +31,13 @@ export class Replays {
     else this.#asking.ask(JSON.stringify(at))
   }
 
+  /** One ticker behind the other: the server takes few replays of a client at a time. */
   async #ask(at: Moment, signal: AbortSignal): Promise<Refused> {
-    const pauses = await Promise.all(missingAt(this, at).map((ticker) => this.#askOne(ticker, at, signal)))
-    const known = pauses.filter((pause) => pause !== null)
-    return known.length === 0 ? null : Math.max(...known)
+    for (const ticker of missingAt(this, at)) {
+      const refused = await this.#askOne(ticker, at, signal)
+      if (refused !== null) return refused
+    }
+    return null
   }
 
   async #askOne(ticker: Ticker, { date, time }: Moment, signal: AbortSignal): Promise<Refused> {

@@ -2,6 +2,7 @@
 
 import { api, answer, type Answer } from "../../api/client.ts"
 import { Renewed } from "../../api/renewed.svelte.ts"
+import { inTurn } from "../../api/turns.ts"
 import type { BarSeries } from "../../api/types.ts"
 import { newYorkInstant, timeOfMinute, withOffset } from "../../format/newyork.ts"
 import type { Ticker } from "../../tickers.ts"
@@ -46,7 +47,10 @@ export class ChartFeed {
   readonly minutes = new Renewed<BarSeries>(bars, PAUSE_MS)
   readonly longer = new Renewed<BarSeries>(bars, PAUSE_MS)
   readonly days = new Renewed<BarSeries>(bars, PAUSE_MS)
-  readonly decisions = new Renewed<readonly Decision[]>(decisions, PAUSE_MS)
+  readonly decisions = new Renewed<readonly Decision[]>(
+    (target, signal) => inTurn(() => decisions(target, signal), signal),
+    PAUSE_MS,
+  )
 
   askBars({ ticker, day, span }: BarsTarget): void {
     this.minutes.ask(JSON.stringify({ ticker, day, span: "1m" }))
