@@ -93,6 +93,6 @@ def months_after(day: date, months: int) -> date:
 VERSIONS = Versions(
     [
         Version(1, date(2026, 1, 3), contract="26df2cabf58823f38f759795af5d00631ce8174972a085b6da76222be41cbf34"),
-        Version(2, date(2026, 11, 26), contract="52ed0fb64417a4fd374b2d053943469731685ff7a4d4757ec2ba8c1e90cd93f8"),
+        Version(2, date(2026, 11, 26), contract="f3f26d4b3acbc4c1065b0bae41491e4fa6efc219563854a7a53f772008f5e87c"),
     ]
 )

@@ -109,13 +109,17 @@ class Pipeline:
             tickers=signals,
         )
 
-    def states(self, tickers: Sequence[str], at: datetime, *, keep: bool = True) -> dict[str, State]:
-        """The states of `tickers`, in that order. Raises Unavailable as `board` does for a missing key."""
+    def states(
+        self, tickers: Sequence[str], at: datetime, *, keep: bool = True, recompute: bool = False
+    ) -> dict[str, State]:
+        """The states of `tickers`, in that order. recompute: compute also the decisions that stand in the record; only without
+        `keep`. Raises Unavailable as `board` does for a missing key."""
         if keep:
             self.interest.request(known_of(tickers), at)
         limit = self._prefetch.start(self._prefetch.current(tickers, at))
+        steps = self._steps.without_record() if recompute else self._steps
         with deadline(limit if keep else COLD_S):
-            states = {ticker: self._steps.state(ticker, at, keep=keep) for ticker in tickers}
+            states = {ticker: steps.state(ticker, at, keep=keep) for ticker in tickers}
         refuse_without_key([replace(state.signal, cause=state.data.fault) for state in states.values()])
         return states
 

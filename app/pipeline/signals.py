@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from datetime import datetime
 
@@ -37,6 +38,7 @@ class HourlySignals:
         clock: Clock,
         emit: Callable[..., None],
     ) -> None:
+        self._reads_record = True
         self._source = source
         self._decisions = decisions
         self._quotes = quotes
@@ -45,6 +47,12 @@ class HourlySignals:
         self._calendar = calendar
         self._clock = clock
         self._emit = emit
+
+    def without_record(self) -> HourlySignals:
+        """The same, which compute every decision anew, also one that stands in the record. Ask it with `keep=False` alone."""
+        signals = copy(self)
+        signals._reads_record = False
+        return signals
 
     def signal(self, ticker: str, at: datetime, *, keep: bool = True, fetch: bool = False) -> TickerSignal:
         """The signal of one ticker with its quote. Never raises for a fault of market or model.
@@ -106,8 +114,7 @@ class HourlySignals:
 
     def _locked(self, ticker: str, session: Session, hour: int, *, keep: bool, live: bool) -> TickerSignal:
         """The hour's signal from the record, or computed now, and then locked if it is to be kept. `live`: it is shown live."""
-        kept = self._store.get(ticker, session.day, hour)
-        self._emit("looked_up", cache="record", outcome="miss" if kept is None else "hit")
+        kept = self._recorded(ticker, session, hour)
         if kept is not None:
             return TickerSignal(ticker, kept.session, Quote(), kept, recorded=True)
         decision = self._about_first_11am(ticker, session, hour, live)
@@ -115,6 +122,13 @@ class HourlySignals:
             decision = self._store.put(decision)
             self._emit("signal_locked", ticker=ticker, day=str(session.day), hour=hour, action=decision.action)
         return TickerSignal(ticker, decision.session, Quote(), decision, recorded=keep)
+
+    def _recorded(self, ticker: str, session: Session, hour: int) -> Decision | None:
+        if not self._reads_record:
+            return None
+        kept = self._store.get(ticker, session.day, hour)
+        self._emit("looked_up", cache="record", outcome="miss" if kept is None else "hit")
+        return kept
 
     def _about_first_11am(self, ticker: str, session: Session, hour: int, live: bool) -> Decision:
         """The decision of an hour, computed about the 11:00 price that was shown first on its day. If none was shown before,

@@ -32,6 +32,10 @@ class Steps:
         self._signals = signals
         self._stages = stages
 
+    def without_record(self) -> Steps:
+        """The same, which compute also the decisions that stand in the record."""
+        return Steps(self._reader, self._signals.without_record(), self._stages)
+
     def steps(self, ticker: str, at: datetime, *, keep: bool) -> Iterator[Step]:
         """The parts of a state, the state last. Never raises for a fault of market or model. keep: as for signals."""
         read = self._reader.read(ticker, at)

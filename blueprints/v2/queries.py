@@ -115,6 +115,9 @@ class ReplayQuery(Query):
     """Until when a series goes, with its offset: a moment of the same New York day."""
     step: Annotated[int | None, Field(ge=1, le=MINUTES_OF_A_DAY)] = None
     """Minutes between two moments of a series; 1 by default."""
+    recompute: YesOrNo = False
+    """With `at`: `true` computes the decision anew from the bars that are known now, also where it stands in the record, so
+    that the two can be compared. `lock.recorded` is then false."""
 
     def moments(self) -> list[datetime]:
         """The moments that are asked for, in their order. Raises BadRequest where they are none, or of several days."""
@@ -130,6 +133,8 @@ class ReplayQuery(Query):
     def _faults(self) -> Iterator[tuple[str, str]]:
         """Which parameters do not go together, and why."""
         series = {"from": self.first, "to": self.last, "step": self.step}
+        if self.at is None and self.recompute:
+            yield "recompute", "needs `at`"
         if self.at is not None:
             yield from ((name, "cannot be given beside `at`") for name, value in series.items() if value is not None)
         elif self.first is None and self.last is None:

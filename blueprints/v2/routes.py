@@ -110,7 +110,7 @@ def replay(ticker: str, query: ReplayQuery) -> types.Signal | LineStream:
     moments = query.moments()
     if query.at is not None:
         _refuse_unless_past("/at", query.at, server.clock())
-        return _replayed(server, ticker, query.at)
+        return _replayed(server, ticker, query.at, recompute=query.recompute)
     for name, at in zip(("/from", "/to"), (moments[0], moments[-1]), strict=True):
         _refuse_unless_past(name, at, server.clock())
     return LineStream(streaming.series(ticker, moments, lambda at: _replayed(server, ticker, at), server))
@@ -161,10 +161,10 @@ def _refuse_unless_past(pointer: str, at: datetime, now: datetime) -> None:
         raise refused([Fault(pointer, f"lies before {FIRST_DAY}, the first day of any ticker")])
 
 
-def _replayed(server: Services, ticker: str, at: datetime) -> types.Signal:
+def _replayed(server: Services, ticker: str, at: datetime, *, recompute: bool = False) -> types.Signal:
     pipeline, hours = server.pipeline, server.calendar.hours_at(at)
     if hours.session is None:
         found = pipeline.unread([ticker], at)[ticker]
     else:
-        found = pipeline.states([ticker], at, keep=False)[ticker]
+        found = pipeline.states([ticker], at, keep=False, recompute=recompute)[ticker]
     return signals.signal_of(found, hours, pipeline.plan.for_day(ny_day(at)), pipeline.models, types.AnswerMode.REPLAY)

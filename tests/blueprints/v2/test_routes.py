@@ -110,6 +110,8 @@ def test_a_replay_of_a_day_without_trading_says_which_gate_it_failed(serve: Serv
         ("?at=1900-01-01T11:00:00Z", "lies before 1993-01-29, the first day of any ticker"),
         ("?at=2025-03-10T11:00:00Z&at=2025-03-10T12:00:00Z", "is given more than once"),
         ("?at=2025-03-10T11:00:00Z&date=2025-03-10", "is no parameter of this route"),
+        ("?at=2025-03-10T11:00:00Z&recompute=yes", "must be true or false"),
+        ("?from=2025-03-10T11:00:00-04:00&to=2025-03-10T12:00:00-04:00&recompute=true", "needs `at`"),
     ],
 )
 def test_a_wrong_moment_of_a_replay_is_refused_with_what_is_wrong(serve: Serve, query: str, said: str) -> None:

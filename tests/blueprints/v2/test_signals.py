@@ -192,6 +192,35 @@ def test_a_replay_of_a_decision_that_was_not_locked_live_says_so(serve: Serve) -
     assert (signal["lock"]["state"], signal["lock"]["recorded"]) == ("locked", False)
 
 
+def test_a_replay_can_compute_anew_what_stands_in_the_record(serve: Serve, tmp_path: Path) -> None:
+    at = "/replay/SPY?at=2025-03-11T11:20:00-04:00"
+    live = ask(serve(models_dir=models_saying(tmp_path / "then", 0.9, 0.93)), "/trading-directions/SPY")
+    app = serve(models_dir=models_saying(tmp_path / "now", 0.5, 0.5))
+    again = ask(app, f"{at}&recompute=true")
+    assert (again["action"], again["probability"], again["lock"]["recorded"]) == ("NO_TRADE", 0.5, False)
+    recorded = ask(app, at)
+    assert (recorded["action"], recorded["probability"]) == (live["action"], live["probability"])
+    assert recorded["lock"]["recorded"] is True, "the record has not changed"
+
+
+def test_what_is_computed_anew_is_what_was_locked(serve: Serve, tmp_path: Path) -> None:
+    app = serve(models_dir=models_saying(tmp_path / "m", 0.9, 0.93))
+    live = ask(app, "/trading-directions/SPY")
+    again = ask(app, "/replay/SPY?at=2025-03-11T11:20:00-04:00&recompute=true")
+    same = (
+        "decision_hour",
+        "action",
+        "strength",
+        "probability",
+        "probability_a",
+        "size",
+        "levels",
+        "model",
+        "versions",
+    )
+    assert {name: again[name] for name in same} == {name: live[name] for name in same}
+
+
 def test_a_replay_of_a_day_with_holes_says_how_many_bars_are_missing(serve: Serve, market: ScriptedMarket) -> None:
     first = to_ms(new_york("2025-03-10 15:50"))
     market.edit = dropping("/minute/2025-03-10", lambda row: row["t"] >= first)

@@ -21,7 +21,7 @@ export function differences(recorded: RecordedSignal, replayed: Signal): readonl
 /** What is said of a comparison. */
 export function verdictOf(recorded: RecordedSignal, replayed: Signal): string {
   const found = differences(recorded, replayed)
-  if (found.length === 0) return "Equal: the replay gives the same decision."
+  if (found.length === 0) return "Equal: computed anew, it is the same decision."
   const said = found.map(({ field, recorded: one, replayed: other }) => `${field} ${one} became ${other}`)
   return `Different: ${said.join("; ")}.`
 }
