@@ -130,23 +130,23 @@ def test_new_bars_come_without_losing_what_was_zoomed_to(open_tab: OpenTab) -> N
     page = drawn(open_tab().open("/dashboard/IWM"))
     note = page.locator(".note").filter(has_text="Bars up to")
     found = re.compile(r"up to (\d\d:\d\d).*In sight: (\d\d:\d\d to \d\d:\d\d)", re.DOTALL)
-    page.get_by_role("slider", name="Cursor over the bars of IWM").focus()
-    page.keyboard.press("+")
-    page.keyboard.press("+")
-    expect(note).to_have_text(found)
 
     def seen() -> tuple[str, str]:
         match = found.search(note.inner_text())
         return (match[1], match[2]) if match else ("", "")
 
-    (bar, sight), frame = seen(), page.locator(".frame").bounding_box()
-    times: set[str] = {bar}
+    def zoomed() -> tuple[str, str]:
+        page.get_by_role("slider", name="Cursor over the bars of IWM").focus()
+        page.keyboard.press("+")
+        page.keyboard.press("+")
+        expect(note).to_have_text(found)
+        return seen()
 
-    def came() -> bool:
-        times.add(seen()[0])
-        return len(times) > 1
-
-    wait_for(came, "an answer with newer bars")
+    for _ in range(3):  # a day of the demo market may end in between, and the next one is shown whole
+        (bar, sight), frame = zoomed(), page.locator(".frame").bounding_box()
+        wait_for(lambda bar=bar: seen()[0] != bar, "an answer with newer bars")
+        if seen()[0] > bar:
+            break
     assert seen()[1] == sight
     assert page.locator(".frame").bounding_box() == frame, "the chart stays where it is"
     page.keyboard.press("0")
