@@ -47,10 +47,7 @@ export class ChartFeed {
   readonly minutes = new Renewed<BarSeries>(bars, PAUSE_MS)
   readonly longer = new Renewed<BarSeries>(bars, PAUSE_MS)
   readonly days = new Renewed<BarSeries>(bars, PAUSE_MS)
-  readonly decisions = new Renewed<readonly Decision[]>(
-    (target, signal) => inTurn(() => decisions(target, signal), signal),
-    PAUSE_MS,
-  )
+  readonly decisions = new Renewed<readonly Decision[]>(decisions, PAUSE_MS)
 
   askBars({ ticker, day, span }: BarsTarget): void {
     this.minutes.ask(JSON.stringify({ ticker, day, span: "1m" }))
@@ -82,6 +79,6 @@ async function decisions(target: string, signal: AbortSignal): Promise<Answer<re
   }
   const query = { ...replayed, step: 60 }
   const params = { path: { ticker }, query }
-  const lines = await answer(api.GET("/v2/replay/{ticker}", { params, parseAs: "text", signal }))
+  const lines = await inTurn(() => answer(api.GET("/v2/replay/{ticker}", { params, parseAs: "text", signal })), signal)
   return lines.failure === null ? { data: ofSeries(lines.data), failure: null } : lines
 }
