@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { Asking, pauseAfter } from "./asking.ts"
-import { at, signalOf } from "./fixtures.ts"
+import { at, signalOf, stateOf } from "./fixtures.ts"
 import { Live } from "./live.svelte.ts"
 
 const BOARD = { generated_at: at("12:03:00"), market_open: true, next_open: null, best: null }
@@ -80,6 +80,15 @@ describe("requests about now", () => {
     await vi.advanceTimersByTimeAsync(3_000)
     expect(boards()).toBe(2)
     expect(live.failure).toBeNull()
+  })
+
+  it("are made where events were found afterwards, as after a restart of the server", async () => {
+    live.put("SPY", stateOf({ freshness: "historical" }))
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(boards()).toBe(1)
+    expect(live.of("SPY")).toMatchObject({ freshness: "live", isCurrent: true })
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(boards()).toBe(1)
   })
 
   it("are made at once after the tab slept", async () => {

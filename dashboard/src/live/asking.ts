@@ -4,7 +4,7 @@
 import { api, answer, type Answer } from "../api/client.ts"
 import type { Failure } from "../api/problem.ts"
 import type { Board } from "../api/types.ts"
-import { isTicker } from "../tickers.ts"
+import { isTicker, TICKERS } from "../tickers.ts"
 import type { Live } from "./live.svelte.ts"
 import { answered } from "./state.ts"
 
@@ -46,7 +46,7 @@ export class Asking {
   /** Ask for what is due. A hidden page asks for signals alone, and only while there is no connection. */
   look(): void {
     if (!document.hidden) this.#status.askIfDue()
-    if (this.#isAlone()) this.#board.askIfDue()
+    if (this.#isAlone() || this.#isFoundAfterwards()) this.#board.askIfDue()
   }
 
   /** Ask for all signals at once, as after the tab slept. */
@@ -58,6 +58,14 @@ export class Asking {
   #isAlone(): boolean {
     const { state, sinceMs } = this.#live.connection
     return state === "refused" || (state !== "open" && performance.now() - sinceMs > PATIENCE_MS)
+  }
+
+  /** What the newest event says was found after its moment, as after a restart of the server, so that it does not say how fresh prices
+   * are now. The next event may be a minute away. */
+  #isFoundAfterwards(): boolean {
+    return TICKERS.map((ticker) => this.#live.of(ticker)).some(
+      ({ isCurrent, freshness }) => isCurrent && freshness === "historical",
+    )
   }
 
   async #askStatus(): Promise<Failure | null> {
