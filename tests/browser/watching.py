@@ -12,10 +12,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.markdown import ROOT
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_for
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
@@ -31,7 +31,7 @@ FLAGS = (
 )
 AXE = ROOT / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
 BUILT = ROOT / "dashboard" / "dist" / "index.html"
-DESKTOP, PHONE = (1280, 900), (390, 844)
+DESKTOP, PHONE, SMALL_PHONE = (1280, 900), (390, 844), (360, 740)
 Size = tuple[int, int]
 expect.set_options(timeout=PATIENCE_S * 1000)
 
@@ -68,11 +68,14 @@ class Tab:
     def __init__(self, context: BrowserContext, base: str) -> None:
         self.base = base
         self.wrong: list[str] = []
+        self._pending = 0
         self.page: Page = context.new_page()
         self.page.set_default_timeout(PATIENCE_S * 1000)
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.wrong.append(f"exception: {error}"))
-        self.page.on("request", lambda request: self._see(request.url))
+        self.page.on("request", self._begin)
+        for end in ("requestfinished", "requestfailed"):
+            self.page.on(end, self._end)  # type: ignore[call-overload]
         self.page.on("websocket", lambda socket: self._see(socket.url.replace("ws", "http", 1)))
 
     def open(self, path: str = "/") -> Page:
@@ -80,6 +83,18 @@ class Tab:
         self.page.goto(self.base + path)
         self.page.wait_for_selector("main")
         return self.page
+
+    def settle(self) -> None:
+        """Wait until the page has asked for nothing for a while."""
+
+        def is_quiet() -> bool:
+            for _ in range(5):
+                self.page.wait_for_timeout(100)
+                if self._pending:
+                    return False
+            return True
+
+        wait_for(is_quiet, "the page goes on asking")
 
     def axe(self) -> list[str]:
         """What axe finds wrong, of any level."""
@@ -91,9 +106,32 @@ class Tab:
             for node in rule["nodes"]
         ]
 
+    def looked_at(self) -> list[str]:
+        """What axe finds wrong on a desktop in light colours and on a phone in dark ones, and whether the page has to be
+        scrolled sideways. The window is then as it was."""
+        size = self.page.viewport_size
+        assert size is not None
+        found = []
+        for (width, height), scheme in ((DESKTOP, "light"), (SMALL_PHONE, "dark")):
+            self.page.set_viewport_size({"width": width, "height": height})
+            self.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+            found += [f"{width} px, {scheme}: {wrong}" for wrong in self.axe()]
+            if not self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"):
+                found.append(f"{width} px: the page is scrolled sideways")
+        self.page.set_viewport_size(size)
+        self.page.emulate_media(color_scheme="light")
+        return found
+
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self.wrong.append(f"{message.type}: {message.text}")
+            self.wrong.append(f"{message.type}: {message.text} {message.location.get('url', '')}")
+
+    def _begin(self, request: Request) -> None:
+        self._pending += 1
+        self._see(request.url)
+
+    def _end(self, _: Request) -> None:
+        self._pending -= 1
 
     def _see(self, url: str) -> None:
         if urlsplit(url).netloc != urlsplit(self.base).netloc:

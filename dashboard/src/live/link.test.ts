@@ -98,6 +98,19 @@ describe("a lost connection", () => {
     expect(live.of("SPY")).toMatchObject({ seq: 6, isCurrent: true, prices: { now: 470 } })
   })
 
+  it("asks for what holds now where the server does not say at once that nothing is missing", () => {
+    begin()
+    socket.drop()
+    vi.advanceTimersByTime(500)
+    socket.send("hello", hello(at("12:00:30")))
+    vi.advanceTimersByTime(1_000)
+    expect(socket.sent.map(({ message }) => message)).toEqual([{ ticker: "SPY" }])
+    socket.send("snapshot", snapshot(5, at("12:00:31")))
+    expect(live.of("SPY").isCurrent).toBe(false)
+    socket.acknowledge(at("12:00:31"))
+    expect(live.of("SPY").isCurrent).toBe(true)
+  })
+
   it("is current again at the first event of now", () => {
     begin()
     socket.drop()

@@ -10,11 +10,18 @@ import type { Acknowledgement, HeartbeatEvent, LiveEvent, Moment, Subscribe } fr
 /** Sends `subscribe`, and calls `done` with its acknowledgement. */
 export type SendSubscribe = (message: Subscribe, done: (answer: Acknowledgement) => void) => void
 
+/** For how long the page waits for the server to say that it has all events, before it asks for a snapshot, which says what holds now. A
+ * quiet market says it with its next heartbeat alone, up to 15 s later. */
+const CATCH_UP_MS = 1_000
+
 export class Sequence {
   readonly #live: Live
   readonly #send: SendSubscribe
   /** Market time from which on the events of a ticker are of now; a ticker that waits for an acknowledgement has none. */
   readonly #since = new Map<Ticker, Moment>()
+  /** Tickers of which a snapshot was asked for and not acknowledged, and whether one has come: it often comes before the
+   * acknowledgement, and that says that it is of now. */
+  readonly #snapshots = new Map<Ticker, boolean>()
   /** How often in a row the events of a ticker had to be asked for. */
   readonly #mends = new Map<Ticker, number>()
   #timers: readonly ReturnType<typeof setTimeout>[] = []
@@ -28,6 +35,9 @@ export class Sequence {
   open(marketTime: Moment): void {
     this.close()
     for (const ticker of TICKERS) this.#since.set(ticker, marketTime)
+    this.#later(CATCH_UP_MS, () => {
+      this.#ensureCurrent()
+    })
   }
 
   /** The connection is over, or cannot be relied on. */
@@ -35,11 +45,15 @@ export class Sequence {
     for (const timer of this.#timers) clearTimeout(timer)
     this.#timers = []
     this.#since.clear()
+    this.#snapshots.clear()
   }
 
   /** Subscribe again to all tickers, each behind the last event that it has. */
   renew(): void {
     for (const ticker of TICKERS) this.#subscribe(ticker, this.#live.of(ticker).id)
+    this.#later(CATCH_UP_MS, () => {
+      this.#ensureCurrent()
+    })
   }
 
   readonly hear = (event: LiveEvent): void => {
@@ -50,6 +64,7 @@ export class Sequence {
     if (order === "gap") this.#mend(ticker)
     if (order !== "next") return
     if (event.kind === "snapshot") this.#mends.delete(ticker)
+    if (event.kind === "snapshot" && this.#snapshots.has(ticker)) this.#snapshots.set(ticker, true)
     const since = this.#since.get(ticker)
     const nowMs = performance.now()
     const isNow = since !== undefined && !isReplayed(event, since)
@@ -79,22 +94,37 @@ export class Sequence {
     else this.#subscribeLater(ticker, delayMs(mends, 1))
   }
 
+  /** Ask for what holds now of the tickers that the page knows, but not up to now. */
+  #ensureCurrent(): void {
+    for (const ticker of TICKERS) {
+      const { id, isCurrent } = this.#live.of(ticker)
+      if (id !== null && !isCurrent && this.#since.has(ticker)) this.#subscribe(ticker, null)
+    }
+  }
+
   #subscribeLater(ticker: Ticker, waitMs: number): void {
     this.#since.delete(ticker)
-    const timer = setTimeout(() => {
+    this.#later(waitMs, () => {
       this.#subscribe(ticker, null)
-    }, waitMs)
-    this.#timers = [...this.#timers.slice(-8), timer]
+    })
+  }
+
+  #later(waitMs: number, run: () => void): void {
+    this.#timers = [...this.#timers.slice(-8), setTimeout(run, waitMs)]
   }
 
   #subscribe(ticker: Ticker, after: string | null): void {
     this.#since.delete(ticker)
+    if (after === null) this.#snapshots.set(ticker, false)
+    else this.#snapshots.delete(ticker)
     this.#send({ ticker, ...(after === null ? {} : { after }) }, (answer) => {
       if (answer.error !== null) {
         this.#subscribeLater(ticker, answer.error.retry_after_ms ?? delayMs(8, 1))
         return
       }
       this.#since.set(ticker, answer.market_time)
+      if (this.#snapshots.get(ticker) === true) this.#live.put(ticker, { ...this.#live.of(ticker), isCurrent: true })
+      this.#snapshots.delete(ticker)
       this.#live.clock.observe(Date.parse(answer.market_time), performance.now())
     })
   }

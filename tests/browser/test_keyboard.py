@@ -1,0 +1,137 @@
+"""Every function of the page without a mouse: what can be operated is reached by Tab, shows the focus, and does its work."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.watching import Tab
+
+OpenTab = Callable[..., Tab]
+VIEWS = (
+    "/",
+    "/dashboard/SPY?date=2024-06-12&time=14:00",
+    "/dashboard/SPY/record",
+    "/dashboard/SPY/model",
+    "/dashboard/system",
+)
+CONTROLS = """() => {
+  const found = document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")
+  const groups = new Set()
+  return [...found].filter((one) => {
+    if (one.disabled || one.checkVisibility({ visibilityProperty: true }) === false) return false
+    if (one.type !== "radio") return true
+    const isFirst = !groups.has(one.name)
+    groups.add(one.name)
+    return isFirst
+  }).map(NAME)
+}"""
+"""What can be operated; of the choices of a group one, since arrows lead to the others."""
+
+FOCUS = """() => {
+  const one = document.activeElement
+  if (one === document.body) return null
+  const { outlineStyle, outlineWidth } = getComputedStyle(one)
+  return { name: NAME(one), isSeen: outlineStyle !== "none" && parseFloat(outlineWidth) >= 2 }
+}"""
+NAME = """(one) => {
+  const words = [one.getAttribute("aria-label") ?? one.id, one.textContent.trim().slice(0, 40), one.getAttribute("href")]
+  return one.type === "radio" ? `radio ${one.name}` : [one.tagName, ...words].join(" ")
+}"""
+MOST = 150
+
+
+def walk(page: Page) -> tuple[list[str], set[str]]:
+    """What Tab leads to, in its order, until it leaves the page; and where the focus cannot be seen."""
+    names: list[str] = []
+    seen: set[str] = set()
+    for _ in range(MOST):
+        page.keyboard.press("Tab")
+        focus = page.evaluate(FOCUS.replace("NAME", f"({NAME})"))
+        if focus is None:
+            return names, set(names) - seen
+        names.append(focus["name"])
+        if focus["isSeen"]:  # a field for a date has parts, of which the browser itself marks some
+            seen.add(focus["name"])
+    raise AssertionError(f"the focus does not leave the page: {names}")
+
+
+def reach(page: Page, target: Locator) -> None:
+    """Press Tab until the focus is there."""
+    expect(target).to_be_attached()
+    for _ in range(MOST):
+        page.keyboard.press("Tab")
+        if target.evaluate("(one) => one === document.activeElement"):
+            return
+    raise AssertionError(f"Tab does not lead to {target}")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_tab_leads_to_all_that_can_be_operated_and_the_focus_is_seen(open_tab: OpenTab, view: str) -> None:
+    page = open_tab().open(view)
+    expect(page.get_by_role("heading", level=2).first).to_be_visible()
+    names, unseen = walk(page)
+    assert names[0].startswith("A  Skip to the signals")
+    assert unseen == set()
+    assert set(page.evaluate(CONTROLS.replace("NAME", f"({NAME})"))) - set(names) == set()
+
+
+def test_everything_is_done_without_a_mouse(open_tab: OpenTab) -> None:
+    tab = open_tab(permissions=["clipboard-read", "clipboard-write"])
+    page = tab.open()
+    keys = page.keyboard
+    expect(page.locator(".card[data-ticker=SPY] [data-action]")).to_be_visible()
+
+    keys.press("Tab")
+    keys.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main", "the link skips to the signals"
+
+    page.evaluate("document.activeElement.blur()")
+    reach(page, page.locator(".card[data-ticker=SPY] summary"))
+    keys.press("Enter")
+    expect(page.locator(".card[data-ticker=SPY] details[open]")).to_be_visible()
+
+    reach(page, page.get_by_role("button", name="Copy SPY as JSON").first)
+    keys.press("Enter")
+    expect(page.get_by_text(re.compile("copied|Copied")).first).to_be_visible()
+    assert '"ticker"' in page.evaluate("navigator.clipboard.readText()")
+
+    reach(page, page.get_by_role("slider").first)
+    before = page.get_by_role("slider").first.get_attribute("aria-valuetext")
+    keys.press("ArrowLeft")
+    keys.press("ArrowLeft")
+    expect(page.get_by_role("slider").first).not_to_have_attribute("aria-valuetext", str(before))
+
+    reach(page, page.get_by_role("button", name="Table").first)
+    keys.press("Space")
+    expect(page.get_by_role("table").first).to_be_visible()
+
+    reach(page, page.get_by_role("button", name="Test").first)
+    keys.press("Space")
+
+
+def test_a_past_moment_is_found_without_a_mouse(open_tab: OpenTab) -> None:
+    page = open_tab().open("/dashboard/SPY?date=2024-06-12&time=14:00")
+    slider = page.get_by_role("slider").first
+    expect(slider).to_be_visible()
+    reach(page, page.get_by_role("slider").first)
+    page.keyboard.press("ArrowRight")
+    expect(page).to_have_url(re.compile("time=14:0[1-9]"))
+    reach(page, page.get_by_role("button", name=re.compile("Day before")).first)
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("date=2024-06-11"))
+
+
+def test_the_views_and_the_colours_are_chosen_without_a_mouse(open_tab: OpenTab) -> None:
+    page = open_tab(scheme="light").open()
+    for name in ("Track record", "Model", "System", "Today"):
+        reach(page, page.get_by_role("link", name=name).first)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("link", name=name, exact=True).first).to_have_attribute("aria-current", "page")
+    page.evaluate("document.activeElement.blur()")
+    reach(page, page.get_by_role("combobox", name="Colours").first)
+    page.keyboard.type("D")
+    expect(page.locator("html[data-theme=dark]")).to_be_attached()
