@@ -109,3 +109,27 @@ def test_a_session_that_runs_two_hundred_times_as_fast_shows_what_the_api_says_w
         checkpoints += 1
     print(f"{checkpoints} checkpoints")
     assert checkpoints > 40
+
+
+def heap_bytes(page: Page) -> int:
+    """What the page's scripts hold, garbage apart."""
+    session = page.context.new_cdp_session(page)
+    session.send("HeapProfiler.collectGarbage")
+    session.send("Performance.enable")
+    metrics = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
+    session.detach()
+    return int(metrics["JSHeapUsedSize"])
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_eight_hours_of_events_leave_the_memory_of_the_page_as_it_was(market: Market, shown: Tab) -> None:
+    """From 08:30 to 16:30, five hundred times as fast."""
+    market.clock.set(f"{DAY} 08:30", speed=500.0)
+    sizes = []
+    while market.clock().strftime("%H:%M") < "16:30":
+        shown.page.wait_for_timeout(7_200)
+        sizes.append(heap_bytes(shown.page))
+    market.clock.run(0.0)
+    print("heap each hour, MB:", *(f"{size / 1e6:.1f}" for size in sizes))
+    assert sizes[-1] < 1.25 * sizes[1]
