@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import pytest
 import requests
 from playwright.sync_api import Page, Route, expect
 
@@ -116,6 +117,7 @@ def test_no_trade_says_the_first_condition_that_failed(open_tab: OpenTab) -> Non
     expect(shown).to_contain_text("No probability without a decision.")
 
 
+@pytest.mark.soak
 def test_a_signal_is_copied_by_keyboard_and_the_page_says_so(open_tab: OpenTab) -> None:
     tab = open_tab(PHONE, permissions=["clipboard-read", "clipboard-write"])
     page = tab.open(PAST)
@@ -127,6 +129,7 @@ def test_a_signal_is_copied_by_keyboard_and_the_page_says_so(open_tab: OpenTab) 
     assert page.evaluate("navigator.clipboard.readText()") == f'curl "{tab.base}/v2/replay/SPY?at={AT}"'
 
 
+@pytest.mark.soak
 def test_the_day_shows_no_decision_and_no_outcome_that_was_not_known_yet(open_tab: OpenTab) -> None:
     page = open_tab().open(f"/dashboard/SPY?date={DAY}&time=12:30")
     states = {10: "decided", 11: "decided", 12: "decided", 13: "later", 14: "later", 15: "later"}
@@ -135,6 +138,7 @@ def test_the_day_shows_no_decision_and_no_outcome_that_was_not_known_yet(open_ta
     expect(page.get_by_role("row").filter(has_text="12:00")).to_have_attribute("aria-current", "time")
 
 
+@pytest.mark.soak
 def test_an_early_close_has_fewer_decisions(open_tab: OpenTab) -> None:
     page = open_tab().open("/dashboard/SPY?date=2024-11-29&time=12:30")
     tab_text = page.get_by_role("region", name="Decisions of the day")
@@ -142,6 +146,7 @@ def test_an_early_close_has_fewer_decisions(open_tab: OpenTab) -> None:
     expect(tab_text.get_by_role("rowheader")).to_have_count(3)
 
 
+@pytest.mark.soak
 def test_a_signal_of_the_record_is_verified_by_replay(open_tab: OpenTab) -> None:
     tab = open_tab()
     signal = get(tab, f"/v2/replay/SPY?at={AT}")

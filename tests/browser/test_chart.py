@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.watching import BUILT, Tab
@@ -74,6 +75,7 @@ def test_a_past_moment_shows_the_bars_of_the_api_and_none_behind_it(open_tab: Op
     expect(page.get_by_role("region", name="Bars of").locator("tbody th").first).to_have_text("2024-06-11")
 
 
+@pytest.mark.soak
 def test_the_decisions_of_a_past_day_are_those_of_its_replays(open_tab: OpenTab, server: Server) -> None:
     page = drawn(open_tab().open(AT))
     words = {"BUY_CALL": "BUY CALL", "BUY_PUT": "BUY PUT", "NO_TRADE": "NO TRADE"}
@@ -89,6 +91,7 @@ def test_the_decisions_of_a_past_day_are_those_of_its_replays(open_tab: OpenTab,
     expect(summary).to_contain_text(f"11:00 price ${at_11:.2f}.")
 
 
+@pytest.mark.soak
 def test_pivots_are_those_of_the_structure(open_tab: OpenTab, server: Server) -> None:
     page = drawn(open_tab().open("/dashboard/QQQ"))
 
@@ -104,6 +107,7 @@ def test_pivots_are_those_of_the_structure(open_tab: OpenTab, server: Server) ->
     wait_for(agree, "the pivots of the running day")
 
 
+@pytest.mark.soak
 def test_the_keyboard_cursor_says_a_bar_while_it_is_moved_and_is_silent_otherwise(
     open_tab: OpenTab, server: Server
 ) -> None:
@@ -126,6 +130,7 @@ def test_the_keyboard_cursor_says_a_bar_while_it_is_moved_and_is_silent_otherwis
     expect(said).to_be_empty()
 
 
+@pytest.mark.soak
 def test_new_bars_come_without_losing_what_was_zoomed_to(open_tab: OpenTab) -> None:
     page = drawn(open_tab().open("/dashboard/IWM"))
     note = page.locator(".note").filter(has_text="Bars up to")

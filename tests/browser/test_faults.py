@@ -139,6 +139,7 @@ def minute(shown: Tab, played: Played, at: str) -> tuple[float, int]:
     return sum(computed(played).values()) - before[0], len(played.provider.calls) - before[1]
 
 
+@pytest.mark.soak
 def test_three_open_tabs_cost_no_more_computing_and_no_more_calls_than_one(
     browser: Browser, played: Played, shown: Tab
 ) -> None:

@@ -69,6 +69,7 @@ def reach(page: Page, target: Locator) -> None:
     raise AssertionError(f"Tab does not lead to {target}")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("view", VIEWS)
 def test_tab_leads_to_all_that_can_be_operated_and_the_focus_is_seen(open_tab: OpenTab, view: str) -> None:
     page = open_tab().open(view)
@@ -113,6 +114,7 @@ def test_everything_is_done_without_a_mouse(open_tab: OpenTab) -> None:
     keys.press("Space")
 
 
+@pytest.mark.soak
 def test_a_past_moment_is_found_without_a_mouse(open_tab: OpenTab) -> None:
     page = open_tab().open("/dashboard/SPY?date=2024-06-12&time=14:00")
     slider = page.get_by_role("slider").first
@@ -125,6 +127,7 @@ def test_a_past_moment_is_found_without_a_mouse(open_tab: OpenTab) -> None:
     expect(page).to_have_url(re.compile("date=2024-06-11"))
 
 
+@pytest.mark.soak
 def test_the_views_and_the_colours_are_chosen_without_a_mouse(open_tab: OpenTab) -> None:
     page = open_tab(scheme="light").open()
     for name in ("Track record", "Model", "System", "Today"):

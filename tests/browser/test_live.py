@@ -107,6 +107,7 @@ def test_title_icon_and_band_say_the_same_and_a_demo_is_marked_across_the_page(o
     expect(page.get_by_text("REPLAY a past moment, not now")).to_be_visible()
 
 
+@pytest.mark.soak
 def test_the_clock_is_that_of_the_market_whatever_the_viewers_clock_says(open_tab: OpenTab) -> None:
     one = open_tab()
     one.page.add_init_script("const now = Date.now; Date.now = () => now() + 40 * 86_400_000")
@@ -154,6 +155,7 @@ def test_a_tab_that_slept_asks_again_before_it_shows_colour(open_tab: OpenTab) -
     trusted(page)
 
 
+@pytest.mark.soak
 def test_a_new_decision_is_announced_once_and_none_at_load(open_tab: OpenTab) -> None:
     one = open_tab(permissions=["notifications"])
     page = one.page
@@ -191,6 +193,7 @@ def test_a_new_decision_is_announced_once_and_none_at_load(open_tab: OpenTab) ->
     expect(page.locator(ANNOUNCED)).to_be_empty()
 
 
+@pytest.mark.soak
 def test_the_test_button_says_what_it_sent(open_tab: OpenTab) -> None:
     page = open_tab().open()
     page.get_by_role("button", name="Test").click()
@@ -202,6 +205,7 @@ def test_the_test_button_says_what_it_sent(open_tab: OpenTab) -> None:
     expect(page.get_by_label("Sound")).to_be_checked()
 
 
+@pytest.mark.soak
 def test_operators_see_connection_plan_budget_breaker_and_follower(open_tab: OpenTab) -> None:
     page = open_tab().open("/dashboard/system")
     expect(page.locator('[data-connection="open"]')).to_be_visible()
@@ -227,6 +231,7 @@ def guarded(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield running, secret
 
 
+@pytest.mark.soak
 def test_a_server_without_a_key_for_market_data_says_so(browser: Browser, guarded: tuple[Server, str]) -> None:
     with tab(browser, guarded[0].base) as one:
         page = one.open()
@@ -235,6 +240,7 @@ def test_a_server_without_a_key_for_market_data_says_so(browser: Browser, guarde
         expect(page.locator(BAND)).to_contain_text("The server has no key for market data")
 
 
+@pytest.mark.soak
 def test_a_connection_that_is_refused_is_replaced_by_requests(browser: Browser, guarded: tuple[Server, str]) -> None:
     with tab(browser, guarded[0].base) as first, tab(browser, guarded[0].base) as second:
         band(first.open(), "NO DATA KEY")
@@ -247,6 +253,7 @@ def test_a_connection_that_is_refused_is_replaced_by_requests(browser: Browser, 
         expect(page.locator('[data-connection="open"]')).to_be_visible()
 
 
+@pytest.mark.soak
 def test_a_wrong_key_is_asked_for_again_and_the_right_one_stays_in_the_tab(
     browser: Browser, guarded: tuple[Server, str]
 ) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from playwright.sync_api import Page, Request, expect
 
 from tests.browser.watching import Tab
@@ -56,6 +57,7 @@ def test_a_deep_link_opens_its_moment_and_keys_move_it(open_tab: OpenTab) -> Non
     at(page, DAY, "10:00")
 
 
+@pytest.mark.soak
 def test_days_follow_the_calendar_and_its_early_closes(open_tab: OpenTab) -> None:
     tab = open_tab()
     page = tab.open("/dashboard/QQQ?date=2024-06-14&time=11:00")
@@ -75,6 +77,7 @@ def test_days_follow_the_calendar_and_its_early_closes(open_tab: OpenTab) -> Non
     tab.wrong = [wrong for wrong in tab.wrong if "404" not in wrong]
 
 
+@pytest.mark.soak
 def test_a_slider_that_moves_asks_for_few_moments_and_for_the_last_one(open_tab: OpenTab, server: Server) -> None:
     page = open_tab().open(AT)
     at(page, DAY, "14:35")
@@ -100,6 +103,7 @@ def test_a_slider_that_moves_asks_for_few_moments_and_for_the_last_one(open_tab:
     expect(summary).to_contain_text(f"last ${expected['prices']['now']:.2f}.")
 
 
+@pytest.mark.soak
 def test_the_running_day_can_be_replayed_up_to_now(open_tab: OpenTab) -> None:
     page = open_tab().open("/dashboard/SPY")
     expect(page.locator(".note").filter(has_text="Bars up to")).to_be_visible()

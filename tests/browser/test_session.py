@@ -82,6 +82,7 @@ def test_at_every_checkpoint_of_a_session_the_page_shows_what_the_api_says(marke
     assert shown.page.evaluate("window.same"), "without loading the page again"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("at", "state"),
     [("08:00", "CLOSED"), ("09:35", "RECORDED"), ("10:30", "BUY CALL"), ("12:30", "NO TRADE")],

@@ -48,6 +48,7 @@ def test_what_breaks_the_policy_is_noticed(open_tab: OpenTab) -> None:
     tab.wrong.clear()
 
 
+@pytest.mark.soak
 def test_links_change_the_view_without_loading_the_page_again(open_tab: OpenTab) -> None:
     page = open_tab().open("/dashboard/QQQ")
     page.evaluate("window.same = true")
@@ -59,6 +60,7 @@ def test_links_change_the_view_without_loading_the_page_again(open_tab: OpenTab)
     assert page.evaluate("window.same"), "it is still the same page"
 
 
+@pytest.mark.soak
 def test_the_choice_of_colours_is_kept_on_this_device(open_tab: OpenTab) -> None:
     tab = open_tab(scheme="light")
     page = tab.open()
