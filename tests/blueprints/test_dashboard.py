@@ -26,7 +26,7 @@ def build(tmp_path: Path) -> Path:
         (folder / name).write_bytes(body)
         (folder / f"{name}.gz").write_bytes(gzip.compress(body, mtime=0))
     (folder / "assets" / "index-B4_d-x.js.br").write_bytes(b"br " + SCRIPT)
-    (folder / "assets" / "notes.txt").write_bytes(b"not a part of the page")
+    (folder / "assets" / "notes.md").write_bytes(b"not a part of the page")
     (tmp_path / "secret.js").write_bytes(b"outside")
     return folder
 
@@ -109,7 +109,7 @@ def test_a_head_request_gets_the_headers_alone(serve: Serve, build: Path) -> Non
 @pytest.mark.parametrize(
     "path",
     [
-        *("/assets/none.js", "/assets/", "/assets/notes.txt", "/assets/index-B4_d-x.js.br", "/assets/live-1.svg/x"),
+        *("/assets/none.js", "/assets/", "/assets/notes.md", "/assets/index-B4_d-x.js.br", "/assets/live-1.svg/x"),
         *("/assets/../../secret.js", "/assets/..%2f..%2fsecret.js", "/assets/..%5c..%5csecret.js", "/assets/%00.js"),
         *(
             "/assets/.hidden.js",

@@ -37,6 +37,14 @@ describe("market time", () => {
     expect(clock.speed).toBeCloseTo(75)
   })
 
+  it("is that of the real market again as soon as the server's clock does not go on as fast as it seemed to", () => {
+    const clock = new MarketClock()
+    for (const hour of [0, 1, 2]) clock.observe(START + hour * 3_600_000, hour * 10_000)
+    expect(clock.speed).toBeCloseTo(360)
+    clock.observe(START + 2 * 3_600_000, 40_000)
+    expect(clock.at(41_000)).toBe(START + 2 * 3_600_000 + 1_000)
+  })
+
   it("jumps to the next morning as a demo does, and back as its year begins anew, at the same speed", () => {
     const clock = new MarketClock()
     for (const second of [0, 1, 2]) clock.observe(START + second * 75_000, second * 1_000)

@@ -30,6 +30,7 @@ export class MarketClock {
   observe(marketMs: number, nowMs: number): void {
     if (!Number.isFinite(marketMs)) return
     const isJump = this.#isJump(marketMs, nowMs)
+    if (isJump && this.#isSlower(marketMs, nowMs)) [this.#speed, this.#isMeasured] = [1, false]
     this.#samples = [...(isJump ? [] : this.#samples), { marketMs, nowMs }].slice(-KEPT)
     this.#measure()
   }
@@ -38,6 +39,12 @@ export class MarketClock {
   at(nowMs: number): number | null {
     const moments = this.#samples.map((sample) => sample.marketMs + (nowMs - sample.nowMs) * this.#speed)
     return moments.length === 0 ? null : Math.max(...moments)
+  }
+
+  /** Whether the clock has gone on from the last sample and not come as far as it should: it does not run at the speed that was measured. */
+  #isSlower(marketMs: number, nowMs: number): boolean {
+    const [last, expected] = [this.#samples.at(-1), this.at(nowMs)]
+    return last !== undefined && expected !== null && marketMs >= last.marketMs && marketMs < expected
   }
 
   /** Whether the clock has begun anew elsewhere, as that of a demo does each night. Until its speed has shown itself, any distance ahead may

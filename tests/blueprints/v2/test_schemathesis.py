@@ -81,7 +81,7 @@ SERIES = ["2025-03-10T10:56:00-04:00", "2025-03-10T11:01:00-04:00", "2025-03-10T
 
 BEYOND_SCHEMAS = (
     *("Lies ahead: ", "Lies before ", "Must lie between ", "Must be 0 to "),
-    "Needs `follow=true`",
+    *("Needs `follow=true`", "Needs `at`"),
     *("Is missing (", "Cannot be given beside ", "Must be a moment of the same "),
     *("Is for the span 1d alone", "Is for no daily bars", "Is none that a page "),
 )
