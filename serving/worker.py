@@ -32,6 +32,7 @@ from serving.bounds import Bounds
 from serving.busy import Busy
 from serving.connection import Connection
 from serving.connections import Connections, State
+from serving.garbage import Garbage
 from serving.lines import Lines
 from serving.parking import Parked, ParkedAnswer, Pieces, in_pieces
 from serving.reading import BoundedRequest, HeadTimeout, IdleTimeout, RequestParser, RequestReader
@@ -123,6 +124,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def init_process(self) -> None:
         self.busy = Busy()
         self.told_to_stop = Event()
+        self.garbage = Garbage()
         self.cfg.set("graceful_timeout", max(1, self.cfg.graceful_timeout - LAST_SENDS_S))
         super().init_process()
 
@@ -147,6 +149,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         while self.alive:
             self.told_to_stop.wait(1.0)
             self.notify()
+            self.garbage.look(sum(len(server.pool) for server in servers))
         watching.kill()
         for server in servers:
             server.close()
