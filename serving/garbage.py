@@ -1,7 +1,7 @@
 """Full collections of garbage, at moments in which few clients come and go.
 
 With a thousand clients a full collection takes about a tenth of a second, in which no request is answered. gunicorn.conf.py
-lets the interpreter begin one three times less often than by default, so that few fall on a moment in which many clients
+lets the interpreter begin one ten times less often than by default, so that hardly any falls on a moment in which many clients
 come at once.
 """
 

@@ -122,9 +122,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     wsgi: Any
 
     def init_process(self) -> None:
-        self.busy = Busy()
-        self.told_to_stop = Event()
-        self.garbage = Garbage()
+        self.busy, self.told_to_stop, self.garbage = Busy(), Event(), Garbage()
         self.cfg.set("graceful_timeout", max(1, self.cfg.graceful_timeout - LAST_SENDS_S))
         super().init_process()
 
