@@ -31,7 +31,7 @@ from serving.link_bounds import LinkBounds
 from serving.outbox import OutboxCounters
 from serving.packet_queue import PacketQueue
 from serving.strict_packets import InvalidPacket
-from serving.turns import Turns
+from serving.turns import Turns, give_way
 from serving.websocket_frames import is_key
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class EngineServer(engineio.Server):  # type: ignore[misc]
             for number, sock in enumerate(list(self.sockets.values()), start=1):
                 self._look_at(sock)
                 if number % SESSIONS_A_TURN == 0:
-                    gevent.sleep(0)
+                    give_way()
 
     def _look_at(self, sock: EngineSocket) -> None:
         try:

@@ -14,13 +14,18 @@ TURN_S: Final = 0.001
 """How long the work goes on before all else has a turn."""
 
 
-class Turns:
-    """A context manager around the work for one client.
+def give_way() -> None:
+    """Let all other work have a turn, requests that have just come in included.
 
-    `gevent.sleep(0)` would give no turn to a request that has just come in: up to 50 greenlets that can go on do so before the
-    event loop looks at its sockets again. What waits with the highest priority for an idle loop goes on after that look, which
-    neither waits for sockets nor can be put off by busy ones.
+    `gevent.sleep(0)` gives them none: up to 50 greenlets that can go on do so before the event loop looks at its sockets again.
+    What waits with the highest priority for an idle loop goes on after that look, which neither waits for sockets nor can be
+    put off by busy ones.
     """
+    gevent.idle(gevent.get_hub().loop.MAXPRI)
+
+
+class Turns:
+    """A context manager around the work for one client."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -31,7 +36,7 @@ class Turns:
         self._one.acquire()
         try:
             if self._now() - self._began >= TURN_S:
-                gevent.idle(gevent.get_hub().loop.MAXPRI)
+                give_way()
                 self._began = self._now()
         except BaseException:
             self._one.release()
