@@ -10,7 +10,7 @@ from flask import Response, request
 
 from blueprints.services import Stream, request_context
 
-CONNECTION: Final = "gunicorn.socket"
+CONNECTION: Final = "predict.connection"
 """The key of the client's connection (`serving.connection.Connection`) in the environment of a request."""
 
 HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROUTE: Final = "/socket.io/"
 GROUP: Final = "other"
-CONNECTION: Final = "gunicorn.socket"
+CONNECTION: Final = "predict.connection"
 """The key of the client's connection (`serving.connection.Connection`) in the environment."""
 
 SWITCHING_PROTOCOLS: Final = 101

@@ -26,10 +26,11 @@ from serving.engine_refusals import (
     refusal_of,
     response_of,
 )
-from serving.engine_sockets import CONNECTION, EngineSocket, is_upgrade
+from serving.engine_sockets import EngineSocket, is_upgrade
 from serving.link_bounds import LinkBounds
 from serving.outbox import OutboxCounters
 from serving.packet_queue import PacketQueue
+from serving.parking import CONNECTION
 from serving.strict_packets import InvalidPacket
 from serving.turns import Turns, give_way
 from serving.websocket_frames import is_key
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 VERSIONS: Final = {"python-engineio": "4.15.1", "python-socketio": "5.18.1", "Flask-SocketIO": "5.7.0"}
-NOT_KEPT: Final = (CONNECTION, "eventlet.input", "wsgi.input", "wsgi.errors", "wsgi.file_wrapper")
+NOT_KEPT: Final = (CONNECTION, "wsgi.input", "wsgi.errors", "wsgi.file_wrapper")
 """What a session does not keep of the environment of its first request."""
 
 TICK_S: Final = 1.0

@@ -22,6 +22,7 @@ from engineio.socket import Socket
 from serving.link_bounds import CODES, Allowance
 from serving.messages import Message
 from serving.packet_queue import PacketQueue
+from serving.parking import CONNECTION
 from serving.strict_packets import InvalidPacket
 from serving.websocket import Ended, WebSocket
 
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from serving.engine_server import EngineServer
-
-CONNECTION: Final = "gunicorn.socket"
-"""The key of the client's connection in the environment."""
 
 POLL_PACKETS: Final = 16
 """Of one answer: python-engineio's client refuses more."""

@@ -18,8 +18,11 @@ from serving.reading import RequestParser
 if TYPE_CHECKING:
     from gunicorn.glogging import Logger
 
-SOCKET = "gunicorn.socket"
+CONNECTION = "predict.connection"
 """The key of the connection in the environment of a request."""
+
+GUNICORNS_KEY = "gunicorn.socket"
+"""The same as gunicorn names it. engineio makes a class for each request that has it, which waits for the garbage collector."""
 
 OWN_ENVIRONMENT = "werkzeug.request"
 """The key of an object that refers to the environment: together they would wait for the garbage collector."""
@@ -43,7 +46,7 @@ class Pieces:
         self._body = body
         self._next = iter(body).__next__
         self._environ: dict[str, Any] | None = environ
-        self._connection: Connection = environ[SOCKET]
+        self._connection: Connection = environ[CONNECTION]
         self._is_parked = False
 
     def __iter__(self) -> Iterator[bytes]:
@@ -73,9 +76,11 @@ class Pieces:
 
 
 def in_pieces(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-    """The WSGI app, whose answers can be parked unless they are lists."""
+    """The WSGI app, which finds the connection of a request under CONNECTION, and whose answers can be parked unless they are
+    lists."""
 
     def call(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ[CONNECTION] = environ.pop(GUNICORNS_KEY)
         body = app(environ, start_response)
         return body if type(body) is list else Pieces(body, environ)
 

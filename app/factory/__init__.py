@@ -10,7 +10,8 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 
-from flask import Flask, Response
+from flask import Flask, Request, Response
+from werkzeug.routing import MapAdapter
 
 import blueprints
 import middleware
@@ -41,6 +42,7 @@ from app.signals.store import SqliteStore
 from app.telemetry import logs
 from app.telemetry.setup import Telemetry
 from app.telemetry.tracing import current_ids
+from blueprints.socket_io import PATH
 
 __all__ = ["POLICY", "Core", "build", "create_app"]
 
@@ -53,6 +55,16 @@ class JsonResponse(Response):
     """A response whose content type is JSON unless it names another, even if it is empty (OPTIONS)."""
 
     default_mimetype = "application/json"
+
+
+class Application(Flask):
+    """The app. The context of an event of Socket.IO looks for no route: there is none, and the NotFound that a request keeps
+    would hold it, by its traceback, until the garbage collector comes."""
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        if request is not None and request.path.startswith(PATH):
+            return None
+        return super().create_url_adapter(request)
 
 
 def create_app(
@@ -98,7 +110,7 @@ def create_app(
         stop=sockets.server.stop,
         close=sockets.server.close,
     )
-    app = Flask("predict", static_folder=None)
+    app = Application("predict", static_folder=None)
     app.response_class = JsonResponse
     app.json.sort_keys = False  # type: ignore[attr-defined]
     blueprints.register(app, services_of(core, live, deps, versions, metrics.expose, connections, lifecycle))

@@ -104,8 +104,8 @@ def test_a_poll_ends_with_its_client_and_a_message_is_handled_whole(serve: Serve
     client = serve().test_client()
     session = f"{HANDSHAKE}&sid={json.loads(client.get(HANDSHAKE).data[1:])['sid']}"
     post, poll = (SimpleNamespace(is_streaming=False) for _ in range(2))
-    client.post(session, data="40", environ_overrides={"gunicorn.socket": post})
-    assert client.get(session, environ_overrides={"gunicorn.socket": poll}).text.startswith("40")
+    client.post(session, data="40", environ_overrides={"predict.connection": post})
+    assert client.get(session, environ_overrides={"predict.connection": poll}).text.startswith("40")
     assert (post.is_streaming, poll.is_streaming) == (False, True)
 
 

@@ -1,13 +1,15 @@
 """The server with Socket.IO over the links of serving/websocket_link.py, and a trivial protocol; see test_websockets.py.
 
 A client is answered `echo`; `listen` makes it one of those that get what POST /publish sends: so many events of so many bytes,
-numbered, each under one of `keys` keys. GET /links says what is kept for all clients.
+numbered, each under one of `keys` keys. GET /links says what is kept for all clients, POST /garbage how many objects
+only the garbage collector could free.
 """
 
 from gevent import monkey
 
 monkey.patch_all()
 
+import gc  # noqa: E402
 import json  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
@@ -63,6 +65,7 @@ class Protocol:
         app.add_url_rule("/publish", "publish", self.publish, methods=["POST"])
         app.add_url_rule("/finish", "finish", self.finish, methods=["POST"])
         app.add_url_rule("/links", "links", self.counts)
+        app.add_url_rule("/garbage", "garbage", lambda: str(gc.collect()), methods=["POST"])
 
     def publish(self) -> str:
         """events, size, keys, pause_s: as the body says."""

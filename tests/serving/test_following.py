@@ -251,7 +251,12 @@ def test_a_follower_costs_at_most_25_kb(served: Server) -> None:
 
 
 def until_snapshot(sock: socket.socket) -> None:
-    next(line for line in lines(sock) if line.get("kind") == "snapshot")
+    seen = []
+    for line in lines(sock):
+        if line.get("kind") == "snapshot":
+            return
+        seen.append(line)
+    pytest.fail(f"the stream ended without a snapshot: {seen}")
 
 
 @pytest.mark.soak

@@ -13,7 +13,7 @@ from socket import socket
 
 import pytest
 
-from serving.parking import SOCKET, Parked, Pieces
+from serving.parking import CONNECTION, Parked, Pieces
 from tests.serving.test_following import NO_LIMITS, PATH, lines, until_snapshot
 from tests.serving.test_gunicorn import Server, started
 from tests.serving.test_lifecycle import connected, get
@@ -64,7 +64,7 @@ def test_an_answer_that_others_push_leaves_its_greenlet_once_and_is_closed_at_it
         finally:
             closed.append(True)
 
-    pieces = Pieces(body(), {SOCKET: connection})
+    pieces = Pieces(body(), {CONNECTION: connection})
     assert [next(pieces), next(pieces)] == [b"", b"first"]
     connection.pushed = Pushed()
     with pytest.raises(Parked):
@@ -111,10 +111,11 @@ def test_followers_hear_the_last_words_of_a_server_that_stops(tmp_path: Path) ->
         ExitStack() as stack,
     ):
         server.wait_ready()
-        socks = [stack.enter_context(closing(connected(server))) for _ in range(FOLLOWERS)]
-        for sock in socks:
-            sock.sendall(get(PATH))
-            until_snapshot(sock)
+        socks = []
+        for _ in range(FOLLOWERS):
+            socks.append(stack.enter_context(closing(connected(server))))
+            socks[-1].sendall(get(PATH))
+            until_snapshot(socks[-1])
         server.process.send_signal(signal.SIGTERM)
         for sock in socks:
             *_, last = lines(sock)
