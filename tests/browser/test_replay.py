@@ -104,6 +104,25 @@ def test_a_slider_that_moves_asks_for_few_moments_and_for_the_last_one(open_tab:
 
 
 @pytest.mark.soak
+def test_three_tabs_of_a_replay_ask_once_for_the_decisions_of_each_ticker_and_are_not_refused(
+    open_tab: OpenTab,
+) -> None:
+    """The chart and the strip show the same decisions. A refusal (429) is an error on the page, which fails the test; what a
+    busy server does not bring in time (503) is asked for again."""
+    tabs = [open_tab() for _ in range(3)]
+    series: list[list[str]] = [[] for _ in tabs]
+    for tab, asked in zip(tabs, series, strict=True):
+        tab.page.on("request", lambda request, to=asked: to.append(request.url) if "step=60" in request.url else None)
+        tab.open(AT)
+    for tab in tabs:
+        expect(tab.page.locator("td[data-state=decided]")).to_have_count(15)
+        tab.settle()
+        tab.wrong = [wrong for wrong in tab.wrong if "503" not in wrong]
+    for asked in series:
+        assert sorted(urlsplit(url).path for url in asked) == [f"/v2/replay/{name}" for name in ("IWM", "QQQ", "SPY")]
+
+
+@pytest.mark.soak
 def test_the_running_day_can_be_replayed_up_to_now(open_tab: OpenTab) -> None:
     page = open_tab().open("/dashboard/SPY")
     expect(page.locator(".note").filter(has_text="Bars up to")).to_be_visible()

@@ -21,12 +21,17 @@ export class Renewed<T> {
   }
 
   ask(target: string): void {
-    if (target !== this.target) {
-      this.data = null
-      this.failure = null
-    }
-    this.target = target
+    this.aim(target)
     this.paced.ask(target)
+  }
+
+  /** Show nothing of another target. This one is asked for later. */
+  aim(target: string): void {
+    if (target === this.target) return
+    this.paced.stop()
+    this.data = null
+    this.failure = null
+    this.target = target
   }
 
   stop(): void {

@@ -6,6 +6,7 @@ import type { Status } from "../api/types.ts"
 import type { Route } from "../router.ts"
 import { TICKERS, type Ticker } from "../tickers.ts"
 import { truthOf, worst, type Facts, type Truth } from "../truth/truth.ts"
+import { DayDecisions } from "./day-decisions.ts"
 import { MarketClock } from "./market-clock.ts"
 import { isNews } from "./news.ts"
 import { Replays } from "./replays.svelte.ts"
@@ -49,6 +50,7 @@ export class Live {
   /** Connect and ask again at once. */
   retry: () => void = () => undefined
   readonly clock = new MarketClock()
+  readonly decisions = new DayDecisions()
   readonly #tickers = new SvelteMap<Ticker, TickerState>(TICKERS.map((ticker) => [ticker, NOTHING]))
   readonly #replays = new Replays()
 
@@ -86,6 +88,11 @@ export class Live {
     const source = hello?.source ?? status?.source ?? null
     const replay = route.at === null ? null : (this.#replays.of(ticker, route.at) ?? "asked")
     return { connection, nowMs, marketNow, status, failure, polledMs, source, state: this.of(ticker), replay }
+  }
+
+  /** Whether the cards of a route have their answers: the server takes few replays of a client at a time, and theirs come first. */
+  isAnswered({ at }: Route): boolean {
+    return at === null || TICKERS.every((ticker) => this.#replays.of(ticker, at) !== undefined)
   }
 
   /** Ask for the past moment of a route where it has one. */

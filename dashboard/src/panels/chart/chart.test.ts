@@ -267,12 +267,13 @@ describe("words", () => {
 
 describe("a series of replays", () => {
   it("has one decision for each hour, and none where the hour had none", () => {
-    const signal = (hour: number, state: string): string =>
-      JSON.stringify({
-        signal: { ...recorded(hour, "NO_TRADE"), lock: { state, locked_at: `2026-03-09T${hour}:00:00-04:00` } },
-      })
-    const lines = ['{"status":"computing"}', signal(10, "locked"), signal(11, "none"), signal(12, "locked"), ""]
-    expect(ofSeries(lines.join("\n")).map(({ hour }) => hour)).toEqual([10, 12])
+    const signal = (hour: number, state: string): TradingSignal =>
+      ({
+        ...recorded(hour, "NO_TRADE"),
+        lock: { state, locked_at: `2026-03-09T${hour}:00:00-04:00` },
+      }) as unknown as TradingSignal
+    const signals = [signal(10, "locked"), signal(11, "none"), signal(12, "locked")]
+    expect(ofSeries(signals).map(({ hour }) => hour)).toEqual([10, 12])
   })
 })
 

@@ -29,14 +29,9 @@ export function ofSignal(signal: TradingSignal): Decision | null {
   return { hour, lockedAt: lock.locked_at, action, probability, price: prices.at_decision, at11: prices.at_11 }
 }
 
-/** The decisions in the lines of a series of replays, one for each hour. Raises SyntaxError for a line that is no JSON. */
-export function ofSeries(lines: string): readonly Decision[] {
-  const found = lines
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line) => JSON.parse(line) as { signal?: TradingSignal })
-    .map(({ signal }) => (signal === undefined ? null : ofSignal(signal)))
-  return merged(found.filter((decision) => decision !== null))
+/** The decisions that a series of replays holds, one for each hour. */
+export function ofSeries(signals: readonly TradingSignal[]): readonly Decision[] {
+  return merged(signals.map(ofSignal).filter((decision) => decision !== null))
 }
 
 /** One decision for each hour, in the order of time; of two the later one in the list. */

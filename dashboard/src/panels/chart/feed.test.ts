@@ -1,21 +1,46 @@
-import { expect, it } from "vitest"
+import { afterEach, beforeEach, expect, it, vi } from "vitest"
 import type { BarSeries } from "../../api/types.ts"
-import { decisionsTarget } from "./feed.svelte.ts"
+import { DayDecisions } from "../../live/day-decisions.ts"
+import { ChartFeed, decisionsTarget } from "./feed.svelte.ts"
 import { SESSION } from "./fixtures.ts"
 
 function minutes(freshness: BarSeries["freshness"], hours = SESSION.decision_hours): BarSeries {
   return { freshness, session: { ...SESSION, decision_hours: hours } } as BarSeries
 }
 
-it("the decisions of a day that is over are those of its replays, behind its decision hours", () => {
-  const target = JSON.parse(decisionsTarget("SPY", minutes("historical", [10, 11, 12])) ?? "") as unknown
-  const replayed = { from: "2026-03-09T10:05:00-04:00", to: "2026-03-09T12:05:00-04:00" }
-  expect(target).toEqual({ ticker: "SPY", day: "2026-03-09", replayed })
+let asked: URL[] = []
+
+beforeEach(() => {
+  vi.useFakeTimers()
+  asked = []
+  vi.stubGlobal("fetch", (request: Request) => {
+    asked.push(new URL(request.url))
+    return Promise.resolve(new Response('{"signals":[]}', { headers: { "Content-Type": "application/json" } }))
+  })
 })
 
-it("the decisions of the running day are those of the record, so that no moment ahead is asked for", () => {
-  for (const freshness of ["live", "delayed", "stale", "closed"] as const)
-    expect(JSON.parse(decisionsTarget("SPY", minutes(freshness)) ?? "")).toMatchObject({ replayed: null })
+afterEach(() => {
+  vi.useRealTimers()
+  vi.unstubAllGlobals()
+})
+
+async function requestsOf(freshness: BarSeries["freshness"], hours = SESSION.decision_hours): Promise<string[]> {
+  const feed = new ChartFeed(new DayDecisions())
+  feed.decisions.ask(decisionsTarget("SPY", minutes(freshness, hours)) ?? "")
+  await vi.advanceTimersByTimeAsync(1_000)
+  feed.stop()
+  return asked.map(({ pathname, searchParams }) => `${pathname} ${[...searchParams.values()].join(" ")}`)
+}
+
+it("the decisions of a day that is over are those of its replays, behind its decision hours", async () => {
+  const moments = "2026-03-09T10:05:00-04:00 2026-03-09T12:05:00-04:00"
+  expect(await requestsOf("historical", [10, 11, 12])).toEqual([`/v2/replay/SPY ${moments} 60`])
+})
+
+it("the decisions of the running day are those of the record, so that no moment ahead is asked for", async () => {
+  for (const freshness of ["live", "delayed", "stale", "closed"] as const) await requestsOf(freshness)
+  expect(new Set(asked.map(({ pathname }) => pathname))).toEqual(new Set(["/v2/signals/SPY"]))
+  expect(asked.length).toBe(4)
 })
 
 it("a day without decisions asks for none", () => {

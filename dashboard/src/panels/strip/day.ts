@@ -88,16 +88,7 @@ export function ofReplay(signal: TradingSignal): Decision | null {
   }
 }
 
-/** Decisions of a replay, with the outcomes that the record has of them. */
+/** The decisions of the record, and those of a replay for the hours that it lacks. */
 export function joined(replayed: readonly Decision[], recorded: readonly Decision[]): readonly Decision[] {
-  return replayed.map((decision) => recorded.find(({ hour }) => hour === decision.hour) ?? decision)
-}
-
-/** The signals in the lines of a series of replays (JSON lines). Raises SyntaxError for a line that is no JSON. */
-export function signalsIn(lines: string): readonly TradingSignal[] {
-  return lines
-    .split("\n")
-    .filter((line) => line.trim() !== "")
-    .map((line) => JSON.parse(line) as { readonly signal?: TradingSignal })
-    .flatMap(({ signal }) => (signal === undefined ? [] : [signal]))
+  return [...recorded, ...replayed.filter(({ hour }) => !recorded.some((one) => one.hour === hour))]
 }

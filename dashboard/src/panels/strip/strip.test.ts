@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest"
 import type { RecordedSignal } from "../../api/types.ts"
 import type { TradingSignal } from "../../live/types.ts"
-import { joined, momentOf, ofRecord, ofReplay, sessionAt, sessionOf, signalsIn, slotsOf, type Session } from "./day.ts"
+import { joined, momentOf, ofRecord, ofReplay, sessionAt, sessionOf, slotsOf, type Session } from "./day.ts"
 import { headOf, hoursInWords, outcomeInWords, probabilityOf } from "./words.ts"
 
 const SESSION: Session = {
@@ -75,31 +75,31 @@ describe("an hour", () => {
 })
 
 describe("a replay", () => {
-  const lines = [
-    { status: "computing" },
-    {
-      signal: {
-        decision_hour: 10,
-        action: "NO_TRADE",
-        probability: 0.5,
-        active_target: "A",
-        lock: { recorded: false },
-      },
-    },
-    { signal: { decision_hour: null, lock: { recorded: null } } },
-    { status: "complete" },
-  ]
-  const signals = signalsIn(lines.map((line) => JSON.stringify(line)).join("\n") + "\n")
+  const replayed = {
+    decision_hour: 10,
+    action: "NO_TRADE",
+    probability: 0.5,
+    active_target: "A",
+    lock: { recorded: false },
+  } as TradingSignal
 
-  it("has its decisions in lines", () => {
-    expect(signals.map(ofReplay)).toMatchObject([{ hour: 10, isRecorded: false }, null])
+  it("has a decision where its hour has one", () => {
+    const without = { decision_hour: null, lock: { recorded: null } } as TradingSignal
+    expect([replayed, without].map(ofReplay)).toMatchObject([{ hour: 10, isRecorded: false }, null])
   })
 
-  it("takes outcomes from the record", () => {
-    const replayed = ofReplay(signals[0] as TradingSignal)
-    if (replayed === null) throw new Error("there is a decision")
-    expect(joined([replayed], [ofRecord(recorded(10))])).toMatchObject([{ isRecorded: true, outcome: OUTCOME }])
-    expect(outcomeInWords(replayed)).toBe("computed, not in the record")
+  it("fills the hours that the record lacks", () => {
+    const computed = ofReplay(replayed)
+    if (computed === null) throw new Error("there is a decision")
+    const decisions = joined([computed, { ...computed, hour: 11 }], [ofRecord(recorded(10)), ofRecord(recorded(12))])
+    expect(new Map(decisions.map(({ hour, isRecorded }) => [hour, isRecorded]))).toEqual(
+      new Map([
+        [10, true],
+        [11, false],
+        [12, true],
+      ]),
+    )
+    expect(outcomeInWords(computed)).toBe("computed, not in the record")
   })
 })
 
