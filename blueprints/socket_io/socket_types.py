@@ -252,7 +252,7 @@ def what_is_wrong(exc: ValidationError) -> str:
 
 def _fault(error: ErrorDetails) -> str:
     if not error["loc"]:
-        return "the payload must be an object" if error["type"] == "model_type" else error["msg"].removeprefix(OUR_OWN)
+        return "the payload must be one object" if error["type"] == "model_type" else error["msg"].removeprefix(OUR_OWN)
     name = str(error["loc"][0])
     return f"`{shown(name)}` {'is not known' if error['type'] == UNKNOWN else TAKES[name]}"
 

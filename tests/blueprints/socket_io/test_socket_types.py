@@ -56,9 +56,9 @@ def test_subscribe_names_tickers_and_where_each_goes_on(
 @pytest.mark.parametrize(
     ("payload", "words"),
     [
-        (None, "the payload must be an object"),
-        ("SPY", "the payload must be an object"),
-        ([{"ticker": "SPY"}], "the payload must be an object"),
+        (None, "the payload must be one object"),
+        ("SPY", "the payload must be one object"),
+        ([{"ticker": "SPY"}], "the payload must be one object"),
         ({}, "must have `ticker` or `tickers`, and not both"),
         ({"ticker": "SPY", "tickers": ["QQQ"]}, "must have `ticker` or `tickers`, and not both"),
         ({"ticker": 5}, "`ticker` must be a ticker of 1 to 12 letters"),
@@ -114,7 +114,7 @@ def test_auth_subscribes_at_once_and_leaves_the_keys_of_an_application_alone(
 @pytest.mark.parametrize(
     ("payload", "words"),
     [
-        ("SPY", "the payload must be an object"),
+        ("SPY", "the payload must be one object"),
         ({"subscribe": 5}, "`subscribe` must be a ticker of 1 to 12 letters, or a list"),
         ({"subscribe": []}, "`subscribe` must be a ticker"),
         ({"subscribe": ["SPY", "QQQ"], "after": ID}, "`after` is an object"),
