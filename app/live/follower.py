@@ -104,7 +104,7 @@ class Follower:
         self._clock = clock
         self._timer = timer
         self._emit = emit
-        self._jobs = Jobs(2 * len(SUPPORTED) + 2, emit, stages)
+        self._jobs = Jobs(2 * len(SUPPORTED) + 2, emit, stages, timer)
         self._probe = (
             None if polygon is None else PlanProbe(polygon, source, apply_entitlement, timer, emit, self._jobs)
         )

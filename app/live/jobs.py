@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+from app.clock import Timer
 from app.errors import PredictError
 from app.market.single_flight import LruCache, SingleFlight, deadline
 from app.telemetry.stages import Stages
@@ -19,22 +20,23 @@ JOB_S = 20.0
 class Jobs:
     """Runs jobs by key, one of each key at a time. Emits `follower_failed` for those that raise."""
 
-    def __init__(self, workers: int, emit: Callable[..., None], stages: Stages) -> None:
+    def __init__(self, workers: int, emit: Callable[..., None], stages: Stages, timer: Timer) -> None:
         self._flight: SingleFlight[Any] = SingleFlight(workers)
         self._emit = emit
         self._stages = stages
-        self._tried: LruCache[datetime] = LruCache(MAX_TRIED)
+        self._timer = timer
+        self._tried: LruCache[tuple[datetime, float]] = LruCache(MAX_TRIED)
 
     def __len__(self) -> int:
         """How many jobs are remembered with the moment at which they were last tried."""
         return len(self._tried)
 
     def is_time(self, key: object, at: datetime, every: timedelta) -> bool:
-        """Whether `key` was not tried in the last `every` of market time. If so, it counts as tried now."""
-        tried = self._tried.get(key)
-        if tried is not None and timedelta(0) <= at - tried < every:
+        """Whether `key` was not tried in the last `every`, of market time or of real time. If so, it counts as tried now."""
+        tried, now = self._tried.get(key), self._timer.now()
+        if tried is not None and timedelta(0) <= at - tried[0] < every and now - tried[1] < every.total_seconds():
             return False
-        self._tried.put(key, at)
+        self._tried.put(key, (at, now))
         return True
 
     def start(self, key: object, job: Callable[[], object]) -> None:

@@ -34,7 +34,9 @@ CREATE TABLE IF NOT EXISTS series (
     name TEXT PRIMARY KEY, day TEXT, fetched INTEGER, delayed INTEGER, bars BLOB, written REAL, missing INTEGER,
     again INTEGER
 );
-CREATE TABLE IF NOT EXISTS failures (name TEXT PRIMARY KEY, at INTEGER, lasts_s REAL, error TEXT);
+CREATE TABLE IF NOT EXISTS failed_fetches (
+    name TEXT PRIMARY KEY, at INTEGER, epoch_s REAL, lasts_s REAL, error TEXT
+);
 CREATE TABLE IF NOT EXISTS interest (ticker TEXT PRIMARY KEY, used INTEGER)
 """
 )
@@ -73,15 +75,18 @@ class SharedSeries:
 
 @dataclass(frozen=True, slots=True)
 class FetchFailure:
-    """A fetch that failed at `at` (market time), and for how long that is the answer of all processes."""
+    """A fetch that failed at `at` (market time) and at `epoch_s` (real seconds since 1970). It is the answer of all processes
+    until `lasts` has passed by one of the two: the provider is spared for real time (ruling M3), and a market whose clock is
+    fast does not wait longer than its own."""
 
     at: datetime
+    epoch_s: float
     lasts: timedelta
     error: PredictError
 
-    def holds(self, at: datetime) -> bool:
-        """Whether the failure is still the answer at `at`."""
-        return timedelta(0) <= at - self.at < self.lasts
+    def holds(self, at: datetime, epoch_s: float) -> bool:
+        """Whether the failure is still the answer then."""
+        return timedelta(0) <= at - self.at < self.lasts and 0 <= epoch_s - self.epoch_s < self.lasts.total_seconds()
 
 
 class RunningDay(Protocol):
@@ -250,10 +255,10 @@ class SqliteRunningDay:
         return {name: self._ours(fetched) for name, fetched in rows}
 
     def failure(self, name: str) -> FetchFailure | None:
-        sql = "SELECT at, lasts_s, error FROM failures WHERE name = ?"
-        for at, lasts_s, error in self._rows(sql, (name,)):
+        sql = "SELECT at, epoch_s, lasts_s, error FROM failed_fetches WHERE name = ?"
+        for at, epoch_s, lasts_s, error in self._rows(sql, (name,)):
             known = self._error_of(json.loads(error))
-            return None if known is None else FetchFailure(self._ours(at), timedelta(seconds=lasts_s), known)
+            return None if known is None else FetchFailure(self._ours(at), epoch_s, timedelta(seconds=lasts_s), known)
         return None
 
     def _error_of(self, record: dict[str, Any]) -> PredictError | None:
@@ -270,17 +275,18 @@ class SqliteRunningDay:
         return error
 
     def fail(self, name: str, failure: FetchFailure) -> None:
-        row = (name, self._providers(failure.at), failure.lasts.total_seconds(), json.dumps(_record_of(failure.error)))
+        error = json.dumps(_record_of(failure.error))
+        row = (name, self._providers(failure.at), failure.epoch_s, failure.lasts.total_seconds(), error)
 
         def write(db: Database, leases: SqliteLeases) -> None:
             with db.transaction():
-                db.write("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?)", row)
-                _trim(db, "failures", "name", "at", MOST_FAILURES)
+                db.write("INSERT OR REPLACE INTO failed_fetches VALUES (?, ?, ?, ?, ?)", row)
+                _trim(db, "failed_fetches", "name", "at", MOST_FAILURES)
 
         self._safely(write, None)
 
     def forget_failures(self) -> None:
-        self._safely(lambda db, leases: db.write("DELETE FROM failures"), 0)
+        self._safely(lambda db, leases: db.write("DELETE FROM failed_fetches"), 0)
 
     def ask_for(self, used: Mapping[str, datetime]) -> None:
         rows = [(ticker, self._providers(at)) for ticker, at in used.items()]

@@ -1,5 +1,5 @@
 """Fetches that serve all who ask at the same time, in this process and in the others on its DATA_DIR; one that failed is tried
-again once a market minute at most (policy.md 10, "not locked")."""
+again once a minute at most (policy.md 10, "not locked")."""
 
 from __future__ import annotations
 
@@ -122,7 +122,10 @@ class SharedFetches:
 
     def _recent_failure(self, key: Key) -> PredictError | None:
         failed = self._memory.failure(key)
-        return failed.error if failed is not None and failed.holds(self._clock()) else None
+        return failed.error if failed is not None and self._holds(failed) else None
+
+    def _holds(self, failed: FetchFailure) -> bool:
+        return failed.holds(self._clock(), self._timer.epoch())
 
     def _flight_of(self, key: Key) -> SingleFlight[Any]:
         return self._flight if key[-1] >= ny_day(self._clock()) else self._history
@@ -162,7 +165,7 @@ class SharedFetches:
         """What another process brought, if that will do; None if it does not. Raises the failure that it met lately."""
         value = self._fetcher.opens.known(*key[1:]) if key[0] == OPEN else self._adopted(key)
         failed = shared.failure(name_of(key)) if value is None else None
-        if failed is not None and failed.holds(self._clock()):
+        if failed is not None and self._holds(failed):
             self._memory.fail(key, failed)
             raise without_traceback(failed.error)
         return value
@@ -181,7 +184,7 @@ class SharedFetches:
             ):
                 return fetch()
         except PredictError as exc:
-            self._memory.fail(key, FetchFailure(self._clock(), _lasting(exc), without_traceback(exc)))
+            self._remember(key, _lasting(exc), without_traceback(exc))
             self._emit(
                 self._fetcher.event_of(key[-1], "fetch_failed"),
                 ticker=ticker_of(key),
@@ -193,8 +196,11 @@ class SharedFetches:
         except Exception as exc:  # whatever a provider's answer broke stays its own ticker's failure
             self._emit("fetch_broke", ticker=ticker_of(key), key=str(key), error=type(exc).__name__)
             broken = Upstream(f"the provider's answer could not be read ({type(exc).__name__})")
-            self._memory.fail(key, FetchFailure(self._clock(), RETRY_AFTER, broken))
+            self._remember(key, RETRY_AFTER, broken)
             raise without_traceback(broken) from None
+
+    def _remember(self, key: Key, lasts: timedelta, error: PredictError) -> None:
+        self._memory.fail(key, FetchFailure(self._clock(), self._timer.epoch(), lasts, error))
 
     def _priority(self, key: Key) -> Priority:
         if key[-1] < ny_day(self._clock()):

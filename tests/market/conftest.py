@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.clock import Timer
 from app.market.bars import Span
 from app.market.cache import BarCache
 from app.market.market_data import MarketData
@@ -21,7 +22,10 @@ from tests.support import CALENDAR, FakeClock, ScriptedMarket
 @pytest.fixture
 def build(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Callable[..., MarketData]:
     def make(
-        plan: Plan | None = None, folder: str = "a", clock_offset: Callable[[], timedelta] = timedelta
+        plan: Plan | None = None,
+        folder: str = "a",
+        clock_offset: Callable[[], timedelta] = timedelta,
+        timer: Timer | None = None,
     ) -> MarketData:
         heard: list[str] = []
         emitted: list[tuple[str, dict[str, object]]] = []
@@ -34,7 +38,7 @@ def build(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Callable[
         cache = BarCache(tmp_path / folder / "bars.sqlite3", lambda event, **fields: heard.append(event))
         plan = plan or Plan(Market.POLYGON, Span.MINUTE, settle=SETTLE)
         source = MarketData(
-            Polygon(market, CALENDAR), cache, store, CALENDAR, clock, plan, emit, clock_offset=clock_offset
+            Polygon(market, CALENDAR), cache, store, CALENDAR, clock, plan, emit, timer, clock_offset=clock_offset
         )
         source.heard = heard  # type: ignore[attr-defined]
         source.emitted = emitted  # type: ignore[attr-defined]

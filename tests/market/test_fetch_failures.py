@@ -15,7 +15,7 @@ from app.market.bars import to_ms
 from app.market.market_data import MarketData
 from app.market.polygon import Reply
 from app.market.single_flight import deadline
-from tests.support import FakeClock, ScriptedMarket, new_york
+from tests.support import FakeClock, FakeTimer, ScriptedMarket, new_york
 from tests.waiting import PATIENCE_S
 
 
@@ -43,6 +43,22 @@ def test_an_answer_that_lost_its_bars_is_a_failure_and_the_known_ones_stand_in(
     known = source.intraday("SPY", clock())
     assert known.stale
     assert known.bars.equals(before.bars)
+
+
+def test_a_failed_fetch_is_made_again_after_a_minute_of_real_time_where_the_clock_of_the_market_hardly_moves(
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    time = FakeTimer()
+    source = build(timer=time.timer)
+    market.fault = lambda path: Reply(500, None)
+    with pytest.raises(Upstream):
+        source.intraday("SPY", clock())
+    market.fault = lambda path: None
+    time.forward(59)
+    with pytest.raises(Upstream):
+        source.intraday("SPY", clock())
+    time.forward(1)
+    assert len(source.intraday("SPY", clock()).bars)
 
 
 def test_a_trading_day_that_came_back_empty_is_not_kept_for_ever(

@@ -430,7 +430,7 @@ def test_the_tables_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         series = SharedSeries(some_bars(2), at, False)
         name = f"T{number} 1min 2025-03-11"
         day.once(name, lambda: None, lambda s=series: s, lambda found, lease, n=name: day.put(n, DAY, found, lease))  # type: ignore[misc]
-        day.fail(name, FetchFailure(at, timedelta(seconds=60), Upstream("no")))
+        day.fail(name, FetchFailure(at, time.at, timedelta(seconds=60), Upstream("no")))
         day.ask_for({f"T{number}": at})
     assert sorted(day.fetched(DAY)) == [f"T{number} 1min 2025-03-11" for number in (3, 4, 5)]
     assert day.asked_for(at - timedelta(hours=1), at) == ["T3", "T4", "T5"]
@@ -455,12 +455,12 @@ def test_a_failure_is_the_same_one_in_another_process(tmp_path: Path) -> None:
     at = new_york("2025-03-11 11:20")
     refusal, failure = NotEntitled("the plan has no such data"), Upstream("it failed", retry_after=7)
     for error in (refusal, failure, MissingOpen("not there", code="MISSING_DAILY_BAR", fault=failure)):
-        one.fail("x", FetchFailure(at, timedelta(seconds=60), error))
+        one.fail("x", FetchFailure(at, timer.epoch(), timedelta(seconds=60), error))
         found = other.failure("x")
         assert found is not None
         assert (type(found.error), found.error.args) == (type(error), error.args)
         assert _fields(found.error) == _fields(error)
-        assert (found.at, found.lasts) == (at, timedelta(seconds=60))
+        assert (found.at, found.epoch_s, found.lasts) == (at, timer.epoch(), timedelta(seconds=60))
 
 
 def test_after_a_split_every_server_replays_with_the_eleven_oclock_price_on_the_new_basis(
