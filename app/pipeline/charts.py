@@ -70,7 +70,8 @@ class Chart:
     """Bars that had ended, and what belongs to them.
 
     first, last: the days that they are of; regular: which of them lie within the regular session; session, official_open: those
-    of the day, None of daily bars; stale: newer bars should be known; missing: how many bars the session lacks.
+    of the day, None of daily bars; stale: newer bars should be known; missing: how many bars the session lacks; only_longer:
+    there are no one-minute bars, but longer ones.
     """
 
     first: date
@@ -81,6 +82,7 @@ class Chart:
     official_open: OfficialOpen | None = None
     stale: bool = False
     missing: int = 0
+    only_longer: bool = False
 
     @property
     def as_of(self) -> datetime | None:
@@ -103,8 +105,9 @@ class Charts:
         return today if self._calendar.session(today) is not None else self._calendar.previous_trading_day(today)
 
     def of_day(self, ticker: str, day: date, span: ChartSpan, at: datetime, *, extended: bool) -> Chart:
-        """The bars of `day` that had ended at `at`; `extended`: those outside the regular session too. Before the first
-        bar of a running day there are none. Raises NoMarketData for a day without trading or without bars."""
+        """The bars of `day` that had ended at `at`; `extended`: those outside the regular session too. There are none before
+        the first bar of a running day, and of one minute where a day has longer ones alone. Raises NoMarketData for a day
+        without trading or without bars."""
         session, moment = self._calendar.session(day), min(at, ny(day, DAY_ENDS))
         if session is None or not has_begun(ticker, day):
             raise NoMarketData(ticker, day, session)
@@ -116,12 +119,15 @@ class Charts:
         with deadline(self._prefetch.start([(ticker, [base], day)])):
             known = self._known(ticker, base, moment)
             official = self._official_open(ticker, session, moment)
-        if not len(known.bars) and (known.expired or day < ny_day(at)):
+        is_missing = not len(known.bars) and (known.expired or day < ny_day(at))
+        if is_missing and not (span is ChartSpan.MINUTE and self._has_longer_bars(ticker, day, moment)):
             raise NoMarketData(ticker, day, session)
         bars = known.bars if span is ChartSpan.MINUTE else self._resampled(known, session, span, moment)
         regular = (bars.t >= to_ms(session.open)) & (bars.end <= to_ms(session.close))
         shown = np.ones(len(bars), dtype=np.bool_) if extended else regular
-        return Chart(day, day, bars.where(shown), regular[shown], session, official, known.stale, known.missing)
+        return Chart(
+            day, day, bars.where(shown), regular[shown], session, official, known.stale, known.missing, is_missing
+        )
 
     def of_days(self, ticker: str, last: date, count: int, at: datetime) -> Chart:
         """The daily bars of the `count` trading days up to `last` that are complete at `at`."""
@@ -143,6 +149,10 @@ class Charts:
 
     def _known(self, ticker: str, span: Span, at: datetime) -> BarsAsOf:
         return self._source.minutes(ticker, at) if span is Span.MINUTE else self._source.intraday(ticker, at)
+
+    def _has_longer_bars(self, ticker: str, day: date, at: datetime) -> bool:
+        with deadline(self._prefetch.start([(ticker, [self._source.plan.signal_span], day)])):
+            return len(self._source.intraday(ticker, at).bars) > 0
 
     def _official_open(self, ticker: str, session: Session, at: datetime) -> OfficialOpen | None:
         if at >= session.open:

@@ -134,6 +134,11 @@ def no_bars_yet(day: date, plan: Plan, *, extended: bool) -> str:
     return error(f"no {kind} of {day} has ended yet, or none has come yet", plan)
 
 
+def longer_bars_alone(ticker: str, day: date, plan: Plan) -> str:
+    """Why a day has no one-minute bars to show, though it has others."""
+    return error(f"there are no one-minute bars of {ticker} for {day}, but longer ones (span=5m)", plan)
+
+
 def no_market_data(ticker: str, day: date, plan: Plan, trading_day: bool, holiday: str | None) -> str:
     """Why a replayed day holds nothing of a ticker. holiday: the name of a day without trading, if it has one."""
     said = f"There are no market data of {ticker} for {day}"

@@ -64,8 +64,15 @@ def _series(
         session_open_source=None if opened is None else answers.OpenSource(opened.source),
         missing_bars=chart.missing,
         bars=shown,
-        reason=None if shown else sentences.no_bars_yet(chart.last, plan, extended=extended),
+        reason=None if shown else _reason(ticker, chart, plan, extended=extended),
     )
+
+
+def _reason(ticker: str, chart: Chart, plan: Plan, *, extended: bool) -> str:
+    """Why there are no bars."""
+    if chart.only_longer:
+        return sentences.longer_bars_alone(ticker, chart.last, plan)
+    return sentences.no_bars_yet(chart.last, plan, extended=extended)
 
 
 def _freshness(chart: Chart, hours: TradingHours, plan: Plan) -> types.Freshness:

@@ -194,6 +194,20 @@ def test_a_trading_day_without_bars_is_no_quiet_market(serve: Serve, market: Scr
     assert (response.status_code, response.get_json()["error_code"]) == (404, "NO_MARKET_DATA")
 
 
+@pytest.mark.parametrize("now", ["2024-06-12 12:00", "2024-06-14 12:00"])
+def test_a_day_with_longer_bars_alone_has_no_one_minute_bars_and_says_so(
+    serve_recorded: Serve, clock: FakeClock, now: str
+) -> None:
+    clock.set(now)
+    app = serve_recorded()
+    minutes = ask(app, "/bars/QQQ?day=2024-06-12")
+    assert minutes["bars"] == []
+    assert "no one-minute bars of QQQ for 2024-06-12, but longer ones (span=5m)" in minutes["reason"]
+    longer = ask(app, "/bars/QQQ?day=2024-06-12&span=5m")
+    assert longer["bars"]
+    assert minutes["session"] == longer["session"]
+
+
 def test_a_provider_that_fails_is_no_quiet_market(serve: Serve, market: ScriptedMarket) -> None:
     def broken(path: str) -> None:
         raise Upstream("the provider did not answer in time")
