@@ -14,7 +14,7 @@ import type { TradingSignal } from "../../live/types.ts"
 const DAY = SESSION.day
 const NOTHING: Day = {
   ticker: "SPY",
-  minutes: [],
+  bars: [],
   open: null,
   now: null,
   openingRange: null,
@@ -160,11 +160,16 @@ describe("the chart as a whole", () => {
     ({ bars, session, session_open: session === null ? null : 100, last_day: DAY }) as unknown as BarSeries
   const known = {
     ticker: "SPY",
-    minutes: series(minuteBars(390), SESSION),
-    longer: series(minuteBars(26, 15), SESSION),
+    finest: series(minuteBars(390), SESSION),
     days: series([dailyBar("2026-03-06", 99), dailyBar(DAY, 101)], null),
     decisions: [10, 11, 12, 13, 14, 15].map((hour) => ofRecord(recorded(hour, "BUY_CALL"))),
     signal: null,
+  }
+  const drawn = {
+    "1m": known.finest,
+    "5m": series(minuteBars(78, 5), SESSION),
+    "15m": series(minuteBars(26, 15), SESSION),
+    "1d": null,
   }
   const times = ["09:30", "09:45", "10:00", "11:00", "14:35", "15:59", "16:00", "16:14"]
 
@@ -172,11 +177,11 @@ describe("the chart as a whole", () => {
     "of a replay at %s in bars of %s holds nothing of what came later",
     (time, span) => {
       const at = newYorkInstant(DAY, time)
-      const chart = chartOf({ ...known, span, at })
-      const ends = [...chart.bars, ...chart.day.minutes].map((bar) => Date.parse(bar.end))
+      const chart = chartOf({ ...known, span, drawn: drawn[span], at })
+      const ends = [...chart.bars, ...chart.day.bars].map((bar) => Date.parse(bar.end))
       expect(Math.max(0, ...ends)).toBeLessThanOrEqual(at)
-      const drawn = chart.view.slots.flatMap(({ bar }) => (bar === null ? [] : [bar]))
-      expect(drawn).toEqual(chart.bars)
+      const shown = chart.view.slots.flatMap(({ bar }) => (bar === null ? [] : [bar]))
+      expect(shown).toEqual(chart.bars)
       const latest = wallSeconds(at)
       for (const { time: place } of [...chart.view.vwap, ...chart.view.marks]) expect(place).toBeLessThan(latest)
       for (const { lockedAt } of chart.day.decisions) expect(Date.parse(lockedAt)).toBeLessThanOrEqual(at)
@@ -184,7 +189,9 @@ describe("the chart as a whole", () => {
   )
 
   it("of a replay at the close is that of the day afterwards, but for its own daily bar", () => {
-    const [then, now] = [newYorkInstant(DAY, "16:00"), null].map((at) => chartOf({ ...known, span: "1m", at }))
+    const [then, now] = [newYorkInstant(DAY, "16:00"), null].map((at) =>
+      chartOf({ ...known, span: "1m", drawn: known.finest, at }),
+    )
     expect(then?.view).toEqual(now?.view)
     expect(then?.sentence).toBe(now?.sentence)
   })
@@ -193,24 +200,34 @@ describe("the chart as a whole", () => {
     const at = newYorkInstant(DAY, "10:00")
     const price = (asOf: string): number | null => {
       const signal = { as_of: asOf, decision_hour: null, lock: { locked_at: null }, prices: { now: 77, at_11: null } }
-      return chartOf({ ...known, span: "1m", at, signal: signal as unknown as TradingSignal }).day.now
+      return chartOf({ ...known, span: "1m", drawn: known.finest, at, signal: signal as unknown as TradingSignal }).day
+        .now
     }
     expect(price("2026-03-09T09:59:00-04:00")).toBe(103)
     expect(price("2026-03-09T10:01:00-04:00")).toBe(77)
   })
 
+  it("of a day with five-minute bars alone has its levels out of them", () => {
+    const fives = drawn["5m"]
+    const { day, sentence, summary, view } = chartOf({ ...known, span: "5m", finest: fives, drawn: fives, at: null })
+    expect(day.openingRange).toEqual(rangeOf(minuteBars(6, 5)))
+    expect(view.vwap.length).toBe(78)
+    expect(sentence).toMatch(/above VWAP .* above the opening range/)
+    expect(summary[0]).toBe("78 bars of 5 minutes from 09:30 to 16:00.")
+  })
+
   it("is empty and says so while nothing is known", () => {
-    const nothing = { ...known, minutes: null, longer: null, days: null, decisions: [] }
+    const nothing = { ...known, finest: null, drawn: null, days: null, decisions: [] }
     for (const span of SPANS) expect(chartOf({ ...nothing, span, at: null }).bars).toEqual([])
     expect(chartOf({ ...nothing, span: "1m", at: null }).sentence).toBe("SPY has no bar of the session yet.")
   })
 })
 
 describe("words", () => {
-  const minutes = minuteBars(300)
+  const bars = minuteBars(300)
   const day: Day = {
     ...NOTHING,
-    minutes,
+    bars,
     open: 100,
     openingRange: { high: 103.1, low: 99.9 },
     vwap: 115.02,
@@ -227,7 +244,7 @@ describe("words", () => {
   })
 
   it("it leaves out what is not known", () => {
-    expect(sentenceOf({ ...NOTHING, minutes })).toBe("SPY at $130.00 (14:30 New York).")
+    expect(sentenceOf({ ...NOTHING, bars })).toBe("SPY at $130.00 (14:30 New York).")
     expect(sentenceOf(NOTHING)).toBe("SPY has no bar of the session yet.")
   })
 
@@ -237,12 +254,12 @@ describe("words", () => {
     [140, "above R1 ($140.00)"],
   ])("at $%i it is %s", (price, words) => {
     const bar = { ...oneOf(minuteBars(1)), close: price }
-    expect(sentenceOf({ ...NOTHING, minutes: [bar], pivots: day.pivots })).toContain(words)
+    expect(sentenceOf({ ...NOTHING, bars: [bar], pivots: day.pivots })).toContain(words)
   })
 
   it("the summary has extremes with their times, levels and decisions", () => {
     const text = summaryOf(day).join(" ")
-    expect(text).toContain("300 one-minute bars from 09:30 to 14:30.")
+    expect(text).toContain("300 bars of 1 minute from 09:30 to 14:30.")
     expect(text).toContain("Highest $130.10 at 14:29, lowest $99.90 at 09:30, last $130.00.")
     expect(text).toContain("Opening range $99.90 to $103.10.")
     expect(text).toContain("Decisions: 14:00 BUY CALL at $103.10, 78.1%.")

@@ -9,13 +9,14 @@ import { sentenceOf, sentenceOfDays, summaryOf, type Day } from "./sentence.ts"
 import { levelsOf, marksOf, slotsOf, slotsOfDays, vwapAt, type ChartView, type Span } from "./view.ts"
 import type { TradingSignal } from "../../live/types.ts"
 
-/** What is known. at: the moment of a replay, null for now; `longer`: the bars of the span, where it is not one minute. */
+/** What is known. span: that of the bars which are drawn; at: the moment of a replay, null for now; finest: the day's shortest bars;
+ * drawn: those of the span. */
 export interface Known {
   readonly ticker: string
   readonly span: Span
   readonly at: number | null
-  readonly minutes: BarSeries | null
-  readonly longer: BarSeries | null
+  readonly finest: BarSeries | null
+  readonly drawn: BarSeries | null
   readonly days: BarSeries | null
   readonly decisions: readonly Decision[]
   /** The signal that the page shows at that moment. */
@@ -57,9 +58,9 @@ function ofDays(known: Known): Chart {
 
 function ofDay(known: Known, span: Exclude<Span, "1d">): Chart {
   const day = dayAt(known)
-  const bars = span === "1m" ? day.minutes : endedBy(known.longer?.bars ?? [], known.at)
-  const averages = vwapAt(bars, day.minutes, vwap(day.minutes))
-  const session = known.minutes?.session ?? null
+  const bars = endedBy(known.drawn?.bars ?? [], known.at)
+  const averages = vwapAt(bars, day.bars, vwap(day.bars))
+  const session = known.finest?.session ?? null
   const slots = session === null ? [] : slotsOf(session, span, bars)
   const points = slots.filter(({ bar }) => bar !== null)
   const line = points.flatMap(({ time }, place) => {
@@ -72,18 +73,18 @@ function ofDay(known: Known, span: Exclude<Span, "1d">): Chart {
 }
 
 /** What is known of the day at the moment. */
-function dayAt({ ticker, at, minutes: series, days, decisions, signal }: Known): Day {
-  const session = series?.session ?? null
-  const minutes = endedBy(series?.bars ?? [], at)
+function dayAt({ ticker, at, finest, days, decisions, signal }: Known): Day {
+  const session = finest?.session ?? null
+  const bars = endedBy(finest?.bars ?? [], at)
   const decided = decidedBy(decisions, at, signal)
   const previous = session === null ? null : dayBefore(days?.bars ?? [], session.day)
   return {
     ticker,
-    minutes,
-    open: minutes.length === 0 ? null : (series?.session_open ?? null),
-    now: newestPrice(minutes.at(-1), signal),
-    openingRange: session === null ? null : openingRange(minutes, session),
-    vwap: vwap(minutes).at(-1) ?? null,
+    bars,
+    open: bars.length === 0 ? null : (finest?.session_open ?? null),
+    now: newestPrice(bars.at(-1), signal),
+    openingRange: session === null ? null : openingRange(bars, session),
+    vwap: vwap(bars).at(-1) ?? null,
     pivots: previous === null ? null : pivots(previous),
     at11: signal?.prices.at_11 ?? decided.findLast((decision) => decision.at11 !== null)?.at11 ?? null,
     decisions: decided,

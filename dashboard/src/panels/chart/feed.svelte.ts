@@ -19,42 +19,71 @@ interface BarsTarget {
   readonly span: Span
 }
 
+type Intraday = Exclude<Span, "1d">
+
 interface DecisionsTarget {
   readonly ticker: Ticker
   readonly session: Session
   readonly isOver: boolean
 }
 
+/** The spans that a day's chart of `span` needs: the finest bars, which say opening range and VWAP, and its own. */
+export function neededSpans(span: Span, hasMinutes: boolean): readonly Intraday[] {
+  const finest: readonly Intraday[] = hasMinutes ? ["1m"] : ["1m", "5m"]
+  return span === "1d" || finest.includes(span) ? finest : [...finest, span]
+}
+
+/** The finest bars of the day: those of one minute, or of five where there are none of one. */
+export function finestOf(minutes: BarSeries | null, fives: BarSeries | null): BarSeries | null {
+  if (minutes === null || minutes.bars.length > 0 || fives === null) return minutes
+  const isSame = minutes.ticker === fives.ticker && minutes.first_day === fives.first_day
+  return isSame && fives.bars.length > 0 ? fives : minutes
+}
+
 /** What to ask for the decisions of the day of a series of bars; null where the day has none. */
-export function decisionsTarget(ticker: Ticker, minutes: BarSeries | null): string | null {
-  const session = minutes?.session ?? null
+export function decisionsTarget(ticker: Ticker, series: BarSeries | null): string | null {
+  const session = series?.session ?? null
   if (session === null || session.decision_hours.length === 0) return null
-  return JSON.stringify({ ticker, session, isOver: minutes?.freshness === "historical" } satisfies DecisionsTarget)
+  return JSON.stringify({ ticker, session, isOver: series?.freshness === "historical" } satisfies DecisionsTarget)
 }
 
 /** The answers, each renewed for itself. Nothing of an earlier ticker or day stays. */
 export class ChartFeed {
-  readonly minutes = new Renewed<BarSeries>(bars, PAUSE_MS)
-  readonly longer = new Renewed<BarSeries>(bars, PAUSE_MS)
-  readonly days = new Renewed<BarSeries>(bars, PAUSE_MS)
+  readonly series: Readonly<Record<Span, Renewed<BarSeries>>> = {
+    "1m": new Renewed(bars, PAUSE_MS),
+    "5m": new Renewed(bars, PAUSE_MS),
+    "15m": new Renewed(bars, PAUSE_MS),
+    "1d": new Renewed(bars, PAUSE_MS),
+  }
   readonly decisions: Renewed<readonly Decision[]>
 
   constructor(decisions: DayDecisions) {
     this.decisions = new Renewed((target, signal) => askDecisions(decisions, target, signal), PAUSE_MS)
   }
 
-  askBars({ ticker, day, span }: BarsTarget): void {
-    this.minutes.ask(JSON.stringify({ ticker, day, span: "1m" }))
-    if (span === "5m" || span === "15m") this.longer.ask(JSON.stringify({ ticker, day, span }))
-    else this.longer.stop()
+  get finest(): BarSeries | null {
+    return finestOf(this.series["1m"].data, this.series["5m"].data)
+  }
+
+  /** Whether the day has one-minute bars, as far as is known. */
+  get hasMinutes(): boolean {
+    return this.series["1m"].data?.bars.length !== 0
+  }
+
+  /** Ask for the bars of a day in these spans, and for no others. */
+  askBars(ticker: Ticker, day: string | null, spans: readonly Intraday[]): void {
+    for (const span of ["1m", "5m", "15m"] as const) {
+      if (spans.includes(span)) this.series[span].ask(JSON.stringify({ ticker, day, span } satisfies BarsTarget))
+      else this.series[span].stop()
+    }
   }
 
   askDays(ticker: Ticker, day: string | null): void {
-    this.days.ask(JSON.stringify({ ticker, day, span: "1d" }))
+    this.series["1d"].ask(JSON.stringify({ ticker, day, span: "1d" } satisfies BarsTarget))
   }
 
   stop(): void {
-    for (const one of [this.minutes, this.longer, this.days, this.decisions]) one.stop()
+    for (const one of [...Object.values(this.series), this.decisions]) one.stop()
   }
 }
 

@@ -24,17 +24,17 @@ export function rangeOf(bars: readonly Bar[]): PriceRange | null {
 }
 
 /** The range of the first half hour; null until it is over. */
-export function openingRange(minutes: readonly Bar[], session: Session): PriceRange | null {
+export function openingRange(bars: readonly Bar[], session: Session): PriceRange | null {
   const ends = milliseconds(session.open) + OPENING_RANGE_MS
-  const newest = minutes.at(-1)
+  const newest = bars.at(-1)
   if (newest === undefined || milliseconds(newest.end) < ends) return null
-  return rangeOf(minutes.filter((bar) => milliseconds(bar.end) <= ends))
+  return rangeOf(bars.filter((bar) => milliseconds(bar.end) <= ends))
 }
 
-/** The volume-weighted average price from the open to the end of each one-minute bar, of (high + low + close) / 3. */
-export function vwap(minutes: readonly Bar[]): readonly number[] {
+/** The volume-weighted average price from the open to the end of each bar, of (high + low + close) / 3. */
+export function vwap(bars: readonly Bar[]): readonly number[] {
   let [value, shares] = [0, 0]
-  return minutes.map((bar) => {
+  return bars.map((bar) => {
     value += ((bar.high + bar.low + bar.close) / 3) * bar.volume
     shares += bar.volume
     return shares === 0 ? bar.close : value / shares

@@ -20,13 +20,15 @@ import {
   type WhitespaceData,
 } from "lightweight-charts"
 import type { Palette } from "./palette.ts"
-import { levelInWords, type ChartView, type Level, type Mark, type Slot } from "./view.ts"
+import type { ChartView, Level, Mark, Slot } from "./view.ts"
 
 const SHAPES = { call: "arrowUp", put: "arrowDown", none: "square" } as const
 const PLACES = { call: "belowBar", put: "aboveBar", none: "aboveBar" } as const
 
 /** Pixels from which on the levels have their names at the axis too; else the legend alone has them. */
 const WIDE = 600
+/** This share of the places is left free on both sides, so that the first and the last time at the axis are not cut off. */
+const MARGIN = 0.025
 /** So many places are in sight at least. */
 const FEWEST = 10
 
@@ -100,7 +102,9 @@ export class Plot {
   /** All places in sight. */
   showAll(): void {
     this.chart.priceScale("right").applyOptions({ autoScale: true })
-    if (this.slots.length > 0) this.bring({ from: -0.5, to: Math.max(this.slots.length, FEWEST) - 0.5 })
+    const places = Math.max(this.slots.length, FEWEST)
+    const margin = 0.5 + MARGIN * places
+    if (this.slots.length > 0) this.bring({ from: -margin, to: places - 1 + margin })
   }
 
   /** Show fewer places (`factor` below 1) or more, around the middle or the place of a time. */
@@ -166,7 +170,7 @@ export class Plot {
         lineWidth: 1,
         lineStyle: level.dashed ? LineStyle.Dashed : LineStyle.Solid,
         axisLabelVisible: level.isNow || isWide,
-        title: levelInWords(level),
+        title: level.title,
       }),
     )
   }

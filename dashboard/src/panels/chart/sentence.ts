@@ -1,8 +1,8 @@
 // The sentence above the chart, the summary of the chart for people who do not see it, and what the cursor says. Pure.
 
 import type { Bar } from "../../api/types.ts"
-import { dollars, NONE, shareInPercent, signedDollars, signedPercent, whole } from "../../format/numbers.ts"
-import { dayInWords, fullHour, newYorkTime } from "../../format/times.ts"
+import { counted, dollars, NONE, shareInPercent, signedDollars, signedPercent, whole } from "../../format/numbers.ts"
+import { dayInWords, fullHour, milliseconds, newYorkTime } from "../../format/times.ts"
 import { ACTIONS } from "../../format/words.ts"
 import type { Decision } from "./decisions.ts"
 import { dayOf } from "./known.ts"
@@ -11,7 +11,8 @@ import type { Pivots, PriceRange } from "./measures.ts"
 /** What is known of the day at the moment that the chart shows. */
 export interface Day {
   readonly ticker: string
-  readonly minutes: readonly Bar[]
+  /** The shortest ones that there are. */
+  readonly bars: readonly Bar[]
   readonly open: number | null
   /** The newest price: that of the signal which is shown may be newer than the newest bar. */
   readonly now: number | null
@@ -27,7 +28,7 @@ const SAME = 0.005
 
 /** Where the price stands, in one sentence: `SPY at $459.03 (12:07 New York) is −$0.80 (−0.17%) from its open ...`. */
 export function sentenceOf(day: Day): string {
-  const newest = day.minutes.at(-1)
+  const newest = day.bars.at(-1)
   if (newest === undefined) return `${day.ticker} has no bar of the session yet.`
   const price = newest.close
   const places = [
@@ -45,13 +46,13 @@ export function sentenceOf(day: Day): string {
 
 /** The chart in words: extremes with their times, levels, decisions. */
 export function summaryOf(day: Day): readonly string[] {
-  const { minutes, openingRange, vwap, pivots, at11, decisions } = day
-  const [first, newest] = [minutes[0], minutes.at(-1)]
+  const { bars, openingRange, vwap, pivots, at11, decisions } = day
+  const [first, newest] = [bars[0], bars.at(-1)]
   if (first === undefined || newest === undefined) return [`There are no bars of ${day.ticker} yet.`]
-  const highest = minutes.reduce((best, bar) => (bar.high > best.high ? bar : best), first)
-  const lowest = minutes.reduce((best, bar) => (bar.low < best.low ? bar : best), first)
+  const highest = bars.reduce((best, bar) => (bar.high > best.high ? bar : best), first)
+  const lowest = bars.reduce((best, bar) => (bar.low < best.low ? bar : best), first)
   return [
-    `${whole(minutes.length)} one-minute bars from ${newYorkTime(first.start)} to ${newYorkTime(newest.end)}.`,
+    `${whole(bars.length)} bars of ${lengthInWords(first)} from ${newYorkTime(first.start)} to ${newYorkTime(newest.end)}.`,
     `Highest ${dollars(highest.high)} at ${newYorkTime(highest.start)}, lowest ${dollars(lowest.low)} at ${newYorkTime(lowest.start)}, last ${dollars(newest.close)}.`,
     openingRange === null
       ? "The opening range is not known yet."
@@ -62,6 +63,10 @@ export function summaryOf(day: Day): readonly string[] {
       : `Pivot ${dollars(pivots.pivot)}, R1 ${dollars(pivots.r1)}, S1 ${dollars(pivots.s1)}.`,
     decisions.length === 0 ? "No decision yet." : `Decisions: ${decisions.map(decisionInWords).join("; ")}.`,
   ]
+}
+
+function lengthInWords({ start, end }: Bar): string {
+  return counted((milliseconds(end) - milliseconds(start)) / 60_000, "minute")
 }
 
 /** `14:00 BUY CALL at $459.03, 78.1%`. */

@@ -79,13 +79,13 @@ export function slotsOfDays(days: readonly Bar[]): readonly Slot[] {
   return days.map((bar) => ({ time: Date.parse(`${dayOf(bar)}T00:00:00Z`) / 1000, bar }))
 }
 
-/** The VWAP at the end of each bar. minutes: the one-minute bars, `values` their VWAP. */
+/** The VWAP at the end of each bar. finest: the shortest bars, `values` their VWAP. */
 export function vwapAt(
   bars: readonly Bar[],
-  minutes: readonly Bar[],
+  finest: readonly Bar[],
   values: readonly number[],
 ): readonly (number | null)[] {
-  const ends = new Map(minutes.map((bar, place) => [bar.end, values[place] ?? null]))
+  const ends = new Map(finest.map((bar, place) => [bar.end, values[place] ?? null]))
   let last: number | null = null
   return bars.map((bar) => (last = ends.get(bar.end) ?? last))
 }
