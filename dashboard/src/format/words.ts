@@ -34,6 +34,9 @@ export const TARGETS: Readonly<Record<Schemas["Target"], string>> = {
   B: "it closes above its 11:00 price",
 }
 
+/** The same in short. */
+export const TARGETS_IN_SHORT: Readonly<Record<Schemas["Target"], string>> = { A: "above the open", B: "above 11:00" }
+
 /** The words in capitals with underscores that the analyses use, as text: `NO_TRADE` is `no trade`. */
 export function inWords(term: string): string {
   return term.replaceAll("_", " ").toLowerCase()
@@ -43,6 +46,12 @@ export function inWords(term: string): string {
 export function inWordsAtStart(term: string): string {
   const words = inWords(term)
   return words.charAt(0).toUpperCase() + words.slice(1)
+}
+
+/** A sentence with such words in it, with a capital: `FAILED_LOW_BREAKOUT: ...` is `Failed low breakout: ...`. */
+export function inPlainWords(sentence: string): string {
+  const plain = sentence.replace(/\b[A-Z]+(?:_[A-Z]+)+\b/g, inWords)
+  return plain.charAt(0).toUpperCase() + plain.slice(1)
 }
 
 /** How the server names a market, which stands before sentences of a market that is not the real one. */

@@ -1,6 +1,7 @@
 // When an analysis is asked for again: not with each bar of a fast market, and not while nothing new is known.
 
-const EVERY_MS = 10_000
+/** Between two requests at least. */
+export const EVERY_MS = 10_000
 const OLD_S = 15 * 60
 
 /** Ask now, and again when `version` has changed, every ten seconds at most. Returns what ends it. */
@@ -20,7 +21,8 @@ export function whenChanged(version: () => unknown, ask: () => () => void, every
   }
 }
 
-/** Whether an analysis is too old to be taken for now: its newest bar ended more than fifteen market minutes ago in an open market. */
-export function isTooOld(ageS: number | null, isOpen: boolean): boolean {
-  return isOpen && (ageS === null || ageS > OLD_S)
+/** Whether an analysis is too old to be taken for now: its newest bar ended more than fifteen market minutes ago in an open market.
+ * In a market that runs `speed` times as fast as time, more of them pass from one request to the next. */
+export function isTooOld(ageS: number | null, isOpen: boolean, speed: number): boolean {
+  return isOpen && (ageS === null || ageS > Math.max(OLD_S, (3 * EVERY_MS * speed) / 1000))
 }

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import type { Schemas, Structure } from "../../api/types.ts"
+import { inPlainWords } from "../../format/words.ts"
 import { keyLevels, permission, summaryPhases } from "./phases.ts"
 import { isTooOld, whenChanged } from "./refresh.ts"
 
@@ -25,6 +26,15 @@ describe("a phase", () => {
     } as Schemas["StructureSummary"]
     expect(summaryPhases(summary)[0]?.says).toBe(
       "Balanced in the range state balance, healthy, from 105 one-minute bars",
+    )
+  })
+
+  it("has no name of the server's own in its reasons", () => {
+    expect(inPlainWords("FAILED_LOW_BREAKOUT: the drop to $446.15 was bought back")).toBe(
+      "Failed low breakout: the drop to $446.15 was bought back",
+    )
+    expect(inPlainWords("The evidence is too thin (NO_TRADE) below VWAP")).toBe(
+      "The evidence is too thin (no trade) below VWAP",
     )
   })
 
@@ -73,11 +83,11 @@ describe("an analysis", () => {
   })
 
   it("is too old after fifteen minutes of an open market", () => {
-    expect([isTooOld(900, true), isTooOld(901, true), isTooOld(901, false), isTooOld(null, true)]).toEqual([
-      false,
-      true,
-      false,
-      true,
-    ])
+    const judged = [isTooOld(900, true, 1), isTooOld(901, true, 1), isTooOld(901, false, 1), isTooOld(null, true, 1)]
+    expect(judged).toEqual([false, true, false, true])
+  })
+
+  it("of a market that runs faster than time is no older than it can be", () => {
+    expect([isTooOld(1_800, true, 60), isTooOld(1_801, true, 60)]).toEqual([false, true])
   })
 })
