@@ -67,6 +67,13 @@ export function dayInWords(day: string | null): string {
   return day === null ? NONE : spaced(dateOf, Date.parse(`${day}T00:00:00Z`))
 }
 
+/** A span of days of the API (`2022-01-01..2024-12-31`) in words: `2022 to 2024` where its years are whole. */
+export function spanInWords(span: string): string {
+  const [first = "", last = ""] = span.split("..")
+  const isWhole = first.endsWith("-01-01") && last.endsWith("-12-31")
+  return isWhole ? `${first.slice(0, 4)} to ${last.slice(0, 4)}` : `${dayInWords(first)} to ${dayInWords(last)}`
+}
+
 /** A full hour: 14 is `14:00`. */
 export function fullHour(hour: number | null): string {
   return hour === null ? NONE : `${String(hour).padStart(2, "0")}:00`

@@ -86,7 +86,7 @@ const TRUSTED: readonly Row[] = [
       word: "REPLAY",
       across: "REPLAY",
       tone: "replay",
-      sentence: "A past moment: Fri 3 Jan 2025, 12:00 New York, as this page showed it then or would have.",
+      sentence: "Fri 3 Jan 2025, 12:00 New York, as this page showed it then or would have.",
     },
   ],
   [

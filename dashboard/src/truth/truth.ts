@@ -68,6 +68,8 @@ export interface Facts {
 
 type Claim = Omit<Truth, "across">
 
+/** What is said in a market that is not the real one, which is named across the page. */
+const OF_THE_CLOCK = "Prices are of the time that the market's clock shows."
 /** For how long an answer holds where the page asks in place of events: a little longer than until the next one. */
 const POLLED_MS = 20_000
 /** How much later than announced a heartbeat may come before its ticker counts as silent. */
@@ -90,7 +92,7 @@ function claimOfReplay(replay: Answer<TradingSignal> | "asked"): Claim {
   if (replay.failure !== null) return claimOfFailure(replay.failure)
   const { generated_at, age_seconds } = replay.data
   const moment = `${dayInWords(isoDay(generated_at))}, ${newYorkTime(generated_at)} New York`
-  const sentence = `A past moment: ${moment}, as this page showed it then or would have.`
+  const sentence = `${moment}, as this page showed it then or would have.`
   return { word: "REPLAY", tone: "replay", shape: "rewind", sentence, ageS: age_seconds, isTrusted: true }
 }
 
@@ -208,13 +210,13 @@ function claimOfFreshness(facts: Facts): Claim {
 function current(source: Market | null, rest: string, ageS: number | null): Claim {
   const claim = { ageS, isTrusted: true } as const
   if (source === "demo")
-    return { word: "DEMO", tone: "demo", shape: "ring", sentence: `An invented market.${rest}`, ...claim }
+    return { word: "DEMO", tone: "demo", shape: "ring", sentence: `${OF_THE_CLOCK}${rest}`, ...claim }
   if (source === "recorded")
     return {
       word: "RECORDED",
       tone: "replay",
       shape: "ring",
-      sentence: `Prices of a past day, played again.${rest}`,
+      sentence: `${OF_THE_CLOCK}${rest}`,
       ...claim,
     }
   return { word: "LIVE", tone: "live", shape: "disc", sentence: `Prices are of now.${rest}`, ...claim }

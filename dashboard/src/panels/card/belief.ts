@@ -3,7 +3,7 @@
 import type { Schemas } from "../../api/types.ts"
 import type { TradingSignal } from "../../live/types.ts"
 import { counted, shareInPercent } from "../../format/numbers.ts"
-import { fullHour } from "../../format/times.ts"
+import { fullHour, spanInWords } from "../../format/times.ts"
 import { TARGETS } from "../../format/words.ts"
 
 type HitRate = Schemas["HitRate"]
@@ -18,18 +18,18 @@ export function hitRateOf(signal: TradingSignal): HitRate | null {
   return signal.hit_rates.find(({ target }) => target === signal.active_target) ?? null
 }
 
-/** What the probability is worth, in a sentence that stands beside it. */
+/** What the probability is worth, in a sentence that stands beside it; empty without a decision. */
 export function worth(signal: TradingSignal): string {
   const rate = hitRateOf(signal)
   if (rate !== null) return worthOf(rate)
-  if (signal.decision_hour === null) return "Without a decision there is no hit rate."
+  if (signal.decision_hour === null) return ""
   if (signal.source === "demo")
     return "No hit rate: the evaluation is about real days, and the days of the demo market are not."
   return "No hit rate: the decision is of a model that is not the loaded one."
 }
 
 function worthOf(rate: HitRate): string {
-  const days = `${counted(rate.days, "day")} of ${rate.span.replace("..", " to ")}`
+  const days = `${counted(rate.days, "day")} of ${spanInWords(rate.span)}`
   return `At ${fullHour(rate.decision_hour)} the side was right on ${shareInPercent(rate.hit_rate)} of ${days}; ${baseline(rate)}: ${rate.verdict}.`
 }
 

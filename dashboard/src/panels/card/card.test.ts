@@ -57,20 +57,22 @@ describe("the lock", () => {
       "Decided 14:00:05 on bars up to 14:00, locked until 15:00.",
     )
     expect(lockSentence(SIGNAL, null, NOW)).toBe("Decided for 14:00 on bars up to 14:00, locked until 15:00.")
-    expect(leftInWords(SIGNAL, NOW)).toBe("23 min 12 s left in this hour's lock")
+    for (const isOfNow of [true, false])
+      expect(leftInWords(SIGNAL, NOW, isOfNow)).toBe("23 min 12 s left in this hour's lock")
   })
 
   it("says that the decision of the hour before stands for a while", () => {
     const before = but({ decision_hour: 13, lock: { ...SIGNAL.lock, state: "previous" } })
     expect(lockSentence(before, null, NOW)).toBe("13:00's stands, 14:00's is being decided.")
-    expect(leftInWords(before, NOW)).toBe("The next decision is due")
+    expect(leftInWords(before, NOW, true)).toBe("The next decision is due")
+    expect(leftInWords(before, NOW, false)).toBe("The next decision was due")
   })
 
   it("never lets an old decision look locked", () => {
     const later = Date.parse("2025-01-03T15:00:00-05:00")
     expect(isExpired(SIGNAL, later)).toBe(true)
     expect(lockSentence(SIGNAL, null, later)).toMatch(/expired at 15:00/)
-    expect(leftInWords(SIGNAL, null)).toBe("Time left is not known")
+    expect(leftInWords(SIGNAL, null, true)).toBe("Time left is not known")
   })
 
   it("says that a decision is not of the record", () => {
@@ -83,7 +85,7 @@ describe("the lock", () => {
       lock: { state: "none", locked_at: null, expires_at: null, recorded: null },
     })
     expect(lockSentence(none, null, NOW)).toBe("There is no decision of this hour.")
-    expect(leftInWords(none, NOW)).toBe("Nothing is locked")
+    expect(leftInWords(none, NOW, true)).toBe("")
   })
 })
 
@@ -91,7 +93,7 @@ describe("a probability", () => {
   it("stands beside the hit rate, the baselines and the verdict of its target", () => {
     expect(belief(SIGNAL)).toBe("81.2% that it closes above its 11:00 price")
     expect(worth(SIGNAL)).toBe(
-      'At 14:00 the side was right on 76.9% of 746 days of 2022-01-01 to 2024-12-31; the random walk on 78.2%, "always up" on 55.4%: no measurable difference.',
+      'At 14:00 the side was right on 76.9% of 746 days of 2022 to 2024; the random walk on 78.2%, "always up" on 55.4%: no measurable difference.',
     )
   })
 
@@ -99,13 +101,13 @@ describe("a probability", () => {
     [but({ hit_rates: [{ ...HIT_RATE, baseline_hit_rate: null }] }), /the random walk has no side yet/],
     [but({ hit_rates: [], source: "demo" }), /No hit rate: the evaluation is about real days/],
     [but({ hit_rates: [] }), /a model that is not the loaded one/],
-    [but({ hit_rates: [], decision_hour: null }), /Without a decision/],
   ])("says why it has no hit rate or baseline", (signal, said) => {
     expect(worth(signal)).toMatch(said)
   })
 
   it("is nothing where there is none", () => {
     expect(belief(but({ probability: null }))).toBeNull()
+    expect(worth(but({ hit_rates: [], decision_hour: null }))).toBe("")
   })
 
   it("of a day on which the model was trained says so", () => {

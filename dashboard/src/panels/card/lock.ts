@@ -35,10 +35,12 @@ export function leftS({ lock }: TradingSignal, marketNow: number | null): number
   return Math.max(0, (milliseconds(lock.expires_at) - marketNow) / 1000)
 }
 
-/** The same in words. */
-export function leftInWords(signal: TradingSignal, marketNow: number | null): string {
+/** The same in words; empty where nothing is locked. isOfNow: what is said holds now, as far as the page knows; a lock holds for its hour
+ * in any case. */
+export function leftInWords(signal: TradingSignal, marketNow: number | null, isOfNow: boolean): string {
   const seconds = leftS(signal, marketNow)
   if (seconds !== null) return `${duration(seconds)} left in this hour's lock`
-  if (signal.lock.state === "none") return "Nothing is locked"
-  return signal.lock.state === "previous" ? "The next decision is due" : "Time left is not known"
+  if (signal.lock.state === "none") return ""
+  if (signal.lock.state === "previous") return `The next decision ${isOfNow ? "is" : "was"} due`
+  return "Time left is not known"
 }

@@ -3,7 +3,7 @@
 import type { RecordedSignal } from "../../api/types.ts"
 import { counted, shareInPercent, signedPercent } from "../../format/numbers.ts"
 import { fullHour } from "../../format/times.ts"
-import { inWords } from "../../format/words.ts"
+import { inWords, withoutMark } from "../../format/words.ts"
 import type { Plotted } from "../../parts/plot/options.ts"
 import type { Book } from "./pages.ts"
 import { dayOfEntry, latestOf, linesOf, type Counts, type Entry, type GapEntry } from "./running.ts"
@@ -37,7 +37,7 @@ export function outcomeOf({ outcome }: RecordedSignal): { readonly word: string;
 /** How the trade of a signal ended; empty without a trade. */
 export function exitOf({ levels, outcome, outcome_reason }: RecordedSignal): string {
   if (levels === null) return "no trade"
-  if (outcome === null) return outcome_reason ?? "not known yet"
+  if (outcome === null) return withoutMark(outcome_reason ?? "not known yet")
   if (outcome.exit === null) return outcome.exit_reason ?? "not known"
   return `${inWords(outcome.exit.kind)} ${signedPercent(outcome.exit.return_percent)}`.replace(" –", "")
 }

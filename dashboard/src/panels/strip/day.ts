@@ -1,7 +1,7 @@
 // The decisions of one day: which hours there are, and what stands in each. Pure.
 
 import type { RecordedSignal, Schemas } from "../../api/types.ts"
-import { milliseconds } from "../../format/times.ts"
+import { isoDay, milliseconds } from "../../format/times.ts"
 import type { TradingSignal } from "../../live/types.ts"
 
 export type Session = Schemas["Session"]
@@ -24,9 +24,10 @@ export type Slot =
   | { readonly hour: number; readonly state: "decided"; readonly decision: Decision; readonly isNow: boolean }
   | { readonly hour: number; readonly state: "gap" | "due" | "later"; readonly isNow: boolean }
 
-/** The session that is shown at a moment: the last one that has opened; null without one. */
+/** The session that is shown at a moment, as in the chart: that of the day, also before it has opened, else the last one; null without
+ * one. */
 export function sessionAt(sessions: readonly Session[], at: number): Session | null {
-  return sessions.filter((session) => milliseconds(session.open) <= at).at(-1) ?? null
+  return sessions.filter((session) => session.day <= isoDay(at)).at(-1) ?? null
 }
 
 /** The session of a day; null on a day without trading. */

@@ -44,9 +44,11 @@ function states(time: string, hours: number[]): string[] {
 }
 
 describe("the day", () => {
-  it("that is shown is the last one that has opened", () => {
-    expect(sessionAt([SHORT, SESSION], at("09:29:59"))).toBe(SHORT)
-    expect(sessionAt([SHORT, SESSION], at("09:30:00"))).toBe(SESSION)
+  it("that is shown is that of the day, also before the open, else the last one", () => {
+    expect(sessionAt([SHORT, SESSION], at("23:59:59", "2025-01-02"))).toBe(SHORT)
+    expect(sessionAt([SHORT, SESSION], at("00:00:00"))).toBe(SESSION)
+    expect(sessionAt([SHORT, SESSION], at("12:00:00", "2025-01-04"))).toBe(SESSION)
+    expect(states("09:29:59", [])).toEqual(Array<string>(6).fill("later"))
     expect(sessionAt([], at("09:30:00"))).toBeNull()
     expect(sessionOf([SHORT, SESSION], "2025-01-04")).toBeNull()
   })
@@ -109,7 +111,7 @@ describe("the words", () => {
     if (decided?.state !== "decided" || gap === undefined) throw new Error("one is decided")
     expect([headOf(decided), probabilityOf(decided.decision), outcomeInWords(decided.decision)]).toEqual([
       "▲ BUY CALL",
-      "81.0% (B)",
+      "81.0% above 11:00",
       "✓ right, close +0.31%",
     ])
     expect(headOf(gap)).toBe("no decision")

@@ -1,7 +1,7 @@
 // The words of the strip. Pure.
 
 import { shareInPercent, signedPercent } from "../../format/numbers.ts"
-import { ACTION_SHAPES, ACTIONS } from "../../format/words.ts"
+import { ACTION_SHAPES, ACTIONS, TARGETS_IN_SHORT } from "../../format/words.ts"
 import type { Decision, Session, Slot } from "./day.ts"
 
 const WORDS = { gap: "no decision", due: "being decided", later: "later" } as const
@@ -12,9 +12,10 @@ export function headOf(slot: Slot): string {
   return `${ACTION_SHAPES[slot.decision.action]} ${ACTIONS[slot.decision.action]}`
 }
 
-/** The probability of a decision, of its target. */
+/** The probability of a decision, and what it is about: that the day closes above something. */
 export function probabilityOf({ probability, target }: Decision): string {
-  return probability === null ? "no probability" : `${shareInPercent(probability)} (${target ?? "?"})`
+  if (probability === null) return "no probability"
+  return `${shareInPercent(probability)}${target === null ? "" : ` ${TARGETS_IN_SHORT[target]}`}`
 }
 
 /** What became of a decision. */

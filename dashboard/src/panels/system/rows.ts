@@ -26,7 +26,7 @@ export function statusRows(status: Status): readonly Row[] {
   const { ready, reason, degraded, source, plan, delay_seconds, server, versions } = status
   return [
     { name: "Ready", value: ready ? "yes" : `no: ${reason ?? "the reason is not known"}` },
-    { name: "Works less well", value: degraded.length === 0 ? "nothing" : degraded.join(", ") },
+    { name: "Degraded", value: degraded.length === 0 ? "nothing" : degraded.join(", ") },
     { name: "Market", value: source },
     { name: "Plan", value: plan ?? "none" },
     { name: "Delay of prices", value: duration(delay_seconds) },
