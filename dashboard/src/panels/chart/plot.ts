@@ -27,8 +27,8 @@ const PLACES = { call: "belowBar", put: "aboveBar", none: "aboveBar" } as const
 
 /** Pixels from which on the levels have their names at the axis too; else the legend alone has them. */
 const WIDE = 600
-/** This share of the places is left free on both sides, so that the first and the last time at the axis are not cut off. */
-const MARGIN = 0.025
+/** These shares of the places are left free: at the left for the first time at the axis, at the right for the names of the levels. */
+const [LEFT, RIGHT] = [0.025, 0.07]
 /** So many places are in sight at least. */
 const FEWEST = 10
 
@@ -103,8 +103,7 @@ export class Plot {
   showAll(): void {
     this.chart.priceScale("right").applyOptions({ autoScale: true })
     const places = Math.max(this.slots.length, FEWEST)
-    const margin = 0.5 + MARGIN * places
-    if (this.slots.length > 0) this.bring({ from: -margin, to: places - 1 + margin })
+    if (this.slots.length > 0) this.bring({ from: -0.5 - LEFT * places, to: places - 0.5 + RIGHT * places })
   }
 
   /** Show fewer places (`factor` below 1) or more, around the middle or the place of a time. */
