@@ -16,7 +16,7 @@ from app.market.feed_transport import FeedTransport
 from app.simulator.server import PolygonSimulator
 from tests.browser import recorded
 from tests.browser.played import DAY, Played
-from tests.browser.reading import band_of
+from tests.browser.reading import band_of, wait_shown
 from tests.browser.turned import TurnedClock, turned
 from tests.browser.watching import DESKTOP, PHONE, Size, Tab, launched, tab
 from tests.markdown import ROOT
@@ -124,7 +124,7 @@ def take_live(browser: Browser, folder: Path, shots: dict[str, Shot]) -> None:
                     played.forward(shot.at)
                 with tab(browser, played.relay.base, shot.size, scheme=shot.scheme) as shown:
                     shown.open(shot.path)
-                    wait_for(lambda: band_of(shown.page).startswith("LIVE"))
+                    wait_shown(shown.page, lambda: band_of(shown.page).startswith("LIVE"), f"{name}: not live")
                     shown.settle()
                     with broken(played, shot.fault, shot.at):
                         save(shown, name, shot)

@@ -11,7 +11,7 @@ import {
   newYorkTime,
   spanInWords,
 } from "./times.ts"
-import { inWordsAtStart, withoutMark } from "./words.ts"
+import { inWordsAtStart, partsOf, withoutMark } from "./words.ts"
 
 describe("numbers", () => {
   it.each([
@@ -69,4 +69,16 @@ describe("words", () => {
     expect(inWordsAtStart("NO_TRADE")).toBe("No trade")
     expect(withoutMark("DEMO: Neutral at 11:00.")).toBe("Neutral at 11:00.")
   })
+})
+
+it("prices and shares are told from the words around them", () => {
+  expect(partsOf("SPY at $1,446.31 is −$1.10 (−0.25%) from its open, below VWAP.")).toEqual([
+    "SPY at ",
+    "$1,446.31",
+    " is ",
+    "−$1.10",
+    " (",
+    "−0.25%",
+    ") from its open, below VWAP.",
+  ])
 })

@@ -54,6 +54,11 @@ export function inPlainWords(sentence: string): string {
   return plain.charAt(0).toUpperCase() + plain.slice(1)
 }
 
+/** A text in parts: words and, at odd places, prices in USD and numbers of per cent. */
+export function partsOf(text: string): readonly string[] {
+  return text.split(/([+\u2212]?\$[\d,.]*\d|[+\u2212]?[\d.]*\d%)/)
+}
+
 /** How the server names a market, which stands before sentences of a market that is not the real one. */
 export function withoutMark(sentence: string): string {
   return sentence.replace(/^(DEMO|RECORDED): /, "")

@@ -74,7 +74,7 @@ export function analysisOf<T extends Dated>(
       return isOld
     },
     get moment() {
-      const pace = live.clock.speed < FAST ? "" : `, renewed every ${EVERY_MS / 1000} s`
+      const pace = isOld || live.clock.speed < FAST ? "" : `, renewed every ${EVERY_MS / 1000} s`
       return `${newYorkTime(loaded.data?.as_of ?? null)}, ${age(ageS)}${pace}`
     },
   }

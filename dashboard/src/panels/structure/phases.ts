@@ -87,8 +87,8 @@ export function rpePhases(rpe: Rpe): readonly Phase[] {
     },
     {
       name: "5 Forecast",
-      says: "Not shown: its probabilities are fixed tables, not estimates that were measured.",
-      reasons: [],
+      says: "",
+      reasons: ["Not shown: its probabilities are fixed tables, not estimates that were measured"],
     },
   ]
 }
