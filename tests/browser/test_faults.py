@@ -164,8 +164,8 @@ def test_three_open_tabs_cost_no_more_computing_and_no_more_calls_than_one(
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_what_breaks_is_said_within_three_seconds(shown: Tab, played: Played) -> None:
-    """How long it takes until the page says it and has lost its colours: ten times for cuts and ends, once for prices. The silence
-    of the provider begins a few minutes behind bars that came: bars that are a quarter of an hour old are not read without it."""
+    """How long it takes until the page says it and has lost its colours: ten times for cuts and ends, once for prices. These
+    stop a few minutes after bars that came: a server whose bars are a quarter of an hour old waits for newer ones first."""
     took: dict[str, list[float]] = {"cut": [], "killed": [], "stale": []}
     played.forward("11:50:40")
     wait_live(shown.page, played)
