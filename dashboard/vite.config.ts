@@ -35,5 +35,14 @@ export default defineConfig(({ mode }) => ({
     ),
   },
   ...(mode === "test" ? { resolve: { conditions: ["browser"] } } : {}),
-  test: { environment: "happy-dom", include: ["src/**/*.test.ts"], css: { include: /tokens/ }, restoreMocks: true },
+  // Most of the time of a small test goes into an environment and modules of its own: a file that needs a document says so in its
+  // first line, and all files of a worker share the modules.
+  test: {
+    pool: "threads",
+    isolate: false,
+    include: ["src/**/*.test.ts"],
+    css: { include: /tokens/ },
+    restoreMocks: true,
+    unstubGlobals: true,
+  },
 }))

@@ -1,3 +1,4 @@
+// @vitest-environment happy-dom
 import { afterEach, describe, expect, it, vi } from "vitest"
 import { answer, clientOf } from "./client.ts"
 import { apiKey } from "./key.svelte.ts"

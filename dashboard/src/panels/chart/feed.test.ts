@@ -1,3 +1,4 @@
+// @vitest-environment happy-dom
 import { afterEach, beforeEach, expect, it, vi } from "vitest"
 import type { BarSeries } from "../../api/types.ts"
 import { DayDecisions } from "../../live/day-decisions.ts"
