@@ -1,6 +1,7 @@
 // From a day and a time in New York to a moment and back, and the shifted seconds that a chart needs. Pure.
 
-import { milliseconds, newYorkOffsetMs, type Instant } from "./times.ts"
+import { newYorkOffsetMs } from "./offset.ts"
+import { milliseconds, type Instant } from "./times.ts"
 
 const MINUTE_MS = 60_000
 

@@ -1,27 +1,11 @@
 // Moments and durations as the page writes them. Pure. Moments are ISO 8601 with an offset, or milliseconds since the epoch.
 
 import { NONE } from "./numbers.ts"
+import { newYorkOffsetMs, offsetName, viewerOffsetMs } from "./offset.ts"
 
 export type Instant = string | number
-export const NEW_YORK = "America/New_York"
-
-const OF_DAY = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" } as const
-const DATE = { weekday: "short", day: "numeric", month: "short" } as const
-const TO_THE_SECOND = { ...OF_DAY, second: "2-digit" } as const
-const [timeOf, secondOf, viewerTimeOf, viewerSecondOf] = [
-  new Intl.DateTimeFormat("en-GB", { ...OF_DAY, timeZone: NEW_YORK }),
-  new Intl.DateTimeFormat("en-GB", { ...TO_THE_SECOND, timeZone: NEW_YORK }),
-  new Intl.DateTimeFormat("en-GB", OF_DAY),
-  new Intl.DateTimeFormat("en-GB", TO_THE_SECOND),
-]
-const dayOf = new Intl.DateTimeFormat("en-GB", { ...DATE, timeZone: NEW_YORK })
-const dateOf = new Intl.DateTimeFormat("en-GB", { ...DATE, year: "numeric", timeZone: "UTC" })
-const isoOf = new Intl.DateTimeFormat("en-CA", {
-  year: "numeric",
-  month: "2-digit",
-  day: "2-digit",
-  timeZone: NEW_YORK,
-})
+const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"] as const
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"] as const
 
 /** Milliseconds since the epoch. */
 export function milliseconds(at: Instant): number {
@@ -30,22 +14,24 @@ export function milliseconds(at: Instant): number {
 
 /** The time of day in New York: `14:00`, to the second `14:00:05`. */
 export function newYorkTime(at: Instant | null, { seconds = false } = {}): string {
-  return at === null ? NONE : (seconds ? secondOf : timeOf).format(milliseconds(at))
+  return at === null ? NONE : timeOf(inNewYork(at), seconds)
 }
 
 /** The time of day where the viewer is. */
 export function viewerTime(at: Instant | null, { seconds = false } = {}): string {
-  return at === null ? NONE : (seconds ? viewerSecondOf : viewerTimeOf).format(milliseconds(at))
+  if (at === null) return NONE
+  const moment = milliseconds(at)
+  return timeOf(new Date(moment + viewerOffsetMs(moment)), seconds)
 }
 
 /** The day in New York without its year: `Fri 3 Jan`. */
 export function newYorkDay(at: Instant | null): string {
-  return at === null ? NONE : spaced(dayOf, milliseconds(at))
+  return at === null ? NONE : dayOf(inNewYork(at))
 }
 
 /** The day in New York as the API writes it: `2025-01-03`. */
 export function isoDay(at: Instant): string {
-  return isoOf.format(milliseconds(at))
+  return inNewYork(at).toISOString().slice(0, 10)
 }
 
 /** The day and the time in New York: `Fri 3 Jan, 14:00`. */
@@ -53,18 +39,23 @@ export function newYorkMoment(at: Instant | null): string {
   return at === null ? NONE : `${newYorkDay(at)}, ${newYorkTime(at)}`
 }
 
-/** What a zone is called at a moment, like `EST`, `EDT` or `GMT+1`; without a zone that of the viewer. */
-export function zoneName(at: Instant, zone?: string): string {
-  const format = new Intl.DateTimeFormat("en-US", {
-    timeZoneName: "short",
-    ...(zone === undefined ? {} : { timeZone: zone }),
-  })
-  return format.formatToParts(milliseconds(at)).find(({ type }) => type === "timeZoneName")?.value ?? NONE
+/** What New York's offset from UTC is called at a moment: `EST` or `EDT`. */
+export function newYorkZone(at: Instant): string {
+  const moment = milliseconds(at)
+  return offsetName(newYorkOffsetMs(moment), moment)
+}
+
+/** What the viewer's is called: as New York's where it is the same, else like `UTC+1`. */
+export function viewerZone(at: Instant): string {
+  const moment = milliseconds(at)
+  return offsetName(viewerOffsetMs(moment), moment)
 }
 
 /** A day of the API (`2025-01-03`) in words: `Fri 3 Jan 2025`. */
 export function dayInWords(day: string | null): string {
-  return day === null ? NONE : spaced(dateOf, Date.parse(`${day}T00:00:00Z`))
+  if (day === null) return NONE
+  const date = new Date(`${day}T00:00:00Z`)
+  return `${dayOf(date)} ${date.getUTCFullYear()}`
 }
 
 /** A span of days of the API (`2022-01-01..2024-12-31`) in words: `2022 to 2024` where its years are whole. */
@@ -94,26 +85,18 @@ export function age(seconds: number | null): string {
   return seconds === null ? "age unknown" : `${duration(seconds)} old`
 }
 
-/** The offset of New York from UTC at a moment, milliseconds (negative): for charts, which know no time zones. */
-export function newYorkOffsetMs(at: Instant): number {
-  const parts = new Map(partsOf.formatToParts(milliseconds(at)).map(({ type, value }) => [type, Number(value)]))
-  const part = (name: Intl.DateTimeFormatPartTypes): number => parts.get(name) ?? 0
-  const shown = Date.UTC(part("year"), part("month") - 1, part("day"), part("hour"), part("minute"), part("second"))
-  return shown - Math.floor(milliseconds(at) / 1000) * 1000
+/** A date whose UTC fields are what New York's clock and calendar show. */
+function inNewYork(at: Instant): Date {
+  const moment = milliseconds(at)
+  return new Date(moment + newYorkOffsetMs(moment))
 }
 
-const partsOf = new Intl.DateTimeFormat("en-GB", {
-  year: "numeric",
-  month: "numeric",
-  day: "numeric",
-  ...TO_THE_SECOND,
-  timeZone: NEW_YORK,
-})
+function timeOf(shifted: Date, seconds: boolean): string {
+  return shifted.toISOString().slice(11, seconds ? 19 : 16)
+}
 
-/** The parts of a date with one space between them: versions of a browser differ in the commas. */
-function spaced(format: Intl.DateTimeFormat, at: number): string {
-  const parts = format.formatToParts(at).filter(({ type }) => type !== "literal")
-  return parts.map(({ value }) => value).join(" ")
+function dayOf(shifted: Date): string {
+  return `${WEEKDAYS[shifted.getUTCDay()]} ${shifted.getUTCDate()} ${MONTHS[shifted.getUTCMonth()]}`
 }
 
 function twoDigits(count: number): string {

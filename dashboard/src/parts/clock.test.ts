@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { NEW_YORK, newYorkTime, zoneName } from "../format/times.ts"
+import { newYorkTime, newYorkZone } from "../format/times.ts"
 import { at, signalOf } from "../live/fixtures.ts"
 import { lockLeftS } from "./clock.ts"
 
@@ -32,5 +32,5 @@ it.each([
   ["2026-11-01T06:00:00Z", "01:00:00", "EST"],
 ])("at %s the clock says %s %s", (moment, time, zone) => {
   expect(newYorkTime(moment, { seconds: true })).toBe(time)
-  expect(zoneName(moment, NEW_YORK)).toBe(zone)
+  expect(newYorkZone(moment)).toBe(zone)
 })

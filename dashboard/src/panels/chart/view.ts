@@ -69,9 +69,12 @@ export function slotsOf(session: Session, span: Exclude<Span, "1d">, bars: reado
   const byStart = new Map(bars.map((bar) => [milliseconds(bar.start), bar]))
   const length = MINUTES[span] * 60_000
   const [open, close] = [milliseconds(session.open), milliseconds(session.close)]
-  const slots: Slot[] = []
-  for (let at = open; at < close; at += length) slots.push({ time: wallSeconds(at), bar: byStart.get(at) ?? null })
-  return slots
+  const first = wallSeconds(open)
+  const count = Math.ceil((close - open) / length)
+  return Array.from({ length: count }, (_, place) => {
+    const passed = place * length
+    return { time: first + passed / 1000, bar: byStart.get(open + passed) ?? null }
+  })
 }
 
 /** The places of daily bars: the midnights of their days. */
