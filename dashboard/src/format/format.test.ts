@@ -1,6 +1,16 @@
 import { describe, expect, it } from "vitest"
 import { counted, dollars, NONE, shareInPercent, signed, signedDollars, signedPercent } from "./numbers.ts"
-import { age, dayInWords, duration, fullHour, isoDay, newYorkDay, newYorkTime, spanInWords } from "./times.ts"
+import {
+  age,
+  dayInWords,
+  duration,
+  fullHour,
+  isoDay,
+  newYorkDay,
+  newYorkTime,
+  spanInWords,
+  wallMoment,
+} from "./times.ts"
 import { inWordsAtStart, partsOf, withoutMark } from "./words.ts"
 
 describe("numbers", () => {
@@ -34,6 +44,8 @@ describe("times", () => {
     [dayInWords("2025-01-03"), "Fri 3 Jan 2025"],
     [spanInWords("2022-01-01..2024-12-31"), "2022 to 2024"],
     [spanInWords("2022-01-03..2024-12-31"), "Mon 3 Jan 2022 to Tue 31 Dec 2024"],
+    [wallMoment(Date.parse("2025-01-03T14:35:00Z") / 1000), "3 Jan 2025 14:35"],
+    [wallMoment(Date.parse("2025-01-03T00:00:00Z") / 1000), "3 Jan 2025"],
     [fullHour(9), "09:00"],
     [duration(7.9), "7 s"],
     [duration(245), "4 min 05 s"],

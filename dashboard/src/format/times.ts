@@ -65,6 +65,23 @@ export function spanInWords(span: string): string {
   return isWhole ? `${first.slice(0, 4)} to ${last.slice(0, 4)}` : `${dayInWords(first)} to ${dayInWords(last)}`
 }
 
+/** What a clock that is shifted to New York shows (`wallSeconds`), for the axis of a chart. */
+export function wallParts(seconds: number): { year: string; month: string; day: string; clock: string } {
+  const shifted = new Date(seconds * 1000)
+  return {
+    year: String(shifted.getUTCFullYear()),
+    month: MONTHS[shifted.getUTCMonth()] ?? NONE,
+    day: String(shifted.getUTCDate()),
+    clock: timeOf(shifted, false),
+  }
+}
+
+/** The same as a day and a time: `3 Jan 2025 14:35`; of a midnight the day alone. */
+export function wallMoment(seconds: number): string {
+  const { year, month, day, clock } = wallParts(seconds)
+  return `${day} ${month} ${year}${clock === "00:00" ? "" : ` ${clock}`}`
+}
+
 /** A full hour: 14 is `14:00`. */
 export function fullHour(hour: number | null): string {
   return hour === null ? NONE : `${String(hour).padStart(2, "0")}:00`

@@ -18,7 +18,9 @@ import {
   type Time,
   type UTCTimestamp,
   type WhitespaceData,
+  TickMarkType,
 } from "lightweight-charts"
+import { wallMoment, wallParts } from "../../format/times.ts"
 import type { Palette } from "./palette.ts"
 import type { ChartView, Level, Mark, Slot } from "./view.ts"
 
@@ -62,11 +64,16 @@ export class Plot {
       // The logo writes a style into the page, which its policy refuses; the notice and the link stand below the chart.
       layout: { attributionLogo: false },
       crosshair: { mode: CrosshairMode.Normal },
-      localization: { locale: "en-US" },
+      localization: { locale: "en-US", timeFormatter: momentOf },
       // The wheel scrolls the page; buttons, keys and pinching zoom.
       handleScroll: { mouseWheel: false, vertTouchDrag: false },
       handleScale: { mouseWheel: false },
-      timeScale: { timeVisible: true, secondsVisible: false, shiftVisibleRangeOnNewBar: false },
+      timeScale: {
+        timeVisible: true,
+        secondsVisible: false,
+        shiftVisibleRangeOnNewBar: false,
+        tickMarkFormatter: tickOf,
+      },
     })
     this.candles = this.chart.addSeries(CandlestickSeries, { priceLineVisible: false, lastValueVisible: false })
     this.vwap = this.chart.addSeries(LineSeries, {
@@ -199,6 +206,26 @@ export class Plot {
       wickDownColor: down,
     })
     this.vwap.applyOptions({ color: palette.replay })
+  }
+}
+
+/** A place of the axis below the cross. */
+function momentOf(time: Time): string {
+  return wallMoment(Number(time))
+}
+
+/** A tick of the axis of time. The library itself would write it with Intl. */
+function tickOf(time: Time, type: TickMarkType): string {
+  const { year, month, day, clock } = wallParts(Number(time))
+  switch (type) {
+    case TickMarkType.Year:
+      return year
+    case TickMarkType.Month:
+      return month
+    case TickMarkType.DayOfMonth:
+      return day
+    default:
+      return clock
   }
 }
 
