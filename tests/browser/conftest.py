@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import date
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
 
+from app.config.api_keys import new_key
 from tests.browser.watching import Tab, build, launched, tab
 from tests.serving.test_gunicorn import SERVE, Server, started
 
@@ -30,6 +32,18 @@ def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with started(SERVE, folder / "log", MARKET="demo", DATA_DIR=folder / "data", **limits) as running:
         running.wait_ready()
         yield running
+
+
+@pytest.fixture(scope="session")
+def guarded(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
+    """A server with keys, without a key for market data, that takes one connection of each client; and the secret of a key."""
+    folder = tmp_path_factory.mktemp("guarded")
+    secret, key = new_key("trader", "standard", date(2100, 1, 1))
+    with started(
+        SERVE, folder / "log", API_KEYS=key, SOCKETS_PER_CLIENT=1, MARKET="polygon", DATA_DIR=folder / "data"
+    ) as running:
+        running.wait_ready()
+        yield running, secret
 
 
 @pytest.fixture

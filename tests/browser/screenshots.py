@@ -70,6 +70,15 @@ LIVE = {
 """In a live market, that of the simulated provider."""
 
 
+def seen(shown: Tab) -> None:
+    """Look at the chart where there is one, since it is drawn where it is in sight, and go back to the top."""
+    if (chart := shown.page.locator(".canvas")).count():
+        chart.scroll_into_view_if_needed()
+        chart.locator("canvas").first.wait_for()
+        shown.page.wait_for_timeout(300)
+        shown.page.evaluate("scrollTo(0, 0)")
+
+
 def save(shown: Tab, name: str, shot: Shot) -> None:
     """Take the picture once the page says what it is about and has all of its parts."""
     wait_for(lambda: band_of(shown.page).startswith(shot.words), f"{name}: the page does not say {shot.words}")
@@ -77,6 +86,7 @@ def save(shown: Tab, name: str, shot: Shot) -> None:
         shown.settle()
     else:  # a request of the operators' panel is open for as long as it is shown, as the browser counts
         shown.page.wait_for_timeout(2_000)
+    seen(shown)
     file = FOLDER / f"{name}.png"
     shown.page.screenshot(path=file, full_page=True)
     print(file.relative_to(ROOT), *shown.wrong)

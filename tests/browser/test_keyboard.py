@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.watching import Tab
+from tests.browser.watching import Tab, tab
+from tests.serving.test_gunicorn import Server
 
 OpenTab = Callable[..., Tab]
 VIEWS = (
@@ -81,7 +82,7 @@ def test_tab_leads_to_all_that_can_be_operated_and_the_focus_is_seen(open_tab: O
 
 
 def test_everything_is_done_without_a_mouse(open_tab: OpenTab) -> None:
-    tab = open_tab(permissions=["clipboard-read", "clipboard-write"])
+    tab = open_tab(permissions=["clipboard-read", "clipboard-write", "notifications"])
     page = tab.open()
     keys = page.keyboard
     expect(page.locator(".card[data-ticker=SPY] [data-action]")).to_be_visible()
@@ -100,6 +101,15 @@ def test_everything_is_done_without_a_mouse(open_tab: OpenTab) -> None:
     expect(page.get_by_text(re.compile("copied|Copied")).first).to_be_visible()
     assert '"ticker"' in page.evaluate("navigator.clipboard.readText()")
 
+    reach(page, page.get_by_role("button", name="Copy SPY as curl").first)
+    keys.press("Space")
+    expect(page.get_by_text("The curl command copied.")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()").startswith("curl ")
+
+    reach(page, page.get_by_role("radio", name="1 min", exact=True))
+    keys.press("ArrowRight")
+    expect(page.get_by_role("radio", name="5 min", exact=True)).to_be_checked()
+
     reach(page, page.get_by_role("slider").first)
     before = page.get_by_role("slider").first.get_attribute("aria-valuetext")
     keys.press("ArrowLeft")
@@ -110,8 +120,16 @@ def test_everything_is_done_without_a_mouse(open_tab: OpenTab) -> None:
     keys.press("Space")
     expect(page.get_by_role("table").first).to_be_visible()
 
+    reach(page, page.get_by_role("checkbox", name="Notification"))
+    keys.press("Space")
+    reach(page, page.get_by_role("checkbox", name="Sound"))
+    keys.press("Space")
+    reach(page, page.get_by_role("checkbox", name="Only BUY CALL and BUY PUT"))
+    keys.press("Space")
     reach(page, page.get_by_role("button", name="Test").first)
     keys.press("Space")
+    expect(page.get_by_text("Sent a notification and a sound.")).to_be_visible()
+    expect(page.get_by_role("checkbox", checked=True)).to_have_count(3)
 
 
 @pytest.mark.soak
@@ -125,6 +143,34 @@ def test_a_past_moment_is_found_without_a_mouse(open_tab: OpenTab) -> None:
     reach(page, page.get_by_role("button", name=re.compile("Day before")).first)
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("date=2024-06-11"))
+
+
+@pytest.mark.soak
+def test_a_signal_of_the_record_is_verified_without_a_mouse(open_tab: OpenTab, server: Server) -> None:
+    server.get("/v2/trading-directions")
+    page = open_tab().open("/dashboard/SPY/record")
+    row = page.get_by_role("row").filter(has=page.get_by_role("button", name=re.compile("^Verify"))).first
+    expect(row).to_be_visible()
+    reach(page, row.get_by_role("button"))
+    page.keyboard.press("Enter")
+    expect(row.get_by_role("status")).to_contain_text("Equal")
+
+
+@pytest.mark.soak
+def test_a_key_is_used_and_forgotten_without_a_mouse(browser: Browser, guarded: tuple[Server, str]) -> None:
+    server, secret = guarded
+    with tab(browser, server.base) as shown:
+        page = shown.open("/dashboard/system")
+        reach(page, page.get_by_label("Key", exact=True))
+        page.keyboard.type(secret)
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("This page sends a key.")).to_be_visible()
+        reach(page, page.get_by_role("button", name="Forget it"))
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("This page sends no key.")).to_be_visible()
+        reach(page, page.get_by_role("button", name="Try again now"))
+        page.keyboard.press("Enter")
+        expect(page.locator('[data-connection="open"]')).to_be_visible()
 
 
 @pytest.mark.soak

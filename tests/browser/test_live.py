@@ -5,16 +5,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from datetime import date
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
-from app.config.api_keys import new_key
 from tests.browser.watching import Tab, tab
-from tests.serving.test_gunicorn import SERVE, Server, started
+from tests.serving.test_gunicorn import Server
 from tests.waiting import wait_for
 
 OpenTab = Callable[..., Tab]
@@ -217,18 +215,6 @@ def test_operators_see_connection_plan_budget_breaker_and_follower(open_tab: Ope
     page.get_by_role("button", name="Try again now").click()
     until(page, "window.words.includes('DISCONNECTED')")
     until(page, "!['DISCONNECTED', 'CATCHING UP'].includes(window.words.at(-1))")
-
-
-@pytest.fixture(scope="module")
-def guarded(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
-    """A server with keys, without a key for market data, that takes one connection of each client; and the secret of a key."""
-    folder = tmp_path_factory.mktemp("guarded")
-    secret, key = new_key("trader", "standard", date(2100, 1, 1))
-    with started(
-        SERVE, folder / "log", API_KEYS=key, SOCKETS_PER_CLIENT=1, MARKET="polygon", DATA_DIR=folder / "data"
-    ) as running:
-        running.wait_ready()
-        yield running, secret
 
 
 @pytest.mark.soak

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,6 +34,10 @@ AXE = ROOT / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
 BUILT = ROOT / "dashboard" / "dist" / "index.html"
 DESKTOP, PHONE, SMALL_PHONE = (1280, 900), (390, 844), (360, 740)
 Size = tuple[int, int]
+Look = tuple[Size, str]
+"""The size of a window, and `light` or `dark`."""
+ALL_LOOKS: tuple[Look, ...] = tuple(product((DESKTOP, SMALL_PHONE), ("light", "dark")))
+SOME_LOOKS: tuple[Look, ...] = ((DESKTOP, "light"), (SMALL_PHONE, "dark"))
 expect.set_options(timeout=PATIENCE_S * 1000)
 
 
@@ -79,9 +84,9 @@ class Tab:
         self.page.on("websocket", lambda socket: self._see(socket.url.replace("ws", "http", 1)))
 
     def open(self, path: str = "/") -> Page:
-        """Open a path of the server, and wait until the page has been set up."""
+        """Open a path of the server, and wait until the page has all of its panels."""
         self.page.goto(self.base + path)
-        self.page.wait_for_selector("main")
+        self.page.wait_for_selector("main[aria-busy=false]")
         return self.page
 
     def settle(self) -> None:
@@ -106,13 +111,12 @@ class Tab:
             for node in rule["nodes"]
         ]
 
-    def looked_at(self) -> list[str]:
-        """What axe finds wrong on a desktop in light colours and on a phone in dark ones, and whether the page has to be
-        scrolled sideways. The window is then as it was."""
+    def looked_at(self, looks: tuple[Look, ...] = SOME_LOOKS) -> list[str]:
+        """What axe finds wrong in each look, and whether the page has to be scrolled sideways. The window is then as it was."""
         size = self.page.viewport_size
         assert size is not None
         found = []
-        for (width, height), scheme in ((DESKTOP, "light"), (SMALL_PHONE, "dark")):
+        for (width, height), scheme in looks:
             self.page.set_viewport_size({"width": width, "height": height})
             self.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
             found += [f"{width} px, {scheme}: {wrong}" for wrong in self.axe()]
