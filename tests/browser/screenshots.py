@@ -73,7 +73,7 @@ LIVE = {
 def seen(shown: Tab) -> None:
     """Look at the chart where there is one, since it is drawn where it is in sight, and go back to the top."""
     if (chart := shown.page.locator(".canvas")).count():
-        chart.scroll_into_view_if_needed()
+        chart.evaluate("(one) => one.scrollIntoView()")
         chart.locator("canvas").first.wait_for()
         shown.page.wait_for_timeout(300)
         shown.page.evaluate("scrollTo(0, 0)")

@@ -40,7 +40,7 @@ COLOURED = """() => {
 
 def drawn(page: Page) -> Page:
     """The page once the chart has come into sight and has its bars."""
-    page.locator(".canvas").scroll_into_view_if_needed()
+    page.locator(".canvas").evaluate("(one) => one.scrollIntoView()")
     page.locator(".canvas canvas").first.wait_for()
     expect(page.locator(".readout")).to_contain_text("open $")
     expect(page.locator(".note").filter(has_text="Bars up to")).not_to_contain_text("In sight")
