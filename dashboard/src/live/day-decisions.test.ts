@@ -1,3 +1,4 @@
+// @vitest-environment happy-dom
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import type { Session } from "../api/types.ts"
 import { DayDecisions, signalsIn } from "./day-decisions.ts"
