@@ -7,4 +7,7 @@ import { theme } from "./theme.svelte.ts"
 theme.apply()
 const target = document.getElementById("app")
 if (target === null) throw new Error("the page has no element #app")
-mount(App, { target })
+// The page is set up in a task of its own, behind the one that has run all modules, so that neither holds the browser up for long.
+setTimeout(() => {
+  mount(App, { target })
+})

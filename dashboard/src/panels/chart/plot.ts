@@ -224,7 +224,8 @@ function tickOf(time: Time, type: TickMarkType): string {
       return month
     case TickMarkType.DayOfMonth:
       return day
-    default:
+    case TickMarkType.Time:
+    case TickMarkType.TimeWithSeconds:
       return clock
   }
 }
