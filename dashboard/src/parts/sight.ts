@@ -1,13 +1,15 @@
-// Whether an element is in sight: what is costly to draw is drawn for people who look at it.
+// When an element first comes into sight: what is costly to load and to draw is so for people who look at it.
 
 /** An element of which less is in sight than this share is not looked at. */
 const SHARE = 0.1
 
-/** Call `tell` now and whenever the element comes into sight or leaves it. Returns what ends it. */
-export function watchSight(element: Element, tell: (isSeen: boolean) => void): () => void {
+/** Call `run` once the element is in sight, now or later. Returns what ends the wait. */
+export function whenSeen(element: Element, run: () => void): () => void {
   const observer = new IntersectionObserver(
     (entries) => {
-      tell((entries.at(-1)?.intersectionRatio ?? 0) >= SHARE)
+      if ((entries.at(-1)?.intersectionRatio ?? 0) < SHARE) return
+      observer.disconnect()
+      run()
     },
     { threshold: SHARE },
   )
