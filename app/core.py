@@ -21,7 +21,7 @@ from app.market.polygon import Transport
 from app.market.running_day import RunningDay
 from app.pipeline import Pipeline
 from app.signals.policy import SUPPORTED
-from app.signals.store import SqliteStore
+from app.signals.store import RecordStore
 
 UNANSWERED = (
     "No call to the provider has been answered since the start: check the network of this machine and POLYGON_BASE_URL. "
@@ -87,7 +87,7 @@ class Core:
     events: Events
     market: DataFeed
     calendar: Calendar
-    store: SqliteStore
+    store: RecordStore
     source: MarketData
     pipeline: Pipeline
     follower: Follower

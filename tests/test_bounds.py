@@ -25,7 +25,6 @@ from app.market.polygon import Polygon, Reply
 from app.market.series_memory import KEPT_SERIES
 from app.market.single_flight import SingleFlight
 from app.model import artefact
-from app.signals.store import SqliteStore
 from app.telemetry import tracing, worker_metrics
 from app.telemetry.access_log import AccessLog, AccessRecord, as_json_line
 from app.telemetry.exposition import formats_of
@@ -37,6 +36,7 @@ from middleware.breaker import Breaker
 from middleware.request_context import RequestContext
 from middleware.response_cache import CachedResponse, ResponseCache
 from middleware.sliding_windows import InMemoryWindows
+from tests.signals.stores import sqlite_store
 from tests.support import CALENDAR, FakeClock, new_york, settings
 from tests.waiting import PATIENCE_S
 
@@ -106,7 +106,7 @@ def test_2048_spans_wait_for_a_collector() -> None:
 
 def test_the_store_remembers_4096_opens_and_as_many_that_it_could_not_write(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    store = SqliteStore(tmp_path / "file" / "record.sqlite3", lambda event, **fields: None)
+    store = sqlite_store(tmp_path / "file" / "record.sqlite3")
     for number in range(4_200):
         store.put_open("SPY", DAY - timedelta(number), OfficialOpen(1.0, "daily"))
     assert (len(store._opens), len(store._unwritten_opens)) == (4096, 4096)

@@ -38,7 +38,8 @@ from app.market.running_day import SqliteRunningDay
 from app.model.artefact import PolicyStamp, load_models
 from app.pipeline import Pipeline
 from app.signals.policy import LONG_ABOVE, SHORT_BELOW, SPEC_VERSION, SUPPORTED
-from app.signals.store import SqliteStore
+from app.signals.sqlite_record import SqliteRecord
+from app.signals.store import RecordStore
 from app.telemetry import logs
 from app.telemetry.setup import Telemetry
 from app.telemetry.tracing import current_ids
@@ -140,7 +141,7 @@ def build(
     market = data_feed_of(settings, calendar, models, timer, emit, telemetry, clock=clock, transport=transport)
     clock, budget, folder = market.clock, market.budget, settings.data_dir / market.namespace
     ahead = timedelta if market.skew is None else market.skew.offset
-    store = SqliteStore(folder / "record.sqlite3", emit, stages, timer)
+    store = RecordStore(lambda: SqliteRecord(folder / "record.sqlite3", stages), emit, timer)
     cache = BarCache(folder / "bars.sqlite3", emit, stages, timer)
     polygon = Polygon(market.transport, calendar, settings.polygon_base_url)
     running_day = None  # what the processes on one DATA_DIR share, if calls to the provider cost budget

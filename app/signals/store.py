@@ -1,4 +1,4 @@
-"""The record: locked signals, official opens and 11:00 prices, kept for ever. The first writer wins, whichever process it is.
+"""The store of signals: the record (app/signals/record.py), remembered and written later where it fails.
 
 The store is a track record and a cache, never a lock service: a signal is a pure function of bars, so that losing the store
 loses no answer (architecture, idea 3). It can fail while the server runs: answers go on, `degraded` says so, and what
@@ -7,39 +7,20 @@ could not be written is written later (ruling S9).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from datetime import date
-from pathlib import Path
 from typing import Protocol, TypeVar
-
-from pydantic import TypeAdapter, ValidationError
 
 from app.clock import REAL_TIME, Timer
 from app.errors import Unavailable
 from app.market.opens import OfficialOpen
 from app.market.single_flight import LruCache
 from app.signals.policy import Decision
-from app.sqlite import Database, Retries
-from app.telemetry.stages import NULL_STAGES, Stages
+from app.signals.record import Record
+from app.sqlite import Retries
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS signals (
-    ticker TEXT, day TEXT, hour INTEGER, record TEXT NOT NULL, PRIMARY KEY (ticker, day, hour)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS opens (
-    ticker TEXT, day TEXT, price REAL NOT NULL, source TEXT NOT NULL, PRIMARY KEY (ticker, day)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS elevens (
-    ticker TEXT, day TEXT, price REAL NOT NULL, PRIMARY KEY (ticker, day)
-) WITHOUT ROWID
-"""
 T = TypeVar("T")
-log = logging.getLogger("predict")
 KEPT = 4096
-WRITE_PATIENCE_S = 1.0
-
-_decision: TypeAdapter[Decision] = TypeAdapter(Decision)
 
 
 class SignalStore(Protocol):
@@ -90,16 +71,14 @@ class SignalStore(Protocol):
     def close(self) -> None: ...
 
 
-class SqliteStore:
-    """The store of one machine: a SQLite file that several processes may share."""
+class RecordStore:
+    """A `SignalStore` over a record. open_record: opens the record, or raises Unavailable; it is called again, at a pace, until
+    it succeeds."""
 
-    def __init__(
-        self, path: Path, emit: Callable[..., None], stages: Stages = NULL_STAGES, timer: Timer = REAL_TIME
-    ) -> None:
-        self._stages = stages
-        self._path = path
+    def __init__(self, open_record: Callable[[], Record], emit: Callable[..., None], timer: Timer = REAL_TIME) -> None:
+        self._open_record = open_record
         self._emit = emit
-        self._db: Database | None = None
+        self._record: Record | None = None
         self._failure: str | None = None
         self._retries = Retries(timer.now)
         self._signals: LruCache[Decision] = LruCache(KEPT)
@@ -110,27 +89,27 @@ class SqliteStore:
         self._unwritten_elevens: LruCache[float] = LruCache(KEPT)
         self._unforgotten: LruCache[date] = LruCache(KEPT)
         self._changed: LruCache[bool] = LruCache(KEPT)
-        self._try(lambda db: None)
+        self._try(lambda record: None)
 
     def get(self, ticker: str, day: date, hour: int) -> Decision | None:
         kept = self._signals.get((ticker, day, hour))
         if kept is None:
-            kept = self._read(lambda db: _read_signal(db, ticker, day, hour))
+            kept = self._read(lambda record: record.signal(ticker, day, hour))
             if kept is not None:
                 self._signals.put((ticker, day, hour), kept)
         return kept
 
     def put(self, decision: Decision) -> Decision:
         key = (decision.ticker, decision.day, decision.hour)
-        winner = self._try(lambda db: _write_signal(db, decision))
+        winner = self._try(lambda record: record.lock(decision))
         if winner is None:
-            winner = self._unwritten_signals.get(key) or self._read(lambda db: _read_signal(db, *key)) or decision
+            winner = self._unwritten_signals.get(key) or self._read(lambda record: record.signal(*key)) or decision
             self._unwritten_signals.put(key, winner)
         self._signals.put(key, winner)
         return winner
 
     def listing(self, ticker: str, after: tuple[date, int], last: date, limit: int) -> Sequence[Decision]:
-        written = self._read(lambda db: _read_signals(db, ticker, after, last, limit))
+        written = self._read(lambda record: record.signals(ticker, after, last, limit))
         if written is None:
             raise Unavailable("the record of signals cannot be read now", part="store")
         waiting = (signal for signal in self._unwritten_signals.values() if signal.ticker == ticker)
@@ -140,16 +119,16 @@ class SqliteStore:
     def get_open(self, ticker: str, day: date) -> OfficialOpen | None:
         kept = self._opens.get((ticker, day))
         if kept is None:
-            kept = self._read(lambda db: _read_open(db, ticker, day))
+            kept = self._read(lambda record: record.official_open(ticker, day))
             if kept is not None:
                 self._opens.put((ticker, day), kept)
         return kept
 
     def put_open(self, ticker: str, day: date, official_open: OfficialOpen) -> OfficialOpen:
-        winner = self._try(lambda db: _write_open(db, ticker, day, official_open))
+        winner = self._try(lambda record: record.add_open(ticker, day, official_open))
         if winner is None:
             kept = self._unwritten_opens.get((ticker, day))
-            winner = kept[2] if kept else self._read(lambda db: _read_open(db, ticker, day)) or official_open
+            winner = kept[2] if kept else self._read(lambda record: record.official_open(ticker, day)) or official_open
             self._unwritten_opens.put((ticker, day), (ticker, day, winner))
         self._opens.put((ticker, day), winner)
         return winner
@@ -158,8 +137,15 @@ class SqliteStore:
         self.read_prices_again(ticker, before)
         for unwritten in (self._unwritten_opens, self._unwritten_elevens):
             unwritten.forget(lambda key: key[0] == ticker and key[1] < before)
-        if self._try(lambda db: _forget_prices(db, ticker, before)) is None:
+        if not self._forget(ticker, before):
             self._unforgotten.put((ticker,), before)
+
+    def _forget(self, ticker: str, before: date) -> bool:
+        def forget(record: Record) -> bool:
+            record.forget_prices(ticker, before)
+            return True
+
+        return self._try(forget) is True
 
     def read_prices_again(self, ticker: str, before: date) -> None:
         for kept in (self._opens, self._elevens):
@@ -168,16 +154,16 @@ class SqliteStore:
     def get_eleven(self, ticker: str, day: date) -> float | None:
         kept = self._elevens.get((ticker, day))
         if kept is None:
-            kept = self._read(lambda db: _read_eleven(db, ticker, day))
+            kept = self._read(lambda record: record.eleven(ticker, day))
             if kept is not None:
                 self._elevens.put((ticker, day), kept)
         return kept
 
     def put_eleven(self, ticker: str, day: date, price: float) -> float:
         key = ticker, day
-        winner = self._try(lambda db: _write_eleven(db, ticker, day, price))
+        winner = self._try(lambda record: record.add_eleven(ticker, day, price))
         if winner is None:
-            winner = self._unwritten_elevens.get(key) or self._read(lambda db: _read_eleven(db, ticker, day)) or price
+            winner = self._unwritten_elevens.get(key) or self._read(lambda record: record.eleven(ticker, day)) or price
             self._unwritten_elevens.put(key, winner)
         self._elevens.put(key, winner)
         return winner
@@ -187,7 +173,7 @@ class SqliteStore:
         for key, decision in locked:
             if self._changed.get(key) or self._unwritten_signals.get(key) is not None:
                 continue
-            recorded = self._read(lambda db, key=key: _read_signal(db, *key))  # type: ignore[misc]
+            recorded = self._read(lambda record, key=key: record.signal(*key))  # type: ignore[misc]
             if self._failure is None and recorded not in (decision, self._signals.get(key)):  # which may have caught up
                 self._changed.put(key, True)
                 self._emit("record_changed", ticker=key[0], day=str(day), hour=key[2])
@@ -197,33 +183,33 @@ class SqliteStore:
         return len(self._changed)
 
     def degraded(self) -> str | None:
-        self._try(lambda db: None)
+        self._try(lambda record: None)
         return self._failure
 
     def close(self) -> None:
-        if self._db is not None:
-            self._db.close()
+        if self._record is not None:
+            self._record.close()
 
-    def _read(self, work: Callable[[Database], T]) -> T | None:
+    def _read(self, work: Callable[[Record], T]) -> T | None:
         """Runs a read even while writing fails, because what is in the record stays valid."""
-        self._try(lambda db: None)
+        self._try(lambda record: None)
         try:
-            return work(self._db) if self._db is not None else None
+            return work(self._record) if self._record is not None else None
         except Unavailable as exc:
             self._fail(exc.detail)
             return None
 
-    def _try(self, work: Callable[[Database], T]) -> T | None:
-        """Runs `work` on the database; None while it cannot be used. Any caller may try it again at a pace
+    def _try(self, work: Callable[[Record], T]) -> T | None:
+        """Runs `work` on the record; None while it cannot be used. Any caller may try it again at a pace
         (`app.sqlite.Retries`); once it works, what could not be written is written."""
         if self._failure is not None and not self._retries.take():
             return None
         try:
-            if self._db is None:
-                self._db = Database(self._path, SCHEMA, WRITE_PATIENCE_S, self._stages)
+            if self._record is None:
+                self._record = self._open_record()
             if self._failure is not None:
-                self._catch_up(self._db)
-            return work(self._db)
+                self._catch_up(self._record)
+            return work(self._record)
         except Unavailable as exc:
             self._fail(exc.detail)
             return None
@@ -234,91 +220,22 @@ class SqliteStore:
         self._failure = why
         self._retries.postpone()
 
-    def _catch_up(self, db: Database) -> None:
-        """Checks that the file can be read and written, then writes what could not be written; what another process wrote
+    def _catch_up(self, record: Record) -> None:
+        """Checks that the record can be read and written, then writes what could not be written; what another process wrote
         meanwhile stays."""
-        db.rows("SELECT 1 FROM signals LIMIT 1")
-        db.write("PRAGMA user_version = 1")
+        record.check()
         for (ticker,), before in self._unforgotten.items():
             self.read_prices_again(ticker, before)
-            _forget_prices(db, ticker, before)
+            record.forget_prices(ticker, before)
         for decision in self._unwritten_signals.values():
-            self._signals.put((decision.ticker, decision.day, decision.hour), _write_signal(db, decision))
+            self._signals.put((decision.ticker, decision.day, decision.hour), record.lock(decision))
         for ticker, day, official_open in self._unwritten_opens.values():
-            self._opens.put((ticker, day), _write_open(db, ticker, day, official_open))
+            self._opens.put((ticker, day), record.add_open(ticker, day, official_open))
         for (ticker, day), price in self._unwritten_elevens.items():
-            self._elevens.put((ticker, day), _write_eleven(db, ticker, day, price))
+            self._elevens.put((ticker, day), record.add_eleven(ticker, day, price))
         self._unwritten_elevens.clear()
         self._unwritten_signals.clear()
         self._unwritten_opens.clear()
         self._unforgotten.clear()
         self._failure = None
         self._emit("store_recovered")
-
-
-def _read_signal(db: Database, ticker: str, day: date, hour: int) -> Decision | None:
-    sql = "SELECT record FROM signals WHERE ticker = ? AND day = ? AND hour = ?"
-    rows = db.rows(sql, (ticker, day.isoformat(), hour))
-    return _parsed(ticker, day.isoformat(), hour, rows[0][0]) if rows else None
-
-
-def _read_signals(db: Database, ticker: str, after: tuple[date, int], last: date, limit: int) -> list[Decision]:
-    sql = """SELECT day, hour, record FROM signals WHERE ticker = ? AND (day, hour) > (?, ?) AND day <= ?
-        ORDER BY day, hour LIMIT ?"""
-    found: list[Decision] = []
-    day, hour = after[0].isoformat(), after[1]
-    while len(found) < limit:
-        wanted = limit - len(found)
-        rows = db.rows(sql, (ticker, day, hour, last.isoformat(), wanted))
-        for day, hour, record in rows:
-            decision = _parsed(ticker, day, hour, record)
-            found += [] if decision is None else [decision]
-        if len(rows) < wanted:
-            break
-    return found
-
-
-def _parsed(ticker: str, day: str, hour: int, record: str) -> Decision | None:
-    """A record; None for one that cannot be read, which is a gap."""
-    try:
-        return _decision.validate_json(record)
-    except ValidationError:
-        log.warning("the record of %s %s %s:00 cannot be read: it is a gap", ticker, day, hour)
-        return None
-
-
-def _write_signal(db: Database, decision: Decision) -> Decision:
-    record = _decision.dump_json(decision).decode()
-    key = (decision.ticker, decision.day.isoformat(), decision.hour)
-    if db.write("INSERT OR IGNORE INTO signals VALUES (?, ?, ?, ?)", (*key, record)):
-        return decision
-    return _read_signal(db, decision.ticker, decision.day, decision.hour) or decision
-
-
-def _read_open(db: Database, ticker: str, day: date) -> OfficialOpen | None:
-    rows = db.rows("SELECT price, source FROM opens WHERE ticker = ? AND day = ?", (ticker, day.isoformat()))
-    return OfficialOpen(*rows[0]) if rows else None
-
-
-def _write_open(db: Database, ticker: str, day: date, official_open: OfficialOpen) -> OfficialOpen:
-    row = (ticker, day.isoformat(), official_open.price, official_open.source)
-    if db.write("INSERT OR IGNORE INTO opens VALUES (?, ?, ?, ?)", row):
-        return official_open
-    return _read_open(db, ticker, day) or official_open
-
-
-def _read_eleven(db: Database, ticker: str, day: date) -> float | None:
-    rows = db.rows("SELECT price FROM elevens WHERE ticker = ? AND day = ?", (ticker, day.isoformat()))
-    return float(rows[0][0]) if rows else None
-
-
-def _write_eleven(db: Database, ticker: str, day: date, price: float) -> float:
-    if db.write("INSERT OR IGNORE INTO elevens VALUES (?, ?, ?)", (ticker, day.isoformat(), price)):
-        return price
-    return _read_eleven(db, ticker, day) or price
-
-
-def _forget_prices(db: Database, ticker: str, before: date) -> bool:
-    for table in ("opens", "elevens"):
-        db.write(f"DELETE FROM {table} WHERE ticker = ? AND day < ?", (ticker, before.isoformat()))
-    return True

@@ -14,8 +14,8 @@ from app.market.cache import BarCache
 from app.market.market_data import MarketData
 from app.market.plan import Market, Plan
 from app.market.polygon import Polygon
-from app.signals.store import SqliteStore
 from tests.market.answers import SETTLE
+from tests.signals.stores import sqlite_store
 from tests.support import CALENDAR, FakeClock, ScriptedMarket
 
 
@@ -34,7 +34,7 @@ def build(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Callable[
             heard.append(event)
             emitted.append((event, fields))
 
-        store = SqliteStore(tmp_path / folder / "record.sqlite3", lambda event, **fields: heard.append(event))
+        store = sqlite_store(tmp_path / folder / "record.sqlite3", lambda event, **fields: heard.append(event))
         cache = BarCache(tmp_path / folder / "bars.sqlite3", lambda event, **fields: heard.append(event))
         plan = plan or Plan(Market.POLYGON, Span.MINUTE, settle=SETTLE)
         source = MarketData(

@@ -20,7 +20,7 @@ from app.market.market_data import MarketData
 from app.market.plan import Market, Plan
 from app.market.polygon import Polygon, Reply
 from app.pipeline import State, TickerSignal
-from app.signals.store import SqliteStore
+from tests.signals.stores import sqlite_store
 from tests.support import CALENDAR, FakeTimer, demo_feed, new_york, settings
 from tests.waiting import PATIENCE_S
 
@@ -112,7 +112,7 @@ def test_who_joins_a_fetch_that_began_minutes_ago_gets_the_bars_of_his_own_momen
             assert go_on.wait(PATIENCE_S)
         return reply
 
-    store, cache = SqliteStore(tmp_path / "record.sqlite3", _unheard), BarCache(tmp_path / "bars.sqlite3", _unheard)
+    store, cache = sqlite_store(tmp_path / "record.sqlite3", _unheard), BarCache(tmp_path / "bars.sqlite3", _unheard)
     source = MarketData(
         Polygon(slow, CALENDAR), cache, store, CALENDAR, clock, Plan(Market.DEMO, Span.MINUTE), _unheard
     )

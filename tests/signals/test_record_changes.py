@@ -17,9 +17,9 @@ from app.factory import Core, build
 from app.live.events import Events
 from app.model.drift import Drift
 from app.signals.policy import Decision
-from app.signals.store import SqliteStore
 from app.sqlite import REOPEN_AFTER_S
 from app.telemetry.core_metrics import core_metrics
+from tests.signals.stores import database_of, sqlite_store
 from tests.signals.test_policy import decision
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
 from tests.waiting import PATIENCE_S, wait_for
@@ -43,7 +43,7 @@ class Heard:
         self.path = path
         self.events = Events()
         self.now = 1000.0
-        self.store = SqliteStore(path, self.events, timer=Timer(now=lambda: self.now))
+        self.store = sqlite_store(path, self.events, timer=Timer(now=lambda: self.now))
 
     def put(self, *hours: int) -> list[Decision]:
         return [self.store.put(replace(decision(0.6, 0.9), hour=hour)) for hour in hours]
@@ -145,8 +145,7 @@ def test_a_store_that_cannot_be_written_tells_of_no_change(tmp_path: Path) -> No
 
 def test_a_signal_that_is_not_written_yet_is_no_change(heard: Heard) -> None:
     heard.put(13)
-    assert heard.store._db is not None
-    heard.store._db.rows("PRAGMA query_only = 1")
+    database_of(heard.store).rows("PRAGMA query_only = 1")
     heard.put(14)
     assert heard.store.degraded() is not None
     heard.store.verify(DAY)
@@ -171,13 +170,12 @@ def test_what_was_written_late_is_watched_from_then_on(tmp_path: Path) -> None:
 def test_when_another_was_first_meanwhile_its_word_is_taken_and_no_change_told(heard: Heard) -> None:
     """The store comes back while it compares: signals of before are compared, one that was not written is not."""
     heard.put(12)
-    assert heard.store._db is not None
-    heard.store._db.rows("PRAGMA query_only = 1")
+    database_of(heard.store).rows("PRAGMA query_only = 1")
     ours = heard.store.put(decision(0.4, 0.1))
     other = Heard(heard.path)
     theirs = other.store.put(decision(0.6, 0.9))
     assert ours != theirs
-    heard.store._db.rows("PRAGMA query_only = 0")
+    database_of(heard.store).rows("PRAGMA query_only = 0")
     heard.now += REOPEN_AFTER_S
     heard.store.verify(DAY)
     assert heard.store.degraded() is None

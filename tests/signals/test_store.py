@@ -13,10 +13,11 @@ import pytest
 from app.clock import REAL_TIME, Timer
 from app.errors import Unavailable
 from app.market.opens import OfficialOpen
-from app.signals import store as stores
+from app.signals import sqlite_record
 from app.signals.policy import Decision
-from app.signals.store import SignalStore, SqliteStore
+from app.signals.store import RecordStore, SignalStore
 from app.sqlite import REOPEN_AFTER_S
+from tests.signals.stores import database_of, sqlite_store
 from tests.signals.test_policy import decision
 
 DAY = date(2025, 3, 11)
@@ -31,7 +32,7 @@ def heard() -> Heard:
 @pytest.fixture(params=["sqlite"])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path, heard: Heard) -> Callable[[], SignalStore]:
     """Opens the same store anew, as another process would."""
-    return lambda: SqliteStore(tmp_path / "record.sqlite3", lambda event, **fields: heard.append(event))
+    return lambda: sqlite_store(tmp_path / "record.sqlite3", lambda event, **fields: heard.append(event))
 
 
 def test_what_was_locked_comes_back_bit_for_bit(open_store: Callable[[], SignalStore]) -> None:
@@ -91,7 +92,7 @@ def test_the_prices_before_a_split_are_forgotten_and_the_signals_stay(open_store
 
 
 def _race(path: str, p: float) -> float:
-    store = SqliteStore(Path(path), lambda event, **fields: None)
+    store = sqlite_store(Path(path))
     winners = {store.put(replace(decision(0.6, p), hour=hour)).p_b for hour in range(200)}
     return winners.pop() if len(winners) == 1 else -1.0
 
@@ -101,17 +102,17 @@ def test_processes_that_race_agree_on_every_signal(tmp_path: Path) -> None:
     path = str(tmp_path / "record.sqlite3")
     with get_context("spawn").Pool(4) as pool:
         pool.starmap(_race, [(path, 0.9), (path, 0.8), (path, 0.2), (path, 0.1)])
-    store = SqliteStore(Path(path), lambda event, **fields: None)
+    store = sqlite_store(Path(path))
     kept = [store.get("SPY", DAY, hour) for hour in range(200)]
     assert all(found is not None for found in kept)
     again = [store.put(replace(decision(0.6, 0.5), hour=hour)) for hour in range(200)]
     assert again == kept
 
 
-def unwritable(folder: Path, timer: Timer = REAL_TIME) -> SqliteStore:
+def unwritable(folder: Path, timer: Timer = REAL_TIME) -> RecordStore:
     """A store whose folder cannot be made: a file stands where it should be."""
     folder.write_text("in the way")
-    return SqliteStore(folder / "record.sqlite3", lambda event, **fields: None, timer=timer)
+    return sqlite_store(folder / "record.sqlite3", timer=timer)
 
 
 def test_a_store_that_cannot_be_written_still_holds_its_word(tmp_path: Path) -> None:
@@ -135,27 +136,27 @@ def test_it_writes_later_what_it_could_not_write(tmp_path: Path) -> None:
     now[0] += REOPEN_AFTER_S
     assert store.get("SPY", DAY, 14) is None
     assert store.degraded() is None
-    other = SqliteStore(folder / "record.sqlite3", lambda event, **fields: None)
+    other = sqlite_store(folder / "record.sqlite3")
     assert other.get("SPY", DAY, 13) == said
     assert other.get_open("SPY", DAY) == OfficialOpen(1.0, "daily")
 
 
 def test_it_forgets_later_what_it_could_not_forget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now, split = [1000.0], date(2025, 3, 12)
-    store = SqliteStore(tmp_path / "record.sqlite3", lambda event, **fields: None, timer=Timer(now=lambda: now[0]))
+    store = sqlite_store(tmp_path / "record.sqlite3", timer=Timer(now=lambda: now[0]))
     store.put_eleven("SPY", DAY, 500.1)
 
     def refuse(*args: object) -> int:
         raise Unavailable("the disk is full", part="store")
 
     with monkeypatch.context() as patch:
-        patch.setattr(stores.Database, "write", refuse)
+        patch.setattr(sqlite_record.Database, "write", refuse)
         store.forget_prices("SPY", split)
         store.put_eleven("SPY", split, 250.2)
         assert store.degraded() is not None
     now[0] += REOPEN_AFTER_S
     assert store.degraded() is None
-    other = SqliteStore(tmp_path / "record.sqlite3", lambda event, **fields: None)
+    other = sqlite_store(tmp_path / "record.sqlite3")
     for found in (store, other):
         assert (found.get_eleven("SPY", DAY), found.get_eleven("SPY", split)) == (None, 250.2)
 
@@ -165,15 +166,14 @@ def test_asking_how_it_is_tries_the_file_again_and_believes_no_file_that_cannot_
 ) -> None:
     now = [1000.0]
     timer = Timer(now=lambda: now[0])
-    store = SqliteStore(tmp_path / "record.sqlite3", lambda event, **fields: heard.append(event), timer=timer)
-    assert store._db is not None
-    store._db.write("ALTER TABLE signals RENAME TO lost")
+    store = sqlite_store(tmp_path / "record.sqlite3", lambda event, **fields: heard.append(event), timer=timer)
+    database_of(store).write("ALTER TABLE signals RENAME TO lost")
     assert store.get("SPY", DAY, 13) is None
     for _ in range(3):
         now[0] += REOPEN_AFTER_S
         assert store.degraded() is not None
     assert heard == ["store_degraded"], "no back and forth"
-    store._db.write("ALTER TABLE lost RENAME TO signals")
+    database_of(store).write("ALTER TABLE lost RENAME TO signals")
     assert store.degraded() is not None, "not yet: it was tried a moment ago"
     now[0] += REOPEN_AFTER_S
     assert store.degraded() is None
@@ -182,10 +182,8 @@ def test_asking_how_it_is_tries_the_file_again_and_believes_no_file_that_cannot_
 
 def test_a_full_disk_degrades_and_says_so_once(open_store: Callable[[], SignalStore], heard: Heard) -> None:
     store = open_store()
-    assert isinstance(store, SqliteStore)
-    assert store._db is not None
-    pages = store._db.rows("PRAGMA page_count")[0][0]
-    store._db.rows(f"PRAGMA max_page_count = {pages}")
+    pages = database_of(store).rows("PRAGMA page_count")[0][0]
+    database_of(store).rows(f"PRAGMA max_page_count = {pages}")
     said: list[Decision] = [store.put(replace(decision(0.6, 0.9), hour=hour)) for hour in range(50)]
     assert "full" in str(store.degraded())
     assert heard == ["store_degraded"]
@@ -194,10 +192,8 @@ def test_a_full_disk_degrades_and_says_so_once(open_store: Callable[[], SignalSt
 
 def test_a_disk_turned_read_only_degrades(open_store: Callable[[], SignalStore], heard: Heard) -> None:
     store = open_store()
-    assert isinstance(store, SqliteStore)
     before = store.put(decision(0.6, 0.9))
-    assert store._db is not None
-    store._db.rows("PRAGMA query_only = 1")
+    database_of(store).rows("PRAGMA query_only = 1")
     after = store.put(replace(decision(0.6, 0.9), hour=14))
     assert "readonly" in str(store.degraded())
     assert heard == ["store_degraded"]
@@ -208,12 +204,10 @@ def test_while_writes_fail_what_is_recorded_is_still_read(
     open_store: Callable[[], SignalStore], heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process holds the write lock: a locked signal is not made anew."""
-    monkeypatch.setattr(stores, "WRITE_PATIENCE_S", 0.1)
+    monkeypatch.setattr(sqlite_record, "WRITE_PATIENCE_S", 0.1)
     said = open_store().put(decision(0.6, 0.9))
     blocker = open_store()
-    assert isinstance(blocker, SqliteStore)
-    assert blocker._db is not None
-    with blocker._db.transaction():
+    with database_of(blocker).transaction():
         other = open_store()
         assert other.get("SPY", DAY, 13) == said
         assert other.put(decision(0.4, 0.1)) == said
@@ -225,10 +219,8 @@ def test_while_writes_fail_what_is_recorded_is_still_read(
 
 def test_a_record_that_cannot_be_read_is_a_gap_and_no_fault(open_store: Callable[[], SignalStore]) -> None:
     store = open_store()
-    assert isinstance(store, SqliteStore)
     store.put(decision(0.6, 0.9))
-    assert store._db is not None
-    store._db.write("UPDATE signals SET record = ?", ('{"ticker": "SPY"}',))
+    database_of(store).write("UPDATE signals SET record = ?", ('{"ticker": "SPY"}',))
     other = open_store()
     assert other.get("SPY", DAY, 13) is None
     assert other.put(decision(0.4, 0.1)) == decision(0.4, 0.1)
@@ -256,10 +248,8 @@ def test_signals_are_listed_in_their_order_within_bounds(open_store: Callable[[]
 
 def test_what_could_not_be_written_is_listed_too(open_store: Callable[[], SignalStore]) -> None:
     store = open_store()
-    assert isinstance(store, SqliteStore)
     store.put(decision(0.6, 0.9))
-    assert store._db is not None
-    store._db.rows("PRAGMA query_only = 1")
+    database_of(store).rows("PRAGMA query_only = 1")
     store.put(replace(decision(0.6, 0.9), hour=11))
     assert [signal.hour for signal in store.listing("SPY", (DAY, 0), DAY, 9)] == [11, 13]
     assert [signal.hour for signal in store.listing("SPY", (DAY, 0), DAY, 1)] == [11]
@@ -267,11 +257,9 @@ def test_what_could_not_be_written_is_listed_too(open_store: Callable[[], Signal
 
 def test_a_record_that_cannot_be_read_does_not_end_the_list(open_store: Callable[[], SignalStore]) -> None:
     store = open_store()
-    assert isinstance(store, SqliteStore)
     for hour in (10, 11, 12, 13, 14):
         store.put(replace(decision(0.6, 0.9), hour=hour))
-    assert store._db is not None
-    store._db.write("UPDATE signals SET record = '{}' WHERE hour IN (10, 12)")
+    database_of(store).write("UPDATE signals SET record = '{}' WHERE hour IN (10, 12)")
     assert [signal.hour for signal in open_store().listing("SPY", (DAY, 0), DAY, 2)] == [11, 13]
 
 
