@@ -20,6 +20,7 @@ ORDER = (
     "app.live.interest",
     "app.live.lifecycle",
     "app.sqlite",
+    "app.redis_database",
     "app.market",
     "app.simulator",
     "app.structure",

@@ -17,7 +17,7 @@ from app.signals import sqlite_record
 from app.signals.policy import Decision
 from app.signals.store import RecordStore, SignalStore
 from app.sqlite import REOPEN_AFTER_S
-from tests.signals.stores import database_of, sqlite_store
+from tests.signals.stores import database_of, redis_store, sqlite_store
 from tests.signals.test_policy import decision
 
 DAY = date(2025, 3, 11)
@@ -29,9 +29,19 @@ def heard() -> Heard:
     return []
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.integration)])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path, heard: Heard) -> Callable[[], SignalStore]:
     """Opens the same store anew, as another process would."""
+    emit = lambda event, **fields: heard.append(event)  # noqa: E731
+    if request.param == "sqlite":
+        return lambda: sqlite_store(tmp_path / "record.sqlite3", emit)
+    url = request.getfixturevalue("redis_url")
+    return lambda: redis_store(url, "record", emit)
+
+
+@pytest.fixture
+def open_file(tmp_path: Path, heard: Heard) -> Callable[[], SignalStore]:
+    """Opens the same SQLite file anew, as another process would."""
     return lambda: sqlite_store(tmp_path / "record.sqlite3", lambda event, **fields: heard.append(event))
 
 
@@ -180,8 +190,8 @@ def test_asking_how_it_is_tries_the_file_again_and_believes_no_file_that_cannot_
     assert heard == ["store_degraded", "store_recovered"]
 
 
-def test_a_full_disk_degrades_and_says_so_once(open_store: Callable[[], SignalStore], heard: Heard) -> None:
-    store = open_store()
+def test_a_full_disk_degrades_and_says_so_once(open_file: Callable[[], SignalStore], heard: Heard) -> None:
+    store = open_file()
     pages = database_of(store).rows("PRAGMA page_count")[0][0]
     database_of(store).rows(f"PRAGMA max_page_count = {pages}")
     said: list[Decision] = [store.put(replace(decision(0.6, 0.9), hour=hour)) for hour in range(50)]
@@ -190,8 +200,8 @@ def test_a_full_disk_degrades_and_says_so_once(open_store: Callable[[], SignalSt
     assert [store.get("SPY", DAY, hour) for hour in range(50)] == said
 
 
-def test_a_disk_turned_read_only_degrades(open_store: Callable[[], SignalStore], heard: Heard) -> None:
-    store = open_store()
+def test_a_disk_turned_read_only_degrades(open_file: Callable[[], SignalStore], heard: Heard) -> None:
+    store = open_file()
     before = store.put(decision(0.6, 0.9))
     database_of(store).rows("PRAGMA query_only = 1")
     after = store.put(replace(decision(0.6, 0.9), hour=14))
@@ -201,27 +211,27 @@ def test_a_disk_turned_read_only_degrades(open_store: Callable[[], SignalStore],
 
 
 def test_while_writes_fail_what_is_recorded_is_still_read(
-    open_store: Callable[[], SignalStore], heard: Heard, monkeypatch: pytest.MonkeyPatch
+    open_file: Callable[[], SignalStore], heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process holds the write lock: a locked signal is not made anew."""
     monkeypatch.setattr(sqlite_record, "WRITE_PATIENCE_S", 0.1)
-    said = open_store().put(decision(0.6, 0.9))
-    blocker = open_store()
+    said = open_file().put(decision(0.6, 0.9))
+    blocker = open_file()
     with database_of(blocker).transaction():
-        other = open_store()
+        other = open_file()
         assert other.get("SPY", DAY, 13) == said
         assert other.put(decision(0.4, 0.1)) == said
         other.put(replace(decision(0.6, 0.9), hour=14))
         assert other.degraded() is not None
-        fresh = open_store()
+        fresh = open_file()
         assert fresh.get("SPY", DAY, 13) == said
 
 
-def test_a_record_that_cannot_be_read_is_a_gap_and_no_fault(open_store: Callable[[], SignalStore]) -> None:
-    store = open_store()
+def test_a_record_that_cannot_be_read_is_a_gap_and_no_fault(open_file: Callable[[], SignalStore]) -> None:
+    store = open_file()
     store.put(decision(0.6, 0.9))
     database_of(store).write("UPDATE signals SET record = ?", ('{"ticker": "SPY"}',))
-    other = open_store()
+    other = open_file()
     assert other.get("SPY", DAY, 13) is None
     assert other.put(decision(0.4, 0.1)) == decision(0.4, 0.1)
     assert other.degraded() is None
@@ -246,8 +256,8 @@ def test_signals_are_listed_in_their_order_within_bounds(open_store: Callable[[]
     assert listed(every[-1], date(2100, 1, 1), 2) == []
 
 
-def test_what_could_not_be_written_is_listed_too(open_store: Callable[[], SignalStore]) -> None:
-    store = open_store()
+def test_what_could_not_be_written_is_listed_too(open_file: Callable[[], SignalStore]) -> None:
+    store = open_file()
     store.put(decision(0.6, 0.9))
     database_of(store).rows("PRAGMA query_only = 1")
     store.put(replace(decision(0.6, 0.9), hour=11))
@@ -255,12 +265,12 @@ def test_what_could_not_be_written_is_listed_too(open_store: Callable[[], Signal
     assert [signal.hour for signal in store.listing("SPY", (DAY, 0), DAY, 1)] == [11]
 
 
-def test_a_record_that_cannot_be_read_does_not_end_the_list(open_store: Callable[[], SignalStore]) -> None:
-    store = open_store()
+def test_a_record_that_cannot_be_read_does_not_end_the_list(open_file: Callable[[], SignalStore]) -> None:
+    store = open_file()
     for hour in (10, 11, 12, 13, 14):
         store.put(replace(decision(0.6, 0.9), hour=hour))
     database_of(store).write("UPDATE signals SET record = '{}' WHERE hour IN (10, 12)")
-    assert [signal.hour for signal in open_store().listing("SPY", (DAY, 0), DAY, 2)] == [11, 13]
+    assert [signal.hour for signal in open_file().listing("SPY", (DAY, 0), DAY, 2)] == [11, 13]
 
 
 def test_a_record_that_is_not_seen_is_no_gap(tmp_path: Path) -> None:

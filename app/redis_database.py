@@ -1,0 +1,77 @@
+"""A Redis, used by all threads of a process, with short time-outs.
+
+Every failure is Unavailable (part `store`) with one sentence: the message is for clients, `detail` holds what Redis or its
+client says. Nothing is tried twice here: who calls knows when to try again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from app.errors import Unavailable
+from app.telemetry.stages import NULL_STAGES, Stages
+
+TIMEOUT_S: Final = 0.3
+"""Seconds for a connection, and for each answer."""
+
+CONNECTIONS: Final = 8
+"""At most so many connections; who needs one more waits for TIMEOUT_S."""
+
+IDLE_S: Final = 30
+"""A connection that was idle for so many seconds is checked before it is used."""
+
+Script = Callable[[Sequence[str], Sequence[Any]], Any]
+
+
+class RedisDatabase:
+    """The Redis at `url` (`redis://`, `rediss://` or `unix://`). No connection is opened before the first command."""
+
+    def __init__(self, url: str, timeout_s: float = TIMEOUT_S, stages: Stages = NULL_STAGES) -> None:
+        self._stages = stages
+        self._pool = redis.BlockingConnectionPool.from_url(
+            url,
+            max_connections=CONNECTIONS,
+            timeout=timeout_s,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            health_check_interval=IDLE_S,
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=True,
+        )
+        self._redis: Any = redis.Redis(connection_pool=self._pool)
+
+    def read(self, *command: Any) -> Any:
+        """The answer to a command. Raises Unavailable."""
+        with self._used("read"):
+            return self._redis.execute_command(*command)
+
+    def script(self, text: str) -> Script:
+        """A function that runs a Lua script on keys and arguments, as one step that nothing interrupts. It raises
+        Unavailable."""
+        script = self._redis.register_script(text)
+
+        def run(keys: Sequence[str], args: Sequence[Any]) -> Any:
+            with self._used("write"):
+                return script(keys=keys, args=args)
+
+        return run
+
+    def close(self) -> None:
+        self._redis.close()
+        self._pool.disconnect()
+
+    @contextmanager
+    def _used(self, verb: str) -> Iterator[None]:
+        try:
+            with self._stages("redis", operation=verb):
+                yield
+        except redis.RedisError as exc:
+            if isinstance(exc, redis.ReadOnlyError):
+                self._pool.disconnect()  # its address may lead to another server by now
+            raise Unavailable(f"the server cannot {verb} its Redis", part="store", detail=f"redis: {exc}") from exc

@@ -1,0 +1,133 @@
+"""The record in Redis, which any number of servers share.
+
+Keys, by ticker, all of a ticker in one slot of a cluster:
+
+    <prefix>:{SPY}:signals   hash    2025-03-11T13 -> the signal, JSON
+    <prefix>:{SPY}:order     sorted  2025-03-11T13, all with score 0, so that Redis sorts them by their letters
+    <prefix>:{SPY}:opens     hash    2025-03-11 -> [price, source], JSON
+    <prefix>:{SPY}:elevens   hash    2025-03-11 -> price, JSON
+
+No key expires (ruling S7). A year of a ticker is about 1,500 signals.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, Final
+
+from app.errors import Unavailable
+from app.market.opens import OfficialOpen
+from app.redis_database import RedisDatabase
+from app.signals.policy import Decision
+from app.signals.record import signal_of, text_of
+
+LOCK: Final = """
+if redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2]) == 1 then redis.call('ZADD', KEYS[2], 0, ARGV[1]) end
+return redis.call('HGET', KEYS[1], ARGV[1])
+"""
+ADD: Final = """
+redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])
+return redis.call('HGET', KEYS[1], ARGV[1])
+"""
+FORGET: Final = """
+for _, key in ipairs(KEYS) do
+  for _, day in ipairs(redis.call('HKEYS', key)) do
+    if day < ARGV[1] then redis.call('HDEL', key, day) end
+  end
+end
+"""
+CHECK: Final = "redis.call('SET', KEYS[1], ARGV[1])"
+
+
+class RedisRecord:
+    """A `Record` under keys that begin with `prefix`. Raises Unavailable if Redis cannot be read and written."""
+
+    kind: Final = "redis"
+
+    def __init__(self, db: RedisDatabase, prefix: str) -> None:
+        self._db, self._prefix = db, prefix
+        self._lock, self._add, self._forget, self._check = (db.script(text) for text in (LOCK, ADD, FORGET, CHECK))
+        self.check()
+
+    def check(self) -> None:
+        self._check([f"{self._prefix}:checked"], ["1"])
+
+    def signal(self, ticker: str, day: date, hour: int) -> Decision | None:
+        text = self._db.read("HGET", self._key(ticker, "signals"), _field(day, hour))
+        return None if text is None else signal_of(ticker, day.isoformat(), hour, text)
+
+    def signals(self, ticker: str, after: tuple[date, int], last: date, limit: int) -> Sequence[Decision]:
+        found: list[Decision] = []
+        begin, end = _field(*after), f"[{last.isoformat()}T~"
+        while len(found) < limit:
+            wanted = limit - len(found)
+            order = self._key(ticker, "order")
+            fields = self._db.read("ZRANGE", order, f"({begin}", end, "BYLEX", "LIMIT", 0, wanted)
+            found += self._signals(ticker, fields)
+            if len(fields) < wanted:
+                break
+            begin = fields[-1]
+        return found
+
+    def lock(self, decision: Decision) -> Decision:
+        ticker, field = decision.ticker, _field(decision.day, decision.hour)
+        keys = [self._key(ticker, "signals"), self._key(ticker, "order")]
+        text = self._lock(keys, [field, text_of(decision)])
+        return signal_of(ticker, decision.day.isoformat(), decision.hour, text) or decision
+
+    def official_open(self, ticker: str, day: date) -> OfficialOpen | None:
+        return _open_of(self._db.read("HGET", self._key(ticker, "opens"), day.isoformat()))
+
+    def add_open(self, ticker: str, day: date, official_open: OfficialOpen) -> OfficialOpen:
+        text = json.dumps([official_open.price, official_open.source])
+        return _open_of(self._add([self._key(ticker, "opens")], [day.isoformat(), text])) or official_open
+
+    def eleven(self, ticker: str, day: date) -> float | None:
+        text = self._db.read("HGET", self._key(ticker, "elevens"), day.isoformat())
+        return None if text is None else float(_loaded(text))
+
+    def add_eleven(self, ticker: str, day: date, price: float) -> float:
+        return float(_loaded(self._add([self._key(ticker, "elevens")], [day.isoformat(), json.dumps(price)])))
+
+    def forget_prices(self, ticker: str, before: date) -> None:
+        self._forget([self._key(ticker, "opens"), self._key(ticker, "elevens")], [before.isoformat()])
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _signals(self, ticker: str, fields: Sequence[str]) -> list[Decision]:
+        """The signals of these fields, without those that cannot be read."""
+        if not fields:
+            return []
+        texts = self._db.read("HMGET", self._key(ticker, "signals"), *fields)
+        read = [
+            None if text is None else signal_of(ticker, *_day_and_hour(field), text)
+            for field, text in zip(fields, texts, strict=True)
+        ]
+        return [decision for decision in read if decision is not None]
+
+    def _key(self, ticker: str, what: str) -> str:
+        return f"{self._prefix}:{{{ticker}}}:{what}"
+
+
+def _field(day: date, hour: int) -> str:
+    return f"{day.isoformat()}T{hour:02}"
+
+
+def _day_and_hour(field: str) -> tuple[str, int]:
+    day, _, hour = field.partition("T")
+    return day, int(hour)
+
+
+def _open_of(text: str | None) -> OfficialOpen | None:
+    return None if text is None else OfficialOpen(*_loaded(text))
+
+
+def _loaded(text: str) -> Any:
+    """What the record keeps as JSON. Raises Unavailable for what nobody here has written."""
+    try:
+        return json.loads(text)
+    except ValueError as exc:
+        raise Unavailable("a price in the record cannot be read", part="store", detail=f"not JSON: {text!r}") from exc
