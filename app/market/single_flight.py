@@ -147,5 +147,9 @@ class LruCache(Generic[T]):
             for key in [key for key in self._values if which(key)]:
                 del self._values[key]
 
+    def discard(self, key: Hashable) -> None:
+        with self._lock:
+            self._values.pop(key, None)
+
     def clear(self) -> None:
         self.forget(lambda key: True)

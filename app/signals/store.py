@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from app.clock import REAL_TIME, Timer
 from app.errors import Unavailable
@@ -84,7 +84,7 @@ class RecordStore:
         self._signals: LruCache[Decision] = LruCache(KEPT)
         self._opens: LruCache[OfficialOpen] = LruCache(KEPT)
         self._unwritten_signals: LruCache[Decision] = LruCache(KEPT)
-        self._unwritten_opens: LruCache[tuple[str, date, OfficialOpen]] = LruCache(KEPT)
+        self._unwritten_opens: LruCache[OfficialOpen] = LruCache(KEPT)
         self._elevens: LruCache[float] = LruCache(KEPT)
         self._unwritten_elevens: LruCache[float] = LruCache(KEPT)
         self._unforgotten: LruCache[date] = LruCache(KEPT)
@@ -125,12 +125,13 @@ class RecordStore:
         return kept
 
     def put_open(self, ticker: str, day: date, official_open: OfficialOpen) -> OfficialOpen:
+        key = ticker, day
         winner = self._try(lambda record: record.add_open(ticker, day, official_open))
         if winner is None:
-            kept = self._unwritten_opens.get((ticker, day))
-            winner = kept[2] if kept else self._read(lambda record: record.official_open(ticker, day)) or official_open
-            self._unwritten_opens.put((ticker, day), (ticker, day, winner))
-        self._opens.put((ticker, day), winner)
+            kept = self._unwritten_opens.get(key)
+            winner = kept or self._read(lambda record: record.official_open(ticker, day)) or official_open
+            self._unwritten_opens.put(key, winner)
+        self._opens.put(key, winner)
         return winner
 
     def forget_prices(self, ticker: str, before: date) -> None:
@@ -221,21 +222,23 @@ class RecordStore:
         self._retries.postpone()
 
     def _catch_up(self, record: Record) -> None:
-        """Checks that the record can be read and written, then writes what could not be written; what another process wrote
-        meanwhile stays."""
+        """Checks that the record can be read and written, then writes what could not be written, also what other threads add
+        meanwhile; what another process wrote stays."""
         record.check()
-        for (ticker,), before in self._unforgotten.items():
-            self.read_prices_again(ticker, before)
-            record.forget_prices(ticker, before)
-        for decision in self._unwritten_signals.values():
-            self._signals.put((decision.ticker, decision.day, decision.hour), record.lock(decision))
-        for ticker, day, official_open in self._unwritten_opens.values():
-            self._opens.put((ticker, day), record.add_open(ticker, day, official_open))
-        for (ticker, day), price in self._unwritten_elevens.items():
-            self._elevens.put((ticker, day), record.add_eleven(ticker, day, price))
-        self._unwritten_elevens.clear()
-        self._unwritten_signals.clear()
-        self._unwritten_opens.clear()
-        self._unforgotten.clear()
+        while self._unforgotten or self._unwritten_signals or self._unwritten_opens or self._unwritten_elevens:
+            for (ticker,), before in self._unforgotten.items():
+                self.read_prices_again(ticker, before)
+                record.forget_prices(ticker, before)
+                self._unforgotten.discard((ticker,))
+            _write(self._unwritten_signals, self._signals, lambda key, decision: record.lock(decision))
+            _write(self._unwritten_opens, self._opens, lambda key, found: record.add_open(key[0], key[1], found))
+            _write(self._unwritten_elevens, self._elevens, lambda key, price: record.add_eleven(key[0], key[1], price))
         self._failure = None
         self._emit("store_recovered")
+
+
+def _write(unwritten: LruCache[T], kept: LruCache[T], add: Callable[[Any, T], T]) -> None:
+    """Adds what waits to the record, and keeps what is there then."""
+    for key, value in unwritten.items():
+        kept.put(key, add(key, value))
+        unwritten.discard(key)

@@ -15,9 +15,10 @@ from app.errors import Unavailable
 from app.market.opens import OfficialOpen
 from app.signals import sqlite_record
 from app.signals.policy import Decision
+from app.signals.sqlite_record import SqliteRecord
 from app.signals.store import RecordStore, SignalStore
 from app.sqlite import REOPEN_AFTER_S
-from tests.signals.stores import database_of, redis_store, sqlite_store
+from tests.signals.stores import database_of, redis_store, sqlite_store, unheard
 from tests.signals.test_policy import decision
 
 DAY = date(2025, 3, 11)
@@ -149,6 +150,27 @@ def test_it_writes_later_what_it_could_not_write(tmp_path: Path) -> None:
     other = sqlite_store(folder / "record.sqlite3")
     assert other.get("SPY", DAY, 13) == said
     assert other.get_open("SPY", DAY) == OfficialOpen(1.0, "daily")
+
+
+def test_what_is_said_while_it_catches_up_is_written_too(tmp_path: Path) -> None:
+    """Another thread locks a signal while the record is being written."""
+    now, said = [1000.0], [replace(decision(0.6, 0.9), hour=hour) for hour in (11, 13)]
+
+    class Busy(SqliteRecord):
+        def lock(self, decision: Decision) -> Decision:
+            if len(said) > 1:
+                store.put(said.pop())
+            return super().lock(decision)
+
+    folder = tmp_path / "data"
+    folder.write_text("in the way")
+    store = RecordStore(lambda: Busy(folder / "record.sqlite3"), unheard, Timer(now=lambda: now[0]))
+    store.put(said[0])
+    folder.unlink()
+    now[0] += REOPEN_AFTER_S
+    assert store.degraded() is None
+    hours = [signal.hour for signal in sqlite_store(folder / "record.sqlite3").listing("SPY", (DAY, 0), DAY, 9)]
+    assert hours == [11, 13]
 
 
 def test_it_forgets_later_what_it_could_not_forget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
