@@ -142,7 +142,10 @@ def operations(core: Core) -> dict[str, Any]:
         "budget": None if budget is None else _rounded(asdict(budget.status())),
         "breaker": {} if breaker is None else {k: _rounded(asdict(s)) for k, s in breaker.states().items()},
         "follower": _rounded(asdict(core.follower.status())),
-        "store": {"kind": "sqlite", "failing": core.store.degraded() is not None},
+        "store": {
+            "kind": "sqlite" if core.settings.redis_url is None else "redis",
+            "failing": core.store.degraded() is not None,
+        },
         "cache": {"kind": "sqlite", "failing": not core.source.cache.is_open()},
         "models_missing": dict(pipeline.models.missing),
     }

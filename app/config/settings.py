@@ -78,7 +78,9 @@ class Settings(BaseSettings):
         "the demo ignores them",
     )
     redis_url: RedisUrl | None = Field(
-        None, alias="REDIS_URL", description="state shared by several workers or replicas: the limits' counts"
+        None,
+        alias="REDIS_URL",
+        description="state shared by several workers or replicas: the record of signals, and the limits' counts",
     )
     web_concurrency: int = Field(
         1, alias="WEB_CONCURRENCY", ge=1, le=64, description="workers; several need `REDIS_URL`"

@@ -22,6 +22,7 @@ from app.core import Core
 from app.factory.layers import dependencies_of
 from app.factory.markets import data_feed_of
 from app.factory.plan_adoption import PlanAdoption
+from app.factory.record import record_of
 from app.factory.services import broadcasters_of, connections_of, event_log_of, services_of
 from app.factory.sockets import Sockets
 from app.factory.telemetry import Metrics, access_log_of, telemetry_of
@@ -38,7 +39,6 @@ from app.market.running_day import SqliteRunningDay
 from app.model.artefact import PolicyStamp, load_models
 from app.pipeline import Pipeline
 from app.signals.policy import LONG_ABOVE, SHORT_BELOW, SPEC_VERSION, SUPPORTED
-from app.signals.sqlite_record import SqliteRecord
 from app.signals.store import RecordStore
 from app.telemetry import logs
 from app.telemetry.setup import Telemetry
@@ -141,7 +141,7 @@ def build(
     market = data_feed_of(settings, calendar, models, timer, emit, telemetry, clock=clock, transport=transport)
     clock, budget, folder = market.clock, market.budget, settings.data_dir / market.namespace
     ahead = timedelta if market.skew is None else market.skew.offset
-    store = RecordStore(lambda: SqliteRecord(folder / "record.sqlite3", stages), emit, timer)
+    store = RecordStore(record_of(settings, market.namespace, stages), emit, timer)
     cache = BarCache(folder / "bars.sqlite3", emit, stages, timer)
     polygon = Polygon(market.transport, calendar, settings.polygon_base_url)
     running_day = None  # what the processes on one DATA_DIR share, if calls to the provider cost budget

@@ -95,10 +95,11 @@ def _degraded(core: Core) -> list[str]:
 
 
 def _unready(core: Core) -> str | None:
-    """Why this process may not serve; None if it may."""
+    """Why this process may not serve; None if it may. A Redis that fails does so for all servers: none would be left."""
     if not core.pipeline.models.models:
         return "no model is loaded"
-    return "the store cannot be used" if core.store.degraded() else None
+    is_own = core.settings.redis_url is None
+    return "the store cannot be used" if is_own and core.store.degraded() else None
 
 
 def _cache_validity(core: Core, tickers: tuple[str, ...]) -> CacheValidity:

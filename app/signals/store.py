@@ -80,6 +80,7 @@ class RecordStore:
         self._emit = emit
         self._record: Record | None = None
         self._failure: str | None = None
+        self._is_unreadable = False
         self._retries = Retries(timer.now)
         self._signals: LruCache[Decision] = LruCache(KEPT)
         self._opens: LruCache[OfficialOpen] = LruCache(KEPT)
@@ -192,11 +193,14 @@ class RecordStore:
             self._record.close()
 
     def _read(self, work: Callable[[Record], T]) -> T | None:
-        """Runs a read even while writing fails, because what is in the record stays valid."""
+        """Runs a read even while writing fails, because what is in the record stays valid; None while reading fails too."""
         self._try(lambda record: None)
+        if self._record is None or self._is_unreadable:
+            return None
         try:
-            return work(self._record) if self._record is not None else None
+            return work(self._record)
         except Unavailable as exc:
+            self._is_unreadable = True
             self._fail(exc.detail)
             return None
 
@@ -233,7 +237,7 @@ class RecordStore:
             _write(self._unwritten_signals, self._signals, lambda key, decision: record.lock(decision))
             _write(self._unwritten_opens, self._opens, lambda key, found: record.add_open(key[0], key[1], found))
             _write(self._unwritten_elevens, self._elevens, lambda key, price: record.add_eleven(key[0], key[1], price))
-        self._failure = None
+        self._failure, self._is_unreadable = None, False
         self._emit("store_recovered")
 
 

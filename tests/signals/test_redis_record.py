@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from app.clock import Timer
 from app.errors import Unavailable
+from app.factory import build, create_app
 from app.market.opens import OfficialOpen
 from app.redis_database import RedisDatabase
 from app.signals.redis_record import RedisRecord
@@ -18,6 +20,7 @@ from app.sqlite import REOPEN_AFTER_S
 from tests.redis_server import RedisServer
 from tests.signals.stores import redis_store
 from tests.signals.test_policy import decision
+from tests.support import FakeClock, new_york, settings
 
 DAY = date(2025, 3, 11)
 LATER = replace(decision(0.6, 0.9), hour=14)
@@ -124,3 +127,26 @@ def test_no_error_says_the_password(own_redis: RedisServer) -> None:
     with pytest.raises(Unavailable) as caught:
         RedisRecord(RedisDatabase(f"redis://someone:a-secret-word@{address}", 1.0), "record")
     assert "a-secret-word" not in f"{caught.value} {caught.value.detail} {caught.value.__cause__}"
+
+
+def test_two_servers_with_one_redis_have_one_record(tmp_path: Path, redis_url: str) -> None:
+    at, found = new_york("2025-03-11 11:40:07"), []
+    for name in ("first", "second"):
+        core = build(settings(market="demo", data_dir=tmp_path / name, redis_url=redis_url), clock=FakeClock(at))
+        if name == "first":
+            core.pipeline.states(["SPY"], at)
+        found.append(core.store.listing("SPY", (DAY, 0), DAY, 9))
+        core.close()
+    assert [signal.hour for signal in found[0]] == [11]
+    assert found[0] == found[1]
+    assert not list(tmp_path.rglob("record.sqlite3"))
+
+
+def test_a_server_without_its_redis_answers_and_is_ready(tmp_path: Path) -> None:
+    gone = settings(market="demo", data_dir=tmp_path, redis_url="redis://127.0.0.1:1")
+    client = create_app(gone, clock=FakeClock(new_york("2025-03-11 11:40:07"))).test_client()
+    health = client.get("/health").get_json()
+    assert "store" in health["degraded"]
+    assert health["operations"]["store"] == {"kind": "redis", "failing": True}
+    assert client.get("/readyz").status_code == 200
+    assert client.get("/trading_directions").status_code == 200

@@ -173,6 +173,22 @@ def test_what_is_said_while_it_catches_up_is_written_too(tmp_path: Path) -> None
     assert hours == [11, 13]
 
 
+def test_a_record_that_does_not_answer_is_not_asked_by_every_request(tmp_path: Path) -> None:
+    now, asked = [1000.0], []
+
+    class Silent(SqliteRecord):
+        def signal(self, ticker: str, day: date, hour: int) -> Decision | None:
+            asked.append(hour)
+            raise Unavailable("no answer", part="store")
+
+    store = RecordStore(lambda: Silent(tmp_path / "record.sqlite3"), unheard, Timer(now=lambda: now[0]))
+    assert [store.get("SPY", DAY, hour) for hour in range(10, 16)] == [None] * 6
+    assert asked == [10]
+    now[0] += REOPEN_AFTER_S
+    assert store.get("SPY", DAY, 14) is None
+    assert asked == [10, 14]
+
+
 def test_it_forgets_later_what_it_could_not_forget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now, split = [1000.0], date(2025, 3, 12)
     store = sqlite_store(tmp_path / "record.sqlite3", timer=Timer(now=lambda: now[0]))
