@@ -62,6 +62,18 @@ describe("requests about now", () => {
     expect(boards()).toBe(5)
   })
 
+  it("do not put an answer over what events have said since it was asked for", async () => {
+    const newer = signalOf({ generated_at: at("12:04:00"), as_of: at("12:04:00") })
+    board = () => {
+      live.put("SPY", stateOf({ signal: newer, generatedAt: at("12:04:00"), isCurrent: true, receivedMs: Infinity }))
+      return json(200, { ...BOARD, signals: [SIGNAL] })
+    }
+    asking.askNow()
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(boards()).toBe(1)
+    expect(live.of("SPY")).toMatchObject({ signal: newer, generatedAt: at("12:04:00") })
+  })
+
   it("begin a while after the connection was lost, since it mostly comes back", async () => {
     lose("lost")
     await vi.advanceTimersByTimeAsync(4_000)

@@ -6,7 +6,7 @@ import type { Failure } from "../api/problem.ts"
 import type { Board } from "../api/types.ts"
 import { isTicker, TICKERS } from "../tickers.ts"
 import type { Live } from "./live.svelte.ts"
-import { answered } from "./state.ts"
+import { answered, isToldSince } from "./state.ts"
 
 /** How often the state of the server is asked for, and all signals while there is no connection. */
 const STATUS_MS = 60_000
@@ -79,18 +79,19 @@ export class Asking {
   }
 
   async #askBoard(): Promise<Failure | null> {
+    const sentMs = performance.now()
     const found: Answer<Board> = await answer(api.GET("/v2/trading-directions"))
     this.#live.failure = found.failure
-    if (found.data !== null) this.#take(found.data)
+    if (found.data !== null) this.#take(found.data, sentMs)
     return found.failure
   }
 
-  #take(board: Board): void {
+  #take(board: Board, sentMs: number): void {
     const nowMs = performance.now()
     this.#live.clock.observe(Date.parse(board.generated_at), nowMs)
     if (this.#live.connection.state !== "open") this.#live.polledMs = nowMs
     for (const signal of board.signals)
-      if (isTicker(signal.ticker))
+      if (isTicker(signal.ticker) && !isToldSince(this.#live.of(signal.ticker), sentMs))
         this.#live.put(signal.ticker, answered(this.#live.of(signal.ticker), signal, board, nowMs))
   }
 }

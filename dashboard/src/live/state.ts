@@ -133,6 +133,11 @@ export function doubted(state: TickerState): TickerState {
   return state.isCurrent ? { ...state, isCurrent: false } : state
 }
 
+/** Whether events have said since a moment what holds now, so that an answer to a request of that moment may be older. */
+export function isToldSince({ isCurrent, freshness, receivedMs }: TickerState, sentMs: number): boolean {
+  return isCurrent && freshness !== "historical" && receivedMs !== null && receivedMs > sentMs
+}
+
 /** The state behind an answer of version 2 about now. It has no place in the sequence: events go on from where they were. */
 export function answered(
   state: TickerState,
