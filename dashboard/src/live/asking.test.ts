@@ -62,6 +62,18 @@ describe("requests about now", () => {
     expect(boards()).toBe(5)
   })
 
+  it("say at once when there is no answer any more", async () => {
+    lose("refused")
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(live.polledMs).not.toBeNull()
+    board = () => {
+      throw new TypeError("network")
+    }
+    await vi.advanceTimersByTimeAsync(15_000)
+    expect(live.polledMs).toBeNull()
+    expect(live.failure).toMatchObject({ status: 0 })
+  })
+
   it("do not put an answer over what events have said since it was asked for", async () => {
     const newer = signalOf({ generated_at: at("12:04:00"), as_of: at("12:04:00") })
     board = () => {

@@ -12,6 +12,8 @@ import { answered, isToldSince } from "./state.ts"
 const STATUS_MS = 60_000
 const BOARD_MS = 15_000
 const LONGEST_MS = 120_000
+/** An answer about now comes from the server: the browser's cache would give one while there is no connection. */
+const FROM_SERVER = { cache: "no-cache" } as const
 /** For how long a connection may be away before the page asks in its place. */
 const PATIENCE_MS = 4_000
 
@@ -70,7 +72,7 @@ export class Asking {
 
   async #askStatus(): Promise<Failure | null> {
     const sentMs = performance.now()
-    const { data, failure } = await answer(api.GET("/v2/status"))
+    const { data, failure } = await answer(api.GET("/v2/status", FROM_SERVER))
     if (data !== null) {
       this.#live.status = data
       this.#live.clock.observe(Date.parse(data.generated_at), sentMs)
@@ -80,9 +82,10 @@ export class Asking {
 
   async #askBoard(): Promise<Failure | null> {
     const sentMs = performance.now()
-    const found: Answer<Board> = await answer(api.GET("/v2/trading-directions"))
+    const found: Answer<Board> = await answer(api.GET("/v2/trading-directions", FROM_SERVER))
     this.#live.failure = found.failure
     if (found.data !== null) this.#take(found.data, sentMs)
+    else this.#live.polledMs = null
     return found.failure
   }
 

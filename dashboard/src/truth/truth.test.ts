@@ -200,6 +200,11 @@ const DOUBTED: readonly Row[] = [
     { word: "NO DATA KEY" },
   ],
   [
+    "asked for before the connection was lost",
+    { connection: { ...connection("lost"), sinceMs: 2_000 }, polledMs: 1_000 },
+    { word: "DISCONNECTED" },
+  ],
+  [
     "asked for too long ago",
     { nowMs: 25_000, connection: connection("refused"), polledMs: 1_000 },
     { word: "DISCONNECTED" },

@@ -147,8 +147,10 @@ function doubtOfTicker({ state, nowMs }: Facts): Doubt | null {
   return state.isCurrent ? null : ["CATCHING UP", "dots", "The page asks for what it missed."]
 }
 
+/** Whether an answer stands in for events: one that came a moment ago, and after the connection was lost. */
 function isPolled({ polledMs, nowMs, connection }: Facts): boolean {
-  return connection.state !== "open" && polledMs !== null && nowMs - polledMs < POLLED_MS
+  const { state, sinceMs } = connection
+  return state !== "open" && polledMs !== null && polledMs > sinceMs && nowMs - polledMs < POLLED_MS
 }
 
 /** What the server lacks, so that there is no signal; null where it lacks nothing. */
