@@ -55,4 +55,15 @@ describe("a request", () => {
     expect(request?.headers.get("X-API-Key")).toBe("s3cret")
     expect(request?.url).not.toContain("s3cret")
   })
+
+  it("that is refused says nothing of a key that was given since", async () => {
+    const unknown = { ...PROBLEM, status: 401, error_code: "UNAUTHORIZED", detail: "Unknown." }
+    apiKey.set("wrong")
+    const late = answer(clientOf(replying(401, unknown)).GET("/v2/status"))
+    apiKey.set("right")
+    await late
+    expect(apiKey.refusal).toBeNull()
+    await answer(clientOf(replying(401, unknown)).GET("/v2/status"))
+    expect(apiKey.refusal).toBe("Unknown.")
+  })
 })

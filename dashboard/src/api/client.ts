@@ -29,11 +29,12 @@ export type Answer<T> =
 export async function answer<T>(
   request: Promise<{ data?: T; error?: unknown; response: Response }>,
 ): Promise<Answer<NonNullable<T>>> {
+  const { secret } = apiKey
   try {
     const { data, error, response } = await request
     if (response.ok && data !== undefined && data !== null) return { data, failure: null }
     const failure = failureOf(response, error)
-    if (failure.status === 401) apiKey.refusal = failure.detail
+    if (failure.status === 401) apiKey.refuse(secret, failure.detail)
     return { data: null, failure }
   } catch (cause) {
     if (cause instanceof DOMException && cause.name === "AbortError") throw cause

@@ -8,6 +8,11 @@ class ApiKey {
   /** What the server says of a key that it does not know; null where it has refused none. */
   refusal: string | null = $state(null)
 
+  /** The server does not know `secret`. This says nothing of a key that the viewer has given since. */
+  refuse(secret: string | null, detail: string): void {
+    if (secret === this.secret) this.refusal = detail
+  }
+
   set(secret: string | null): void {
     this.secret = secret
     this.refusal = null
