@@ -42,11 +42,11 @@ describe("the running hit rate", () => {
   const entries = entriesOf(signals, gaps, "2025-01-03", { modelId: "m", cells: CELLS })
 
   it("runs over the signals with an outcome, beside what was promised for them", () => {
-    expect(latestOf(entries, false)).toMatchObject({ judged: 2, hitRate: 0.5, promised: 0.7 })
+    expect(latestOf(entries)).toMatchObject({ judged: 2, hitRate: 0.5, promised: 0.7 })
   })
 
-  it("keeps days on which the model was trained apart", () => {
-    expect(latestOf(entries, true)).toMatchObject({ judged: 1, hitRate: 1 })
+  it("is without the days on which the model was trained", () => {
+    expect(entries.at(-2)).toMatchObject({ isInSample: true, hitRate: null, promised: null })
     expect(countsOf(signals, true)).toMatchObject({ signals: 1, right: 1, wrong: 0 })
     expect(countsOf(signals, false)).toMatchObject({ signals: 3, right: 1, wrong: 1, withoutOutcome: 1 })
   })
@@ -54,12 +54,11 @@ describe("the running hit rate", () => {
   it("is broken by gaps, and begins where the record begins", () => {
     const lines = linesOf(entries)
     expect(lines.hitRate).toEqual([1, null, 0.5, undefined, 0.5])
-    expect(lines.inSample).toEqual([undefined, null, undefined, 1, undefined])
     expect(entries[0]).toMatchObject({ kind: "gap", isBeforeRecord: true })
   })
 
   it("promises nothing for signals of another model", () => {
-    expect(latestOf(entriesOf(signals, [], null, { modelId: "other", cells: CELLS }), false)?.promised).toBeNull()
+    expect(latestOf(entriesOf(signals, [], null, { modelId: "other", cells: CELLS }))?.promised).toBeNull()
   })
 })
 

@@ -10,7 +10,8 @@ export interface Evaluated {
   readonly cells: readonly Cell[]
 }
 
-/** A signal in the order of time, with the rates up to it. A rate is null before anything was judged. */
+/** A signal in the order of time, with the rates up to it. A rate is null before anything was judged, and beside a signal of a day on
+ * which the model was trained: that one enters no rate (docs/spec, ruling S6). */
 export interface Entry {
   readonly kind: "signal"
   readonly signal: RecordedSignal
@@ -78,19 +79,23 @@ class Running {
   }
 }
 
-/** All signals and gaps in the order of time. Rates of in-sample and out-of-sample signals run apart. */
+/** All signals and gaps in the order of time. */
 export function entriesOf(
   signals: readonly RecordedSignal[],
   gaps: readonly Gap[],
   recordBegins: string | null,
   promise: Evaluated | null,
 ): readonly (Entry | GapEntry)[] {
-  const [inside, outside] = [new Running(), new Running()]
-  const entries = signals.map((signal) => (signal.model.in_sample ? inside : outside).entry(signal, promise))
+  const running = new Running()
+  const entries = signals.map((signal) => (signal.model.in_sample ? unrated(signal) : running.entry(signal, promise)))
   const holes = gaps.map((gap): GapEntry => {
     return { kind: "gap", gap, isBeforeRecord: recordBegins === null || gap.day < recordBegins }
   })
   return [...entries, ...holes].sort((one, other) => compare(keyOf(one), keyOf(other)))
+}
+
+function unrated(signal: RecordedSignal): Entry {
+  return { kind: "signal", signal, isInSample: true, judged: 0, hitRate: null, promised: null }
 }
 
 /** Counts of the signals with or without a model that was trained on their day. */
@@ -106,11 +111,9 @@ export function countsOf(signals: readonly RecordedSignal[], isInSample: boolean
   }
 }
 
-/** The last rates of a group: what the sentence above the chart says. */
-export function latestOf(entries: readonly (Entry | GapEntry)[], isInSample: boolean): Entry | null {
-  const judged = entries.filter(
-    (entry): entry is Entry => entry.kind === "signal" && entry.isInSample === isInSample && entry.judged > 0,
-  )
+/** The last rates: what the sentence above the chart says. */
+export function latestOf(entries: readonly (Entry | GapEntry)[]): Entry | null {
+  const judged = entries.filter((entry): entry is Entry => entry.kind === "signal" && entry.judged > 0)
   return judged.at(-1) ?? null
 }
 
@@ -119,24 +122,19 @@ export interface Lines {
   readonly entries: readonly (Entry | GapEntry)[]
   readonly hitRate: readonly Value[]
   readonly promised: readonly Value[]
-  readonly inSample: readonly Value[]
 }
 
-/** A value of a line: null breaks the line (a gap), undefined does not (a signal of the other group). */
+/** A value of a line: null breaks the line (a gap), undefined does not (a signal that enters no rate). */
 export type Value = number | null | undefined
 
 export function linesOf(entries: readonly (Entry | GapEntry)[]): Lines {
   const drawn = entries.filter((entry) => entry.kind === "signal" || !entry.isBeforeRecord)
-  const line = (isInSample: boolean, value: (entry: Entry) => number | null): Value[] =>
-    drawn.map((entry) => {
-      if (entry.kind === "gap") return null
-      return entry.isInSample === isInSample ? (value(entry) ?? undefined) : undefined
-    })
+  const line = (value: (entry: Entry) => number | null): Value[] =>
+    drawn.map((entry) => (entry.kind === "gap" ? null : (value(entry) ?? undefined)))
   return {
     entries: drawn,
-    hitRate: line(false, (entry) => entry.hitRate),
-    promised: line(false, (entry) => entry.promised),
-    inSample: line(true, (entry) => entry.hitRate),
+    hitRate: line((entry) => entry.hitRate),
+    promised: line((entry) => entry.promised),
   }
 }
 

@@ -10,7 +10,7 @@ import { dayOfEntry, latestOf, linesOf, type Counts, type Entry, type GapEntry }
 
 /** Hit rate beside promise, in a sentence. */
 export function standing(entries: readonly (Entry | GapEntry)[], source: Book["source"]): string {
-  const last = latestOf(entries, false)
+  const last = latestOf(entries)
   if (last === null)
     return "No signal of a day on which the model was not trained has an outcome yet, so that there is no hit rate."
   const rate = `The side was right in ${shareInPercent(last.hitRate)} of ${counted(last.judged, "signal")} with an outcome`
@@ -67,7 +67,6 @@ export function plottedOf(entries: readonly (Entry | GapEntry)[], recordBegins: 
         hasPoints: lines.hitRate.length < 60,
       },
       { name: "Promised so far", token: "text", style: "dashed", values: lines.promised },
-      { name: "In-sample, which says nothing", token: "quiet", style: "dotted", values: lines.inSample },
     ],
   }
 }
