@@ -75,7 +75,7 @@ export class Asking {
     const { data, failure } = await answer(api.GET("/v2/status", FROM_SERVER))
     if (data !== null) {
       this.#live.status = data
-      this.#live.clock.observe(Date.parse(data.generated_at), sentMs)
+      this.#live.clock.atLeast(Date.parse(data.generated_at), sentMs)
     }
     return failure
   }
@@ -91,7 +91,7 @@ export class Asking {
 
   #take(board: Board, sentMs: number): void {
     const nowMs = performance.now()
-    this.#live.clock.observe(Date.parse(board.generated_at), nowMs)
+    this.#live.clock.atLeast(Date.parse(board.generated_at), nowMs)
     if (this.#live.connection.state !== "open") this.#live.polledMs = nowMs
     for (const signal of board.signals)
       if (isTicker(signal.ticker) && !isToldSince(this.#live.of(signal.ticker), sentMs))

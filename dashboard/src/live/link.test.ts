@@ -55,6 +55,16 @@ describe("connecting", () => {
     expect(socket.auths.at(-1)).toEqual({ subscribe: ["SPY", "QQQ", "IWM"], after: { SPY: "e1-5" }, key: "s3cret" })
   })
 
+  it("knows the market's time from the hello, although a snapshot was made a while before", () => {
+    socket.send("hello", hello(at("12:00:50")))
+    socket.send("snapshot", snapshot(5, at("12:00:01")))
+    expect(live.of("SPY").isCurrent).toBe(true)
+    vi.advanceTimersByTime(10_000)
+    expect(live.clock.at(performance.now())).toBe(Date.parse(at("12:01:00")))
+    socket.send("price", price(6, at("12:01:01"), 470))
+    expect(live.clock.speed).toBe(1)
+  })
+
   it("tries again where nothing comes", () => {
     vi.advanceTimersByTime(8_000)
     expect(state()).toBe("lost")

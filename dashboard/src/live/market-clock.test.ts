@@ -45,6 +45,18 @@ describe("market time", () => {
     expect(clock.at(41_000)).toBe(START + 2 * 3_600_000 + 1_000)
   })
 
+  it("is not held back, nor made faster, by answers that were made before they were given", () => {
+    const clock = new MarketClock()
+    clock.atLeast(START - 50_000, 0)
+    expect(clock.at(0)).toBe(START - 50_000)
+    clock.observe(START, 500)
+    clock.atLeast(START - 45_000, 2_000)
+    clock.observe(START + 30_000, 30_500)
+    clock.atLeast(START - 20_000, 31_000)
+    expect(clock.speed).toBe(1)
+    expect(clock.at(31_500)).toBe(START + 31_000)
+  })
+
   it("jumps to the next morning as a demo does, and back as its year begins anew, at the same speed", () => {
     const clock = new MarketClock()
     for (const second of [0, 1, 2]) clock.observe(START + second * 75_000, second * 1_000)

@@ -19,6 +19,8 @@ const FASTEST = 500
 
 export class MarketClock {
   #samples: readonly Sample[] = []
+  /** The latest moment of an answer that may have been made before it was given. */
+  #floor: Sample | null = null
   #speed = 1
   #isMeasured = false
 
@@ -27,17 +29,26 @@ export class MarketClock {
     return this.#speed
   }
 
+  /** The server said so at `nowMs`, or before: its kept answers, and a snapshot of before the connection, carry the moment in which they
+   * were made. The clock is then at least there, but neither goes back nor takes its speed from it. */
+  atLeast(marketMs: number, nowMs: number): void {
+    if (Number.isFinite(marketMs) && marketMs > (this.at(nowMs) ?? -Infinity)) this.#floor = { marketMs, nowMs }
+  }
+
+  /** The server made this at `nowMs`. */
   observe(marketMs: number, nowMs: number): void {
     if (!Number.isFinite(marketMs)) return
     const isJump = this.#isJump(marketMs, nowMs)
     if (isJump && this.#isSlower(marketMs, nowMs)) [this.#speed, this.#isMeasured] = [1, false]
+    if (isJump) this.#floor = null
     this.#samples = [...(isJump ? [] : this.#samples), { marketMs, nowMs }].slice(-KEPT)
     this.#measure()
   }
 
   /** Market time at `nowMs`; null before the first sample. The latest of what the samples say, since each of them is a lower bound. */
   at(nowMs: number): number | null {
-    const moments = this.#samples.map((sample) => sample.marketMs + (nowMs - sample.nowMs) * this.#speed)
+    const known = this.#floor === null ? this.#samples : [...this.#samples, this.#floor]
+    const moments = known.map((sample) => sample.marketMs + (nowMs - sample.nowMs) * this.#speed)
     return moments.length === 0 ? null : Math.max(...moments)
   }
 

@@ -4,7 +4,7 @@
 import { isTicker, TICKERS, type Ticker } from "../tickers.ts"
 import { delayMs } from "./backoff.ts"
 import type { Live } from "./live.svelte.ts"
-import { alive, doubted, isReplayed, merged, orderOf, orderOfHeartbeat } from "./state.ts"
+import { alive, doubted, isMadeSince, isReplayed, merged, orderOf, orderOfHeartbeat } from "./state.ts"
 import type { Acknowledgement, HeartbeatEvent, LiveEvent, Moment, Subscribe } from "./types.ts"
 
 /** Sends `subscribe`, and calls `done` with its acknowledgement. */
@@ -68,7 +68,7 @@ export class Sequence {
     const since = this.#since.get(ticker)
     const nowMs = performance.now()
     const isNow = since !== undefined && !isReplayed(event, since)
-    if (isNow) this.#live.clock.observe(Date.parse(event.generated_at), nowMs)
+    if (isNow && isMadeSince(event, since)) this.#live.clock.observe(Date.parse(event.generated_at), nowMs)
     this.#live.put(ticker, merged(state, event, isNow, nowMs))
   }
 

@@ -47,10 +47,15 @@ export function orderOf(state: TickerState, event: LiveEvent): Order {
   return event.seq === state.seq + 1 ? "next" : "gap"
 }
 
+/** An event was made after this moment of market time. A snapshot holds now, but may be a minute old. */
+export function isMadeSince(event: LiveEvent, since: Moment): boolean {
+  return Date.parse(event.generated_at) >= Date.parse(since)
+}
+
 /** An event happened before the connection at `connectedAt`, market time. A snapshot is always of now (docs/socket-io.md, Replayed
  * events). */
 export function isReplayed(event: LiveEvent, connectedAt: Moment): boolean {
-  return event.kind !== "snapshot" && Date.parse(event.generated_at) < Date.parse(connectedAt)
+  return event.kind !== "snapshot" && !isMadeSince(event, connectedAt)
 }
 
 /** The state behind an event that is `next`. `isNow`: it has been made since the page connected, and no event is missing. */
