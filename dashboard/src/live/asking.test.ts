@@ -3,6 +3,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { Asking, pauseAfter } from "./asking.ts"
 import { at, signalOf, stateOf } from "./fixtures.ts"
 import { Live } from "./live.svelte.ts"
+import { doubted } from "./state.ts"
+import type { TickerState, TradingSignal } from "./types.ts"
 
 const BOARD = { generated_at: at("12:03:00"), market_open: true, next_open: null, best: null }
 const SIGNAL = signalOf({ generated_at: at("12:03:00"), as_of: at("12:03:00") })
@@ -13,7 +15,7 @@ function json(status: number, body: unknown, headers: Record<string, string> = {
 
 let live: Live
 let asked: string[]
-let board: () => Response
+let board: () => Response | Promise<Response>
 let end: () => void
 let asking: Asking
 
@@ -24,7 +26,7 @@ beforeEach(() => {
   vi.stubGlobal("fetch", (request: Request) => {
     const path = new URL(request.url).pathname
     asked.push(path)
-    return Promise.resolve(path === "/v2/status" ? json(200, { generated_at: at("12:00:00") }) : board())
+    return path === "/v2/status" ? Promise.resolve(json(200, { generated_at: at("12:00:00") })) : board()
   })
   live = new Live()
   live.connection = { ...live.connection, state: "open" }
@@ -123,6 +125,113 @@ describe("requests about now", () => {
     expect(live.of("SPY").isCurrent).toBe(true)
   })
 })
+
+/** From now on answers about all signals wait until the test gives them, in the order of their requests. */
+function holdAnswers(): ((signal: TradingSignal) => Promise<void>)[] {
+  const held: ((signal: TradingSignal) => Promise<void>)[] = []
+  board = () =>
+    new Promise((resolve) => {
+      held.push(async (signal) => {
+        resolve(json(200, { ...BOARD, signals: [signal] }))
+        await vi.advanceTimersByTimeAsync(0)
+      })
+    })
+  return held
+}
+
+function know(changes: Partial<TickerState>): void {
+  live.put("SPY", { ...live.of("SPY"), ...stateOf({ receivedMs: performance.now() }), ...changes })
+}
+
+describe("an answer that comes late", () => {
+  it("holds from when it was asked for, not from when it came", async () => {
+    const held = holdAnswers()
+    lose("refused")
+    await vi.advanceTimersByTimeAsync(1_000)
+    const sentMs = performance.now()
+    await vi.advanceTimersByTimeAsync(12_000)
+    await held[0]?.(SIGNAL)
+    expect(live.polledMs).toBe(sentMs)
+  })
+
+  it.each([
+    ["a loss", "lost"],
+    ["a gap in the events", "open"],
+  ] as const)("does not count behind %s that came after it was asked for", async (_, state) => {
+    know({})
+    const held = holdAnswers()
+    asking.askNow()
+    await vi.advanceTimersByTimeAsync(100)
+    know({ generatedAt: at("12:02:00"), asOf: at("12:02:00") })
+    live.put("SPY", doubted(live.of("SPY")))
+    live.connection = { ...live.connection, state, sinceMs: performance.now() }
+    await held[0]?.(SIGNAL)
+    expect(live.of("SPY")).toMatchObject({ isCurrent: false, generatedAt: at("12:02:00") })
+    expect(live.polledMs).toBeNull()
+  })
+
+  it("does not count, and another one is asked for, where the tab woke while it was on its way", async () => {
+    const held = holdAnswers()
+    asking.askNow()
+    await vi.advanceTimersByTimeAsync(100)
+    asking.askNow()
+    await vi.advanceTimersByTimeAsync(100)
+    expect(boards()).toBe(2)
+    await held[0]?.(SIGNAL)
+    expect(live.of("SPY").signal).toBeNull()
+    await held[1]?.(SIGNAL)
+    expect(live.of("SPY")).toMatchObject({ isCurrent: true, generatedAt: at("12:03:00") })
+  })
+
+  it("keeps no request waiting that is due after a loss", async () => {
+    holdAnswers()
+    asking.askNow()
+    await vi.advanceTimersByTimeAsync(100)
+    live.put("SPY", doubted(live.of("SPY")))
+    lose("lost")
+    await vi.advanceTimersByTimeAsync(5_000)
+    expect(boards()).toBe(2)
+  })
+
+  it.each([
+    ["made before what is known", SIGNAL, { generatedAt: at("12:04:00"), asOf: at("12:03:00") }],
+    ["of an older bar", { ...SIGNAL, as_of: at("12:02:00") }, { generatedAt: at("12:03:00"), asOf: at("12:03:00") }],
+  ])("does not count where it was %s, although nothing current is known", async (_, late, known) => {
+    know({ ...known, isCurrent: false })
+    board = () => json(200, { ...BOARD, signals: [late] })
+    await vi.advanceTimersByTimeAsync(1_000)
+    asking.askNow()
+    await vi.advanceTimersByTimeAsync(0)
+    expect(boards()).toBe(1)
+    expect(live.of("SPY")).toMatchObject({ ...known, isCurrent: false })
+  })
+
+  it.each([
+    ["is another one", "polygon"],
+    ["is a demo, whose year begins anew", "demo"],
+  ] as const)("counts, however old its moment, where the market %s", async (_, source) => {
+    know({ source, generatedAt: at("15:00:00"), asOf: at("15:00:00") })
+    board = () => json(200, { ...BOARD, signals: [{ ...SIGNAL, source: "demo" }] })
+    lose("refused")
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(live.of("SPY")).toMatchObject({ source: "demo", generatedAt: at("12:03:00"), isCurrent: true })
+  })
+})
+
+it.each([{}, { signals: null }, { signals: [null] }, { signals: [{ ticker: "SPY" }] }])(
+  "an answer that cannot be read, such as %j, is said and does not end the requests",
+  async (unreadable) => {
+    board = () => json(200, unreadable)
+    lose("refused")
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(live.failure).toMatchObject({ code: "UNREADABLE" })
+    expect(live.polledMs).toBeNull()
+    board = () => json(200, { ...BOARD, signals: [SIGNAL] })
+    await vi.advanceTimersByTimeAsync(31_000)
+    expect(live.failure).toBeNull()
+    expect(live.of("SPY").isCurrent).toBe(true)
+  },
+)
 
 it.each([
   [null, 0, 15_000],

@@ -1,12 +1,12 @@
 // Requests of the page about now: the state of the server at times, and all signals where events cannot be relied on. Bounded: one request
 // of a kind at a time, never before the server says, and ever more slowly while they fail.
 
-import { api, answer, type Answer } from "../api/client.ts"
-import type { Failure } from "../api/problem.ts"
+import { api, answer } from "../api/client.ts"
+import { unreachable, type Failure } from "../api/problem.ts"
 import type { Board } from "../api/types.ts"
 import { isTicker, TICKERS } from "../tickers.ts"
 import type { Live } from "./live.svelte.ts"
-import { answered, isToldSince } from "./state.ts"
+import { answered, isBehind, isToldSince } from "./state.ts"
 
 /** How often the state of the server is asked for, and all signals while there is no connection. */
 const STATUS_MS = 60_000
@@ -14,6 +14,14 @@ const BOARD_MS = 15_000
 const LONGEST_MS = 120_000
 /** An answer about now comes from the server: the browser's cache would give one while there is no connection. */
 const FROM_SERVER = { cache: "no-cache" } as const
+/** What an answer is that this page cannot read. */
+const UNREADABLE: Failure = {
+  status: 200,
+  code: "UNREADABLE",
+  detail: "The answer of the server cannot be read.",
+  retryAfterS: null,
+  requestId: null,
+}
 /** For how long a connection may be away before the page asks in its place. */
 const PATIENCE_MS = 4_000
 
@@ -27,11 +35,13 @@ export class Asking {
   readonly #live: Live
   readonly #status: Repeated
   readonly #board: Repeated
+  /** How often the tickers had been doubted when all signals were last asked for. */
+  #doubts = 0
 
   constructor(live: Live) {
     this.#live = live
-    this.#status = new Repeated(STATUS_MS, () => this.#askStatus())
-    this.#board = new Repeated(BOARD_MS, () => this.#askBoard())
+    this.#status = new Repeated(STATUS_MS, (signal) => this.#askStatus(signal))
+    this.#board = new Repeated(BOARD_MS, (signal) => this.#askBoard(signal))
   }
 
   /** Begin. Returns what ends it. */
@@ -47,14 +57,22 @@ export class Asking {
 
   /** Ask for what is due. A hidden page asks for signals alone, and only while there is no connection. */
   look(): void {
+    this.#cancelIfDoubted()
     if (!document.hidden) this.#status.askIfDue()
     if (this.#isAlone() || this.#isFoundAfterwards()) this.#board.askIfDue()
   }
 
-  /** Ask for all signals at once, as after the tab slept. */
+  /** Ask for all signals at once, as after the tab slept. What is on its way was asked for before, and does not count. */
   readonly askNow = (): void => {
-    this.#board.ask()
-    this.#status.ask()
+    for (const repeated of [this.#board, this.#status]) {
+      repeated.cancel()
+      repeated.ask()
+    }
+  }
+
+  /** An answer that was asked for before a loss, a cut, sleep or a gap may be of before it. */
+  #cancelIfDoubted(): void {
+    if (this.#doubts !== doubtsOf(this.#live)) this.#board.cancel()
   }
 
   #isAlone(): boolean {
@@ -70,45 +88,67 @@ export class Asking {
     )
   }
 
-  async #askStatus(): Promise<Failure | null> {
+  async #askStatus(signal: AbortSignal): Promise<Failure | null> {
     const sentMs = performance.now()
-    const { data, failure } = await answer(api.GET("/v2/status", FROM_SERVER))
-    if (data !== null) {
+    const { data, failure } = await answer(api.GET("/v2/status", { ...FROM_SERVER, signal }))
+    if (data !== null && !signal.aborted) {
       this.#live.status = data
       this.#live.clock.atLeast(Date.parse(data.generated_at), sentMs)
     }
     return failure
   }
 
-  async #askBoard(): Promise<Failure | null> {
+  async #askBoard(signal: AbortSignal): Promise<Failure | null> {
     const sentMs = performance.now()
-    const found: Answer<Board> = await answer(api.GET("/v2/trading-directions", FROM_SERVER))
-    this.#live.failure = found.failure
-    if (found.data !== null) this.#take(found.data, sentMs)
+    this.#doubts = doubtsOf(this.#live)
+    const { data, failure: refusal } = await answer(api.GET("/v2/trading-directions", { ...FROM_SERVER, signal }))
+    if (!signal.aborted) this.#cancelIfDoubted()
+    if (signal.aborted) return refusal
+    const failure = data === null || isReadable(data) ? refusal : UNREADABLE
+    this.#live.failure = failure
+    if (data !== null && failure === null) this.#take(data, sentMs)
     else this.#live.polledMs = null
-    return found.failure
+    return failure
   }
 
   #take(board: Board, sentMs: number): void {
     const nowMs = performance.now()
     this.#live.clock.atLeast(Date.parse(board.generated_at), nowMs)
-    if (this.#live.connection.state !== "open") this.#live.polledMs = nowMs
-    for (const signal of board.signals)
-      if (isTicker(signal.ticker) && !isToldSince(this.#live.of(signal.ticker), sentMs))
-        this.#live.put(signal.ticker, answered(this.#live.of(signal.ticker), signal, board, nowMs))
+    for (const signal of board.signals) {
+      if (!isTicker(signal.ticker)) continue
+      const state = this.#live.of(signal.ticker)
+      if (isToldSince(state, sentMs) || isBehind(state, signal, sentMs)) continue
+      this.#live.put(signal.ticker, answered(state, signal, board, nowMs))
+    }
+    if (this.#live.connection.state !== "open") this.#live.polledMs = sentMs
   }
+}
+
+function doubtsOf(live: Live): number {
+  return TICKERS.reduce((sum, ticker) => sum + live.of(ticker).doubts, 0)
+}
+
+/** Whether an answer has what the page needs of it, whoever gave it: something between page and server may answer 200 as well. */
+function isReadable({ signals }: { readonly signals?: unknown }): boolean {
+  return Array.isArray(signals) && signals.every(isSignal)
+}
+
+function isSignal(found: unknown): boolean {
+  const { ticker, generated_at, prices, gates } = (found ?? {}) as Record<string, unknown>
+  const isDated = typeof generated_at === "string" && Number.isFinite(Date.parse(generated_at))
+  return typeof ticker === "string" && isDated && typeof prices === "object" && prices !== null && Array.isArray(gates)
 }
 
 /** A request that is made again and again. */
 class Repeated {
   readonly #pauseMs: number
-  readonly #request: () => Promise<Failure | null>
-  #isRunning = false
+  readonly #request: (signal: AbortSignal) => Promise<Failure | null>
+  #running: AbortController | null = null
   #failures = 0
   #dueMs = 0
   #allowedMs = 0
 
-  constructor(pauseMs: number, request: () => Promise<Failure | null>) {
+  constructor(pauseMs: number, request: (signal: AbortSignal) => Promise<Failure | null>) {
     this.#pauseMs = pauseMs
     this.#request = request
   }
@@ -119,14 +159,32 @@ class Repeated {
 
   /** Ask now, unless an answer is on its way or the server has said to wait. */
   ask(): void {
-    if (this.#isRunning || performance.now() < this.#allowedMs) return
-    this.#isRunning = true
-    void this.#request().then((failure) => {
-      this.#isRunning = false
-      this.#failures = failure === null ? 0 : this.#failures + 1
-      const nowMs = performance.now()
-      this.#dueMs = nowMs + pauseAfter(failure, this.#failures, this.#pauseMs)
-      this.#allowedMs = nowMs + (failure?.retryAfterS ?? 0) * 1000
-    })
+    if (this.#running !== null || performance.now() < this.#allowedMs) return
+    const running = new AbortController()
+    this.#running = running
+    void this.#request(running.signal)
+      .catch(unreachable)
+      .then((failure) => {
+        this.#obey(failure)
+        if (this.#running === running) this.#end(failure)
+      })
+  }
+
+  /** The answer that is on its way does not count, and another one is due. */
+  cancel(): void {
+    if (this.#running === null) return
+    this.#running.abort()
+    this.#running = null
+    this.#dueMs = 0
+  }
+
+  #obey(failure: Failure | null): void {
+    this.#allowedMs = Math.max(this.#allowedMs, performance.now() + (failure?.retryAfterS ?? 0) * 1000)
+  }
+
+  #end(failure: Failure | null): void {
+    this.#running = null
+    this.#failures = failure === null ? 0 : this.#failures + 1
+    this.#dueMs = performance.now() + pauseAfter(failure, this.#failures, this.#pauseMs)
   }
 }

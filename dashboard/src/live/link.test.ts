@@ -132,6 +132,54 @@ describe("a lost connection", () => {
   })
 })
 
+describe("what was asked for in place of events", () => {
+  beforeEach(() => {
+    begin()
+    socket.drop()
+    live.put("SPY", { ...live.of("SPY"), isCurrent: true })
+    live.polledMs = performance.now()
+  })
+
+  function isTold(): boolean {
+    return live.of("SPY").isCurrent && live.polledMs !== null
+  }
+
+  it("holds while attempts to connect fail", () => {
+    for (const wait of [500, 1_000, 2_000]) {
+      vi.advanceTimersByTime(wait)
+      socket.refuse(null)
+    }
+    vi.advanceTimersByTime(4_000 + 8_000)
+    expect(state()).toBe("lost")
+    expect(isTold()).toBe(true)
+  })
+
+  it.each([
+    [
+      "the browser is offline",
+      () => {
+        link.cut()
+      },
+    ],
+    [
+      "the tab slept",
+      () => {
+        link.wake()
+      },
+    ],
+    [
+      "events come again, of which some may be missing",
+      () => {
+        socket.send("hello", hello(at("12:10:00")))
+      },
+    ],
+  ])("is doubted where %s", (_, happen) => {
+    happen()
+    expect(live.of("SPY").isCurrent).toBe(false)
+    expect(isTold()).toBe(false)
+  })
+})
+
 describe("silence", () => {
   it("is noticed after as long as the server said, whatever the library says, and ends with the next connection", () => {
     begin()

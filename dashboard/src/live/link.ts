@@ -79,6 +79,7 @@ export class Link {
   /** The browser says that it is offline: what is shown may not be taken for now. */
   readonly cut = (): void => {
     this.#socket.disconnect()
+    this.#doubt()
     this.#lose("lost")
   }
 
@@ -142,6 +143,7 @@ export class Link {
 
   #open(hello: HelloEvent): void {
     this.#attempts = 0
+    this.#doubt()
     this.#live.hello = hello
     this.#live.clock.observe(Date.parse(hello.market_time), performance.now())
     this.#sequence.open(hello.market_time)
@@ -163,7 +165,7 @@ export class Link {
   #lose(state: ConnectionState, retryMs?: number | null, refusal: Refusal | null = null): void {
     if (this.#isEnded) return
     this.#stopTimers()
-    this.#doubt()
+    if (this.#live.connection.state === "open") this.#doubt()
     const waitMs = retryMs === undefined ? delayMs(this.#attempts++, Math.random()) : retryMs
     this.#say(state, waitMs === null ? null : performance.now() + waitMs, refusal)
     if (waitMs === null) return
@@ -172,8 +174,11 @@ export class Link {
     }, waitMs)
   }
 
+  /** What is shown may be of before: events have ended or begin, or the page was away. An attempt to connect that fails is no reason: what
+   * the page asks for in place of events holds. */
   #doubt(): void {
     this.#sequence.close()
+    this.#live.polledMs = null
     for (const ticker of TICKERS) this.#live.put(ticker, doubted(this.#live.of(ticker)))
   }
 

@@ -33,6 +33,7 @@ export const NOTHING: TickerState = {
   receivedMs: null,
   quietMs: QUIET_MS,
   isCurrent: false,
+  doubts: 0,
   missed: null,
   error: null,
 }
@@ -135,12 +136,22 @@ export function failing(state: TickerState, error: ErrorEvent, nowMs: number): T
 
 /** The state of which is not known whether it holds now: the connection ended, events are missing, or the tab slept. */
 export function doubted(state: TickerState): TickerState {
-  return state.isCurrent ? { ...state, isCurrent: false } : state
+  return { ...state, isCurrent: false, doubts: state.doubts + 1 }
 }
 
 /** Whether events have said since a moment what holds now, so that an answer to a request of that moment may be older. */
 export function isToldSince({ isCurrent, freshness, receivedMs }: TickerState, sentMs: number): boolean {
   return isCurrent && freshness !== "historical" && receivedMs !== null && receivedMs > sentMs
+}
+
+/** Whether an answer to a request of `sentMs` tells of less than the state. The clock of a demo or recorded market may begin anew: what
+ * such a market says when it is asked afterwards counts. */
+export function isBehind(state: TickerState, signal: TradingSignal, sentMs: number): boolean {
+  const { generatedAt, source, asOf, receivedMs } = state
+  if (generatedAt === null || signal.source !== source) return false
+  if (source !== "polygon" && receivedMs !== null && receivedMs < sentMs) return false
+  const isOlderBar = signal.as_of !== null && barOf(signal.as_of) < barOf(asOf)
+  return isOlderBar || Date.parse(signal.generated_at) < Date.parse(generatedAt)
 }
 
 /** The state behind an answer of version 2 about now. It has no place in the sequence: events go on from where they were. */

@@ -63,6 +63,8 @@ export interface TickerState {
   readonly quietMs: number
   /** Whether all that the server has sent of it up to now is in this state: no event is missing, and none is behind. */
   readonly isCurrent: boolean
+  /** How often it had to be doubted that this state holds now. What was asked for before the last time may be of before it. */
+  readonly doubts: number
   /** Why events are missing that cannot be had any more; null where none are. */
   readonly missed: MissedReason | null
   /** Why the server cannot compute the state of the ticker now. */

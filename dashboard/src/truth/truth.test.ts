@@ -3,7 +3,7 @@ import type { Failure } from "../api/problem.ts"
 import type { Status } from "../api/types.ts"
 import { at, NOON, signalOf, stateOf } from "../live/fixtures.ts"
 import { NOTHING } from "../live/state.ts"
-import type { Connection, ConnectionState, TickerState } from "../live/types.ts"
+import type { Connection, ConnectionState, Freshness, TickerState } from "../live/types.ts"
 import { truthOf, worst, type Facts, type Truth } from "./truth.ts"
 
 function connection(state: ConnectionState, changes: Partial<Connection> = {}): Connection {
@@ -153,6 +153,11 @@ const DOUBTED: readonly Row[] = [
     "catching up",
     { state: stateOf({ isCurrent: false }) },
     { word: "CATCHING UP", sentence: `The page asks for what it missed.${LEFT}` },
+  ],
+  [
+    "a freshness that this page does not know",
+    { state: stateOf({ freshness: "guessed" as Freshness }) },
+    { word: "UNAVAILABLE", shape: "cross" },
   ],
   ["found afterwards", { state: stateOf({ freshness: "historical" }) }, { word: "CATCHING UP" }],
   [

@@ -206,6 +206,8 @@ function claimOfFreshness(facts: Facts): Claim {
     case "historical":
     case null:
       return greyed("CATCHING UP", "dots", `What is shown was found afterwards.${rest}`, ageS)
+    default:
+      return greyed("UNAVAILABLE", "cross", `This page does not know what the server says of its prices.${rest}`, ageS)
   }
 }
 
