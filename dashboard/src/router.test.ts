@@ -20,6 +20,11 @@ describe("the address of the page", () => {
       "?date=2026-01-05",
       { view: "replay", ticker: "SPY", at: { date: "2026-01-05", time: "16:00" } },
     ],
+    [
+      "/dashboard/SPY",
+      "?date=2024-02-29",
+      { view: "replay", ticker: "SPY", at: { date: "2024-02-29", time: "16:00" } },
+    ],
   ] as const)("%s%s says what is shown", (path, query, route) => {
     expect(parsed(path, query)).toEqual(route)
   })
@@ -29,6 +34,9 @@ describe("the address of the page", () => {
     ["/dashboard/SPY/none", ""],
     ["/dashboard/SPY/record/more", ""],
     ["/dashboard/SPY", "?date=2026-13-05"],
+    ["/dashboard/SPY", "?date=2025-02-31"],
+    ["/dashboard/SPY", "?date=2025-02-29"],
+    ["/dashboard/SPY", "?date=2025-06-00"],
     ["/dashboard/SPY", "?date=2026-01-05&time=25:00"],
   ])("%s%s is unknown", (path, query) => {
     expect(parsed(path, query).view).toBe("unknown")

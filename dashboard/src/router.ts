@@ -18,7 +18,7 @@ export interface Route {
   readonly at: Moment | null
 }
 
-const DAY = /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/
+const DAY = /^\d{4}-\d{2}-\d{2}$/
 const TIME = /^([01]\d|2[0-3]):[0-5]\d$/
 const [FIRST] = TICKERS
 const LAST_TIME = "16:00"
@@ -44,7 +44,13 @@ function atMoment(ticker: Ticker, query: string): Route {
   const date = given.get("date")
   if (date === null) return { view: "today", ticker, at: null }
   const time = given.get("time") ?? LAST_TIME
-  return DAY.test(date) && TIME.test(time) ? { view: "replay", ticker, at: { date, time } } : unknown()
+  return isDay(date) && TIME.test(time) ? { view: "replay", ticker, at: { date, time } } : unknown()
+}
+
+/** Whether the calendar has the day: 2025-02-31 is none. */
+function isDay(date: string): boolean {
+  const midnight = DAY.test(date) ? Date.parse(`${date}T00:00:00Z`) : NaN
+  return !Number.isNaN(midnight) && new Date(midnight).toISOString().startsWith(date)
 }
 
 function unknown(): Route {

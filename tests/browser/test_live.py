@@ -102,7 +102,7 @@ def test_title_icon_and_band_say_the_same_and_a_demo_is_marked_across_the_page(o
     page.goto(page.url.rstrip("/") + "/dashboard/SPY?date=2024-06-12&time=14:00")
     band(page, "REPLAY")
     expect(page).to_have_title("REPLAY · Predict")
-    expect(page.get_by_text("REPLAY a past moment, not now")).to_be_visible()
+    expect(page.get_by_text("REPLAY of DEMO: a past moment, prices are invented")).to_be_visible()
 
 
 @pytest.mark.soak

@@ -70,6 +70,18 @@ describe("requests at a bounded pace", () => {
     expect(calls.length).toBe(4)
   })
 
+  it("go on although the viewer's clock is set back", async () => {
+    const paced = pacing(1000)
+    paced.ask("a")
+    await vi.advanceTimersByTimeAsync(0)
+    calls[0]?.end(null)
+    await vi.advanceTimersByTimeAsync(0)
+    vi.setSystemTime(Date.now() - 3_600_000)
+    paced.ask("b")
+    await vi.advanceTimersByTimeAsync(1000)
+    expect(targets()).toEqual(["a", "b"])
+  })
+
   it("obey a refusal, and then ask for what is wanted by then", async () => {
     const paced = pacing(0)
     paced.ask("a")

@@ -9,6 +9,7 @@ export type Refused = number | null
 export class Paced {
   private wanted: string | null = null
   private running: { readonly target: string; readonly abort: AbortController } | null = null
+  /** `performance.now()`, since the viewer's clock may be set back. */
   private earliestMs = 0
   private timer: ReturnType<typeof setTimeout> | undefined
 
@@ -44,8 +45,8 @@ export class Paced {
   private schedule(quietMs: number): void {
     clearTimeout(this.timer)
     if (this.wanted === null || this.running !== null) return
-    const dueMs = Math.max(this.earliestMs, Date.now() + quietMs)
-    this.timer = setTimeout(() => void this.start(), dueMs - Date.now())
+    const dueMs = Math.max(this.earliestMs, performance.now() + quietMs)
+    this.timer = setTimeout(() => void this.start(), dueMs - performance.now())
   }
 
   private async start(): Promise<void> {
@@ -54,9 +55,9 @@ export class Paced {
     const own = { target, abort: new AbortController() }
     this.wanted = null
     this.running = own
-    this.earliestMs = Date.now() + this.pauseMs
+    this.earliestMs = performance.now() + this.pauseMs
     const refusedS = await this.run(target, own.abort.signal).catch(() => null)
-    if (refusedS !== null) this.earliestMs = Math.max(this.earliestMs, Date.now() + refusedS * 1000)
+    if (refusedS !== null) this.earliestMs = Math.max(this.earliestMs, performance.now() + refusedS * 1000)
     if (this.running !== own) return
     this.running = null
     if (refusedS !== null) this.wanted ??= target

@@ -1,5 +1,6 @@
 // One answer that a panel shows: it is asked for, and asked for again when the server says so.
 
+import { untrack } from "svelte"
 import type { Answer } from "./client.ts"
 import type { Failure } from "./problem.ts"
 
@@ -24,11 +25,12 @@ export class Resource<T> {
   retryAtMs: number | null = $state(null)
   #ends: AbortController | null = null
 
-  /** Ask, and go on asking while that fails. Returns what ends it; `$effect` takes that. */
+  /** Ask, and go on asking while that fails. keep: what is known, and that it could not be had anew, stay until the answer. Returns what
+   * ends it; `$effect` takes that. */
   load(ask: Ask<T>, { keep = false } = {}): () => void {
     this.stop()
     if (!keep) this.data = null
-    this.failure = null
+    if (untrack(() => this.data) === null) this.failure = null
     const ends = new AbortController()
     this.#ends = ends
     void this.#ask(ask, ends.signal)

@@ -8,10 +8,11 @@ import { TICKERS, type Ticker } from "../tickers.ts"
 import { truthOf, worst, type Facts, type Truth } from "../truth/truth.ts"
 import { DayDecisions } from "./day-decisions.ts"
 import { MarketClock } from "./market-clock.ts"
+import { leastMarket } from "./market.ts"
 import { isNews } from "./news.ts"
 import { Replays } from "./replays.svelte.ts"
 import { NOTHING } from "./state.ts"
-import type { Connection, HelloEvent, TickerState, TradingSignal } from "./types.ts"
+import type { Connection, HelloEvent, Market, TickerState, TradingSignal } from "./types.ts"
 
 /** What the page shows of a ticker at its route, and what may be claimed about it. */
 export interface Shown {
@@ -79,13 +80,23 @@ export class Live {
     return worst(TICKERS.map((ticker) => ({ ticker, truth: this.shown(ticker, route).truth })))
   }
 
+  /** The market that the prices of the page are of; null while it is not known. */
+  market(route: Route): Market | null {
+    return leastMarket(TICKERS.map((ticker) => this.#marketOf(ticker, route)))
+  }
+
+  #marketOf(ticker: Ticker, route: Route): Market | null {
+    const shown = route.at === null ? this.of(ticker).source : this.#signal(ticker, route)?.source
+    return leastMarket([shown, this.hello?.source, this.status?.source])
+  }
+
   #signal(ticker: Ticker, route: Route): TradingSignal | null {
     return route.at === null ? this.of(ticker).signal : (this.#replays.of(ticker, route.at)?.data ?? null)
   }
 
   #facts(ticker: Ticker, route: Route): Facts {
-    const { connection, nowMs, marketNow, status, failure, polledMs, hello } = this
-    const source = hello?.source ?? status?.source ?? null
+    const { connection, nowMs, marketNow, status, failure, polledMs } = this
+    const source = this.#marketOf(ticker, route)
     const replay = route.at === null ? null : (this.#replays.of(ticker, route.at) ?? "asked")
     return { connection, nowMs, marketNow, status, failure, polledMs, source, state: this.of(ticker), replay }
   }

@@ -264,6 +264,16 @@ describe("what may be claimed about the page", () => {
     ).toEqual(live)
   })
 
+  it("has the age of the oldest bar where all have the same word", () => {
+    const older = truthOf(facts({ state: stateOf({ asOf: at("11:59:00") }) }))
+    const found = worst([
+      { ticker: "SPY", truth: live },
+      { ticker: "QQQ", truth: older },
+      { ticker: "IWM", truth: live },
+    ])
+    expect(found.sentence).toBe("Prices are of now. The newest bar ended 1 min 07 s ago.")
+  })
+
   it("is the least that may be claimed about one of them, by name", () => {
     const found = worst([
       { ticker: "SPY", truth: live },

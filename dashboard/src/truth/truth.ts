@@ -280,13 +280,18 @@ export interface TickerTruth {
   readonly truth: Truth
 }
 
-/** Of the truths of several tickers the one that claims least. Its sentence names the ticker where the others have another word. */
+/** Of the truths of several tickers the one that claims least, and of those with the same word the oldest. Its sentence names the ticker where the others have another word. */
 export function worst(truths: readonly TickerTruth[]): Truth {
   const [first, ...rest] = truths
   if (first === undefined) throw new RangeError("there is no truth about nothing")
-  const least = rest.reduce((one, other) => (rank(other.truth) < rank(one.truth) ? other : one), first)
+  const least = rest.reduce((one, other) => (isLess(other.truth, one.truth) ? other : one), first)
   const isOfAll = truths.every(({ truth }) => truth.word === least.truth.word)
   return isOfAll ? least.truth : { ...least.truth, sentence: `${least.ticker}: ${least.truth.sentence}` }
+}
+
+function isLess(one: Truth, other: Truth): boolean {
+  if (one.word !== other.word) return rank(one) < rank(other)
+  return (one.ageS ?? -1) > (other.ageS ?? -1)
 }
 
 function rank({ word }: Truth): number {

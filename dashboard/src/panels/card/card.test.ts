@@ -61,6 +61,12 @@ describe("the lock", () => {
       expect(leftInWords(SIGNAL, NOW, isOfNow)).toBe("23 min 12 s left in this hour's lock")
   })
 
+  it("of a past moment is told as past: nothing of it is left", () => {
+    expect(leftInWords(SIGNAL, NOW, true, true)).toBe("23 min 12 s were left in this hour's lock")
+    const before = but({ decision_hour: 13, lock: { ...SIGNAL.lock, state: "previous" } })
+    expect(leftInWords(before, NOW, true, true)).toBe("The next decision was due")
+  })
+
   it("says that the decision of the hour before stands for a while", () => {
     const before = but({ decision_hour: 13, lock: { ...SIGNAL.lock, state: "previous" } })
     expect(lockSentence(before, null, NOW)).toBe("13:00's stands, 14:00's is being decided.")

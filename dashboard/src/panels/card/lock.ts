@@ -36,11 +36,16 @@ export function leftS({ lock }: TradingSignal, marketNow: number | null): number
 }
 
 /** The same in words; empty where nothing is locked. isOfNow: what is said holds now, as far as the page knows; a lock holds for its hour
- * in any case. */
-export function leftInWords(signal: TradingSignal, marketNow: number | null, isOfNow: boolean): string {
+ * in any case, but for that of a replay, which is over. */
+export function leftInWords(
+  signal: TradingSignal,
+  marketNow: number | null,
+  isOfNow: boolean,
+  isReplay = false,
+): string {
   const seconds = leftS(signal, marketNow)
-  if (seconds !== null) return `${duration(seconds)} left in this hour's lock`
+  if (seconds !== null) return `${duration(seconds)} ${isReplay ? "were " : ""}left in this hour's lock`
   if (signal.lock.state === "none") return ""
-  if (signal.lock.state === "previous") return `The next decision ${isOfNow ? "is" : "was"} due`
+  if (signal.lock.state === "previous") return `The next decision ${isOfNow && !isReplay ? "is" : "was"} due`
   return "Time left is not known"
 }

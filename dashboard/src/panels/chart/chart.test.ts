@@ -5,7 +5,7 @@ import { chartOf } from "./chart.ts"
 import { moved, PAGE } from "./cursor.ts"
 import { decidedBy, ofRecord, ofSeries } from "./decisions.ts"
 import { dailyBar, minuteBars, recorded, SESSION } from "./fixtures.ts"
-import { dayBefore, daysKnownAt, endedBy } from "./known.ts"
+import { dayBefore, daysKnownAt, endedBy, isBehind } from "./known.ts"
 import { openingRange, pivots, rangeOf, vwap } from "./measures.ts"
 import { barInWords, sentenceOf, sentenceOfDays, summaryOf, type Day } from "./sentence.ts"
 import { decisionsOn, levelsOf, marksOf, slotsOf, slotsOfDays, SPANS, vwapAt } from "./view.ts"
@@ -74,6 +74,28 @@ describe("at a past moment", () => {
     expect(hours("14:00", locked)).toEqual([13, 14])
     expect(hours("14:02", null)).toEqual([13, 14])
     expect(decidedBy(decisions, null, null).length).toBe(2)
+  })
+})
+
+describe("bars of now", () => {
+  it.each([
+    ["1m", minuteBars(150), "2026-03-09T12:02:00-04:00", false],
+    ["1m", minuteBars(150), "2026-03-09T12:03:00-04:00", true],
+    ["15m", minuteBars(10, 15), "2026-03-09T12:29:00-04:00", false],
+    ["15m", minuteBars(10, 15), "2026-03-09T12:31:00-04:00", true],
+    ["1m", minuteBars(390), "2026-03-10T09:31:00-04:00", true],
+    ["1m", [], "2026-03-09T12:03:00-04:00", false],
+    ["1m", minuteBars(150), null, false],
+  ] as const)(
+    "of %s are behind where the newest ended more than two bars before the ticker's",
+    (_, bars, asOf, behind) => {
+      expect(isBehind(bars, asOf, 0)).toBe(behind)
+    },
+  )
+
+  it("may be late by what passes on a fast clock while they are asked for", () => {
+    expect(isBehind(minuteBars(150), "2026-03-09T12:10:00-04:00", 8 * 60_000)).toBe(false)
+    expect(isBehind(minuteBars(150), "2026-03-09T12:11:00-04:00", 8 * 60_000)).toBe(true)
   })
 })
 

@@ -10,6 +10,8 @@ import type { Span } from "./view.ts"
 
 /** Between two requests for the same; a market minute of the demo lasts less than a second. */
 const PAUSE_MS = 4_000
+/** Bars of now come as late as this in real time, where all is well. */
+export const LATE_MS = 2 * PAUSE_MS
 const DAYS = 60
 
 interface BarsTarget {

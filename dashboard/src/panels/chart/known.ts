@@ -16,6 +16,15 @@ export function daysKnownAt(bars: readonly Bar[], at: number | null): readonly B
   return endedBy(bars, at === null ? null : at - DAILY_BAR_AFTER_MS)
 }
 
+/** Whether the newest of the bars of a running day has ended more than two bars before `asOf`, the end of the newest bar that the page
+ * heard of. slackMs: market time that may pass besides, while bars are asked for. */
+export function isBehind(bars: readonly Bar[], asOf: string | null, slackMs: number): boolean {
+  const last = bars.at(-1)
+  if (last === undefined || asOf === null) return false
+  const end = milliseconds(last.end)
+  return milliseconds(asOf) - end > 2 * (end - milliseconds(last.start)) + slackMs
+}
+
 /** The last daily bar before a day; null if it is not among them. */
 export function dayBefore(daily: readonly Bar[], day: string): Bar | null {
   return daily.filter((bar) => bar.start.slice(0, 10) < day).at(-1) ?? null

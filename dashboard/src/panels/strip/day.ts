@@ -19,10 +19,11 @@ export interface Decision {
   readonly isRecorded: boolean
 }
 
-/** What stands at an hour of the strip. due: the hour has begun and nothing is known of it yet. gap: it is over and has no decision. */
+/** What stands at an hour of the strip. due: the hour has begun and has no decision yet. gap: it is over and has none. unknown: it has begun,
+ * and the server has not said yet what it has. */
 export type Slot =
   | { readonly hour: number; readonly state: "decided"; readonly decision: Decision; readonly isNow: boolean }
-  | { readonly hour: number; readonly state: "gap" | "due" | "later"; readonly isNow: boolean }
+  | { readonly hour: number; readonly state: "gap" | "due" | "later" | "unknown"; readonly isNow: boolean }
 
 /** The session that is shown at a moment, as in the chart: that of the day, also before it has opened, else the last one; null without
  * one. */
@@ -43,14 +44,15 @@ export function momentOf(session: Session, hour: number): number {
   return open - openMinute * 60_000 + (hour - openHour) * HOUR_MS
 }
 
-/** The hours of a session with what is known of them at a moment. */
-export function slotsOf(session: Session, decisions: readonly Decision[], at: number): readonly Slot[] {
+/** The hours of a session with what is known of them at a moment. decisions: null while they are not known. */
+export function slotsOf(session: Session, decisions: readonly Decision[] | null, at: number): readonly Slot[] {
   const close = milliseconds(session.close)
   return session.decision_hours.map((hour): Slot => {
     const begins = momentOf(session, hour)
     const ends = Math.min(begins + HOUR_MS, close)
     const isNow = begins <= at && at < ends
     if (begins > at) return { hour, state: "later", isNow }
+    if (decisions === null) return { hour, state: "unknown", isNow }
     const decision = decisions.find((one) => one.hour === hour)
     if (decision !== undefined) return { hour, state: "decided", decision: asKnownAt(decision, session, at), isNow }
     return { hour, state: isNow ? "due" : "gap", isNow }

@@ -67,6 +67,12 @@ describe("an hour", () => {
     expect(states("16:30:00", [10, 11, 12, 13, 14])).toEqual([...Array<string>(5).fill("decided"), "gap"])
   })
 
+  it("that has begun is no gap while the decisions of the day are not known", () => {
+    const slots = slotsOf(SESSION, null, at("12:00:01"))
+    expect(slots.map(({ state }) => state)).toEqual(["unknown", "unknown", "unknown", "later", "later", "later"])
+    expect(slots.slice(0, 1).map(headOf)).toEqual(["not known yet"])
+  })
+
   it("knows no outcome before the close, also in a replay of a day that is over", () => {
     const decisions = [ofRecord(recorded(10))]
     const before = slotsOf(SESSION, decisions, at("15:59:59"))[0]

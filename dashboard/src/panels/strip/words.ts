@@ -4,7 +4,7 @@ import { shareInPercent, signedPercent } from "../../format/numbers.ts"
 import { ACTION_SHAPES, ACTIONS, TARGETS_IN_SHORT } from "../../format/words.ts"
 import type { Decision, Session, Slot } from "./day.ts"
 
-const WORDS = { gap: "no decision", due: "being decided", later: "later" } as const
+const WORDS = { gap: "no decision", due: "being decided", later: "later", unknown: "not known yet" } as const
 
 /** What stands in a cell: the action, or why there is none. */
 export function headOf(slot: Slot): string {
