@@ -83,7 +83,7 @@ def test_the_cards_show_what_the_api_says_of_the_moment(open_tab: OpenTab) -> No
         expect(shown).to_contain_text(f"{signal['probability']:.1%}")
         expect(shown).to_contain_text("No hit rate: the evaluation is about real days")
         expect(shown).to_contain_text("on bars up to 14:00, locked until 15:00")
-        expect(shown).to_contain_text("25 min 00 s left")
+        expect(shown).to_contain_text("25 min 00 s were left")
 
 
 def test_a_trade_stands_with_its_levels_and_what_its_probability_is_worth(open_tab: OpenTab) -> None:
