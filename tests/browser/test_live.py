@@ -123,20 +123,26 @@ def test_an_event_that_is_missing_is_seen_and_mended(open_tab: OpenTab) -> None:
     trusted(page)
     noted_words(page)
     dropped: list[str] = []
+    sent_before: list[int] = []
 
     def drop_one(message: str) -> bool:
         is_first = not dropped and relay.is_about("price", "SPY", message)
         if is_first:
             dropped.append(message)
+            sent_before.append(len(relay.sent))
         return is_first
 
+    def asked() -> list[Any]:
+        behind = relay.sent[sent_before[0] :] if sent_before else []
+        return [json.loads(message[message.index("[") :])[1] for message in behind if '"subscribe",' in message]
+
     relay.dropping = drop_one
+    wait_for(lambda: page.evaluate("true") and asked(), "the page does not ask for what is missing")
     until(page, "window.words.includes('CATCHING UP')")
     until(page, "window.words.at(-1) !== 'CATCHING UP'")
-    asked = [json.loads(message[message.index("[") :])[1] for message in relay.sent if '"subscribe",' in message]
-    assert [message["ticker"] for message in asked] == ["SPY"]
+    assert asked()[0]["ticker"] == "SPY"
     missing = json.loads(dropped[0][2:])[1]
-    assert asked[0]["after"] == f"{missing['epoch']}-{missing['seq'] - 1}"
+    assert asked()[0]["after"] == f"{missing['epoch']}-{missing['seq'] - 1}"
     came = [json.loads(message[2:])[1]["seq"] for message in relay.came if relay.is_about("price", "SPY", message)]
     assert missing["seq"] in came
 
