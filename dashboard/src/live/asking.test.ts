@@ -96,6 +96,18 @@ describe("requests about now", () => {
     expect(boards()).toBe(1)
   })
 
+  it("are made anew at once where the connection is found to be lost after an answer", async () => {
+    live.connection = { ...live.connection, state: "connecting", sinceMs: performance.now() }
+    await vi.advanceTimersByTimeAsync(5_000)
+    expect(boards()).toBe(1)
+    lose("lost")
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(boards()).toBe(2)
+    expect(live.polledMs).toBeGreaterThan(live.connection.sinceMs)
+    await vi.advanceTimersByTimeAsync(10_000)
+    expect(boards()).toBe(2)
+  })
+
   it("wait as long as the server says after a 429", async () => {
     board = () => json(429, { error_code: "TOO_MANY_REQUESTS", detail: "Too many." }, { "Retry-After": "50" })
     lose("refused")

@@ -59,7 +59,8 @@ export class Asking {
   look(): void {
     this.#cancelIfDoubted()
     if (!document.hidden) this.#status.askIfDue()
-    if (this.#isAlone() || this.#isFoundAfterwards()) this.#board.askIfDue()
+    if (this.#isOutdated()) this.#board.ask()
+    else if (this.#isAlone() || this.#isFoundAfterwards()) this.#board.askIfDue()
   }
 
   /** Ask for all signals at once, as after the tab slept. What is on its way was asked for before, and does not count. */
@@ -73,6 +74,13 @@ export class Asking {
   /** An answer that was asked for before a loss, a cut, sleep or a gap may be of before it. */
   #cancelIfDoubted(): void {
     if (this.#doubts !== doubtsOf(this.#live)) this.#board.cancel()
+  }
+
+  /** The newest answer came before the connection is as it is now, as while the page still tried for the first time, and does not stand in
+   * for events any more. */
+  #isOutdated(): boolean {
+    const { polledMs, connection } = this.#live
+    return connection.state !== "open" && polledMs !== null && polledMs <= connection.sinceMs
   }
 
   #isAlone(): boolean {
