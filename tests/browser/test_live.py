@@ -81,13 +81,17 @@ class Relay:
 
     @staticmethod
     def is_about(name: str, ticker: str, message: str) -> bool:
-        return message.startswith(f'42["{name}"') and json.loads(message[2:])[1]["ticker"] == ticker
+        return message.startswith(f'42["{name}"') and Relay.read(message)["ticker"] == ticker
+
+    @staticmethod
+    def read(message: str) -> dict[str, Any]:
+        """The event of a message."""
+        event: dict[str, Any] = json.loads(message[2:])[1]
+        return event
 
     def last(self, name: str, ticker: str) -> dict[str, Any]:
         """The last event of this name about a ticker."""
-        message = next(message for message in reversed(self.came) if self.is_about(name, ticker, message))
-        event: dict[str, Any] = json.loads(message[2:])[1]
-        return event
+        return self.read(next(message for message in reversed(self.came) if self.is_about(name, ticker, message)))
 
 
 def test_title_icon_and_band_say_the_same_and_a_demo_is_marked_across_the_page(open_tab: OpenTab) -> None:

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { apiKey } from "../api/key.svelte.ts"
 import { FakeSocket } from "./fake-socket.ts"
-import { at, heartbeat, hello, price, signal, snapshot } from "./fixtures.ts"
+import { at, heartbeat, hello, NOON, price, signal, signalOf, snapshot } from "./fixtures.ts"
 import { Link } from "./link.ts"
 import { Live } from "./live.svelte.ts"
 import type { ConnectionState } from "./types.ts"
@@ -354,4 +354,46 @@ it("an error about a ticker stays until something comes of it", () => {
   expect(live.of("SPY").error?.detail).toBe("No bars.")
   socket.send("heartbeat", heartbeat(5))
   expect(live.of("SPY").error).toBeNull()
+})
+
+describe("an event that cannot be read", () => {
+  const rubbish = { generated_at: "rubbish", as_of: "rubbish" }
+  const nothing = { prices: null as never }
+
+  beforeEach(() => {
+    vi.spyOn(console, "error").mockImplementation(() => undefined)
+  })
+
+  it.each([rubbish, nothing])("counts as missing: nothing of its ticker is current until it has come", (changes) => {
+    begin()
+    socket.send("price", price(6, at("12:01:00"), 471, changes))
+    expect(live.of("SPY")).toMatchObject({ isCurrent: false, seq: 5, generatedAt: NOON, prices: { now: 461 } })
+    expect(socket.sent.map(({ message }) => message)).toEqual([{ ticker: "SPY", after: "e1-5" }])
+    socket.acknowledge(at("12:01:01"))
+    socket.send("price", price(6, at("12:01:00"), 471))
+    socket.send("heartbeat", heartbeat(6))
+    expect(live.of("SPY")).toMatchObject({ isCurrent: true, seq: 6, prices: { now: 471 } })
+  })
+
+  it("is asked for ever more slowly where it comes again and again", () => {
+    begin()
+    for (const seq of [6, 6, 6]) {
+      socket.send("price", price(seq, at("12:01:00"), 471, rubbish))
+      socket.acknowledge(at("12:01:01"))
+    }
+    expect(socket.sent).toEqual([])
+    vi.advanceTimersByTime(2_000)
+    expect(socket.sent.map(({ message }) => message)).toEqual([{ ticker: "SPY" }])
+  })
+
+  it.each([null, "rubbish", [], { ticker: "SPY" }])("does not stop the others: %j", (message) => {
+    begin()
+    for (const name of ["price", "snapshot", "heartbeat"]) {
+      expect(() => {
+        socket.send(name, message)
+      }).not.toThrow()
+    }
+    socket.send("snapshot", { ...snapshot(7), ticker: "QQQ", signal: signalOf({ ticker: "QQQ" }) })
+    expect(live.of("QQQ")).toMatchObject({ isCurrent: true, seq: 7 })
+  })
 })

@@ -1,9 +1,11 @@
 // Puts the events of each ticker into the store in the order of `seq`. What is missing is asked for, and until it has come nothing of the
 // ticker counts as current.
 
+import { report } from "../fault.ts"
 import { isTicker, TICKERS, type Ticker } from "../tickers.ts"
 import { delayMs } from "./backoff.ts"
 import type { Live } from "./live.svelte.ts"
+import { isReadable, tickerOf } from "./readable.ts"
 import { alive, doubted, isMadeSince, isReplayed, merged, orderOf, orderOfHeartbeat } from "./state.ts"
 import type { Acknowledgement, HeartbeatEvent, LiveEvent, Moment, Subscribe } from "./types.ts"
 
@@ -56,9 +58,32 @@ export class Sequence {
     })
   }
 
-  readonly hear = (event: LiveEvent): void => {
-    const { ticker } = event
-    if (!isTicker(ticker)) return
+  /** An event that cannot be read, or that the page has a fault with, counts as missing; the events behind it go on. */
+  readonly hear = (message: unknown): void => {
+    this.#guarded(message, (ticker) => {
+      if (!isReadable(message)) throw new TypeError("an event cannot be read")
+      this.#take(ticker, message)
+    })
+  }
+
+  readonly beat = (heartbeat: HeartbeatEvent): void => {
+    this.#guarded(heartbeat, (ticker) => {
+      this.#beatOf(ticker, heartbeat)
+    })
+  }
+
+  #guarded(message: unknown, read: (ticker: Ticker) => void): void {
+    const ticker = tickerOf(message)
+    if (ticker === null || !isTicker(ticker)) return
+    try {
+      read(ticker)
+    } catch (error) {
+      report(`events of ${ticker}`, error)
+      this.#mend(ticker)
+    }
+  }
+
+  #take(ticker: Ticker, event: LiveEvent): void {
     const state = this.#live.of(ticker)
     const order = orderOf(state, event)
     if (order === "gap") this.#mend(ticker)
@@ -72,9 +97,7 @@ export class Sequence {
     this.#live.put(ticker, merged(state, event, isNow, nowMs))
   }
 
-  readonly beat = (heartbeat: HeartbeatEvent): void => {
-    const { ticker } = heartbeat
-    if (!isTicker(ticker)) return
+  #beatOf(ticker: Ticker, heartbeat: HeartbeatEvent): void {
     const state = this.#live.of(ticker)
     const order = orderOfHeartbeat(state, heartbeat)
     const isNow = order === "next" && this.#since.get(ticker) !== undefined

@@ -1,0 +1,68 @@
+"""Faults of the page itself: an event that cannot be read counts as missing, a panel that cannot be shown says so in grey while
+the others go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.browser.test_live import Relay, noted_words, trusted, until
+from tests.browser.watching import Tab, tab
+from tests.serving.test_gunicorn import Server
+
+FAULT = "this page has a fault; load it again"
+
+
+@pytest.fixture
+def one(browser: Browser, server: Server) -> Iterator[Tab]:
+    """A tab on which things may go wrong."""
+    with tab(browser, server.base) as found:
+        yield found
+
+
+def test_a_card_that_cannot_be_shown_says_so_in_grey_and_the_others_go_on(one: Tab) -> None:
+    relay = Relay(one.page)
+    page = one.open()
+    trusted(page)
+    whole = relay.last("snapshot", "SPY")
+    relay.dropping = lambda message: '"SPY"' in message
+    rate = {"target": whole["signal"]["active_target"], "span": None}
+    relay.add("snapshot", whole | {"signal": whole["signal"] | {"hit_rates": [rate]}})
+    fault = page.locator('[data-fault="SPY"]')
+    expect(fault).to_contain_text(f"UNAVAILABLE: {FAULT}")
+    expect(page.locator('.card[data-ticker="SPY"]')).to_have_count(0)
+    clock = page.locator("[data-clock] .now")
+    first = clock.inner_text()
+    expect(clock).not_to_have_text(first)
+    expect(page.locator('.card[data-ticker="QQQ"]')).to_have_attribute("data-trusted", "true")
+    assert [wrong[:11] for wrong in one.wrong] == ["error: SPY:"]
+    assert one.axe() == []
+    relay.dropping = lambda message: False
+    relay.add("snapshot", whole)
+    fault.get_by_role("button", name="Try SPY again").click()
+    trusted(page)
+    expect(fault).to_have_count(0)
+
+
+def test_an_event_that_cannot_be_read_counts_as_missing_and_is_mended(one: Tab) -> None:
+    relay = Relay(one.page)
+    page = one.open()
+    trusted(page)
+    noted_words(page)
+    replaced: list[dict[str, Any]] = []
+
+    def replace_one(message: str) -> bool:
+        is_first = not replaced and relay.is_about("price", "SPY", message)
+        if is_first:
+            replaced.append({"generated_at": "rubbish", "as_of": "rubbish", "prices": None})
+            relay.add("price", relay.read(message) | replaced[0])
+        return is_first
+
+    relay.dropping = replace_one
+    until(page, "window.words.includes('CATCHING UP')")
+    until(page, "window.words.at(-1) !== 'CATCHING UP'")
+    trusted(page)
+    assert [wrong[:20] for wrong in one.wrong] == ["error: events of SPY"]
