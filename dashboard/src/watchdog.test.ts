@@ -61,6 +61,17 @@ describe("the document", () => {
     expect(document.title).toBe("LIVE · Predict")
   })
 
+  it("says so in the tab also where a part of the page goes on writing there", () => {
+    const rendered = watchRendering()
+    vi.advanceTimersByTime(3_000)
+    document.title = "DEMO · Predict"
+    vi.advanceTimersByTime(500)
+    expect(document.title).toBe("UNAVAILABLE · Predict")
+    rendered()
+    vi.advanceTimersByTime(500)
+    expect(document.title).toBe("DEMO · Predict")
+  })
+
   it("keeps its colour in a tab that slept, where no timer ran for an hour", () => {
     const rendered = watchRendering()
     rendered()

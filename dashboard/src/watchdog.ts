@@ -27,28 +27,47 @@ export class RenderWatch {
 /** Begin. Returns what is to be called behind each tick that the page has rendered. */
 export function watchRendering(): () => void {
   const watch = new RenderWatch()
-  let thaw: (() => void) | null = null
+  let before: Face | null = null
   setInterval(() => {
-    const isFrozen = watch.look(!document.hidden)
-    if (isFrozen) thaw ??= freeze()
-    else thaw = thaw?.() ?? null
+    if (watch.look(!document.hidden)) before = frozen(before)
+    else if (before !== null) before = thawed(before)
   }, LOOK_MS)
   return watch.rendered
 }
 
-/** Grey the document, with a word in the band's place (styles/base.css) and in the tab. Returns what undoes it. */
-function freeze(): () => void {
-  const { title } = document
-  const link = document.querySelector<HTMLLinkElement>('link[rel="icon"]')
-  const icon = link?.href
-  const [frozenTitle, frozenIcon] = [`${FAULT.word} · Predict`, iconOf({ tone: "greyed", shape: "cross" })]
-  document.title = frozenTitle
-  if (link !== null && frozenIcon !== undefined) link.href = frozenIcon
+/** What the tab shows of the page. */
+interface Face {
+  readonly title: string
+  readonly icon: string | undefined
+}
+
+const FROZEN: Face = { title: `${FAULT.word} · Predict`, icon: iconOf({ tone: "greyed", shape: "cross" }) }
+
+/** Grey the document, with a word in the band's place (styles/base.css) and in the tab, again where a part of the page has written there
+ * since. Returns what is to be shown afterwards. */
+function frozen(before: Face | null): Face {
+  const face = shown()
   document.documentElement.dataset["frozen"] = `${FAULT.word}: ${FAULT.sentence}`
-  return () => {
-    delete document.documentElement.dataset["frozen"]
-    // The page may have written others since.
-    if (document.title === frozenTitle) document.title = title
-    if (link !== null && icon !== undefined && link.getAttribute("href") === frozenIcon) link.href = icon
-  }
+  show(FROZEN)
+  return before === null || face.title !== FROZEN.title ? face : before
+}
+
+function thawed(before: Face): null {
+  delete document.documentElement.dataset["frozen"]
+  if (document.title === FROZEN.title) show(before)
+  return null
+}
+
+function iconLink(): HTMLLinkElement | null {
+  return document.querySelector('link[rel="icon"]')
+}
+
+function shown(): Face {
+  return { title: document.title, icon: iconLink()?.href }
+}
+
+function show({ title, icon }: Face): void {
+  document.title = title
+  const link = iconLink()
+  if (link !== null && icon !== undefined) link.href = icon
 }

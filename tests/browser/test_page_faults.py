@@ -1,5 +1,5 @@
 """Faults of the page itself: an event that cannot be read counts as missing, a panel that cannot be shown says so in grey while
-the others go on."""
+the others go on, and a page that renders nothing any more loses its colour."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.test_live import Relay, noted_words, trusted, until
+from tests.browser.test_live import BAND, Relay, noted_words, trusted, until
 from tests.browser.watching import Tab, tab
 from tests.serving.test_gunicorn import Server
 
 FAULT = "this page has a fault; load it again"
+STOPPABLE = """(() => {
+  const set = window.setInterval
+  window.setInterval = (run, ms) => set(() => (ms === 250 && window.stopped ? undefined : run()), ms)
+})()"""
+"""The ticks of the page, four a second, stop with `window.stopped`."""
 
 
 @pytest.fixture
@@ -66,3 +71,23 @@ def test_an_event_that_cannot_be_read_counts_as_missing_and_is_mended(one: Tab) 
     until(page, "window.words.at(-1) !== 'CATCHING UP'")
     trusted(page)
     assert [wrong[:20] for wrong in one.wrong] == ["error: events of SPY"]
+
+
+@pytest.mark.soak
+def test_a_page_that_renders_nothing_any_more_loses_its_colour_and_gets_it_back(one: Tab) -> None:
+    one.page.add_init_script(STOPPABLE)
+    page = one.open()
+    trusted(page)
+    page.evaluate("() => { window.stopped = true }")
+    root = page.locator("html")
+    expect(root).to_have_attribute("data-frozen", f"UNAVAILABLE: {FAULT}")
+    expect(page.locator(BAND)).to_be_hidden()
+    expect(page).to_have_title("UNAVAILABLE · Predict")
+    shown = "getComputedStyle(document.querySelector('.card .action')).color"
+    quiet = "getComputedStyle(document.querySelector('.card .lock')).color"
+    assert page.evaluate(shown) == page.evaluate(quiet)
+    assert one.axe() == []
+    page.evaluate("() => { window.stopped = false }")
+    expect(root).not_to_have_attribute("data-frozen", f"UNAVAILABLE: {FAULT}")
+    expect(page.locator(BAND)).to_be_visible()
+    expect(page).not_to_have_title("UNAVAILABLE · Predict")
