@@ -30,7 +30,8 @@ Script = Callable[[Sequence[str], Sequence[Any]], Any]
 
 
 class RedisDatabase:
-    """The Redis at `url` (`redis://`, `rediss://` or `unix://`). No connection is opened before the first command."""
+    """The Redis at `url` (`redis://`, `rediss://` or `unix://`). No connection is opened before the first command. Raises
+    TypeError or ValueError for an option of the address that redis does not know."""
 
     def __init__(self, url: str, timeout_s: float = TIMEOUT_S, stages: Stages = NULL_STAGES) -> None:
         self._stages = stages
@@ -44,6 +45,7 @@ class RedisDatabase:
             retry=Retry(NoBackoff(), 0),
             decode_responses=True,
         )
+        self._pool.connection_class(**self._pool.connection_kwargs)  # refuses what it does not know
         self._redis: Any = redis.Redis(connection_pool=self._pool)
 
     def read(self, *command: Any) -> Any:

@@ -98,6 +98,9 @@ def _amounts(settings: Settings) -> Mapping[str, int]:
     }
 
 
+UNKNOWN_OPTION = "REDIS_URL: has an option (after the ?) that redis does not know"
+
+
 def _windows(settings: Settings, timer: Timer, emit: Events, stages: Stages) -> InMemoryWindows | WindowsWithFallback:
     """The windows that count requests: in memory, or in Redis with those in memory while Redis fails."""
     local = InMemoryWindows(timer.now, timer.epoch)
@@ -108,4 +111,4 @@ def _windows(settings: Settings, timer: Timer, emit: Events, stages: Stages) -> 
         shared = RedisWindows(settings.redis_url.get_secret_value(), own_clock, stages=stages)
         return WindowsWithFallback(shared, local, emit, REAL_TIME.sleep)
     except (TypeError, ValueError):
-        raise SettingsError("REDIS_URL: has an option (after the ?) that redis does not know") from None
+        raise SettingsError(UNKNOWN_OPTION) from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from app.config.settings import Settings
+from app.errors import SettingsError
+from app.factory.layers import UNKNOWN_OPTION
 from app.signals.record import Record
 from app.signals.sqlite_record import SqliteRecord
 from app.telemetry.stages import NULL_STAGES, Stages
@@ -28,4 +30,8 @@ def redis_record_of(settings: Settings, namespace: str, stages: Stages = NULL_ST
     from app.signals.redis_record import RedisRecord
 
     assert settings.redis_url is not None
-    return RedisRecord(RedisDatabase(settings.redis_url.get_secret_value(), stages=stages), f"{PREFIX}:{namespace}")
+    try:
+        db = RedisDatabase(settings.redis_url.get_secret_value(), stages=stages)
+    except (TypeError, ValueError):
+        raise SettingsError(UNKNOWN_OPTION) from None
+    return RedisRecord(db, f"{PREFIX}:{namespace}")
