@@ -40,7 +40,7 @@ EXPECTED: dict[str, set[str]] = {
     "predict": set(),
     "slow-provider": {"PredictBreakerOpen", "PredictDataOld"},
     "no-model": {"PredictModelMissing"},
-    "dead-redis": {"PredictRedisLost"},
+    "dead-redis": {"PredictRedisLost", "PredictRecordFailing"},
     "errors": {"PredictErrorRatioHigh", "PredictErrorBudgetBurnsFast", "PredictErrorBudgetBurnsSlowly"},
 }
 

@@ -7,6 +7,7 @@ monkey.patch_all()
 import os  # noqa: E402
 import threading  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
+from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
 from flask import Flask, Response  # noqa: E402
@@ -15,6 +16,7 @@ from flask_socketio import SocketIO  # noqa: E402
 from app.factory import create_app  # noqa: E402
 from blueprints.services import services  # noqa: E402
 from blueprints.streams import stream  # noqa: E402
+from serving.parking import CONNECTION, GUNICORNS_KEY  # noqa: E402
 
 
 def whole() -> Response:
@@ -104,9 +106,15 @@ def timing_out() -> Response:
 
 
 def attach(app: Flask) -> None:
-    """Socket.IO with a trivial namespace."""
+    """Socket.IO with a trivial namespace, and the library's own WebSockets, with the connection where gunicorn has it."""
     sockets = SocketIO(app, async_mode="threading")
     sockets.on("ask")(lambda text: {"answer": text})
+    sockets_app = app.wsgi_app
+
+    def with_gunicorns_key(environ: dict[str, Any], start_response: Any) -> Any:
+        return sockets_app({**environ, GUNICORNS_KEY: environ[CONNECTION]}, start_response)
+
+    app.wsgi_app = with_gunicorns_key  # type: ignore[method-assign]
 
 
 app = create_app(attach_sockets=attach if "WITH_SOCKETS" in os.environ else None)
