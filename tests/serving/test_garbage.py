@@ -16,12 +16,16 @@ from serving.garbage import DUE, FEW, Garbage
 def test_what_is_due_is_collected_at_the_first_quiet_look(
     monkeypatch: pytest.MonkeyPatch, clients: list[int], collected: bool
 ) -> None:
+    collections: list[bool] = []
     monkeypatch.setattr(gc, "get_count", lambda: (0, 0, DUE))
+    monkeypatch.setattr(gc, "collect", lambda: collections.append(True))
     garbage = Garbage()
     *before, last = clients
     for number in before:
         garbage.look(number)
+    collections.clear()
     assert garbage.look(last) is collected
+    assert bool(collections) is collected
 
 
 def test_what_is_not_due_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
