@@ -150,6 +150,3 @@ class LruCache(Generic[T]):
     def discard(self, key: Hashable) -> None:
         with self._lock:
             self._values.pop(key, None)
-
-    def clear(self) -> None:
-        self.forget(lambda key: True)

@@ -22,11 +22,6 @@ class Record(Protocol):
     """Locked signals by (ticker, New York day, decision hour); official opens, and 11:00 prices in USD, by (ticker, day). Every
     method raises Unavailable(part="store") while the record cannot be used."""
 
-    @property
-    def kind(self) -> str:
-        """`sqlite` or `redis`."""
-        ...
-
     def check(self) -> None:
         """Raises Unavailable unless the record can be read and written."""
         ...

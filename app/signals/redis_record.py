@@ -44,8 +44,6 @@ CHECK: Final = "redis.call('SET', KEYS[1], ARGV[1])"
 class RedisRecord:
     """A `Record` under keys that begin with `prefix`. Raises Unavailable if Redis cannot be read and written."""
 
-    kind: Final = "redis"
-
     def __init__(self, db: RedisDatabase, prefix: str) -> None:
         self._db, self._prefix = db, prefix
         self._lock, self._add, self._forget, self._check = (db.script(text) for text in (LOCK, ADD, FORGET, CHECK))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Final
 
 from app.market.opens import OfficialOpen
 from app.signals.policy import Decision
@@ -29,8 +28,6 @@ WRITE_PATIENCE_S = 1.0
 
 class SqliteRecord:
     """A `Record` in the file `path`, which is made if it is missing. Raises Unavailable if it cannot be opened."""
-
-    kind: Final = "sqlite"
 
     def __init__(self, path: Path, stages: Stages = NULL_STAGES) -> None:
         self.db = Database(path, SCHEMA, WRITE_PATIENCE_S, stages)
