@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from threading import Thread
@@ -246,30 +247,42 @@ def test_a_stopping_server_says_goodbye_to_all_and_ends_in_seconds(
 def test_a_crowd_that_reconnects_at_once_is_served_within_the_spread_and_requests_are_answered(
     shared: Crowded, say: Say
 ) -> None:
-    """All at once, although the server spreads them over seconds."""
-    shared.wait_empty()
+    """All at once, although the server spreads them over seconds. The median of five rounds."""
     attackers.seen_by_honest(shared.port, 2.0)  # after it, the answers are known
+    rounds = [reconnected(shared) for _ in range(5)]
+    for took, alone, beside in rounds:
+        say(
+            f"{LARGE} clients that connect at once have their snapshots after {took:.1f} s; hot GETs p99 {alone.p99_ms:.1f} -> "
+            f"{beside.p99_ms:.1f} ms ({beside.p99_ms / alone.p99_ms:.2f}), {beside.failed} failed"
+        )
+    assert not sum(beside.failed for _, _, beside in rounds)
+    assert statistics.median(took for took, _, _ in rounds) <= (EARLIEST_MS + spread_ms(LARGE)) / 1000
+    assert statistics.median(beside.p99_ms / alone.p99_ms for _, alone, beside in rounds) <= 3.0
+
+
+def reconnected(shared: Crowded) -> tuple[float, attackers.Seen, attackers.Seen]:
+    """In how many seconds a crowd that connects at once has its snapshots, and what requests meet without it and meanwhile. The
+    crowd leaves its processor to those who ask, as machines far away would."""
+    shared.wait_empty()
     alone = attackers.seen_by_honest(shared.port, 5.0)
-    beside: list[attackers.Seen] = []
-    asking = Thread(target=lambda: beside.append(attackers.seen_by_honest(shared.port, 5.0)))
-    asking.start()
-    time.sleep(1.0)
     crowd = Crowd(shared.port, HERE, LARGE, shared.publisher.events, at_once=LARGE)
-    began = time.monotonic()
-    crowd.connect()
-    took = time.monotonic() - began
+    with ThreadPoolExecutor(2) as pool:
+        asking = pool.submit(attackers.seen_by_honest, shared.port, 5.0)
+        time.sleep(1.0)
+        took = pool.submit(connecting, crowd).result()
+        beside = asking.result()
     shared.trigger(crowd)
     crowd.wait()
-    asking.join()
     crowd.close()
-    ratio = beside[0].p99_ms / alone.p99_ms
-    say(
-        f"{LARGE} clients that connect at once have their snapshots after {took:.1f} s; hot GETs p99 {alone.p99_ms:.1f} -> "
-        f"{beside[0].p99_ms:.1f} ms ({ratio:.2f}), {beside[0].failed} failed"
-    )
-    assert took <= (EARLIEST_MS + spread_ms(LARGE)) / 1000
-    assert not beside[0].failed
-    assert ratio <= 3.0
+    return took, alone, beside
+
+
+def connecting(crowd: Crowd) -> float:
+    """Connect with what the processor has left over. Returns how many seconds that took."""
+    attackers.on_processor(1, niceness=19)
+    began = time.monotonic()
+    crowd.connect()
+    return time.monotonic() - began
 
 
 @pytest.mark.soak

@@ -6,14 +6,23 @@ import gc
 
 import pytest
 
-from serving.garbage import DUE, FEW, Garbage
+from serving.garbage import DUE, FEW, QUIET_LOOKS, Garbage
+
+QUIET = [0] * (QUIET_LOOKS - 1)
 
 
 @pytest.mark.parametrize(
     ("clients", "collected"),
-    [([0, 0], True), ([0, FEW], True), ([0, FEW + 1], False), ([1000, 500], False), ([1000, 500, 500], True)],
+    [
+        ([*QUIET, 0], True),
+        ([*QUIET, FEW], True),
+        ([*QUIET, FEW + 1], False),
+        ([0, 1000, *[1000] * (QUIET_LOOKS - 1)], False),
+        ([0, 1000, *[1000] * QUIET_LOOKS], True),
+    ],
+    ids=["nobody", "few come", "many come", "many have just come", "many have been here for a while"],
 )
-def test_what_is_due_is_collected_at_the_first_quiet_look(
+def test_what_is_due_is_collected_after_some_quiet_looks(
     monkeypatch: pytest.MonkeyPatch, clients: list[int], collected: bool
 ) -> None:
     collections: list[bool] = []
@@ -30,4 +39,5 @@ def test_what_is_due_is_collected_at_the_first_quiet_look(
 
 def test_what_is_not_due_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gc, "get_count", lambda: (0, 0, DUE - 1))
-    assert not Garbage().look(0)
+    garbage = Garbage()
+    assert not any(garbage.look(0) for _ in range(QUIET_LOOKS + 1))
