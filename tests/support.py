@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -58,9 +59,13 @@ class FakeClock:
         self.at += timedelta(**delta)
 
 
+TURN_S = 0.001
+"""Real seconds of a hasty sleep, in which other threads go on."""
+
+
 class FakeTimer:
     """Real time that stands still until a test moves it; who sleeps wakes when its moment has come. `hasty`: a sleep moves
-    the time itself, for tests with one thread."""
+    the time itself, for tests in which threads wait for no other's work for long."""
 
     def __init__(self, *, hasty: bool = False) -> None:
         self.at = 1_000_000.0
@@ -84,6 +89,7 @@ class FakeTimer:
     def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         if self._hasty:
+            time.sleep(TURN_S)
             return self.forward(seconds)
         with self._moved:
             ends = self.at + seconds
