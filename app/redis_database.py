@@ -26,15 +26,31 @@ CONNECTIONS: Final = 8
 IDLE_S: Final = 30
 """A connection that was idle for so many seconds is checked before it is used."""
 
+NOW: Final = """
+local now = tonumber(table.remove(ARGV))
+if now < 0 then
+  local time = redis.call('TIME')
+  now = time[1] + time[2] / 1000000
+end
+"""
+
 Script = Callable[[Sequence[str], Sequence[Any]], Any]
 
 
 class RedisDatabase:
-    """The Redis at `url` (`redis://`, `rediss://` or `unix://`). No connection is opened before the first command. Raises
-    TypeError or ValueError for an option of the address that redis does not know."""
+    """The Redis at `url` (`redis://`, `rediss://` or `unix://`). No connection is opened before the first command. `epoch()`
+    takes the place of Redis' own clock, for tests. Raises TypeError or ValueError for an option of the address that redis does
+    not know."""
 
-    def __init__(self, url: str, timeout_s: float = TIMEOUT_S, stages: Stages = NULL_STAGES) -> None:
+    def __init__(
+        self,
+        url: str,
+        timeout_s: float = TIMEOUT_S,
+        stages: Stages = NULL_STAGES,
+        epoch: Callable[[], float] | None = None,
+    ) -> None:
         self._stages = stages
+        self._epoch = epoch
         self._pool = redis.BlockingConnectionPool.from_url(
             url,
             max_connections=CONNECTIONS,
@@ -63,6 +79,11 @@ class RedisDatabase:
                 return script(keys=keys, args=args)
 
         return run
+
+    def timed_script(self, text: str) -> Script:
+        """The same for a script that reads `now`: seconds since 1970 by the clock of Redis, the same for all who use it."""
+        script = self.script(f"{NOW}{text}")
+        return lambda keys, args: script(keys, [*args, -1 if self._epoch is None else self._epoch()])
 
     def close(self) -> None:
         self._redis.close()

@@ -1,9 +1,9 @@
-"""Leases between the processes on one DATA_DIR: who follows the market, and who fetches a series.
+"""Leases between the processes that share a store: who follows the market, and who fetches a series.
 
 A lease has one holder, ends by itself, and carries a fencing token that grows with every change of holder: what a
 holder brings is written only while its token is the newest, so one that was stopped past its lease and wakes cannot
-write over its successor's work (Kleppmann, "How to do distributed locking"). `Leases` is the seam where another store
-than SQLite joins.
+write over its successor's work (Kleppmann, "How to do distributed locking"). They are kept in a SQLite file for the
+processes on one DATA_DIR, and in a Redis (`app/market/redis_leases.py`) for those that share one.
 """
 
 from __future__ import annotations
@@ -49,6 +49,10 @@ class Leases(Protocol):
 
     def renew_held(self) -> None:
         """Renew what this process holds, so that a long fetch keeps its lease. Called while the process lives."""
+        ...
+
+    def drop_held(self) -> None:
+        """Renew nothing that was acquired so far."""
         ...
 
     def release(self, lease: Lease) -> None:
@@ -99,7 +103,6 @@ class SqliteLeases:
                 self._held.pop(lease.name, None)
 
     def drop_held(self) -> None:
-        """Renew nothing that was acquired so far."""
         self._held.clear()
 
     def release(self, lease: Lease) -> None:

@@ -17,12 +17,11 @@ from app.errors import NotEntitled, PredictError, Upstream
 from app.factory import Core, build, create_app
 from app.market.bars import Span, to_ms
 from app.market.feed_transport import FeedTransport
-from app.market.lease import LEASE_S, SqliteLeases
+from app.market.lease import LEASE_S
 from app.market.opens import MissingOpen
 from app.market.polygon import Reply, Transport
-from app.market.running_day import FOLLOWER, FetchFailure, SharedSeries, SqliteRunningDay
+from app.market.running_day import FetchFailure, SharedSeries, SqliteRunningDay
 from app.simulator.server import PolygonSimulator
-from app.sqlite import Database
 from tests.provider.world import KEY
 from tests.support import CALENDAR, FakeClock, FakeTimer, demo_feed, new_york, settings, some_bars
 from tests.waiting import wait_for
@@ -372,51 +371,6 @@ def test_a_file_that_cannot_be_written_any_more_costs_sharing_and_no_answer(
         found.run(60)
         assert found.role(0) == "leader"
         assert "follower_unshared" not in found.get(0, "/health")["degraded"]
-
-
-@pytest.fixture
-def two(tmp_path: Path) -> tuple[SqliteLeases, SqliteLeases, FakeTimer]:
-    time = FakeTimer()
-    db = Database(tmp_path / "leases.sqlite3", "CREATE TABLE leases (name TEXT PRIMARY KEY, holder, token, expires)")
-    return SqliteLeases(db, time.timer), SqliteLeases(db, time.timer), time
-
-
-def test_a_lease_has_one_holder_until_it_ends(two: tuple[SqliteLeases, SqliteLeases, FakeTimer]) -> None:
-    one, other, time = two
-    first = one.acquire(FOLLOWER)
-    assert first is not None
-    assert other.acquire(FOLLOWER) is None
-    time.forward(LEASE_S - 1)
-    one.renew_held()
-    time.forward(LEASE_S - 1)
-    assert other.acquire(FOLLOWER) is None, "it was renewed"
-    time.forward(2)
-    second = other.acquire(FOLLOWER)
-    assert second is not None
-    assert second.token == first.token + 1
-    assert not one.is_current(first)
-    one.renew_held()
-    assert one.acquire(FOLLOWER) is None
-
-
-def test_a_lease_that_is_renewed_keeps_its_token(two: tuple[SqliteLeases, SqliteLeases, FakeTimer]) -> None:
-    one, _, time = two
-    first = one.acquire(FOLLOWER)
-    time.forward(LEASE_S + 60)
-    again = one.acquire(FOLLOWER)
-    assert first is not None
-    assert again is not None
-    assert again.token == first.token, "nobody else had it"
-    assert one.is_current(first)
-
-
-def test_a_clock_that_is_set_back_does_not_make_a_dead_holders_lease_last(
-    two: tuple[SqliteLeases, SqliteLeases, FakeTimer],
-) -> None:
-    one, other, time = two
-    one.acquire(FOLLOWER)
-    time.forward(-3600)
-    assert other.acquire(FOLLOWER) is not None
 
 
 def test_the_tables_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
