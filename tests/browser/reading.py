@@ -11,7 +11,7 @@ from tests.waiting import wait_for
 
 TICKERS = ("SPY", "QQQ", "IWM")
 ACTIONS = {"BUY_CALL": "BUY CALL", "BUY_PUT": "BUY PUT", "NO_TRADE": "NO TRADE"}
-TARGETS = {"A": "closes above its open", "B": "closes above its 11:00 price"}
+TARGETS = {"A": "the day closes above its open", "B": "the day closes above its 11:00 price"}
 CARD = ".card[data-ticker]"
 BAND = "section[aria-label='State of what is shown']"
 
@@ -55,7 +55,9 @@ def _words_of(signal: Mapping[str, Any]) -> list[str]:
     else:
         words.append(f"on bars up to {signal['decision_hour']}:00")
     if signal["probability"] is not None:
-        words.append(f"{signal['probability'] * 100:.1f}% that it {TARGETS[signal['active_target']]}")
+        words.append(
+            f"{signal['probability'] * 100:.1f}%: the model's probability that {TARGETS[signal['active_target']]}"
+        )
     if signal["prices"]["now"] is not None:
         words.append(dollars(signal["prices"]["now"]))
     if signal["levels"] is not None:

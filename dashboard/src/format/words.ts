@@ -30,8 +30,8 @@ export const GATES: Readonly<Record<Schemas["GateName"], string>> = {
 
 /** What a probability is about, as the end of "the probability that ...". */
 export const TARGETS: Readonly<Record<Schemas["Target"], string>> = {
-  A: "it closes above its open",
-  B: "it closes above its 11:00 price",
+  A: "the day closes above its open",
+  B: "the day closes above its 11:00 price",
 }
 
 /** The same in short. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest"
 import type { GateResult } from "../../api/types.ts"
 import type { TradingSignal } from "../../live/types.ts"
-import { belief, inSample, worth } from "./belief.ts"
+import { belief, compared, inSample, notOfTrade, worth } from "./belief.ts"
 import { asCurl } from "./copying.ts"
 import { gateLine, whyNot } from "./gate.ts"
 import { entryWarning, levelsOf, sizeInWords } from "./levels.ts"
@@ -96,23 +96,38 @@ describe("the lock", () => {
 })
 
 describe("a probability", () => {
-  it("stands beside the hit rate, the baselines and the verdict of its target", () => {
-    expect(belief(SIGNAL)).toBe("81.2% that it closes above its 11:00 price")
-    expect(worth(SIGNAL)).toBe(
-      'At 14:00 the side was right on 76.9% of 746 days of 2022 to 2024; the random walk on 78.2%, "always up" on 55.4%: no measurable difference.',
+  it("says of what it is, with the price that it is about, and that it is no chance of a trade from here", () => {
+    expect(belief(SIGNAL)).toBe("81.2%: the model's probability that the day closes above its 11:00 price, $399.00")
+    expect(belief(but({ active_target: "A" }))).toMatch(/that the day closes above its open, \$398\.00$/)
+    expect(belief(but({ prices: { ...SIGNAL.prices, at_11: null } }))).toMatch(/above its 11:00 price$/)
+    expect(notOfTrade(SIGNAL)).toBe(
+      "It is about the day's close, not about a trade from here, $400.00 at the decision.",
     )
   })
 
+  it("stands beside the hit rate with its verdict, and the simple rules on the same days", () => {
+    expect(worth(SIGNAL)).toBe("Right on 76.9% of days at this hour: no measurable difference")
+    expect(compared(SIGNAL)).toBe(
+      'Out of sample at 14:00 on 746 days of 2022 to 2024, from the 11:00 price to the close: the random walk was right on 78.2%, "always up" 55.4%.',
+    )
+  })
+
+  it("has a random walk that has no side yet", () => {
+    const rates = [{ ...HIT_RATE, baseline_hit_rate: null }]
+    expect(compared(but({ hit_rates: rates }))).toMatch(/the random walk has no side yet/)
+  })
+
   it.each([
-    [but({ hit_rates: [{ ...HIT_RATE, baseline_hit_rate: null }] }), /the random walk has no side yet/],
     [but({ hit_rates: [], source: "demo" }), /No hit rate: the evaluation is about real days/],
     [but({ hit_rates: [] }), /a model that is not the loaded one/],
-  ])("says why it has no hit rate or baseline", (signal, said) => {
+  ])("says why it has no hit rate", (signal, said) => {
     expect(worth(signal)).toMatch(said)
+    expect(compared(signal)).toBe("")
   })
 
   it("is nothing where there is none", () => {
     expect(belief(but({ probability: null }))).toBeNull()
+    expect(notOfTrade(but({ probability: null }))).toBe("")
     expect(worth(but({ hit_rates: [], decision_hour: null }))).toBe("")
   })
 
