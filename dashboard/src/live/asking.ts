@@ -6,6 +6,7 @@ import { unreachable, type Failure } from "../api/problem.ts"
 import type { Board } from "../api/types.ts"
 import { isTicker, TICKERS } from "../tickers.ts"
 import type { Live } from "./live.svelte.ts"
+import { isBoard } from "./readable.ts"
 import { answered, isBehind, isToldSince } from "./state.ts"
 
 /** How often the state of the server is asked for, and all signals while there is no connection. */
@@ -112,7 +113,7 @@ export class Asking {
     const { data, failure: refusal } = await answer(api.GET("/v2/trading-directions", { ...FROM_SERVER, signal }))
     if (!signal.aborted) this.#cancelIfDoubted()
     if (signal.aborted) return refusal
-    const failure = data === null || isReadable(data) ? refusal : UNREADABLE
+    const failure = data === null || isBoard(data) ? refusal : UNREADABLE
     this.#live.failure = failure
     if (data !== null && failure === null) this.#take(data, sentMs)
     else this.#live.polledMs = null
@@ -134,17 +135,6 @@ export class Asking {
 
 function doubtsOf(live: Live): number {
   return TICKERS.reduce((sum, ticker) => sum + live.of(ticker).doubts, 0)
-}
-
-/** Whether an answer has what the page needs of it, whoever gave it: something between page and server may answer 200 as well. */
-function isReadable({ signals }: { readonly signals?: unknown }): boolean {
-  return Array.isArray(signals) && signals.every(isSignal)
-}
-
-function isSignal(found: unknown): boolean {
-  const { ticker, generated_at, prices, gates } = (found ?? {}) as Record<string, unknown>
-  const isDated = typeof generated_at === "string" && Number.isFinite(Date.parse(generated_at))
-  return typeof ticker === "string" && isDated && typeof prices === "object" && prices !== null && Array.isArray(gates)
 }
 
 /** A request that is made again and again. */

@@ -5,7 +5,7 @@ import { FakeSocket } from "./fake-socket.ts"
 import { at, heartbeat, hello, NOON, price, signal, signalOf, snapshot } from "./fixtures.ts"
 import { Link } from "./link.ts"
 import { Live } from "./live.svelte.ts"
-import type { ConnectionState } from "./types.ts"
+import type { ConnectionState, ConnectRefusal } from "./types.ts"
 
 let live: Live
 let socket: FakeSocket
@@ -70,6 +70,48 @@ describe("connecting", () => {
     expect(state()).toBe("lost")
     vi.advanceTimersByTime(500)
     expect(socket.auths).toHaveLength(2)
+  })
+})
+
+describe("what cannot be read", () => {
+  it.each([
+    ["nothing", null],
+    ["a moment that is none", { ...hello(), market_time: "rubbish" }],
+    ["a market that is not known", { ...hello(), source: "rubbish" }],
+    ["no limits", { ...hello(), limits: null }],
+  ])("as a greeting (%s) begins no connection, and another one is tried ever more slowly", (_, greeting) => {
+    for (const wait of [500, 1_000]) {
+      socket.send("hello", greeting)
+      expect(live.connection).toMatchObject({ state: "lost", retryAtMs: performance.now() + wait })
+      expect([live.hello, live.clock.at(performance.now())]).toEqual([null, null])
+      vi.advanceTimersByTime(wait)
+    }
+    begin()
+    expect(state()).toBe("open")
+  })
+
+  it("as an error of a ticker says that nothing of it is current, in a sentence of the page's own", () => {
+    begin()
+    socket.send("error", { ticker: "SPY", code: 7, detail: { text: "No." } })
+    expect(live.of("SPY").error?.detail).toBe("The server tells of an error that this page cannot read.")
+    expect(live.of("QQQ").error).toBeNull()
+    socket.send("error", null)
+    expect(state()).toBe("open")
+  })
+
+  it("as a goodbye or a refusal ends the connection like any other loss", () => {
+    begin()
+    socket.send("bye", { reason: null, retry_after_ms: "soon" })
+    expect(live.connection).toMatchObject({ state: "lost", refusal: null, retryAtMs: performance.now() + 500 })
+    vi.advanceTimersByTime(500)
+    socket.refuse({ detail: 7 } as unknown as ConnectRefusal)
+    expect(live.connection).toMatchObject({ state: "lost", refusal: null, retryAtMs: performance.now() + 1_000 })
+  })
+
+  it("as a heartbeat counts as a missing event", () => {
+    begin()
+    socket.send("heartbeat", { ...heartbeat(5), next_by: "rubbish" })
+    expect(live.of("SPY")).toMatchObject({ isCurrent: false, quietMs: 30_000 })
   })
 })
 

@@ -3,26 +3,24 @@
 
 import { io, type Socket } from "socket.io-client"
 import { apiKey } from "../api/key.svelte.ts"
+import { report } from "../fault.ts"
 import { isTicker, TICKERS } from "../tickers.ts"
 import { delayMs } from "./backoff.ts"
 import type { Live } from "./live.svelte.ts"
+import { isBye, isErrorEvent, isHello, isRefusal, tickerOf } from "./readable.ts"
 import { Sequence } from "./sequence.ts"
 import { doubted, failing, QUIET_MS } from "./state.ts"
-import type {
-  ByeEvent,
-  ClientToServerEvents,
-  ConnectAuth,
-  ConnectionState,
-  ConnectRefusal,
-  ErrorEvent,
-  HelloEvent,
-  Refusal,
-  ServerToClientEvents,
-} from "./types.ts"
+import type { ClientToServerEvents, ConnectAuth, ConnectionState, Refusal, ServerToClientEvents } from "./types.ts"
 
 export type LiveSocket = Socket<ServerToClientEvents, ClientToServerEvents>
 /** How long a connection may take until its first event, and an acknowledgement until it comes. */
 const ANSWER_MS = 8_000
+/** What a ticker has where the server tells of an error that cannot be read: nothing of it counts as current all the same. */
+const UNREADABLE = {
+  code: "UNAVAILABLE",
+  detail: "The server tells of an error that this page cannot read.",
+  retry_after_ms: null,
+} as const
 
 export class Link {
   readonly #live: Live
@@ -125,10 +123,10 @@ export class Link {
     socket.on("disconnect", (reason) => {
       if (reason !== "io client disconnect") this.#lose("lost")
     })
-    socket.on("connect_error", (error: Error & { data?: ConnectRefusal }) => {
+    socket.on("connect_error", (error: Error & { data?: unknown }) => {
       const refusal = error.data ?? null
-      if (refusal === null) this.#lose("lost")
-      else this.#lose("refused", refusal.retry_after_ms, refusal)
+      if (isRefusal(refusal)) this.#lose("refused", refusal.retry_after_ms, refusal)
+      else this.#lose("lost")
     })
   }
 
@@ -141,7 +139,14 @@ export class Link {
     this.#say(state, null, refusal)
   }
 
-  #open(hello: HelloEvent): void {
+  /** A connection that begins with what cannot be read is no connection: it is tried again, ever more slowly. */
+  #open(hello: unknown): void {
+    if (!isHello(hello)) {
+      report("the connection", new TypeError("the greeting of the server cannot be read"))
+      this.#socket.disconnect()
+      this.#lose("lost")
+      return
+    }
     this.#attempts = 0
     this.#doubt()
     this.#live.hello = hello
@@ -150,15 +155,17 @@ export class Link {
     this.#say("open", null)
   }
 
-  #fail(error: ErrorEvent): void {
-    const { ticker } = error
+  #fail(error: unknown): void {
+    const ticker = tickerOf(error)
     if (ticker === null || !isTicker(ticker)) return
-    this.#live.put(ticker, failing(this.#live.of(ticker), error, performance.now()))
+    const told = isErrorEvent(error) ? error : { ...UNREADABLE, ticker }
+    this.#live.put(ticker, failing(this.#live.of(ticker), told, performance.now()))
   }
 
-  #leave(bye: ByeEvent): void {
+  #leave(bye: unknown): void {
     this.#socket.disconnect()
-    this.#lose("lost", bye.retry_after_ms, { code: bye.reason, detail: bye.detail })
+    if (isBye(bye)) this.#lose("lost", bye.retry_after_ms, { code: bye.reason, detail: bye.detail })
+    else this.#lose("lost")
   }
 
   /** The connection is over. It comes back after `retryMs`; null: not by itself; without it after a delay that grows. */

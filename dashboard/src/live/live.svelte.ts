@@ -48,6 +48,8 @@ export class Live {
   polledMs: number | null = $state(null)
   /** The newest decision that came while the viewer looked; null before the first one. */
   news: News | null = $state.raw(null)
+  /** How often something has come about a ticker, in events or in answers. Nothing is rendered because of it. */
+  heard = 0
   /** Connect and ask again at once. */
   retry: () => void = () => undefined
   readonly clock = new MarketClock()
@@ -61,6 +63,7 @@ export class Live {
   }
 
   put(ticker: Ticker, state: TickerState): void {
+    this.heard += 1
     if (isNews(this.of(ticker), state) && state.signal !== null) this.news = { ticker, signal: state.signal }
     this.#tickers.set(ticker, state)
   }

@@ -1,6 +1,18 @@
-// Whether an event can be read: what panels count on is there and is what the protocol says. Pure.
+// Whether what the server says can be read, in events and in answers: what the page counts on is there and is what the protocol says. Pure.
 
-import type { Action, Freshness, LiveEvent, LockState, Market } from "./types.ts"
+import type { Board } from "../api/types.ts"
+import type {
+  Action,
+  ByeEvent,
+  ConnectRefusal,
+  ErrorEvent,
+  Freshness,
+  HeartbeatEvent,
+  HelloEvent,
+  LiveEvent,
+  LockState,
+  Market,
+} from "./types.ts"
 
 type Fields = Readonly<Record<string, unknown>>
 type Check = (value: unknown) => boolean
@@ -90,6 +102,30 @@ const KINDS: Readonly<Record<LiveEvent["kind"], Check>> = {
   price: fieldsOf({ ...HEAD, prices: isPrices, structure: isStructure }),
   status: fieldsOf({ ...HEAD, status: isStatus }),
 }
+
+const isRetry = orNull(isNumber)
+const FAULT = { code: isText, detail: isText, retry_after_ms: isRetry }
+const checks = {
+  hello: fieldsOf({
+    market_time: isMoment,
+    source: oneOf(MARKETS),
+    heartbeat_seconds: isNumber,
+    limits: fieldsOf({ connections_per_client: isNumber }),
+  }),
+  heartbeat: fieldsOf({ ticker: isText, id: orNull(isText), server_time: isMoment, next_by: isMoment }),
+  error: fieldsOf({ ...FAULT, ticker: orNull(isText) }),
+  bye: fieldsOf({ reason: isText, detail: isText, retry_after_ms: isRetry }),
+  refusal: fieldsOf(FAULT),
+  board: fieldsOf({ generated_at: isMoment, next_open: orNull(isMoment), signals: listOf(isSignal) }),
+} as const
+
+export const isHello = (found: unknown): found is HelloEvent => checks.hello(found)
+export const isHeartbeat = (found: unknown): found is HeartbeatEvent => checks.heartbeat(found)
+export const isErrorEvent = (found: unknown): found is ErrorEvent => checks.error(found)
+export const isBye = (found: unknown): found is ByeEvent => checks.bye(found)
+export const isRefusal = (found: unknown): found is ConnectRefusal => checks.refusal(found)
+/** An answer about all tickers, whoever gave it: something between page and server may answer 200 as well. */
+export const isBoard = (found: unknown): found is Board => checks.board(found)
 
 /** The ticker that a message names, whatever else it holds. */
 export function tickerOf(message: unknown): string | null {

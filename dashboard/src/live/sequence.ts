@@ -5,7 +5,7 @@ import { report } from "../fault.ts"
 import { isTicker, TICKERS, type Ticker } from "../tickers.ts"
 import { delayMs } from "./backoff.ts"
 import type { Live } from "./live.svelte.ts"
-import { isReadable, tickerOf } from "./readable.ts"
+import { isHeartbeat, isReadable, tickerOf } from "./readable.ts"
 import { alive, doubted, isMadeSince, isReplayed, merged, orderOf, orderOfHeartbeat } from "./state.ts"
 import type { Acknowledgement, HeartbeatEvent, LiveEvent, Moment, Subscribe } from "./types.ts"
 
@@ -66,8 +66,9 @@ export class Sequence {
     })
   }
 
-  readonly beat = (heartbeat: HeartbeatEvent): void => {
+  readonly beat = (heartbeat: unknown): void => {
     this.#guarded(heartbeat, (ticker) => {
+      if (!isHeartbeat(heartbeat)) throw new TypeError("a heartbeat cannot be read")
       this.#beatOf(ticker, heartbeat)
     })
   }

@@ -7,6 +7,7 @@ import type { Status } from "../api/types.ts"
 import { age, dayInWords, duration, isoDay, newYorkMoment, newYorkTime } from "../format/times.ts"
 import type { Connection, Market, TickerState, TradingSignal } from "../live/types.ts"
 import type { Ticker } from "../tickers.ts"
+import { acrossOf, type Across } from "./across.ts"
 
 /** From the word that claims least to the one that claims most. */
 const WORDS = [
@@ -47,7 +48,7 @@ export interface Truth {
   /** Whether what is shown may have colour: it is of now, or of the past moment that was asked for. */
   readonly isTrusted: boolean
   /** What stands across the page, whatever the word is; null in the live market. */
-  readonly across: "DEMO" | "RECORDED" | "REPLAY" | null
+  readonly across: Across["mark"] | null
 }
 
 /** What a truth is made of. Moments are those of `performance.now()`. */
@@ -77,14 +78,9 @@ const GRACE_MS = 1_000
 
 /** What may be claimed about a ticker. */
 export function truthOf(facts: Facts): Truth {
-  if (facts.replay !== null) return { ...claimOfReplay(facts.replay), across: "REPLAY" }
-  const claim = doubtOf(facts) ?? lackOf(facts) ?? claimOfFreshness(facts)
-  return { ...claim, across: acrossOf(facts.source) }
-}
-
-function acrossOf(source: Market | null): Truth["across"] {
-  if (source === "demo") return "DEMO"
-  return source === "recorded" ? "RECORDED" : null
+  const across = acrossOf(facts.source, facts.replay !== null)?.mark ?? null
+  if (facts.replay !== null) return { ...claimOfReplay(facts.replay), across }
+  return { ...(doubtOf(facts) ?? lackOf(facts) ?? claimOfFreshness(facts)), across }
 }
 
 function claimOfReplay(replay: Answer<TradingSignal> | "asked"): Claim {
