@@ -40,6 +40,12 @@ export function worth(signal: TradingSignal): string {
   return "No hit rate: the decision is of a model that is not the loaded one."
 }
 
+/** What stands below both in small print. */
+export function basis(signal: TradingSignal): string {
+  const sentences = [compared(signal), notOfTrade(signal), inSample(signal)]
+  return sentences.filter((sentence) => sentence !== null && sentence !== "").join(" ")
+}
+
 /** What the hit rate is of, and the two simple rules on the same days; empty without a hit rate. */
 export function compared(signal: TradingSignal): string {
   const rate = hitRateOf(signal)
