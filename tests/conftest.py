@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -91,17 +92,28 @@ def serve(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Callable[
 
 @pytest.fixture(scope="session")
 def recorded_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with the real five-minute and daily bars, imported once. Skips where they are not there."""
+    """A database with the real five-minute and daily bars, imported once for all processes of the run. Skips where they are
+    not there."""
     missing = [name for name in NEEDED if not (MARKET_DATA / name).exists()]
     if missing:
         pytest.skip(f"no real bars: MARKET_DATA={MARKET_DATA} lacks {', '.join(missing)}")
-    path = tmp_path_factory.mktemp("recorded") / "recorded.sqlite3"
+    own = tmp_path_factory.getbasetemp()
+    of_all = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    path = of_all / "recorded.sqlite3"
+    with (of_all / "recorded.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            import_real_bars(own / path.name)
+            (own / path.name).rename(path)
+    return path
+
+
+def import_real_bars(path: Path) -> None:
     recorded = RecordedBars(path, Calendar())
     minutes = [f"{ticker}_1min.parquet" for ticker in ("SPY", "QQQ", "IWM")]
     for name in NEEDED + [name for name in minutes if (MARKET_DATA / name).exists()]:
         recorded.import_file(MARKET_DATA / name)
     recorded.close()
-    return path
 
 
 @pytest.fixture

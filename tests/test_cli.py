@@ -204,13 +204,14 @@ main()
     assert done.stdout == f"-m gunicorn -c gunicorn.conf.py wsgi:app {market} 0\n", done.stderr
 
 
-@pytest.mark.parametrize("command", ["serve", "import", "evaluate", "train"])
-def test_a_wrong_setting_ends_every_command_with_its_name(tmp_path: Path, command: str) -> None:
-    args = [command, tmp_path] if command == "import" else [command]
-    done = run(*args, PORT="many", DATA_DIR=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.startswith("Error: PORT: ")
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize("command", USING_DATA_DIR)
+def test_a_wrong_setting_ends_every_command_with_its_name(
+    tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, said = ended(monkeypatch, capsys, USING_DATA_DIR[command], PORT="many", DATA_DIR=tmp_path)
+    assert status == 1
+    assert said.startswith("Error: PORT: ")
+    assert said.count("\n") == 1
 
 
 def test_train_without_bars_says_what_to_do_and_leaves_the_models(tmp_path: Path) -> None:

@@ -208,24 +208,33 @@ def test_an_idle_keep_alive_connection_does_not_hold_the_stop(start: Start) -> N
         assert server.stop() == 0
 
 
+BARE = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
+NO_REDIS = "more than one worker needs REDIS_URL"
+
+
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("command", "settings", "words"),
     [
-        ({"PORT": "many"}, "PORT: "),
-        ({"MARKET": "crypto"}, "MARKET: "),
-        ({"WEB_CONCURRENCY": "3"}, "WEB_CONCURRENCY: more than one worker needs REDIS_URL"),
-        ({"GUNICORN_CMD_ARGS": "--workers 3"}, "--workers: more than one worker needs REDIS_URL"),
-        ({"HOST": "no-such-host.invalid"}, "HOST: is not a name or address of this machine"),
-        ({"HOST": "192.0.2.1"}, "HOST: is not a name or address of this machine"),
-        ({"CLOCK": "noon", "MARKET": "recorded"}, "CLOCK: "),
-        ({"MODELS_DIR": "tests"}, "MODELS_DIR: there are no models in 'tests', as it holds no manifest.json"),
-        ({"MODELS_DIR": "nowhere"}, "MODELS_DIR: there are no models in 'nowhere', as it holds no manifest.json"),
+        (SERVE, {"PORT": "many"}, "PORT: "),
+        (BARE, {"MARKET": "crypto"}, "MARKET: "),
+        (SERVE, {"WEB_CONCURRENCY": "3"}, f"WEB_CONCURRENCY: {NO_REDIS}"),
+        (BARE, {"GUNICORN_CMD_ARGS": "--workers 3"}, f"--workers: {NO_REDIS}"),
+        (SERVE, {"HOST": "no-such-host.invalid"}, "HOST: is not a name or address of this machine"),
+        (BARE, {"HOST": "192.0.2.1"}, "HOST: is not a name or address of this machine"),
+        (SERVE, {"CLOCK": "noon", "MARKET": "recorded"}, "CLOCK: "),
+        (BARE, {"MODELS_DIR": "tests"}, "MODELS_DIR: there are no models in 'tests', as it holds no manifest.json"),
+        (
+            SERVE,
+            {"MODELS_DIR": "nowhere"},
+            "MODELS_DIR: there are no models in 'nowhere', as it holds no manifest.json",
+        ),
     ],
+    ids=lambda value: None if isinstance(value, str) else " ".join(value)[-30:],
 )
-@pytest.mark.parametrize("command", [SERVE, [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]])
 def test_a_wrong_setting_stops_the_start_with_its_name(
     tmp_path: Path, command: list[str], settings: dict[str, str], words: str
 ) -> None:
+    """`predict serve` becomes gunicorn (tests/test_cli.py): both read the settings at the same place."""
     done = subprocess.run(
         command,
         cwd=ROOT,
