@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "import": "app.commands.importing:import_bars",
     "keys": "app.commands.keys:keys_group",
     "polygon": "app.commands.simulator:polygon",
+    "record": "app.commands.record:record_group",
     "replay": "app.commands.replay:replay",
     "train": "app.commands.models:train",
     "watch": "app.commands.watch:watch",

@@ -147,6 +147,7 @@ USING_DATA_DIR = {
     "polygon": ["polygon", "--port", "0", "--market", "recorded"],
     "train": ["train"],
     "evaluate": ["evaluate"],
+    "record": ["record", "export", "record.jsonl"],
 }
 
 

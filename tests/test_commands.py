@@ -238,7 +238,7 @@ def outside(**more: str | Path) -> dict[str, str]:
 
 
 def needs_the_demo_alone(typed: Typed) -> bool:
-    own = typed.words[0] == COMMAND and typed.words[1] not in ("polygon", "import", "backfill", "watch")
+    own = typed.words[0] == COMMAND and typed.words[1] not in ("polygon", "import", "backfill", "watch", "record")
     return own and typed.variables.get("MARKET", "demo") == "demo"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -75,7 +76,7 @@ def _demo(calendar: Calendar, models: ModelSet, timer: Timer, clock: Clock | Non
     """The demo market. Its namespace names the seed and the models, since its days repeat and its signals depend on both."""
     clock = clock or demo_clock(calendar, timer.epoch)
     transport = FeedTransport(DemoFeed(calendar, give_way=partial(timer.sleep, 0)), calendar, clock)
-    return DataFeed(transport, clock, Plan(Market.DEMO, Span.MINUTE), f"demo-{SEED}-{models.set_id}", speed=SPEED)
+    return DataFeed(transport, clock, Plan(Market.DEMO, Span.MINUTE), _demo_namespace(models), speed=SPEED)
 
 
 def _recorded(settings: Settings, calendar: Calendar, timer: Timer, clock: Clock | None) -> DataFeed:
@@ -101,7 +102,7 @@ def _recorded(settings: Settings, calendar: Calendar, timer: Timer, clock: Clock
         log.warning("%s", CHANGED)
 
     feed = PinnedBars(recorded, on_change)
-    name = f"recorded-{recorded.data_hash()[:12]}"  # of the pinned bars, or of later ones that no read returns
+    name = _recorded_namespace(recorded)  # of the pinned bars, or of later ones that no read returns
     return DataFeed(FeedTransport(feed, calendar, clock), clock, plan, name, degraded, speed=speed)
 
 
@@ -141,6 +142,25 @@ def _polygon(settings: Settings, clock: Clock, timer: Timer, emit: Events, telem
     return DataFeed(
         breaker, clock, plan, namespace, budget=budget, breaker=breaker, skew=skew, reachability=reachability
     )
+
+
+def market_namespace(settings: Settings, models: ModelSet) -> str:
+    """The namespace of the data feed that the settings name, without the feed. Raises Unavailable if it depends on recorded
+    bars that cannot be read."""
+    if settings.market == "demo":
+        return _demo_namespace(models)
+    if settings.market == "recorded":
+        with closing(RecordedBars(settings.data_dir / "recorded.sqlite3", Calendar())) as recorded:
+            return _recorded_namespace(recorded)
+    return namespace_of(settings.polygon_base_url) if settings.has_key else "polygon"
+
+
+def _demo_namespace(models: ModelSet) -> str:
+    return f"demo-{SEED}-{models.set_id}"
+
+
+def _recorded_namespace(recorded: RecordedBars) -> str:
+    return f"recorded-{recorded.data_hash()[:12]}"
 
 
 def namespace_of(base_url: str) -> str:

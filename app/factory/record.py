@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from app.config.settings import Settings
 from app.errors import SettingsError
@@ -14,24 +15,28 @@ from app.telemetry.stages import NULL_STAGES, Stages
 PREFIX = "predict:record"
 
 
-def record_of(settings: Settings, namespace: str, stages: Stages = NULL_STAGES) -> Callable[[], Record]:
-    """What opens the record of a market. namespace: keeps the records of different markets apart."""
+def record_of(
+    settings: Settings, namespace: str, stages: Stages = NULL_STAGES, timeout_s: float | None = None
+) -> Callable[[], Record]:
+    """What opens the record of a market. namespace: keeps the records of different markets apart. timeout_s: of a Redis, in
+    place of that of a server."""
     if settings.redis_url is None:
-        return lambda: sqlite_record_of(settings, namespace, stages)
-    return lambda: redis_record_of(settings, namespace, stages)
+        return lambda: SqliteRecord(sqlite_path(settings, namespace), stages)
+    return lambda: _redis_record(settings, namespace, stages, timeout_s)
 
 
-def sqlite_record_of(settings: Settings, namespace: str, stages: Stages = NULL_STAGES) -> Record:
-    return SqliteRecord(settings.data_dir / namespace / "record.sqlite3", stages)
+def sqlite_path(settings: Settings, namespace: str) -> Path:
+    """The file of a market's record where there is no Redis."""
+    return settings.data_dir / namespace / "record.sqlite3"
 
 
-def redis_record_of(settings: Settings, namespace: str, stages: Stages = NULL_STAGES) -> Record:
-    from app.redis_database import RedisDatabase
+def _redis_record(settings: Settings, namespace: str, stages: Stages, timeout_s: float | None) -> Record:
+    from app.redis_database import TIMEOUT_S, RedisDatabase
     from app.signals.redis_record import RedisRecord
 
     assert settings.redis_url is not None
     try:
-        db = RedisDatabase(settings.redis_url.get_secret_value(), stages=stages)
+        db = RedisDatabase(settings.redis_url.get_secret_value(), timeout_s or TIMEOUT_S, stages)
     except (TypeError, ValueError):
         raise SettingsError(UNKNOWN_OPTION) from None
     return RedisRecord(db, f"{PREFIX}:{namespace}")

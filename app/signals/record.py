@@ -36,13 +36,25 @@ class Record(Protocol):
         """Adds a signal unless there is one for its hour, and returns the one that is there."""
         ...
 
+    def tickers(self) -> Sequence[str]:
+        """The tickers that the record holds anything of."""
+        ...
+
     def official_open(self, ticker: str, day: date) -> OfficialOpen | None: ...
+
+    def opens(self, ticker: str) -> Sequence[tuple[date, OfficialOpen]]:
+        """All opens of a ticker, by day."""
+        ...
 
     def add_open(self, ticker: str, day: date, official_open: OfficialOpen) -> OfficialOpen:
         """Adds an open unless there is one, and returns the one that is there."""
         ...
 
     def eleven(self, ticker: str, day: date) -> float | None: ...
+
+    def elevens(self, ticker: str) -> Sequence[tuple[date, float]]:
+        """All 11:00 prices of a ticker, by day."""
+        ...
 
     def add_eleven(self, ticker: str, day: date, price: float) -> float:
         """Adds an 11:00 price unless there is one, and returns the one that is there."""

@@ -13,6 +13,7 @@ No key expires (ruling S7). A year of a ticker is about 1,500 signals.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import date
 from typing import Any, Final
@@ -39,6 +40,11 @@ for _, key in ipairs(KEYS) do
 end
 """
 CHECK: Final = "redis.call('SET', KEYS[1], ARGV[1])"
+
+SCANNED: Final = 1000
+"""Keys that one step of a scan looks at."""
+_GLOB: Final = re.compile(r"[\\\[\]*?]")
+_ESCAPED: Final = r"\\\g<0>"
 
 
 class RedisRecord:
@@ -75,8 +81,20 @@ class RedisRecord:
         text = self._lock(keys, [field, text_of(decision)])
         return signal_of(ticker, decision.day.isoformat(), decision.hour, text) or decision
 
+    def tickers(self) -> Sequence[str]:
+        found, cursor = set(), "0"
+        pattern = f"{_GLOB.sub(_ESCAPED, self._prefix)}:{{*}}:*"
+        while True:
+            cursor, keys = self._db.read("SCAN", cursor, "MATCH", pattern, "COUNT", SCANNED)
+            found |= {key.removeprefix(f"{self._prefix}:{{").partition("}")[0] for key in keys}
+            if str(cursor) == "0":
+                return sorted(found)
+
     def official_open(self, ticker: str, day: date) -> OfficialOpen | None:
         return _open_of(self._db.read("HGET", self._key(ticker, "opens"), day.isoformat()))
+
+    def opens(self, ticker: str) -> Sequence[tuple[date, OfficialOpen]]:
+        return [(day, OfficialOpen(*value)) for day, value in self._by_day(ticker, "opens")]
 
     def add_open(self, ticker: str, day: date, official_open: OfficialOpen) -> OfficialOpen:
         text = json.dumps([official_open.price, official_open.source])
@@ -85,6 +103,9 @@ class RedisRecord:
     def eleven(self, ticker: str, day: date) -> float | None:
         text = self._db.read("HGET", self._key(ticker, "elevens"), day.isoformat())
         return None if text is None else float(_loaded(text))
+
+    def elevens(self, ticker: str) -> Sequence[tuple[date, float]]:
+        return [(day, float(value)) for day, value in self._by_day(ticker, "elevens")]
 
     def add_eleven(self, ticker: str, day: date, price: float) -> float:
         return float(_loaded(self._add([self._key(ticker, "elevens")], [day.isoformat(), json.dumps(price)])))
@@ -105,6 +126,11 @@ class RedisRecord:
             for field, text in zip(fields, texts, strict=True)
         ]
         return [decision for decision in read if decision is not None]
+
+    def _by_day(self, ticker: str, what: str) -> list[tuple[date, Any]]:
+        """All of a hash by day."""
+        texts = self._db.read("HGETALL", self._key(ticker, what))
+        return [(date.fromisoformat(day), _loaded(texts[day])) for day in sorted(texts)]
 
     def _key(self, ticker: str, what: str) -> str:
         return f"{self._prefix}:{{{ticker}}}:{what}"

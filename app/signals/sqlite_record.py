@@ -62,10 +62,18 @@ class SqliteRecord:
             return decision
         return self.signal(decision.ticker, decision.day, decision.hour) or decision
 
+    def tickers(self) -> Sequence[str]:
+        sql = "SELECT ticker FROM signals UNION SELECT ticker FROM opens UNION SELECT ticker FROM elevens"
+        return [ticker for (ticker,) in self.db.rows(sql)]
+
     def official_open(self, ticker: str, day: date) -> OfficialOpen | None:
         sql = "SELECT price, source FROM opens WHERE ticker = ? AND day = ?"
         rows = self.db.rows(sql, (ticker, day.isoformat()))
         return OfficialOpen(*rows[0]) if rows else None
+
+    def opens(self, ticker: str) -> Sequence[tuple[date, OfficialOpen]]:
+        rows = self.db.rows("SELECT day, price, source FROM opens WHERE ticker = ? ORDER BY day", (ticker,))
+        return [(date.fromisoformat(day), OfficialOpen(price, source)) for day, price, source in rows]
 
     def add_open(self, ticker: str, day: date, official_open: OfficialOpen) -> OfficialOpen:
         row = (ticker, day.isoformat(), official_open.price, official_open.source)
@@ -76,6 +84,10 @@ class SqliteRecord:
     def eleven(self, ticker: str, day: date) -> float | None:
         rows = self.db.rows("SELECT price FROM elevens WHERE ticker = ? AND day = ?", (ticker, day.isoformat()))
         return float(rows[0][0]) if rows else None
+
+    def elevens(self, ticker: str) -> Sequence[tuple[date, float]]:
+        rows = self.db.rows("SELECT day, price FROM elevens WHERE ticker = ? ORDER BY day", (ticker,))
+        return [(date.fromisoformat(day), price) for day, price in rows]
 
     def add_eleven(self, ticker: str, day: date, price: float) -> float:
         if self.db.write("INSERT OR IGNORE INTO elevens VALUES (?, ?, ?)", (ticker, day.isoformat(), price)):
