@@ -35,7 +35,8 @@ from app.market.calendar import Calendar
 from app.market.market_data import MarketData
 from app.market.opens import MissingOpen
 from app.market.polygon import Polygon, Transport
-from app.market.running_day import SqliteRunningDay
+from app.market.running_day import RunningDay
+from app.market.sqlite_shared_day import SqliteSharedDay
 from app.model.artefact import PolicyStamp, load_models
 from app.pipeline import Pipeline
 from app.signals.policy import LONG_ABOVE, SHORT_BELOW, SPEC_VERSION, SUPPORTED
@@ -146,7 +147,8 @@ def build(
     polygon = Polygon(market.transport, calendar, settings.polygon_base_url)
     running_day = None  # what the processes on one DATA_DIR share, if calls to the provider cost budget
     if budget is not None:
-        running_day = SqliteRunningDay(folder / "running_day.sqlite3", timer, emit, stages, (MissingOpen,), ahead)
+        path = folder / "running_day.sqlite3"
+        running_day = RunningDay(lambda: SqliteSharedDay(path, timer, stages), timer, emit, (MissingOpen,), ahead)
     shared_day = (running_day, ahead, market.is_answered, market.observe_elsewhere)
     source = MarketData(polygon, cache, store, calendar, clock, market.plan, emit, timer, stages, *shared_day)
     pipeline = Pipeline(source, models, store, calendar, clock, emit, stages)

@@ -13,17 +13,15 @@ from typing import Any
 import pytest
 
 from app.clock import Clock, Timer
-from app.errors import NotEntitled, PredictError, Upstream
 from app.factory import Core, build, create_app
 from app.market.bars import Span, to_ms
 from app.market.feed_transport import FeedTransport
 from app.market.lease import LEASE_S
-from app.market.opens import MissingOpen
 from app.market.polygon import Reply, Transport
-from app.market.running_day import FetchFailure, SharedSeries, SqliteRunningDay
+from app.market.sqlite_shared_day import SqliteSharedDay
 from app.simulator.server import PolygonSimulator
 from tests.provider.world import KEY
-from tests.support import CALENDAR, FakeClock, FakeTimer, demo_feed, new_york, settings, some_bars
+from tests.support import CALENDAR, FakeClock, FakeTimer, demo_feed, new_york, settings
 from tests.waiting import wait_for
 
 DAY = new_york("2025-03-11 00:00").date()
@@ -96,11 +94,6 @@ class Servers:
 
 def _timeless(body: Any) -> Any:
     return {key: value for key, value in body.items() if key not in ("generated_at", "timestamp")}
-
-
-def _fields(error: PredictError) -> dict[str, Any]:
-    known = {"code": error.code, **vars(error)}
-    return known | ({"fault": _fields(known["fault"])} if "fault" in known else {})
 
 
 class WithRunningMinute:
@@ -207,28 +200,6 @@ def test_a_leader_that_stops_hands_over_at_once(tmp_path: Path, monkeypatch: pyt
         found.dead.add(0)
         found.cores[1].follower.step()
         assert found.role(1) == "leader"
-
-
-def test_a_leader_that_was_halted_and_wakes_writes_no_old_bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    time = FakeTimer()
-    halted, other = (SqliteRunningDay(tmp_path / "day.sqlite3", time.timer, lambda event, **_: None) for _ in "ab")
-    old, new = (SharedSeries(some_bars(n), new_york(f"2025-03-11 11:2{n}"), False) for n in (3, 5))
-
-    def fetch() -> SharedSeries:
-        time.forward(LEASE_S + 1)  # it stands still in the middle of its call
-        other.once("SPY 1min 2025-03-11", lambda: None, lambda: new, lambda found, lease: put(other, found, lease))
-        return old
-
-    def put(day: SqliteRunningDay, found: SharedSeries, lease: Any) -> None:
-        written.append(day.put("SPY 1min 2025-03-11", DAY, found, lease))
-
-    written: list[bool] = []
-    halted.once("SPY 1min 2025-03-11", lambda: None, fetch, lambda found, lease: put(halted, found, lease))
-    assert written == [True, False]
-    kept = halted.get("SPY 1min 2025-03-11")
-    assert kept is not None
-    assert len(kept.bars) == 5
-    assert kept.fetched == new.fetched
 
 
 def signals(board: Any) -> list[tuple[Any, ...]]:
@@ -341,7 +312,7 @@ def test_an_outage_costs_no_more_calls_with_more_processes(tmp_path: Path, monke
 def test_processes_that_cannot_share_follow_for_themselves_and_say_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.market.running_day.SCHEMA", "CREATE TABLE broken (")
+    monkeypatch.setattr("app.market.sqlite_shared_day.SCHEMA", "CREATE TABLE broken (")
     with servers(tmp_path, monkeypatch, "2025-03-11 11:20:31", 2) as found:
         found.step(0)
         for number in (0, 1):
@@ -361,60 +332,17 @@ def test_a_file_that_cannot_be_written_any_more_costs_sharing_and_no_answer(
         found.step(0)
         found.agree("/trading_directions")
         running_day = found.cores[0].running_day
-        assert isinstance(running_day, SqliteRunningDay)
-        assert running_day._db is not None
-        running_day._db.write("PRAGMA query_only = 1")
+        assert running_day is not None
+        assert isinstance(running_day._day, SqliteSharedDay)
+        db = running_day._day.db
+        db.write("PRAGMA query_only = 1")
         found.run(60)
         assert found.role(0) == "unshared"
         assert not found.get(0, "/trading_directions")["data_status"]["stale"]
-        running_day._db.write("PRAGMA query_only = 0")
+        db.write("PRAGMA query_only = 0")
         found.run(60)
         assert found.role(0) == "leader"
         assert "follower_unshared" not in found.get(0, "/health")["degraded"]
-
-
-def test_the_tables_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for most in ("MOST_SERIES", "MOST_FAILURES", "MOST_TICKERS"):
-        monkeypatch.setattr(f"app.market.running_day.{most}", 3)
-    at, time = new_york("2025-03-11 11:20"), FakeTimer()
-    day = SqliteRunningDay(tmp_path / "day.sqlite3", time.timer, lambda event, **_: None)
-    for number in range(6):
-        time.forward(1)
-        at += timedelta(seconds=1)
-        series = SharedSeries(some_bars(2), at, False)
-        name = f"T{number} 1min 2025-03-11"
-        day.once(name, lambda: None, lambda s=series: s, lambda found, lease, n=name: day.put(n, DAY, found, lease))  # type: ignore[misc]
-        day.fail(name, FetchFailure(at, time.at, timedelta(seconds=60), Upstream("no")))
-        day.ask_for({f"T{number}": at})
-    assert sorted(day.fetched(DAY)) == [f"T{number} 1min 2025-03-11" for number in (3, 4, 5)]
-    assert day.asked_for(at - timedelta(hours=1), at) == ["T3", "T4", "T5"]
-    assert day.failure("T0 1min 2025-03-11") is None
-    assert day.failure("T5 1min 2025-03-11") is not None
-
-
-def test_what_a_series_lacks_is_known_to_the_other_processes(tmp_path: Path) -> None:
-    one, other = (SqliteRunningDay(tmp_path / "d.sqlite3", FakeTimer().timer, lambda event, **_: None) for _ in "ab")
-    at, name = new_york("2025-03-11 11:20"), "SPY 1day 2025-03-11"
-    series = SharedSeries(some_bars(3, span=Span.DAY), at, True, missing=2, again=at + timedelta(minutes=5))
-    one.once(name, lambda: None, lambda: series, lambda found, lease: one.put(name, DAY, found, lease))  # type: ignore[arg-type, return-value]
-    found = other.get(name)
-    assert found is not None
-    assert (found.fetched, found.delayed, found.missing, found.again) == (at, True, 2, series.again)
-    assert found.bars.c.tolist() == series.bars.c.tolist()
-
-
-def test_a_failure_is_the_same_one_in_another_process(tmp_path: Path) -> None:
-    path, timer = tmp_path / "day.sqlite3", FakeTimer().timer
-    one, other = (SqliteRunningDay(path, timer, lambda event, **_: None, errors=(MissingOpen,)) for _ in "ab")
-    at = new_york("2025-03-11 11:20")
-    refusal, failure = NotEntitled("the plan has no such data"), Upstream("it failed", retry_after=7)
-    for error in (refusal, failure, MissingOpen("not there", code="MISSING_DAILY_BAR", fault=failure)):
-        one.fail("x", FetchFailure(at, timer.epoch(), timedelta(seconds=60), error))
-        found = other.failure("x")
-        assert found is not None
-        assert (type(found.error), found.error.args) == (type(error), error.args)
-        assert _fields(found.error) == _fields(error)
-        assert (found.at, found.epoch_s, found.lasts) == (at, timer.epoch(), timedelta(seconds=60))
 
 
 def test_after_a_split_every_server_replays_with_the_eleven_oclock_price_on_the_new_basis(
