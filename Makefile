@@ -27,7 +27,7 @@ install_packages = if ! command -v npm >/dev/null; then \
 DASHBOARD_SOURCES = $(shell find dashboard -type f -not -path 'dashboard/dist/*' -not -path 'dashboard/node_modules/*' -not -name schema.d.ts)
 DASHBOARD_BUILT := dashboard/dist/index.html
 export MARKET_DATA GOLDEN_DIR
-unexport PYTHONPATH
+unexport PYTHONPATH PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test unit soak bench evaluate train import openapi asyncapi check audit tools observe dashboard screenshots clean
 
