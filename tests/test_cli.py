@@ -235,6 +235,7 @@ def test_evaluate_without_bars_prints_the_stored_report_its_hash_and_how_to_get_
     assert "MARKET_DATA=" in done.stdout
 
 
+@pytest.mark.soak
 def test_evaluate_with_bars_makes_the_report_that_the_models_carry(recorded_dir: Path) -> None:
     done = run("evaluate", DATA_DIR=recorded_dir)
     assert done.returncode == 0, done.stderr

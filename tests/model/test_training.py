@@ -8,12 +8,15 @@ from datetime import date
 import numpy as np
 import pytest
 
+from app.config.settings import ARTEFACTS
+from app.factory import POLICY
 from app.market.bars import Span
 from app.market.calendar import Calendar
 from app.market.recorded import RecordedBars
-from app.model import evaluation, training
+from app.model import building, evaluation, training
+from app.model.artefact import load_models
 from app.model.building import reports_agree
-from app.model.evaluation import quarters, random_walk, walk_forward
+from app.model.evaluation import as_record, quarters, random_walk, walk_forward
 from app.model.features import DECISION_HOURS, INPUTS
 from app.model.training import Rows, build_rows, candidates, fit_slot, log_loss, slot_rows
 from app.model.verdicts import Verdict
@@ -25,6 +28,13 @@ def rows(recorded_file: object) -> Rows:
     found, _ = build_rows(recorded.all_bars("SPY", Span.FIVE_MINUTES), recorded.all_bars("SPY", Span.DAY), Calendar())
     recorded.close()
     return found
+
+
+def test_the_bars_give_the_report_that_the_model_of_spy_carries(recorded: RecordedBars) -> None:
+    """Those of all three tickers are compared by `predict evaluate` (tests/test_cli.py, soak)."""
+    carried = load_models(ARTEFACTS, ["SPY"], POLICY).models["SPY"].metadata["evaluation"]["cells"]
+    found = [as_record(cell) for cell in building.study(recorded, "SPY", Calendar()).cells]
+    assert reports_agree(found, carried)
 
 
 def until(rows: Rows, day: date) -> Rows:
