@@ -6,16 +6,20 @@ and SQLite's message. A transaction is never left half done.
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from app.clock import REAL_TIME
 from app.errors import Unavailable
 from app.telemetry.stages import NULL_STAGES, Stages
+
+MEMORY: Final = Path(":memory:")
+"""A database that is lost at the end."""
 
 BUSY_S = 0.05
 PATIENCE_S = 5.0
@@ -24,24 +28,27 @@ REOPEN_AFTER_S = 30.0
 
 
 class Retries:
-    """When to try a file again that could not be used: once in REOPEN_AFTER_S, however many callers there are. now: seconds."""
+    """When to try a store again that could not be used: once in `after_s`, however many callers there are. now: seconds.
+    spread: up to so many parts of `after_s` are added at random, so that processes that lost one store together do not all come
+    back at once."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], after_s: float = REOPEN_AFTER_S, spread: float = 0.0) -> None:
         self._now = now
+        self._after_s, self._spread = after_s, spread
         self._lock = threading.Lock()
         self._next = 0.0
 
     def take(self) -> bool:
-        """Whether to try now. If so, the next attempt is due after REOPEN_AFTER_S."""
+        """Whether to try now. If so, the next attempt is due later."""
         with self._lock:
             if self._now() < self._next:
                 return False
-            self._next = self._now() + REOPEN_AFTER_S
+            self.postpone()
             return True
 
     def postpone(self) -> None:
         """An attempt failed just now."""
-        self._next = self._now() + REOPEN_AFTER_S
+        self._next = self._now() + self._after_s * random.uniform(1.0, 1.0 + self._spread)
 
 
 class Database:

@@ -36,6 +36,7 @@ from app.market.pinned import CHANGED, PinnedBars
 from app.market.plan import ClockSkew, Market, Plan
 from app.market.polygon import HOSTS, HttpTransport, Transport, no_key
 from app.market.recorded import RecordedBars
+from app.market.sqlite_ledger import SqliteLedger
 from app.model.artefact import ModelSet
 from app.signals.policy import SUPPORTED
 from app.telemetry.setup import Telemetry
@@ -132,7 +133,8 @@ def _polygon(settings: Settings, clock: Clock, timer: Timer, emit: Events, telem
     key, cap = settings.polygon_api_key.get_secret_value(), settings.polygon_calls_per_minute
     limit, namespace = SMALL_PLAN if cap is None else Limit(cap, 60.0), namespace_of(settings.polygon_base_url)
     plan = replace(plan, is_polygon=namespace == "polygon")
-    budget = Budget(settings.data_dir / namespace / "budget.sqlite3", key, limit, timer, emit, telemetry.stages)
+    path = settings.data_dir / namespace / "budget.sqlite3"
+    budget = Budget(lambda: SqliteLedger(path, key, timer, telemetry.stages), limit, timer, emit)
     skew, reachability = ClockSkew(clock, emit), Reachability(emit)
     http = _measured(HttpTransport(settings.polygon_base_url, key, headers=trace_headers), telemetry)
     http = with_reachability(with_clock_skew(http, skew), reachability)

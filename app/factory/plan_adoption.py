@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, KeptPlan
+from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget
+from app.market.ledger import KeptPlan
 from app.market.market_data import MarketData
 from app.market.plan import Entitlement
 

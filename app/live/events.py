@@ -49,7 +49,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "breaker_changed": Event(WARNING, ("kind", "state"), ALL),
     "broadcaster_broke": Event(ERROR),
     "budget_in_memory": Event(WARNING),
-    "budget_on_disk": Event(INFO),
+    "budget_shared": Event(INFO),
     "cache_recovered": Event(INFO),
     "cache_unavailable": Event(WARNING),
     "cache_unreadable": Event(WARNING),

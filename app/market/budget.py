@@ -1,4 +1,4 @@
-"""The budget of calls of one key: so many in any window of time, shared by all processes on one DATA_DIR (polygon.md 5, 6).
+"""The budget of calls of one key: so many in any window of time, shared by all processes on one ledger (polygon.md 5, 6).
 
 A call counts from its start until a window after its end, so that it cannot fall into the provider's window later than
 into ours. A 429 or a 401 of the provider pauses the whole key and not only one call. The budget never repeats a call and
@@ -11,36 +11,22 @@ import math
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from hashlib import blake2s
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from app.clock import Timer
 from app.errors import BudgetSpent, Unavailable
+from app.market.ledger import REMEMBERED_S, Call, KeptPlan, Ledger, LedgerState, MemoryLedger, Room, SharedLedger
 from app.market.plan import Entitlement
 from app.market.polygon import KEY_REFUSED, Reply
-from app.sqlite import Database, Retries
-from app.telemetry.stages import NULL_STAGES, Stages
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS calls (ticket INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT, priority INTEGER, ended REAL);
-CREATE TABLE IF NOT EXISTS pauses (key TEXT, why TEXT, until REAL, PRIMARY KEY (key, why));
-CREATE TABLE IF NOT EXISTS plans (key TEXT PRIMARY KEY, today INTEGER, history_from TEXT, found_at REAL)
-"""
-PLAN_COLUMNS = "key, today, history_from, found_at"
-KEEP_PLAN = f"INSERT OR REPLACE INTO plans ({PLAN_COLUMNS}) VALUES (?, ?, ?, ?)"
-MEMORY = Path(":memory:")
-REMEMBERED_S = 60.0
-LONGEST_CALL_S = 25.0
-"""Seconds for which a call counts as under way when its process died before it recorded the end of the call."""
+from app.sqlite import Retries
 
 POLL_S = 0.25
+LEAST_WAIT_S = 0.01
 ANNOUNCED_FROM_S = 1.0
 """A wait for a turn that is longer than so many seconds is announced when it begins."""
 
@@ -78,17 +64,8 @@ class Limit:
     window_s: float
 
 
-REOPEN_PATIENCE_S = 1.0
 SMALL_PLAN = Limit(5, 60.0)
 PAID_PLAN = Limit(50, 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class KeptPlan:
-    """What a probe found at `found_at`, epoch seconds."""
-
-    entitlement: Entitlement
-    found_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,49 +114,51 @@ class _Turn(NamedTuple):
     """The ticket of a call that may go, or the seconds until it is worth asking again. `is_paused` says that they are the
     rest of the pause that the provider asked for."""
 
-    ticket: int | None
+    ticket: str | None
     wait: float = 0.0
     is_paused: bool = False
 
 
 class Budget:
-    """The ledger of the calls of one key.
+    """The calls of one key, by its ledger.
 
-    A ledger that cannot be kept on disk is kept in memory, for this process alone. The change is announced once, and any use
-    of the budget tries the disk again, at most as often as `app.sqlite.Retries` allows. Tickets of the ledger in memory are
-    negative.
+    While the ledger cannot be used, this process counts in memory, for itself alone, and spends its part of the limit: one call
+    of so many as there are processes, as far as the ledger had counted them, but one at least. It begins with what it last saw
+    of the ledger. The change is announced once, and any use of the budget tries the ledger again, at most as often as `retries`
+    allows; it then gets the calls of this process.
     """
 
     def __init__(
         self,
-        path: Path,
-        key: str,
+        open_ledger: Callable[[], SharedLedger],
         limit: Limit,
         timer: Timer,
         emit: Callable[..., None],
-        stages: Stages = NULL_STAGES,
+        retries: Retries | None = None,
+        processes: int = 1,
     ) -> None:
+        """`open_ledger()` opens the ledger, or raises Unavailable. `processes`: how many there are at least."""
         self.limit = limit
-        self._stages = stages
-        self._key = blake2s(key.encode(), digest_size=8).hexdigest()
+        self._open_ledger = open_ledger
         self._timer = timer
         self._emit = emit
         self._reserved: Callable[[], int] = lambda: 0
         self._waiting: Counter[Priority] = Counter()
         self._strikes = 0
         self._lock = threading.Lock()
-        self._path = path
-        self._retries = Retries(timer.now)
-        try:
-            self._db = Database(path, SCHEMA, stages=stages)
-        except Unavailable as exc:
-            self._db = self._in_memory(exc)
+        self._retries = retries or Retries(timer.now)
+        self._processes = processes
+        self._seen = LedgerState((), {}, None), timer.now()
+        self._plan: KeptPlan | None = None
+        self._memory: MemoryLedger | None = None
+        self._ledger: SharedLedger | None = None
+        self._with_ledger(lambda ledger: None)
 
     def reserve_by(self, reserved: Callable[[], int]) -> None:
         """Sets `reserved()`, which returns how many of a window's calls history must leave to the running day."""
         self._reserved = reserved
 
-    def acquire(self) -> int:
+    def acquire(self) -> str:
         """Returns a ticket for one call, at once or when its turn comes within the patience of the call context.
 
         Raises BudgetSpent, which carries the seconds until a call may go, and Unavailable when the key was refused lately.
@@ -188,7 +167,7 @@ class Budget:
         is_announced = False
         with self._queued(current.priority):
             while True:
-                turn = self._with_ledger(lambda db: self._take(db, current.priority))
+                turn = self._with_ledger(lambda ledger: self._take(ledger, current.priority))
                 if turn.ticket is not None:
                     return turn.ticket
                 if self._timer.now() + turn.wait > current.ends:
@@ -210,26 +189,20 @@ class Budget:
 
     def keep_plan(self, entitlement: Entitlement) -> None:
         """Stores what a probe found, for all processes and for those that start later."""
-        row = (self._key, entitlement.has_intraday, entitlement.history_from.isoformat(), self._timer.epoch())
-        self._with_ledger(lambda db: db.write(KEEP_PLAN, row))
+        self._plan = plan = KeptPlan(entitlement, self._timer.epoch())
+        self._with_ledger(lambda ledger: ledger.keep_plan(plan))
 
     def kept_plan(self) -> KeptPlan | None:
         """Returns the plan of this key as the last probe of any process found it; None if there was none in PLAN_KEPT_S."""
-        sql = "SELECT today, history_from, found_at FROM plans WHERE key = ?"
-        for today, since, found_at in self._with_ledger(lambda db: db.rows(sql, (self._key,))):
-            if abs(self._timer.epoch() - found_at) < PLAN_KEPT_S:
-                return KeptPlan(Entitlement(bool(today), date.fromisoformat(since)), found_at)
-        return None
+        plan = self._with_ledger(self._state).plan
+        return plan if plan is not None and self._is_of_late(plan) else None
 
-    def release(self, ticket: int) -> None:
+    def _is_of_late(self, plan: KeptPlan) -> bool:
+        return abs(self._timer.epoch() - plan.found_at) < PLAN_KEPT_S
+
+    def release(self, ticket: str) -> None:
         """Records that the call of `ticket` has ended."""
-        now = self._timer.epoch()
-
-        def end(db: Database) -> None:
-            if (ticket < 0) == _is_memory(db):
-                db.write("UPDATE calls SET ended = ? WHERE ticket = ?", (now, abs(ticket)))
-
-        self._with_ledger(end)
+        self._with_ledger(lambda ledger: ledger.release(ticket))
 
     def observe(self, reply: Reply) -> Reply:
         """Pauses the key as the reply demands, and returns the reply; a 429 is returned with the pause that it led to."""
@@ -246,7 +219,7 @@ class Budget:
     def _pause_after(self, asked_s: float | None) -> float:
         """Returns the seconds to pause after a 429: what the first one asks for, and more for each that follows when that
         pause is over. Those of calls that were under way together count as one."""
-        if "limit" not in self._with_ledger(self._pauses):
+        if "limit" not in self._with_ledger(self._state).pauses:
             self._strikes += 1
         own_s = PAUSES_S[min(max(self._strikes, 1), len(PAUSES_S)) - 1] * random.uniform(1.0, 1.1)
         if asked_s is None:
@@ -255,83 +228,91 @@ class Budget:
 
     def status(self) -> BudgetStatus:
         """Returns the state of the budget now."""
-        now = self._timer.epoch()
-        ended = self._with_ledger(
-            lambda db: [row[0] for row in db.rows("SELECT ended FROM calls WHERE key = ?", (self._key,))]
-        )
-        spent = sum(end > now - self.limit.window_s for end in ended)
-        pauses = self._with_ledger(self._pauses)
+        state = self._with_ledger(lambda ledger: self._state(ledger, max(REMEMBERED_S, self.limit.window_s)))
+        limit = self._limit()
+        spent = sum(call.ends_in_s > -limit.window_s for call in state.calls)
         return BudgetStatus(
-            limit=self.limit,
+            limit=limit,
             spent=spent,
-            left=max(0, self.limit.calls - spent),
-            last_minute=sum(end > now - REMEMBERED_S for end in ended),
-            paused_s=max((until - now for until in pauses.values()), default=0.0),
-            key_refused="key" in pauses,
-            in_memory=_is_memory(self._db),
+            left=max(0, limit.calls - spent),
+            last_minute=sum(call.ends_in_s > -REMEMBERED_S for call in state.calls),
+            paused_s=max(state.pauses.values(), default=0.0),
+            key_refused="key" in state.pauses,
+            in_memory=self._memory is not None,
         )
 
     def close(self) -> None:
-        self._db.close()
+        if self._ledger is not None:
+            self._ledger.close()
 
-    def _take(self, db: Database, priority: Priority) -> _Turn:
+    def _limit(self) -> Limit:
+        """What this process may spend: all of the limit, with the others, or its part of it while it counts for itself."""
+        if self._memory is None:
+            return self.limit
+        processes = max(self._processes, self._seen[0].processes)
+        return replace(self.limit, calls=max(1, self.limit.calls // processes))
+
+    def _state(self, ledger: Ledger, window_s: float | None = None) -> LedgerState:
+        """What the ledger knows. A ledger that has lost the plan gets it again."""
+        state = ledger.state(self.limit.window_s if window_s is None else window_s)
+        if ledger is not self._memory:
+            self._seen = state, self._timer.now()
+        if state.plan is not None:
+            self._plan = state.plan
+        elif self._plan is not None and self._is_of_late(self._plan):
+            ledger.keep_plan(self._plan)
+            state = state._replace(plan=self._plan)
+        return state
+
+    def _take(self, ledger: Ledger, priority: Priority) -> _Turn:
         """Returns a ticket or a wait. Raises Unavailable for a refused key."""
-        pauses, now = self._pauses(db), self._timer.epoch()
-        if "key" in pauses:
+        state = self._state(ledger)
+        if "key" in state.pauses:
             self._emit("call_withheld", reason="key")
             raise Unavailable(KEY_REFUSED, part="api_key", code="DATA_FETCH_ERROR")
-        if pauses:
-            return _Turn(None, pauses["limit"] - now, is_paused=True)
+        if state.pauses:
+            return _Turn(None, state.pauses["limit"], is_paused=True)
         ahead = sum(self._waiting[before] for before in Priority if before < priority)
+        wait = self._wait(state.calls, priority, ahead)
         if ahead:
-            return _Turn(None, max(POLL_S, self._wait(db, priority, now, ahead) or 0.0))
-        with db.transaction():
-            outside = (self._key, now - max(REMEMBERED_S, self.limit.window_s), now + 2 * LONGEST_CALL_S)
-            db.write("DELETE FROM calls WHERE key = ? AND (ended <= ? OR ended > ?)", outside)
-            wait = self._wait(db, priority, now)
-            if wait is not None:
-                return _Turn(None, wait)
-            row = (self._key, int(priority), now + LONGEST_CALL_S)
-            db.write("INSERT INTO calls (key, priority, ended) VALUES (?, ?, ?)", row)
-            ticket = int(db.rows("SELECT last_insert_rowid()")[0][0])
-            return _Turn(-ticket if _is_memory(db) else ticket)
+            return _Turn(None, max(POLL_S, wait or 0.0))
+        if wait is None:
+            ticket = ledger.take(priority, self.limit.window_s, self._rooms(priority))
+            if ticket is not None:
+                return _Turn(ticket)
+            wait = self._wait(self._state(ledger).calls, priority) or LEAST_WAIT_S  # another process was faster
+        return _Turn(None, wait)
 
-    def _wait(self, db: Database, priority: Priority, now: float, ahead: int = 0) -> float | None:
+    def _rooms(self, priority: Priority) -> list[Room]:
+        """What a call of `priority` must find room in: the limit, and what it leaves for history."""
+        rooms = [Room(Priority.PROBE, self._limit().calls)]
+        return rooms + [Room(Priority.REPLAY, self._for_history(priority))] * (priority >= Priority.REPLAY)
+
+    def _wait(self, calls: Sequence[Call], priority: Priority, ahead: int = 0) -> float | None:
         """Returns the seconds until a call of `priority` may go when `ahead` others go first; None if it may go now."""
-        sql = "SELECT ended, priority FROM calls WHERE key = ? AND ended > ? ORDER BY ended"
-        rows = db.rows(sql, (self._key, now - self.limit.window_s))
-        every = [ended for ended, _ in rows]
-        history = [ended for ended, of in rows if of >= Priority.REPLAY]
-        waits = [self._until_free(every, self.limit.calls, now, ahead)]
-        if priority >= Priority.REPLAY:
-            waits.append(self._until_free(history, self._for_history(priority), now, 0))
+        waits = []
+        for room in self._rooms(priority):
+            ends = [call.ends_in_s for call in calls if call.priority >= room.priority]
+            waits.append(self._until_free(ends, room.calls, ahead if room.priority is Priority.PROBE else 0))
         return max((wait for wait in waits if wait is not None), default=None)
 
     def _for_history(self, priority: Priority) -> int:
         kept_back = self._reserved() + (1 if priority is Priority.BACKFILL and self._reserved() else 0)
-        return max(1, self.limit.calls - kept_back)
+        return max(1, self._limit().calls - kept_back)
 
-    def _until_free(self, ended: list[float], allowed: int, now: float, ahead: int) -> float | None:
+    def _until_free(self, ends: Sequence[float], allowed: int, ahead: int) -> float | None:
         """Returns the seconds until fewer than `allowed` calls are in the window, after `ahead` more. Calls that find no
         place in this window take the first places of the next."""
         windows, place = divmod(ahead, allowed)
-        if not windows and len(ended) + place < allowed:
+        if not windows and len(ends) + place < allowed:
             return None
         first = allowed - place
-        frees = ended[-first] + self.limit.window_s - now if len(ended) >= first else 0.0
-        return max(0.01, frees + windows * self.limit.window_s)
-
-    def _pauses(self, db: Database) -> dict[str, float]:
-        now = self._timer.epoch()
-        rows = db.rows("SELECT why, until FROM pauses WHERE key = ? AND until > ?", (self._key, now))
-        return {why: until for why, until in rows if until <= now + 3600.0}
+        frees = ends[-first] + self.limit.window_s if len(ends) >= first else 0.0
+        return max(LEAST_WAIT_S, frees + windows * self.limit.window_s)
 
     def _pause(self, why: str, seconds: float) -> None:
         self._emit("provider_pauses_us", why=why, seconds=round(seconds))
-        until = self._timer.epoch() + seconds
-        self._with_ledger(
-            lambda db: db.write("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?)", (self._key, why, until))
-        )
+        self._with_ledger(lambda ledger: ledger.pause(why, seconds))
 
     @contextmanager
     def _queued(self, priority: Priority) -> Iterator[None]:
@@ -343,40 +324,35 @@ class Budget:
             with self._lock:
                 self._waiting[priority] -= 1
 
-    def _with_ledger(self, work: Callable[[Database], T]) -> T:
-        """Does `work` on the ledger; on one in memory while the disk fails."""
-        self._return_to_disk()
+    def _with_ledger(self, work: Callable[[Ledger], T]) -> T:
+        """Does `work` on the ledger; on one in memory while it fails."""
+        memory = self._memory
+        if memory is not None and not self._retries.take():
+            return work(memory)
         try:
-            return work(self._db)
+            ledger = self._ledger or self._opened(memory)
+            return work(ledger)
         except Unavailable as exc:
             if exc.part != "store":
                 raise
-            self._db = self._in_memory(exc)
-            return work(self._db)
+            return work(self._fall_back(exc))
 
-    def _return_to_disk(self) -> None:
-        """Moves the calls and pauses in memory to the ledger on disk and goes on with that one, once it is possible."""
-        if not _is_memory(self._db) or not self._retries.take():
-            return
-        columns = "key, priority, ended"
-        try:
-            disk = Database(self._path, SCHEMA, REOPEN_PATIENCE_S, self._stages)
-            with disk.transaction():
-                disk.write_many(
-                    f"INSERT INTO calls ({columns}) VALUES (?, ?, ?)", self._db.rows(f"SELECT {columns} FROM calls")
-                )
-                disk.write_many("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?)", self._db.rows("SELECT * FROM pauses"))
-                disk.write_many(KEEP_PLAN, self._db.rows(f"SELECT {PLAN_COLUMNS} FROM plans"))
-        except Unavailable:
-            return
-        self._db = disk
-        self._emit("budget_on_disk")
+    def _opened(self, memory: MemoryLedger | None) -> SharedLedger:
+        """Opens the ledger, and gives it the calls and pauses of the one in memory, which ends."""
+        ledger = self._open_ledger()
+        if memory is not None:
+            ledger.add(memory.own_calls(), memory.state(REMEMBERED_S).pauses)
+            self._emit("budget_shared")
+        self._ledger, self._memory = ledger, None
+        return ledger
 
-    def _in_memory(self, why: Unavailable) -> Database:
-        self._retries.postpone()
+    def _fall_back(self, why: Unavailable) -> MemoryLedger:
+        with self._lock:
+            self._ledger = None
+            self._retries.postpone()
+            if self._memory is not None:
+                return self._memory
+            seen, at = self._seen
+            self._memory = memory = MemoryLedger(self._timer, seen, self._timer.now() - at)
         self._emit("budget_in_memory", error=why.detail)
-        return Database(MEMORY, SCHEMA, stages=self._stages)
-
-
-def _is_memory(db: Database) -> bool:
-    return db.path == MEMORY
+        return memory

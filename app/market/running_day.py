@@ -9,9 +9,6 @@ a SQLite file for the processes on one DATA_DIR, or a Redis for those that share
 from __future__ import annotations
 
 import json
-import math
-import random
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -25,13 +22,13 @@ from app.market.bars import COLUMNS, Bars, from_ms, to_ms
 from app.market.lease import Lease
 from app.market.polygon import ProviderNotFound
 from app.market.shared_day import FailureRow, SeriesRow, SharedDay
+from app.sqlite import Retries
 
 T = TypeVar("T")
 FOLLOWER = "follower"
 POLL_S = 0.05
-REOPEN_AFTER_S = 10.0
-"""Real seconds after which a store that failed is tried again, by one thread; up to half as many are added at random, so that
-many processes do not come back at once."""
+REOPEN_AFTER_S, SPREAD = 10.0, 0.5
+"""Real seconds after which a store that failed is tried again, by one thread; up to half as many are added at random."""
 
 WAITS_S = 10.0
 """Real seconds to wait for what another process fetches."""
@@ -97,8 +94,8 @@ class RunningDay:
         self._emit = emit
         self._day: SharedDay | None = None
         self._failure: str | None = None
-        self._retry_at = 0.0
-        self._lock = threading.Lock()
+        self._is_closed = False
+        self._retries = Retries(timer.now, REOPEN_AFTER_S, SPREAD)
         self._lease: Lease | None = None
         self._safely(lambda day: None, None)
 
@@ -225,7 +222,7 @@ class RunningDay:
     def close(self) -> None:
         """Frees the lease and closes the store; nothing is shared any more."""
         self.resign()
-        self._failure, self._retry_at = "closed", math.inf
+        self._failure, self._is_closed = "closed", True
         if self._day is not None:
             self._day.close()
 
@@ -240,7 +237,7 @@ class RunningDay:
     def _safely(self, work: Callable[[SharedDay], T], otherwise: T) -> T:
         """Runs `work` on the store; returns `otherwise` while it cannot be used. It is tried again after a while."""
         is_retry = self._failure is not None
-        if is_retry and not self._is_due():
+        if self._is_closed or (is_retry and not self._retries.take()):
             return otherwise
         try:
             if self._day is None:
@@ -254,20 +251,9 @@ class RunningDay:
             self._emit("running_day_shared")
         return result
 
-    def _is_due(self) -> bool:
-        """Whether a store that failed is to be tried again, by this thread alone."""
-        with self._lock:
-            is_due = self._timer.now() >= self._retry_at
-            if is_due:
-                self._retry_at = self._next_try()
-            return is_due
-
-    def _next_try(self) -> float:
-        return self._timer.now() + REOPEN_AFTER_S * random.uniform(1.0, 1.5)
-
     def _fail(self, why: str) -> None:
-        with self._lock:
-            is_new, self._failure, self._retry_at = self._failure is None, why, self._next_try()
+        is_new, self._failure = self._failure is None, why
+        self._retries.postpone()
         if is_new:
             self._emit("running_day_unshared", error=why)
         if self._day is not None:

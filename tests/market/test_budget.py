@@ -1,4 +1,4 @@
-"""What a key may spend, in any rolling minute, for all processes on one DATA_DIR (polygon.md 5, 6)."""
+"""What a key may spend, in any rolling minute, for all processes on one ledger (polygon.md 5, 6): a file, or a Redis."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from app.errors import BudgetSpent, Unavailable
 from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, Limit, Priority, call_context
 from app.market.plan import Entitlement
 from app.market.polygon import Reply
-from app.sqlite import REOPEN_AFTER_S
+from app.sqlite import MEMORY, REOPEN_AFTER_S
+from tests.market.budgets import KEY, budget_of, redis_budget_of
 from tests.support import FakeTimer
 from tests.waiting import PATIENCE_S, wait_for
-
-KEY = "k-very-secret"
 
 
 @pytest.fixture
@@ -29,12 +28,20 @@ def time() -> FakeTimer:
     return FakeTimer(hasty=True)
 
 
-@pytest.fixture
-def make(tmp_path: Path, time: FakeTimer) -> Callable[..., Budget]:
+@pytest.fixture(params=["sqlite", "redis"])
+def make(request: pytest.FixtureRequest, tmp_path: Path, time: FakeTimer) -> Callable[..., Budget]:
+    """Makes the budget of one more process, all with one name and key on one ledger."""
+    url = "" if request.param == "sqlite" else request.getfixturevalue("redis_url")
     heard: list[str] = []
 
+    def hear(event: str, **fields: object) -> None:
+        heard.append(event)
+
     def build(limit: Limit = SMALL_PLAN, name: str = "budget", key: str = KEY) -> Budget:
-        budget = Budget(tmp_path / f"{name}.sqlite3", key, limit, time.timer, lambda event, **_: heard.append(event))
+        if url:
+            budget = redis_budget_of(url, name, time.timer, limit, hear, key, epoch=time.timer.epoch)
+        else:
+            budget = budget_of(tmp_path / f"{name}.sqlite3", time.timer, limit, hear, key)
         budget.heard = heard  # type: ignore[attr-defined]
         return budget
 
@@ -199,7 +206,7 @@ def test_with_the_market_closed_history_may_have_it_all(make: Callable[..., Budg
 
 def test_the_more_urgent_one_of_two_that_wait_goes_first() -> None:
     time = FakeTimer()
-    budget = Budget(Path(":memory:"), KEY, Limit(1, 60.0), time.timer, lambda event, **_: None)
+    budget = budget_of(MEMORY, time.timer, Limit(1, 60.0))
     call(budget, time)
     order: list[str] = []
 
@@ -251,7 +258,7 @@ def test_a_wait_is_announced_with_what_it_is_for(tmp_path: Path, time: FakeTimer
         if event == "call_waits":
             heard.append((fields["reason"], fields["seconds"]))
 
-    budget = Budget(tmp_path / "budget.sqlite3", KEY, Limit(1, 60.0), time.timer, hear)
+    budget = budget_of(tmp_path / "budget.sqlite3", time.timer, Limit(1, 60.0), hear)
     call(budget, time)
     call(budget, time, patience_s=90.0)
     time.forward(61)
@@ -323,9 +330,7 @@ def test_a_paid_plan_has_fifty_a_second(make: Callable[..., Budget], time: FakeT
 def test_a_folder_that_cannot_be_written_makes_it_count_in_memory(tmp_path: Path, time: FakeTimer) -> None:
     (tmp_path / "file").write_text("not a folder")
     heard: list[str] = []
-    budget = Budget(
-        tmp_path / "file" / "b.sqlite3", KEY, SMALL_PLAN, time.timer, lambda event, **_: heard.append(event)
-    )
+    budget = budget_of(tmp_path / "file" / "b.sqlite3", time.timer, emit=lambda event, **_: heard.append(event))
     for _ in range(5):
         call(budget, time)
     assert spent(budget, time)
@@ -338,7 +343,7 @@ def test_asking_for_the_budget_alone_brings_the_ledger_back_to_disk_with_what_wa
     heard: list[str] = []
     (tmp_path / "file").write_text("in the way")
     path = tmp_path / "file" / "budget.sqlite3"
-    budget = Budget(path, KEY, SMALL_PLAN, time.timer, lambda event, **_: heard.append(event))
+    budget = budget_of(path, time.timer, emit=lambda event, **_: heard.append(event))
     for _ in range(3):
         call(budget, time)
     under_way = budget.acquire()
@@ -347,26 +352,29 @@ def test_asking_for_the_budget_alone_brings_the_ledger_back_to_disk_with_what_wa
     time.forward(REOPEN_AFTER_S)
     assert not budget.status().in_memory
     assert budget.status().spent == 4
-    assert heard == ["budget_in_memory", "budget_on_disk"]
-    other = Budget(path, KEY, SMALL_PLAN, time.timer, lambda event, **_: heard.append(event))
+    assert heard == ["budget_in_memory", "budget_shared"]
+    other = budget_of(path, time.timer, emit=lambda event, **_: heard.append(event))
     assert other.status().spent == 4, "other processes see it"
     budget.release(under_way)
     assert other.status().spent == 4, "a ticket of the ledger in memory ends no call of another process"
 
 
-def test_a_ledger_that_breaks_at_run_time_goes_on_in_memory(
-    make: Callable[..., Budget], time: FakeTimer, tmp_path: Path
+def test_a_ledger_that_breaks_at_run_time_goes_on_in_memory_with_what_was_spent(
+    time: FakeTimer, tmp_path: Path
 ) -> None:
-    budget = make()
+    heard: list[str] = []
+    budget = budget_of(tmp_path / "budget.sqlite3", time.timer, emit=lambda event, **_: heard.append(event))
     call(budget, time)
+    assert budget.status().spent == 1
     with sqlite3.connect(tmp_path / "budget.sqlite3") as db:
         db.execute("DROP TABLE calls")
     call(budget, time)
-    assert "budget_in_memory" in budget.heard  # type: ignore[attr-defined]
+    assert heard == ["budget_in_memory"]
+    assert budget.status().spent == 2
 
 
-def test_the_key_is_not_in_the_ledger(make: Callable[..., Budget], time: FakeTimer, tmp_path: Path) -> None:
-    budget = make()
+def test_the_key_is_not_in_the_ledger(time: FakeTimer, tmp_path: Path) -> None:
+    budget = budget_of(tmp_path / "budget.sqlite3", time.timer)
     call(budget, time)
     budget.observe(Reply(429, None))
     budget.close()
@@ -378,8 +386,14 @@ import sys
 from pathlib import Path
 from app.clock import Timer
 from app.errors import BudgetSpent
-from app.market.budget import Budget, Limit
-budget = Budget(Path(sys.argv[1]), "k", Limit(20, 600.0), Timer(), lambda event, **_: event == "call_withheld" or print(event))
+from app.market.budget import Limit
+from tests.market.budgets import budget_of, redis_budget_of
+hear = lambda event, **_: event == "call_withheld" or print(event)
+store, limit = sys.argv[1], Limit(20, 600.0)
+if store.startswith("redis:"):
+    budget = redis_budget_of(store, "b", Timer(), limit, hear)
+else:
+    budget = budget_of(Path(store), Timer(), limit, hear)
 for _ in range(10):
     try:
         budget.release(budget.acquire())
@@ -390,8 +404,12 @@ for _ in range(10):
 
 
 @pytest.mark.integration
-def test_processes_that_race_let_exactly_the_budget_through(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", RACE, str(tmp_path / "b.sqlite3")]
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_processes_that_race_let_exactly_the_budget_through(
+    store: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    where = str(tmp_path / "b.sqlite3") if store == "sqlite" else request.getfixturevalue("redis_url")
+    command = [sys.executable, "-c", RACE, where]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]
     printed = "".join(process.communicate(timeout=PATIENCE_S)[0] for process in running)
     assert printed.split() == ["went"] * 20

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from app.errors import BudgetSpent, Unavailable, Upstream
-from app.market.budget import SMALL_PLAN, Budget, Priority, call_context
+from app.market.budget import Priority, call_context
 from app.market.calling import is_failure, kind_of, with_budget, with_retries
 from app.market.polygon import Reply
+from tests.market.budgets import budget_of
 from tests.support import FakeTimer
 
 GOOD = Reply(200, {"status": "OK"})
@@ -79,14 +80,14 @@ def test_a_spent_budget_alone_is_said() -> None:
 
 def test_every_try_costs_a_call(tmp_path: Path) -> None:
     time = FakeTimer(hasty=True)
-    budget = Budget(tmp_path / "b.sqlite3", "k", SMALL_PLAN, time.timer, lambda event, **_: None)
+    budget = budget_of(tmp_path / "b.sqlite3", time.timer)
     ask(with_budget(answering(Reply(500, None), Reply(500, None), GOOD), budget), time)
     assert budget.status().spent == 3
 
 
 def test_a_call_that_broke_gives_its_place_back(tmp_path: Path) -> None:
     time = FakeTimer(hasty=True)
-    budget = Budget(tmp_path / "b.sqlite3", "k", SMALL_PLAN, time.timer, lambda event, **_: None)
+    budget = budget_of(tmp_path / "b.sqlite3", time.timer)
     with call_context(Priority.MINUTES, 0, time.timer), pytest.raises(Upstream):
         with_budget(answering(Upstream("reset")), budget)("/v2/x", {})
     time.forward(61)
@@ -95,7 +96,7 @@ def test_a_call_that_broke_gives_its_place_back(tmp_path: Path) -> None:
 
 def test_what_the_provider_says_of_the_key_stops_the_next_call(tmp_path: Path) -> None:
     time = FakeTimer(hasty=True)
-    budget = Budget(tmp_path / "b.sqlite3", "k", SMALL_PLAN, time.timer, lambda event, **_: None)
+    budget = budget_of(tmp_path / "b.sqlite3", time.timer)
     call = answering(Reply(401, None), GOOD)
     ask(with_budget(call, budget), time)
     with pytest.raises(Unavailable, match="API key"):

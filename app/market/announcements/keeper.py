@@ -31,10 +31,10 @@ from app.market.announcements.store import (
     write_all,
     write_closures,
 )
-from app.market.budget import MEMORY, Priority, call_context
+from app.market.budget import Priority, call_context
 from app.market.calendar import NY, ONE_DAY, Calendar, Overrides, ny_day
 from app.market.polygon import Polygon
-from app.sqlite import Database, Retries
+from app.sqlite import MEMORY, Database, Retries
 from app.telemetry.stages import NULL_STAGES, Stages
 
 MOST_ROWS = 500
