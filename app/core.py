@@ -20,6 +20,7 @@ from app.market.plan import ClockSkew, Plan
 from app.market.polygon import Transport
 from app.market.running_day import RunningDay
 from app.pipeline import Pipeline
+from app.signals.durability import Durability
 from app.signals.policy import SUPPORTED
 from app.signals.store import RecordStore
 
@@ -142,13 +143,27 @@ def operations(core: Core) -> dict[str, Any]:
         "budget": None if budget is None else _rounded(asdict(budget.status())),
         "breaker": {} if breaker is None else {k: _rounded(asdict(s)) for k, s in breaker.states().items()},
         "follower": _rounded(asdict(core.follower.status())),
-        "store": {
-            "kind": "sqlite" if core.settings.redis_url is None else "redis",
-            "failing": core.store.degraded() is not None,
-        },
+        "store": _store(core),
         "cache": {"kind": "sqlite", "failing": not core.source.cache.is_open()},
         "models_missing": dict(pipeline.models.missing),
     }
+
+
+def _store(core: Core) -> dict[str, Any]:
+    """Where the record is kept, whether that fails, and of a Redis whether it may lose the record."""
+    failing = core.store.degraded() is not None
+    if core.settings.redis_url is None:
+        return {"kind": "sqlite", "failing": failing}
+    kept = core.store.durability() or Durability()
+    how = {"persistence": kept.persistence, "eviction_policy": kept.eviction_policy, "can_forget": kept.can_forget}
+    return {"kind": "redis", "failing": failing, **how, "risks": list(kept.risks)}
+
+
+def record_can_forget(core: Core) -> bool | None:
+    """Whether the disk or the Redis that keeps the record may lose it; None if that is unknown."""
+    if core.settings.redis_url is None:
+        return core.settings.can_forget
+    return (core.store.durability() or Durability()).can_forget
 
 
 def _calendar(core: Core) -> dict[str, Any]:

@@ -69,6 +69,14 @@ class RedisDatabase:
         with self._used("read"):
             return self._redis.execute_command(*command)
 
+    def ask(self, *command: Any) -> Any:
+        """The answer to a command that a Redis may refuse; None if it does. Raises Unavailable."""
+        with self._used("read"):
+            try:
+                return self._redis.execute_command(*command)
+            except redis.ResponseError:
+                return None
+
     def script(self, text: str) -> Script:
         """A function that runs a Lua script on keys and arguments, as one step that nothing interrupts. It raises
         Unavailable."""

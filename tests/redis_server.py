@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -49,10 +50,12 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """One redis-server on loopback that keeps nothing on disk; a context manager that starts and stops it."""
+    """One redis-server on loopback that keeps nothing on disk unless its options say so; a context manager that starts and
+    stops it. options: of redis.conf, by name."""
 
-    def __init__(self, port: int | None = None) -> None:
+    def __init__(self, port: int | None = None, options: Mapping[str, str] | None = None) -> None:
         self.port = free_port() if port is None else port
+        self._options = dict(options or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -118,7 +121,7 @@ class RedisServer:
 
     def _command(self) -> list[str]:
         options = {"bind": "127.0.0.1", "port": str(self.port), "dir": self._folder.name}
-        options |= {"save": "", "appendonly": "no", "daemonize": "no"}
+        options |= {"save": "", "appendonly": "no", "daemonize": "no"} | self._options
         return [PROGRAM, *(word for name, value in options.items() for word in (f"--{name}", value))]
 
     def _running(self) -> subprocess.Popen[bytes]:

@@ -55,6 +55,7 @@ PURE = {
     "app.model.verdicts",
     "app.signals.policy",
     "app.signals.daily_signal",
+    "app.signals.durability",
     "app.signals.lock",
     "app.signals.outcomes",
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app import cli
-from app.factory import build
+from app.factory import build, create_app
 from app.factory.markets import market_namespace
 from app.market.opens import OfficialOpen
 from app.redis_database import RedisDatabase
@@ -267,6 +267,43 @@ def test_verify_needs_one_file(typed: Type, file: Path) -> None:
     for args in ([], [file, "--against", file]):
         done = typed("verify", *args)
         assert (done.status, "Name the FILE to check" in done.err) == (2, True)
+
+
+def test_a_server_that_is_given_a_redis_says_how_its_record_is_moved_until_it_is(
+    typed: Type, tmp_path: Path, file: Path, own_redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    locked(database(tmp_path))
+
+    def said() -> list[str]:
+        caplog.clear()
+        app = create_app(settings(market="polygon", data_dir=tmp_path / "data", redis_url=own_redis.url))
+        app.extensions["predict-server"].close()
+        return [
+            line.getMessage()
+            for line in caplog.records
+            if "record" in line.getMessage() and "move" in line.getMessage()
+        ]
+
+    [line] = said()
+    commands = re.findall(r"`\.venv/bin/predict record (.*?)`", line)
+    assert commands == ["export --sqlite record.jsonl", "import record.jsonl"]
+    in_redis(own_redis).lock(replace(SAID, day=DAY + timedelta(days=1)))
+    assert said() == [line], "signals of later days do not hide that the earlier ones were left behind"
+    for command in commands:
+        assert typed(*command.replace("record.jsonl", str(file)).split(), REDIS_URL=own_redis.url).status == 0
+    assert said() == []
+
+
+def test_a_server_whose_file_has_no_signals_or_that_cannot_reach_its_redis_says_nothing_of_moving(
+    tmp_path: Path, own_redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    SqliteRecord(database(tmp_path)).close()
+    chosen = settings(market="polygon", data_dir=tmp_path / "data", redis_url=own_redis.url)
+    create_app(chosen).extensions["predict-server"].close()
+    locked(database(tmp_path))
+    own_redis.kill()
+    create_app(chosen).extensions["predict-server"].close()
+    assert "predict record export" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from app.core import Core
 from app.factory.layers import dependencies_of
 from app.factory.markets import data_feed_of
 from app.factory.plan_adoption import PlanAdoption
-from app.factory.record import record_of
+from app.factory.record import LEFT_BEHIND, is_left_behind, record_of
 from app.factory.services import broadcasters_of, connections_of, event_log_of, services_of
 from app.factory.sockets import Sockets
 from app.factory.telemetry import Metrics, access_log_of, telemetry_of
@@ -192,3 +192,6 @@ def _warn_of_missing_parts(core: Core) -> None:
         log.warning("MARKET=recorded, but no bars were brought in yet: .venv/bin/predict import FILE...")
     if settings.can_forget:
         log.warning("DATA_DIR is on a disk that a new deployment forgets: mount a volume, or the track record is lost")
+    core.store.durability()  # a Redis that may lose the record is logged
+    if is_left_behind(settings, market.namespace, core.store):
+        log.warning(LEFT_BEHIND)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing, suppress
+from datetime import date
 from pathlib import Path
 
 from app.config.settings import Settings
-from app.errors import SettingsError
+from app.errors import SettingsError, Unavailable
 from app.factory.layers import UNKNOWN_OPTION
+from app.signals.policy import SUPPORTED, Decision
 from app.signals.record import Record
 from app.signals.sqlite_record import SqliteRecord
+from app.signals.store import SignalStore
 from app.telemetry.stages import NULL_STAGES, Stages
 
 PREFIX = "predict:record"
+LEFT_BEHIND = (
+    "REDIS_URL is set, and DATA_DIR has a record of signals that is not in Redis. These two commands move it: "
+    "`.venv/bin/predict record export --sqlite record.jsonl`, then `.venv/bin/predict record import record.jsonl`"
+)
 
 
 def record_of(
@@ -28,6 +36,26 @@ def record_of(
 def sqlite_path(settings: Settings, namespace: str) -> Path:
     """The file of a market's record where there is no Redis."""
     return settings.data_dir / namespace / "record.sqlite3"
+
+
+def is_left_behind(settings: Settings, namespace: str, store: SignalStore) -> bool:
+    """Whether the file of DATA_DIR has signals and the Redis that keeps the record now lacks the first of them, as before the
+    record is moved."""
+    path = sqlite_path(settings, namespace)
+    if settings.redis_url is None or not path.exists():
+        return False
+    first = _first_signal(path)
+    is_missing = first is not None and store.get(first.ticker, first.day, first.hour) is None
+    return is_missing and store.degraded() is None
+
+
+def _first_signal(path: Path) -> Decision | None:
+    """One of the first signals of a file; None if it has none, or cannot be read."""
+    with suppress(Unavailable), closing(SqliteRecord(path)) as record:
+        for ticker in SUPPORTED:
+            for signal in record.signals(ticker, (date.min, 0), date.max, 1):
+                return signal
+    return None
 
 
 def _redis_record(settings: Settings, namespace: str, stages: Stages, timeout_s: float | None) -> Record:

@@ -89,6 +89,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "predicted": Event(DEBUG),
     "provider_pauses_us": Event(WARNING),
     "provider_reached": Event(DEBUG, invalidates=ALL),
+    "record_can_forget": Event(WARNING),
     "record_changed": Event(ERROR),
     "running_day_shared": Event(INFO),
     "running_day_unshared": Event(WARNING),

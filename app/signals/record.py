@@ -11,6 +11,7 @@ from typing import Protocol
 from pydantic import TypeAdapter, ValidationError
 
 from app.market.opens import OfficialOpen
+from app.signals.durability import Durability
 from app.signals.policy import Decision
 
 log = logging.getLogger("predict")
@@ -62,6 +63,10 @@ class Record(Protocol):
 
     def forget_prices(self, ticker: str, before: date) -> None:
         """Deletes the opens and 11:00 prices of the days before."""
+        ...
+
+    def durability(self) -> Durability | None:
+        """How the Redis that keeps the record keeps it; None for a file."""
         ...
 
     def close(self) -> None: ...

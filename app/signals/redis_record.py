@@ -21,6 +21,7 @@ from typing import Any, Final
 from app.errors import Unavailable
 from app.market.opens import OfficialOpen
 from app.redis_database import RedisDatabase
+from app.signals.durability import Durability, durability_of
 from app.signals.policy import Decision
 from app.signals.record import signal_of, text_of
 
@@ -112,6 +113,9 @@ class RedisRecord:
 
     def forget_prices(self, ticker: str, before: date) -> None:
         self._forget([self._key(ticker, "opens"), self._key(ticker, "elevens")], [before.isoformat()])
+
+    def durability(self) -> Durability:
+        return durability_of(self._db.ask("INFO"), self._db.ask("CONFIG GET", "save"))
 
     def close(self) -> None:
         self._db.close()

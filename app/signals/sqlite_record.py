@@ -98,5 +98,8 @@ class SqliteRecord:
         for table in ("opens", "elevens"):
             self.db.write(f"DELETE FROM {table} WHERE ticker = ? AND day < ?", (ticker, before.isoformat()))
 
+    def durability(self) -> None:
+        return None
+
     def close(self) -> None:
         self.db.close()

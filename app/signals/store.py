@@ -15,6 +15,7 @@ from app.clock import REAL_TIME, Timer
 from app.errors import Unavailable
 from app.market.opens import OfficialOpen
 from app.market.single_flight import LruCache
+from app.signals.durability import Durability
 from app.signals.policy import Decision
 from app.signals.record import Record
 from app.sqlite import Retries
@@ -81,7 +82,8 @@ class RecordStore:
         self._record: Record | None = None
         self._failure: str | None = None
         self._is_unreadable = False
-        self._retries = Retries(timer.now)
+        self._retries, self._inquiries = Retries(timer.now), Retries(timer.now)
+        self._durability: Durability | None = None
         self._signals: LruCache[Decision] = LruCache(KEPT)
         self._opens: LruCache[OfficialOpen] = LruCache(KEPT)
         self._unwritten_signals: LruCache[Decision] = LruCache(KEPT)
@@ -187,6 +189,18 @@ class RecordStore:
     def degraded(self) -> str | None:
         self._try(lambda record: None)
         return self._failure
+
+    def durability(self) -> Durability | None:
+        """How the record's Redis keeps it, asked anew at a pace; None for a file, and before a Redis has answered. What may
+        lose the record is emitted once."""
+        found = self._read(lambda record: record.durability()) if self._inquiries.take() else None
+        if found is not None:
+            told = () if self._durability is None else self._durability.risks
+            self._durability = found
+            for risk in found.risks:
+                if risk not in told:
+                    self._emit("record_can_forget", risk=risk)
+        return self._durability
 
     def close(self) -> None:
         if self._record is not None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from app.config.settings import VERSION
-from app.core import Core
+from app.core import Core, record_can_forget
 from app.live.events import EVENTS
 from app.market.announcements import REASONS
 from app.model.drift import Drift
@@ -171,6 +171,11 @@ def _signals(core: Core) -> list[Metric]:
             "1 while the track record cannot be written",
             unlabelled(lambda: core.store.degraded() is not None),
         ),
+        Metric(
+            "predict_record_can_forget",
+            "1 while the disk or the Redis that keeps the record may lose it; absent while that is unknown",
+            lambda: _can_forget(core),
+        ),
     ]
 
 
@@ -219,6 +224,11 @@ def _by_ticker(values: Mapping[str, float]) -> Values:
 
 def _follower(core: Core) -> Values:
     return {} if "no_api_key" in core.market.degraded else {(): core.follower.status().alive}
+
+
+def _can_forget(core: Core) -> Values:
+    can_forget = record_can_forget(core)
+    return {} if can_forget is None else {(): can_forget}
 
 
 def _followed(core: Core) -> Values:

@@ -147,6 +147,7 @@ def test_a_server_without_its_redis_answers_and_is_ready(tmp_path: Path) -> None
     client = create_app(gone, clock=FakeClock(new_york("2025-03-11 11:40:07"))).test_client()
     health = client.get("/health").get_json()
     assert "store" in health["degraded"]
-    assert health["operations"]["store"] == {"kind": "redis", "failing": True}
+    how = {"persistence": "unknown", "eviction_policy": "unknown", "can_forget": None, "risks": []}
+    assert health["operations"]["store"] == {"kind": "redis", "failing": True, **how}
     assert client.get("/readyz").status_code == 200
     assert client.get("/trading_directions").status_code == 200
