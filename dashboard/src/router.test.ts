@@ -1,11 +1,13 @@
 import { describe, expect, it } from "vitest"
-import { addressOf, parsed } from "./router.ts"
+import { addressOf, parsed, unknownSentence } from "./router.ts"
 
 describe("the address of the page", () => {
   it.each([
     ["/", "", { view: "today", ticker: "SPY", at: null }],
     ["/dashboard", "", { view: "today", ticker: "SPY", at: null }],
     ["/dashboard/QQQ", "", { view: "today", ticker: "QQQ", at: null }],
+    ["/dashboard/spy", "", { view: "today", ticker: "SPY", at: null }],
+    ["/dashboard/Qqq/record", "", { view: "record", ticker: "QQQ", at: null }],
     ["/dashboard/IWM/", "", { view: "today", ticker: "IWM", at: null }],
     ["/dashboard/SPY/record", "", { view: "record", ticker: "SPY", at: null }],
     ["/dashboard/SPY/model", "", { view: "model", ticker: "SPY", at: null }],
@@ -40,6 +42,15 @@ describe("the address of the page", () => {
     ["/dashboard/SPY", "?date=2026-01-05&time=25:00"],
   ])("%s%s is unknown", (path, query) => {
     expect(parsed(path, query).view).toBe("unknown")
+  })
+
+  it.each([
+    ["/dashboard/tsla", "This server has no signals of TSLA. It has those of SPY, QQQ and IWM."],
+    ["/dashboard/SPY/none", "A view, a day or a time in the address is not known."],
+    ["/dashboard/SPY", "A view, a day or a time in the address is not known."],
+    ["/dashboard/%3Cb%3E", "A view, a day or a time in the address is not known."],
+  ])("%s that is unknown says why", (path, said) => {
+    expect(unknownSentence(path)).toBe(said)
   })
 
   it.each([

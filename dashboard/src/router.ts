@@ -30,7 +30,8 @@ export function parsed(path: string, query: string): Route {
     .replace(/^\/dashboard(?=\/|$)/, "")
     .split("/")
     .filter(Boolean)
-  const [head, tail, more] = parts
+  const [given, tail, more] = parts
+  const head = given === undefined || isTicker(given) ? given : tickerLike(given)
   if (more !== undefined) return unknown()
   if (head === undefined) return atMoment(FIRST, query)
   if (head === "system" && tail === undefined) return { view: "system", ticker: FIRST, at: null }
@@ -45,6 +46,21 @@ function atMoment(ticker: Ticker, query: string): Route {
   if (date === null) return { view: "today", ticker, at: null }
   const time = given.get("time") ?? LAST_TIME
   return isDay(date) && TIME.test(time) ? { view: "replay", ticker, at: { date, time } } : unknown()
+}
+
+/** A ticker in whatever letters; other words stay as they are. */
+function tickerLike(word: string): string {
+  const capitals = word.toUpperCase()
+  return isTicker(capitals) ? capitals : word
+}
+
+/** Why there is nothing at an address, in a sentence. */
+export function unknownSentence(path: string): string {
+  const [head, tail] = path.split("/").slice(2)
+  const name = head?.toUpperCase() ?? ""
+  if (tail === undefined && /^[A-Z][A-Z.]{0,5}$/.test(name) && !isTicker(name))
+    return `This server has no signals of ${name}. It has those of ${TICKERS.slice(0, -1).join(", ")} and ${TICKERS.at(-1)}.`
+  return "A view, a day or a time in the address is not known."
 }
 
 /** Whether the calendar has the day: 2025-02-31 is none. */

@@ -14,12 +14,16 @@ export class Paced {
   private timer: ReturnType<typeof setTimeout> | undefined
 
   private readonly run: (target: string, signal: AbortSignal) => Promise<Refused>
-  private readonly pauseMs: number
+  private readonly pauseMs: () => number
   private readonly quietMs: number
 
-  constructor(run: (target: string, signal: AbortSignal) => Promise<Refused>, pauseMs: number, quietMs = 0) {
+  constructor(
+    run: (target: string, signal: AbortSignal) => Promise<Refused>,
+    pauseMs: number | (() => number),
+    quietMs = 0,
+  ) {
     this.run = run
-    this.pauseMs = pauseMs
+    this.pauseMs = typeof pauseMs === "number" ? () => pauseMs : pauseMs
     this.quietMs = quietMs
   }
 
@@ -55,7 +59,7 @@ export class Paced {
     const own = { target, abort: new AbortController() }
     this.wanted = null
     this.running = own
-    this.earliestMs = performance.now() + this.pauseMs
+    this.earliestMs = performance.now() + this.pauseMs()
     const refusedS = await this.run(target, own.abort.signal).catch(() => null)
     if (refusedS !== null) this.earliestMs = Math.max(this.earliestMs, performance.now() + refusedS * 1000)
     if (this.running !== own) return

@@ -3,6 +3,7 @@
 import { SvelteMap } from "svelte/reactivity"
 import type { Failure } from "../api/problem.ts"
 import type { Status } from "../api/types.ts"
+import { newYorkInstant } from "../format/newyork.ts"
 import type { Route } from "../router.ts"
 import { TICKERS, type Ticker } from "../tickers.ts"
 import { truthOf, worst, type Facts, type Truth } from "../truth/truth.ts"
@@ -17,6 +18,8 @@ import type { Connection, HelloEvent, Market, TickerState, TradingSignal } from 
 /** What the page shows of a ticker at its route, and what may be claimed about it. */
 export interface Shown {
   readonly signal: TradingSignal | null
+  /** While a past moment is on its way: the signal of the moment that was shown before it. It is not of the moment of the route. */
+  readonly before: TradingSignal | null
   readonly truth: Truth
 }
 
@@ -75,7 +78,8 @@ export class Live {
 
   /** What the page shows of a ticker: now, or at the past moment of the route. */
   shown(ticker: Ticker, route: Route): Shown {
-    return { signal: this.#signal(ticker, route), truth: truthOf(this.#facts(ticker, route)) }
+    const before = route.at === null ? null : this.#replays.before(ticker, route.at)
+    return { signal: this.#signal(ticker, route), before, truth: truthOf(this.#facts(ticker, route)) }
   }
 
   /** What may be claimed about the page as a whole: of its tickers the one that may be trusted least. */
@@ -101,7 +105,8 @@ export class Live {
     const { connection, nowMs, marketNow, status, failure, polledMs } = this
     const source = this.#marketOf(ticker, route)
     const replay = route.at === null ? null : (this.#replays.of(ticker, route.at) ?? "asked")
-    return { connection, nowMs, marketNow, status, failure, polledMs, source, state: this.of(ticker), replay }
+    const replayAt = route.at === null ? null : newYorkInstant(route.at.date, route.at.time)
+    return { connection, nowMs, marketNow, status, failure, polledMs, source, state: this.of(ticker), replay, replayAt }
   }
 
   /** Whether the cards of a route have their answers: the server takes few replays of a client at a time, and theirs come first. */

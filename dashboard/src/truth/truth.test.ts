@@ -40,6 +40,7 @@ function facts(changes: Partial<Facts> = {}): Facts {
     failure: null,
     polledMs: null,
     replay: null,
+    replayAt: null,
     ...changes,
   }
 }
@@ -109,7 +110,7 @@ const TRUSTED: readonly Row[] = [
   ],
 ]
 
-const LEFT = " What is shown is of 12:00 New York, 5 s old."
+const LEFT = " What is shown is of 12:00 New York, 5 s old in real time."
 const DOUBTED: readonly Row[] = [
   [
     "before anything has come",
@@ -146,7 +147,7 @@ const DOUBTED: readonly Row[] = [
     { nowMs: 31_500 },
     {
       word: "SILENT",
-      sentence: "Nothing comes about this ticker any more. What is shown is of 12:00 New York, 31 s old.",
+      sentence: "Nothing comes about this ticker any more. What is shown is of 12:00 New York, 31 s old in real time.",
     },
   ],
   [
@@ -188,6 +189,15 @@ const DOUBTED: readonly Row[] = [
   ],
   ["a wrong key for requests", { connection: connection("lost"), failure: failure(401) }, { word: "KEY NEEDED" }],
   ["a wrong key for a past moment", { replay: { data: null, failure: failure(401) } }, { word: "KEY NEEDED" }],
+  [
+    "a past moment that has not come",
+    { replay: { data: null, failure: failure(400) }, replayAt: Date.parse(NOON) + 3_600_000 },
+    {
+      word: "UNAVAILABLE",
+      sentence:
+        "This moment has not come yet: the market's clock shows Fri 3 Jan, 12:00 New York. A replay is of the past.",
+    },
+  ],
   ["a past moment on its way", { replay: "asked" }, { word: "LOADING", across: "REPLAY" }],
   ["a past moment without bars", { replay: { data: null, failure: failure(503) } }, { word: "UNAVAILABLE" }],
   ["a past moment of a server that is away", { replay: { data: null, failure: failure(0) } }, { word: "DISCONNECTED" }],
@@ -243,6 +253,11 @@ describe("what may be claimed", () => {
     for (const [, changes, { word }] of [...TRUSTED, ...DOUBTED])
       expect(truthOf(facts(changes)).tone === "live", word).toBe(word === "LIVE")
     for (const source of ["demo", "recorded"] as const) expect(truthOf(facts({ source })).word).not.toBe("LIVE")
+  })
+
+  it("the age of what is left from before is one of real time, others are of the market's clock, which may run faster", () => {
+    expect(truthOf(facts({ connection: connection("lost") }))).toMatchObject({ ageS: 5, ageClock: "real" })
+    expect(truthOf(facts())).toMatchObject({ ageS: 7, ageClock: "market" })
   })
 
   it("an age is that of the market, which may run faster than time", () => {

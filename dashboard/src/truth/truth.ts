@@ -45,6 +45,8 @@ export interface Truth {
   /** How old what is shown is, in seconds; null if nothing is shown. Of what holds now: market seconds since the end of the newest bar. Of
    * what is left from before: real seconds since the server last said something about it. */
   readonly ageS: number | null
+  /** The clock by which it is that old: the market's may run faster than time. */
+  readonly ageClock: "market" | "real"
   /** Whether what is shown may have colour: it is of now, or of the past moment that was asked for. */
   readonly isTrusted: boolean
   /** What stands across the page, whatever the word is; null in the live market. */
@@ -65,9 +67,11 @@ export interface Facts {
   readonly polledMs: number | null
   /** The answer about the past moment of the route; `asked` while it is on its way; null where the route is of now. */
   readonly replay: Answer<TradingSignal> | "asked" | null
+  /** The past moment of the route, ms since the epoch; null where the route is of now. */
+  readonly replayAt: number | null
 }
 
-type Claim = Omit<Truth, "across">
+type Claim = Omit<Truth, "across" | "ageClock">
 
 /** What is said in a market that is not the real one, which is named across the page. */
 const OF_THE_CLOCK = "Prices are of the time that the market's clock shows."
@@ -79,17 +83,25 @@ const GRACE_MS = 1_000
 /** What may be claimed about a ticker. */
 export function truthOf(facts: Facts): Truth {
   const across = acrossOf(facts.source, facts.replay !== null)?.mark ?? null
-  if (facts.replay !== null) return { ...claimOfReplay(facts.replay), across }
-  return { ...(doubtOf(facts) ?? lackOf(facts) ?? claimOfFreshness(facts)), across }
+  if (facts.replay !== null) return { ageClock: "market", ...claimOfReplay(facts.replay, facts), across }
+  const doubt = doubtOf(facts)
+  const ageClock = doubt === null ? "market" : "real"
+  return { ...(doubt ?? lackOf(facts) ?? claimOfFreshness(facts)), ageClock, across }
 }
 
-function claimOfReplay(replay: Answer<TradingSignal> | "asked"): Claim {
-  if (replay === "asked") return greyed("LOADING", "dots", "The server computes this past moment.", null)
+function claimOfReplay(replay: Answer<TradingSignal> | "asked", { replayAt, marketNow }: Facts): Claim {
+  if (replayAt !== null && marketNow !== null && replayAt > marketNow)
+    return greyed("UNAVAILABLE", "cross", aheadText(marketNow), null)
+  if (replay === "asked") return greyed("LOADING", "dots", "This past moment is asked for.", null)
   if (replay.failure !== null) return claimOfFailure(replay.failure)
   const { generated_at, age_seconds } = replay.data
   const moment = `${dayInWords(isoDay(generated_at))}, ${newYorkTime(generated_at)} New York`
   const sentence = `${moment}, as this page showed it then or would have.`
   return { word: "REPLAY", tone: "replay", shape: "rewind", sentence, ageS: age_seconds, isTrusted: true }
+}
+
+function aheadText(marketNow: number): string {
+  return `This moment has not come yet: the market's clock shows ${newYorkMoment(marketNow)} New York. A replay is of the past.`
 }
 
 function claimOfFailure(failure: Failure): Claim {
@@ -263,7 +275,7 @@ function leftAgeS({ state, nowMs }: Facts): number | null {
 function leftText(facts: Facts): string {
   const { signal, generatedAt } = facts.state
   if (signal === null || generatedAt === null) return ""
-  return ` What is shown is of ${newYorkTime(generatedAt)} New York, ${age(leftAgeS(facts))}.`
+  return ` What is shown is of ${newYorkTime(generatedAt)} New York, ${age(leftAgeS(facts))} in real time.`
 }
 
 function retryText({ connection, nowMs }: Facts): string {

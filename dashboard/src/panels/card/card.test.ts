@@ -5,7 +5,7 @@ import { belief, compared, inSample, notOfTrade, worth } from "./belief.ts"
 import { asCurl } from "./copying.ts"
 import { gateLine, whyNot } from "./gate.ts"
 import { entryWarning, levelsOf, sizeInWords } from "./levels.ts"
-import { isExpired, leftInWords, lockSentence } from "./lock.ts"
+import { beforeSentence, isExpired, leftInWords, lockSentence } from "./lock.ts"
 
 const HIT_RATE = {
   target: "B",
@@ -65,6 +65,16 @@ describe("the lock", () => {
     expect(leftInWords(SIGNAL, NOW, true, true)).toBe("23 min 12 s were left in this hour's lock")
     const before = but({ decision_hour: 13, lock: { ...SIGNAL.lock, state: "previous" } })
     expect(leftInWords(before, NOW, true, true)).toBe("The next decision was due")
+  })
+
+  it("of another past moment than the one that is asked for says so", () => {
+    const signal = but({ generated_at: "2025-01-03T14:35:00-05:00" })
+    expect(beforeSentence(signal, { date: "2025-01-03", time: "14:36" })).toBe(
+      "Still the values of Fri 3 Jan, 14:35: those of 14:36 have not come yet.",
+    )
+    expect(beforeSentence(signal, { date: "2025-01-06", time: "10:00" })).toMatch(
+      /of Mon 6 Jan 2025, 10:00 have not come/,
+    )
   })
 
   it("says that the decision of the hour before stands for a while", () => {
@@ -181,7 +191,18 @@ describe("no trade", () => {
   it("says the first condition that failed", () => {
     expect(whyNot(but({ action: "NO_TRADE", gates }))).toBe("Bars are missing.")
     expect(whyNot(SIGNAL)).toBeNull()
-    expect(gates.map(gateLine)).toEqual(["Market open: passed", "Market data: failed", "Model: not checked"])
+    expect(gates.map(gateLine)).toEqual([
+      "Market open: passed",
+      "Market data: what is there does not suffice for a decision",
+      "Model: not checked",
+    ])
+  })
+})
+
+describe("a probability that is not clear enough", () => {
+  it("is said as such, not as something that failed", () => {
+    const gate: GateResult = { gate: "probability", passed: false, code: "NEUTRAL_ZONE", reason: "Neutral." }
+    expect(gateLine(gate)).toBe("Probability: too near one half for a trade")
   })
 })
 

@@ -16,6 +16,15 @@ export function whyNot(signal: TradingSignal): string | null {
   return withoutMark(gate?.reason ?? signal.reason)
 }
 
+/** What a condition that failed means for a trader. */
+const FAILED: Readonly<Record<GateResult["gate"], string>> = {
+  supported_ticker: "the server has no signals of it",
+  market_open: "the market is closed",
+  market_data: "what is there does not suffice for a decision",
+  model: "there is none for a decision",
+  probability: "too near one half for a trade",
+}
+
 /** How a condition stands, with a shape that says the same without colour. */
 export function stateOf({ passed }: GateResult): { readonly word: string; readonly shape: string } {
   if (passed === null) return { word: "not checked", shape: "·" }
@@ -24,5 +33,5 @@ export function stateOf({ passed }: GateResult): { readonly word: string; readon
 
 /** The conditions in a sentence, for the list of them. */
 export function gateLine(gate: GateResult): string {
-  return `${GATES[gate.gate]}: ${stateOf(gate).word}`
+  return `${GATES[gate.gate]}: ${gate.passed === false ? FAILED[gate.gate] : stateOf(gate).word}`
 }

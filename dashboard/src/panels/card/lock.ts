@@ -1,7 +1,8 @@
 // What is said of the decision of the hour: since when it holds, until when, and how long still. Pure.
 
 import type { TradingSignal } from "../../live/types.ts"
-import { milliseconds, newYorkTime, duration, fullHour } from "../../format/times.ts"
+import { dayInWords, duration, fullHour, isoDay, milliseconds, newYorkMoment, newYorkTime } from "../../format/times.ts"
+import type { Moment } from "../../router.ts"
 
 /** The sentence about the lock. decidedAt: market time at which the decision was first told, where that is known. */
 export function lockSentence(signal: TradingSignal, decidedAt: string | null, marketNow: number | null): string {
@@ -12,6 +13,12 @@ export function lockSentence(signal: TradingSignal, decidedAt: string | null, ma
   if (isExpired(signal, marketNow))
     return `${fullHour(hour)}'s decision expired at ${expires}; what follows has not arrived.`
   return `${decided(signal, decidedAt)} on bars up to ${fullHour(hour)}, locked until ${expires}.`
+}
+
+/** In place of that, where the signal is of another past moment than the one that is asked for. */
+export function beforeSentence({ generated_at }: TradingSignal, { date, time }: Moment): string {
+  const asked = isoDay(generated_at) === date ? time : `${dayInWords(date)}, ${time}`
+  return `Still the values of ${newYorkMoment(generated_at)}: those of ${asked} have not come yet.`
 }
 
 function decided({ decision_hour: hour, lock }: TradingSignal, decidedAt: string | null): string {

@@ -164,7 +164,7 @@ describe("what is drawn", () => {
     const bars = minuteBars(300)
     expect(marksOf(decisions, bars).map(({ time, text, tone }) => [wall(time), text, tone])).toEqual([
       ["2026-03-09T09:59", "10", "none"],
-      ["2026-03-09T13:59", "14 CALL", "call"],
+      ["2026-03-09T13:59", "14 BUY CALL", "call"],
     ])
     const five = minuteBars(60, 5)
     expect(marksOf(decisions, five).map(({ time }) => wall(time).slice(11))).toEqual(["09:55", "13:55"])

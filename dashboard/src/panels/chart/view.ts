@@ -4,7 +4,7 @@ import type { Bar, Session } from "../../api/types.ts"
 import { dollars } from "../../format/numbers.ts"
 import { wallSeconds } from "../../format/newyork.ts"
 import { milliseconds } from "../../format/times.ts"
-import { ACTION_TONES } from "../../format/words.ts"
+import { ACTION_TONES, ACTIONS } from "../../format/words.ts"
 import type { Decision } from "./decisions.ts"
 import { dayOf } from "./known.ts"
 import type { Day } from "./sentence.ts"
@@ -18,9 +18,6 @@ export const SPAN_NAMES: Readonly<Record<Span, string>> = {
   "1d": "Days",
 }
 const MINUTES: Readonly<Record<Exclude<Span, "1d">, number>> = { "1m": 1, "5m": 5, "15m": 15 }
-
-/** What is written at the mark of a decision behind its hour; its shape says the rest. */
-const SIDES = { BUY_CALL: " CALL", BUY_PUT: " PUT", NO_TRADE: "" } as const
 
 /** The title of the newest price. */
 const NOW = "Price"
@@ -116,7 +113,8 @@ export function marksOf(decisions: readonly Decision[], bars: readonly Bar[]): r
   return decisions.flatMap((decision) => {
     const bar = barBefore(decision, bars)
     if (bar === undefined) return []
-    const text = `${decision.hour}${SIDES[decision.action]}`
+    // Where there is no trade, the shape of the mark says so.
+    const text = decision.action === "NO_TRADE" ? `${decision.hour}` : `${decision.hour} ${ACTIONS[decision.action]}`
     return [{ time: wallSeconds(bar.start), text, tone: ACTION_TONES[decision.action] }]
   })
 }

@@ -43,6 +43,7 @@ export function hitRatesOf(cells: readonly Cell[]): Plotted {
   return {
     x: cells.map((cell) => cell.decision_hour),
     marks: [],
+    limits: [0, 1],
     nameOf: (hour) => (Number.isInteger(hour) ? fullHour(hour) : ""),
     valueOf: (share) => shareInPercent(share, 0),
     lines: [

@@ -1,9 +1,9 @@
 import { describe, expect, it, vi } from "vitest"
 import type { RecordedSignal, RecordPage, Signal } from "../../api/types.ts"
 import { MOST_PAGES, nextQuery, pageReader } from "./pages.ts"
-import { countsOf, entriesOf, latestOf, linesOf, type Cell } from "./running.ts"
+import { countsOf, entriesOf, latestOf, linesOf, tradesOf, type Cell } from "./running.ts"
 import { differences, verdictOf } from "./verify.ts"
-import { exitOf, plottedOf, standing } from "./words.ts"
+import { exitOf, plottedOf, standing, tradesInWords } from "./words.ts"
 
 function recorded(day: string, hour: number, right: boolean | null, inSample = false): RecordedSignal {
   return {
@@ -135,6 +135,16 @@ describe("the words of the record", () => {
   it("mark where the record begins", () => {
     expect(plottedOf(entries, "2025-01-03").marks).toEqual([{ x: -0.5, name: "The record begins" }])
     expect(plottedOf(entries, "2024-01-03").marks).toEqual([])
+  })
+
+  it("say how many trades gained and lost, of days on which the model was not trained alone", () => {
+    const trade = (percent: number | null, isInSample = false): RecordedSignal =>
+      ({ ...recorded("2025-01-03", 13, true, isInSample), outcome: { return_percent: percent } }) as RecordedSignal
+    const trades = tradesOf([trade(0.5), trade(-0.2), trade(0.1), trade(0), trade(9, true), trade(null)])
+    expect(tradesInWords(trades)).toBe(
+      "Of 4 trades with an outcome 2 gained and 1 lost, 1 neither from the decision price to the close, +0.40% of the price together, without costs.",
+    )
+    expect(tradesInWords(tradesOf([recorded("2025-01-03", 13, null)]))).toBe("No trade has an outcome yet.")
   })
 
   it("say how a trade ended", () => {

@@ -111,6 +111,28 @@ export function countsOf(signals: readonly RecordedSignal[], isInSample: boolean
   }
 }
 
+/** What became of the trades of days on which the model was not trained, from the decision price to the close. */
+export interface Trades {
+  readonly gained: number
+  readonly lost: number
+  readonly even: number
+  /** The sum of their returns, per cent of the price. */
+  readonly sumPercent: number
+}
+
+export function tradesOf(signals: readonly RecordedSignal[]): Trades {
+  const returns = signals
+    .filter((signal) => !signal.model.in_sample)
+    .map((signal) => signal.outcome?.return_percent ?? null)
+    .filter((one) => one !== null)
+  return {
+    gained: returns.filter((one) => one > 0).length,
+    lost: returns.filter((one) => one < 0).length,
+    even: returns.filter((one) => one === 0).length,
+    sumPercent: returns.reduce((sum, one) => sum + one, 0),
+  }
+}
+
 /** The last rates: what the sentence above the chart says. */
 export function latestOf(entries: readonly (Entry | GapEntry)[]): Entry | null {
   const judged = entries.filter((entry): entry is Entry => entry.kind === "signal" && entry.judged > 0)

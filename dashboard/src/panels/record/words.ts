@@ -6,7 +6,7 @@ import { fullHour } from "../../format/times.ts"
 import { inWords, withoutMark } from "../../format/words.ts"
 import type { Plotted } from "../../parts/plot/options.ts"
 import type { Book } from "./pages.ts"
-import { dayOfEntry, latestOf, linesOf, type Counts, type Entry, type GapEntry } from "./running.ts"
+import { dayOfEntry, latestOf, linesOf, type Counts, type Entry, type GapEntry, type Trades } from "./running.ts"
 
 /** Hit rate beside promise, in a sentence. */
 export function standing(entries: readonly (Entry | GapEntry)[], source: Book["source"]): string {
@@ -25,6 +25,14 @@ export function standing(entries: readonly (Entry | GapEntry)[], source: Book["s
 export function countsInWords({ signals, trades, right, wrong, withoutOutcome }: Counts): string {
   const judged = `${right} right, ${wrong} wrong, ${withoutOutcome} without an outcome yet`
   return `${counted(signals, "signal")}, ${counted(trades, "trade")}: ${judged}.`
+}
+
+/** What became of the trades, in a sentence. */
+export function tradesInWords({ gained, lost, even, sumPercent }: Trades): string {
+  const count = gained + lost + even
+  if (count === 0) return "No trade has an outcome yet."
+  const rest = even === 0 ? "" : `, ${even} neither`
+  return `Of ${counted(count, "trade")} with an outcome ${gained} gained and ${lost} lost${rest} from the decision price to the close, ${signedPercent(sumPercent)} of the price together, without costs.`
 }
 
 /** What became of a signal. */
@@ -56,6 +64,7 @@ export function plottedOf(entries: readonly (Entry | GapEntry)[], recordBegins: 
   return {
     x: days.map((_, place) => place),
     marks: begins < 0 ? [] : [{ x: begins - 0.5, name: "The record begins" }],
+    limits: [0, 1],
     nameOf: (place) => (days[place] ?? "").slice(5),
     valueOf: (share) => shareInPercent(share, 0),
     lines: [

@@ -2,7 +2,7 @@
 // change at any time. Pure.
 
 import { NONE } from "../../format/numbers.ts"
-import { duration } from "../../format/times.ts"
+import { dayInWords, duration } from "../../format/times.ts"
 import { inWordsAtStart } from "../../format/words.ts"
 import type { Status } from "../../api/types.ts"
 
@@ -17,6 +17,11 @@ export interface Group {
   readonly rows: readonly Row[]
 }
 
+/** What fields and groups are called whose own names say too little. */
+const NAMES: Readonly<Record<string, string>> = {
+  plan: "Plan in detail",
+  upcoming: "Closed and short days of the next three months",
+}
 type Fields = Readonly<Record<string, unknown>>
 const MOST_ROWS = 40
 /** Fields whose names end so are seconds. */
@@ -28,7 +33,7 @@ export function statusRows(status: Status): readonly Row[] {
     { name: "Ready", value: ready ? "yes" : `no: ${reason ?? "the reason is not known"}` },
     { name: "Degraded", value: degraded.length === 0 ? "nothing" : degraded.join(", ") },
     { name: "Market", value: source },
-    { name: "Plan", value: plan ?? "none" },
+    { name: "Data plan", value: plan ?? "none" },
     { name: "Delay of prices", value: duration(delay_seconds) },
     { name: "Version", value: `${server}, engine ${versions.engine}, policy ${versions.policy}` },
   ]
@@ -43,8 +48,12 @@ export function healthGroups(health: unknown): readonly Group[] {
     const value = operations[key]
     if (value === undefined) return []
     const rows = rowsOf(value)
-    return [{ title: inWordsAtStart(key), rows: rows.length > 0 ? rows : [{ name: "State", value: emptyText(key) }] }]
+    return [{ title: nameOf(key), rows: rows.length > 0 ? rows : [{ name: "State", value: emptyText(key) }] }]
   })
+}
+
+function nameOf(key: string): string {
+  return NAMES[key] ?? inWordsAtStart(key)
 }
 
 function emptyText(key: string): string {
@@ -56,7 +65,7 @@ function rowsOf(value: unknown, prefix = ""): readonly Row[] {
   if (!isFields(value)) return []
   const rows = Object.entries(value).flatMap(([key, inner]) => {
     const term = key.replace(SECONDS, "")
-    const name = `${prefix}${prefix === "" ? inWordsAtStart(term) : term.replaceAll("_", " ")}`
+    const name = `${prefix}${prefix === "" ? nameOf(term) : term.replaceAll("_", " ")}`
     if (isFields(inner)) return rowsOf(inner, `${name}: `)
     return [{ name, value: textOf(inner, key) }]
   })
@@ -65,6 +74,7 @@ function rowsOf(value: unknown, prefix = ""): readonly Row[] {
 
 function textOf(value: unknown, key: string): string {
   if (value === null || value === undefined) return NONE
+  if (isDay(value)) return `${dayInWords(value.day)} ${value.close === null ? "closed" : `until ${value.close}`}`
   if (Array.isArray(value)) return value.length === 0 ? "none" : value.map((item) => textOf(item, "")).join(", ")
   if (typeof value === "boolean") return value ? "yes" : "no"
   if (typeof value === "number") return SECONDS.test(key) ? `${value} s` : String(value)
@@ -74,6 +84,11 @@ function textOf(value: unknown, key: string): string {
         .map((item) => textOf(item, ""))
         .join(" ")
     : NONE
+}
+
+/** A day of the calendar that is not an ordinary one. close: null on a closed day. */
+function isDay(value: unknown): value is { readonly day: string; readonly close: string | null } {
+  return isFields(value) && typeof value["day"] === "string" && "close" in value
 }
 
 function isFields(value: unknown): value is Fields {

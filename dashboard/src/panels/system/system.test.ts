@@ -12,14 +12,19 @@ const HEALTH = {
     breaker: { bars: { state: "open", failures: 4 } },
     follower: { tickers: ["SPY"], alive: true, probe_error: null },
     store: { kind: "sqlite", failing: false },
-    calendar: { upcoming: [{ day: "2025-01-09", close: null }] },
+    calendar: {
+      upcoming: [
+        { day: "2025-01-09", close: null },
+        { day: "2025-11-28", close: "13:00" },
+      ],
+    },
   },
 }
 
 describe("what the server tells operators", () => {
   it("begins with plan, budget, breaker and follower", () => {
     expect(healthGroups(HEALTH).map(({ title }) => title)).toEqual([
-      "Plan",
+      "Plan in detail",
       "Budget",
       "Breaker",
       "Follower",
@@ -33,9 +38,9 @@ describe("what the server tells operators", () => {
       group.rows.map(({ name, value }) => `${group.title} ${name} = ${value}`),
     )
     expect(rows).toEqual([
-      "Plan Name = starter",
-      "Plan Delay = 900 s",
-      "Plan Probed = yes",
+      "Plan in detail Name = starter",
+      "Plan in detail Delay = 900 s",
+      "Plan in detail Probed = yes",
       "Budget Per minute = 5",
       "Budget Left = 3",
       "Budget Key refused = no",
@@ -46,7 +51,7 @@ describe("what the server tells operators", () => {
       "Follower Probe error = –",
       "Store Kind = sqlite",
       "Store Failing = no",
-      "Calendar Upcoming = 2025-01-09 –",
+      "Calendar Closed and short days of the next three months = Thu 9 Jan 2025 closed, Fri 28 Nov 2025 until 13:00",
     ])
   })
 
