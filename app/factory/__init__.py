@@ -1,7 +1,8 @@
 """`create_app` builds the whole server, and `build` its core. This package is the one that may import everything.
 
 The modules beside this page hold the details: `markets` the feeds of market data, `telemetry` traces, access log and metrics,
-`layers` what the layers around Flask depend on, `services` what the routes may use.
+`layers` what the layers around Flask depend on, `services` what the routes may use, `record` and `shared_market` what lies in a
+file or in a Redis.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from app.factory.markets import data_feed_of
 from app.factory.plan_adoption import PlanAdoption
 from app.factory.record import LEFT_BEHIND, is_left_behind, record_of
 from app.factory.services import broadcasters_of, connections_of, event_log_of, services_of
+from app.factory.shared_market import running_day_of
 from app.factory.sockets import Sockets
 from app.factory.telemetry import Metrics, access_log_of, telemetry_of
 from app.live.events import Events
@@ -33,10 +35,7 @@ from app.market.announcements import Announcements
 from app.market.cache import BarCache
 from app.market.calendar import Calendar
 from app.market.market_data import MarketData
-from app.market.opens import MissingOpen
 from app.market.polygon import Polygon, Transport
-from app.market.running_day import RunningDay
-from app.market.sqlite_shared_day import SqliteSharedDay
 from app.model.artefact import PolicyStamp, load_models
 from app.pipeline import Pipeline
 from app.signals.policy import LONG_ABOVE, SHORT_BELOW, SPEC_VERSION, SUPPORTED
@@ -145,10 +144,9 @@ def build(
     store = RecordStore(record_of(settings, market.namespace, stages), emit, timer)
     cache = BarCache(folder / "bars.sqlite3", emit, stages, timer)
     polygon = Polygon(market.transport, calendar, settings.polygon_base_url)
-    running_day = None  # what the processes on one DATA_DIR share, if calls to the provider cost budget
+    running_day = None  # what processes share, if calls to the provider cost budget
     if budget is not None:
-        path = folder / "running_day.sqlite3"
-        running_day = RunningDay(lambda: SqliteSharedDay(path, timer, stages), timer, emit, (MissingOpen,), ahead)
+        running_day = running_day_of(settings, market.namespace, timer, emit, stages, ahead)
     shared_day = (running_day, ahead, market.is_answered, market.observe_elsewhere)
     source = MarketData(polygon, cache, store, calendar, clock, market.plan, emit, timer, stages, *shared_day)
     pipeline = Pipeline(source, models, store, calendar, clock, emit, stages)
@@ -162,7 +160,10 @@ def build(
     if budget is not None:
         budget.reserve_by(lambda: len(SUPPORTED) if _is_live(source, calendar, clock) else 0)
     probed, shared = polygon if budget is not None else None, (announcements, stages, running_day, adoption.adopt_kept)
-    follower = Follower(source, pipeline, calendar, clock, timer, emit, probed, adoption.adopt_probed, *shared)
+    follower = Follower(
+        *(source, pipeline, calendar, clock, timer, emit, probed, adoption.adopt_probed, *shared),
+        asks_for_holidays=settings.redis_url is not None,
+    )
     return Core(settings, timer, emit, market, calendar, store, source, pipeline, follower, announcements, running_day)
 
 

@@ -16,9 +16,10 @@ from app.clock import Clock, Timer, running_clock, wall_clock
 from app.config.settings import Settings
 from app.core import DataFeed
 from app.errors import SettingsError, Unavailable
+from app.factory.shared_market import budget_of
 from app.live.events import Events
 from app.market.bars import Span
-from app.market.budget import SMALL_PLAN, Budget, Limit
+from app.market.budget import SMALL_PLAN, Limit
 from app.market.calendar import Calendar, ny_day
 from app.market.calling import (
     Reachability,
@@ -36,7 +37,6 @@ from app.market.pinned import CHANGED, PinnedBars
 from app.market.plan import ClockSkew, Market, Plan
 from app.market.polygon import HOSTS, HttpTransport, Transport, no_key
 from app.market.recorded import RecordedBars
-from app.market.sqlite_ledger import SqliteLedger
 from app.model.artefact import ModelSet
 from app.signals.policy import SUPPORTED
 from app.telemetry.setup import Telemetry
@@ -133,8 +133,7 @@ def _polygon(settings: Settings, clock: Clock, timer: Timer, emit: Events, telem
     key, cap = settings.polygon_api_key.get_secret_value(), settings.polygon_calls_per_minute
     limit, namespace = SMALL_PLAN if cap is None else Limit(cap, 60.0), namespace_of(settings.polygon_base_url)
     plan = replace(plan, is_polygon=namespace == "polygon")
-    path = settings.data_dir / namespace / "budget.sqlite3"
-    budget = Budget(lambda: SqliteLedger(path, key, timer, telemetry.stages), limit, timer, emit)
+    budget = budget_of(settings, namespace, key, limit, timer, emit, telemetry.stages)
     skew, reachability = ClockSkew(clock, emit), Reachability(emit)
     http = _measured(HttpTransport(settings.polygon_base_url, key, headers=trace_headers), telemetry)
     http = with_reachability(with_clock_skew(http, skew), reachability)

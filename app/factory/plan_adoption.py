@@ -1,4 +1,4 @@
-"""Takes over what is known of the provider's plan: what this process probed, or what another process on the DATA_DIR kept."""
+"""Takes over what is known of the provider's plan: what this process probed, or what another process kept."""
 
 from __future__ import annotations
 

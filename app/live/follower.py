@@ -55,8 +55,8 @@ class Following:
     last_step_s  real seconds since its last step, None before the first
     alive        whether it has stepped recently, so that requests may rely on it
     probe_error  why the last probe of the plan failed
-    role         `leader` fetches for all processes on its DATA_DIR, `reader` reads what the leader fetched, `unshared` fetches
-                 for itself because nothing can be shared, `alone` because there is nothing to share
+    role         `leader` fetches for all processes that share the running day, `reader` reads what the leader fetched,
+                 `unshared` fetches for itself because nothing can be shared, `alone` because there is nothing to share
     holder       id of the process that holds the lease
     takeovers    how often this process took the lease
     """
@@ -75,8 +75,9 @@ class Follower:
 
     polygon            its plan is probed once a day; None for markets without a provider
     apply_entitlement  is called with the result of the probe
-    running_day        what the processes on one DATA_DIR share
+    running_day        what processes share of the running day
     adopt_plan         takes over a plan that another process found; returns whether there was a new one
+    asks_for_holidays  whether it asks for announced holidays also while another process follows, which keeps them elsewhere
     """
 
     def __init__(
@@ -93,7 +94,10 @@ class Follower:
         stages: Stages = NULL_STAGES,
         running_day: RunningDay | None = None,
         adopt_plan: Callable[[], bool] = lambda: False,
+        *,
+        asks_for_holidays: bool = False,
     ) -> None:
+        self._asks_for_holidays = asks_for_holidays
         self._running_day = running_day
         self._adopt_plan = adopt_plan
         self._role = "alone" if running_day is None else "reader"
@@ -149,7 +153,7 @@ class Follower:
         if self._awaits_probe():
             return
         if self._upkeep is not None:
-            self._upkeep.step(at, leads=self._role != "reader")
+            self._upkeep.step(at, leads=self._role != "reader" or self._asks_for_holidays)
         session = self._calendar.session_at(at)
         if session is None or not self._source.plan.has_intraday:
             self._followed = frozenset()
@@ -183,7 +187,7 @@ class Follower:
             self._probe.count_as_done(at)
 
     def _in_use(self, at: datetime) -> list[str]:
-        """The tickers in use in any process on the DATA_DIR."""
+        """The tickers in use in any process that shares the running day."""
         used = self._pipeline.interest.last_uses(at)
         if self._running_day is None:
             return list(used)

@@ -24,7 +24,7 @@ def ticker_of(key: Key) -> str:
 
 
 def name_of(key: Key) -> str:
-    """The key as the processes on one DATA_DIR name it."""
+    """The key as the processes that share the running day name it."""
     return " ".join(str(part) for part in key)
 
 
@@ -35,7 +35,7 @@ def key_of(name: str) -> Key:
 
 
 class SeriesMemory:
-    """Bounded, and safe between threads. running_day: what the processes on one DATA_DIR share, which is forgotten with it."""
+    """Bounded, and safe between threads. running_day: what processes share, which is forgotten with it."""
 
     def __init__(self, running_day: RunningDay | None) -> None:
         self._running_day = running_day

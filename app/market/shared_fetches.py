@@ -1,5 +1,5 @@
-"""Fetches that serve all who ask at the same time, in this process and in the others on its DATA_DIR; one that failed is tried
-again once a minute at most (policy.md 10, "not locked")."""
+"""Fetches that serve all who ask at the same time, in this process and in those with which it shares the running day; one that
+failed is tried again once a minute at most (policy.md 10, "not locked")."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def _server(core: Core) -> list[Metric]:
         Metric("predict_follower_alive", "1 while the follower steps; absent without a key", lambda: _follower(core)),
         Metric(
             "predict_follower_leads",
-            "1 while this process brings the market for all on its DATA_DIR",
+            "1 while this process brings the market for all that share the running day",
             unlabelled(lambda: core.follower.status().role != "reader"),
         ),
         Metric(
@@ -55,7 +55,7 @@ def _server(core: Core) -> list[Metric]:
         ),
         Metric(
             "predict_running_day_unshared",
-            "1 while the processes on one DATA_DIR cannot share bars",
+            "1 while processes cannot share bars",
             unlabelled(lambda: core.follower.status().role == "unshared"),
         ),
     ]

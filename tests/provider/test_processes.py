@@ -1,8 +1,10 @@
-"""Several servers on one DATA_DIR: the provider is asked as often as by one, and all give the same answers."""
+"""Several servers on one DATA_DIR, or on one Redis with folders of their own: the provider is asked as often as by one, and all
+give the same answers."""
 
 from __future__ import annotations
 
 import time as real
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,22 +23,26 @@ from app.market.polygon import Reply, Transport
 from app.market.sqlite_shared_day import SqliteSharedDay
 from app.simulator.server import PolygonSimulator
 from tests.provider.world import KEY
+from tests.redis_server import RedisServer
 from tests.support import CALENDAR, FakeClock, FakeTimer, demo_feed, new_york, settings
 from tests.waiting import wait_for
 
 DAY = new_york("2025-03-11 00:00").date()
+HOLIDAYS = "/v1/marketstatus/upcoming"
 PATHS = ("/trading_directions", "/mtf", "/daily_signals", "/swing", "/replay?date=2025-03-10&time=12:05&ticker=SPY")
 
 
 @dataclass
 class Servers:
-    """Servers on one folder, in front of one provider, on one clock. Those in `dead` do nothing any more."""
+    """Servers on one folder, or on one Redis with a folder each, in front of one provider, on one clock. Those in `dead` do
+    nothing any more."""
 
     folder: Path
     provider: PolygonSimulator
     clock: FakeClock
     time: FakeTimer
     patch: pytest.MonkeyPatch
+    redis_url: str | None = None
     cores: list[Core] = field(default_factory=list)
     clients: list[Any] = field(default_factory=list)
     dead: set[int] = field(default_factory=set)
@@ -52,7 +58,9 @@ class Servers:
             self.cores.append(build(*args, **kwargs))
             return self.cores[-1]
 
-        known = {"polygon_base_url": self.provider.address, "polygon_api_key": KEY, "data_dir": self.folder, **values}
+        folder = self.folder if self.redis_url is None else self.folder / str(len(self.cores))
+        known = {"polygon_base_url": self.provider.address, "polygon_api_key": KEY, "data_dir": folder, **values}
+        known["redis_url"] = self.redis_url
         with self.patch.context() as patch:
             patch.setattr("app.factory.build", keeping)
             self.clients.append(create_app(settings(**known), clock=clock, timer=timer).test_client())
@@ -118,13 +126,18 @@ class WithRunningMinute:
 
 @contextmanager
 def servers(
-    folder: Path, patch: pytest.MonkeyPatch, at: str, count: int, provided: Callable[[Clock], Transport] | None = None
+    folder: Path,
+    patch: pytest.MonkeyPatch,
+    at: str,
+    count: int,
+    provided: Callable[[Clock], Transport] | None = None,
+    redis_url: str | None = None,
 ) -> Iterator[Servers]:
     """`provided(clock)`: what the provider answers; by default the demo market."""
     clock, time = FakeClock(new_york(at)), FakeTimer()
     transport = FeedTransport(demo_feed(), CALENDAR, clock) if provided is None else provided(clock)
     with PolygonSimulator(transport, key=KEY, clock=clock, now=lambda: time.at) as provider:
-        found = Servers(folder, provider, clock, time, patch)
+        found = Servers(folder, provider, clock, time, patch, redis_url)
         for _ in range(count):
             found.start()
         yield found
@@ -133,13 +146,28 @@ def servers(
             core.close()
 
 
+@pytest.fixture(params=["one folder", "one redis"])
+def emptied(request: pytest.FixtureRequest) -> Callable[[], str | None]:
+    """The address of an empty Redis that servers share; None where they share a folder."""
+    if request.param == "one folder":
+        return lambda: None
+    server = request.getfixturevalue("redis_server")
+
+    def flushed() -> str:
+        server.flush()
+        return str(server.url)
+
+    return flushed
+
+
 @pytest.mark.parametrize("together", [True, False], ids=["at once", "one after the other"])
 def test_calls_do_not_grow_with_processes_and_all_answer_the_same(
-    together: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    together: bool, emptied: Callable[[], str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = {}
     for count in (1, 2, 3):
-        with servers(tmp_path / str(count), monkeypatch, "2025-03-11 10:57:31", count if together else 1) as found:
+        begun, at = count if together else 1, "2025-03-11 10:57:31"
+        with servers(tmp_path / str(count), monkeypatch, at, begun, redis_url=emptied()) as found:
             found.step(0)
             for path in PATHS:
                 found.agree(path)
@@ -155,15 +183,75 @@ def test_calls_do_not_grow_with_processes_and_all_answer_the_same(
             assert {entry["locked_at"][11:16] for entry in board["tickers"].values()} == {"11:00"}
             assert not board["data_status"]["stale"]
             assert sorted(found.role(number) for number in range(count)) == ["leader"] + ["reader"] * (count - 1)
-            calls[count] = sorted(call.path for call in found.provider.calls)
+            paths = sorted(call.path for call in found.provider.calls)
+            calls[count] = [path for path in paths if path != HOLIDAYS]
+            folders = 1 if found.redis_url is None else count
+            assert paths.count(HOLIDAYS) == folders, "each folder has announced holidays of its own"
     print({count: len(paths) for count, paths in calls.items()})
     assert calls[1] == calls[2] == calls[3]
 
 
-def test_what_the_clients_of_a_reader_ask_for_is_followed_by_the_leader(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def minute_calls(found: Servers, since: datetime) -> Counter[tuple[str, str]]:
+    """The calls for bars of the running minute from a moment on, by ticker and minute."""
+    calls = [call for call in found.provider.calls if call.provider_time is not None and call.provider_time >= since]
+    return Counter(
+        (call.path.split("/")[4], f"{call.provider_time:%H:%M}") for call in calls if "/range/1/minute/" in call.path
+    )
+
+
+def test_servers_on_one_redis_fetch_each_ticker_once_a_minute_in_all(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with servers(tmp_path, monkeypatch, "2025-03-11 11:20:31", 2) as found:
+    with servers(tmp_path, monkeypatch, "2025-03-11 11:20:31", 3, redis_url=redis_url) as found:
+        found.step(0)
+        since = found.clock.at
+        for _ in range(5):
+            found.agree("/trading_directions")
+            found.run(60)
+        calls = minute_calls(found, since)
+        assert {ticker for ticker, _ in calls} == {"SPY", "QQQ", "IWM"}
+        assert len(calls) >= 15
+        assert set(calls.values()) == {1}
+        assert not list(tmp_path.rglob("budget.sqlite3"))
+        assert not list(tmp_path.rglob("running_day.sqlite3"))
+
+
+@pytest.mark.parametrize("fault", ["paused longer than a lease", "killed", "restarted empty"])
+def test_while_their_redis_fails_servers_follow_for_themselves_and_then_one_for_all_again(
+    fault: str, own_redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with servers(tmp_path, monkeypatch, "2025-03-11 11:20:31", 2, redis_url=own_redis.url) as found:
+        found.step(0)
+        found.agree("/trading_directions")
+        found.run(60)
+        {"paused longer than a lease": own_redis.pause, "killed": own_redis.kill, "restarted empty": own_redis.restart}[
+            fault
+        ]()
+        for _ in range(2):
+            found.run(60, every_s=10)
+            for number in (0, 1):
+                assert not found.get(number, "/trading_directions")["data_status"]["stale"]
+                if fault != "restarted empty":
+                    health = found.get(number, "/health")
+                    assert "follower_unshared" in health["degraded"]
+                    assert health["operations"]["budget"]["in_memory"]
+        if fault == "killed":
+            own_redis.start()
+        own_redis.resume()
+        found.run(60, every_s=10)
+        since = found.clock.at
+        for _ in range(3):
+            found.run(60, every_s=10)
+            assert not found.agree("/trading_directions")["data_status"]["stale"]
+        assert sorted(found.role(number) for number in (0, 1)) == ["leader", "reader"]
+        assert set(minute_calls(found, since).values()) == {1}
+        assert not any(found.get(number, "/health")["operations"]["budget"]["in_memory"] for number in (0, 1))
+
+
+def test_what_the_clients_of_a_reader_ask_for_is_followed_by_the_leader(
+    emptied: Callable[[], str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with servers(tmp_path, monkeypatch, "2025-03-11 11:20:31", 2, redis_url=emptied()) as found:
         found.run(60)
         assert found.get(0, "/health")["operations"]["follower"]["tickers"] == []
         found.get(1, "/trading_directions?ticker=IWM")
@@ -174,9 +262,9 @@ def test_what_the_clients_of_a_reader_ask_for_is_followed_by_the_leader(
 
 
 def test_a_leader_that_dies_is_replaced_in_seconds_without_a_gap(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emptied: Callable[[], str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with servers(tmp_path, monkeypatch, "2025-03-11 11:20:31", 2) as found:
+    with servers(tmp_path, monkeypatch, "2025-03-11 11:20:31", 2, redis_url=emptied()) as found:
         found.step(0)
         found.agree("/trading_directions")
         found.run(60)
@@ -192,8 +280,10 @@ def test_a_leader_that_dies_is_replaced_in_seconds_without_a_gap(
         assert len(probes) == 1, "the new leader has the plan that the old one found"
 
 
-def test_a_leader_that_stops_hands_over_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with servers(tmp_path, monkeypatch, "2025-03-11 11:20:31", 2) as found:
+def test_a_leader_that_stops_hands_over_at_once(
+    emptied: Callable[[], str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with servers(tmp_path, monkeypatch, "2025-03-11 11:20:31", 2, redis_url=emptied()) as found:
         found.step(0)
         assert [found.role(0), found.role(1)] == ["leader", "reader"]
         found.cores[0].close()
@@ -293,10 +383,12 @@ def test_a_reader_of_a_leader_whose_clock_is_slow_says_that_its_bars_are_stale(
         assert True in stale
 
 
-def test_an_outage_costs_no_more_calls_with_more_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outage_costs_no_more_calls_with_more_processes(
+    emptied: Callable[[], str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = {}
     for count in (1, 3):
-        with servers(tmp_path / str(count), monkeypatch, "2025-03-11 11:20:31", count) as found:
+        with servers(tmp_path / str(count), monkeypatch, "2025-03-11 11:20:31", count, redis_url=emptied()) as found:
             found.step(0)
             found.agree("/trading_directions")
             found.provider.inject_fault("403", only="/minute/")
