@@ -26,6 +26,9 @@ CONNECTIONS: Final = 8
 IDLE_S: Final = 30
 """A connection that was idle for so many seconds is checked before it is used."""
 
+SILENCE_S: Final = 5
+"""Who waits for messages asks whether Redis is still there after so many seconds without one."""
+
 NOW: Final = """
 local now = tonumber(table.remove(ARGV))
 if now < 0 then
@@ -63,6 +66,9 @@ class RedisDatabase:
         )
         self._pool.connection_class(**self._pool.connection_kwargs)  # refuses what it does not know
         self._redis: Any = redis.Redis(connection_pool=self._pool)
+        options = {**self._pool.connection_kwargs, "health_check_interval": 0}
+        self._is_closed = False
+        self._listening = redis.ConnectionPool(self._pool.connection_class, **options)
 
     def read(self, *command: Any) -> Any:
         """The answer to a command. Raises Unavailable."""
@@ -77,13 +83,13 @@ class RedisDatabase:
             except redis.ResponseError:
                 return None
 
-    def script(self, text: str) -> Script:
+    def script(self, text: str, verb: str = "write") -> Script:
         """A function that runs a Lua script on keys and arguments, as one step that nothing interrupts. It raises
         Unavailable."""
         script = self._redis.register_script(text)
 
         def run(keys: Sequence[str], args: Sequence[Any]) -> Any:
-            with self._used("write"):
+            with self._used(verb):
                 return script(keys=keys, args=args)
 
         return run
@@ -93,15 +99,42 @@ class RedisDatabase:
         script = self.script(f"{NOW}{text}")
         return lambda keys, args: script(keys, [*args, -1 if self._epoch is None else self._epoch()])
 
+    def messages(self, channel: str) -> Iterator[str]:
+        """What is published to a channel from now on, over a connection of its own, until a few seconds after `close`. Raises
+        Unavailable, also where Redis does not answer when it is asked after a silence."""
+        listener: Any = redis.client.PubSub(self._listening)
+        try:
+            with self._translated("listen to"):
+                listener.subscribe(channel)
+            is_asked = False
+            while not self._is_closed:
+                with self._translated("listen to"):
+                    message = listener.get_message(timeout=SILENCE_S)
+                    if message is None and is_asked:
+                        raise redis.TimeoutError("it does not answer any more")
+                    if message is None:
+                        listener.ping()
+                is_asked = message is None
+                if message is not None and message["type"] == "message":
+                    yield message["data"]
+        finally:
+            listener.close()
+
     def close(self) -> None:
+        """Connections of messages are left to who reads those: closing them here would not wake him under gevent."""
+        self._is_closed = True
         self._redis.close()
         self._pool.disconnect()
 
     @contextmanager
     def _used(self, verb: str) -> Iterator[None]:
+        with self._translated(verb), self._stages("redis", operation=verb):
+            yield
+
+    @contextmanager
+    def _translated(self, verb: str) -> Iterator[None]:
         try:
-            with self._stages("redis", operation=verb):
-                yield
+            yield
         except redis.RedisError as exc:
             if isinstance(exc, redis.ReadOnlyError):
                 self._pool.disconnect()  # its address may lead to another server by now

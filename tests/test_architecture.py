@@ -29,6 +29,8 @@ ORDER = (
     "app.pipeline",
     "app.live.live_event",
     "app.live.event_log",
+    "app.live.redis_event_log",
+    "app.live.append_listener",
     "app.live.feed",
     "app.live.gap",
     "app.live.sequence",

@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     redis_url: RedisUrl | None = Field(
         None,
         alias="REDIS_URL",
-        description="state shared by several workers or replicas: the record of signals, the running day, and what is counted",
+        description="state that workers or replicas share: record of signals, live events, running day, and what is counted",
     )
     web_concurrency: int = Field(
         1, alias="WEB_CONCURRENCY", ge=1, le=64, description="workers; several need `REDIS_URL`"

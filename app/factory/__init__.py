@@ -1,8 +1,8 @@
 """`create_app` builds the whole server, and `build` its core. This package is the one that may import everything.
 
 The modules beside this page hold the details: `markets` the feeds of market data, `telemetry` traces, access log and metrics,
-`layers` what the layers around Flask depend on, `services` what the routes may use, `record` and `shared_market` what lies in a
-file or in a Redis.
+`layers` what the layers around Flask depend on, `services` what the routes may use, `record`, `live_log` and `shared_market`
+what lies in a file or in a Redis.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from app.config.api_versions import VERSIONS, Versions
 from app.config.settings import Settings, load
 from app.core import Core
 from app.factory.layers import dependencies_of
+from app.factory.live_log import live_log_of
 from app.factory.markets import data_feed_of
 from app.factory.plan_adoption import PlanAdoption
 from app.factory.record import LEFT_BEHIND, is_left_behind, record_of
-from app.factory.services import broadcasters_of, connections_of, event_log_of, services_of
+from app.factory.services import broadcasters_of, connections_of, services_of
 from app.factory.shared_market import running_day_of
 from app.factory.sockets import Sockets
 from app.factory.telemetry import Metrics, access_log_of, telemetry_of
@@ -91,7 +92,7 @@ def create_app(
     deps = dependencies_of(
         core, versions, access_log, telemetry, lifecycle.stopping, lambda sid: sockets.links.is_open(sid)
     )
-    log_of_events = event_log_of(core)
+    log_of_events = live_log_of(core, telemetry.stages, lifecycle)
     live = broadcasters_of(core, log_of_events, telemetry.stages)
     sockets = Sockets(core, live, deps)
     metrics = Metrics(core, deps, access_log, connections, live, log_of_events, sockets)

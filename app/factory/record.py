@@ -8,8 +8,7 @@ from datetime import date
 from pathlib import Path
 
 from app.config.settings import Settings
-from app.errors import SettingsError, Unavailable
-from app.factory.layers import UNKNOWN_OPTION
+from app.errors import Unavailable
 from app.signals.policy import SUPPORTED, Decision
 from app.signals.record import Record
 from app.signals.sqlite_record import SqliteRecord
@@ -59,12 +58,7 @@ def _first_signal(path: Path) -> Decision | None:
 
 
 def _redis_record(settings: Settings, namespace: str, stages: Stages, timeout_s: float | None) -> Record:
-    from app.redis_database import TIMEOUT_S, RedisDatabase
+    from app.factory.redis import redis_database_of
     from app.signals.redis_record import RedisRecord
 
-    assert settings.redis_url is not None
-    try:
-        db = RedisDatabase(settings.redis_url.get_secret_value(), timeout_s or TIMEOUT_S, stages)
-    except (TypeError, ValueError):
-        raise SettingsError(UNKNOWN_OPTION) from None
-    return RedisRecord(db, f"{PREFIX}:{namespace}")
+    return RedisRecord(redis_database_of(settings, stages, timeout_s=timeout_s), f"{PREFIX}:{namespace}")

@@ -10,7 +10,7 @@ from app.config.api_versions import Version, Versions
 from app.config.settings import VERSION, Settings
 from app.core import Core, degradations, operations
 from app.live.broadcaster import Broadcasters, LiveParts
-from app.live.event_log import EventLog, EventLogWithFallback, SqliteEventLog
+from app.live.event_log import EventLog
 from app.live.lifecycle import Lifecycle
 from app.live.live_event import Conditions
 from app.signals.policy import SUPPORTED
@@ -44,12 +44,6 @@ def broadcasters_of(core: Core, log: EventLog, stages: Stages) -> Broadcasters:
     shape = LiveShape(core.pipeline, core.calendar)
     parts = (core.calendar, core.events, market.clock, core.timer, log, shape, conditions, market.speed, stages)
     return Broadcasters(SUPPORTED, LiveParts(core.pipeline, *parts))
-
-
-def event_log_of(core: Core) -> EventLogWithFallback:
-    """The log of live events, beside the record."""
-    path = core.settings.data_dir / core.market.namespace / "live.sqlite3"
-    return EventLogWithFallback(lambda: SqliteEventLog(path, core.timer), core.events, core.timer.now)
 
 
 def services_of(

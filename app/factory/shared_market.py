@@ -7,10 +7,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from app.clock import REAL_TIME, Timer
+from app.clock import Timer
 from app.config.settings import Settings
-from app.errors import SettingsError
-from app.factory.layers import UNKNOWN_OPTION
+from app.factory.redis import redis_database_of
 from app.live.events import Events
 from app.market.budget import Budget, Limit
 from app.market.opens import MissingOpen
@@ -19,7 +18,6 @@ from app.market.redis_shared_day import RedisSharedDay
 from app.market.running_day import REOPEN_AFTER_S, SPREAD, RunningDay
 from app.market.sqlite_ledger import SqliteLedger
 from app.market.sqlite_shared_day import SqliteSharedDay
-from app.redis_database import TIMEOUT_S, RedisDatabase
 from app.sqlite import Retries
 from app.telemetry.stages import Stages
 
@@ -36,7 +34,7 @@ def running_day_of(
         path = settings.data_dir / namespace / "running_day.sqlite3"
         return RunningDay(lambda: SqliteSharedDay(path, timer, stages), timer, emit, (MissingOpen,), ahead)
     days, leases = f"{DAYS}:{{{namespace}}}", f"{LEASES}:{{{namespace}}}"
-    day = RedisSharedDay(_redis(settings, timer, stages), days, leases, timer)
+    day = RedisSharedDay(redis_database_of(settings, stages, timer), days, leases, timer)
     return RunningDay(lambda: day, timer, emit, (MissingOpen,), ahead)
 
 
@@ -47,16 +45,6 @@ def budget_of(
     if settings.redis_url is None:
         path = settings.data_dir / namespace / "budget.sqlite3"
         return Budget(lambda: SqliteLedger(path, key, timer, stages), limit, timer, emit)
-    ledger = RedisLedger(_redis(settings, timer, stages), f"{BUDGETS}:{{{namespace}}}", key)
+    ledger = RedisLedger(redis_database_of(settings, stages, timer), f"{BUDGETS}:{{{namespace}}}", key)
     retries = Retries(timer.now, REOPEN_AFTER_S, SPREAD)
     return Budget(lambda: ledger, limit, timer, emit, retries, settings.web_concurrency)
-
-
-def _redis(settings: Settings, timer: Timer, stages: Stages) -> RedisDatabase:
-    """The Redis whose own clock counts, but where a test brings one."""
-    assert settings.redis_url is not None
-    epoch = None if timer.epoch is REAL_TIME.epoch else timer.epoch
-    try:
-        return RedisDatabase(settings.redis_url.get_secret_value(), TIMEOUT_S, stages, epoch)
-    except (TypeError, ValueError):
-        raise SettingsError(UNKNOWN_OPTION) from None

@@ -2,10 +2,10 @@
 
 The log is the arbiter: what it holds at (ticker, epoch, seq) is what every listener of every process is told there. One process
 extends the sequence of a ticker at a time, under a lease, and an append names the head that it continues: if another process
-has moved it meanwhile, nothing is written. An event is told only once it is in the log.
+has moved it meanwhile, or has taken the lease over, nothing is written. An event is told only once it is in the log.
 
-`EventLog` is the seam where another store than SQLite joins (Redis Streams). A file that cannot be used is replaced by memory,
-with sequences of its own.
+The log is in a SQLite file for the processes on one DATA_DIR, and in Redis (`app/live/redis_event_log.py`) for those that share
+one. Where it cannot be used, memory takes its place, with sequences of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 from app.clock import Timer
 from app.errors import Unavailable
 from app.live.live_event import Kind, LiveEvent, Noticed, Position, noticed_of_json
-from app.market.lease import LEASES, SqliteLeases
+from app.market.lease import LEASES, Lease, SqliteLeases
 from app.sqlite import Database, Retries
 from app.telemetry.stages import NULL_STAGES, Stages
 
@@ -30,6 +30,9 @@ MAX_EVENTS: Final = 512
 
 MAX_BYTES: Final = 2 << 20
 """Bytes of events kept of a ticker."""
+
+RETRY_REDIS_S: Final = 4.0
+"""Real seconds after which a Redis that could not be used is tried again, and up to as many more."""
 
 PATIENCE_S: Final = 1.0
 """Real seconds to wait for another process's transaction."""
@@ -72,8 +75,9 @@ class EventLog(Protocol):
         ...
 
     def append(self, ticker: str, before: Position | None, events: Sequence[LiveEvent], head: Head) -> bool:
-        """Appends `events` and makes `head` the head, if it is `before` until then (None: there is none). A head of another
-        epoch ends the one before. Returns whether that was so; if not, nothing is written."""
+        """Appends `events` and makes `head` the head, if it is `before` until then (None: there is none) and no other process
+        has led since this one did. A head of another epoch ends the one before. Returns whether that was so; if not, nothing is
+        written."""
         ...
 
     def close(self) -> None: ...
@@ -118,13 +122,17 @@ class SqliteEventLog:
     def __init__(self, path: Path, timer: Timer, stages: Stages = NULL_STAGES) -> None:
         self._db = Database(path, SCHEMA, PATIENCE_S, stages)
         self._leases = SqliteLeases(self._db, timer)
+        self._leads: dict[str, Lease] = {}
 
     def leads(self, ticker: str) -> bool:
-        return self._leases.acquire(f"live {ticker}") is not None
+        lease = self._leases.acquire(f"live {ticker}")
+        if lease is not None:
+            self._leads[ticker] = lease
+        return lease is not None
 
     def resign(self, ticker: str) -> None:
-        lease = self._leases.current(f"live {ticker}")
-        if lease is not None and lease.holder == self._leases.holder:
+        lease = self._leads.pop(ticker, None)
+        if lease is not None:
             self._leases.release(lease)
 
     def head(self, ticker: str) -> Head | None:
@@ -143,7 +151,9 @@ class SqliteEventLog:
         epoch, seq = head.position
         rows = [(ticker, *event.position, event.kind.value, event.body) for event in events]
         with self._db.transaction() as db:
-            known = self.head(ticker)
+            lease, known = self._leads.get(ticker), self.head(ticker)
+            if lease is None or not self._leases.is_current(lease):
+                return False
             if (None if known is None else known.position) != before:
                 return False
             db.write_many("INSERT INTO live_events VALUES (?, ?, ?, ?, ?)", rows)
@@ -164,12 +174,21 @@ class SqliteEventLog:
 
 
 class EventLogWithFallback:
-    """The log on disk, and one in memory while the file cannot be used. Emits `live_log_in_memory` and `live_log_on_disk`."""
+    """The log on disk or in Redis, and one in memory while that cannot be used. Emits `live_log_in_memory`, and
+    `live_log_on_disk` or `live_log_in_redis` afterwards."""
 
-    def __init__(self, open_log: Callable[[], EventLog], emit: Callable[..., None], now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        open_log: Callable[[], EventLog],
+        emit: Callable[..., None],
+        now: Callable[[], float],
+        *,
+        is_redis: bool = False,
+    ) -> None:
         self._open_log = open_log
         self._emit = emit
-        self._retries = Retries(now)
+        self._is_redis = is_redis
+        self._retries = Retries(now, RETRY_REDIS_S, spread=1.0) if is_redis else Retries(now)
         self._log: EventLog | None = None
         self._memory: MemoryEventLog | None = None
         self._is_closed = False
@@ -210,7 +229,7 @@ class EventLogWithFallback:
             return work(self._fall_back(exc))
         if self._memory is not None:
             self._memory = None
-            self._emit("live_log_on_disk")
+            self._emit("live_log_in_redis" if self._is_redis else "live_log_on_disk")
         return result
 
     def _fall_back(self, why: Unavailable) -> MemoryEventLog:

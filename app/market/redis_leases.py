@@ -5,7 +5,7 @@ Redis' own clock, so that no machine's clock matters; one that is set back canno
 end later than LEASE_S from now is free. A token is never smaller than the milliseconds since 1970 at which its holder changed:
 it grows also after Redis has lost or forgotten the one before.
 
-All keys must lie in one slot of a cluster: the prefix has a hash tag.
+Keys that are renewed together must lie in one slot of a cluster: the prefix, or the name, has a hash tag.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def live_metrics(
         ),
         Metric(
             "predict_live_log_in_memory",
-            "1 while the log of live events cannot be kept on disk",
+            "1 while the log of live events cannot be kept on disk or in Redis",
             unlabelled(is_in_memory),
         ),
     ]

@@ -13,12 +13,13 @@ import pytest
 from app.errors import Unavailable
 from app.factory import build
 from app.live.broadcaster import Broadcaster
-from app.live.event_log import EventLog, EventLogWithFallback, Head, MemoryEventLog, SqliteEventLog
+from app.live.event_log import EventLog, EventLogWithFallback, Head, MemoryEventLog
 from app.live.live_event import Conditions
 from app.market.lease import LEASE_S
 from app.market.polygon import Reply
 from app.sqlite import REOPEN_AFTER_S
 from tests.live.broadcasting import Told, bodies, content
+from tests.live.logs import Open, spoil_head
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
 from tests.waiting import PATIENCE_S, wait_for
 
@@ -341,9 +342,8 @@ def test_a_gap_whose_bars_cannot_be_had_begins_a_new_sequence(begin: Begin, mark
     assert again.core.events.counts["live_sequence_ended",] == 1
 
 
-def test_a_restarted_server_goes_on_where_it_was(begin: Begin, tmp_path: Path) -> None:
-    timer = FakeTimer()
-    first, second = (SqliteEventLog(tmp_path / "live.sqlite3", timer.timer) for _ in range(2))
+def test_a_restarted_server_goes_on_where_it_was(begin: Begin, open_log: Open, timer: FakeTimer) -> None:
+    first, second = open_log(), open_log()
     begin(first).at("10:30:07").minutes("10:31:07", 3)
     first.close()
     timer.forward(LEASE_S + 1)
@@ -387,11 +387,11 @@ def test_followers_are_told_on_while_the_log_is_in_memory_and_nothing_is_missing
     assert [event["as_of"] for event in told.kept()] == [f"11 10:{minute}" for minute in range(31, 46)]
 
 
-def test_a_head_that_cannot_be_read_begins_a_new_sequence(begin: Begin, tmp_path: Path) -> None:
-    log = SqliteEventLog(tmp_path / "live.sqlite3", FakeTimer().timer)
+def test_a_head_that_cannot_be_read_begins_a_new_sequence(begin: Begin, open_log: Open) -> None:
+    log = open_log()
     told = begin(log).at("10:30:07", "10:31:07")
     old = told.epoch()
-    log._db.write("UPDATE heads SET noticed = '{}'")
+    spoil_head(log)
     told.at("10:32:07", "10:33:07")
     assert told.epoch() != old
     assert [event["as_of"] for event in told.kept()] == ["11 10:33"]
@@ -443,8 +443,8 @@ def test_a_heartbeat_does_not_come_behind_an_event_that_is_newer(begin: Begin) -
 # --- several processes ---
 
 
-def test_two_processes_on_one_log_tell_the_same_and_one_computes(begin: Begin, tmp_path: Path) -> None:
-    one, other = (begin(SqliteEventLog(tmp_path / "live.sqlite3", FakeTimer().timer)) for _ in range(2))
+def test_two_processes_on_one_log_tell_the_same_and_one_computes(begin: Begin, open_log: Open) -> None:
+    one, other = (begin(open_log()) for _ in range(2))
     for moment in ("10:30:07", "10:31:07", "10:32:07"):
         one.at(moment)
         other.at(moment)
@@ -453,8 +453,8 @@ def test_two_processes_on_one_log_tell_the_same_and_one_computes(begin: Begin, t
     assert (len(one.computed), len(other.computed)) == (3, 0)
 
 
-def test_two_processes_on_one_log_show_the_same_snapshot(begin: Begin, tmp_path: Path) -> None:
-    one, other = (begin(SqliteEventLog(tmp_path / "live.sqlite3", FakeTimer().timer)) for _ in range(2))
+def test_two_processes_on_one_log_show_the_same_snapshot(begin: Begin, open_log: Open) -> None:
+    one, other = (begin(open_log()) for _ in range(2))
     for moment in ("15:59:07", "16:00:07", "2025-03-12 08:00:00"):
         one.at(moment)
         other.at(moment)
@@ -463,8 +463,8 @@ def test_two_processes_on_one_log_show_the_same_snapshot(begin: Begin, tmp_path:
     assert (first[0]["as_of"], other.computed) == (None, [])
 
 
-def test_who_comes_from_a_process_that_is_ahead_gets_nothing_twice(begin: Begin, tmp_path: Path) -> None:
-    one, other = (begin(SqliteEventLog(tmp_path / "live.sqlite3", FakeTimer().timer)) for _ in range(2))
+def test_who_comes_from_a_process_that_is_ahead_gets_nothing_twice(begin: Begin, open_log: Open) -> None:
+    one, other = (begin(open_log()) for _ in range(2))
     one.at("10:30:07", "10:31:07")
     other.at("10:31:07")
     one.at("10:32:07")
@@ -489,8 +489,8 @@ def test_who_waits_for_a_process_that_is_behind_is_woken_once_it_has_read_the_lo
     assert [event["instead"] for event in taken[0]] == ["unknown_position"]
 
 
-def test_the_next_process_takes_over_at_once_where_the_first_resigns(begin: Begin, tmp_path: Path) -> None:
-    one, other = (begin(SqliteEventLog(tmp_path / "live.sqlite3", FakeTimer().timer)) for _ in range(2))
+def test_the_next_process_takes_over_at_once_where_the_first_resigns(begin: Begin, open_log: Open) -> None:
+    one, other = (begin(open_log()) for _ in range(2))
     one.at("10:30:07")
     other.at("10:31:07")
     one.log.resign("SPY")
@@ -629,10 +629,9 @@ def test_a_step_that_breaks_is_told_and_does_not_end_it(begin: Begin, clock: Fak
 
 
 def test_a_leader_that_cannot_compute_lets_another_process_lead_and_nobody_says_that_nothing_changed(
-    begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    begin: Begin, open_log: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "live.sqlite3"
-    one, two = (begin(SqliteEventLog(path, FakeTimer().timer)) for _ in range(2))
+    one, two = (begin(open_log()) for _ in range(2))
     one.at("10:30:07")
     for told in (one, two):
         monkeypatch.setattr(told.core.pipeline, "outline", broken)

@@ -3,6 +3,8 @@ listeners read of it: what they missed, or why they cannot have it."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,54 +22,28 @@ from app.live.event_log import (
 )
 from app.live.fan_out import FanOut
 from app.live.feed import Feed, Numbers
-from app.live.live_event import Kind, LiveEvent, Noticed, Position, noticed_of_json, position_of
+from app.live.live_event import Kind, Noticed, Position, noticed_of_json, position_of
 from app.market.lease import LEASE_S
 from app.sqlite import REOPEN_AFTER_S
+from tests.live import racing
 from tests.live.broadcasting import Listener, PlainShape
-from tests.support import FakeTimer, new_york
-
-NOTICED = Noticed(new_york("2025-03-11 10:30:07"), new_york("2025-03-11 10:30"), 447.5, "gate", "open current")
-Open = Callable[[], EventLog]
-
-
-@pytest.fixture
-def timer() -> FakeTimer:
-    return FakeTimer()
+from tests.live.logs import NOTICED, Open, event, filled, head, redis_log, seqs, spoil_head
+from tests.support import FakeTimer
+from tests.waiting import PATIENCE_S
 
 
-@pytest.fixture(params=["memory", "sqlite", "fallback"])
+@pytest.fixture(params=["memory", "sqlite", "redis", "fallback"])
 def log(request: pytest.FixtureRequest, tmp_path: Path, timer: FakeTimer) -> Iterator[EventLog]:
     """Each log that there is: they behave alike."""
     kinds: dict[str, Open] = {
         "memory": MemoryEventLog,
         "sqlite": lambda: SqliteEventLog(tmp_path / "live.sqlite3", timer.timer),
+        "redis": lambda: redis_log(request.getfixturevalue("redis_url"), timer),
         "fallback": lambda: EventLogWithFallback(MemoryEventLog, lambda *args, **fields: None, timer.timer.now),
     }
     found = kinds[request.param]()
     yield found
     found.close()
-
-
-def event(seq: int, epoch: str = "aaaaaaaa", size: int = 2) -> LiveEvent:
-    return LiveEvent("SPY", Kind.PRICE, Position(epoch, seq), b"x" * size)
-
-
-def head(seq: int, epoch: str = "aaaaaaaa") -> Head:
-    return Head(Position(epoch, seq), NOTICED, b'{"snapshot": 1}')
-
-
-def filled(log: EventLog, count: int, size: int = 2) -> EventLog:
-    """A log with the events 1 to `count`."""
-    assert log.append("SPY", None, [], head(0))
-    assert log.append(
-        "SPY", Position("aaaaaaaa", 0), [event(seq, size=size) for seq in range(1, count + 1)], head(count)
-    )
-    return log
-
-
-def seqs(log: EventLog, last: int) -> list[int]:
-    epoch = "aaaaaaaa"
-    return [event.position.seq for event in log.between("SPY", Position(epoch, 0), Position(epoch, last))]
 
 
 def test_what_was_appended_is_there_for_its_ticker_in_order(log: EventLog) -> None:
@@ -116,11 +92,31 @@ def test_other_texts_are_no_positions(text: str) -> None:
     assert position_of("aaaaaaaa-12") == Position("aaaaaaaa", 12)
 
 
+def test_a_snapshot_may_be_renewed_where_no_event_is_told(log: EventLog) -> None:
+    filled(log, 3)
+    renewed = head(3)._replace(snapshot='{"snapshot": "größer"}'.encode())
+    assert log.append("SPY", Position("aaaaaaaa", 3), [], renewed)
+    assert (log.head("SPY"), seqs(log, 9)) == (renewed, [1, 2, 3])
+    assert log.append("SPY", Position("aaaaaaaa", 3), [event(4)], head(4))
+    assert (log.head("SPY"), seqs(log, 9)) == (head(4), [1, 2, 3, 4])
+
+
 # --- several processes ---
 
 
-def test_one_process_extends_a_sequence_and_another_one_takes_over(tmp_path: Path, timer: FakeTimer) -> None:
-    one, other = (SqliteEventLog(tmp_path / "live.sqlite3", timer.timer) for _ in range(2))
+def test_what_one_process_appends_the_others_read(open_log: Open) -> None:
+    one, other = open_log(), open_log()
+    assert other.head("SPY") is None
+    filled(one, 2)
+    assert (other.head("SPY"), seqs(other, 9)) == (head(2), [1, 2])
+    assert one.append("SPY", Position("aaaaaaaa", 2), [event(3)], head(3))
+    assert (other.head("SPY"), seqs(other, 9)) == (head(3), [1, 2, 3])
+    assert one.append("SPY", Position("aaaaaaaa", 3), [], head(0, "bbbbbbbb"))
+    assert (other.head("SPY"), seqs(other, 9)) == (head(0, "bbbbbbbb"), [])
+
+
+def test_one_process_extends_a_sequence_and_another_one_takes_over(open_log: Open, timer: FakeTimer) -> None:
+    one, other = open_log(), open_log()
     assert (one.leads("SPY"), other.leads("SPY"), other.leads("QQQ")) == (True, False, True)
     one.resign("SPY")
     other.resign("SPY")
@@ -129,12 +125,45 @@ def test_one_process_extends_a_sequence_and_another_one_takes_over(tmp_path: Pat
     assert one.leads("SPY"), "a process that was killed is replaced"
 
 
-def test_a_head_that_another_version_wrote_is_not_known(tmp_path: Path, timer: FakeTimer) -> None:
-    log = SqliteEventLog(tmp_path / "live.sqlite3", timer.timer)
+def test_who_does_not_lead_any_more_writes_nothing(open_log: Open, timer: FakeTimer) -> None:
+    """Also before its successor has written anything."""
+    one, other = open_log(), open_log()
+    filled(one, 3)
+    timer.forward(LEASE_S + 1)
+    assert other.leads("SPY")
+    assert not one.append("SPY", Position("aaaaaaaa", 3), [event(4)], head(4))
+    assert other.append("SPY", Position("aaaaaaaa", 3), [event(4, size=9)], head(4))
+    assert not one.append("SPY", Position("aaaaaaaa", 4), [event(5)], head(5))
+    other.resign("SPY")
+    assert not other.append("SPY", Position("aaaaaaaa", 4), [event(5)], head(5))
+    assert list(one.between("SPY", Position("aaaaaaaa", 3), Position("aaaaaaaa", 9))) == [event(4, size=9)]
+
+
+def test_a_head_that_another_version_wrote_is_not_known(open_log: Open) -> None:
+    log = open_log()
     filled(log, 3)
-    log._db.write("UPDATE heads SET noticed = '{}'")
+    spoil_head(log)
     assert log.head("SPY") is None
     assert log.append("SPY", None, [], head(0, "bbbbbbbb"))
+    assert (log.head("SPY"), seqs(log, 9)) == (head(0, "bbbbbbbb"), [])
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_processes_that_race_to_extend_a_sequence_leave_no_gap_and_no_fork(
+    store: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    place = request.getfixturevalue("redis_url") if store == "redis" else str(tmp_path / "live.sqlite3")
+    command = [sys.executable, "-m", "tests.live.racing", place]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S).stdout.split()
+    log = racing.opened(place)
+    newest = log.head("SPY")
+    assert newest is not None
+    assert newest.position.seq >= racing.EVENTS
+    events = log.between("SPY", newest.position._replace(seq=0), newest.position)
+    log.close()
+    assert [event.position.seq for event in events] == list(range(1, newest.position.seq + 1))
+    assert sorted(told) == sorted(event.body.decode() for event in events)
+    assert len({body.partition("-by-")[2] for body in told}) > 1, "it was no race"
 
 
 # --- a disk that fails ---

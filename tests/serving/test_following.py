@@ -8,8 +8,8 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import requests
 
 from tests.serving.test_gunicorn import SERVE, Server, started
 from tests.serving.test_lifecycle import connected, get
+from tests.serving.test_socket_clients import kill, ready
 from tests.serving.test_streams import value, wait_for
 from tests.waiting import PATIENCE_S
 
@@ -212,6 +213,41 @@ def test_two_processes_on_one_folder_tell_the_same_and_one_takes_over_from_the_o
     shared = min(len(first.events), len(second.events))
     assert first.events[:shared] == second.events[:shared]
     assert not second.snapshots
+
+
+@pytest.fixture
+def in_redis(tmp_path: Path, redis_url: str) -> Callable[[str], AbstractContextManager[Server]]:
+    """Starts one more server, with a folder of its own, all on one Redis."""
+    values = {"MARKET": "demo", "REDIS_URL": redis_url, "LOG_LEVEL": "WARNING", **NO_LIMITS}
+    return lambda name: started(SERVE, tmp_path / f"log {name}", DATA_DIR=tmp_path / name, **values)
+
+
+def test_two_servers_on_one_redis_tell_the_same_and_a_client_that_changes_between_them_misses_nothing(
+    in_redis: Callable[[str], AbstractContextManager[Server]],
+) -> None:
+    with in_redis("one") as one, in_redis("other") as other:
+        for server in (one, other):
+            ready(server)
+        first, second = Client(one), Client(other)
+        first.follow(1)
+        second.last = first.last
+        with closing(request(one, first.last)), closing(request(other, first.last)):
+            for client in (first, second, first, second):
+                client.follow(3)
+                client.server = other if client.server is one else one
+        for client in (first, second):
+            client.server = other
+        kill(one)
+        for client in (first, second):
+            client.follow(3)
+    check_complete(first)
+    assert not second.snapshots
+    shared = min(len(first.events), len(second.events))
+    assert first.events[:shared] == second.events[:shared]
+    seqs = [event["seq"] for event in second.events]
+    assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+    for log in (one.log, other.log):
+        assert "Traceback" not in log.read_text()
 
 
 def resident_kib(server: Server) -> int:
