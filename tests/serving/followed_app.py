@@ -24,6 +24,7 @@ server = app.factory.create_app(
         polygon_api_key="k",
         polygon_base_url=address,
         data_dir=os.environ["DATA_DIR"],
+        redis_url=os.environ.get("REDIS_URL"),
     ),
     clock=running_clock(new_york("2025-03-11 11:30:40"), float(os.environ.get("SPEED", "1")), began),
 )

@@ -1,9 +1,10 @@
-"""Servers as they are deployed, on one DATA_DIR: together they ask the provider as often as one does, and the one that follows
-is killed, and halted past its lease."""
+"""Servers as they are deployed, on one DATA_DIR, or on one Redis with a DATA_DIR each: together they ask the provider as often
+as one does, and the one that follows is killed, and halted past its lease."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ from typing import Any
 
 import pytest
 import requests
+from redis import Redis
 
 from app.clock import Clock, running_clock
 from app.market.feed_transport import FeedTransport
@@ -65,7 +67,11 @@ def market(folder: Path, speed: float, **options: object) -> Iterator[Market]:
         numbers = itertools.count()
 
         def start() -> Server:
-            return stack.enter_context(started(COMMAND, folder.parent / f"{folder.name}-{next(numbers)}.log", **values))
+            number = next(numbers)
+            own = {"DATA_DIR": folder / str(number)} if "REDIS_URL" in options else {}
+            return stack.enter_context(
+                started(COMMAND, folder.parent / f"{folder.name}-{number}.log", **{**values, **own})
+            )
 
         yield Market(provider, clock, speed, start)
 
@@ -80,10 +86,16 @@ def running(found: Market, count: int) -> list[Server]:
     return servers
 
 
+@pytest.fixture(params=["one folder", "one redis"])
+def sharing(request: pytest.FixtureRequest) -> dict[str, str]:
+    """What servers share besides the folder, by its setting."""
+    return {} if request.param == "one folder" else {"REDIS_URL": request.getfixturevalue("redis_url")}
+
+
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[tuple[list[Server], PolygonSimulator]]:
+def pair(tmp_path: Path, sharing: dict[str, str]) -> Iterator[tuple[list[Server], PolygonSimulator]]:
     demo_feed()
-    with market(tmp_path / "data", 1.0) as found:
+    with market(tmp_path / "data", 1.0, **sharing) as found:
         yield running(found, 2), found.provider
 
 
@@ -177,8 +189,13 @@ def test_three_processes_cost_the_calls_of_one_and_a_killed_leader_is_replaced_w
     assert {path for path, _ in calls[1]} == {path for path, _ in calls[3]}
 
 
-def shared_series(folder: Path) -> dict[str, tuple[int, int]]:
+def shared_series(folder: Path, sharing: dict[str, str]) -> dict[str, tuple[int, int]]:
     """What the processes share: when each series was asked for, and how many bytes its bars have."""
+    if sharing:
+        with closing(Redis.from_url(sharing["REDIS_URL"], decode_responses=True)) as client:
+            (key,) = client.scan_iter("predict:day:*:series")
+            rows = {name: json.loads(text) for name, text in client.hgetall(key).items()}
+        return {name: (row["fetched"], len(row["bars"])) for name, row in rows.items()}
     (file,) = folder.glob("*/running_day.sqlite3")
     with closing(sqlite3.connect(file)) as db:
         return {name: (fetched, size) for name, fetched, size in db.execute(SERIES)}
@@ -188,10 +205,12 @@ def fenced(server: Server) -> float:
     return float(re.search(r'predict_events_total{event="bars_fenced"} (\S+)', server.get("/metrics").text)[1])  # type: ignore[index]
 
 
-def test_a_leader_that_is_halted_within_a_fetch_and_wakes_writes_no_old_bars(tmp_path: Path) -> None:
+def test_a_leader_that_is_halted_within_a_fetch_and_wakes_writes_no_old_bars(
+    tmp_path: Path, sharing: dict[str, str]
+) -> None:
     """Its calls outlast the halt, however long that takes: what is late is dropped, and does not time out."""
     demo_feed()
-    with market(tmp_path / "data", 4.0, READ_S=10 * PATIENCE_S) as found:
+    with market(tmp_path / "data", 4.0, READ_S=10 * PATIENCE_S, **sharing) as found:
         leader, *readers = running(found, 3)
         found.provider.inject_fault("slow", only="/minute/", seconds=60.0)
         before = len(found.provider.calls)
@@ -199,18 +218,18 @@ def test_a_leader_that_is_halted_within_a_fetch_and_wakes_writes_no_old_bars(tmp
         halted = worker_of(leader)
         os.kill(halted, signal.SIGSTOP)
         found.provider.clear_fault()
-        old = shared_series(tmp_path / "data")
-        within(lambda: all(seen > old[name] for name, seen in minutes_of(tmp_path / "data").items()))
-        new = minutes_of(tmp_path / "data")
+        old = shared_series(tmp_path / "data", sharing)
+        within(lambda: all(seen > old[name] for name, seen in minutes_of(tmp_path / "data", sharing).items()))
+        new = minutes_of(tmp_path / "data", sharing)
         os.kill(halted, signal.SIGCONT)
         within(lambda: fenced(leader) == 3.0)
         within(lambda: follower(leader)["role"] == "reader")
-        assert all(seen >= new[name] for name, seen in minutes_of(tmp_path / "data").items())
+        assert all(seen >= new[name] for name, seen in minutes_of(tmp_path / "data", sharing).items())
         assert sum(fenced(server) for server in readers) == 0
         within(lambda: all(is_whole(server) for server in (leader, *readers)))
         prices = [server.get("/trading_directions").json()["data_status"]["as_of"] for server in (leader, *readers)]
         assert len(set(prices)) <= 2, "a minute may have turned between them"
 
 
-def minutes_of(folder: Path) -> dict[str, tuple[int, int]]:
-    return {name: seen for name, seen in shared_series(folder).items() if "1min" in name}
+def minutes_of(folder: Path, sharing: dict[str, str]) -> dict[str, tuple[int, int]]:
+    return {name: seen for name, seen in shared_series(folder, sharing).items() if "1min" in name}
