@@ -8,14 +8,14 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from app.market.feed_transport import FeedTransport
 from app.simulator.server import PolygonSimulator
 from tests.browser.played import DAY, Played
 from tests.browser.reading import CARD, TICKERS, band_of, missing, wait_shown
 from tests.browser.turned import TurnedClock
-from tests.browser.watching import Tab, tab
+from tests.browser.watching import PHONE, Tab, tab
 from tests.serving.test_streams import value
 from tests.support import CALENDAR, demo_feed
 from tests.waiting import wait_for
@@ -23,6 +23,7 @@ from tests.waiting import wait_for
 STAGES = "predict_stage_seconds_count"
 COMPUTED = ("compute-structure", "compute-rpe", "compute-v6", "policy")
 """Stages of the pipeline that a look at the market runs through."""
+CHART = ".canvas canvas"
 TRUSTED = f"{CARD}[data-trusted=true]"
 
 
@@ -89,6 +90,22 @@ def test_a_connection_that_is_cut_is_said_and_the_page_comes_back_by_itself(show
     wait_said(shown.page, "DISCONNECTED")
     played.relay.mend()
     wait_live(shown.page, played)
+
+
+def test_a_chart_that_is_looked_at_first_when_the_connection_is_gone_is_drawn(browser: Browser, played: Played) -> None:
+    with tab(browser, played.relay.base, PHONE) as found:
+        page = found.open()
+        wait_live(page, played)
+        page.wait_for_function(
+            "performance.getEntriesByType('resource').some(({ name }) => /plot-[^/]*[.]js$/.test(name))"
+        )
+        expect(page.locator(CHART)).to_have_count(0)
+        played.relay.refuse()
+        wait_said(page, "DISCONNECTED")
+        page.locator(".canvas").scroll_into_view_if_needed()
+        expect(page.locator(CHART).first).to_be_visible()
+        played.relay.mend()
+        wait_live(page, played)
 
 
 def test_a_connection_that_says_nothing_is_noticed_and_mended(browser: Browser, played: Played) -> None:
