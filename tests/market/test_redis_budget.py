@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import date
 
 import pytest
@@ -16,6 +15,7 @@ from app.market.redis_ledger import RedisLedger
 from app.redis_database import RedisDatabase
 from app.sqlite import REOPEN_AFTER_S, Retries
 from tests.market.budgets import KEY
+from tests.redis_faults import FAULTS, PASSWORD, Fault, allow_someone, kill, url_of_someone
 from tests.redis_server import RedisServer
 from tests.waiting import PATIENCE_S
 
@@ -31,8 +31,7 @@ class Spender:
         self.heard: list[str] = []
         self.errors: list[str] = []
         self.timer = Timer(lambda: self.at, REAL_TIME.epoch, REAL_TIME.sleep)
-        url = server.url.replace("redis://", "redis://someone:a-secret-word@")
-        ledger = RedisLedger(RedisDatabase(url, timeout_s), PREFIX, KEY)
+        ledger = RedisLedger(RedisDatabase(url_of_someone(server), timeout_s), PREFIX, KEY)
         self.budget = Budget(lambda: ledger, limit, self.timer, self._hear, Retries(self.timer.now, spread=0.5))
 
     def _hear(self, event: str, **fields: object) -> None:
@@ -59,54 +58,12 @@ class Spender:
 
 @pytest.fixture
 def server(own_redis: RedisServer) -> RedisServer:
-    allow(own_redis)
+    allow_someone(own_redis)
     return own_redis
 
 
-def allow(server: RedisServer) -> None:
-    """Makes the user whose password no log may have."""
-    with server.client() as client:
-        client.execute_command("ACL", "SETUSER", "someone", "on", ">a-secret-word", "~*", "+@all")
-
-
-def kill(server: RedisServer) -> Callable[[], None]:
-    def mend() -> None:
-        server.start()
-        allow(server)
-
-    server.kill()
-    return mend
-
-
-def pause(server: RedisServer) -> Callable[[], None]:
-    server.pause()
-    return server.resume
-
-
-def fill(server: RedisServer) -> Callable[[], None]:
-    def mend() -> None:
-        with server.client() as client:
-            client.config_set("maxmemory", 0)
-
-    with server.client() as client:
-        client.config_set("maxmemory", 1)
-    return mend
-
-
-def make_a_copy(server: RedisServer) -> Callable[[], None]:
-    def mend() -> None:
-        with server.client() as client:
-            client.replicaof("NO", "ONE")
-
-    with server.client() as client:
-        client.replicaof("127.0.0.1", 1)
-    return mend
-
-
-@pytest.mark.parametrize("fault", [kill, pause, fill, make_a_copy])
-def test_while_redis_fails_each_of_two_processes_spends_half(
-    server: RedisServer, fault: Callable[[RedisServer], Callable[[], None]]
-) -> None:
+@pytest.mark.parametrize("fault", FAULTS)
+def test_while_redis_fails_each_of_two_processes_spends_half(server: RedisServer, fault: Fault) -> None:
     """They go on from what they last saw of it, and give it their calls when it is back."""
     one, other = Spender(server, timeout_s=0.3), Spender(server, timeout_s=0.3)
     assert (one.spend(1), other.spend(1)) == (1, 1)
@@ -119,7 +76,7 @@ def test_while_redis_fails_each_of_two_processes_spends_half(
     for spender in (one, other):
         spender.try_again()
         assert spender.heard == ["budget_in_memory", "budget_shared"]
-        assert "a-secret-word" not in "".join(spender.errors)
+        assert PASSWORD not in "".join(spender.errors)
     in_redis = 2 if fault is kill else 4
     assert (one.budget.status().spent, other.budget.status().spent) == (in_redis, in_redis)
     assert one.spend(6) == 6 - in_redis
@@ -154,7 +111,7 @@ def test_a_pause_of_the_provider_goes_on_while_redis_fails_and_when_it_is_back_e
     with pytest.raises(BudgetSpent, match="asked for a pause"), call_context(Priority.MINUTES, 0, one.timer):
         one.budget.acquire()
     server.start()
-    allow(server)
+    allow_someone(server)
     one.try_again()
     other = Spender(server)
     with pytest.raises(BudgetSpent, match="asked for a pause"), call_context(Priority.MINUTES, 0, other.timer):

@@ -19,6 +19,7 @@ from app.market.running_day import REOPEN_AFTER_S, WAITS_S, FetchFailure, Runnin
 from app.market.shared_day import DayBounds, SharedDay
 from app.market.sqlite_shared_day import SqliteSharedDay
 from app.redis_database import RedisDatabase
+from tests.redis_faults import FAULTS, PASSWORD, Fault, allow_someone, url_of_someone
 from tests.redis_server import RedisServer
 from tests.support import FakeTimer, new_york, some_bars
 from tests.waiting import PATIENCE_S
@@ -237,7 +238,7 @@ class Sharing:
         self.heard: list[str] = []
         self.errors: list[str] = []
         timer = Timer(lambda: self.at, REAL_TIME.epoch, REAL_TIME.sleep)
-        db = RedisDatabase(server.url.replace("redis://", "redis://someone:a-secret-word@"), timeout_s)
+        db = RedisDatabase(url_of_someone(server), timeout_s)
         self.day = RunningDay(lambda: RedisSharedDay(db, *PREFIXES, timer), timer, self._hear)
 
     def _hear(self, event: str, **fields: object) -> None:
@@ -251,56 +252,26 @@ class Sharing:
 
 @pytest.fixture
 def open_to_someone(own_redis: RedisServer) -> RedisServer:
-    allow(own_redis)
+    allow_someone(own_redis)
     return own_redis
 
 
-def allow(server: RedisServer) -> None:
-    """Makes the user whose password no log may have."""
-    with server.client() as client:
-        client.execute_command("ACL", "SETUSER", "someone", "on", ">a-secret-word", "~*", "+@all")
-
-
-def fault(server: RedisServer, kind: str) -> None:
-    with server.client() as client:
-        if kind == "killed":
-            server.kill()
-        elif kind == "paused":
-            server.pause()
-        elif kind == "full":
-            client.config_set("maxmemory", 1)
-        elif kind == "read only":
-            client.replicaof("127.0.0.1", 1)
-
-
-def mend(server: RedisServer, kind: str) -> None:
-    if kind == "killed":
-        server.start()
-        allow(server)
-    elif kind == "paused":
-        server.resume()
-    else:
-        with server.client() as client:
-            client.config_set("maxmemory", 0)
-            client.replicaof("NO", "ONE")
-
-
-@pytest.mark.parametrize("kind", ["killed", "paused", "full", "read only"])
-def test_a_redis_that_fails_costs_sharing_and_no_answer(open_to_someone: RedisServer, kind: str) -> None:
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_redis_that_fails_costs_sharing_and_no_answer(open_to_someone: RedisServer, fault: Fault) -> None:
     one = Sharing(open_to_someone, timeout_s=0.3)
     assert brought(one.day, series())
-    fault(open_to_someone, kind)
+    mend = fault(open_to_someone)
     found = series(7)
     for _ in range(3):
         assert one.day.once(NAME, nothing, lambda: found, unshared) is found
     assert one.day.failing()
     assert one.day.lead() is None
-    mend(open_to_someone, kind)
+    mend()
     one.try_again()
     assert one.day.failing() is None
     assert brought(one.day, series(7))
     assert one.heard == ["running_day_unshared", "running_day_shared"]
-    assert "a-secret-word" not in "".join(one.errors)
+    assert PASSWORD not in "".join(one.errors)
 
 
 def test_a_redis_that_fails_is_not_asked_again_at_once(open_to_someone: RedisServer) -> None:
@@ -309,7 +280,7 @@ def test_a_redis_that_fails_is_not_asked_again_at_once(open_to_someone: RedisSer
     open_to_someone.kill()
     one.day.lead()
     open_to_someone.start()
-    allow(open_to_someone)
+    allow_someone(open_to_someone)
     one.at += REOPEN_AFTER_S - 0.1
     assert one.day.lead() is None
     assert one.day.failing()
@@ -323,7 +294,7 @@ def test_processes_that_lost_one_redis_do_not_all_come_back_at_once(open_to_some
     for one in lost:
         one.day.lead()
     open_to_someone.start()
-    allow(open_to_someone)
+    allow_someone(open_to_someone)
     back = []
     for _ in range(10):
         for one in lost:
