@@ -381,35 +381,49 @@ def test_the_key_is_not_in_the_ledger(time: FakeTimer, tmp_path: Path) -> None:
     assert not [file for file in tmp_path.iterdir() if KEY.encode() in file.read_bytes()]
 
 
-RACE = """
-import sys
+PROCESS = """
+import sys, time
 from pathlib import Path
 from app.clock import Timer
 from app.errors import BudgetSpent
-from app.market.budget import Limit
+from app.market.budget import Limit, Priority, call_context
 from tests.market.budgets import budget_of, redis_budget_of
-hear = lambda event, **_: event == "call_withheld" or print(event)
-store, limit = sys.argv[1], Limit(20, 600.0)
+hear = lambda event, **_: event in ("call_withheld", "call_waits") or print(event)
+store, limit = sys.argv[1], Limit(int(sys.argv[2]), float(sys.argv[3]))
 if store.startswith("redis:"):
     budget = redis_budget_of(store, "b", Timer(), limit, hear)
 else:
     budget = budget_of(Path(store), Timer(), limit, hear)
 for _ in range(10):
     try:
-        budget.release(budget.acquire())
-        print("went")
+        with call_context(Priority.MINUTES, float(sys.argv[4]), Timer()):
+            ticket = budget.acquire()
+        print(time.time())
+        budget.release(ticket)
     except BudgetSpent:
         pass
 """
 
 
-@pytest.mark.integration
-@pytest.mark.parametrize("store", ["sqlite", "redis"])
-def test_processes_that_race_let_exactly_the_budget_through(
-    store: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    where = str(tmp_path / "b.sqlite3") if store == "sqlite" else request.getfixturevalue("redis_url")
-    command = [sys.executable, "-c", RACE, where]
+def moments(where: str, limit: Limit, patience_s: float) -> list[float]:
+    """When the calls of six processes went, each of which tries ten."""
+    command = [sys.executable, "-c", PROCESS, where, str(limit.calls), str(limit.window_s), str(patience_s)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]
-    printed = "".join(process.communicate(timeout=PATIENCE_S)[0] for process in running)
-    assert printed.split() == ["went"] * 20
+    return sorted(float(word) for process in running for word in process.communicate(timeout=PATIENCE_S)[0].split())
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "b.sqlite3" if request.param == "sqlite" else request.getfixturevalue("redis_url"))
+
+
+@pytest.mark.integration
+def test_processes_that_race_let_exactly_the_budget_through(where: str) -> None:
+    assert len(moments(where, Limit(20, 600.0), 0.0)) == 20
+
+
+@pytest.mark.integration
+def test_processes_that_wait_for_turns_never_exceed_the_limit_in_any_window(where: str) -> None:
+    went = moments(where, Limit(15, 0.5), PATIENCE_S)
+    assert len(went) == 60
+    assert min(later - earlier for earlier, later in zip(went, went[15:], strict=False)) >= 0.5
