@@ -388,6 +388,16 @@ def test_a_hundred_drops_and_three_restarts_of_the_demo_market(tmp_path: Path) -
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
+def test_a_hundred_drops_and_three_restarts_of_the_demo_market_in_redis(tmp_path: Path, redis_url: str) -> None:
+    played = play(tmp_path, 100, [stop, kill, stop], MARKET="demo", REDIS_URL=redis_url)
+    print(played.numbers())
+    check_same(played)
+    assert len(played.told[0].numbered()) > 30
+    assert not list(tmp_path.rglob("live.sqlite3"))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
 def test_a_hundred_drops_and_three_restarts_of_a_recorded_session(tmp_path: Path, recorded_dir: Path) -> None:
     """A bar of five minutes in a second."""
     clock = {"CLOCK": "2024-06-12T09:30", "CLOCK_SPEED": 300, "CLOCK_ANCHOR": time.time()}
