@@ -22,7 +22,7 @@ def live_log_of(core: Core, stages: Stages, lifecycle: Lifecycle) -> EventLogWit
     settings, events, now = core.settings, core.events, core.timer.now
     if settings.redis_url is None:
         path = settings.data_dir / core.market.namespace / "live.sqlite3"
-        return EventLogWithFallback(lambda: SqliteEventLog(path, core.timer, stages), events, now)
+        return EventLogWithFallback(lambda: SqliteEventLog(path, core.timer), events, now)
     db = redis_database_of(settings, stages, core.timer)
     log = RedisEventLog(db, f"{PREFIX}:{core.market.namespace}", core.timer)
     listener = AppendListener(log.appended_elsewhere, SUPPORTED, events)
