@@ -135,6 +135,8 @@ def operations(core: Core) -> dict[str, Any]:
     return {
         "market": pipeline.plan.market.value,
         "market_time": core.market.clock().astimezone(NY).isoformat(timespec="seconds"),
+        "region": core.settings.replica.region,
+        "replica": core.settings.replica.id,
         "plan": _plan(core.source, core.market.skew),
         "provider": _provider(core.market),
         "calendar": _calendar(core),

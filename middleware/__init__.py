@@ -50,6 +50,7 @@ class Dependencies:
     """What the layers need.
 
     telemetry         traces and durations
+    served_by         names this replica to clients; None where it has no name
     render_error      shapes an error response
     log_access        writes the access log
     now, epoch        real seconds: monotonic, and since 1970
@@ -77,6 +78,7 @@ class Dependencies:
     """
 
     telemetry: Telemetry
+    served_by: str | None
     render_error: Callable[[Exception, RequestContext], ErrorResponse]
     log_access: Callable[[AccessRecord], None]
     now: Callable[[], float]
@@ -118,6 +120,7 @@ LAYERS: tuple[Layer, ...] = (
         now=deps.now,
         epoch=deps.epoch,
         stopping=deps.stopping,
+        served_by=deps.served_by,
     ),
     lambda app, deps: ClientAddressMiddleware(
         app, deps.allowed, behind_proxy=deps.behind_proxy, has_keys=deps.find_key is not None

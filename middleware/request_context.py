@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ENVIRON_KEY = "predict.request_context"
 INTERNAL_ERROR = "INTERNAL"
+SERVED_BY = "X-Served-By"
 log = logging.getLogger("predict")
 
 _safe_id = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}").fullmatch
@@ -162,7 +163,7 @@ def quota_headers(quota: Quota) -> Headers:
 class RequestContextMiddleware:
     """The layer. `render_error(exc, context)` shapes an error; `count(context, group)` counts a request that a layer refused
     against the limit of the group and raises RateLimited above it; `log_access(record)`, `tracing` and `latencies` receive
-    every request that is over."""
+    every request that is over. served_by: names this replica in every response, kept ones included; None: no header."""
 
     def __init__(
         self,
@@ -175,9 +176,11 @@ class RequestContextMiddleware:
         now: Callable[[], float],
         epoch: Callable[[], float],
         stopping: Stopping,
+        served_by: str | None,
     ) -> None:
         self._app = app
         self._stopping = stopping
+        self._own_headers = [] if served_by is None else [(SERVED_BY, served_by)]
         self._render_error = render_error
         self._count = count
         self._log_access = log_access
@@ -196,6 +199,7 @@ class RequestContextMiddleware:
         def start(status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
             context.status = int(status[:3])
             context.complete_headers(headers)
+            headers += self._own_headers
             return start_response(status, headers, exc_info)
 
         try:

@@ -45,7 +45,13 @@ ORDER = (
     "app.factory",
     "wsgi",
 )
-BASE = {"app.config.settings", "app.config.setting_types", "app.config.setting_errors", "app.clock"}
+BASE = {
+    "app.config.settings",
+    "app.config.setting_types",
+    "app.config.setting_errors",
+    "app.config.replica",
+    "app.clock",
+}
 PURE = {
     "app.config.api_versions",
     "app.market.bars",

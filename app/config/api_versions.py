@@ -93,6 +93,6 @@ def months_after(day: date, months: int) -> date:
 VERSIONS = Versions(
     [
         Version(1, date(2026, 1, 3), contract="26df2cabf58823f38f759795af5d00631ce8174972a085b6da76222be41cbf34"),
-        Version(2, date(2026, 11, 26), contract="f3f26d4b3acbc4c1065b0bae41491e4fa6efc219563854a7a53f772008f5e87c"),
+        Version(2, date(2026, 11, 26), contract="2a0e4488407289cd3b0154c9cafa8d2d3f24c92760065455f0d2358cea13e8da"),
     ]
 )

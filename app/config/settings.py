@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import AliasChoices, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.config.replica import NAME, Replica, usable
 from app.config.setting_errors import sentence_of
 from app.config.setting_types import (
     ApiKeys,
@@ -236,6 +237,11 @@ class Settings(BaseSettings):
         None, alias="WORKERS_DIR", description="set by the server itself: where its workers find each other"
     )
     railway_replica: str | None = Field(None, alias="RAILWAY_REPLICA_ID", description="set by Railway: this replica")
+    railway_region: str | None = Field(
+        None,
+        alias="RAILWAY_REPLICA_REGION",
+        description="set by Railway: the region of this replica; elsewhere it may be set by hand",
+    )
     railway_volume: Path | None = Field(
         None,
         alias="RAILWAY_VOLUME_MOUNT_PATH",
@@ -262,9 +268,25 @@ class Settings(BaseSettings):
         return self.otlp_traces_endpoint or (self.otlp_endpoint and f"{self.otlp_endpoint}/v1/traces")
 
     @property
+    def on_railway(self) -> bool:
+        return self.railway_replica is not None
+
+    @property
+    def replica(self) -> Replica:
+        """Which replica this is. A name that cannot be used is left out: the platform sets it, not the operator."""
+        return Replica(usable(self.railway_region), usable(self.railway_replica))
+
+    @property
+    def ignored(self) -> list[str]:
+        """A sentence for each variable that is left out."""
+        names = {"RAILWAY_REPLICA_REGION": self.railway_region, "RAILWAY_REPLICA_ID": self.railway_replica}
+        unusable = [name for name, value in names.items() if value is not None and usable(value) is None]
+        return [f"{name} is ignored: it must be {NAME}" for name in unusable]
+
+    @property
     def behind_proxy(self) -> bool:
         """Whether `X-Real-IP` is trusted."""
-        return self.railway_replica is not None if self.trust_proxy is None else self.trust_proxy
+        return self.on_railway if self.trust_proxy is None else self.trust_proxy
 
     @property
     def connections_per_address(self) -> int | None:
@@ -276,7 +298,7 @@ class Settings(BaseSettings):
     @property
     def can_forget(self) -> bool:
         """Whether `data_dir` is lost with the machine, as on Railway without a volume (ruling S7)."""
-        return self.railway_replica is not None and self.railway_volume is None and self.redis_url is None
+        return self.on_railway and self.railway_volume is None and self.redis_url is None
 
     @property
     def has_key(self) -> bool:

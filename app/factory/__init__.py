@@ -182,6 +182,8 @@ def _is_live(source: MarketData, calendar: Calendar, clock: Clock) -> bool:
 
 def _warn_of_missing_parts(core: Core) -> None:
     settings, market = core.settings, core.market
+    for sentence in settings.ignored:
+        log.warning(sentence)
     missing = core.pipeline.models.missing
     for why in dict.fromkeys(missing.values()):
         tickers = ", ".join(ticker for ticker in missing if missing[ticker] == why)

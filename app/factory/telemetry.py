@@ -36,6 +36,7 @@ def telemetry_of(settings: Settings, timer: Timer, emit: Events, traces_to: str 
         traces_to,
         service=settings.service_name,
         instance=_instance(settings),
+        region=settings.replica.region,
         share=settings.traces_share,
         emit=emit,
         now=timer.now,
@@ -126,4 +127,4 @@ def _sockets(core: Core, sockets: Sockets) -> list[Metric]:
 
 def _instance(settings: Settings) -> str:
     """What distinguishes this replica from others; all of its workers have the same."""
-    return settings.railway_replica or f"{socket.gethostname()}:{settings.port}"
+    return settings.replica.id or f"{socket.gethostname()}:{settings.port}"

@@ -34,9 +34,15 @@ def core_metrics(core: Core, drift: Drift, lookups: Mapping[tuple[str, ...], flo
 
 
 def _server(core: Core) -> list[Metric]:
-    names = (VERSION, core.settings.market)
+    region, replica = core.settings.replica
+    names = (VERSION, core.settings.market, region or "", replica or "")
     return [
-        Metric("predict_info", "The server's version, and its market", lambda: {names: 1}, ("version", "market")),
+        Metric(
+            "predict_info",
+            "The server's version, its market, and where it runs",
+            lambda: {names: 1},
+            ("version", "market", "region", "replica"),
+        ),
         Metric("predict_events_total", "What the server had to tell, by event", lambda: _all(core, EVENTS), ("event",)),
         Metric(
             "predict_fetches_waiting", "Fetches of bars under way or queued", unlabelled(core.source.fetches.waiting)

@@ -147,12 +147,16 @@ class BoundedSpanProcessor(BatchSpanProcessor):
 
 
 class OtlpExport:
-    """The tracer provider of one process, to be built after any fork. `endpoint`: the collector's URL for traces."""
+    """The tracer provider of one process, to be built after any fork. `endpoint`: the collector's URL for traces; `region`: in
+    which region of the cloud the process runs, None if that is not known."""
 
-    def __init__(self, endpoint: str | None, service: str, instance: str, emit: Callable[..., None]) -> None:
+    def __init__(
+        self, endpoint: str | None, service: str, instance: str, emit: Callable[..., None], *, region: str | None = None
+    ) -> None:
         for name in NOISY_LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        resource = Resource.create({"service.name": service, "service.instance.id": instance})
+        place = {} if region is None else {"cloud.region": region}
+        resource = Resource.create({"service.name": service, "service.instance.id": instance, **place})
         self.queue = BoundedSpanProcessor(FilteringExporter(OTLPSpanExporter(endpoint, timeout=SEND_S), emit))
         self.provider = TracerProvider(
             sampler=TraceSampler(),

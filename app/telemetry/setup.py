@@ -40,6 +40,7 @@ def build_telemetry(
     *,
     service: str,
     instance: str,
+    region: str | None = None,
     share: float,
     emit: Emit,
     now: Callable[[], float],
@@ -52,7 +53,7 @@ def build_telemetry(
         from app.telemetry.otlp import OtlpExport
 
         try:
-            otlp = OtlpExport(endpoint, service, instance, emit)
+            otlp = OtlpExport(endpoint, service, instance, emit, region=region)
         except Exception as exc:  # the library reads variables of its own, which its message may quote
             message = f"one of the OTEL_ variables beside the endpoint cannot be used ({type(exc).__name__})"
             raise SettingsError(message) from None

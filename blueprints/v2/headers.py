@@ -26,6 +26,12 @@ TIMING: Final = Header(
     "How long the stages of the answer took, in milliseconds, and its trace (W3C Server Timing).",
     'shape;dur=0.4, traceparent;desc="00-2f1c9a7d5b3e4860a1c2d3e4f5061728-a1b2c3d4e5f60718-00"',
 )
+SERVED_BY: Final = Header(
+    "X-Served-By",
+    "The region and the replica that answered, such as `us-west2/6f0c1a2b`; absent where the server's platform names neither.",
+    "us-west2/6f0c1a2b",
+    False,
+)
 LIMITS: Final = (
     Header(
         "RateLimit-Policy",
@@ -37,7 +43,7 @@ LIMITS: Final = (
     Header("X-RateLimit-Remaining", "Requests that are left.", "59"),
     Header("X-RateLimit-Reset", "When one more is allowed, seconds since 1970.", "1741277460"),
 )
-ANSWER: Final = (REQUEST_ID, VERSION, TIMING, *LIMITS)
+ANSWER: Final = (REQUEST_ID, SERVED_BY, VERSION, TIMING, *LIMITS)
 """Those of every answer that is no error."""
 
 CACHED: Final = (
@@ -77,7 +83,7 @@ ENDING: Final = (
 )
 """Those of a version that is deprecated."""
 
-PROBLEM: Final = (REQUEST_ID, VERSION, *LIMITS)
+PROBLEM: Final = (REQUEST_ID, SERVED_BY, VERSION, *LIMITS)
 """Those of every error."""
 
 RETRY_AFTER: Final = Header("Retry-After", "After how many seconds the same request may work.", "17", False)

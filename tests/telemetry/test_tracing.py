@@ -112,6 +112,16 @@ def test_spans_say_ticker_hour_model_source_and_cache(make: Make, collector: Col
     assert root["predict.cache"] == "made"
 
 
+def test_spans_say_in_which_region_and_on_which_replica(make: Make, collector: Collector) -> None:
+    for values in ({"railway_region": "us-west2", "railway_replica": "r1"}, {"railway_region": "us west"}):
+        app = make(**values)
+        ask(app, "/livez")
+        close(app)
+    named, unnamed = (span.service for span in collector.named("GET /livez"))
+    assert (named["cloud.region"], named["service.instance.id"]) == ("us-west2", "r1")
+    assert "cloud.region" not in unnamed
+
+
 def test_a_kept_answer_is_one_span(make: Make, collector: Collector) -> None:
     app = make()
     for _ in range(2):  # the first one locks a signal, which ends what was kept before

@@ -143,7 +143,7 @@ def test_an_answer_has_every_header_that_is_promised_of_it(serve: Serve) -> None
     response = call(app, "/trading-directions/SPY")
     always = {name for name in promised["200"]["headers"] if document()["components"]["headers"][name]["required"]}
     assert {"ETag", "Cache-Control", "RateLimit", "RateLimit-Policy", "X-Request-Id", "X-API-Version"} <= always
-    assert {"Deprecation", "Sunset", "Link"} == set(promised["200"]["headers"]) - always
+    assert {"Deprecation", "Sunset", "Link", "X-Served-By"} == set(promised["200"]["headers"]) - always
     known = call(app, "/trading-directions/SPY", headers={"If-None-Match": response.headers["ETag"]})
     assert known.status_code == 304
     assert [name for name in always if name not in known.headers] == []

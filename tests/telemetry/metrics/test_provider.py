@@ -191,4 +191,4 @@ def test_without_a_provider_there_is_no_budget_and_no_circuit(tmp_path: Path, cl
         assert found.families[f"predict_budget_{name}"].samples == []
     for name in ("predict_api_key_refused", "predict_breaker_state"):
         assert found.families[name].samples == []
-    assert found.value("predict_info", version=VERSION, market="demo") == 1
+    assert found.value("predict_info", version=VERSION, market="demo", region="", replica="") == 1
