@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
-import shlex
 import signal
 import socket
 import subprocess
@@ -163,28 +161,6 @@ def test_the_procfile_starts_it_and_sigterm_ends_it_cleanly(start: Start) -> Non
     server = start(procfile(), MARKET="demo", HOST="127.0.0.1", PATH=f"{binaries}:{os.environ['PATH']}")
     assert server.get("/livez").status_code == 200
     assert server.stop() == 0, "exec: gunicorn itself got the signal"
-
-
-def test_railway_starts_the_same_command_as_the_procfile() -> None:
-    deploy = json.loads((ROOT / "railway.json").read_text())["deploy"]
-    command = (ROOT / "Procfile").read_text().strip().removeprefix("web: ")
-    assert deploy["startCommand"] == command
-    assert command in (ROOT / ".railway" / "railway.py").read_text()
-    assert shlex.split(command)[1] == "exec"
-    assert deploy["healthcheckPath"] == "/readyz"
-    assert isinstance(deploy["drainingSeconds"], int)
-    assert isinstance(deploy["overlapSeconds"], int)
-
-
-def test_railway_builds_the_dashboard_with_a_node_that_can() -> None:
-    command = json.loads((ROOT / "railway.json").read_text())["build"]["buildCommand"]
-    tree = ast.parse((ROOT / ".railway" / "railway.py").read_text())
-    assert command in [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
-    assert command.startswith("npm --prefix dashboard ci ")
-    assert "npm --prefix dashboard run build" in command
-    scripts = json.loads((ROOT / "dashboard" / "package.json").read_text())["scripts"]
-    assert "vite build" in scripts["build"]
-    assert json.loads((ROOT / "railpack.json").read_text())["packages"]["node"] == "24"
 
 
 def test_a_request_under_way_is_finished_before_the_server_stops(start: Start) -> None:
