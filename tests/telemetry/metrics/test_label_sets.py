@@ -84,12 +84,14 @@ def known_values(app: Flask) -> Mapping[str, set[str]]:
         "group": {"directions", "analysis", "replay", "streams", "other", "sockets"},
         "code": {*ERRORS, *(gate.value for gate in Gate)},
         "market": {"polygon", "recorded", "demo"},
+        "region": {"us-west2"},
+        "replica": {""},
         "generation": {"0", "1", "2"},
     }
 
 
 def test_every_label_value_is_one_of_its_set(build: Build, market: ScriptedMarket, clock: FakeClock) -> None:
-    app = build(rate_limit_other=200)
+    app = build(rate_limit_other=200, railway_region="us-west2")
     ask(app, "/rpe?ticker=SPY")
     market.fault = lambda path: Reply(429, {}) if "QQQ" in path else Reply(500, None) if "IWM" in path else None
     clock.forward(minutes=1)
