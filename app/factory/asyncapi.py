@@ -92,6 +92,7 @@ def connecting() -> list[BaseModel]:
         HelloEvent(
             server_time=MOMENT,
             market_time=MOMENT,
+            clock_speed=75.0,
             epoch="b7d0e4f1",
             heartbeat_seconds=HEARTBEAT_S,
             source=Market.DEMO,

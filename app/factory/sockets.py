@@ -95,6 +95,7 @@ def _parts(core: Core, live: Broadcasters, deps: Dependencies, links: Links) -> 
         limits=limits,
         source=lambda: core.pipeline.plan.market,
         market_time=core.market.clock,
+        clock_speed=core.market.speed,
         owner_of_key=None if find_key is None else owner_of_key,
     )
 

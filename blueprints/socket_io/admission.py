@@ -53,6 +53,7 @@ class ServerParts:
     limits         what a client is told of the limits
     source         the market
     market_time    the market's clock
+    clock_speed    market seconds per real second
     owner_of_key   whose an API key is, raises Unauthorized; None where the deployment has no keys
     """
 
@@ -61,6 +62,7 @@ class ServerParts:
     limits: Limits
     source: Callable[[], Market]
     market_time: Callable[[], datetime]
+    clock_speed: float
     owner_of_key: Callable[[str], Owner] | None
 
 

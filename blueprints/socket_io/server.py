@@ -126,6 +126,7 @@ class SocketServer:
         return HelloEvent(
             server_time=self._real_time(),
             market_time=parts.market_time(),
+            clock_speed=parts.clock_speed,
             epoch=parts.clients.live.numbers.name,
             heartbeat_seconds=HEARTBEAT_S,
             source=parts.source(),

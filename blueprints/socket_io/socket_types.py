@@ -289,6 +289,8 @@ class HelloEvent(Answer):
     """Market time of the server, which differs from real time in a demo and in a recorded market. A `signal`, `price` or
     `status` event whose `generated_at` is earlier is replayed: it happened before the client connected, and its `freshness` is
     that of its own moment."""
+    clock_speed: float = Field(gt=0)
+    """How fast the clock of the market runs: market seconds per real second. 1 in the live market."""
     epoch: str
     """The name of the count to which the offsets of this connection belong. It is not the `epoch` of a ticker's events."""
     heartbeat_seconds: float = Field(gt=0)

@@ -213,6 +213,8 @@ export interface HelloEvent {
    * `price` or `status` event whose `generated_at` is earlier is replayed: it happened before the client
    * connected, and its `freshness` is that of its own moment. */
   readonly market_time: Moment
+  /** How fast the clock of the market runs: market seconds per real second. 1 in the live market. */
+  readonly clock_speed: number
   /** The name of the count to which the offsets of this connection belong. It is not the `epoch` of a ticker's
    * events. */
   readonly epoch: string

@@ -239,6 +239,8 @@ class HelloEvent(TypedDict):
     # or `status` event whose `generated_at` is earlier is replayed: it happened before the client connected, and its
     # `freshness` is that of its own moment.
     market_time: Moment
+    # How fast the clock of the market runs: market seconds per real second. 1 in the live market.
+    clock_speed: float
     # The name of the count to which the offsets of this connection belong. It is not the `epoch` of a ticker's
     # events.
     epoch: str

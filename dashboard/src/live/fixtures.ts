@@ -119,7 +119,7 @@ export function heartbeat(seq: number | null, changes: Partial<HeartbeatEvent> =
 
 export function hello(marketTime: Moment = NOON): HelloEvent {
   const limits = { subscriptions: 3, connections_per_client: 20, messages_per_second: 10, message_bytes: 16_384 }
-  const times = { server_time: marketTime, market_time: marketTime, heartbeat_seconds: 15 }
+  const times = { server_time: marketTime, market_time: marketTime, clock_speed: 1, heartbeat_seconds: 15 }
   return { protocol: 1, ...times, epoch: "c1", source: "polygon", recovered: false, limits }
 }
 

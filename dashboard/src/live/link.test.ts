@@ -65,6 +65,15 @@ describe("connecting", () => {
     expect(live.clock.speed).toBe(1)
   })
 
+  it("runs the market's clock as fast as the hello says, also where another server comes after it", () => {
+    socket.send("hello", { ...hello(at("12:00:00")), clock_speed: 75 })
+    vi.advanceTimersByTime(2_000)
+    expect(live.clock.at(performance.now())).toBe(Date.parse(at("12:02:30")))
+    socket.send("hello", hello(at("11:00:00")))
+    vi.advanceTimersByTime(2_000)
+    expect(live.clock.at(performance.now())).toBe(Date.parse(at("11:00:02")))
+  })
+
   it("tries again where nothing comes", () => {
     vi.advanceTimersByTime(8_000)
     expect(state()).toBe("lost")
@@ -77,6 +86,7 @@ describe("what cannot be read", () => {
   it.each([
     ["nothing", null],
     ["a moment that is none", { ...hello(), market_time: "rubbish" }],
+    ["a clock that stands", { ...hello(), clock_speed: 0 }],
     ["a market that is not known", { ...hello(), source: "rubbish" }],
     ["no limits", { ...hello(), limits: null }],
   ])("as a greeting (%s) begins no connection, and another one is tried ever more slowly", (_, greeting) => {

@@ -150,6 +150,7 @@ export class Link {
     this.#attempts = 0
     this.#doubt()
     this.#live.hello = hello
+    this.#live.clock.runAt(hello.clock_speed)
     this.#live.clock.observe(Date.parse(hello.market_time), performance.now())
     this.#sequence.open(hello.market_time)
     this.#say("open", null)

@@ -34,6 +34,7 @@ function isFields(value: unknown): value is Fields {
 
 const isText: Check = (value) => typeof value === "string"
 const isNumber: Check = (value) => typeof value === "number" && Number.isFinite(value)
+const isSpeed: Check = (value) => isNumber(value) && Number(value) > 0
 const isMoment: Check = (value) => typeof value === "string" && Number.isFinite(Date.parse(value))
 
 function orNull(check: Check): Check {
@@ -108,6 +109,7 @@ const FAULT = { code: isText, detail: isText, retry_after_ms: isRetry }
 const checks = {
   hello: fieldsOf({
     market_time: isMoment,
+    clock_speed: isSpeed,
     source: oneOf(MARKETS),
     heartbeat_seconds: isNumber,
     limits: fieldsOf({ connections_per_client: isNumber }),

@@ -110,8 +110,18 @@ const TRUSTED: readonly Row[] = [
   ],
 ]
 
+const HALF_AN_HOUR_LATER = Date.parse(NOON) + 1_800_000
 const LEFT = " What is shown is of 12:00 New York, 5 s old in real time."
 const DOUBTED: readonly Row[] = [
+  [
+    "where the server says live, and the newest bar is half an hour old",
+    { marketNow: HALF_AN_HOUR_LATER },
+    {
+      word: "STALE",
+      ageS: 1800,
+      sentence: "The server says nothing of a bar that is overdue. The newest bar ended 30 min 00 s ago.",
+    },
+  ],
   [
     "before anything has come",
     { connection: connection("connecting"), state: NOTHING },

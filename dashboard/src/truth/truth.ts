@@ -77,6 +77,8 @@ type Claim = Omit<Truth, "across" | "ageClock">
 const OF_THE_CLOCK = "Prices are of the time that the market's clock shows."
 /** For how long an answer holds where the page asks in place of events: a little longer than until the next one. */
 const POLLED_MS = 20_000
+/** Older prices are never called those of now: minutes more than a server takes to call them stale. */
+const LIVE_WITHIN_S = 600
 /** How much later than announced a heartbeat may come before its ticker counts as silent. */
 const GRACE_MS = 1_000
 
@@ -190,7 +192,9 @@ function claimOfFreshness(facts: Facts): Claim {
   const rest = `${ageS === null ? "" : ` The newest bar ended ${duration(ageS)} ago.`}${polledText(facts)}`
   switch (facts.state.freshness) {
     case "live":
-      return current(facts.source, rest, ageS)
+      return isTooOldForNow(facts.source, ageS)
+        ? greyed("STALE", "triangle", `The server says nothing of a bar that is overdue.${rest}`, ageS)
+        : current(facts.source, rest, ageS)
     case "delayed":
       return {
         word: "DELAYED",
@@ -217,6 +221,11 @@ function claimOfFreshness(facts: Facts): Claim {
     default:
       return greyed("UNAVAILABLE", "cross", `This page does not know what the server says of its prices.${rest}`, ageS)
   }
+}
+
+/** Whether prices cannot be of now, whatever the server says of them. The clocks of other markets may leap. */
+function isTooOldForNow(source: Market | null, ageS: number | null): boolean {
+  return source === "polygon" && ageS !== null && ageS > LIVE_WITHIN_S
 }
 
 function current(source: Market | null, rest: string, ageS: number | null): Claim {

@@ -143,7 +143,7 @@ class Playing:
             NULL_STAGES,
         )
         self.server = SocketServer(
-            ServerParts(clients, self.limit, limits, lambda: Market.DEMO, lambda: NOTICED.at, self._owner(key))  # type: ignore[arg-type]
+            ServerParts(clients, self.limit, limits, lambda: Market.DEMO, lambda: NOTICED.at, 1.0, self._owner(key))  # type: ignore[arg-type]
         )
 
     def _message_of(self, text: str) -> str:
