@@ -155,7 +155,7 @@ FIELDS = {
     "Unsubscribe": 2,
     "ConnectAuth": 5,
     "Limits": 4,
-    "HelloEvent": 8,
+    "HelloEvent": 9,
     "RejectedTicker": 3,
     "Acknowledgement": 6,
     "ErrorEvent": 4,
