@@ -19,6 +19,7 @@ VIEWS = (
     "/dashboard/SPY/model",
     "/dashboard/system",
 )
+WITH_CARDS = VIEWS[:2]
 CONTROLS = """() => {
   const found = document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")
   const groups = new Set()
@@ -73,8 +74,14 @@ def reach(page: Page, target: Locator) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("view", VIEWS)
 def test_tab_leads_to_all_that_can_be_operated_and_the_focus_is_seen(open_tab: OpenTab, view: str) -> None:
-    page = open_tab().open(view)
+    tab = open_tab()
+    page = tab.open(view)
     expect(page.get_by_role("heading", level=2).first).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile("^Copy .* as JSON"))).to_have_count(
+        3 if view in WITH_CARDS else 0
+    )
+    if view != "/dashboard/system":  # there a request is open for as long as it is shown
+        tab.settle()
     names, unseen = walk(page)
     assert names[0].startswith("A  Skip to the signals")
     assert unseen == set()
