@@ -65,6 +65,11 @@ class ServerParts:
     clock_speed: float
     owner_of_key: Callable[[str], Owner] | None
 
+    def limits_of(self, owner: Owner) -> Limits:
+        """What a client of this owner is told of the limits: its key may have more connections."""
+        connections = max(1, int(self.limits.connections_per_client * owner.factor))
+        return self.limits.model_copy(update={"connections_per_client": connections})
+
 
 class Arrival(NamedTuple):
     """A client on its way in: what it asked for, where its subscriptions go on if it comes back, and what lets go of what was

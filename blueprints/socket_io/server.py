@@ -122,7 +122,6 @@ class SocketServer:
 
     def _hello(self, client: SocketClient, *, is_recovered: bool) -> HelloEvent:
         parts = self._parts
-        connections = max(1, int(parts.limits.connections_per_client * client.owner.factor))
         return HelloEvent(
             server_time=self._real_time(),
             market_time=parts.market_time(),
@@ -131,7 +130,7 @@ class SocketServer:
             heartbeat_seconds=HEARTBEAT_S,
             source=parts.source(),
             recovered=is_recovered,
-            limits=parts.limits.model_copy(update={"connections_per_client": connections}),
+            limits=parts.limits_of(client.owner),
         )
 
     # --- messages ---

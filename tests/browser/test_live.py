@@ -217,7 +217,7 @@ def test_the_test_button_says_what_it_sent(open_tab: OpenTab) -> None:
 def test_operators_see_connection_plan_budget_breaker_and_follower(open_tab: OpenTab) -> None:
     page = open_tab().open("/dashboard/system")
     expect(page.locator('[data-connection="open"]')).to_be_visible()
-    for title in ("Plan", "Budget", "Breaker", "Follower"):
+    for title in ("Plan in detail", "Budget", "Breaker", "Follower"):
         expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
     row = page.get_by_role("row", name=re.compile("^SPY"))
     expect(row).to_contain_text("none")
