@@ -15,7 +15,7 @@ from tests.blueprints.trading_directions.checking import check
 from tests.support import FakeClock, new_york
 
 DAY = "2026-03-30"
-STEPS = 8 * 60 + 1
+HOURS = 8
 PROXIED_MTF = ("SPY", "QQQ", "IWM", "UVXY")
 NULLABLE = (
     "conflict_tf",
@@ -68,11 +68,12 @@ def needs_minutes(recorded_file: object) -> None:
         pytest.skip(f"no one-minute bars of {', '.join(missing)} in {market_data}")
 
 
-def test_the_existing_dashboards_day(ask: Callable[[str], Body], clock: FakeClock) -> None:
+@pytest.mark.parametrize("minutes", [3, pytest.param(1, marks=pytest.mark.soak)])
+def test_the_existing_dashboards_day(ask: Callable[[str], Body], clock: FakeClock, minutes: int) -> None:
     """From 09:00 to 17:00: the dashboard and its cards, the carousels, the phase panel, a replay by the slider."""
     mtf, replay = Schema(*MTF, nullable=NULLABLE), Schema(*REPLAY, nullable=NULLABLE)
     locked: dict[tuple[str, str], Body] = {}
-    for _ in range(STEPS):
+    for _ in range(HOURS * 60 // minutes + 1):
         board = check(ask("/trading_directions"))
         check_board(board, clock, locked)
         for symbol in PROXIED_MTF:
@@ -82,7 +83,7 @@ def test_the_existing_dashboards_day(ask: Callable[[str], Body], clock: FakeCloc
             check_mtf(body["tickers"][symbol], board, symbol, clock)
         replayed = ask(f"/replay?date={DAY}&hour={clock.at.hour}")
         replay.check(replayed)
-        clock.forward(minutes=1)
+        clock.forward(minutes=minutes)
     assert len(locked) == 3 * 6
 
 

@@ -271,7 +271,7 @@ def forget_after(path: Path, at_ms: int, day: date) -> None:
         db.execute("DELETE FROM opens WHERE day > ?", (day.isoformat(),))
 
 
-@pytest.mark.parametrize("n", [30, pytest.param(400, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("n", [12, pytest.param(400, marks=pytest.mark.soak)])
 def test_features_of_real_days_are_the_same_bit_for_bit_when_the_future_is_deleted(
     recorded: RecordedBars, recorded_dir: Path, n: int
 ) -> None:
