@@ -62,10 +62,10 @@ RECORDED = {
 LIVE = {
     "live": Shot(at="11:30:40", words="LIVE"),
     "live-phone": Shot(at="11:31:40", words="LIVE", size=PHONE),
-    "stale": Shot(at="11:40:40", words="STALE", fault="silence"),
-    "stale-dark": Shot(at="11:50:40", words="STALE", fault="silence", scheme="dark"),
-    "disconnected": Shot(at="11:52:40", words="DISCONNECTED", fault="cut"),
-    "disconnected-phone-dark": Shot(at="11:54:40", words="DISCONNECTED", fault="cut", size=PHONE, scheme="dark"),
+    "disconnected": Shot(at="11:32:40", words="DISCONNECTED", fault="cut"),
+    "disconnected-phone-dark": Shot(at="11:33:40", words="DISCONNECTED", fault="cut", size=PHONE, scheme="dark"),
+    "stale": Shot(at="11:42:40", words="STALE", fault="silence"),
+    "stale-dark": Shot(at="11:52:40", words="STALE", fault="silence", scheme="dark"),
 }
 """In a live market, that of the simulated provider."""
 
