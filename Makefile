@@ -9,7 +9,7 @@ DEV := $(VENV)/.dev
 # The command line with this environment's Python, whatever Python the machine has
 COMMAND := $(BIN)/predict
 # So many files of tests at a time
-TESTERS ?= 3
+TESTERS ?= 2
 # What `make unit` runs: the tests of the pure core and of what is read from files, which take seconds
 UNIT := tests/config tests/live/test_events.py tests/market tests/model tests/signals tests/structure tests/test_architecture.py \
   tests/test_spec_figures.py tests/test_spec_references.py

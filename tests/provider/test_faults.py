@@ -138,6 +138,10 @@ def test_a_provider_that_fails(
     check_secrets(found, caplog)
 
 
+WAITED_FOR = {"trickle", "silence"}
+"""Faults of which each call lasts until its time-out, real seconds; from the start they are in the soak."""
+
+
 def heal(found: World, within_s: float) -> float:
     """Seconds of market time until all is well."""
     began = found.clock.at
@@ -146,7 +150,10 @@ def heal(found: World, within_s: float) -> float:
     return (found.clock.at - began).total_seconds()
 
 
-@pytest.mark.parametrize("row", FAILS, ids=[row.fault for row in FAILS])
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, id=row.fault, marks=[pytest.mark.soak] * (row.fault in WAITED_FOR)) for row in FAILS],
+)
 def test_a_provider_that_fails_from_the_start(
     row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -86,7 +86,7 @@ def running(found: Market, count: int) -> list[Server]:
     return servers
 
 
-@pytest.fixture(params=["one folder", "one redis"])
+@pytest.fixture(params=[pytest.param("one folder", marks=pytest.mark.soak), "one redis"])
 def sharing(request: pytest.FixtureRequest) -> dict[str, str]:
     """What servers share besides the folder, by its setting."""
     return {} if request.param == "one folder" else {"REDIS_URL": request.getfixturevalue("redis_url")}
