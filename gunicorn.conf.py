@@ -149,10 +149,10 @@ def on_exit(server):
 
 def post_worker_init(worker):
     """What is here now stays: collecting garbage need not look at it again, which would stop all requests for a while. Full
-    collections of the rest come a hundred times less often than by default, and at quiet moments (serving/garbage.py)."""
+    collections of the rest come ten times less often than by default, and at quiet moments (serving/garbage.py)."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(700, 10, 1000)
+    gc.set_threshold(700, 10, 100)
 
 
 def worker_exit(server, worker):

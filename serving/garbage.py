@@ -1,8 +1,8 @@
 """Full collections of garbage, at moments in which few clients come and go.
 
 With a thousand clients a full collection takes about a tenth of a second, in which no request is answered. gunicorn.conf.py
-lets the interpreter begin one a hundred times less often than by default, so that hardly any falls on a moment in which many
-clients come at once.
+lets the interpreter begin one ten times less often than by default, so that hardly any falls on a moment in which many clients
+come at once; still more rarely, and what clients leave behind would take megabytes.
 """
 
 from __future__ import annotations
