@@ -156,7 +156,7 @@ def _store(core: Core) -> dict[str, Any]:
     failing = core.store.degraded() is not None
     if core.settings.redis_url is None:
         return {"kind": "sqlite", "failing": failing}
-    kept = core.store.durability() or Durability()
+    kept = _durability(core)
     how = {"persistence": kept.persistence, "eviction_policy": kept.eviction_policy, "can_forget": kept.can_forget}
     return {"kind": "redis", "failing": failing, **how, "risks": list(kept.risks)}
 
@@ -165,7 +165,12 @@ def record_can_forget(core: Core) -> bool | None:
     """Whether the disk or the Redis that keeps the record may lose it; None if that is unknown."""
     if core.settings.redis_url is None:
         return core.settings.can_forget
-    return (core.store.durability() or Durability()).can_forget
+    return _durability(core).can_forget
+
+
+def _durability(core: Core) -> Durability:
+    """How Redis keeps the record, as far as it has said."""
+    return core.store.durability() or Durability()
 
 
 def _calendar(core: Core) -> dict[str, Any]:

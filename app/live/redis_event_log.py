@@ -86,9 +86,7 @@ class RedisEventLog:
         self._append, self._announce = db.script(APPEND), db.script(ANNOUNCE)
         self._leases = RedisLeases(db, prefix, timer)
         self._leads: dict[str, Lease] = {}
-        self._known: dict[
-            str, tuple[str, Head | None]
-        ] = {}  # heads by ticker, with their version; None: not understood
+        self._known: dict[str, tuple[str, Head | None]] = {}  # versions and heads by ticker; None: not understood
 
     def leads(self, ticker: str) -> bool:
         lease = self._leases.acquire(_lead(ticker))
