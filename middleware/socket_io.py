@@ -1,5 +1,5 @@
 """The layer through which Socket.IO is reached. Its requests (handshakes, long polling, the WebSocket) never reach Flask's
-hooks. This layer, the innermost, refuses pages of origins that are not allowed, and long polling among several processes. It
+hooks. This layer, the innermost, refuses pages of origins that are not allowed, and long polling where clients may come to several processes. It
 counts each connection against a limit, by its first request, and measures each request as a stream, since it lasts as long as
 its client wants.
 """
@@ -29,7 +29,8 @@ SESSION, TRANSPORT, POLLING = "sid", "transport", "polling"
 
 OTHER_ORIGIN: Final = "pages of this origin may not connect; the operator names those that may in CORS_ORIGINS"
 WEBSOCKET_ALONE: Final = (
-    "this server has several processes, among which long polling does not work; connect with the transport websocket alone: "
+    "this server may have several processes, among which long polling does not work; connect with the transport websocket "
+    "alone: "
     '`io(url, {transports: ["websocket"]})`, in Python `connect(url, transports=["websocket"])`'
 )
 """Ruling A9."""

@@ -301,6 +301,12 @@ class Settings(BaseSettings):
         return self.on_railway and self.railway_volume is None and self.redis_url is None
 
     @property
+    def is_alone(self) -> bool:
+        """Whether clients cannot come to another process (ruling A9). A server with a Redis may have replicas, and so may one on
+        Railway unless a volume holds it to one."""
+        return self.redis_url is None and (not self.on_railway or self.railway_volume is not None)
+
+    @property
     def has_key(self) -> bool:
         return self.polygon_api_key is not None and bool(self.polygon_api_key.get_secret_value())
 

@@ -80,7 +80,7 @@ def dependencies_of(
             ),
         },
         stopping=stopping,
-        has_polling=settings.web_concurrency == 1,
+        has_polling=settings.is_alone,
         is_open_session=is_open_session,
         response_cache=ResponseCache(),
         market_clock=core.market.clock,

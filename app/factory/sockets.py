@@ -101,7 +101,7 @@ def _parts(core: Core, live: Broadcasters, deps: Dependencies, links: Links) -> 
 
 
 def _options(settings: Settings, server: SocketServer) -> dict[str, Any]:
-    """Origins are checked by the layer in front of Socket.IO (ruling A8); several processes take WebSockets alone (A9)."""
+    """Origins are checked by the layer in front of Socket.IO (ruling A8); only a process that is alone takes long polling (A9)."""
     return {
         "async_mode": "gevent",
         "async_handlers": False,
@@ -112,7 +112,7 @@ def _options(settings: Settings, server: SocketServer) -> dict[str, Any]:
         "client_manager": connection_manager(server.connected),
         "cors_allowed_origins": "*",
         "cors_credentials": False,
-        "transports": ["websocket"] if settings.web_concurrency > 1 else ["polling", "websocket"],
+        "transports": ["polling", "websocket"] if settings.is_alone else ["websocket"],
         "ping_interval": PING_INTERVAL_S,
         "ping_timeout": PING_TIMEOUT_S,
     }

@@ -33,7 +33,7 @@ def test_where_no_platform_names_the_replica_no_answer_does(shared: Build, name:
 
 
 def test_a_handshake_of_socket_io_names_it_too(shared: Build) -> None:
-    answer = shared(**HERE).test_client().get("/socket.io/?EIO=4&transport=polling")
+    answer = shared(**HERE, railway_volume="/data").test_client().get("/socket.io/?EIO=4&transport=polling")
     assert answer.status_code == 200
     assert answer.headers.getlist("X-Served-By") == ["us-west2/6f0c1a2b-3d4e"]
 

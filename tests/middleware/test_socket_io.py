@@ -38,11 +38,25 @@ def test_pages_of_other_origins_may_not(serve: Serve, origin: str) -> None:
     assert "CORS_ORIGINS" in response.json["error"]
 
 
-def test_among_several_processes_long_polling_is_refused_with_what_to_do(serve: Serve) -> None:
-    app = serve(web_concurrency=2, redis_url="redis://127.0.0.1:1")
-    response = app.test_client().get(HANDSHAKE)
+RAILWAY = {"railway_replica": "6f0c1a2b"}
+SEVERAL = {
+    "several workers": {"web_concurrency": 2, "redis_url": "redis://127.0.0.1:1"},
+    "a Redis that replicas may share": {"redis_url": "redis://127.0.0.1:1"},
+    "a service that may have replicas": RAILWAY,
+}
+
+
+@pytest.mark.parametrize("values", SEVERAL.values(), ids=SEVERAL)
+def test_where_clients_may_come_to_several_processes_long_polling_is_refused_with_what_to_do(
+    serve: Serve, values: dict[str, Any]
+) -> None:
+    response = serve(**values).test_client().get(HANDSHAKE)
     assert (response.status_code, response.json["error_code"]) == (400, "BAD_REQUEST")
     assert 'transports: ["websocket"]' in response.json["error"]
+
+
+def test_a_service_that_its_volume_holds_to_one_replica_has_long_polling(serve: Serve) -> None:
+    assert serve(**RAILWAY, railway_volume="/data").test_client().get(HANDSHAKE).status_code == 200
 
 
 def test_connections_are_counted_by_their_first_request(serve: Serve) -> None:
