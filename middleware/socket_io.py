@@ -1,7 +1,7 @@
 """The layer through which Socket.IO is reached. Its requests (handshakes, long polling, the WebSocket) never reach Flask's
-hooks. This layer, the innermost, refuses pages of origins that are not allowed, and long polling where clients may come to several processes. It
-counts each connection against a limit, by its first request, and measures each request as a stream, since it lasts as long as
-its client wants.
+hooks. This layer, the innermost, refuses pages of origins that are not allowed, and long polling where clients may come to
+several processes. It counts each connection against a limit, by its first request, and measures each request as a stream, since
+it lasts as long as its client wants.
 """
 
 from __future__ import annotations

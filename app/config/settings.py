@@ -302,8 +302,8 @@ class Settings(BaseSettings):
 
     @property
     def is_alone(self) -> bool:
-        """Whether clients cannot come to another process (ruling A9). A server with a Redis may have replicas, and so may one on
-        Railway unless a volume holds it to one."""
+        """Whether clients cannot come to another process (ruling A9). A server with a Redis may have replicas, and so may one
+        on Railway unless a volume holds it to one."""
         return self.redis_url is None and (not self.on_railway or self.railway_volume is not None)
 
     @property

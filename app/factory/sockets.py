@@ -101,7 +101,7 @@ def _parts(core: Core, live: Broadcasters, deps: Dependencies, links: Links) -> 
 
 
 def _options(settings: Settings, server: SocketServer) -> dict[str, Any]:
-    """Origins are checked by the layer in front of Socket.IO (ruling A8); only a process that is alone takes long polling (A9)."""
+    """Origins are checked by the layer in front of Socket.IO (ruling A8). A process that is alone takes long polling (A9)."""
     return {
         "async_mode": "gevent",
         "async_handlers": False,
