@@ -15,7 +15,7 @@ UNIT := tests/config tests/live/test_events.py tests/market tests/model tests/si
   tests/test_spec_figures.py tests/test_spec_references.py
 # Programs that some tests need beside Python: program:Debian's package:Homebrew's formula
 TOOLS := redis-server:redis-server:redis promtool:prometheus:prometheus amtool:prometheus-alertmanager:alertmanager \
-  nginx:nginx:nginx chromium:chromium:chromium
+  nginx:nginx:nginx haproxy:haproxy:haproxy chromium:chromium:chromium
 # Installs the packages of Node that the lock file of the first folder pins into the second one, once
 install_packages = if ! command -v npm >/dev/null; then \
     echo "npm is missing; to install it: sudo apt-get install npm (Debian), brew install node (macOS)"; exit 1; \

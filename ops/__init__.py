@@ -1,0 +1,1 @@
+"""What runs beside the server, or in front of it."""

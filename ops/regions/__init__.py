@@ -1,0 +1,1 @@
+"""Several regions behind a balancer."""

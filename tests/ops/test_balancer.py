@@ -1,0 +1,143 @@
+"""The balancer's settings, with servers that only say who they are and what they were sent."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import requests
+
+from ops.regions.balancer import Balancer, Listener
+from tests.haproxy import balancer, skip_without_haproxy
+from tests.serving.test_gunicorn import free_port
+from tests.waiting import PATIENCE_S, wait_for
+
+
+class Answerer(BaseHTTPRequestHandler):
+    """Answers with its server's name and the headers that it was sent; a server that is dumb closes in place of that."""
+
+    protocol_version = "HTTP/1.1"
+    server: Region
+
+    def do_GET(self) -> None:
+        is_check = self.path == "/readyz"
+        self.server.asked += not is_check
+        if self.server.is_dumb and not is_check:
+            self.close_connection = True
+            return
+        body = json.dumps({"name": self.server.name, "headers": self.headers.items()}).encode()
+        self.send_response(503 if is_check and self.server.is_stopping else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class Region(ThreadingHTTPServer):
+    """A server that can be dumb (it closes where it should answer, though its checks succeed), or say that it is stopping."""
+
+    daemon_threads = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__(("127.0.0.1", 0), Answerer)
+        self.name, self.is_dumb, self.is_stopping, self.asked = name, False, False, 0
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
+        self._thread.start()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """The balancer resets the connections of its checks."""
+
+    def close(self) -> None:
+        self.shutdown()
+        self._thread.join(PATIENCE_S)
+        self.server_close()
+
+
+@pytest.fixture
+def regions() -> Iterator[list[Region]]:
+    with ExitStack() as stack:
+        found = [Region(name) for name in ("east", "west")]
+        for region in found:
+            stack.callback(region.close)
+        yield found
+
+
+@pytest.fixture
+def balanced(tmp_path: Path, regions: list[Region]) -> Iterator[Balancer]:
+    skip_without_haproxy()
+    ports = {region.name: region.server_port for region in regions}
+    far = dict(reversed(ports.items()))
+    with balancer(
+        tmp_path / "haproxy", [Listener("east", free_port(), ports), Listener("west", free_port(), far)]
+    ) as it:
+        yield it
+
+
+def asked(balanced: Balancer, listener: str, **headers: str) -> requests.Response:
+    return requests.get(balanced.address(listener), headers=headers, timeout=PATIENCE_S)
+
+
+def test_clients_are_sent_to_the_nearest_server_which_sees_their_address_and_none_that_they_claim(
+    balanced: Balancer,
+) -> None:
+    claims = {"X-Real-IP": "192.0.2.1", "X-Forwarded-For": "192.0.2.1", "Forwarded": "for=192.0.2.1"}
+    for name in ("east", "west"):
+        answer = asked(balanced, name, **claims).json()
+        assert answer["name"] == name
+        said = {header.lower(): value for header, value in answer["headers"]}
+        assert said["x-real-ip"] == "127.0.0.1"
+        assert not {"x-forwarded-for", "forwarded"} & said.keys()
+
+
+def test_a_server_that_is_gone_or_does_not_answer_fails_no_get_and_is_out_after_its_checks(
+    balanced: Balancer, regions: list[Region]
+) -> None:
+    east, west = regions
+    east.is_dumb = True
+    assert asked(balanced, "east").json()["name"] == "west"
+    east.close()
+    assert asked(balanced, "east").json()["name"] == "west"
+    wait_for(lambda: not balanced.servers("east")["east"].is_up)
+    asked(balanced, "east")
+    assert west.asked == 3
+    assert balanced.servers("east")["west"].requests == 3
+
+
+def test_what_may_change_something_is_not_sent_twice(balanced: Balancer, regions: list[Region]) -> None:
+    for region in regions:
+        region.is_dumb = True
+    assert requests.post(balanced.address("east"), timeout=PATIENCE_S).status_code == 502
+    assert [region.asked for region in regions] == [1, 0]
+
+
+def test_a_server_that_is_stopping_gets_no_requests_until_it_is_ready_again(
+    balanced: Balancer, regions: list[Region]
+) -> None:
+    regions[0].is_stopping = True
+    wait_for(lambda: not balanced.servers("east")["east"].is_up)
+    assert asked(balanced, "east").json()["name"] == "west"
+    regions[0].is_stopping = False
+    wait_for(lambda: balanced.servers("east")["east"].is_up)
+    assert asked(balanced, "east").json()["name"] == "east"
+
+
+def test_an_operator_takes_a_server_out_and_a_reload_with_other_servers_drops_no_client(
+    balanced: Balancer, regions: list[Region]
+) -> None:
+    with requests.Session() as session:
+        address = balanced.address("east")
+        balanced.set_state("east", "maint")
+        assert session.get(address, timeout=PATIENCE_S).json()["name"] == "west"
+        alone = Listener("east", int(address.rpartition(":")[2]), {"east": regions[0].server_port})
+        balanced.reload([alone])
+        assert session.get(address, timeout=PATIENCE_S).json()["name"] == "east"
+        assert list(balanced.servers("east")) == ["east"]
