@@ -29,7 +29,7 @@ DASHBOARD_BUILT := dashboard/dist/index.html
 export MARKET_DATA GOLDEN_DIR
 unexport PYTHONPATH PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test unit soak bench evaluate train import openapi asyncapi check audit tools observe dashboard screenshots clean
+.PHONY: help setup serve test unit soak bench evaluate train import openapi asyncapi check audit tools observe regions dashboard screenshots clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -71,6 +71,9 @@ tools: ## programs that some tests need: installed where that is possible, else 
 
 observe: ## Prometheus and Alertmanager with the rules of ops/ beside a running server (PORT), until Ctrl-C
 	@exec ops/observe
+
+regions: $(RUNTIME) ## three regions on this machine behind a balancer (PORT: the first of their ports), until Ctrl-C
+	@exec $(BIN)/python -m ops.regions
 
 screenshots: $(DEV) ## pictures of the dashboard in its states, below var/screenshots
 	@$(MAKE) --silent dashboard
