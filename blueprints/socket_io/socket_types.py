@@ -153,7 +153,7 @@ def _one_of_two(schema: dict[str, Any]) -> None:
 class ClientMessage(BaseModel):
     """What all messages of clients share: a field that is not known is refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class TickersMessage(ClientMessage):
@@ -202,7 +202,7 @@ class Unsubscribe(TickersMessage):
 class ConnectAuth(BaseModel):
     """What a client may put into `auth` when it connects. Other keys are the application's own and are not read."""
 
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
     subscribe: Ticker | Tickers | None = None
     """Tickers that the client is subscribed to at once, as if it had sent `subscribe`. A client that gives `auth` as a function

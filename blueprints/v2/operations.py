@@ -41,7 +41,7 @@ MESSAGES: Mapping[str, str] = {
 class Query(BaseModel):
     """The query of a route: a parameter that is not among the fields is refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     def named_tickers(self) -> tuple[str, ...]:
         """The tickers that the query is about."""

@@ -9,6 +9,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.json_schema import CoreModeRef, CoreRef, DefsRef, GenerateJsonSchema, models_json_schema
+from pydantic_core.core_schema import ModelSchema
+
+from blueprints.v2.attribute_docstrings import docstrings_of
 
 Json = dict[str, Any]
 REF: Final = "#/components/schemas/{model}"
@@ -139,6 +142,15 @@ class Named(GenerateJsonSchema):
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
+
+    def model_schema(self, schema: ModelSchema) -> Json:
+        """The schema of a class, whose fields are described by the texts below them."""
+        made = super().model_schema(schema)
+        cls, properties = schema["cls"], made.get("properties", {})
+        for name, text in docstrings_of(cls).items():
+            if name in cls.model_fields:
+                properties[cls.model_fields[name].alias or name].setdefault("description", text)
+        return made
 
 
 def schema_name(path: str) -> str:

@@ -49,7 +49,6 @@ class Answer(BaseModel):
         extra="forbid",
         frozen=True,
         allow_inf_nan=False,
-        use_attribute_docstrings=True,
         json_schema_serialization_defaults_required=True,
         defer_build=True,
     )
