@@ -20,6 +20,7 @@ from app.market.plan import ClockSkew, Plan
 from app.market.polygon import Transport
 from app.market.running_day import RunningDay
 from app.pipeline import Pipeline
+from app.redis_database import RedisDatabase
 from app.signals.durability import Durability
 from app.signals.policy import SUPPORTED
 from app.signals.store import RecordStore
@@ -94,9 +95,10 @@ class Core:
     follower: Follower
     announcements: Announcements | None = None
     running_day: RunningDay | None = None
+    redis: RedisDatabase | None = None
 
     def close(self) -> None:
-        """Start nothing more, and close files. Fetches in progress are not waited for."""
+        """Start nothing more, and close files and the Redis. Fetches in progress are not waited for."""
         self.follower.close()
         self.source.close()
         if self.running_day is not None:
@@ -106,6 +108,8 @@ class Core:
             self.announcements.close()
         if self.market.budget is not None:
             self.market.budget.close()
+        if self.redis is not None:
+            self.redis.close()
 
 
 def degradations(core: Core) -> list[str]:

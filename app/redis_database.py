@@ -11,20 +11,16 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from app.errors import Unavailable
+from app.redis_pools import pool_of
 from app.telemetry.stages import NULL_STAGES, Stages
 
 TIMEOUT_S: Final = 0.3
 """Seconds for a connection, and for each answer."""
 
 CONNECTIONS: Final = 8
-"""At most so many connections; who needs one more waits for TIMEOUT_S."""
-
-IDLE_S: Final = 30
-"""A connection that was idle for so many seconds is checked before it is used."""
+"""At most so many connections for commands; who needs one more waits for TIMEOUT_S. One more is for messages."""
 
 SILENCE_S: Final = 5
 """Who waits for messages asks whether Redis is still there after so many seconds without one."""
@@ -41,9 +37,12 @@ Script = Callable[[Sequence[str], Sequence[Any]], Any]
 
 
 class RedisDatabase:
-    """The Redis at `url` (`redis://`, `rediss://` or `unix://`). No connection is opened before the first command. `epoch()`
-    takes the place of Redis' own clock, for tests. Raises TypeError or ValueError for an option of the address that redis does
-    not know."""
+    """The Redis at `url` (`redis://`, `rediss://`, `unix://`, or that of Sentinels, `app/redis_address.py`). No connection is
+    opened before the first command. `epoch()` takes the place of Redis' own clock, for tests. Raises TypeError or ValueError
+    for an option of the address that redis does not know.
+
+    client  for what batches commands by itself; it raises redis' own errors
+    """
 
     def __init__(
         self,
@@ -54,21 +53,12 @@ class RedisDatabase:
     ) -> None:
         self._stages = stages
         self._epoch = epoch
-        self._pool = redis.BlockingConnectionPool.from_url(
-            url,
-            max_connections=CONNECTIONS,
-            timeout=timeout_s,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            health_check_interval=IDLE_S,
-            retry=Retry(NoBackoff(), 0),
-            decode_responses=True,
-        )
-        self._pool.connection_class(**self._pool.connection_kwargs)  # refuses what it does not know
-        self._redis: Any = redis.Redis(connection_pool=self._pool)
-        options = {**self._pool.connection_kwargs, "health_check_interval": 0}
+        self._pool = pool_of(url, timeout_s, CONNECTIONS)
+        self._listening = pool_of(url, timeout_s, 1, idle_s=0)
         self._is_closed = False
-        self._listening = redis.ConnectionPool(self._pool.connection_class, **options)
+        self.timeout_s = timeout_s
+        self.client = redis.Redis(connection_pool=self._pool)
+        self._redis: Any = self.client
 
     def read(self, *command: Any) -> Any:
         """The answer to a command. Raises Unavailable."""
@@ -120,11 +110,15 @@ class RedisDatabase:
         finally:
             listener.close()
 
+    def connections(self) -> int:
+        """How many connections to Redis are open now: CONNECTIONS and one at most."""
+        pools: tuple[Any, ...] = (self._pool, self._listening)
+        return sum(connection.is_connected for pool in pools for connection in pool._connections)
+
     def close(self) -> None:
         """Connections of messages are left to who reads those: closing them here would not wake him under gevent."""
         self._is_closed = True
-        self._redis.close()
-        self._pool.disconnect()
+        self._pool.close()
 
     @contextmanager
     def _used(self, verb: str) -> Iterator[None]:

@@ -17,15 +17,12 @@ from typing import Any, NamedTuple, Protocol
 
 import redis
 from limits.storage import MovingWindowSupport, Storage
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 MAX_CLIENTS = 20_000
 """Windows that a process holds at most; beyond it, the least recently used one is evicted."""
 
 EVICTED_AT_ONCE = 4
-REDIS_TIMEOUT_S = 0.25
-REDIS_CONNECTIONS = 8
+REDIS_TIMEOUT_S = 0.3
 RETRY_S = 1.0
 PROBE_LIMIT = 1_000_000
 PREFIX = "predict:window:"
@@ -153,25 +150,20 @@ class _PendingHit:
 
 
 class RedisWindows:
-    """Counts in Redis. Hits that arrive during a round trip share the next one, so that under load many requests need few round
-    trips. The time is that of Redis, the same for all hosts, unless `epoch` is given. Methods raise redis.RedisError when Redis
-    does not answer within `timeout_s` or does not know the script; `connect` loads it again."""
+    """Counts in Redis, over the client of the whole process. Hits that arrive during a round trip share the next one, so that
+    under load many requests need few round trips. The time is that of Redis, the same for all hosts, unless `epoch` is given.
+    Methods raise redis.RedisError when Redis does not answer within `timeout_s` or does not know the script; `connect` loads it
+    again."""
 
     def __init__(
         self,
-        url: str,
+        client: redis.Redis,
         epoch: Callable[[], float] | None = None,
         timeout_s: float = REDIS_TIMEOUT_S,
         stages: Callable[..., AbstractContextManager[Any]] = lambda name: nullcontext(),
     ) -> None:
         self._stages = stages
-        self._redis = redis.Redis.from_url(
-            url,
-            max_connections=REDIS_CONNECTIONS,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._redis = client
         self._script = hashlib.sha1(HIT_SCRIPT.encode(), usedforsecurity=False).hexdigest()
         self._epoch = epoch
         self._timeout_s = timeout_s
@@ -206,7 +198,7 @@ class RedisWindows:
         self._redis.delete(PREFIX + key)
 
     def close(self) -> None:
-        self._redis.close()
+        """Whoever opened the Redis closes it."""
 
     def _time(self) -> int:
         return -1 if self._epoch is None else int(self._epoch() * 1e6)

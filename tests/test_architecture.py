@@ -20,6 +20,8 @@ ORDER = (
     "app.live.interest",
     "app.live.lifecycle",
     "app.sqlite",
+    "app.redis_address",
+    "app.redis_pools",
     "app.redis_database",
     "app.market",
     "app.simulator",
@@ -166,8 +168,8 @@ def test_the_rule_catches_a_forbidden_edge() -> None:
     ]
 
 
-def test_settings_and_clock_import_nothing_but_errors_keys_and_the_calendar() -> None:
-    allowed = {"app.errors", "app.config.api_keys", "app.market.calendar", *BASE}
+def test_settings_and_clock_import_nothing_but_errors_keys_addresses_and_the_calendar() -> None:
+    allowed = {"app.errors", "app.config.api_keys", "app.market.calendar", "app.redis_address", *BASE}
     assert [f"{a} imports {b}" for a, b in edges() if a in BASE and in_package(b, "app") and b not in allowed] == []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from app.errors import BadRequest, BrokenData
 from app.factory import POLICY
 from app.factory.markets import market_namespace
 from app.factory.record import record_of, sqlite_path
+from app.factory.redis import redis_database_of
 from app.market.calendar import ny_day
 from app.model.artefact import load_models
 from app.signals.policy import SUPPORTED
@@ -49,13 +50,20 @@ class Store:
     def path(self) -> Path | None:
         return sqlite_path(self.settings, self.namespace) if self.settings.redis_url is None else None
 
-    def open(self) -> Record:
-        return record_of(self.settings, self.namespace, timeout_s=REDIS_TIMEOUT_S)()
+    @contextmanager
+    def opened(self) -> Iterator[Record]:
+        with ExitStack() as stack:
+            redis = redis_database_of(self.settings, timeout_s=REDIS_TIMEOUT_S)
+            if redis is not None:
+                stack.callback(redis.close)
+            yield stack.enter_context(closing(record_of(self.settings, self.namespace, redis)()))
 
-    def open_existing(self) -> Record:
+    @contextmanager
+    def opened_existing(self) -> Iterator[Record]:
         if self.path is not None and not self.path.exists():
             raise BrokenData(f"there is no record: {self.path} does not exist")
-        return self.open()
+        with self.opened() as record:
+            yield record
 
     def __str__(self) -> str:
         return f"the record {self.namespace} in {self.path or 'Redis'}"
@@ -73,7 +81,7 @@ def export(file: Path, sqlite: bool) -> None:
     """Write the whole record to FILE, as lines of JSON that form a hash chain. An existing file is not replaced."""
     store = _store(sqlite)
     header = Header(namespace=store.namespace, exported_at=datetime.now(UTC))
-    with closing(store.open_existing()) as record, _new_file(file) as out:
+    with store.opened_existing() as record, _new_file(file) as out:
         footer = write(out, header, entries(record))
     click.echo(f"{file.name}: {_described(footer)}, of {store}\nlast hash: {footer.signals_sha256}")
 
@@ -95,7 +103,7 @@ def import_record(file: Path, sqlite: bool, other_namespace: bool, old_prices: b
         exported.verify()
         _refuse_other_namespace(exported, store, other_namespace)
         takes_prices = old_prices or ny_day(exported.header.exported_at) == ny_day(datetime.now(UTC))
-        with closing(store.open()) as record:
+        with store.opened() as record:
             counts = add_all(record, _wanted(exported, takes_prices), _print_difference)
     added = _counted(counts["added"], "entry", "entries")
     click.echo(f"{file.name}: {added} added to {store}; there already: {counts['there']}")
@@ -123,7 +131,7 @@ def verify(file: Path | None, against: Path | None, published: str | None, sqlit
         if against is not None:
             store = _store(sqlite)
             _refuse_other_namespace(exported, store, other_namespace)
-            with closing(store.open_existing()) as record:
+            with store.opened_existing() as record:
                 _compare(exported, record, store)
 
 

@@ -13,6 +13,7 @@ from pydantic_settings import NoDecode
 
 from app.config.api_keys import ApiKey, parse_keys
 from app.market.calendar import is_usable_override
+from app.redis_address import sentinel_address_of
 
 MAX_CLOSURES = 100
 
@@ -99,8 +100,10 @@ def _has_host(parts: SplitResult) -> bool:
 
 def _redis_url(value: SecretStr) -> SecretStr:
     parts = _split(value)
+    if sentinel_address_of(value.get_secret_value()) is not None:
+        return value
     if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("must begin with redis://, rediss:// or unix://")
+        raise ValueError("must begin with redis://, rediss://, unix:// or redis+sentinel://")
     if parts.scheme != "unix" and not _has_host(parts):
         raise ValueError("is no address; what is special in a password must be escaped (%2F for /)")
     return value

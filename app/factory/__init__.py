@@ -25,6 +25,7 @@ from app.factory.live_log import live_log_of
 from app.factory.markets import data_feed_of
 from app.factory.plan_adoption import PlanAdoption
 from app.factory.record import LEFT_BEHIND, is_left_behind, record_of
+from app.factory.redis import redis_database_of
 from app.factory.services import broadcasters_of, connections_of, services_of
 from app.factory.shared_market import running_day_of
 from app.factory.sockets import Sockets
@@ -92,7 +93,7 @@ def create_app(
     deps = dependencies_of(
         core, versions, access_log, telemetry, lifecycle.stopping, lambda sid: sockets.links.is_open(sid)
     )
-    log_of_events = live_log_of(core, telemetry.stages, lifecycle)
+    log_of_events = live_log_of(core, lifecycle)
     live = broadcasters_of(core, log_of_events, telemetry.stages)
     sockets = Sockets(core, live, deps)
     metrics = Metrics(core, deps, access_log, connections, live, log_of_events, sockets)
@@ -139,15 +140,16 @@ def build(
     named_days = {} if settings.market == "demo" else dict(settings.market_closures)
     calendar = Calendar(named_days)
     models = load_models(settings.models_dir, SUPPORTED, POLICY)
-    market = data_feed_of(settings, calendar, models, timer, emit, telemetry, clock=clock, transport=transport)
+    redis = redis_database_of(settings, stages, timer)
+    market = data_feed_of(settings, calendar, models, timer, emit, telemetry, redis, clock=clock, transport=transport)
     clock, budget, folder = market.clock, market.budget, settings.data_dir / market.namespace
     ahead = timedelta if market.skew is None else market.skew.offset
-    store = RecordStore(record_of(settings, market.namespace, stages), emit, timer)
+    store = RecordStore(record_of(settings, market.namespace, redis, stages), emit, timer)
     cache = BarCache(folder / "bars.sqlite3", emit, stages, timer)
     polygon = Polygon(market.transport, calendar, settings.polygon_base_url)
     running_day = None  # what processes share, if calls to the provider cost budget
     if budget is not None:
-        running_day = running_day_of(settings, market.namespace, timer, emit, stages, ahead)
+        running_day = running_day_of(settings, market.namespace, redis, timer, emit, stages, ahead)
     shared_day = (running_day, ahead, market.is_answered, market.observe_elsewhere)
     source = MarketData(polygon, cache, store, calendar, clock, market.plan, emit, timer, stages, *shared_day)
     pipeline = Pipeline(source, models, store, calendar, clock, emit, stages)
@@ -165,7 +167,8 @@ def build(
         *(source, pipeline, calendar, clock, timer, emit, probed, adoption.adopt_probed, *shared),
         asks_for_holidays=settings.redis_url is not None,
     )
-    return Core(settings, timer, emit, market, calendar, store, source, pipeline, follower, announcements, running_day)
+    parts = (market, calendar, store, source, pipeline, follower, announcements, running_day, redis)
+    return Core(settings, timer, emit, *parts)
 
 
 def _settle_calendar(source: MarketData, announcements: Announcements, clock: Clock) -> None:

@@ -7,13 +7,11 @@ from datetime import UTC, date, datetime
 
 import blueprints
 import middleware
-from app.clock import REAL_TIME, Timer
+from app.clock import REAL_TIME
 from app.config import api_keys
 from app.config.api_versions import Versions
 from app.config.settings import Settings
 from app.core import Core
-from app.errors import SettingsError
-from app.live.events import Events
 from app.telemetry.access_log import AccessLog
 from app.telemetry.setup import Telemetry
 from app.telemetry.stages import Stages
@@ -39,9 +37,9 @@ def dependencies_of(
     stopping: Stopping,
     is_open_session: Callable[[str], bool],
 ) -> middleware.Dependencies:
-    """What the layers around Flask depend on. Raises SettingsError."""
+    """What the layers around Flask depend on."""
     settings, timer = core.settings, core.timer
-    windows = _windows(settings, timer, core.events, telemetry.stages)
+    windows = _windows(core, telemetry.stages)
 
     def today() -> date:
         return datetime.fromtimestamp(timer.epoch(), UTC).date()
@@ -99,17 +97,12 @@ def _amounts(settings: Settings) -> Mapping[str, int]:
     }
 
 
-UNKNOWN_OPTION = "REDIS_URL: has an option (after the ?) that redis does not know"
-
-
-def _windows(settings: Settings, timer: Timer, emit: Events, stages: Stages) -> InMemoryWindows | WindowsWithFallback:
+def _windows(core: Core, stages: Stages) -> InMemoryWindows | WindowsWithFallback:
     """The windows that count requests: in memory, or in Redis with those in memory while Redis fails."""
+    timer, redis = core.timer, core.redis
     local = InMemoryWindows(timer.now, timer.epoch)
-    if settings.redis_url is None:
+    if redis is None:
         return local
-    try:
-        own_clock = None if timer.epoch is REAL_TIME.epoch else timer.epoch
-        shared = RedisWindows(settings.redis_url.get_secret_value(), own_clock, stages=stages)
-        return WindowsWithFallback(shared, local, emit, REAL_TIME.sleep)
-    except (TypeError, ValueError):
-        raise SettingsError(UNKNOWN_OPTION) from None
+    own_clock = None if timer.epoch is REAL_TIME.epoch else timer.epoch
+    shared = RedisWindows(redis.client, own_clock, redis.timeout_s, stages)
+    return WindowsWithFallback(shared, local, core.events, REAL_TIME.sleep)

@@ -6,25 +6,22 @@ from __future__ import annotations
 from typing import Final
 
 from app.core import Core
-from app.factory.redis import redis_database_of
 from app.live.append_listener import AppendListener
 from app.live.event_log import EventLogWithFallback, SqliteEventLog
 from app.live.lifecycle import Lifecycle
 from app.live.redis_event_log import RedisEventLog
 from app.signals.policy import SUPPORTED
-from app.telemetry.stages import Stages
 
 PREFIX: Final = "predict:live"
 
 
-def live_log_of(core: Core, stages: Stages, lifecycle: Lifecycle) -> EventLogWithFallback:
+def live_log_of(core: Core, lifecycle: Lifecycle) -> EventLogWithFallback:
     """The log of live events of a market. In Redis, a part of `lifecycle` hears what other processes append."""
-    settings, events, now = core.settings, core.events, core.timer.now
-    if settings.redis_url is None:
-        path = settings.data_dir / core.market.namespace / "live.sqlite3"
+    events, now = core.events, core.timer.now
+    if core.redis is None:
+        path = core.settings.data_dir / core.market.namespace / "live.sqlite3"
         return EventLogWithFallback(lambda: SqliteEventLog(path, core.timer), events, now)
-    db = redis_database_of(settings, stages, core.timer)
-    log = RedisEventLog(db, f"{PREFIX}:{core.market.namespace}", core.timer)
+    log = RedisEventLog(core.redis, f"{PREFIX}:{core.market.namespace}", core.timer)
     listener = AppendListener(log.appended_elsewhere, SUPPORTED, events)
-    lifecycle.add("live log", start=listener.start, stop=listener.close, close=db.close)
+    lifecycle.add("live log", start=listener.start, stop=listener.close)
     return EventLogWithFallback(lambda: log, events, now, is_redis=True)

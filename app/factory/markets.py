@@ -38,6 +38,7 @@ from app.market.plan import ClockSkew, Market, Plan
 from app.market.polygon import HOSTS, HttpTransport, Transport, no_key
 from app.market.recorded import RecordedBars
 from app.model.artefact import ModelSet
+from app.redis_database import RedisDatabase
 from app.signals.policy import SUPPORTED
 from app.telemetry.setup import Telemetry
 from app.telemetry.tracing import trace_headers
@@ -54,6 +55,7 @@ def data_feed_of(
     timer: Timer,
     emit: Events,
     telemetry: Telemetry,
+    redis: RedisDatabase | None,
     *,
     clock: Clock | None,
     transport: Transport | None,
@@ -65,7 +67,7 @@ def data_feed_of(
     elif settings.market == "recorded":
         feed = _recorded(settings, calendar, timer, clock)
     else:
-        feed = _polygon(settings, clock or wall_clock, timer, emit, telemetry)
+        feed = _polygon(settings, clock or wall_clock, timer, emit, telemetry, redis)
     if transport is not None:
         feed = replace(feed, transport=transport, budget=None, breaker=None, skew=None, reachability=None)
     if feed.breaker is None:
@@ -125,7 +127,9 @@ def _recorded_clock(settings: Settings, start: datetime | None, timer: Timer) ->
     return wall_clock if start is None else running_clock(start, settings.clock_speed, began)
 
 
-def _polygon(settings: Settings, clock: Clock, timer: Timer, emit: Events, telemetry: Telemetry) -> DataFeed:
+def _polygon(
+    settings: Settings, clock: Clock, timer: Timer, emit: Events, telemetry: Telemetry, redis: RedisDatabase | None
+) -> DataFeed:
     """The market of a provider that is called over the network: HTTP, measured, inside budget, retries and breaker."""
     plan = Plan(Market.POLYGON, Span.MINUTE, timedelta(minutes=settings.polygon_delay_minutes), SETTLE)
     if settings.polygon_api_key is None or not settings.has_key:
@@ -133,7 +137,7 @@ def _polygon(settings: Settings, clock: Clock, timer: Timer, emit: Events, telem
     key, cap = settings.polygon_api_key.get_secret_value(), settings.polygon_calls_per_minute
     limit, namespace = SMALL_PLAN if cap is None else Limit(cap, 60.0), namespace_of(settings.polygon_base_url)
     plan = replace(plan, is_polygon=namespace == "polygon")
-    budget = budget_of(settings, namespace, key, limit, timer, emit, telemetry.stages)
+    budget = budget_of(settings, namespace, redis, key, limit, timer, emit, telemetry.stages)
     skew, reachability = ClockSkew(clock, emit), Reachability(emit)
     http = _measured(HttpTransport(settings.polygon_base_url, key, headers=trace_headers), telemetry)
     http = with_reachability(with_clock_skew(http, skew), reachability)

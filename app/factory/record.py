@@ -9,8 +9,10 @@ from pathlib import Path
 
 from app.config.settings import Settings
 from app.errors import Unavailable
+from app.redis_database import RedisDatabase
 from app.signals.policy import SUPPORTED, Decision
 from app.signals.record import Record
+from app.signals.redis_record import RedisRecord
 from app.signals.sqlite_record import SqliteRecord
 from app.signals.store import SignalStore
 from app.telemetry.stages import NULL_STAGES, Stages
@@ -23,13 +25,12 @@ LEFT_BEHIND = (
 
 
 def record_of(
-    settings: Settings, namespace: str, stages: Stages = NULL_STAGES, timeout_s: float | None = None
+    settings: Settings, namespace: str, redis: RedisDatabase | None, stages: Stages = NULL_STAGES
 ) -> Callable[[], Record]:
-    """What opens the record of a market. namespace: keeps the records of different markets apart. timeout_s: of a Redis, in
-    place of that of a server."""
-    if settings.redis_url is None:
+    """What opens the record of a market. namespace: keeps the records of different markets apart."""
+    if redis is None:
         return lambda: SqliteRecord(sqlite_path(settings, namespace), stages)
-    return lambda: _redis_record(settings, namespace, stages, timeout_s)
+    return lambda: RedisRecord(redis, f"{PREFIX}:{namespace}")
 
 
 def sqlite_path(settings: Settings, namespace: str) -> Path:
@@ -55,10 +56,3 @@ def _first_signal(path: Path) -> Decision | None:
             for signal in record.signals(ticker, (date.min, 0), date.max, 1):
                 return signal
     return None
-
-
-def _redis_record(settings: Settings, namespace: str, stages: Stages, timeout_s: float | None) -> Record:
-    from app.factory.redis import redis_database_of
-    from app.signals.redis_record import RedisRecord
-
-    return RedisRecord(redis_database_of(settings, stages, timeout_s=timeout_s), f"{PREFIX}:{namespace}")

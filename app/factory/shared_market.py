@@ -9,7 +9,6 @@ from typing import Final
 
 from app.clock import Timer
 from app.config.settings import Settings
-from app.factory.redis import redis_database_of
 from app.live.events import Events
 from app.market.budget import Budget, Limit
 from app.market.opens import MissingOpen
@@ -18,6 +17,7 @@ from app.market.redis_shared_day import RedisSharedDay
 from app.market.running_day import REOPEN_AFTER_S, SPREAD, RunningDay
 from app.market.sqlite_ledger import SqliteLedger
 from app.market.sqlite_shared_day import SqliteSharedDay
+from app.redis_database import RedisDatabase
 from app.sqlite import Retries
 from app.telemetry.stages import Stages
 
@@ -27,24 +27,37 @@ BUDGETS: Final = "predict:budget"
 
 
 def running_day_of(
-    settings: Settings, namespace: str, timer: Timer, emit: Events, stages: Stages, ahead: Callable[[], timedelta]
+    settings: Settings,
+    namespace: str,
+    redis: RedisDatabase | None,
+    timer: Timer,
+    emit: Events,
+    stages: Stages,
+    ahead: Callable[[], timedelta],
 ) -> RunningDay:
     """namespace: keeps the providers apart; ahead: how far this process's market clock runs ahead of the provider's."""
-    if settings.redis_url is None:
+    if redis is None:
         path = settings.data_dir / namespace / "running_day.sqlite3"
         return RunningDay(lambda: SqliteSharedDay(path, timer, stages), timer, emit, (MissingOpen,), ahead)
     days, leases = f"{DAYS}:{{{namespace}}}", f"{LEASES}:{{{namespace}}}"
-    day = RedisSharedDay(redis_database_of(settings, stages, timer), days, leases, timer)
+    day = RedisSharedDay(redis, days, leases, timer)
     return RunningDay(lambda: day, timer, emit, (MissingOpen,), ahead)
 
 
 def budget_of(
-    settings: Settings, namespace: str, key: str, limit: Limit, timer: Timer, emit: Events, stages: Stages
+    settings: Settings,
+    namespace: str,
+    redis: RedisDatabase | None,
+    key: str,
+    limit: Limit,
+    timer: Timer,
+    emit: Events,
+    stages: Stages,
 ) -> Budget:
     """key: of the provider; only a hash of it is kept."""
-    if settings.redis_url is None:
+    if redis is None:
         path = settings.data_dir / namespace / "budget.sqlite3"
         return Budget(lambda: SqliteLedger(path, key, timer, stages), limit, timer, emit)
-    ledger = RedisLedger(redis_database_of(settings, stages, timer), f"{BUDGETS}:{{{namespace}}}", key)
+    ledger = RedisLedger(redis, f"{BUDGETS}:{{{namespace}}}", key)
     retries = Retries(timer.now, REOPEN_AFTER_S, SPREAD)
     return Budget(lambda: ledger, limit, timer, emit, retries, settings.web_concurrency)

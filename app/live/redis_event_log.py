@@ -144,7 +144,7 @@ class RedisEventLog:
                 yield ticker
 
     def close(self) -> None:
-        self._db.close()
+        """Whoever opened the Redis closes it."""
 
     @property
     def _channel(self) -> str:

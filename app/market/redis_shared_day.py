@@ -132,7 +132,7 @@ class RedisSharedDay:
         return sorted(self._db.read("ZRANGEBYSCORE", f"{self._prefix}:interest", f"({since}", until))
 
     def close(self) -> None:
-        self._db.close()
+        """Whoever opened the Redis closes it."""
 
     def _keys(self, kind: str) -> list[str]:
         return [f"{self._prefix}:{kind}", f"{self._prefix}:{kind}-order"]

@@ -118,7 +118,7 @@ class RedisRecord:
         return durability_of(self._db.ask("INFO"), self._db.ask("CONFIG GET", "save"))
 
     def close(self) -> None:
-        self._db.close()
+        """Whoever opened the Redis closes it."""
 
     def _signals(self, ticker: str, fields: Sequence[str]) -> list[Decision]:
         """The signals of these fields, without those that cannot be read."""

@@ -48,6 +48,7 @@ def _server(core: Core) -> list[Metric]:
             "predict_fetches_waiting", "Fetches of bars under way or queued", unlabelled(core.source.fetches.waiting)
         ),
         Metric("predict_follower_jobs", "Jobs of the follower under way or queued", unlabelled(core.follower.waiting)),
+        Metric("predict_redis_connections", "Connections to Redis that are open", lambda: _redis_connections(core)),
         Metric("predict_follower_alive", "1 while the follower steps; absent without a key", lambda: _follower(core)),
         Metric(
             "predict_follower_leads",
@@ -65,6 +66,10 @@ def _server(core: Core) -> list[Metric]:
             unlabelled(lambda: core.follower.status().role == "unshared"),
         ),
     ]
+
+
+def _redis_connections(core: Core) -> Values:
+    return {} if core.redis is None else {(): core.redis.connections()}
 
 
 def _data(core: Core) -> list[Metric]:

@@ -13,6 +13,7 @@ from app.config.settings import load, variables
 from app.core import operations
 from app.errors import SettingsError
 from app.factory import build
+from app.redis_address import SentinelAddress, sentinel_address_of
 from tests.support import new_york, settings
 
 
@@ -144,6 +145,33 @@ def test_an_address_that_cannot_be_taken_apart_is_not_shown(name: str, monkeypat
     with pytest.raises(SettingsError, match=name) as raised:
         load()
     assert "hush" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("one:26379,two:26379", ":hush@one:26379,two:26379/", ":hush@one:26379,/predict", ":hush@one:hush/predict"),
+        *("someone:hush@one/predict/first", ":hush@/predict"),
+    ],
+)
+def test_an_address_of_sentinels_that_lacks_something_is_not_shown(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", f"redis+sentinel://{address}")
+    with pytest.raises(SettingsError, match=r"REDIS_URL: must be like redis\+sentinel://host1:26379") as raised:
+        load()
+    assert "hush" not in str(raised.value)
+
+
+def test_an_address_of_sentinels_says_who_they_are_and_how_their_redis_is_reached() -> None:
+    url = "rediss+sentinel://me:a%2Fb@one,[::1]:5/predict/3?ssl_ca_certs=ca.pem&sentinel_password=c"
+    assert sentinel_address_of(url) == SentinelAddress(
+        sentinels=(("one", 26379), ("::1", 5)),
+        service="predict",
+        redis_url="rediss://me:a%2Fb@redis/3?ssl_ca_certs=ca.pem",
+        options={"password": "c"},
+    )
+    assert sentinel_address_of("redis://one:6379/0") is None
 
 
 def test_closures_are_named_by_day_with_or_without_a_close() -> None:

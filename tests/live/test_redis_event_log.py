@@ -225,7 +225,7 @@ def heard(log: RedisEventLog, own_redis: RedisServer) -> Iterator[Heard]:
     wait_for(lambda: listeners(own_redis) == 1)
     yield found
     found.close()
-    log.close()
+    log._db.close()
     with own_redis.client() as client:
         client.publish(f"{PREFIX}:appended", "a last word, so that it need not wait for a silence")
     found.thread.join(PATIENCE_S)

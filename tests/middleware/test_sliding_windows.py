@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from limits import RateLimitItemPerMinute
 from limits.strategies import MovingWindowRateLimiter
 
+from app.redis_database import RedisDatabase
 from middleware.sliding_windows import (
     PREFIX,
     Hit,
@@ -55,7 +56,8 @@ class Epoch:
 
 @contextmanager
 def connected(url: str, epoch: Epoch | None) -> Iterator[RedisWindows]:
-    with closing(RedisWindows(url, epoch, PATIENCE_S)) as windows:
+    with closing(RedisDatabase(url, PATIENCE_S)) as db:
+        windows = RedisWindows(db.client, epoch, PATIENCE_S)
         windows.connect()
         yield windows
 
@@ -360,7 +362,7 @@ def test_redis_that_lost_the_script_says_so_and_counts_on_once_it_is_taught_agai
 def test_a_redis_that_answers_but_cannot_count_is_told_as_lost_once(own_redis: RedisServer, epoch: Epoch) -> None:
     told: list[str] = []
     knocks: list[float] = []
-    shared = RedisWindows(own_redis.url, epoch, PATIENCE_S)
+    shared = RedisWindows(RedisDatabase(own_redis.url, PATIENCE_S).client, epoch, PATIENCE_S)
     emit = lambda event, **_: told.append(event)  # noqa: E731
     windows = WindowsWithFallback(shared, InMemoryWindows(epoch, epoch), emit, knocks.append)
     with closing(windows), own_redis.client() as raw:

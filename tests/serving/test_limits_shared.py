@@ -32,16 +32,18 @@ PROCESSES, TRIES, LIMIT = 20, 30, 100
 HITTER = """
 import sys, time
 from redis import Redis
+from app.redis_database import RedisDatabase
 from middleware.sliding_windows import RedisWindows
 
 url, tries, limit = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-windows = RedisWindows(url, time.time, timeout_s=60.0)
+db = RedisDatabase(url, timeout_s=60.0)
+windows = RedisWindows(db.client, time.time, db.timeout_s)
 windows.connect()
 with Redis.from_url(url, socket_timeout=600) as gate:
     gate.incr("ready")
     assert gate.blpop(["gate"], 300)
 hits = [windows.hit("one client", limit, 60) for _ in range(tries)]
-windows.close()
+db.close()
 print(sum(hit.allowed for hit in hits), max(hit.used for hit in hits))
 """
 

@@ -1,0 +1,55 @@
+"""One client of Redis for all that a process keeps there: how many connections it opens, and when they are closed."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from app.factory import create_app
+from app.redis_database import CONNECTIONS, RedisDatabase
+from tests.redis_server import RedisServer
+from tests.support import FakeClock, new_york, settings
+from tests.waiting import PATIENCE_S, wait_for
+
+
+def connections(server: RedisServer) -> int:
+    """How many connections a Redis has but the one that asks."""
+    with server.client() as client:
+        return len(client.client_list()) - 1
+
+
+def test_a_server_keeps_record_day_budget_events_and_limits_over_few_connections_and_closes_them(
+    own_redis: RedisServer, tmp_path: Path
+) -> None:
+    provider = {"market": "polygon", "polygon_api_key": "k", "polygon_base_url": "http://127.0.0.1:9"}
+    wanted = settings(**provider, data_dir=tmp_path, redis_url=own_redis.url)
+    app = create_app(wanted, clock=FakeClock(new_york("2025-03-11 11:40:07")))
+    services = app.extensions["predict-server"]
+    services.start()
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(lambda _: app.test_client().get("/health").status_code, range(64)))
+    assert 2 <= connections(own_redis) <= CONNECTIONS + 1
+    shown = app.test_client().get("/metrics", environ_base={"REMOTE_ADDR": "127.0.0.1"}).text
+    assert f"predict_redis_connections {connections(own_redis)}.0" in shown
+    services.close()
+    with own_redis.client() as client:
+        for channel in client.pubsub_channels():
+            client.publish(channel, "a last word, so that it need not wait for a silence")
+    wait_for(lambda: connections(own_redis) == 0)
+
+
+def test_who_needs_one_more_connection_waits_for_one(own_redis: RedisServer) -> None:
+    with closing(RedisDatabase(own_redis.url, PATIENCE_S)) as db, ThreadPoolExecutor(4 * CONNECTIONS) as pool:
+        answers = list(pool.map(lambda _: db.read("BLPOP", "nothing", 0.05), range(4 * CONNECTIONS)))
+        assert answers == [None] * (4 * CONNECTIONS)
+        assert db.connections() == connections(own_redis) == CONNECTIONS
+
+
+@pytest.mark.parametrize("option", ["unheard_of=1", "socket_timeout=soon"])
+def test_an_option_that_redis_does_not_know_is_refused_before_the_first_command(option: str) -> None:
+    for url in ("redis://127.0.0.1:1/0", "redis+sentinel://127.0.0.1:1/predict"):
+        with pytest.raises((TypeError, ValueError)):
+            RedisDatabase(f"{url}?{option}")
