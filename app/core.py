@@ -20,7 +20,7 @@ from app.market.plan import ClockSkew, Plan
 from app.market.polygon import Transport
 from app.market.running_day import RunningDay
 from app.pipeline import Pipeline
-from app.redis_database import RedisDatabase
+from app.redis_database import RedisDatabase, certificate_advice
 from app.signals.durability import Durability
 from app.signals.policy import SUPPORTED
 from app.signals.store import RecordStore
@@ -156,13 +156,20 @@ def operations(core: Core) -> dict[str, Any]:
 
 
 def _store(core: Core) -> dict[str, Any]:
-    """Where the record is kept, whether that fails, and of a Redis whether it may lose the record."""
-    failing = core.store.degraded() is not None
+    """Where the record is kept, whether that fails, and of a Redis what to do then and whether it may lose the record."""
+    failure = core.store.degraded()
+    failing = failure is not None
     if core.settings.redis_url is None:
         return {"kind": "sqlite", "failing": failing}
     kept = _durability(core)
     how = {"persistence": kept.persistence, "eviction_policy": kept.eviction_policy, "can_forget": kept.can_forget}
-    return {"kind": "redis", "failing": failing, **how, "risks": list(kept.risks)}
+    return {
+        "kind": "redis",
+        "failing": failing,
+        "message": certificate_advice(failure),
+        **how,
+        "risks": list(kept.risks),
+    }
 
 
 def record_can_forget(core: Core) -> bool | None:

@@ -6,6 +6,7 @@ client says. Nothing is tried twice here: who calls knows when to try again.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -24,6 +25,9 @@ CONNECTIONS: Final = 8
 
 SILENCE_S: Final = 5
 """Who waits for messages asks whether Redis is still there after so many seconds without one."""
+
+CERTIFICATE: Final = "the certificate of Redis does not fit: "
+CERTIFICATE_ADVICE: Final = "`ssl_ca_certs=` in REDIS_URL names the file of the authority that vouches for it"
 
 NOW: Final = """
 local now = tonumber(table.remove(ARGV))
@@ -132,4 +136,21 @@ class RedisDatabase:
         except redis.RedisError as exc:
             if isinstance(exc, redis.ReadOnlyError):
                 self._pool.disconnect()  # its address may lead to another server by now
-            raise Unavailable(f"the server cannot {verb} its Redis", part="store", detail=f"redis: {exc}") from exc
+            raise Unavailable(
+                f"the server cannot {verb} its Redis", part="store", detail=f"redis: {_reason(exc)}"
+            ) from exc
+
+
+def certificate_advice(failure: str | None) -> str | None:
+    """What to do about a failure (`Unavailable.detail`) that is about the certificate of Redis, without its host; else None."""
+    _, found, rest = (failure or "").partition(CERTIFICATE)
+    return f"{found}{rest}" or None
+
+
+def _reason(exc: BaseException) -> str:
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"{CERTIFICATE}{cause.verify_message.partition(',')[0]}; {CERTIFICATE_ADVICE}"
+        cause = cause.__cause__ or cause.__context__
+    return str(exc)

@@ -190,7 +190,7 @@ def test_a_sentinel_that_is_lost_with_the_master_costs_nothing_more(three_sentin
 def test_no_sentinel_that_answers_is_a_redis_that_cannot_be_used(watched: WatchedRedis) -> None:
     [sentinel] = watched.sentinels
     sentinel.kill()
-    url = watched.url.replace("://", f"://someone:{PASSWORD}@")
+    url = watched.url.replace("://", f"://someone:{PASSWORD}@") + f"?sentinel_password={PASSWORD}"
     with closing(RedisDatabase(url, ANSWER_S)) as db, pytest.raises(Unavailable) as raised:
         db.read("PING")
     assert "No master found for 'predict'" in str(raised.value.detail)

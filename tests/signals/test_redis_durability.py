@@ -118,7 +118,7 @@ def test_a_redis_that_forgets_is_told_once_at_the_start_and_in_health_and_metric
         store = kept(app)
     disk, memory = store.pop("risks")
     assert store == {
-        **{"kind": "redis", "failing": False, "persistence": "none"},
+        **{"kind": "redis", "failing": False, "message": None, "persistence": "none"},
         **{"eviction_policy": "allkeys-random", "can_forget": True},
     }
     assert ("appendonly yes" in disk, "maxmemory-policy noeviction" in memory) == (True, True)
@@ -131,7 +131,7 @@ def test_a_redis_that_lasts_is_told_as_such(
 ) -> None:
     app = serve(tmp_path, redis_with(appendonly="yes"))
     assert kept(app) == {
-        **{"kind": "redis", "failing": False, "persistence": "append_only"},
+        **{"kind": "redis", "failing": False, "message": None, "persistence": "append_only"},
         **{"eviction_policy": "noeviction", "can_forget": False, "risks": []},
     }
     assert warnings(caplog) == []

@@ -148,6 +148,6 @@ def test_a_server_without_its_redis_answers_and_is_ready(tmp_path: Path) -> None
     health = client.get("/health").get_json()
     assert "store" in health["degraded"]
     how = {"persistence": "unknown", "eviction_policy": "unknown", "can_forget": None, "risks": []}
-    assert health["operations"]["store"] == {"kind": "redis", "failing": True, **how}
+    assert health["operations"]["store"] == {"kind": "redis", "failing": True, "message": None, **how}
     assert client.get("/readyz").status_code == 200
     assert client.get("/trading_directions").status_code == 200
