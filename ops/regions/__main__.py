@@ -17,7 +17,7 @@ from ops.regions.balancer import MISSING, PROGRAM
 from ops.regions.regions import MISSING_REDIS, NAMES, REDIS, ROOT
 from ops.regions.trial import Trial, table
 
-FOLDER: Final = Path("var/regions")
+FOLDER: Final = Path(os.environ.get("DATA_DIR", "var")) / "regions"
 CONTROL: Final = str(FOLDER / "control")
 FIRST_PORT: Final = 8001
 ASK_S: Final = 60.0

@@ -24,9 +24,9 @@ MISSING: Final = (
 )
 
 SETTINGS: Final = Path(__file__).with_name("haproxy.cfg")
-CHECK_INTERVAL_S: Final = 1.0
-FAILED_CHECKS: Final = 2
-"""How often the balancer checks a server, and after how many failures it is out, as haproxy.cfg has it."""
+OUT_WITHIN_S: Final = 1.2
+SILENT_OUT_WITHIN_S: Final = 3.2
+"""How long the checks of haproxy.cfg take to find a server that refuses or resets connections, and one that says nothing."""
 
 STARTS_WITHIN_S: Final = 30.0
 STOPS_WITHIN_S: Final = 10.0

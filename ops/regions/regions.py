@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
@@ -39,9 +39,9 @@ def round_trip_ms(one: str, other: str) -> float:
     return WITHIN_REGION_MS if one == other else ROUND_TRIP_MS[frozenset({one, other})]
 
 
-def nearest_first(name: str) -> list[str]:
-    """All regions by their distance from one of them, which is the first."""
-    return sorted(NAMES, key=lambda other: round_trip_ms(name, other))
+def nearest_first(name: str, names: Sequence[str] = NAMES) -> list[str]:
+    """Regions by their distance from one of them, which is the first."""
+    return sorted(names, key=lambda other: round_trip_ms(name, other))
 
 
 class Process:
@@ -72,6 +72,11 @@ class Process:
         """End it in good order."""
         self._end(signal.SIGTERM)
 
+    def terminate(self) -> None:
+        """Tell it to end, and do not wait."""
+        if self._process is not None and self.is_running:
+            self._process.terminate()
+
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
         if process is None or process.poll() is not None:
@@ -85,9 +90,11 @@ class Process:
 
 
 class Region:
-    """A region: its server, its Redis, and a relay from each region of clients to its server. From enter to exit they run."""
+    """A region: its server, its Redis, and a relay to its server from each region of clients. From enter to exit they run."""
 
-    def __init__(self, name: str, folder: Path, port: int, redis_port: int, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, folder: Path, port: int, redis_port: int, clients: Sequence[str], settings: Mapping[str, str]
+    ) -> None:
         self.name, self.port, self.redis_port = name, port, redis_port
         folder.mkdir(parents=True, exist_ok=True)
         own = {"MARKET": "demo", "HOST": "127.0.0.1", "PORT": str(port), "DATA_DIR": str(folder), "TRUST_PROXY": "1"}
@@ -95,7 +102,7 @@ class Region:
         serve = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
         self.server = Process(serve, folder / "server.log", {**os.environ, **own, **settings})
         self.redis = Process(redis_command(folder, redis_port), folder / "redis.log")
-        self.ways = {client: Relay(port, round_trip_ms(client, name) / 2000) for client in NAMES}
+        self.ways = {client: Relay(port, round_trip_ms(client, name) / 2000) for client in clients}
         self.is_cut_off = False
         self._stack = ExitStack()
 

@@ -44,10 +44,19 @@ class Relay:
         self._loop = asyncio.get_running_loop()
         self._is_open, self._is_over = asyncio.Event(), asyncio.Event()
         self._is_open.set()
-        server = await asyncio.start_server(self._relay, sock=self._listener)
+        self._connections: set[asyncio.Task[None]] = set()
+        server = await asyncio.start_server(self._accept, sock=self._listener)
         self._has_begun.set()
         await self._is_over.wait()
         server.close()
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.create_task(self._relay(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection until both sides have ended it; a reset of one side resets the other."""

@@ -31,49 +31,56 @@ HEADINGS: Final = (
 
 class Trial:
     """The regions and the balancer; from enter to exit they run. ports: for the clients of each region, for the servers, and
-    for each Redis, in the order of NAMES. settings: of the servers, besides those that a region has of its own."""
+    for each Redis, in the order of the names. settings: of the servers, besides those that a region has of its own."""
 
     def __init__(
-        self, folder: Path, ports: Sequence[int], settings: Mapping[str, str], patience_s: float = STARTS_WITHIN_S
+        self,
+        folder: Path,
+        ports: Sequence[int],
+        settings: Mapping[str, str],
+        names: Sequence[str] = NAMES,
+        patience_s: float = STARTS_WITHIN_S,
     ) -> None:
-        count = len(NAMES)
-        self._folder, self._patience_s = folder, patience_s
-        self._client_ports = dict(zip(NAMES, ports[:count], strict=True))
-        own = zip(NAMES, ports[count : 2 * count], ports[2 * count :], strict=True)
-        self.regions = {name: Region(name, folder / name, port, redis, settings) for name, port, redis in own}
+        count = len(names)
+        self._folder, self._patience_s, self.names = folder, patience_s, names
+        self._client_ports = dict(zip(names, ports[:count], strict=True))
+        own = zip(names, ports[count : 2 * count], ports[2 * count :], strict=True)
+        self.regions = {name: Region(name, folder / name, port, redis, names, settings) for name, port, redis in own}
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             for region in self.regions.values():
                 stack.enter_context(region)
-            for region in self.regions.values():
-                self._wait_ready(region)
+            for name in self.names:
+                self.wait_ready(name)
             self.balancer = Balancer(self._folder, self._listeners(), patience_s=self._patience_s)
             stack.enter_context(self.balancer)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
+        for region in self.regions.values():
+            region.server.terminate()
         self._stack.close()
 
     def _listeners(self) -> list[Listener]:
         """For the clients of each region: the ways to all servers, the nearest first."""
         return [
-            Listener(name, port, {to: self.regions[to].ways[name].port for to in nearest_first(name)})
+            Listener(name, port, {to: self.regions[to].ways[name].port for to in nearest_first(name, self.names)})
             for name, port in self._client_ports.items()
         ]
 
-    def _wait_ready(self, region: Region) -> None:
+    def wait_ready(self, name: str) -> None:
         """Raises RuntimeError if a server does not get ready."""
-        ends = time.monotonic() + self._patience_s
+        region, ends = self.regions[name], time.monotonic() + self._patience_s
         while not is_ready(region):
             if time.monotonic() > ends or not region.server.is_running:
-                raise RuntimeError(f"the server of {region.name} does not get ready; see {region.server.log}")
+                raise RuntimeError(f"the server of {name} does not get ready; see {region.server.log}")
             time.sleep(0.1)
 
     def state(self) -> list[RegionState]:
         """What can be seen of each region now."""
-        seen = {client: self.balancer.servers(client) for client in NAMES}
+        seen = {client: self.balancer.servers(client) for client in self.names}
         return [
             RegionState(
                 name,
