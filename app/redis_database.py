@@ -29,6 +29,8 @@ SILENCE_S: Final = 5
 CERTIFICATE: Final = "the certificate of Redis does not fit: "
 CERTIFICATE_ADVICE: Final = "`ssl_ca_certs=` in REDIS_URL names the file of the authority that vouches for it"
 
+REDIRECT: Final = "it is one node of a cluster and redirects; REDIS_URL must be an address that answers for all nodes"
+
 NOW: Final = """
 local now = tonumber(table.remove(ARGV))
 if now < 0 then
@@ -36,6 +38,11 @@ if now < 0 then
   now = time[1] + time[2] / 1000000
 end
 """
+
+
+class Refused(Unavailable):
+    """The user of the address may not do this in its Redis (ACL)."""
+
 
 Script = Callable[[Sequence[str], Sequence[Any]], Any]
 
@@ -94,8 +101,9 @@ class RedisDatabase:
         return lambda keys, args: script(keys, [*args, -1 if self._epoch is None else self._epoch()])
 
     def messages(self, channel: str) -> Iterator[str]:
-        """What is published to a channel from now on, over a connection of its own, until a few seconds after `close`. Raises
-        Unavailable, also where Redis does not answer when it is asked after a silence."""
+        """What is published to a channel from now on, over a connection of its own, until a few seconds after `close`; first an
+        empty text, once it listens. Raises Unavailable, also where Redis does not answer when it is asked after a silence, and
+        Refused where it may not listen."""
         listener: Any = redis.client.PubSub(self._listening)
         try:
             with self._translated("listen to"):
@@ -109,8 +117,8 @@ class RedisDatabase:
                     if message is None:
                         listener.ping()
                 is_asked = message is None
-                if message is not None and message["type"] == "message":
-                    yield message["data"]
+                if message is not None:
+                    yield message["data"] if message["type"] == "message" else ""
         finally:
             listener.close()
 
@@ -136,9 +144,8 @@ class RedisDatabase:
         except redis.RedisError as exc:
             if isinstance(exc, redis.ReadOnlyError):
                 self._pool.disconnect()  # its address may lead to another server by now
-            raise Unavailable(
-                f"the server cannot {verb} its Redis", part="store", detail=f"redis: {_reason(exc)}"
-            ) from exc
+            kind = Refused if isinstance(exc, redis.exceptions.NoPermissionError) else Unavailable
+            raise kind(f"the server cannot {verb} its Redis", part="store", detail=f"redis: {_reason(exc)}") from exc
 
 
 def certificate_advice(failure: str | None) -> str | None:
@@ -153,4 +160,4 @@ def _reason(exc: BaseException) -> str:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"{CERTIFICATE}{cause.verify_message.partition(',')[0]}; {CERTIFICATE_ADVICE}"
         cause = cause.__cause__ or cause.__context__
-    return str(exc)
+    return REDIRECT if isinstance(exc, redis.exceptions.AskError) else str(exc)

@@ -93,10 +93,10 @@ def create_app(
     deps = dependencies_of(
         core, versions, access_log, telemetry, lifecycle.stopping, lambda sid: sockets.links.is_open(sid)
     )
-    log_of_events = live_log_of(core, lifecycle)
-    live = broadcasters_of(core, log_of_events, telemetry.stages)
+    live_log = live_log_of(core, lifecycle)
+    live = broadcasters_of(core, live_log.log, telemetry.stages)
     sockets = Sockets(core, live, deps)
-    metrics = Metrics(core, deps, access_log, connections, live, log_of_events, sockets)
+    metrics = Metrics(core, deps, access_log, connections, live, live_log.log, sockets)
     lifecycle.add("limits", close=deps.limits.windows.close)
     lifecycle.add("access log", start=access_log.start, close=access_log.close)
     lifecycle.add("workers", start=metrics.join_workers, close=metrics.leave_workers)
@@ -116,7 +116,7 @@ def create_app(
     app = Application("predict", static_folder=None)
     app.response_class = JsonResponse
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    blueprints.register(app, services_of(core, live, deps, versions, metrics.expose, connections, lifecycle))
+    blueprints.register(app, services_of(core, live, live_log, deps, versions, metrics.expose, connections, lifecycle))
     (attach_sockets or sockets.attach)(app)
     middleware.install(app, deps)
     logs.add_request_ids(current_ids)

@@ -3,7 +3,7 @@ that cannot be used."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from app.core import Core
 from app.live.append_listener import AppendListener
@@ -15,13 +15,27 @@ from app.signals.policy import SUPPORTED
 PREFIX: Final = "predict:live"
 
 
-def live_log_of(core: Core, lifecycle: Lifecycle) -> EventLogWithFallback:
+class LiveLog(NamedTuple):
+    """The log, and in Redis what hears of it."""
+
+    log: EventLogWithFallback
+    listener: AppendListener | None = None
+
+    def status(self) -> dict[str, Any]:
+        """The values of `/health.operations.live_log`."""
+        status: dict[str, Any] = {"kind": "sqlite", "in_memory": self.log.is_in_memory}
+        if self.listener is not None:
+            status |= {"kind": "redis", "subscription_refused": self.listener.is_refused}
+        return status
+
+
+def live_log_of(core: Core, lifecycle: Lifecycle) -> LiveLog:
     """The log of live events of a market. In Redis, a part of `lifecycle` hears what other processes append."""
     events, now = core.events, core.timer.now
     if core.redis is None:
         path = core.settings.data_dir / core.market.namespace / "live.sqlite3"
-        return EventLogWithFallback(lambda: SqliteEventLog(path, core.timer), events, now)
+        return LiveLog(EventLogWithFallback(lambda: SqliteEventLog(path, core.timer), events, now))
     log = RedisEventLog(core.redis, f"{PREFIX}:{core.market.namespace}", core.timer)
     listener = AppendListener(log.appended_elsewhere, SUPPORTED, events)
     lifecycle.add("live log", start=listener.start, stop=listener.close)
-    return EventLogWithFallback(lambda: log, events, now, is_redis=True)
+    return LiveLog(EventLogWithFallback(lambda: log, events, now, is_redis=True), listener)

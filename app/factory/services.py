@@ -9,6 +9,7 @@ from typing import Any
 from app.config.api_versions import Version, Versions
 from app.config.settings import VERSION, Settings
 from app.core import Core, degradations, operations
+from app.factory.live_log import LiveLog
 from app.live.broadcaster import Broadcasters, LiveParts
 from app.live.event_log import EventLog
 from app.live.lifecycle import Lifecycle
@@ -49,6 +50,7 @@ def broadcasters_of(core: Core, log: EventLog, stages: Stages) -> Broadcasters:
 def services_of(
     core: Core,
     live: Broadcasters,
+    live_log: LiveLog,
     deps: Dependencies,
     versions: Versions,
     metrics: Expose,
@@ -64,7 +66,7 @@ def services_of(
         clock=core.market.clock,
         calendar=core.calendar,
         degraded=partial(_degraded, core),
-        operations=lambda: operations(core),
+        operations=lambda: {**operations(core), "live_log": live_log.status()},
         uptime_s=lambda: now() - started,
         ready=lambda: "stopping" if lifecycle.stopping.is_set() else _unready(core),
         cache_validity=partial(_cache_validity, core),

@@ -17,16 +17,19 @@ what there is. Keys expire after KEPT_S without an append.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from app.clock import Timer
+from app.errors import Unavailable
 from app.live.event_log import MAX_BYTES, MAX_EVENTS, Head
 from app.live.live_event import Kind, LiveEvent, Position, noticed_of_json
 from app.market.lease import Lease
 from app.market.redis_leases import HELD, RedisLeases
 from app.redis_database import RedisDatabase
+
+T = TypeVar("T")
 
 KEPT_S: Final = 7 * 24 * 3600
 """Seconds after which a sequence that nobody extends is forgotten: longer than any pause of the market."""
@@ -48,9 +51,10 @@ return redis.call('HMGET', KEYS[1], 'version', 'epoch', 'seq', 'noticed', 'snaps
 APPEND: Final = f"""{RUN}{HELD}
 local head, events, lead = unpack(KEYS)
 local holder, token, before, unreadable, version, epoch, seq, noticed, snapshot, channel, message = unpack(ARGV, 1, 11)
-if not held(lead, holder, token) then return 0 end
 local this_run = run()
 local known = redis.call('HMGET', head, 'run', 'version', 'epoch', 'seq', 'bytes')
+if known[1] == this_run and known[2] == version then return 1 end
+if not held(lead, holder, token) then return 0 end
 local is_known = known[1] == this_run and known[2] ~= unreadable
 if before ~= (is_known and known[3] .. '-' .. known[4] or '') then return 0 end
 local bytes = is_known and known[3] == epoch and tonumber(known[5]) or 0
@@ -72,7 +76,8 @@ redis.call('EXPIRE', events, {KEPT_S})
 redis.pcall('PUBLISH', channel, message)
 return 1
 """
-"""`bytes` of an event: the bytes of the sequence's bodies up to its own."""
+"""`bytes` of an event: the bytes of the sequence's bodies up to its own. A version is that of one append: where the head has it
+already, the append was done, and its answer was lost."""
 
 ANNOUNCE: Final = "redis.pcall('PUBLISH', ARGV[1], ARGV[2])"
 
@@ -87,9 +92,10 @@ class RedisEventLog:
         self._leases = RedisLeases(db, prefix, timer)
         self._leads: dict[str, Lease] = {}
         self._known: dict[str, tuple[str, Head | None]] = {}  # versions and heads by ticker; None: not understood
+        self._is_well = True
 
     def leads(self, ticker: str) -> bool:
-        lease = self._leases.acquire(_lead(ticker))
+        lease = self._patiently(lambda: self._leases.acquire(_lead(ticker)))
         if lease is None:
             self._leads.pop(ticker, None)
             return False
@@ -99,12 +105,12 @@ class RedisEventLog:
     def resign(self, ticker: str) -> None:
         lease = self._leads.pop(ticker, None)
         if lease is not None:
-            self._leases.release(lease)
+            self._patiently(lambda: self._leases.release(lease))
             self._announce([], [self._channel, self._message(ticker)])
 
     def head(self, ticker: str) -> Head | None:
         version, head = self._known.get(ticker, ("", None))
-        row = self._read_head([self._key(ticker, "head")], [version])
+        row = self._patiently(lambda: self._read_head([self._key(ticker, "head")], [version]))
         if row is None:
             self._known.pop(ticker, None)
             return None
@@ -114,8 +120,8 @@ class RedisEventLog:
         return head
 
     def between(self, ticker: str, after: Position, last: Position) -> Sequence[LiveEvent]:
-        first = after.forward(1)
-        rows = self._db.read("XRANGE", self._key(ticker, "events"), f"{first.seq}-0", f"{last.seq}-0")
+        span = f"{after.forward(1).seq}-0", f"{last.seq}-0"
+        rows = self._patiently(lambda: self._db.read("XRANGE", self._key(ticker, "events"), *span))
         found = [_event_of(ticker, id_, fields) for id_, fields in rows]
         return [event for event in found if event.position.epoch == after.epoch]
 
@@ -131,13 +137,14 @@ class RedisEventLog:
             *(version, *head.position, head.noticed.as_json(), head.snapshot, self._channel, self._message(ticker)),
             *(part for event in events for part in (event.position.seq, event.kind.value, event.body)),
         ]
-        if not self._append(keys, args):
+        if not self._patiently(lambda: self._append(keys, args)):
             return False
         self._known[ticker] = version, head
         return True
 
     def appended_elsewhere(self) -> Iterator[str]:
-        """The tickers to which other processes append, or which they resign, from now on, until `close`. Raises Unavailable."""
+        """The tickers to which other processes append, or which they resign, from now on, until the Redis is closed; first an
+        empty text, once it listens. Raises Unavailable, and Refused where it may not listen."""
         for message in self._db.messages(self._channel):
             holder, _, ticker = message.partition(" ")
             if holder != self._leases.holder:
@@ -145,6 +152,19 @@ class RedisEventLog:
 
     def close(self) -> None:
         """Whoever opened the Redis closes it."""
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        """Does it once more, at once, if it fails: one answer that is slow or lost is no reason to leave Redis. A Redis that
+        failed before is given one chance alone. Work that was done although its answer was lost may be done again."""
+        try:
+            result = work()
+        except Unavailable:
+            if not self._is_well:
+                raise
+            self._is_well = False
+            result = work()
+        self._is_well = True
+        return result
 
     @property
     def _channel(self) -> str:

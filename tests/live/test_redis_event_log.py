@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,18 @@ from redis import Redis
 from redis.crc import key_slot
 
 from app.errors import Unavailable
-from app.factory import build
-from app.live.append_listener import PAUSE_S, AppendListener
+from app.factory import build, create_app
+from app.live.append_listener import PAUSE_S, REFUSED_PAUSE_S, AppendListener
 from app.live.event_log import EventLog, EventLogWithFallback
 from app.live.live_event import Position
 from app.live.redis_event_log import KEPT_S, RedisEventLog
+from app.market.lease import LEASE_S
 from app.sqlite import REOPEN_AFTER_S
 from tests.live import racing
 from tests.live.broadcasting import Told, bodies
 from tests.live.logs import PREFIX, event, filled, head, redis_log, seqs
+from tests.redis_faults import PASSWORD, allow_someone, url_of_someone
+from tests.redis_relay import Relay
 from tests.redis_server import RedisServer
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
 from tests.waiting import PATIENCE_S, wait_for
@@ -67,6 +70,63 @@ def test_each_use_of_a_redis_that_is_gone_or_stands_still_says_so(
         with pytest.raises(Unavailable) as caught:
             USES[use](log)
         assert caught.value.part == "store"
+
+
+@pytest.fixture
+def relay(own_redis: RedisServer) -> Iterator[Relay]:
+    with Relay(own_redis) as found:
+        yield found
+
+
+@pytest.mark.parametrize("use", USES)
+def test_one_answer_that_is_lost_moves_nothing_to_memory_and_repeats_nothing(
+    use: str, relay: Relay, log: RedisEventLog, timer: FakeTimer
+) -> None:
+    heard: list[str] = []
+    shared = redis_log(relay.url, timer)
+    emit = lambda name, **fields: heard.append(name)  # noqa: E731
+    both = EventLogWithFallback(lambda: shared, emit, timer.timer.now, is_redis=True)
+    filled(both, 3)
+    relay.lose_answers()
+    found = USES[use](both)
+    assert (relay.lost, heard, both.is_in_memory) == (1, [], False)
+    assert found == USES[use](log) if use in ("head", "between") else found in (True, None)
+    assert seqs(log, 9) == [1, 2, 3, *([4] if use == "append" else [])]
+    assert append(both, 5 if use == "append" else 4) is (use != "resign")
+
+
+def test_an_append_that_was_done_and_extended_by_another_process_is_not_done_again(
+    relay: Relay, log: RedisEventLog, timer: FakeTimer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer is lost, and before it asks again another process has led on: it reads then what there is."""
+    one = redis_log(relay.url, timer)
+    filled(one, 3)
+    script = one._append
+
+    def late(keys: Sequence[str], args: Sequence[Any]) -> Any:
+        try:
+            return script(keys, args)
+        except Unavailable:
+            timer.forward(2 * LEASE_S)
+            assert log.leads("SPY")
+            assert append(log, 5)
+            raise
+
+    monkeypatch.setattr(one, "_append", late)
+    relay.lose_answers()
+    assert not append(one, 4)
+    assert (one.head("SPY"), seqs(one, 9)) == (head(5), [1, 2, 3, 4, 5])
+
+
+def test_a_redis_that_failed_twice_is_asked_once_at_a_time_until_it_answers(relay: Relay, timer: FakeTimer) -> None:
+    log = redis_log(relay.url, timer)
+    filled(log, 3)
+    relay.lose_answers(3)
+    for asked in (2, 3):
+        with pytest.raises(Unavailable):
+            log.head("SPY")
+        assert relay.lost == asked
+    assert log.head("SPY") == head(3)
 
 
 def test_a_full_redis_takes_no_event_and_what_it_has_is_still_read(log: RedisEventLog, own_redis: RedisServer) -> None:
@@ -258,6 +318,45 @@ def test_a_listener_hears_again_after_its_redis_was_gone(
     with closing(redis_log(own_redis.url, timer)) as other:
         filled(other, 1)
     wait_for(lambda: heard.tickers)
+
+
+def test_a_user_who_may_not_listen_is_told_once_and_hears_once_it_may(own_redis: RedisServer, timer: FakeTimer) -> None:
+    allow_someone(own_redis)
+    told: list[str] = []
+    tries: list[float] = []
+
+    def emit(name: str, **fields: object) -> None:
+        told.append(f"{name} {fields.get('error', '')}".strip())
+
+    log = redis_log(url_of_someone(own_redis), timer)
+    listener = AppendListener(log.appended_elsewhere, ["SPY"], emit, lambda seconds: bool(tries.append(seconds)))
+    thread = threading.Thread(target=listener.run, daemon=True)
+    thread.start()
+    wait_for(lambda: len(tries) > 2)
+    assert listener.is_refused
+    [refusal] = told
+    assert refusal.startswith("live_log_unheard redis: ")
+    assert "permission" in refusal
+    assert PASSWORD not in refusal
+    assert min(tries) >= REFUSED_PAUSE_S[0]
+    with own_redis.client() as client:
+        client.execute_command("ACL", "SETUSER", "someone", "allchannels")
+        wait_for(lambda: told[1:] == ["live_log_heard"])
+        assert not listener.is_refused
+        listener.close()
+        log._db.close()
+        client.publish(f"{PREFIX}:appended", "a last word")
+    thread.join(PATIENCE_S)
+
+
+def test_a_server_that_may_not_listen_says_so_in_its_health(own_redis: RedisServer, tmp_path: Path) -> None:
+    allow_someone(own_redis)
+    app = create_app(settings(market="demo", data_dir=tmp_path, redis_url=url_of_someone(own_redis)))
+    services = app.extensions["predict-server"]
+    services.start()
+    wait_for(lambda: services.operations()["live_log"]["subscription_refused"])
+    assert services.operations()["live_log"]["in_memory"] is False
+    services.close()
 
 
 def test_a_listener_pauses_for_another_time_each_time_while_redis_is_gone() -> None:
