@@ -155,7 +155,7 @@ def drive(judge: Judge, paths: list[str], most: int, query: Mapping[str, str] | 
         every()
 
 
-@pytest.mark.parametrize("share", [4, pytest.param(1, marks=pytest.mark.soak)], ids=["a quarter", "all"])
+@pytest.mark.parametrize("share", [10, pytest.param(1, marks=pytest.mark.soak)], ids=["a tenth", "all"])
 def test_five_thousand_generated_requests_are_answered_as_documented(
     judge: Judge, market: ScriptedMarket, share: int
 ) -> None:
