@@ -84,6 +84,13 @@ class RedisDatabase:
             except redis.ResponseError:
                 return None
 
+    def together(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """The answers to commands that go in one round trip, each done for itself. Raises Unavailable if one of them fails."""
+        with self._used("write"), self._redis.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            return list(pipeline.execute())
+
     def script(self, text: str, verb: str = "write") -> Script:
         """A function that runs a Lua script on keys and arguments, as one step that nothing interrupts. It raises
         Unavailable."""

@@ -22,7 +22,8 @@ from app.market.calendar import ny_day
 from app.model.artefact import load_models
 from app.signals.policy import SUPPORTED
 from app.signals.record import Record
-from app.signals.record_entries import Entry, SignalEntry, entries
+from app.signals.record_entries import entries
+from app.signals.record_entry import Entry, SignalEntry
 from app.signals.record_file import Footer, Header, RecordFile, write
 from app.signals.record_transfer import add_all, paired
 

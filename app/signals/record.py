@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from app.market.opens import OfficialOpen
 from app.signals.durability import Durability
 from app.signals.policy import Decision
+from app.signals.record_entry import Entry
 
 log = logging.getLogger("predict")
 
@@ -59,6 +60,11 @@ class Record(Protocol):
 
     def add_eleven(self, ticker: str, day: date, price: float) -> float:
         """Adds an 11:00 price unless there is one, and returns the one that is there."""
+        ...
+
+    def add_many(self, entries: Sequence[Entry]) -> Sequence[tuple[Entry | None, Entry | None]]:
+        """Adds each entry unless something is in its place, in as few steps as the store can. Returns what was in the place of
+        each before, and what is there now."""
         ...
 
     def forget_prices(self, ticker: str, before: date) -> None:

@@ -4,78 +4,17 @@ then opens, then 11:00 prices, each by day and ticker. Signals come first, so th
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
-from typing import Annotated, Final, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Final
 
 from app.errors import BrokenData
 from app.market.opens import OfficialOpen
-from app.signals.policy import Decision
 from app.signals.record import Record
+from app.signals.record_entry import Entry, OpenEntry, SignalEntry, eleven_entry, open_entry
 
 PAGE: Final = 500
 """Signals that are read from the store at a time."""
-
-Place = tuple[int, date, int, str]
-"""Where an entry stands in the order."""
-
-Price = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SignalEntry(_Entry):
-    """A locked signal."""
-
-    kind: Literal["signal"] = "signal"
-    signal: Decision
-
-    @property
-    def place(self) -> Place:
-        return 0, self.signal.day, self.signal.hour, self.signal.ticker
-
-    def __str__(self) -> str:
-        return f"signal of {self.signal.ticker} {self.signal.day} {self.signal.hour}:00"
-
-
-class OpenEntry(_Entry):
-    """The official open of a day, USD, and where it was learned."""
-
-    kind: Literal["open"] = "open"
-    ticker: str
-    day: date
-    price: Price
-    source: str
-
-    @property
-    def place(self) -> Place:
-        return 1, self.day, 0, self.ticker
-
-    def __str__(self) -> str:
-        return f"official open of {self.ticker} {self.day}"
-
-
-class ElevenEntry(_Entry):
-    """The 11:00 price of a day, USD."""
-
-    kind: Literal["price_11am"] = "price_11am"
-    ticker: str
-    day: date
-    price: Price
-
-    @property
-    def place(self) -> Place:
-        return 2, self.day, 0, self.ticker
-
-    def __str__(self) -> str:
-        return f"11:00 price of {self.ticker} {self.day}"
-
-
-Entry = SignalEntry | OpenEntry | ElevenEntry
 
 
 def entries(record: Record) -> Iterator[Entry]:
@@ -85,19 +24,19 @@ def entries(record: Record) -> Iterator[Entry]:
         yield from heapq.merge(*(kind(record, ticker) for ticker in tickers), key=lambda entry: entry.place)
 
 
-def held(record: Record, entry: Entry) -> Entry | None:
+def _held(record: Record, entry: Entry) -> Entry | None:
     """What a record holds in the place of an entry."""
     if isinstance(entry, SignalEntry):
         signal = record.signal(entry.signal.ticker, entry.signal.day, entry.signal.hour)
         return None if signal is None else SignalEntry(signal=signal)
     if isinstance(entry, OpenEntry):
         found = record.official_open(entry.ticker, entry.day)
-        return None if found is None else _open(entry.ticker, entry.day, found)
+        return None if found is None else open_entry(entry.ticker, entry.day, found)
     price = record.eleven(entry.ticker, entry.day)
-    return None if price is None else _eleven(entry.ticker, entry.day, price)
+    return None if price is None else eleven_entry(entry.ticker, entry.day, price)
 
 
-def add(record: Record, entry: Entry) -> None:
+def _add(record: Record, entry: Entry) -> None:
     """Adds an entry unless something is in its place."""
     if isinstance(entry, SignalEntry):
         record.lock(entry.signal)
@@ -120,23 +59,22 @@ def _signals(record: Record, ticker: str) -> Iterator[Entry]:
 
 def _opens(record: Record, ticker: str) -> Iterator[Entry]:
     for day, found in record.opens(ticker):
-        yield _open(ticker, day, found)
+        yield open_entry(ticker, day, found)
 
 
 def _elevens(record: Record, ticker: str) -> Iterator[Entry]:
     for day, price in record.elevens(ticker):
-        yield _eleven(ticker, day, price)
+        yield eleven_entry(ticker, day, price)
 
 
-def _open(ticker: str, day: date, found: OfficialOpen) -> OpenEntry:
-    try:
-        return OpenEntry(ticker=ticker, day=day, price=found.price, source=found.source)
-    except ValidationError:
-        raise BrokenData(f"the official open of {ticker} {day} in the record is no price") from None
+def add_each(record: Record, entries: Sequence[Entry]) -> Sequence[tuple[Entry | None, Entry | None]]:
+    """`Record.add_many`, one entry after the other."""
+    return [_added(record, entry) for entry in entries]
 
 
-def _eleven(ticker: str, day: date, price: float) -> ElevenEntry:
-    try:
-        return ElevenEntry(ticker=ticker, day=day, price=price)
-    except ValidationError:
-        raise BrokenData(f"the 11:00 price of {ticker} {day} in the record is no price") from None
+def _added(record: Record, entry: Entry) -> tuple[Entry | None, Entry | None]:
+    before = _held(record, entry)
+    if before is not None:
+        return before, before
+    _add(record, entry)
+    return None, _held(record, entry)

@@ -25,7 +25,7 @@ from typing import Annotated, Any, BinaryIO, Final, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from app.errors import BrokenData
-from app.signals.record_entries import ElevenEntry, Entry, OpenEntry, Place, SignalEntry
+from app.signals.record_entry import ElevenEntry, Entry, OpenEntry, Place, SignalEntry
 
 FORMAT: Final = 1
 MAX_LINE_BYTES: Final = 64 * 1024

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Final
 
 from app.signals.record import Record
-from app.signals.record_entries import Entry, add, held
+from app.signals.record_entry import Entry
+
+BATCH: Final = 200
+"""Entries that are added at a time."""
 
 
 def add_all(record: Record, entries: Iterable[Entry], on_difference: Callable[[Entry], None]) -> Counter[str]:
     """Adds what a record does not hold. on_difference: called with each entry in whose place the record has something else.
     Returns how many entries are `added`, `there` already, and `different`, which stay as the record has them."""
     counts: Counter[str] = Counter()
-    for entry in entries:
-        outcome = _add(record, entry)
-        counts[outcome] += 1
-        if outcome == "different":
-            on_difference(entry)
+    remaining = iter(entries)
+    while batch := list(islice(remaining, BATCH)):
+        for entry, (before, after) in zip(batch, record.add_many(batch), strict=True):
+            outcome = _outcome(entry, before, after)
+            counts[outcome] += 1
+            if outcome == "different":
+                on_difference(entry)
     return counts
 
 
-def _add(record: Record, entry: Entry) -> str:
-    found = held(record, entry)
-    if found is not None:
-        return "there" if found == entry else "different"
-    add(record, entry)
-    return "added" if held(record, entry) == entry else "different"
+def _outcome(entry: Entry, before: Entry | None, after: Entry | None) -> str:
+    if before is not None:
+        return "there" if before == entry else "different"
+    return "added" if after == entry else "different"
 
 
 def paired(one: Iterator[Entry], other: Iterator[Entry]) -> Iterator[tuple[Entry | None, Entry | None]]:

@@ -24,6 +24,7 @@ from app.redis_database import RedisDatabase
 from app.signals.durability import Durability, durability_of
 from app.signals.policy import Decision
 from app.signals.record import signal_of, text_of
+from app.signals.record_entry import Entry, OpenEntry, SignalEntry, eleven_entry, open_entry
 
 LOCK: Final = """
 if redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2]) == 1 then redis.call('ZADD', KEYS[2], 0, ARGV[1]) end
@@ -111,6 +112,26 @@ class RedisRecord:
     def add_eleven(self, ticker: str, day: date, price: float) -> float:
         return float(_loaded(self._add([self._key(ticker, "elevens")], [day.isoformat(), json.dumps(price)])))
 
+    def add_many(self, entries: Sequence[Entry]) -> Sequence[tuple[Entry | None, Entry | None]]:
+        """In one round trip: each place is read, then added to, then read again."""
+        answers = self._db.together([command for entry in entries for command in self._addition(entry)])
+        places = zip(entries, answers[::3], answers[2::3], strict=True)
+        return [(_entry_at(entry, before), _entry_at(entry, after)) for entry, before, after in places]
+
+    def _addition(self, entry: Entry) -> Sequence[Sequence[Any]]:
+        if isinstance(entry, SignalEntry):
+            signal = entry.signal
+            keys = [self._key(signal.ticker, what) for what in ("signals", "order")]
+            script, field, text = LOCK, _field(signal.day, signal.hour), text_of(signal)
+        elif isinstance(entry, OpenEntry):
+            keys, script, field = [self._key(entry.ticker, "opens")], ADD, entry.day.isoformat()
+            text = json.dumps([entry.price, entry.source])
+        else:
+            keys, script, field = [self._key(entry.ticker, "elevens")], ADD, entry.day.isoformat()
+            text = json.dumps(entry.price)
+        read = ("HGET", keys[0], field)
+        return read, ("EVAL", script, len(keys), *keys, field, text), read
+
     def forget_prices(self, ticker: str, before: date) -> None:
         self._forget([self._key(ticker, "opens"), self._key(ticker, "elevens")], [before.isoformat()])
 
@@ -147,6 +168,19 @@ def _field(day: date, hour: int) -> str:
 def _day_and_hour(field: str) -> tuple[str, int]:
     day, _, hour = field.partition("T")
     return day, int(hour)
+
+
+def _entry_at(entry: Entry, text: str | None) -> Entry | None:
+    """What `text` says in the place of an entry; None for nothing, and for a signal that cannot be read."""
+    if text is None:
+        return None
+    if isinstance(entry, SignalEntry):
+        place = entry.signal
+        signal = signal_of(place.ticker, place.day.isoformat(), place.hour, text)
+        return None if signal is None else SignalEntry(signal=signal)
+    if isinstance(entry, OpenEntry):
+        return open_entry(entry.ticker, entry.day, OfficialOpen(*_loaded(text)))
+    return eleven_entry(entry.ticker, entry.day, float(_loaded(text)))
 
 
 def _open_of(text: str | None) -> OfficialOpen | None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from app.market.opens import OfficialOpen
 from app.signals.policy import Decision
 from app.signals.record import signal_of, text_of
+from app.signals.record_entries import add_each
+from app.signals.record_entry import Entry
 from app.sqlite import Database
 from app.telemetry.stages import NULL_STAGES, Stages
 
@@ -93,6 +95,9 @@ class SqliteRecord:
         if self.db.write("INSERT OR IGNORE INTO elevens VALUES (?, ?, ?)", (ticker, day.isoformat(), price)):
             return price
         return self.eleven(ticker, day) or price
+
+    def add_many(self, entries: Sequence[Entry]) -> Sequence[tuple[Entry | None, Entry | None]]:
+        return add_each(self, entries)
 
     def forget_prices(self, ticker: str, before: date) -> None:
         for table in ("opens", "elevens"):

@@ -159,6 +159,8 @@ LOAD = ["/health"] * 9 + ["/trading_directions"]
 
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed (package prometheus)")
 def test_each_fault_fires_its_alerts_and_no_other(tmp_path: Path, own_redis: RedisServer) -> None:
+    with own_redis.client() as client:
+        client.config_set("appendonly", "yes")
     began = time.time()
     clock = clock_since(began)
     transport = FeedTransport(demo_feed(), CALENDAR, clock)

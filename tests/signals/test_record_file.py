@@ -11,7 +11,7 @@ from io import BytesIO
 import pytest
 
 from app.errors import BrokenData
-from app.signals.record_entries import ElevenEntry, Entry, OpenEntry, SignalEntry
+from app.signals.record_entry import ElevenEntry, Entry, OpenEntry, SignalEntry
 from app.signals.record_file import MAX_LINE_BYTES, Chain, Header, Line, RecordFile, write
 from tests.signals.test_policy import decision
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,8 +15,9 @@ from app.market.opens import OfficialOpen
 from app.redis_database import RedisDatabase
 from app.signals.policy import Decision
 from app.signals.record import Record, text_of
-from app.signals.record_entries import PAGE, Entry, SignalEntry, entries
-from app.signals.record_transfer import add_all, paired
+from app.signals.record_entries import PAGE, entries
+from app.signals.record_entry import ElevenEntry, Entry, OpenEntry, SignalEntry
+from app.signals.record_transfer import BATCH, add_all, paired
 from app.signals.redis_record import RedisRecord
 from app.signals.sqlite_record import SqliteRecord
 from tests.signals.test_policy import decision
@@ -185,3 +187,56 @@ def test_two_records_are_compared_place_by_place(source: Record, target: Record)
         (one and one.place[2], other and other.place[2]) for one, other in paired(entries(source), entries(target))
     ]
     assert pairs == [(10, None), (11, 11), (12, 12), (None, 13)]
+
+
+# --- in batches ---
+
+
+def many() -> list[Entry]:
+    """Signals, opens and 11:00 prices of more than two batches."""
+    days = [DAY + timedelta(days=n) for n in range(BATCH // 4)]
+    signals: list[Entry] = [SignalEntry(signal=signal("SPY", day, hour)) for day in days for hour in range(10, 16)]
+    opens: list[Entry] = [OpenEntry(ticker="SPY", day=day, price=500.5, source="daily") for day in days]
+    return [*signals, *opens, *(ElevenEntry(ticker="SPY", day=day, price=501.5) for day in days)]
+
+
+def test_each_entry_of_many_is_judged_by_itself(target: Record) -> None:
+    found = many()
+    target.lock(signal("SPY", DAY, 10))
+    target.lock(signal("SPY", DAY + timedelta(days=45), 15, p_b=0.1))
+    target.add_open("SPY", DAY + timedelta(days=3), OfficialOpen(499.0, "snapshot"))
+    outcome = {"added": len(found) - 3, "there": 1, "different": 2}
+    different = ["signal of SPY 2025-04-25 15:00", "official open of SPY 2025-03-14"]
+    assert added(target, found) == (outcome, different)
+    assert added(target, found) == ({"there": len(found) - 2, "different": 2}, different)
+
+
+def test_an_entry_that_comes_twice_is_there_the_second_time(target: Record) -> None:
+    once, other = SignalEntry(signal=signal()), SignalEntry(signal=signal(p_b=0.1))
+    assert added(target, [once, once, other]) == ({"added": 1, "there": 1, "different": 1}, [str(once)])
+
+
+@pytest.mark.integration
+def test_a_redis_that_is_far_away_is_asked_once_a_batch(redis_url: str) -> None:
+    trips: list[str] = []
+
+    @contextmanager
+    def counted(name: str, **_: object) -> Iterator[None]:
+        trips.append(name)
+        yield
+
+    with closing(RedisDatabase(redis_url, PATIENCE_S, counted)) as db:  # type: ignore[arg-type]
+        record, found = RedisRecord(db, "target"), many()
+        trips.clear()
+        assert added(record, found) == ({"added": len(found)}, [])
+        assert len(trips) == -(-len(found) // BATCH)
+
+
+@pytest.mark.integration
+def test_a_signal_that_cannot_be_read_is_no_place_for_another(redis_url: str) -> None:
+    with closing(RedisDatabase(redis_url, PATIENCE_S)) as db:
+        record = RedisRecord(db, "target")
+        record.lock(signal())
+        db.read("HSET", "target:{SPY}:signals", "2025-03-11T13", "spoilt")
+        assert added(record, [SignalEntry(signal=signal())])[0] == {"different": 1}
+        assert db.read("HGET", "target:{SPY}:signals", "2025-03-11T13") == "spoilt"
