@@ -141,6 +141,8 @@ def operations(core: Core) -> dict[str, Any]:
         "market_time": core.market.clock().astimezone(NY).isoformat(timespec="seconds"),
         "region": core.settings.replica.region,
         "replica": core.settings.replica.id,
+        "home_region": core.settings.home_region,
+        "has_home_record": core.settings.has_home_record,
         "plan": _plan(core.source, core.market.skew),
         "provider": _provider(core.market),
         "calendar": _calendar(core),

@@ -94,6 +94,8 @@ class Services:
     stop            makes `ready` say that the process is stopping, and starts nothing new in the background
     close           closes files; the last call in a process
     dashboard       the files of the built dashboard
+    home_region     the region whose record is published; None where there is one record
+    has_home_record whether the record of this server is that one
     """
 
     pipeline: Pipeline
@@ -115,6 +117,8 @@ class Services:
     close: Callable[[], None]
     version: str
     dashboard: Build
+    home_region: str | None
+    has_home_record: bool
 
     def attach(self, app: Flask) -> None:
         app.extensions[EXTENSION] = self

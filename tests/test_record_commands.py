@@ -44,7 +44,7 @@ Type = Callable[..., Done]
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Type:
     """Types `predict record ...` in this process, in a polygon market whose record is in a file below DATA_DIR."""
-    for name in ("REDIS_URL", "POLYGON_API_KEY", "POLYGON_BASE_URL", "WEB_CONCURRENCY"):
+    for name in ("REDIS_URL", "REDIS_URLS", "HOME_REGION", "POLYGON_API_KEY", "POLYGON_BASE_URL", "WEB_CONCURRENCY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MARKET", "polygon")
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
@@ -205,9 +205,42 @@ def test_a_signal_that_was_rewritten_or_deleted_in_the_store_is_listed(typed: Ty
     locked(path, (16,))
     done = typed("verify", "--against", file)
     assert done.status == 1
-    assert f"rewritten: signal of SPY {DAY} 13:00\nmissing: signal of SPY {DAY} 14:00\n" in done.err
+    same = f"though made from the same inputs ({SAID.features_sha256})"
+    assert f"rewritten: signal of SPY {DAY} 13:00, {same}\nmissing: signal of SPY {DAY} 14:00\n" in done.err
     assert done.err.endswith("Error: the record does not hold 2 signals as exported\n")
     assert "1 signal beyond the file" in done.out
+
+
+def test_signals_that_two_regions_made_from_different_bars_are_named_with_what_each_was_made_from(
+    typed: Type, tmp_path: Path, file: Path
+) -> None:
+    locked(database(tmp_path))
+    typed("export", file)
+    other = SqliteRecord(tmp_path / "away" / "polygon" / "record.sqlite3")
+    other.lock(replace(SAID, hour=13))
+    other.lock(replace(SAID, hour=14, price=501.0, features_sha256="f" * 64))
+    other.lock(replace(SAID, hour=15))
+    other.close()
+    done = typed("verify", "--against", file, DATA_DIR=tmp_path / "away")
+    inputs = f"inputs {SAID.features_sha256} in the file, {'f' * 64} in the record"
+    assert (done.status, f"rewritten: signal of SPY {DAY} 14:00, made from other bars ({inputs})\n" in done.err) == (
+        1,
+        True,
+    )
+    assert done.err.endswith("Error: the record does not hold 1 signal as exported\n")
+
+
+def test_an_export_outside_the_home_region_says_that_it_is_not_to_be_published(
+    typed: Type, tmp_path: Path, file: Path
+) -> None:
+    locked(database(tmp_path))
+    away = typed("export", file, HOME_REGION="us-east4", RAILWAY_REPLICA_REGION="us-west2")
+    assert away.status == 0
+    assert away.err == (
+        "not to be published: this is the record of us-west2, and the one that counts is that of the home region, us-east4\n"
+    )
+    home = typed("export", tmp_path / "home", HOME_REGION="us-east4", RAILWAY_REPLICA_REGION="us-east4")
+    assert (home.status, home.err) == (0, "")
 
 
 def test_prices_that_a_split_made_the_store_forget_are_no_rewriting(typed: Type, tmp_path: Path, file: Path) -> None:

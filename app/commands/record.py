@@ -85,6 +85,8 @@ def export(file: Path, sqlite: bool) -> None:
     with store.opened_existing() as record, _new_file(file) as out:
         footer = write(out, header, entries(record))
     click.echo(f"{file.name}: {_described(footer)}, of {store}\nlast hash: {footer.signals_sha256}")
+    if not store.settings.has_home_record:
+        click.echo(f"not to be published: {_why_not_home(store.settings)}", err=True)
 
 
 @record_group.command("import")
@@ -137,9 +139,15 @@ def verify(file: Path | None, against: Path | None, published: str | None, sqlit
 
 
 def _store(sqlite: bool) -> Store:
-    overrides: dict[str, Any] = {"redis_url": None} if sqlite else {}
+    overrides: dict[str, Any] = {"redis_url": None, "redis_urls": ()} if sqlite else {}
     settings = usable_settings(web_concurrency=1, **overrides)
     return Store(settings, market_namespace(settings, load_models(settings.models_dir, SUPPORTED, POLICY)))
+
+
+def _why_not_home(settings: Settings) -> str:
+    """Why the record is not the one that is published (ruling L2)."""
+    own = settings.replica.region or "an unnamed region (RAILWAY_REPLICA_REGION)"
+    return f"this is the record of {own}, and the one that counts is that of the home region, {settings.home_region}"
 
 
 @contextmanager
@@ -216,7 +224,9 @@ def _compare(exported: RecordFile, record: Record, store: Store) -> None:
             newer += isinstance(now, SignalEntry)
         elif before != now and isinstance(before, SignalEntry):
             changed += 1
-            click.echo(f"{'missing' if now is None else 'rewritten'}: {before}", err=True)
+            click.echo(
+                f"missing: {before}" if now is None else f"rewritten: {before}, {_inputs(before, now)}", err=True
+            )
         else:
             prices += before != now
     click.echo(f"{store}: {_counted(newer, 'signal')} beyond the file")
@@ -225,6 +235,15 @@ def _compare(exported: RecordFile, record: Record, store: Store) -> None:
     if changed:
         raise BrokenData(f"the record does not hold {_counted(changed, 'signal')} as exported")
     click.echo("all signals of the file are in the record as they were exported")
+
+
+def _inputs(before: SignalEntry, now: Entry | None) -> str:
+    """Whether the signals of the file and of the record were made from the same bars."""
+    assert isinstance(now, SignalEntry)
+    in_file, in_record = before.signal.features_sha256, now.signal.features_sha256
+    if in_file == in_record:
+        return f"though made from the same inputs ({in_file})"
+    return f"made from other bars (inputs {in_file} in the file, {in_record} in the record)"
 
 
 def _described(footer: Footer) -> str:

@@ -19,7 +19,7 @@ from app.factory import create_app
 def replay(day: str, moment: str, ticker: str) -> None:
     """Print the answer of /replay: what the server showed, or would have shown, on DAY (2025-11-05) at MOMENT (14:35)."""
     query = {"date": day, "time": moment, "ticker": ticker}
-    settings = usable_settings(allowed_hosts=(), redis_url=None, web_concurrency=1, log_level="WARNING")
+    settings = usable_settings(allowed_hosts=(), redis_url=None, redis_urls=(), web_concurrency=1, log_level="WARNING")
     check_models_dir(settings)
     response = create_app(settings, events=events_printing_waits()).test_client().get("/replay", query_string=query)
     body = response.get_json()

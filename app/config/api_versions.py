@@ -93,6 +93,6 @@ def months_after(day: date, months: int) -> date:
 VERSIONS = Versions(
     [
         Version(1, date(2026, 1, 3), contract="26df2cabf58823f38f759795af5d00631ce8174972a085b6da76222be41cbf34"),
-        Version(2, date(2026, 11, 26), contract="c572d59e96f59ce1094fdfafb2ddb15f155372943106879e4493e21d2cc4221c"),
+        Version(2, date(2026, 11, 26), contract="35d32287596691da6472a7af0781862d20c85f87598cc6598634930331f8c1df"),
     ]
 )

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
 from app.config.api_keys import ApiKey, parse_keys
+from app.config.replica import NAME, usable
 from app.market.calendar import is_usable_override
 from app.redis_address import sentinel_address_of
 
@@ -109,6 +110,28 @@ def _redis_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _region(value: str) -> str:
+    """Returns the name of a region as a platform gives it."""
+    if usable(value) is None:
+        raise ValueError(f"must be {NAME}")
+    return value
+
+
+def _regional(value: object) -> object:
+    """Returns a text like `us-west2=redis://a, us-east4=redis://b` as pairs of a region and its Redis."""
+    parts = _listed(value)
+    if not isinstance(parts, tuple) or not all(isinstance(part, str) for part in parts):
+        return value
+    pairs = [part.partition("=")[::2] for part in parts]
+    if not all(usable(region) and url for region, url in pairs):
+        raise ValueError(
+            "each must be a region and its Redis, like us-west2=redis://..., with %2C for a comma in a password"
+        )
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("must name each region once")
+    return tuple((region, _redis_url(SecretStr(url))) for region, url in pairs)
+
+
 def _push_url(value: SecretStr) -> SecretStr:
     parts = _split(value)
     if parts.scheme not in ("http", "https") or not _has_host(parts) or parts.query:
@@ -124,6 +147,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Listed = BeforeValidator(_listed)
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+Region = Annotated[str, AfterValidator(_region)]
+RedisUrls = Annotated[tuple[tuple[str, SecretStr], ...], NoDecode, BeforeValidator(_regional)]
 PushUrl = Annotated[SecretStr, AfterValidator(_push_url)]
 Secret = Annotated[SecretStr, AfterValidator(_stripped)]
 NewYorkMoment = Annotated[datetime, AfterValidator(_new_york_if_naive)]

@@ -22,6 +22,8 @@ from app.config.setting_types import (
     Origins,
     PushUrl,
     RedisUrl,
+    RedisUrls,
+    Region,
     Secret,
     Unset,
 )
@@ -81,7 +83,18 @@ class Settings(BaseSettings):
     redis_url: RedisUrl | None = Field(
         None,
         alias="REDIS_URL",
-        description="state that workers or replicas share: record of signals, live events, running day, and what is counted",
+        description="state that workers or replicas share: record of signals, live events, running day, and what is counted; "
+        "once the settings are loaded, the Redis of this replica's region",
+    )
+    redis_urls: RedisUrls = Field(
+        (),
+        alias="REDIS_URLS",
+        description="a Redis for each of several regions, in place of `REDIS_URL` (`us-west2=redis://...`), comma-separated",
+    )
+    home_region: Region | None = Field(
+        None,
+        alias="HOME_REGION",
+        description="the region whose record of signals is published; with a Redis, `REDIS_URLS` must name that of it",
     )
     web_concurrency: int = Field(
         1, alias="WEB_CONCURRENCY", ge=1, le=64, description="workers; several need `REDIS_URL`"
@@ -249,6 +262,28 @@ class Settings(BaseSettings):
     )
 
     @model_validator(mode="after")
+    def _redis_is_that_of_the_region(self) -> Settings:
+        """Puts the Redis that REDIS_URLS names for this replica's region in place of REDIS_URL."""
+        regional = dict(self.redis_urls).get(self.replica.region or "")
+        if self.redis_urls and regional is None and self.redis_url is None:
+            where = self.replica.region or "a replica whose RAILWAY_REPLICA_REGION is not set"
+            raise ValueError(f"REDIS_URLS: names no Redis for {where}, and there is no REDIS_URL")
+        object.__setattr__(self, "redis_url", regional or self.redis_url)
+        return self
+
+    @model_validator(mode="after")
+    def _home_is_known_by_its_redis(self) -> Settings:
+        if (
+            self.home_region is not None
+            and self.redis_url is not None
+            and self.home_region not in dict(self.redis_urls)
+        ):
+            raise ValueError(
+                "HOME_REGION: REDIS_URLS must name its Redis, so that a server knows whether it has the same"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _several_workers_need_redis(self) -> Settings:
         if self.web_concurrency > 1 and self.redis_url is None:
             raise ValueError("WEB_CONCURRENCY: more than one worker needs REDIS_URL")
@@ -281,7 +316,23 @@ class Settings(BaseSettings):
         """A sentence for each variable that is left out."""
         names = {"RAILWAY_REPLICA_REGION": self.railway_region, "RAILWAY_REPLICA_ID": self.railway_replica}
         unusable = [name for name, value in names.items() if value is not None and usable(value) is None]
-        return [f"{name} is ignored: it must be {NAME}" for name in unusable]
+        sentences = [f"{name} is ignored: it must be {NAME}" for name in unusable]
+        region = self.replica.region
+        if self.redis_urls and region not in dict(self.redis_urls):
+            sentences.append(
+                f"REDIS_URLS names no Redis for the region {region or 'of this server'}: REDIS_URL is used"
+            )
+        return sentences
+
+    @property
+    def has_home_record(self) -> bool:
+        """Whether the record of this server is the one that is published (ruling L2): that of the home region, or one in the
+        same Redis."""
+        if self.home_region is None:
+            return True
+        if self.redis_url is None:
+            return self.replica.region == self.home_region
+        return self.redis_url == dict(self.redis_urls)[self.home_region]
 
     @property
     def behind_proxy(self) -> bool:

@@ -79,6 +79,8 @@ def services_of(
         stop=lifecycle.stop,
         close=lifecycle.close,
         version=VERSION,
+        home_region=core.settings.home_region,
+        has_home_record=core.settings.has_home_record,
         dashboard=Build(core.settings.dashboard_dir),
     )
 

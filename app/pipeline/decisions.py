@@ -59,8 +59,34 @@ class Decisions:
             stage.set(model=model.model_id)
             prediction = model.predict(hour, features)
         self._emit("predicted", ticker=ticker, hour=hour, inputs=features.inputs)
+        basis = self._basis(ticker, session, hour, features, official, daily, model)
+        with self._stages("policy", ticker=ticker, hour=hour):
+            return decide(basis, prediction)
+
+    def of_bars(
+        self, ticker: str, session: Session, hour: int, intraday: Bars, daily: Bars, official: float
+    ) -> Decision:
+        """The decision that these bars give, which nobody is told of. intraday: of the day, ended by the hour. Raises
+        Unavailable."""
+        features = _features(
+            session, hour, intraday, daily, official, self._calendar.days_before(session.day, MIN_DAYS)
+        )
+        model = self._model(ticker)
+        basis = self._basis(ticker, session, hour, features, official, daily, model)
+        return decide(basis, model.predict(hour, features))
+
+    def _basis(
+        self,
+        ticker: str,
+        session: Session,
+        hour: int,
+        features: Features,
+        official: float,
+        daily: Bars,
+        model: V6Model,
+    ) -> Basis:
         locked_at, expires_at = validity(session, hour)
-        basis = Basis(
+        return Basis(
             ticker=ticker,
             session=session,
             hour=hour,
@@ -73,8 +99,6 @@ class Decisions:
             locked_at=locked_at,
             expires_at=expires_at,
         )
-        with self._stages("policy", ticker=ticker, hour=hour):
-            return decide(basis, prediction)
 
     def _refuse_missing_days(self, daily: Bars, day: date) -> None:
         """Raises Unavailable naming the daily bars that are missing among the last ones, and until when there is no signal."""

@@ -14,6 +14,7 @@ from app.market.inception import first_day_of, has_begun
 from app.market.market_data import MarketData
 from app.market.opens import MissingOpen
 from app.model.features import decision_moment
+from app.pipeline.agreement import Agreement
 from app.pipeline.decisions import Decisions
 from app.pipeline.gates import NotYet, gate_of
 from app.pipeline.quotes import Quotes
@@ -31,6 +32,7 @@ class HourlySignals:
         self,
         source: MarketData,
         decisions: Decisions,
+        agreement: Agreement,
         quotes: Quotes,
         prices_11am: ShownPrice11am,
         store: SignalStore,
@@ -41,6 +43,7 @@ class HourlySignals:
         self._reads_record = True
         self._source = source
         self._decisions = decisions
+        self._agreement = agreement
         self._quotes = quotes
         self._prices_11am = prices_11am
         self._store = store
@@ -88,10 +91,12 @@ class HourlySignals:
         keep: bool,
         fetch: bool = False,
     ) -> TickerSignal:
-        """The signal of the hour with its quote, and, where there is no decision, with the 11:00 price and with `fault`, which
-        hides the quote, as what may be its cause. keep, fetch: as for `signal`."""
+        """The signal of the hour with its quote, and, where there is a decision, with whether the bars known now give it. Where
+        there is none, with the 11:00 price and with `fault`, which hides the quote, as what may be its cause. keep, fetch: as
+        for `signal`."""
         if signal.decision is not None:
-            return replace(signal, quote=quote)
+            agrees = self._agreement.of(signal.decision) if signal.recorded else True
+            return replace(signal, quote=quote, bars_agree=agrees)
         price = self._price_11am(signal, at, keep=keep, fetch=fetch)
         return replace(signal, quote=quote, cause=signal.cause or fault, gated_price_11am=price)
 

@@ -40,7 +40,8 @@ class TickerSignal:
 
     detail: why, in words; cause: the fault behind the gate, if there is one; recorded: the decision comes out of the
     record (else it was computed for this answer); waiting: it is the hour before's, this hour's bars are not here yet;
-    gated_price_11am: USD, the 11:00 price as it is shown where there is no decision.
+    gated_price_11am: USD, the 11:00 price as it is shown where there is no decision; bars_agree: whether the bars known now
+    give the decision, None where that is not known.
     """
 
     ticker: str
@@ -53,6 +54,7 @@ class TickerSignal:
     recorded: bool = False
     waiting: bool = False
     gated_price_11am: float | None = None
+    bars_agree: bool | None = None
 
     @property
     def bars(self) -> int:

@@ -119,7 +119,7 @@ def not_yet(label: str, at: datetime) -> str:
 def replay_reason(signal: TickerSignal, plan: Plan, why_closed: str, ahead: str = "") -> str:
     """What a replayed answer rests on. why_closed: the sentence of `was_closed`; ahead: that of `not_yet`, where the moment
     asked for lies ahead."""
-    caveats = [ahead] if ahead else []
+    caveats = [*([ahead] if ahead else []), *_disagreement(signal)]
     if signal.gate is Gate.MARKET_CLOSED:
         return mark(plan) + " ".join([why_closed, *caveats])
     caveats += [IN_SAMPLE] if signal.decision is not None and signal.decision.in_sample else []
@@ -168,6 +168,7 @@ def _caveats(signal: TickerSignal, hours: TradingHours, plan: Plan) -> list[str]
             said.append(f"The time stop of {_clock(decision.time_limit)} has passed.")
         if decision.in_sample:
             said.append(IN_SAMPLE)
+    said += _disagreement(signal)
     if plan.delay:
         said.append(f"This plan's data are {int(plan.delay.total_seconds() // 60)} minutes late.")
     if signal.quote.stale and signal.quote.as_of is not None:
@@ -175,6 +176,14 @@ def _caveats(signal: TickerSignal, hours: TradingHours, plan: Plan) -> list[str]
     elif signal.quote.stale and signal.decision is not None:
         said.append("Prices cannot be had now.")
     return said
+
+
+def _disagreement(signal: TickerSignal) -> list[str]:
+    """That bars were corrected after the decision, or that another server made it from other ones (ruling L2)."""
+    if signal.decision is None or signal.bars_agree is not False:
+        return []
+    hour = signal.decision.hour
+    return [f"The bars known now give other numbers for {hour}:00; the signal stays as it was first shown."]
 
 
 def _day(day: date) -> str:

@@ -113,6 +113,9 @@ class RecordedSignal(Answer):
     reason: str
     """What was said, in words."""
     model: RecordedModel
+    inputs_sha256: str
+    """The hash of the features that the decision was made from. Records of different regions have equal hashes where their
+    bars were equal."""
     versions: Versions
     outcome: SignalOutcome | None
     outcome_reason: str | None
@@ -148,6 +151,11 @@ class RecordPage(Page):
     record_begins: date | None
     """The day of the first signal of the record up to `last_day`; null without one. Gaps before it are of a time before the
     record."""
+    home_region: str | None
+    """The region whose record is published; null where the operator names none, since there is one record."""
+    is_home_record: bool
+    """Whether this is that record. False on a server of another region that keeps a record of its own: signals of equal bars
+    are equal in both, and where the provider gave two regions different bars for a moment, the home region's signal counts."""
     signals: Sequence[RecordedSignal]
     gaps: Sequence[Gap]
     out_of_sample: RecordCounts

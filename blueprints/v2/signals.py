@@ -115,7 +115,12 @@ def _lock(signal: TickerSignal) -> types.Lock:
         return types.Lock(state=types.LockState.NONE)
     state = types.LockState.PREVIOUS if signal.waiting else types.LockState.LOCKED
     return types.Lock(
-        state=state, locked_at=decision.locked_at, expires_at=decision.expires_at, recorded=signal.recorded
+        state=state,
+        locked_at=decision.locked_at,
+        expires_at=decision.expires_at,
+        recorded=signal.recorded,
+        inputs_sha256=decision.features_sha256,
+        bars_agree=signal.bars_agree,
     )
 
 

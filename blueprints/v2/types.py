@@ -178,6 +178,13 @@ class Lock(Answer):
     """Whether the decision stands in the record: it was recorded within its hour, possibly some minutes after the hour began,
     since it depends on nothing but bars that had ended by then. False where it was computed for this answer, null without a
     decision."""
+    inputs_sha256: str | None = None
+    """The hash of the features that the decision was made from: equal in two regions that locked the hour from equal bars. Null
+    without a decision."""
+    bars_agree: bool | None = None
+    """Whether the bars known now give this decision. False where the provider has corrected a bar since, or where another
+    server locked the hour from other bars: the decision then stays as it was first shown, and `reason` says so. Null without
+    a decision, and where it is not known (a model that is not the loaded one, re-based prices, bars that are not in memory)."""
 
 
 class Prices(Answer):

@@ -282,6 +282,14 @@ export interface Lock {
    * hour began, since it depends on nothing but bars that had ended by then. False where it was computed for this
    * answer, null without a decision. */
   readonly recorded: boolean | null
+  /** The hash of the features that the decision was made from: equal in two regions that locked the hour from equal
+   * bars. Null without a decision. */
+  readonly inputs_sha256: string | null
+  /** Whether the bars known now give this decision. False where the provider has corrected a bar since, or where
+   * another server locked the hour from other bars: the decision then stays as it was first shown, and `reason`
+   * says so. Null without a decision, and where it is not known (a model that is not the loaded one, re-based
+   * prices, bars that are not in memory). */
+  readonly bars_agree: boolean | null
 }
 
 /** locked: the decision of this hour stands until it expires. previous: that of the hour before stands for a short

@@ -203,6 +203,7 @@ def record_of(signal: Mapping[str, Any]) -> Json:
     model = {name: signal["model"][name] for name in ("model_id", "in_sample")}
     lock = {name: signal["lock"][name] for name in ("locked_at", "expires_at")}
     recorded = {name: signal[name] for name in (*same, *probabilities)} | lock
+    inputs = {"inputs_sha256": signal["lock"]["inputs_sha256"]}
     counts = {"signals": 1, "trades": 0, "right": 1, "wrong": 0, "without_outcome": 0}
     return {
         "next": None,
@@ -212,8 +213,12 @@ def record_of(signal: Mapping[str, Any]) -> Json:
         "first_day": "2024-05-14",
         "last_day": "2024-06-13",
         "record_begins": DAY,
+        "home_region": None,
+        "is_home_record": True,
         "signals": [
-            recorded | {"day": DAY, "prices": prices, "model": model, "outcome": OUTCOME, "outcome_reason": None}
+            recorded
+            | {"day": DAY, "prices": prices, "model": model, "outcome": OUTCOME, "outcome_reason": None}
+            | inputs
         ],
         "gaps": [{"day": "2024-06-13", "decision_hours": [10, 11]}],
         "out_of_sample": counts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date, time, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -136,6 +137,61 @@ def test_defaults_are_those_of_the_specification() -> None:
     assert table["CLOCK_SPEED"][0] == "1.0"
     assert load(data_dir="x").data_dir == Path("x")
     assert all(text for _, text in table.values())
+
+
+REGIONAL = "us-west2=redis://:hush@west:6379/0, us-east4=rediss://east"
+
+
+def redis_of(region: str | None, **values: Any) -> str | None:
+    url = settings(redis_urls=REGIONAL, railway_region=region, **values).redis_url
+    return None if url is None else url.get_secret_value()
+
+
+def test_a_replica_takes_the_redis_of_its_region_and_else_that_of_all() -> None:
+    assert redis_of("us-west2") == "redis://:hush@west:6379/0"
+    assert redis_of("us-east4", redis_url="redis://all") == "rediss://east"
+    assert redis_of("asia", redis_url="redis://all") == redis_of(None, redis_url="redis://all") == "redis://all"
+    assert settings(redis_urls=REGIONAL, railway_region="us-west2", web_concurrency=2).redis_url is not None
+    said = settings(redis_urls=REGIONAL, railway_region="asia", redis_url="redis://all").ignored
+    assert said == ["REDIS_URLS names no Redis for the region asia: REDIS_URL is used"]
+    assert "hush" not in repr(settings(redis_urls=REGIONAL, railway_region="us-west2"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("redis://west", "each must be a region and its Redis"),
+        ("us west=redis://west", "each must be a region and its Redis"),
+        ("us-west2=redis://:hush,word@west", "each must be a region and its Redis"),
+        ("us-west2=http://:hush@west", "must begin with redis://"),
+        ("us-west2=redis://:hush@a,us-west2=redis://b", "must name each region once"),
+        ("us-east4=redis://:hush@east", "names no Redis for us-west2, and there is no REDIS_URL"),
+    ],
+)
+def test_a_wrong_redis_of_a_region_is_named_in_a_sentence_without_its_secret(
+    text: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URLS", text)
+    with pytest.raises(SettingsError, match="REDIS_URLS: ") as raised:
+        load(railway_region="us-west2")
+    assert said in str(raised.value)
+    assert "hush" not in str(raised.value)
+
+
+def test_the_home_record_is_known_by_its_redis_and_without_one_by_its_region() -> None:
+    def is_home(**values: Any) -> bool:
+        return settings(home_region="us-east4", **values).has_home_record
+
+    shared = {"redis_urls": f"{REGIONAL},us-central1=rediss://east"}
+    assert is_home(**shared, railway_region="us-east4")
+    assert is_home(**shared, railway_region="us-central1"), "it shares the Redis of the home region"
+    assert not is_home(**shared, railway_region="us-west2")
+    assert is_home(railway_region="us-east4")
+    assert not is_home(railway_region="us-west2")
+    assert not is_home()
+    assert settings(railway_region="us-west2").has_home_record
+    with pytest.raises(SettingsError, match="HOME_REGION: REDIS_URLS must name its Redis"):
+        is_home(redis_url="redis://all")
 
 
 @pytest.mark.parametrize("name", ["REDIS_URL", "METRICS_PUSHGATEWAY"])

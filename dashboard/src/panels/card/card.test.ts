@@ -39,7 +39,7 @@ const SIGNAL = {
     state: "locked",
     locked_at: "2025-01-03T14:00:00-05:00",
     expires_at: "2025-01-03T15:00:00-05:00",
-    recorded: true,
+    recorded: true, inputs_sha256: null, bars_agree: null,
   },
   gates: [],
   reason: "Call.",
@@ -98,7 +98,7 @@ describe("the lock", () => {
   it("says that there is none", () => {
     const none = but({
       decision_hour: null,
-      lock: { state: "none", locked_at: null, expires_at: null, recorded: null },
+      lock: { state: "none", locked_at: null, expires_at: null, recorded: null, inputs_sha256: null, bars_agree: null },
     })
     expect(lockSentence(none, null, NOW)).toBe("There is no decision of this hour.")
     expect(leftInWords(none, NOW, true)).toBe("")

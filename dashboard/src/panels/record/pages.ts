@@ -21,6 +21,8 @@ export interface Book {
   readonly firstDay: string
   readonly lastDay: string
   readonly recordBegins: string | null
+  /** The region whose record counts, where this is that of another one. */
+  readonly elsewhere: string | null
   readonly signals: readonly RecordedSignal[]
   readonly gaps: readonly Gap[]
   readonly isCut: boolean
@@ -59,6 +61,7 @@ function bookOf(pages: readonly RecordPage[], isCut: boolean): Book {
     firstDay: head.first_day,
     lastDay: head.last_day,
     recordBegins: head.record_begins,
+    elsewhere: head.is_home_record ? null : head.home_region,
     signals: pages.flatMap((page) => page.signals),
     gaps: pages.flatMap((page) => page.gaps),
     isCut,
