@@ -16,7 +16,18 @@ describe("the time left in the lock", () => {
     ["the lock is over", [signalOf()], Date.parse(at("13:00:00"))],
     [
       "there is no decision",
-      [signalOf({ lock: { state: "none", locked_at: null, expires_at: null, recorded: null, inputs_sha256: null, bars_agree: null } })],
+      [
+        signalOf({
+          lock: {
+            state: "none",
+            locked_at: null,
+            expires_at: null,
+            recorded: null,
+            inputs_sha256: null,
+            bars_agree: null,
+          },
+        }),
+      ],
       now,
     ],
   ] as const)("is unknown where %s", (_, signals, marketNow) => {
