@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from datetime import date, datetime, time
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
@@ -17,6 +18,8 @@ from app.market.calendar import is_usable_override
 from app.redis_address import sentinel_address_of
 
 MAX_CLOSURES = 100
+NEXT_REGION = re.compile(r",(?=\s*[^\s=,/@]*=[a-z+]+://)")
+"""The comma before the next region of REDIS_URLS."""
 
 
 def _http_url(value: str) -> str:
@@ -118,15 +121,13 @@ def _region(value: str) -> str:
 
 
 def _regional(value: object) -> object:
-    """Returns a text like `us-west2=redis://a, us-east4=redis://b` as pairs of a region and its Redis."""
-    parts = _listed(value)
-    if not isinstance(parts, tuple) or not all(isinstance(part, str) for part in parts):
+    """Returns a text like `us-west2=redis://a, us-east4=redis://b` as pairs of a region and its Redis. An address of Sentinels
+    has commas too."""
+    if not isinstance(value, str):
         return value
-    pairs = [part.partition("=")[::2] for part in parts]
+    pairs = [part.strip().partition("=")[::2] for part in NEXT_REGION.split(value) if part.strip()]
     if not all(usable(region) and url for region, url in pairs):
-        raise ValueError(
-            "each must be a region and its Redis, like us-west2=redis://..., with %2C for a comma in a password"
-        )
+        raise ValueError("each must be a region and its Redis, like us-west2=redis://...")
     if len(dict(pairs)) < len(pairs):
         raise ValueError("must name each region once")
     return tuple((region, _redis_url(SecretStr(url))) for region, url in pairs)

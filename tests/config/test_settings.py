@@ -143,7 +143,7 @@ REGIONAL = "us-west2=redis://:hush@west:6379/0, us-east4=rediss://east"
 
 
 def redis_of(region: str | None, **values: Any) -> str | None:
-    url = settings(redis_urls=REGIONAL, railway_region=region, **values).redis_url
+    url = settings(**{"redis_urls": REGIONAL, "railway_region": region, **values}).redis_url
     return None if url is None else url.get_secret_value()
 
 
@@ -154,6 +154,8 @@ def test_a_replica_takes_the_redis_of_its_region_and_else_that_of_all() -> None:
     assert settings(redis_urls=REGIONAL, railway_region="us-west2", web_concurrency=2).redis_url is not None
     said = settings(redis_urls=REGIONAL, railway_region="asia", redis_url="redis://all").ignored
     assert said == ["REDIS_URLS names no Redis for the region asia: REDIS_URL is used"]
+    sentinels = "redis+sentinel://:hush,word@one:26379,two:26379,three:26379/main"
+    assert redis_of("us-west2", redis_urls=f"asia=redis://asia,us-west2={sentinels},us-east4=redis://east") == sentinels
     assert "hush" not in repr(settings(redis_urls=REGIONAL, railway_region="us-west2"))
 
 
@@ -162,7 +164,6 @@ def test_a_replica_takes_the_redis_of_its_region_and_else_that_of_all() -> None:
     [
         ("redis://west", "each must be a region and its Redis"),
         ("us west=redis://west", "each must be a region and its Redis"),
-        ("us-west2=redis://:hush,word@west", "each must be a region and its Redis"),
         ("us-west2=http://:hush@west", "must begin with redis://"),
         ("us-west2=redis://:hush@a,us-west2=redis://b", "must name each region once"),
         ("us-east4=redis://:hush@east", "names no Redis for us-west2, and there is no REDIS_URL"),
