@@ -16,7 +16,6 @@ from app.market.market_data import MarketData
 from app.market.plan import Plan
 from app.market.single_flight import deadline
 from app.model.artefact import ModelSet
-from app.pipeline.agreement import Agreement
 from app.pipeline.charts import Charts
 from app.pipeline.daily import FEAR_TICKER, DailyAnswers
 from app.pipeline.decisions import Decisions
@@ -66,8 +65,7 @@ class Pipeline:
         prices_11am = ShownPrice11am(source, store)
         decisions = Decisions(source, models, calendar, emit, stages)
         self._prefetch = Prefetch(source, calendar, clock, stages)
-        agreement = Agreement(source, decisions, calendar)
-        self._signals = HourlySignals(source, decisions, agreement, quotes, prices_11am, store, calendar, clock, emit)
+        self._signals = HourlySignals(source, decisions, quotes, prices_11am, store, calendar, clock, emit)
         self._steps = Steps(Reader(source, quotes, calendar), self._signals, stages)
         self._daily = DailyAnswers(source, quotes, self._signals, self._prefetch, calendar)
         self.charts = Charts(source, self._prefetch, calendar, self.interest)

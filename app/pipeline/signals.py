@@ -32,7 +32,6 @@ class HourlySignals:
         self,
         source: MarketData,
         decisions: Decisions,
-        agreement: Agreement,
         quotes: Quotes,
         prices_11am: ShownPrice11am,
         store: SignalStore,
@@ -43,7 +42,7 @@ class HourlySignals:
         self._reads_record = True
         self._source = source
         self._decisions = decisions
-        self._agreement = agreement
+        self._agreement = Agreement(source, decisions, calendar)
         self._quotes = quotes
         self._prices_11am = prices_11am
         self._store = store
