@@ -27,7 +27,7 @@ from app.factory.plan_adoption import PlanAdoption
 from app.factory.record import LEFT_BEHIND, is_left_behind, record_of
 from app.factory.redis import redis_database_of
 from app.factory.services import broadcasters_of, connections_of, services_of
-from app.factory.shared_market import running_day_of
+from app.factory.shared_market import announcement_store_of, running_day_of
 from app.factory.sockets import Sockets
 from app.factory.telemetry import Metrics, access_log_of, telemetry_of
 from app.live.events import Events
@@ -156,17 +156,15 @@ def build(
     emit.subscribe("calendar_changed", lambda **fields: source.follow_calendar())
     announcements = None
     if settings.market == "polygon":
-        announcements = Announcements(folder / "calendar.sqlite3", calendar, named_days, timer, emit, stages)
+        open_announced = announcement_store_of(folder, market.namespace, redis, stages)
+        announcements = Announcements(open_announced, calendar, named_days, timer, emit)
         _settle_calendar(source, announcements, clock)
     adoption = PlanAdoption(source, budget, has_own_limit=settings.polygon_calls_per_minute is not None)
     adoption.adopt_kept()
     if budget is not None:
         budget.reserve_by(lambda: len(SUPPORTED) if _is_live(source, calendar, clock) else 0)
     probed, shared = polygon if budget is not None else None, (announcements, stages, running_day, adoption.adopt_kept)
-    follower = Follower(
-        *(source, pipeline, calendar, clock, timer, emit, probed, adoption.adopt_probed, *shared),
-        asks_for_holidays=settings.redis_url is not None,
-    )
+    follower = Follower(source, pipeline, calendar, clock, timer, emit, probed, adoption.adopt_probed, *shared)
     parts = (market, calendar, store, source, pipeline, follower, announcements, running_day, redis)
     return Core(settings, timer, emit, *parts)
 

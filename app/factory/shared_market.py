@@ -1,15 +1,18 @@
-"""What processes share of a provider that is called over the network: the running day, and the budget of its key. In Redis
-where several servers share one, else in files of DATA_DIR, for the processes on that folder."""
+"""What processes share of a provider that is called over the network: the running day, the budget of its key, and announced
+holidays. In Redis where several servers share one, else in files of DATA_DIR, for the processes on that folder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 from app.clock import Timer
 from app.config.settings import Settings
 from app.live.events import Events
+from app.market.announcements.redis_store import RedisAnnouncements
+from app.market.announcements.store import AnnouncementStore, SqliteAnnouncements
 from app.market.budget import Budget, Limit
 from app.market.opens import MissingOpen
 from app.market.redis_ledger import RedisLedger
@@ -24,6 +27,7 @@ from app.telemetry.stages import Stages
 DAYS: Final = "predict:day"
 LEASES: Final = "predict:lease"
 BUDGETS: Final = "predict:budget"
+CALENDARS: Final = "predict:calendar"
 
 
 def running_day_of(
@@ -42,6 +46,15 @@ def running_day_of(
     days, leases = f"{DAYS}:{{{namespace}}}", f"{LEASES}:{{{namespace}}}"
     day = RedisSharedDay(redis, days, leases, timer)
     return RunningDay(lambda: day, timer, emit, (MissingOpen,), ahead)
+
+
+def announcement_store_of(
+    folder: Path, namespace: str, redis: RedisDatabase | None, stages: Stages
+) -> Callable[[], AnnouncementStore]:
+    """What opens the announced holidays that processes share. folder: of the market, below DATA_DIR."""
+    if redis is None:
+        return lambda: SqliteAnnouncements(folder / "calendar.sqlite3", stages)
+    return lambda: RedisAnnouncements(redis, f"{CALENDARS}:{namespace}")
 
 
 def budget_of(

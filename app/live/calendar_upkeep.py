@@ -35,7 +35,7 @@ class CalendarUpkeep:
         self._jobs = jobs
 
     def step(self, at: datetime, *, leads: bool) -> None:
-        """Ask for announced holidays once a day for all processes on one DATA_DIR, and take over what another process got."""
+        """Ask for announced holidays once a day for all processes that share it, and take over what another process got."""
         polygon = self._polygon
         if not self._jobs.is_time("calendar", at, CALENDAR_LOOKED_AT_AFTER):
             return

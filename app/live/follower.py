@@ -77,7 +77,6 @@ class Follower:
     apply_entitlement  is called with the result of the probe
     running_day        what processes share of the running day
     adopt_plan         takes over a plan that another process found; returns whether there was a new one
-    asks_for_holidays  whether it asks for announced holidays also while another process follows, which keeps them elsewhere
     """
 
     def __init__(
@@ -94,10 +93,7 @@ class Follower:
         stages: Stages = NULL_STAGES,
         running_day: RunningDay | None = None,
         adopt_plan: Callable[[], bool] = lambda: False,
-        *,
-        asks_for_holidays: bool = False,
     ) -> None:
-        self._asks_for_holidays = asks_for_holidays
         self._running_day = running_day
         self._adopt_plan = adopt_plan
         self._role = "alone" if running_day is None else "reader"
@@ -153,7 +149,7 @@ class Follower:
         if self._awaits_probe():
             return
         if self._upkeep is not None:
-            self._upkeep.step(at, leads=self._role != "reader" or self._asks_for_holidays)
+            self._upkeep.step(at, leads=self._role != "reader")
         session = self._calendar.session_at(at)
         if session is None or not self._source.plan.has_intraday:
             self._followed = frozenset()

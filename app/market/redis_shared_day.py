@@ -2,20 +2,22 @@
 
 Keys, all in one slot of a cluster, because the prefix has a hash tag:
 
-    <prefix>:series           hash    SPY 1min 2025-03-11 -> the series, JSON with its bars in base64
+    <prefix>:series           hash    SPY 1min 2025-03-11 -> the series, JSON with its bars deflated, in base64
     <prefix>:series-order     sorted  2025-03-11 SPY 1min 2025-03-11, by the moment for which it was asked
     <prefix>:failures         hash    SPY 1min 2025-03-11 -> the failure, JSON
     <prefix>:failures-order   sorted  the same names, by Redis' own time of the failure
     <prefix>:interest         sorted  SPY, by the moment at which it was asked for last
 
-Each holds the newest of `DayBounds` and is gone KEPT_S after its last change. A series of minutes has up to 72 KB, so that all
-of them together have 5 MB at most. A value that cannot be read, which another version wrote, is as one that is not there.
+Each holds the newest of `BOUNDS` and is gone KEPT_S after its last change. Past days that are asked for are among the series,
+so that a replica with an empty disk does not ask the provider for them again. A series is compressed. A value that cannot be
+read, which another version wrote, is as one that is not there.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import date
@@ -28,6 +30,7 @@ from app.market.shared_day import DayBounds, FailureRow, SeriesRow
 from app.redis_database import RedisDatabase
 
 KEPT_S: Final = 86_400
+BOUNDS: Final = DayBounds(series=512)
 
 PUT: Final = """
 if not held(KEYS[1], ARGV[1], ARGV[2]) then return 0 end
@@ -43,7 +46,16 @@ redis.call('EXPIRE', KEYS[2], kept_s)
 redis.call('EXPIRE', KEYS[3], kept_s)
 return 1
 """
-FETCHED: Final = "return redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')"
+FETCHED: Final = """
+local found, all = {}, redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
+for n = 1, #all, 2 do
+  if string.sub(all[n], 1, #ARGV[1]) >= ARGV[1] then
+    found[#found + 1] = all[n]
+    found[#found + 1] = all[n + 1]
+  end
+end
+return found
+"""
 FORGET: Final = """
 local start = ARGV[1] .. ' '
 for _, entry in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
@@ -91,7 +103,7 @@ class RedisSharedDay:
     ) -> None:
         self.leases = RedisLeases(db, lease_prefix, timer)
         self._db, self._prefix = db, prefix
-        self._bounds = bounds or DayBounds()
+        self._bounds = bounds or BOUNDS
         self._put, self._fetched, self._forget = db.script(HELD + PUT), db.script(FETCHED), db.script(FORGET)
         self._fail, self._failure = db.timed_script(FAIL), db.timed_script(FAILURE)
         self._forget_failures, self._ask_for = db.script(FORGET_FAILURES), db.script(ASK_FOR)
@@ -108,10 +120,9 @@ class RedisSharedDay:
         self._forget(self._keys("series"), [ticker])
 
     def fetched(self, since: date) -> dict[str, int]:
-        found = self._fetched([f"{self._prefix}:series-order"], [])
+        found = self._fetched([f"{self._prefix}:series-order"], [since.isoformat()])
         entries = zip(found[::2], found[1::2], strict=True)
-        known = [(*entry.split(" ", 1), int(float(fetched))) for entry, fetched in entries]
-        return {name: fetched for day, name, fetched in known if day >= since.isoformat()}
+        return {entry.split(" ", 1)[1]: int(float(fetched)) for entry, fetched in entries}
 
     def failure(self, name: str) -> FailureRow | None:
         found = self._failure(self._keys("failures"), [name])
@@ -139,16 +150,21 @@ class RedisSharedDay:
 
 
 def _text_of(row: SeriesRow) -> str:
-    bars = base64.b64encode(row.bars).decode()
-    return json.dumps({**row._asdict(), "day": row.day.isoformat(), "bars": bars})
+    values = {**row._asdict(), "day": row.day.isoformat()}
+    bars = base64.b64encode(zlib.compress(values.pop("bars"), 1)).decode()
+    return json.dumps({**values, "deflated_bars": bars})
 
 
 def _series_of(text: str | None) -> SeriesRow | None:
     if text is None:
         return None
-    with suppress(ValueError, TypeError, KeyError):
+    with suppress(ValueError, TypeError, KeyError, zlib.error):
         values = json.loads(text)
-        day, bars = date.fromisoformat(values.pop("day")), base64.b64decode(values.pop("bars"), validate=True)
+        day, packed = (
+            date.fromisoformat(values.pop("day")),
+            base64.b64decode(values.pop("deflated_bars"), validate=True),
+        )
+        bars = zlib.decompress(packed)
         return SeriesRow(day=day, bars=bars, **values)
     return None
 

@@ -15,12 +15,16 @@ from app.errors import Upstream
 from app.market.announcements import Announcements
 from app.market.announcements.closures import MOST_UNSCHEDULED
 from app.market.announcements.keeper import MOST_ROWS, RELIED_ON_FOR_S
+from app.market.announcements.redis_store import RedisAnnouncements
 from app.market.announcements.rows import read_announcements
-from app.market.announcements.store import AGAIN_AFTER_S
+from app.market.announcements.store import AGAIN_AFTER_S, AnnouncementStore, SqliteAnnouncements
 from app.market.calendar import Calendar, Overrides, ny
 from app.market.polygon import Polygon, Reply
+from app.redis_database import RedisDatabase
 from app.sqlite import REOPEN_AFTER_S
+from tests.redis_server import RedisServer
 from tests.support import FakeTimer
+from tests.waiting import PATIENCE_S
 
 TODAY = date(2026, 3, 10)
 CHRISTMAS = {"date": "2026-12-25", "exchange": "NYSE", "name": "Christmas", "status": "closed"}
@@ -50,12 +54,18 @@ class Provider:
 
 
 class Process:
-    """One process's calendar on a shared folder."""
+    """One process's calendar. `open_store()` opens what it shares with others."""
 
-    def __init__(self, folder: Path, timer: FakeTimer, provider: Provider, named: Overrides | None = None) -> None:
+    def __init__(
+        self,
+        open_store: Callable[[], AnnouncementStore],
+        timer: FakeTimer,
+        provider: Provider,
+        named: Overrides | None = None,
+    ) -> None:
         self.calendar, self.heard, self._provider = Calendar(), list[str](), provider
         emit: Callable[..., None] = lambda event, **fields: self.heard.append(event)  # noqa: E731
-        self.announcements = Announcements(folder / "calendar.sqlite3", self.calendar, named or {}, timer.timer, emit)
+        self.announcements = Announcements(open_store, self.calendar, named or {}, timer.timer, emit)
 
     def refresh(self, today: date = TODAY, at: time = time(9)) -> None:
         self.announcements.refresh(Polygon(self._provider, self.calendar), ny(today, at))
@@ -70,9 +80,20 @@ def timer() -> FakeTimer:
     return FakeTimer()
 
 
-@pytest.fixture
-def start(tmp_path: Path, timer: FakeTimer) -> Callable[..., Process]:
-    return lambda provider, **values: Process(tmp_path, timer, provider, **values)
+@pytest.fixture(params=["sqlite", "redis"])
+def start(request: pytest.FixtureRequest, tmp_path: Path, timer: FakeTimer) -> Callable[..., Process]:
+    """Starts one more process on the same store."""
+    url = "" if request.param == "sqlite" else request.getfixturevalue("redis_url")
+
+    def opened() -> AnnouncementStore:
+        if not url:
+            return SqliteAnnouncements(tmp_path / "calendar.sqlite3")
+        return RedisAnnouncements(RedisDatabase(url, PATIENCE_S), "predict:calendar:test")
+
+    return lambda provider, **values: Process(opened, timer, provider, **values)
+
+
+in_a_file = pytest.mark.parametrize("start", ["sqlite"], indirect=True)
 
 
 def test_an_announced_closure_and_an_early_close_are_in_the_calendar_at_once(start: Callable[..., Process]) -> None:
@@ -169,7 +190,7 @@ def test_a_closure_a_day_for_ever_is_believed_for_a_week_and_a_half(
     assert len(process.calendar.overrides) == MOST_UNSCHEDULED
 
 
-def test_processes_on_one_folder_ask_once_a_day_together(start: Callable[..., Process], timer: FakeTimer) -> None:
+def test_processes_that_share_ask_once_a_day_together(start: Callable[..., Process], timer: FakeTimer) -> None:
     provider = Provider(closed("2026-03-12"))
     processes = [start(provider) for _ in range(3)]
     for _ in range(5):
@@ -304,6 +325,7 @@ def test_a_start_whose_clock_was_set_back_asks(start: Callable[..., Process], ti
     assert provider.calls == 2
 
 
+@in_a_file
 def test_the_file_of_an_earlier_version_keeps_what_it_knows(start: Callable[..., Process], tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "calendar.sqlite3")) as db, db:
         db.execute("CREATE TABLE announced (day TEXT PRIMARY KEY, close TEXT NOT NULL) WITHOUT ROWID")
@@ -347,6 +369,7 @@ def test_what_the_operator_names_wins(start: Callable[..., Process]) -> None:
 
 
 @pytest.mark.parametrize("content", ["no database", None], ids=["broken file", "a folder in its place"])
+@in_a_file
 def test_a_file_that_cannot_be_used_leaves_what_is_announced_in_memory(
     start: Callable[..., Process], tmp_path: Path, content: str | None
 ) -> None:
@@ -358,6 +381,7 @@ def test_a_file_that_cannot_be_used_leaves_what_is_announced_in_memory(
     assert "calendar_in_memory" in process.heard
 
 
+@in_a_file
 def test_a_process_whose_file_failed_shares_again_once_it_can_be_used(
     start: Callable[..., Process], timer: FakeTimer, tmp_path: Path
 ) -> None:
@@ -383,6 +407,7 @@ def test_a_process_whose_file_failed_shares_again_once_it_can_be_used(
     assert process.heard.count("calendar_recovered") == 1
 
 
+@in_a_file
 def test_what_was_learned_while_the_file_failed_is_written_to_it(
     start: Callable[..., Process], timer: FakeTimer, tmp_path: Path
 ) -> None:
@@ -399,6 +424,7 @@ def test_what_was_learned_while_the_file_failed_is_written_to_it(
     assert not other.announcements.is_due(ny(TODAY, time(9)))
 
 
+@in_a_file
 def test_a_file_of_an_earlier_version_that_cannot_be_written_is_read(
     start: Callable[..., Process], timer: FakeTimer, tmp_path: Path
 ) -> None:
@@ -418,3 +444,24 @@ def test_a_file_of_an_earlier_version_that_cannot_be_written_is_read(
     timer.forward(REOPEN_AFTER_S)
     assert process.announcements.degraded() is None
     assert process.close_of("2026-03-12") is None
+
+
+def test_a_redis_that_was_emptied_gets_again_what_a_process_knows(redis_server: RedisServer, timer: FakeTimer) -> None:
+    redis_server.flush()
+    store = RedisAnnouncements(RedisDatabase(redis_server.url, PATIENCE_S), "predict:calendar:test")
+    process = Process(lambda: store, timer, Provider(closed("2026-03-12")))
+    process.refresh()
+    redis_server.flush()
+    process.announcements.load()
+    assert process.close_of("2026-03-12") is None
+    other = Process(lambda: store, timer, Provider())
+    assert other.close_of("2026-03-12") is None
+
+
+def test_a_redis_that_is_gone_leaves_what_is_announced_in_memory(timer: FakeTimer) -> None:
+    gone = RedisAnnouncements(RedisDatabase("redis://127.0.0.1:1", PATIENCE_S), "predict:calendar:test")
+    process = Process(lambda: gone, timer, Provider(closed("2026-03-12")))
+    process.refresh()
+    assert process.close_of("2026-03-12") is None
+    assert process.announcements.degraded() is not None
+    assert "calendar_in_memory" in process.heard

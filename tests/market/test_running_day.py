@@ -221,6 +221,24 @@ def test_what_is_kept_is_bounded(make: Make, time: FakeTimer) -> None:
     assert day.failure("T5 1min 2025-03-11") is not None
 
 
+def test_past_days_of_months_stay_in_redis_for_a_replica_that_starts_with_an_empty_disk(
+    redis_url: str, time: FakeTimer
+) -> None:
+    db = RedisDatabase(redis_url, PATIENCE_S, epoch=time.timer.epoch)
+    one, started = (
+        RunningDay(lambda: RedisSharedDay(db, *PREFIXES, time.timer), time.timer, unheard) for _ in range(2)
+    )
+    names = [f"SPY 1min {DAY - timedelta(days=n)}" for n in range(200)]
+    for n, name in enumerate(names):
+        past = series(390, AT + timedelta(seconds=n))
+        one.once(
+            name, nothing, lambda past=past: past, lambda found, lease, name=name: one.put(name, DAY, found, lease)
+        )  # type: ignore[misc]
+    assert all(started.get(name) is not None for name in names)
+    size = db.read("MEMORY", "USAGE", f"{PREFIXES[0]}:series", "SAMPLES", 0)
+    assert size < len(names) * 30_000
+
+
 def test_a_failure_holds_for_a_machine_whose_clock_is_a_little_behind() -> None:
     failure = FetchFailure(AT, 1000.0, MINUTE, Upstream("no"))
     assert failure.holds(AT - timedelta(seconds=1), 999.0)

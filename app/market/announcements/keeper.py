@@ -4,8 +4,8 @@ The provider is believed for the future, within bounds: nonsense is refused and 
 closures than can be right changes nothing. What was announced stays known once its day has closed, since history needs it;
 until then a later answer may withdraw it. If no list that was read on the day itself, from 08:00 New York on, confirmed it (the
 server was down), it may have been withdrawn unnoticed: SPY's bars then show whether the day traded by the rules. All processes
-on one folder ask once a day together, and again when they start and the last answer is old; a failure keeps what is known and
-is tried again.
+that share a folder or a Redis ask once a day together, and again when they start and the last answer is old; a failure keeps
+what is known and is tried again.
 """
 
 from __future__ import annotations
@@ -15,27 +15,17 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
-from pathlib import Path
 from typing import Any, TypeVar
 
 from app.clock import Timer
 from app.errors import PredictError, Unavailable, Upstream
 from app.market.announcements.closures import MOST_UNSCHEDULED, Closure, Closures, asking_day, is_doubtful, merged
 from app.market.announcements.rows import read_announcements
-from app.market.announcements.store import (
-    SCHEMA,
-    StoredAnnouncements,
-    add_columns,
-    claim,
-    read_all,
-    write_all,
-    write_closures,
-)
+from app.market.announcements.store import AnnouncementStore, SqliteAnnouncements, StoredAnnouncements
 from app.market.budget import Priority, call_context
 from app.market.calendar import NY, ONE_DAY, Calendar, Overrides, ny_day
 from app.market.polygon import Polygon
-from app.sqlite import MEMORY, Database, Retries
-from app.telemetry.stages import NULL_STAGES, Stages
+from app.sqlite import Retries
 
 MOST_ROWS = 500
 RELIED_ON_FOR_S = 900.0
@@ -59,21 +49,20 @@ class CalendarStatus:
 
 
 class Announcements:
-    """Keeps the calendar to what is announced. `named`: what the operator names, which wins over the provider; `path`: the file
-    that the processes share. While the file cannot be used, what is known stays in memory, `degraded` says so, and the file
+    """Keeps the calendar to what is announced. `named`: what the operator names, which wins over the provider; `open_store()`
+    opens what the processes share. While that cannot be used, what is known stays in memory, `degraded` says so, and it
     is tried again at a pace (`app.sqlite.Retries`)."""
 
     def __init__(
         self,
-        path: Path,
+        open_store: Callable[[], AnnouncementStore],
         calendar: Calendar,
         named: Overrides,
         timer: Timer,
         emit: Callable[..., None],
-        stages: Stages = NULL_STAGES,
     ) -> None:
-        self._path, self._calendar, self._named, self._timer = path, calendar, dict(named), timer
-        self._emit, self._stages = emit, stages
+        self._open_store, self._calendar, self._named, self._timer = open_store, calendar, dict(named), timer
+        self._emit = emit
         self._lock = threading.RLock()
         self._began = timer.epoch()
         self._stored = StoredAnnouncements({}, None, 0.0)
@@ -82,15 +71,19 @@ class Announcements:
         self._failure: str | None = None
         self._retries = Retries(timer.now)
         try:
-            self._db = self._open()
+            self._store = self._open()
         except Unavailable as exc:
-            self._db = self._in_memory(exc)
+            self._store = self._in_memory(exc)
         self.load()
 
     def load(self) -> None:
         """Loads what is stored, whichever process learned it."""
         with self._lock:
-            self._stored = self._with_file(read_all)
+            stored = self._with_store(lambda store: store.read())
+            if stored.checked is None and self._stored.checked is not None:  # a Redis that was emptied
+                self._with_store(lambda store: store.write(self._stored))
+            else:
+                self._stored = stored
             self._apply()
 
     def is_due(self, at: datetime) -> bool:
@@ -116,19 +109,19 @@ class Announcements:
     def _settle(self, change: Callable[[Closures, date], Closures], days: Collection[date], at: datetime) -> None:
         """Applies `change` to what is known about each of `days` that is doubtful."""
         with self._lock:
-            self._stored = self._with_file(read_all)
+            self._stored = self._with_store(lambda store: store.read())
             settled = sorted({*days} & {*self.doubtful(at)})
             for day in settled:
                 self._stored = replace(self._stored, closures=change(self._stored.closures, day))
             if settled:
-                self._with_file(lambda db: write_closures(db, self._stored.closures))
+                self._with_store(lambda store: store.write_closures(self._stored.closures))
             self._apply()
 
     def refresh(self, polygon: Polygon, at: datetime) -> None:
         """Asks the provider, unless another process did today (lately, if this one has just started) or is asking now. Raises
         what the client raises; what is known stays."""
         since, now = self._relied_on_from(), self._timer.epoch()
-        if not self._with_file(lambda db: claim(db, asking_day(at), since, now)):
+        if not self._with_store(lambda store: store.claim(asking_day(at), since, now)):
             return
         try:
             with call_context(Priority.MINUTES, PATIENCE_S, self._timer):
@@ -146,14 +139,14 @@ class Announcements:
         return CalendarStatus(checked, self._error, self._refused, upcoming(self._calendar, today))
 
     def degraded(self) -> str | None:
-        """Returns why the file cannot be used; None while it can. Each call may try the file again, at a pace."""
+        """Returns why the store cannot be used; None while it can. Each call may try it again, at a pace."""
         with self._lock:
-            self._with_file(lambda db: None)
+            self._with_store(lambda store: None)
             self._apply()
             return self._failure
 
     def close(self) -> None:
-        self._db.close()
+        self._store.close()
 
     def _learn(self, rows: list[Any], at: datetime) -> None:
         if len(rows) > MOST_ROWS:
@@ -163,9 +156,9 @@ class Announcements:
         for reason in announced.refused.elements():
             self._emit("announcement_refused", reason=reason)
         with self._lock:
-            known = self._with_file(read_all).closures
+            known = self._with_store(lambda store: store.read()).closures
             self._stored = StoredAnnouncements(merged(known, announced, at), asking_day(at), self._timer.epoch())
-            self._with_file(lambda db: write_all(db, self._stored))
+            self._with_store(lambda store: store.write(self._stored))
             self._apply()
 
     def _relied_on_from(self) -> float:
@@ -183,56 +176,54 @@ class Announcements:
         shown = " ".join(f"{day}={_shown(now[day]) if day in now else 'by-rule'}" for day in changed[:MOST_UNSCHEDULED])
         self._emit("calendar_changed", days=shown)
 
-    def _with_file(self, work: Callable[[Database], T]) -> T:
-        """Runs `work` on the file; while that cannot be used, on a copy in memory."""
+    def _with_store(self, work: Callable[[AnnouncementStore], T]) -> T:
+        """Runs `work` on the store; while that cannot be used, on a copy in memory."""
         with self._lock:
-            self._return_to_file()
+            self._return_to_store()
             try:
-                return work(self._db)
+                return work(self._store)
             except Unavailable as exc:
                 with suppress(Unavailable):
-                    self._db.close()
-                self._db = self._in_memory(exc)
-                return work(self._db)
+                    self._store.close()
+                self._store = self._in_memory(exc)
+                return work(self._store)
 
-    def _return_to_file(self) -> None:
-        """Goes back to the file once it can be used again, which is tried at a pace."""
+    def _return_to_store(self) -> None:
+        """Goes back to the store once it can be used again, which is tried at a pace."""
         if self._failure is None or not self._retries.take():
             return
         try:
-            db = self._open()
+            store = self._open()
         except Unavailable as exc:
             self._failure = exc.detail
             return
-        self._db.close()
-        self._db, self._failure = db, None
+        self._store.close()
+        self._store, self._failure = store, None
         self._emit("calendar_recovered")
 
-    def _open(self) -> Database:
-        """Opens the file and adds what this process knows better. What it holds is known from then on, even if it cannot be
+    def _open(self) -> AnnouncementStore:
+        """Opens the store and adds what this process knows better. What it holds is known from then on, even if it cannot be
         written."""
-        db = Database(self._path, SCHEMA, stages=self._stages)
+        store = self._open_store()
         try:
-            stored = read_all(db)
+            stored = store.read()
             self._stored = stored.united(self._stored)
-            add_columns(db)
-            if self._stored == stored:
-                db.write("PRAGMA user_version = 1")  # shows that the file can be written
-            else:
-                write_all(db, self._stored)
+            store.check()
+            if self._stored != stored:
+                store.write(self._stored)
         except Unavailable:
-            db.close()
+            store.close()
             raise
-        return db
+        return store
 
-    def _in_memory(self, why: Unavailable) -> Database:
+    def _in_memory(self, why: Unavailable) -> AnnouncementStore:
         self._failure = why.detail
         self._retries.postpone()
         self._emit("calendar_in_memory", error=why.message)
-        db = Database(MEMORY, SCHEMA, stages=self._stages)
-        add_columns(db)
-        write_all(db, self._stored)
-        return db
+        store = SqliteAnnouncements()
+        store.check()
+        store.write(self._stored)
+        return store
 
 
 def upcoming(calendar: Calendar, today: date) -> list[dict[str, str | None]]:

@@ -1,13 +1,18 @@
-"""The file of announced closures that the processes of one folder share: what it holds, and who may ask the provider next."""
+"""Where announced closures are kept for the processes that share them: what is kept, and who may ask the provider next. In a
+file here, for the processes on one folder; in a Redis in redis_store."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, time
+from pathlib import Path
+from typing import Protocol
 
 from app.market.announcements.closures import Closure, Closures
 from app.market.calendar import is_usable_override
-from app.sqlite import Database
+from app.sqlite import MEMORY, Database
+from app.telemetry.stages import NULL_STAGES, Stages
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS announced (day TEXT PRIMARY KEY, close TEXT NOT NULL) WITHOUT ROWID;
@@ -55,77 +60,112 @@ def _confirmed(one: Closure, other: Closure) -> Closure:
     return max(one, other, key=lambda closure: closure.confirmed or date.min)
 
 
-def add_columns(db: Database) -> None:
-    """Adds the columns that the file of an earlier version lacks."""
-    if _missing_columns(db):
-        with db.transaction():
-            for table, column in _missing_columns(db):
-                db.write(f"ALTER TABLE {table} ADD COLUMN {column} {ADDED_COLUMNS[table, column]}")
+class AnnouncementStore(Protocol):
+    """Every method raises Unavailable where the store cannot be used."""
+
+    def check(self) -> None:
+        """Raises Unavailable unless the store can be written."""
+        ...
+
+    def read(self) -> StoredAnnouncements:
+        """What is stored; what cannot be used of it is left out."""
+        ...
+
+    def write(self, announcements: StoredAnnouncements) -> None: ...
+
+    def write_closures(self, closures: Closures) -> None: ...
+
+    def claim(self, today: date, since: float, now: float) -> bool:
+        """Whether this process is to ask now; if so, the try is recorded. A try in the future shows that the clock was set
+        back, and does not count."""
+        ...
+
+    def close(self) -> None: ...
 
 
-def _missing_columns(db: Database) -> list[tuple[str, str]]:
-    """Returns the added columns that the file lacks, each with its table."""
-    existing = {table: {row[1] for row in db.rows(f"PRAGMA table_info({table})")} for table, _ in ADDED_COLUMNS}
-    return [(table, column) for table, column in ADDED_COLUMNS if column not in existing[table]]
+class SqliteAnnouncements:
+    """An `AnnouncementStore` in a file, or in memory."""
 
+    def __init__(self, path: Path = MEMORY, stages: Stages = NULL_STAGES) -> None:
+        self._db = Database(path, SCHEMA, stages=stages)
 
-def claim(db: Database, today: date, since: float, now: float) -> bool:
-    """Whether this process is to ask now; if so, the try is recorded. A try in the future shows that the clock was set back,
-    and does not count."""
-    with db.transaction():
-        row = next(iter(db.rows("SELECT tried FROM checks")), None)
-        if row is not None and (read_all(db).suffices(today, since, now) or 0 <= now - row[0] < AGAIN_AFTER_S):
-            return False
-        sql = "INSERT INTO checks VALUES (1, ?, '', 0) ON CONFLICT (id) DO UPDATE SET tried = excluded.tried"
-        db.write(sql, (now,))
-    return True
+    def check(self) -> None:
+        self._add_columns()
+        self._db.write("PRAGMA user_version = 1")
 
-
-def write_all(db: Database, announcements: StoredAnnouncements) -> None:
-    with db.transaction():
-        _replace_closures(db, announcements.closures)
-        db.write(
-            "INSERT OR REPLACE INTO checks VALUES (1, 0, ?, ?)", (_text(announcements.checked), announcements.answered)
+    def read(self) -> StoredAnnouncements:
+        """A row that cannot be used is left out, and a column that is missing has its default value."""
+        missing = {column for _, column in self._missing_columns()}
+        confirmed, answered = (
+            ("''" if "confirmed" in missing else "confirmed"),
+            ("0" if "answered" in missing else "answered"),
         )
+        closures = closures_of(self._db.rows(f"SELECT day, close, {confirmed} FROM announced"))
+        checks = self._db.rows(f"SELECT day, {answered} FROM checks")
+        checked, when = checks[0] if checks else ("", 0.0)
+        return StoredAnnouncements(closures, day_of(checked), when)
+
+    def write(self, announcements: StoredAnnouncements) -> None:
+        with self._db.transaction():
+            self._replace_closures(announcements.closures)
+            row = (text_of(announcements.checked), announcements.answered)
+            self._db.write("INSERT OR REPLACE INTO checks VALUES (1, 0, ?, ?)", row)
+
+    def write_closures(self, closures: Closures) -> None:
+        with self._db.transaction():
+            self._replace_closures(closures)
+
+    def claim(self, today: date, since: float, now: float) -> bool:
+        with self._db.transaction():
+            row = next(iter(self._db.rows("SELECT tried FROM checks")), None)
+            if row is not None and (self.read().suffices(today, since, now) or 0 <= now - row[0] < AGAIN_AFTER_S):
+                return False
+            sql = "INSERT INTO checks VALUES (1, ?, '', 0) ON CONFLICT (id) DO UPDATE SET tried = excluded.tried"
+            self._db.write(sql, (now,))
+        return True
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _replace_closures(self, closures: Closures) -> None:
+        """Replaces the stored closures. The caller holds a transaction."""
+        self._db.write("DELETE FROM announced")
+        self._db.write_many("INSERT INTO announced VALUES (?, ?, ?)", rows_of(closures))
+
+    def _add_columns(self) -> None:
+        """Adds the columns that the file of an earlier version lacks."""
+        if self._missing_columns():
+            with self._db.transaction():
+                for table, column in self._missing_columns():
+                    self._db.write(f"ALTER TABLE {table} ADD COLUMN {column} {ADDED_COLUMNS[table, column]}")
+
+    def _missing_columns(self) -> list[tuple[str, str]]:
+        """Returns the added columns that the file lacks, each with its table."""
+        tables = {table for table, _ in ADDED_COLUMNS}
+        existing = {table: {row[1] for row in self._db.rows(f"PRAGMA table_info({table})")} for table in tables}
+        return [(table, column) for table, column in ADDED_COLUMNS if column not in existing[table]]
 
 
-def write_closures(db: Database, closures: Closures) -> None:
-    with db.transaction():
-        _replace_closures(db, closures)
+def rows_of(closures: Closures) -> list[tuple[str, str, str]]:
+    """Closures as a store keeps them: day, close and the day of their confirmation, empty where there is none."""
+    return [(day.isoformat(), text_of(c.close), text_of(c.confirmed)) for day, c in closures.items()]
 
 
-def _replace_closures(db: Database, closures: Closures) -> None:
-    """Replaces the stored closures. The caller holds a transaction."""
-    rows = [(day.isoformat(), _text(c.close), _text(c.confirmed)) for day, c in closures.items()]
-    db.write("DELETE FROM announced")
-    db.write_many("INSERT INTO announced VALUES (?, ?, ?)", rows)
+def closures_of(rows: Iterable[Sequence[str]]) -> dict[date, Closure]:
+    """The closures of such rows; one that cannot be used is left out."""
+    closures: dict[date, Closure] = {}
+    for text, close, seen in rows:
+        day, at = day_of(text), _time(close)
+        if day is not None and (at is not None or not close) and is_usable_override(day, at):
+            closures[day] = Closure(at, day_of(seen))
+    return closures
 
 
-def _text(value: date | time | None) -> str:
+def text_of(value: date | time | None) -> str:
     return "" if value is None else value.isoformat()
 
 
-def read_all(db: Database) -> StoredAnnouncements:
-    """Returns what is stored; a row that cannot be used is left out, and a column that is missing has its default value."""
-    missing = {column for _, column in _missing_columns(db)}
-    confirmed, answered = (
-        ("''" if "confirmed" in missing else "confirmed"),
-        ("0" if "answered" in missing else "answered"),
-    )
-    closures: dict[date, Closure] = {}
-    for text, close, seen in db.rows(f"SELECT day, close, {confirmed} FROM announced"):
-        day, at = _day(text), _time(close)
-        if day is not None and (at is not None or not close) and is_usable_override(day, at):
-            closures[day] = Closure(at, _day(seen))
-    checks = db.rows(f"SELECT day, {answered} FROM checks")
-    return (
-        StoredAnnouncements(closures, _day(checks[0][0]), checks[0][1])
-        if checks
-        else StoredAnnouncements(closures, None, 0.0)
-    )
-
-
-def _day(text: str) -> date | None:
+def day_of(text: str) -> date | None:
     try:
         return date.fromisoformat(text)
     except ValueError:
