@@ -87,11 +87,7 @@ def answer(trial: Trial, line: str) -> str:
         getattr(trial.balancer, verb)()
     elif verb in ACTIONS:
         ACTIONS[verb](trial, name)
-    return (
-        table(trial.state())
-        if verb == "state"
-        else "done; to see what came of it: .venv/bin/python -m ops.regions state"
-    )
+    return table(trial.state()) if verb == "state" else "done"
 
 
 def run(first_port: int) -> None:

@@ -230,7 +230,7 @@ def test_a_balancer_that_is_loaded_anew_drops_nobody_and_one_that_is_restarted_c
         following.wait_connected(2)
         following.wait_event(PATIENCE_S)
     following.told.check()
-    assert len({event["epoch"] for event in following.told.all}) == 1, "the same sequence, without a snapshot"
+    assert len(epochs(following)) == 1, "the same sequence, without a snapshot"
 
 
 def test_a_region_that_is_lost_fails_no_get_and_its_clients_are_told_the_same_signals_by_the_next(
@@ -252,24 +252,27 @@ def test_a_region_that_is_lost_fails_no_get_and_its_clients_are_told_the_same_si
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to a region or the balancer, how it is undone, and which region then serves. drops: whether clients of
-    Socket.IO are cut."""
+    """What is done to a region or the balancer, how it is undone, and which region serves in between. drops: whether clients of
+    Socket.IO are cut; sequences: how many sequences of events such a client follows from before the fault until all is well."""
 
     do: Callable[[Trial], object]
     undo: Callable[[Trial], object] = lambda trial: None
     then: str = WEST
     drops: bool = True
+    sequences: int = 1
+
+
+def of_west(do: Callable[[Region], object], undo: Callable[[Region], object], then: str, sequences: int) -> Fault:
+    return Fault(
+        lambda trial: do(trial.regions[WEST]), lambda trial: undo(trial.regions[WEST]), then, then != WEST, sequences
+    )
 
 
 FAULTS = {
-    "region killed": Fault(lambda trial: trial.regions[WEST].kill(), lambda trial: trial.regions[WEST].start(), EAST),
-    "region cut off": Fault(lambda trial: trial.regions[WEST].cut(), lambda trial: trial.regions[WEST].mend(), EAST),
-    "server stopped": Fault(
-        lambda trial: trial.regions[WEST].server.terminate(), lambda trial: trial.regions[WEST].start(), EAST
-    ),
-    "Redis killed": Fault(
-        lambda trial: trial.regions[WEST].redis.kill(), lambda trial: trial.regions[WEST].start(), drops=False
-    ),
+    "region killed": of_west(Region.kill, Region.start, EAST, 2),
+    "region cut off": of_west(Region.cut, Region.mend, EAST, 2),
+    "server stopped": of_west(lambda west: west.server.terminate(), Region.start, EAST, 2),
+    "Redis killed, and back": of_west(lambda west: west.redis.kill(), Region.start, WEST, 3),
     "balancer reloaded": Fault(lambda trial: trial.balancer.reload(), drops=False),
     "balancer restarted": Fault(lambda trial: trial.balancer.restart()),
 }
@@ -305,12 +308,17 @@ def cost_of(trial: Trial, fault: Fault) -> Cost:
         time.sleep(3.0)  # clients ask on: what the fault leaves behind would show
         fault.undo(trial)
         clients.wait_served_by(WEST)
+        wait_for(lambda: len(epochs(following)) == fault.sequences)
         assert one_each_hour(clients.signals(), followed_signals(following))
     hours = sorted({one.hour for one in clients.asked if one.hour is not None and one.began > began})
     missed = set(hours[1:]) - {hour for hour, _ in followed_signals(following)}
     longest = max(one.ended - one.began for one in clients.asked)
     seconds = (served - began, longest, events - began)
     return Cost(len(clients.asked), len(clients.failed), *seconds, skipped_minutes(following), len(missed))
+
+
+def epochs(found: SocketFollower) -> set[str]:
+    return {event["epoch"] for event in found.told.all}
 
 
 def skipped_minutes(found: SocketFollower) -> int:
@@ -346,14 +354,11 @@ def test_what_each_fault_of_a_region_and_of_the_balancer_costs(tmp_path: Path) -
                 rounds.append(cost_of(trial, fault))
             costs[name] = worst(rounds)
     print(f"\nof {ROUNDS} rounds: {' | '.join(COLUMNS)}", *(row(*one) for one in costs.items()), sep="\n")
-    assert {name for name, cost in costs.items() if cost.failed} <= {"region cut off", "balancer restarted"}
-    assert costs["region cut off"].failed <= ROUNDS * CLIENTS, "what was under way"
+    assert [name for name, cost in costs.items() if cost.failed] == ["balancer restarted"]
     assert costs["region killed"].served_s < OUT_WITHIN_S + 1
     assert costs["region cut off"].served_s < SILENT_OUT_WITHIN_S + 1
     assert [name for name, cost in costs.items() if cost.missed] == []
-    assert (
-        costs["balancer reloaded"].skipped == costs["balancer restarted"].skipped == costs["Redis killed"].skipped == 0
-    )
+    assert costs["balancer reloaded"].skipped == costs["balancer restarted"].skipped == 0
 
 
 # --- the command ---
@@ -380,24 +385,39 @@ def test_commands_without_regions_and_a_port_that_is_taken_are_said_in_a_sentenc
     assert said == f"Error: port {port} is taken; PORT names the first of others\n"
 
 
+@contextmanager
+def started(**settings: object) -> Iterator[subprocess.Popen[str]]:
+    """The regions as `make regions` starts them, once they run."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", "ops.regions"],
+        **{"cwd": ROOT, "env": environment(**settings), "stdout": subprocess.PIPE, "text": True},
+    )
+    assert running.stdout is not None
+    try:
+        said = [running.stdout.readline() for _ in range(len(NAMES) + 2)]
+        assert said[-1].startswith("Ctrl-C stops all")
+        yield running
+    finally:
+        running.terminate()
+        running.wait(PATIENCE_S)
+        running.stdout.close()
+
+
+def processes_of(folder: str) -> list[str]:
+    return subprocess.run(["pgrep", "-f", folder], capture_output=True, text=True).stdout.split()
+
+
 @pytest.mark.soak
 def test_the_command_starts_regions_shows_them_and_leaves_nothing_behind() -> None:
     skip_without_haproxy()
     skip_without_redis_server()
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # the path of a socket must be short
         settings = {"DATA_DIR": folder, "PORT": free_port()}
-        running = subprocess.Popen(
-            [sys.executable, "-m", "ops.regions"],
-            **{"cwd": ROOT, "env": environment(**settings), "stdout": subprocess.PIPE, "text": True},
-        )
-        assert running.stdout is not None
-        said = [running.stdout.readline() for _ in range(len(NAMES) + 2)]
-        assert said[-1].startswith("Ctrl-C stops all")
-        assert command("cut", WEST, **settings).stdout == "done\n"
-        wait_for(lambda: f"{WEST}  ready, cut off  DOWN" in re.sub("  +", "  ", command("state", **settings).stdout))
-        children = subprocess.run(["pgrep", "-f", folder], capture_output=True, text=True).stdout.split()
-        assert len(children) > 1
-        running.send_signal(signal.SIGINT)
-        assert running.wait(PATIENCE_S) == 0
-        running.stdout.close()
-        assert subprocess.run(["pgrep", "-f", folder], capture_output=True).stdout == b""
+        with started(**settings) as running:
+            assert command("cut", WEST, **settings).stdout == "done\n"
+            wait_for(lambda: re.search(rf"{WEST} +ready, cut off +DOWN", command("state", **settings).stdout))
+            assert processes_of(folder)
+            running.send_signal(signal.SIGINT)
+            assert running.wait(PATIENCE_S) == 0
+        assert processes_of(folder) == []
+        assert not (Path(folder) / "regions" / "control").exists()
