@@ -10,6 +10,9 @@ import pytest
 from ops.regions.balancer import MISSING, PROGRAM, Balancer, Listener
 from tests.waiting import PATIENCE_S
 
+PATIENT_CHECKS = (f"timeout check {PATIENCE_S:.0f}s",)
+"""For a listener whose servers are never silent for long, but on a busy machine."""
+
 
 def skip_without_haproxy() -> None:
     """Skips the test, and says how to get the program, where there is none."""

@@ -14,31 +14,30 @@ from typing import Final
 import click
 
 from ops.regions.balancer import MISSING, PROGRAM
-from ops.regions.regions import MISSING_REDIS, NAMES, REDIS, ROOT
+from ops.regions.regions import MISSING_REDIS, NAMES, REDIS, ROOT, Region
 from ops.regions.trial import Trial, table
 
 FOLDER: Final = Path(os.environ.get("DATA_DIR", "var")) / "regions"
 CONTROL: Final = str(FOLDER / "control")
-FIRST_PORT: Final = 8001
 ASK_S: Final = 60.0
 
-ACTIONS: Final[Mapping[str, Callable[[Trial, str], object]]] = {
-    "cut": lambda trial, name: trial.regions[name].cut(),
-    "mend": lambda trial, name: trial.regions[name].mend(),
-    "kill": lambda trial, name: trial.regions[name].kill(),
-    "kill-redis": lambda trial, name: trial.regions[name].redis.kill(),
-    "start": lambda trial, name: trial.regions[name].start(),
+ACTIONS: Final[Mapping[str, tuple[str, Callable[[Region], object]]]] = {
+    "cut": ("Cut a region off: it runs, and nothing reaches it.", Region.cut),
+    "mend": ("Mend what was cut.", Region.mend),
+    "kill": ("Kill a region's server and its Redis.", Region.kill),
+    "kill-redis": ("Kill a region's Redis alone.", lambda region: region.redis.kill()),
+    "start": ("Start what was killed of a region.", Region.start),
 }
 
 
 @click.group(invoke_without_command=True)
+@click.option("--port", envvar="PORT", default=8001, show_default=True, help="The first of their ports; also PORT.")
 @click.pass_context
-def regions(context: click.Context) -> None:
-    """Start three regions on this machine, until Ctrl-C (PORT: the first of their ports). The commands are for those that
-    run."""
+def regions(context: click.Context, port: int) -> None:
+    """Start three regions on this machine, until Ctrl-C. The commands are for those that run."""
     os.chdir(ROOT)
     if context.invoked_subcommand is None:
-        run(int(os.environ.get("PORT", FIRST_PORT)))
+        run(port)
 
 
 @regions.command()
@@ -54,18 +53,15 @@ def balancer(what: str) -> None:
     click.echo(ask(what))
 
 
-def region_command(name: str, about: str) -> None:
+def command_of(name: str, about: str) -> click.Command:
     argument = click.Argument(["region"], type=click.Choice(NAMES))
-    regions.add_command(
-        click.Command(name, params=[argument], help=about, callback=lambda region: click.echo(ask(f"{name} {region}")))
+    return click.Command(
+        name, params=[argument], help=about, callback=lambda region: click.echo(ask(f"{name} {region}"))
     )
 
 
-region_command("cut", "Cut a region off: it runs, and nothing reaches it.")
-region_command("mend", "Mend what was cut.")
-region_command("kill", "Kill a region's server and its Redis.")
-region_command("kill-redis", "Kill a region's Redis alone.")
-region_command("start", "Start what was killed of a region.")
+for name, (about, _) in ACTIONS.items():
+    regions.add_command(command_of(name, about))
 
 
 def ask(line: str) -> str:
@@ -86,7 +82,7 @@ def answer(trial: Trial, line: str) -> str:
     if verb in ("restart", "reload"):
         getattr(trial.balancer, verb)()
     elif verb in ACTIONS:
-        ACTIONS[verb](trial, name)
+        ACTIONS[verb][1](trial.regions[name])
     return table(trial.state()) if verb == "state" else "done"
 
 

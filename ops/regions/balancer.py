@@ -28,7 +28,7 @@ OUT_WITHIN_S: Final = 1.2
 SILENT_OUT_WITHIN_S: Final = 3.2
 """How long the checks of haproxy.cfg take to find a server that refuses or resets connections, and one that says nothing."""
 
-STARTS_WITHIN_S: Final = 30.0
+STARTS_WITHIN_S: Final = 60.0
 STOPS_WITHIN_S: Final = 10.0
 
 LISTEN: Final = """
@@ -39,23 +39,25 @@ listen {name}
   http-request del-header X-Forwarded-For
   http-request del-header Forwarded
   http-request disable-l7-retry unless METH_GET
-{servers}
+{lines}
 """
 
 
 @dataclass(frozen=True)
 class Listener:
     """The clients of one region: their port, and the ports of their servers by name, the nearest first. balance: `first` sends
-    all of them to the first healthy server, `roundrobin` to each in turn."""
+    all of them to the first healthy server, `roundrobin` to each in turn; more: further lines of its settings."""
 
     name: str
     port: int
     servers: Mapping[str, int]
     balance: str = "first"
+    more: Sequence[str] = ()
 
     def settings(self) -> str:
-        servers = "\n".join(f"  server {name} 127.0.0.1:{port}" for name, port in self.servers.items())
-        return LISTEN.format(name=self.name, port=self.port, balance=self.balance, servers=servers)
+        servers = (f"server {name} 127.0.0.1:{port}" for name, port in self.servers.items())
+        lines = "\n".join(f"  {line}" for line in (*self.more, *servers))
+        return LISTEN.format(name=self.name, port=self.port, balance=self.balance, lines=lines)
 
 
 @dataclass(frozen=True)

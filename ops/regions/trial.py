@@ -31,7 +31,8 @@ HEADINGS: Final = (
 
 class Trial:
     """The regions and the balancer; from enter to exit they run. ports: for the clients of each region, for the servers, and
-    for each Redis, in the order of the names. settings: of the servers, besides those that a region has of its own."""
+    for each Redis, in the order of the names. settings: of the servers, besides those that a region has of its own.
+    balancer_settings: further lines of each listener's."""
 
     def __init__(
         self,
@@ -39,10 +40,12 @@ class Trial:
         ports: Sequence[int],
         settings: Mapping[str, str],
         names: Sequence[str] = NAMES,
+        balancer_settings: Sequence[str] = (),
         patience_s: float = STARTS_WITHIN_S,
     ) -> None:
         count = len(names)
         self._folder, self._patience_s, self.names = folder, patience_s, names
+        self._balancer_settings = balancer_settings
         self._client_ports = dict(zip(names, ports[:count], strict=True))
         own = zip(names, ports[count : 2 * count], ports[2 * count :], strict=True)
         self.regions = {name: Region(name, folder / name, port, redis, names, settings) for name, port, redis in own}
@@ -66,7 +69,12 @@ class Trial:
     def _listeners(self) -> list[Listener]:
         """For the clients of each region: the ways to all servers, the nearest first."""
         return [
-            Listener(name, port, {to: self.regions[to].ways[name].port for to in nearest_first(name, self.names)})
+            Listener(
+                name,
+                port,
+                {to: self.regions[to].ways[name].port for to in nearest_first(name, self.names)},
+                more=self._balancer_settings,
+            )
             for name, port in self._client_ports.items()
         ]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,6 +15,7 @@ import pytest
 import requests
 
 from ops.regions.balancer import Balancer, Listener
+from ops.regions.relay import Relay
 from tests.haproxy import balancer, skip_without_haproxy
 from tests.serving.test_gunicorn import free_port
 from tests.waiting import PATIENCE_S, wait_for
@@ -141,3 +144,48 @@ def test_an_operator_takes_a_server_out_and_a_reload_with_other_servers_drops_no
         balanced.reload([alone])
         assert session.get(address, timeout=PATIENCE_S).json()["name"] == "east"
         assert list(balanced.servers("east")) == ["east"]
+
+
+def test_a_server_behind_a_way_that_is_cut_is_out_and_what_it_held_is_answered_by_the_next(
+    tmp_path: Path, regions: list[Region]
+) -> None:
+    skip_without_haproxy()
+    east, west = regions
+    with Relay(east.server_port) as way:
+        listener = Listener("east", free_port(), {"east": way.port, "west": west.server_port})
+        with balancer(tmp_path / "haproxy", [listener]) as balanced:
+            wait_for(lambda: asked(balanced, "east").json()["name"] == "east")
+            way.cut()
+            assert asked(balanced, "east").json()["name"] == "west"
+            wait_for(lambda: not balanced.servers("east")["east"].is_up)
+            way.mend()
+            wait_for(lambda: asked(balanced, "east").json()["name"] == "east")
+
+
+def test_what_was_sent_over_a_way_that_is_cut_arrives_when_it_is_mended(regions: list[Region]) -> None:
+    with (
+        Relay(regions[0].server_port, one_way_s=0.02) as way,
+        socket.create_connection(("127.0.0.1", way.port)) as client,
+    ):
+        client.settimeout(0.3)
+        way.cut()
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+        assert regions[0].asked == 0
+        way.mend()
+        client.settimeout(PATIENCE_S)
+        assert client.recv(12) == b"HTTP/1.1 200"
+
+
+def test_a_way_carries_all_bytes_in_their_order_and_the_end_of_a_connection() -> None:
+    sent = random.Random(18).randbytes(5_000_000)
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        way = stack.enter_context(Relay(listener.getsockname()[1], one_way_s=0.01))
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", way.port), timeout=PATIENCE_S))
+        server = stack.enter_context(listener.accept()[0])
+        sending = threading.Thread(target=lambda: (client.sendall(sent), client.shutdown(socket.SHUT_WR)))
+        sending.start()
+        assert b"".join(iter(lambda: server.recv(65_536), b"")) == sent
+        sending.join(PATIENCE_S)

@@ -26,7 +26,7 @@ import requests
 from ops.regions.balancer import OUT_WITHIN_S, SILENT_OUT_WITHIN_S
 from ops.regions.regions import NAMES, Region, nearest_first
 from ops.regions.trial import Trial, agree, table
-from tests.haproxy import skip_without_haproxy
+from tests.haproxy import PATIENT_CHECKS, skip_without_haproxy
 from tests.redis_server import skip_without_redis_server
 from tests.serving.test_following import NO_LIMITS
 from tests.serving.test_gunicorn import ROOT, environment, free_port
@@ -40,16 +40,16 @@ SETTINGS = {**NO_LIMITS, "RATE_LIMIT_DIRECTIONS": 1_000_000, "LOG_LEVEL": "WARNI
 Signal = tuple[Any, ...]
 
 
-def trial_of(folder: Path, names: Sequence[str]) -> Trial:
+def trial_of(folder: Path, names: Sequence[str], balancer_settings: Sequence[str] = ()) -> Trial:
     skip_without_haproxy()
     skip_without_redis_server()
     settings = {name: str(value) for name, value in SETTINGS.items()}
-    return Trial(folder, [free_port() for _ in range(3 * len(names))], settings, names, PATIENCE_S)
+    return Trial(folder, [free_port() for _ in range(3 * len(names))], settings, names, balancer_settings, PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
-    with trial_of(tmp_path_factory.mktemp("regions"), (EAST, WEST)) as running:
+    with trial_of(tmp_path_factory.mktemp("regions"), (EAST, WEST), PATIENT_CHECKS) as running:
         yield running
 
 
@@ -189,23 +189,6 @@ def test_clients_are_served_by_their_own_region_and_all_signals_agree(trial: Tri
 def test_the_nearest_region_comes_first() -> None:
     assert nearest_first(WEST) == [WEST, EAST, EUROPE]
     assert nearest_first(EUROPE) == [EUROPE, EAST, WEST]
-
-
-def test_a_region_that_is_cut_off_is_found_by_checks_without_an_answer_and_fails_only_what_was_under_way(
-    trial: Trial,
-) -> None:
-    with Clients(trial.balancer.address(WEST)) as clients, follower(trial, WEST) as following:
-        clients.wait_served_by(WEST)
-        trial.regions[WEST].cut()
-        cut = time.monotonic()
-        clients.wait_served_by(EAST)
-        wait_for(lambda: balancer_says(trial, WEST, up=False))
-        out = time.monotonic()
-        wait_for(lambda: back_with_a_snapshot(following, trial.regions[EAST]))
-        trial.regions[WEST].mend()
-        clients.wait_served_by(WEST)
-    assert all(one.began < out and one.ended > cut for one in clients.failed)
-    assert one_each_hour(clients.signals(), followed_signals(following))
 
 
 def test_a_region_without_its_redis_serves_its_clients_on(trial: Trial) -> None:
