@@ -13,6 +13,9 @@ from app.clock import REAL_TIME
 from app.errors import Unavailable
 from app.live.live_event import Position
 from app.live.redis_event_log import RedisEventLog
+from app.market.announcements.closures import Closure
+from app.market.announcements.redis_store import RedisAnnouncements
+from app.market.announcements.store import StoredAnnouncements
 from app.market.ledger import Call, KeptPlan, Room
 from app.market.opens import OfficialOpen
 from app.market.plan import Entitlement
@@ -98,6 +101,17 @@ def test_the_running_day_is_shared_under_leases(db: RedisDatabase) -> None:
     assert day.asked_for(4, 6) == ["SPY"]
     assert day.leases._end_after(1.0, [lease, leases[1]]) == [True, True], "leases are renewed together"  # type: ignore[list-item]
     day.leases.release(lease)
+
+
+def test_holidays_are_asked_for_once(db: RedisDatabase) -> None:
+    store = RedisAnnouncements(db, "predict:calendar:polygon")
+    store.check()
+    assert [store.claim(DAY, 0.0, 1_000.0) for _ in range(2)] == [True, False]
+    announced = StoredAnnouncements({DAY: Closure(None, DAY)}, DAY, 1_000.0)
+    store.write(announced)
+    assert store.read() == announced
+    store.write_closures({})
+    assert store.read().closures == {}
 
 
 def test_one_budget_is_spent(db: RedisDatabase) -> None:
