@@ -108,9 +108,9 @@ class RedisDatabase:
         return lambda keys, args: script(keys, [*args, -1 if self._epoch is None else self._epoch()])
 
     def messages(self, channel: str) -> Iterator[str]:
-        """What is published to a channel from now on, over a connection of its own, until a few seconds after `close`; first an
-        empty text, once it listens. Raises Unavailable, also where Redis does not answer when it is asked after a silence, and
-        Refused where it may not listen."""
+        """What is published to a channel from now on, over a connection of its own, until a few seconds after `close`; and an
+        empty text whenever Redis says that it listens, first of all. Raises Unavailable, also where Redis does not answer when
+        it is asked after a silence, and Refused where it may not listen."""
         listener: Any = redis.client.PubSub(self._listening)
         try:
             with self._translated("listen to"):
@@ -128,6 +128,7 @@ class RedisDatabase:
                     yield message["data"] if message["type"] == "message" else ""
         finally:
             listener.close()
+            self._listening.close()
 
     def connections(self) -> int:
         """How many connections to Redis are open now: CONNECTIONS and one at most."""
