@@ -5,7 +5,8 @@ row says so. One server is loaded at a time, alone on its core, with wrk, Redis 
 through the rows in turn, so that a slow moment of the machine meets all of them, and ratios are made within a round.
 
 `python -m bench.door` prints the table alone, `... profile [ROW...]` where the time of a row goes, `... layers` what each
-variant of LAYERS costs beyond the one before it.
+variant of LAYERS costs beyond the one before it, `... against FOLDER` this server beside that of another checkout.
+With Redis, this server has everything there: counts of the limits, record, leases, running day, budget, live events.
 """
 
 from __future__ import annotations
@@ -14,22 +15,23 @@ import hashlib
 import os
 import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import requests
 
-from bench.serving import child_of, free_port, imported, machine
+from bench.serving import children_of, free_port, imported, machine
 
-ROUNDS = 5
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SECONDS = 4
 WARM_SECONDS = 2
 CONNECTIONS = 32
@@ -47,7 +49,8 @@ OURS = ("REDIS_URL", "POLYGON_API_KEY", "MASSIVE_API_KEY", "WEB_CONCURRENCY", "C
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One server of the table. `module`: "app" is this server, others are in bench/peers; `peers`: needs their packages."""
+    """One server of the table. `module`: "app" is this server, others are in bench/peers; `peers`: needs their packages;
+    `alone`: on a core of its own; `tree`: the checkout that it is run from."""
 
     key: str
     label: str
@@ -55,6 +58,8 @@ class Row:
     redis: bool = False
     peers: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    alone: bool = True
+    tree: Path = ROOT
 
 
 ROWS = {
@@ -66,7 +71,7 @@ ROWS = {
         Row("d", "FastAPI, slowapi (Redis), Prometheus, OpenTelemetry", "full_fastapi", redis=True, peers=True),
         Row("d2", "the same, slowapi's quicker middleware", "full_fastapi", True, True, {"PEER_SLOWAPI": "asgi"}),
         Row("e1", "this server, limits in process", "app"),
-        Row("e2", "this server, limits in Redis", "app", redis=True),
+        Row("e2", "this server, Redis for everything", "app", redis=True),
     )
 }
 AIMS = (("e1", "b", 1.2), ("e2", "b", 0.8), ("e1", "d", 5.0), ("e2", "d", 5.0))
@@ -77,7 +82,7 @@ LAYERS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     ("this server without access lines and traces", "e1", {"LOG_LEVEL": "WARNING", "OTEL_SDK_DISABLED": "1"}),
     ("this server without traces", "e1", {"OTEL_SDK_DISABLED": "1"}),
     ("this server, limits in process", "e1", {}),
-    ("this server, limits in Redis", "e2", {}),
+    ("this server, Redis for everything", "e2", {}),
 )
 """Variants for `layers`: what to print, the row it is a variant of, and the environment that makes it one."""
 
@@ -100,7 +105,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one round found. `trouble`: refusals and socket errors in words, empty if there were none. `us`: the worker's
+    """What one round found. `trouble`: refusals and socket errors in words, empty if there were none. `us`: the workers'
     processor time for a request, which other work on the machine disturbs less; elsewhere than on Linux the time itself."""
 
     rate: float
@@ -119,7 +124,7 @@ Found = dict[str, list[Load]]
 
 def main() -> None:
     """Run all rows that can be run here and print the table. Ends with a sentence if a row refused or did not start."""
-    with _place(ROWS.values()) as place:
+    with prepared(ROWS.values()) as place:
         if place is None:
             return
         rows = _possible(ROWS.values(), place)
@@ -138,7 +143,7 @@ def layers() -> None:
         replace(ROWS[key], key=f"{n}", label=label, environment={**ROWS[key].environment, **environment})
         for n, (label, key, environment) in enumerate(LAYERS)
     ]
-    with _place(variants) as place:
+    with prepared(variants) as place:
         if place is None:
             return
         rows = _possible(variants, place)
@@ -155,10 +160,32 @@ def layers() -> None:
         _end_if_wrong(found, failed)
 
 
+def against(folder: Path) -> None:
+    """This server beside the one of the checkout in `folder`, without Redis and with it."""
+    here = [ROWS[key] for key in ("e1", "e2")]
+    there = [replace(row, key=f"{row.key}-there", label=f"{row.label}, there", tree=folder) for row in here]
+    with prepared([*here, *there]) as place:
+        if place is None:
+            return
+        rows = _possible([row for pair in zip(here, there, strict=True) for row in pair], place)
+        with _servers(rows, place) as (served, failed):
+            found = _rounds(served)
+        print(f"{machine()}; {_what(place)}; {_pinning()}")
+        print(f"{'':56} {'requests/s':>22} {'us a request':>20}")
+        for row in (row for row in rows if row.key in found):
+            rate, us = ([getattr(each, name) for each in found[row.key]] for name in ("rate", "us"))
+            print(f"{row.label:56} {spread(rate, '.0f'):>22} {spread(us, '.0f'):>20}{_mark(found[row.key])}")
+        for key in (row.key for row in here if {row.key, f"{row.key}-there"} <= set(found)):
+            us = [one.us / other.us for one, other in zip(found[key], found[f"{key}-there"], strict=True)]
+            rates = spread(_ratios(found, key, f"{key}-there"), ".2f")
+            print(f"({key}) here beside there: rate {rates}; us {spread(us, '.2f')}")
+        _end_if_wrong(found, failed)
+
+
 def profile(keys: Sequence[str]) -> None:
     """Where the time of each row goes under load: functions by their own and by their inclusive share of samples."""
     rows = [ROWS[key] for key in keys]
-    with _place(rows) as place:
+    with prepared(rows) as place:
         if place is None:
             return
         spy = PEERS / "bin" / "py-spy"
@@ -170,12 +197,12 @@ def profile(keys: Sequence[str]) -> None:
                 _end_if_wrong({}, failed)
                 server, url = served[row.key]
                 with _under_load(url):
-                    stacks = sampled(spy, _worker_of(server), place.folder / f"{row.key}.raw")
+                    stacks = sampled(spy, workers_of(server)[0], place.folder / f"{row.key}.raw")
             print_profile(f"({row.key}) {row.label}", stacks)
 
 
 @contextmanager
-def _place(rows: Iterable[Row]) -> Iterator[Place | None]:
+def prepared(rows: Collection[Row]) -> Iterator[Place | None]:
     """Everything that the servers need, as far as it can be had here; says what cannot. None if nothing can be measured."""
     if shutil.which("wrk") is None:
         print("wrk is missing (apt-get install wrk, brew install wrk): nothing is measured at the door")
@@ -184,8 +211,9 @@ def _place(rows: Iterable[Row]) -> Iterator[Place | None]:
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         wants_redis = any(row.redis for row in rows)
-        redis = stack.enter_context(_redis(folder)) if wants_redis else None
-        yield Place(folder, imported(folder), redis, peers_python(), stack.enter_context(collector()))
+        redis = stack.enter_context(redis_server(folder)) if wants_redis else None
+        python = peers_python() if any(row.peers for row in rows) else None
+        yield Place(folder, imported(folder), redis, python, stack.enter_context(collector()))
 
 
 def peers_python() -> str | None:
@@ -206,7 +234,7 @@ def peers_python() -> str | None:
 
 
 @contextmanager
-def _redis(folder: Path) -> Iterator[str | None]:
+def redis_server(folder: Path) -> Iterator[str | None]:
     if shutil.which("redis-server") is None:
         print("redis-server is missing (apt-get install redis-server, brew install redis)")
         yield None
@@ -215,9 +243,19 @@ def _redis(folder: Path) -> Iterator[str | None]:
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     server = subprocess.Popen(pinned(LOAD_CORE, command), cwd=folder, stdout=subprocess.DEVNULL)
     try:
+        _wait_for_port(port)
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         _stop(server)
+
+
+def _wait_for_port(port: int) -> None:
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
 
 
 @contextmanager
@@ -273,11 +311,13 @@ def running(row: Row, place: Place) -> Iterator[tuple[subprocess.Popen[bytes], s
     folder = Path(tempfile.mkdtemp(dir=place.folder))
     log = folder / "stderr"
     with log.open("wb") as errors:
+        command = _command(row, place, port)
         server = subprocess.Popen(
-            pinned(SERVER_CORE, _command(row, place, port)),
+            pinned(SERVER_CORE, command) if row.alone else command,
             env=_environment(row, place, port, folder),
             stdout=errors,
             stderr=errors,
+            cwd=row.tree,
         )
     url = f"http://127.0.0.1:{port}{QUERY}"
     try:
@@ -351,27 +391,29 @@ def _rounds(served: Served) -> Found:
     return found
 
 
-def load(server: subprocess.Popen[bytes], url: str, seconds: int) -> Load:
-    worker = _worker_of(server)
-    before = _processor_s(worker)
-    done = subprocess.run(_wrk(url, seconds), capture_output=True, text=True, check=False)
+def load(server: subprocess.Popen[bytes], url: str, seconds: int, *, alone: bool = True) -> Load:
+    """alone: wrk is kept off the server's core."""
+    workers = workers_of(server)
+    before = processor_s(workers)
+    done = subprocess.run(_wrk(url, seconds, alone=alone), capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"wrk failed: {_last_line(done.stderr or done.stdout)}")
-    after = _processor_s(worker)
+    after = processor_s(workers)
     return _parsed(done.stdout, after - before if before is not None and after is not None else None)
 
 
-def _wrk(url: str, seconds: int) -> list[str]:
-    return pinned(LOAD_CORE, ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", url])
+def _wrk(url: str, seconds: int, *, alone: bool = True) -> list[str]:
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", url]
+    return pinned(LOAD_CORE, command) if alone else command
 
 
-def _processor_s(pid: int) -> float | None:
-    """Seconds of processor time that a process has had, where /proc tells."""
+def processor_s(pids: Iterable[int]) -> float | None:
+    """Seconds of processor time that processes have had, where /proc tells."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
     except OSError:
         return None
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(int(fields[11]) + int(fields[12]) for fields in stats) / os.sysconf("SC_CLK_TCK")
 
 
 def _parsed(printed: str, processor_s: float | None) -> Load:
@@ -474,12 +516,9 @@ def print_profile(name: str, stacks: Counter[tuple[str, ...]]) -> None:
         print()
 
 
-def _worker_of(server: subprocess.Popen[bytes]) -> int:
-    """gunicorn's worker; uvicorn is its own."""
-    try:
-        return child_of(server.pid)
-    except StopIteration:
-        return server.pid
+def workers_of(server: subprocess.Popen[bytes]) -> list[int]:
+    """gunicorn's workers; uvicorn is its own."""
+    return children_of(server.pid) or [server.pid]
 
 
 def pinned(core: int, command: list[str]) -> list[str]:
@@ -523,10 +562,12 @@ MODES: Mapping[str, Callable[[Sequence[str]], None]] = {
     "": lambda _: main(),
     "layers": lambda _: layers(),
     "profile": lambda keys: profile(keys or ("e1", "e2")),
+    "against": lambda folders: against(Path(folders[0])),
 }
 
 if __name__ == "__main__":
     mode, *rest = sys.argv[1:] or [""]
-    if mode not in MODES or not set(rest) <= set(ROWS):
-        raise SystemExit(f".venv/bin/python -m bench.door [layers | profile [{'|'.join(ROWS)}]...]")
+    is_known = len(rest) == 1 and Path(rest[0]).is_dir() if mode == "against" else set(rest) <= set(ROWS)
+    if mode not in MODES or not is_known:
+        raise SystemExit(f".venv/bin/python -m bench.door [layers | profile [{'|'.join(ROWS)}]... | against FOLDER]")
     MODES[mode](rest)

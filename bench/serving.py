@@ -107,9 +107,23 @@ def _timed(session: requests.Session, url: str) -> float:
 
 
 def child_of(pid: int) -> int:
+    """The first child of a process. Raises StopIteration without one."""
+    return next(iter(children_of(pid)))
+
+
+def children_of(pid: int) -> list[int]:
     found = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     pairs = (line.split() for line in found.splitlines())
-    return next(int(child) for child, parent in pairs if int(parent) == pid)
+    return [int(child) for child, parent in pairs if int(parent) == pid]
+
+
+def machine_s() -> float | None:
+    """Seconds of processor time that all work on the machine has had, where /proc tells."""
+    try:
+        ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    except OSError:
+        return None
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
 
 
 def _resident_mib(pid: int) -> float:
