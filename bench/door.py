@@ -32,7 +32,7 @@ import requests
 from bench.serving import children_of, free_port, imported, machine
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
-SECONDS = 4
+SECONDS = int(os.environ.get("SECONDS", "4"))
 WARM_SECONDS = 2
 CONNECTIONS = 32
 PROFILE_SECONDS = 10
