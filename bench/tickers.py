@@ -41,6 +41,9 @@ START: Final = datetime.fromisoformat("2025-03-11T10:55:30-04:00")
 MINUTES: Final = int(os.environ.get("MINUTES", "8"))
 WARM_S: Final = 90.0
 RAISED: Final = os.environ.get("BOUNDS", "1") == "1"
+CONNECTIONS: Final = 64
+"""To Redis, where the bounds are raised: all broadcasters ask at the same moment."""
+
 OURS: Final[Mapping[str, str]] = {
     "MARKET": "polygon",
     "POLYGON_API_KEY": "simulated",
@@ -172,7 +175,8 @@ def _served(count: int, folder: Path, address: str) -> Iterator[tuple[int, int, 
     began, port, provider = time.time(), free_port(), free_port()
     around = {name: value for name, value in os.environ.items() if name not in door.OURS} | OURS
     around |= {"TICKERS": str(count), "START": START.isoformat(), "BEGAN": str(began), "BOUNDS": str(int(RAISED))}
-    around |= {"REDIS_URL": address, "DATA_DIR": str(folder), "PORT": str(port)}
+    connections = f"?max_connections={CONNECTIONS}" if RAISED else ""
+    around |= {"REDIS_URL": f"{address}{connections}", "DATA_DIR": str(folder), "PORT": str(port)}
     around |= {"POLYGON_BASE_URL": f"http://127.0.0.1:{provider}"}
     answering = [sys.executable, "-m", "bench.peers.many_tickers_provider", str(provider)]
     serving = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "bench.peers.many_tickers:app"]
