@@ -32,11 +32,12 @@ OTHERS: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round found. us: processor time of the workers for a request; beside_us: that of wrk and Redis; largest: the
-    share of the busiest worker; others: the share of the processors that other work had."""
+    """What one round found. wrk_us, redis_us: their processor time for a request; largest: the share of the busiest worker;
+    others: the share of the processors that other work had."""
 
     load: door.Load
-    beside_us: float
+    wrk_us: float
+    redis_us: float
     largest: float
     others: float
 
@@ -71,31 +72,38 @@ def _row(count: int) -> door.Row:
 def _round(server: subprocess.Popen[bytes], url: str, asked: Any) -> Round:
     workers = door.workers_of(server)
     before = [door.processor_s([pid]) or 0.0 for pid in workers]
-    beside, began, whole = _beside_s(asked), time.perf_counter(), machine_s()
+    wrk, in_redis, began, whole = _ended_s(), _redis_s(asked), time.perf_counter(), machine_s()
     load = door.load(server, url, SECONDS, alone=False)
-    beside = _beside_s(asked) - beside
+    wrk, in_redis, answered = _ended_s() - wrk, _redis_s(asked) - in_redis, load.rate * SECONDS
     spent = [(door.processor_s([pid]) or 0.0) - earlier for pid, earlier in zip(workers, before, strict=True)]
     took, whole = time.perf_counter() - began, (machine_s() or 0.0) - (whole or 0.0)
-    others = max(whole - beside - sum(spent), 0.0) / (took * (os.cpu_count() or 1))
-    return Round(load, 1e6 * beside / (load.rate * SECONDS), max(spent) / max(sum(spent), 1e-9), others)
+    others = max(whole - wrk - in_redis - sum(spent), 0.0) / (took * (os.cpu_count() or 1))
+    return Round(load, 1e6 * wrk / answered, 1e6 * in_redis / answered, max(spent) / max(sum(spent), 1e-9), others)
 
 
-def _beside_s(asked: Any) -> float:
-    """Seconds of processor time of Redis and of wrk, which has ended."""
+def _redis_s(asked: Any) -> float:
+    """Seconds of processor time that Redis has had."""
     told = asked.info("cpu")
+    return float(told["used_cpu_user"] + told["used_cpu_sys"])
+
+
+def _ended_s() -> float:
+    """Seconds of processor time of processes that have ended: of wrk."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return float(told["used_cpu_user"] + told["used_cpu_sys"] + ended.ru_utime + ended.ru_stime)
+    return ended.ru_utime + ended.ru_stime
 
 
 def _print(pairs: Sequence[tuple[Round, ...]], labels: Sequence[str]) -> None:
-    head = f"{'us':>6} {'wrk, Redis us':>14} {'busiest':>8} {'p99 ms':>7} {'others':>7}"
+    head = f"{'us':>6} {'wrk us':>7} {'Redis us':>9} {'busiest':>8} {'p99 ms':>7} {'others':>7}"
     print(f"{'hot GET, Redis for everything':32} {'requests/s':>22} {head}")
     for label, rounds in zip(labels, zip(*pairs, strict=True), strict=True):
         rate = door.spread([each.load.rate for each in rounds], ".0f")
-        columns = ((r.load.us, r.beside_us, r.largest, r.load.p99_ms, r.others) for r in rounds)
-        us, beside, largest, p99, others = map(statistics.median, zip(*columns, strict=True))
+        columns = ((r.load.us, r.wrk_us, r.redis_us, r.largest, r.load.p99_ms, r.others) for r in rounds)
+        us, wrk, in_redis, largest, p99, others = map(statistics.median, zip(*columns, strict=True))
         mark = "  WRONG" if any(each.load.trouble for each in rounds) else ""
-        print(f"{label:32} {rate:>22} {us:6.0f} {beside:14.0f} {largest:8.2f} {p99:7.1f} {others:7.2f}{mark}")
+        print(
+            f"{label:32} {rate:>22} {us:6.0f} {wrk:7.0f} {in_redis:9.0f} {largest:8.2f} {p99:7.1f} {others:7.2f}{mark}"
+        )
     ratios = [more.load.rate / less.load.rate for less, more in pairs]
     own = statistics.median(2 * less.load.us / more.load.us for less, more in pairs)
     verdict = "met" if statistics.median(ratios) >= AIM else "NOT met"
