@@ -2,8 +2,8 @@
 
 `python -m bench.tickers [COUNT...]` starts a Redis, the simulated provider, and the real server with that many tickers
 (synthetic prices, SPY's model) on a market clock that begins at START. It listens to all tickers for MINUTES, which are minutes
-of real time, with a decision hour among them. The product has three tickers, and its bounds are made for three: they are raised
-in the process that is measured, unless BOUNDS=0.
+of real time; a decision hour is the second of them. The product has three tickers, and its bounds are made for three: they are
+raised in the process that is measured, unless BOUNDS=0.
 
 Told after: seconds from the end of a minute until the last ticker was told of it. Processor time is that of the server alone.
 """
@@ -37,9 +37,12 @@ from bench.peers.more_tickers import names
 from bench.serving import child_of, free_port, machine
 
 COUNTS: Final = (3, 30, 100)
-START: Final = datetime.fromisoformat("2025-03-11T10:55:30-04:00")
-MINUTES: Final = int(os.environ.get("MINUTES", "8"))
-WARM_S: Final = 90.0
+START: Final = datetime.fromisoformat(os.environ.get("START", "2025-03-11T10:57:00-04:00"))
+WARM_S: Final = float(os.environ.get("WARM_S", "90"))
+MINUTES: Final = int(os.environ.get("MINUTES", "5"))
+MARK: Final = 30
+"""The second of a minute at which what was spent is looked at: all have been told of the minute by then."""
+
 RAISED: Final = os.environ.get("BOUNDS", "1") == "1"
 CONNECTIONS: Final = 64
 """To Redis, where the bounds are raised: all broadcasters ask at the same moment."""
@@ -76,13 +79,12 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What one number of tickers costs. minutes: what each minute took, without those of `hour`."""
+    """What one number of tickers costs. minutes: what each minute took; told_s: how long after its end its last ticker was told
+    of it; untold: tickers that were told nothing of a minute; calls: to the provider, by kind."""
 
     count: int
     minutes: Sequence[Spent]
-    hour: Spent
     told_s: Sequence[float]
-    hour_told_s: float
     untold: int
     calls: Mapping[str, float]
     mib: float
@@ -112,41 +114,23 @@ def _measured(count: int, folder: Path, address: str) -> Table:
     with _served(count, folder, address) as (pid, port, began):
         crowd = Listeners(names(count), port, began)
         crowd.listen_until(START + timedelta(seconds=WARM_S))
-        first = crowd.now().replace(second=0, microsecond=0) + timedelta(minutes=1)
-        before = _calls(port)
-        marks = [_spent(pid, address)]
+        minute = crowd.now().replace(second=0, microsecond=0)
+        crowd.listen_until(minute + timedelta(seconds=MARK))
+        before, marks, ends = _calls(port), [_spent(pid, address)], []
         with _asking(port) as waits:
-            for number in range(MINUTES):
-                crowd.listen_until(first + timedelta(minutes=number, seconds=55))
+            while len(ends) < MINUTES:
+                ends.append(minute := minute + timedelta(minutes=1))
+                crowd.listen_until(minute + timedelta(seconds=MARK))
                 marks.append(_spent(pid, address))
         calls = {kind: total - before.get(kind, 0.0) for kind, total in _calls(port).items()}
         mib = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
         crowd.close()
-    return _table(count, crowd.told, first, marks, calls, mib, waits)
-
-
-def _table(
-    count: int,
-    told: Told,
-    first: datetime,
-    marks: Sequence[Spent],
-    calls: Mapping[str, float],
-    mib: float,
-    waits: Sequence[float],
-) -> Table:
-    each = [_between(one, other) for one, other in pairwise(marks[1:])]
-    ends = [first + timedelta(minutes=number) for number in range(1, MINUTES)]
-    hour = next(n for n, end in enumerate(ends) if end.minute == 0)
-    told_s = [_last_s(told, end) for end in ends]
-    untold = sum(count - len(told.at.get(end, {})) for end in ends)
-    rest = [n for n in range(len(ends)) if n != hour]
+    told = crowd.told
     return Table(
         count,
-        [each[n] for n in rest],
-        each[hour],
-        [told_s[n] for n in rest],
-        told_s[hour],
-        untold,
+        [_between(one, other) for one, other in pairwise(marks)],
+        [_last_s(told, end) for end in ends],
+        sum(count - len(told.at.get(end, {})) for end in ends),
         calls,
         mib,
         waits,
@@ -286,7 +270,7 @@ class Listeners:
 
 
 def _print(tables: Sequence[Table]) -> None:
-    head = f"{'CPU s':>7} {'at the hour':>12} {'told after s':>20} {'at the hour':>12} {'untold':>7} {'calls':>6}"
+    head = f"{'CPU s a minute':>21} {'told after s':>20} {'untold':>7} {'calls':>6}"
     print(f"{'tickers':>7} {head} {'commands':>9} {'KB to Redis':>12} {'KB from it':>11} {'MiB':>6} {'GET p99 ms':>11}")
     for each in tables:
         _print_row(each)
@@ -297,12 +281,13 @@ def _print(tables: Sequence[Table]) -> None:
 
 
 def _print_row(each: Table) -> None:
-    cpu, commands, sent, got = _median(each)
+    _, commands, sent, got = _median(each)
     calls = sum(each.calls.values()) / MINUTES
     p99 = 1000 * statistics.quantiles(each.waits_s, n=100)[98]
-    told = f"{door.spread(each.told_s, '.1f'):>20} {each.hour_told_s:12.1f} {each.untold:7} {calls:6.1f}"
+    cpu = door.spread([minute.processor_s for minute in each.minutes], ".2f")
+    told = f"{door.spread(each.told_s, '.1f'):>20} {each.untold:7} {calls:6.1f}"
     through = f"{commands:9.0f} {sent / 1e3:12.0f} {got / 1e3:11.0f}"
-    print(f"{each.count:7} {cpu:7.2f} {each.hour.processor_s:12.2f} {told} {through} {each.mib:6.0f} {p99:11.1f}")
+    print(f"{each.count:7} {cpu:>21} {told} {through} {each.mib:6.0f} {p99:11.1f}")
     print(f"{'':7} all calls: {dict(each.calls)}; {each.events} events, {each.received / 1e6:.1f} MB to the clients")
 
 

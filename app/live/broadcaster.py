@@ -166,7 +166,7 @@ class Broadcaster:
     def _pause_s(self) -> float:
         """Real seconds until the market moves on by itself."""
         at = self._parts.clock()
-        left_s = (self._parts.pipeline.steady_until(at) - at).total_seconds() / self._parts.speed
+        left_s = (self._parts.pipeline.steady_until(at, self.ticker) - at).total_seconds() / self._parts.speed
         return min(max(left_s, 0.0), TICK_S)
 
     def step(self, at: datetime) -> None:

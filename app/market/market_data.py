@@ -180,10 +180,11 @@ class MarketData:
             return []
         return missing_days(kept.bars, day, self._calendar)
 
-    def steady_until(self, at: datetime) -> datetime:
-        """Until when an answer about `at` stands if nothing comes in: as long as its bars do, until a failure ends."""
-        until = self.expectations.steady_until(at, self.memory.of_day(ny_day(at)))
-        return min([until, *(end for end in self.memory.failures_until() if end > at)])
+    def steady_until(self, at: datetime, ticker: str | None = None) -> datetime:
+        """Until when an answer about `at` stands if nothing comes in: as long as its bars do, until a failure ends. ticker: the
+        only one that it is about."""
+        until = self.expectations.steady_until(at, self.memory.of_day(ny_day(at), ticker))
+        return min([until, *(end for end in self.memory.failures_until(ticker) if end > at)])
 
     def age_s(self, ticker: str, at: datetime) -> float | None:
         """Market seconds since the end of the day's newest bar in memory, else since the open; None on a day without one."""

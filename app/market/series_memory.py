@@ -52,9 +52,10 @@ class SeriesMemory:
     def put(self, ticker: str, span: Span, day: date, known: BarsAsOf) -> None:
         self._kept.put((ticker, span, day), known)
 
-    def of_day(self, day: date) -> list[tuple[Span, BarsAsOf]]:
-        """All series of a day, of whatever ticker."""
-        return [(key[1], known) for key, known in self._kept.items() if key[-1] == day]
+    def of_day(self, day: date, ticker: str | None = None) -> list[tuple[Span, BarsAsOf]]:
+        """All series of a day, of one ticker or of whatever ticker."""
+        items = self._kept.items()
+        return [(key[1], known) for key, known in items if key[-1] == day and ticker in (None, ticker_of(key))]
 
     def fail(self, key: Key, failure: FetchFailure) -> None:
         self._failed.put(key, failure)
@@ -63,9 +64,10 @@ class SeriesMemory:
         """How the last fetch of `key` failed, however long ago; None if it did not."""
         return self._failed.get(key)
 
-    def failures_until(self) -> list[datetime]:
-        """When the failures stop being answers."""
-        return [failure.at + failure.lasts for failure in self._failed.values()]
+    def failures_until(self, ticker: str | None = None) -> list[datetime]:
+        """When the failures stop being answers, of one ticker or of all."""
+        items = self._failed.items()
+        return [failure.at + failure.lasts for key, failure in items if ticker in (None, ticker_of(key))]
 
     def forget_days(self) -> None:
         """Drop all daily bars."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any, Final
 
+REAL: Final = ("SPY", "QQQ", "IWM")
 PER_TICKER: Final = 4
 """Series that a ticker has on a running day, and a few more."""
 
@@ -21,7 +22,7 @@ PER_TICKER: Final = 4
 def names(count: int) -> tuple[str, ...]:
     """SPY, QQQ, IWM, and then ZAA, ZAB, ..."""
     made = [f"Z{one}{two}" for one, two in product(ascii_uppercase, repeat=2)]
-    return ("SPY", "QQQ", "IWM", *made)[:count]
+    return (*REAL, *made)[:count]
 
 
 def support() -> tuple[str, ...]:

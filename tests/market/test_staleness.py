@@ -49,6 +49,21 @@ def test_an_answer_that_rests_on_a_failure_ends_with_it(
     assert source.steady_until(clock()) == new_york("2025-03-11 11:31:30")
 
 
+def test_an_answer_about_one_ticker_does_not_end_with_the_failure_of_another(
+    build: Callable[..., MarketData], clock: FakeClock, market: ScriptedMarket
+) -> None:
+    source, whole = build(), market.fault
+    clock.set("2025-03-11 11:30:30")
+    market.fault = lambda path: Reply(500, None)
+    with pytest.raises(Upstream):
+        source.intraday("SPY", clock())
+    market.fault = whole
+    clock.set("2025-03-11 11:31:21")
+    source.intraday("QQQ", clock())
+    assert source.steady_until(clock(), "QQQ") == new_york("2025-03-11 11:32:00")
+    assert source.steady_until(clock(), "SPY") == source.steady_until(clock()) == new_york("2025-03-11 11:31:30")
+
+
 def test_where_newer_bars_are_due_the_answer_stands_for_a_second(
     build: Callable[..., MarketData], clock: FakeClock
 ) -> None:
