@@ -76,9 +76,8 @@ class Pipeline:
         return self._source.plan
 
     def steady_until(self, at: datetime, ticker: str | None = None) -> datetime:
-        """Until when an answer about `at` stands if nothing comes in and nothing breaks; ticker: the only one that it is about.
-        All turns of the policy (open, close, hours, the patience with an hour's bars) lie on full minutes or on the moment at
-        which a bar becomes final."""
+        """Until when an answer about `at` (and a ticker) stands if nothing comes in and nothing breaks. Turns of the policy
+        (open, close, hours, the patience with an hour's bars) lie on full minutes or on a bar's becoming final."""
         return self._source.steady_until(at, ticker)
 
     def fetches(self) -> int:
