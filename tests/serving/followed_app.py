@@ -1,5 +1,5 @@
-"""A server that follows a provider on loopback, on a market clock of its own. READ_S: for how long it waits for an answer of
-the provider; as long as every server does if it is not set."""
+"""A server that follows a provider on loopback, on a market clock of its own, which shows AT at BEGAN. READ_S: for how long it
+waits for an answer of the provider; as long as every server does if it is not set. There are no limits but those that are set."""
 
 from gevent import monkey
 
@@ -12,7 +12,7 @@ from functools import partial  # noqa: E402
 import app.factory  # noqa: E402
 from app.clock import running_clock  # noqa: E402
 from app.market.polygon import HttpTransport  # noqa: E402
-from tests.support import new_york, settings  # noqa: E402
+from tests.support import NO_LIMITS, new_york, settings  # noqa: E402
 
 address, read_s = os.environ["POLYGON_BASE_URL"], os.environ.get("READ_S")
 if read_s:
@@ -25,7 +25,8 @@ server = app.factory.create_app(
         polygon_base_url=address,
         data_dir=os.environ["DATA_DIR"],
         redis_url=os.environ.get("REDIS_URL"),
+        **{name: int(os.environ.get(name.upper(), most)) for name, most in NO_LIMITS.items()},
     ),
-    clock=running_clock(new_york("2025-03-11 11:30:40"), float(os.environ.get("SPEED", "1")), began),
+    clock=running_clock(new_york(os.environ.get("AT", "2025-03-11 11:30:40")), float(os.environ.get("SPEED", "1")), began),
 )
 server.extensions["predict-server"].start()

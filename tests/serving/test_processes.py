@@ -42,7 +42,7 @@ class Market:
     provider: PolygonSimulator
     clock: Clock
     speed: float
-    start: Callable[[], Server]
+    start: Callable[..., Server]
 
     def wait_for(self, second: int) -> datetime:
         """Sleeps until the clock next shows this second of a minute."""
@@ -59,19 +59,20 @@ class Market:
 
 
 @contextmanager
-def market(folder: Path, speed: float, **options: object) -> Iterator[Market]:
+def market(folder: Path, speed: float, at: str = "2025-03-11 11:30:40", **options: object) -> Iterator[Market]:
+    """options: environment variables of all servers; `start` takes those of one."""
     began = time.time()
-    clock = running_clock(new_york("2025-03-11 11:30:40"), speed, datetime.fromtimestamp(began, UTC))
+    clock = running_clock(new_york(at), speed, datetime.fromtimestamp(began, UTC))
     with PolygonSimulator(FeedTransport(demo_feed(), CALENDAR, clock), clock=clock) as provider, ExitStack() as stack:
-        values = {"POLYGON_BASE_URL": provider.address, "DATA_DIR": folder, "BEGAN": began, "SPEED": speed, **options}
+        values = {"POLYGON_BASE_URL": provider.address, "DATA_DIR": folder, "AT": at, "BEGAN": began, "SPEED": speed}
+        values |= options
         numbers = itertools.count()
 
-        def start() -> Server:
+        def start(**variables: object) -> Server:
             number = next(numbers)
             own = {"DATA_DIR": folder / str(number)} if "REDIS_URL" in options else {}
-            return stack.enter_context(
-                started(COMMAND, folder.parent / f"{folder.name}-{number}.log", **{**values, **own})
-            )
+            log = folder.parent / f"{folder.name}-{number}.log"
+            return stack.enter_context(started(COMMAND, log, **{**values, **own, **variables}))
 
         yield Market(provider, clock, speed, start)
 
