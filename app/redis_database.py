@@ -21,7 +21,7 @@ TIMEOUT_S: Final = 0.3
 """Seconds for a connection, and for each answer."""
 
 CONNECTIONS: Final = 8
-"""At most so many connections for commands; who needs one more waits for TIMEOUT_S. One more is for messages."""
+"""At most so many connections for commands; who needs one more waits for TIMEOUT_S, twice. One more is for messages."""
 
 SILENCE_S: Final = 5
 """Who waits for messages asks whether Redis is still there after so many seconds without one."""

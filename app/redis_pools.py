@@ -12,6 +12,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
 
 from app.redis_address import SentinelAddress, sentinel_address_of
+from app.redis_patience import PatientQueue, patient
 
 IDLE_S: Final = 30
 """A connection that was idle for so many seconds is checked before it is used."""
@@ -27,16 +28,18 @@ class MasterPool(SentinelConnectionPool, redis.BlockingConnectionPool):
 
 
 def pool_of(url: str, timeout_s: float, connections: int, idle_s: int = IDLE_S) -> redis.ConnectionPool:
-    """At most so many connections; who needs one more waits for `timeout_s`. None is opened yet. Raises TypeError or
+    """At most so many connections; who needs one more waits for `timeout_s`, twice. None is opened yet. Raises TypeError or
     ValueError for an option of the address that redis does not know."""
     bounds = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "retry": Retry(NoBackoff(), 0)}
     shared = {"max_connections": connections, "timeout": timeout_s, "health_check_interval": idle_s}
+    shared["queue_class"] = PatientQueue
     options: dict[str, Any] = {**bounds, **shared, "decode_responses": True}
     address = sentinel_address_of(url)
     pool: redis.ConnectionPool = (
         _master_pool(address, bounds, options) if address else redis.BlockingConnectionPool.from_url(url, **options)
     )
     pool.connection_class(**pool.connection_kwargs)  # refuses what it does not know
+    pool.connection_class = patient(pool.connection_class)
     return pool
 
 

@@ -21,6 +21,7 @@ ORDER = (
     "app.live.lifecycle",
     "app.sqlite",
     "app.redis_address",
+    "app.redis_patience",
     "app.redis_pools",
     "app.redis_database",
     "app.market",

@@ -1,7 +1,10 @@
-"""One client of Redis for all that a process keeps there: how many connections it opens, and when they are closed."""
+"""One client of Redis for all that a process keeps there: how many connections it opens, when they are closed, and that a
+process that stands still for a while has its answers."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -53,3 +56,38 @@ def test_an_option_that_redis_does_not_know_is_refused_before_the_first_command(
     for url in ("redis://127.0.0.1:1/0", "redis+sentinel://127.0.0.1:1/predict"):
         with pytest.raises((TypeError, ValueError)):
             RedisDatabase(f"{url}?{option}")
+
+
+STANDS_STILL = """
+from gevent import monkey
+monkey.patch_all()
+
+import sys
+import time
+import gevent
+from app.redis_database import TIMEOUT_S, RedisDatabase
+from middleware.sliding_windows import RedisWindows
+
+def answers(asks):
+    asking = [gevent.spawn(ask) for ask in asks]
+    gevent.sleep(0)  # all have asked, and wait
+    ends = time.monotonic() + 4 * TIMEOUT_S
+    while time.monotonic() < ends:
+        pass
+    return [one.get() for one in asking]
+
+database = RedisDatabase(sys.argv[1])
+windows = RedisWindows(database.client, timeout_s=TIMEOUT_S)
+windows.connect()
+many = 20
+assert answers([lambda: database.read("PING")] * many) == [True] * many
+hits = answers([lambda: windows.hit("one client", 5, 60)] * many)
+assert sum(hit.allowed for hit in hits) == 5
+print("answered")
+"""
+
+
+def test_a_process_that_stands_still_for_longer_than_a_time_out_has_its_answers(redis_url: str) -> None:
+    command = [sys.executable, "-c", STANDS_STILL, redis_url]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.stdout == "answered\n", done.stderr

@@ -1,5 +1,5 @@
-"""A server that follows a provider on loopback, on a market clock of its own, which shows AT at BEGAN. READ_S: for how long it
-waits for an answer of the provider; as long as every server does if it is not set. There are no limits but those that are set."""
+"""A server that follows a provider on loopback, on a market clock of its own, which shows AT at BEGAN. READ_S: for how long
+it waits for an answer of the provider; as long as every server does if it is not set. No limits but those that are set."""
 
 from gevent import monkey
 
@@ -27,6 +27,8 @@ server = app.factory.create_app(
         redis_url=os.environ.get("REDIS_URL"),
         **{name: int(os.environ.get(name.upper(), most)) for name, most in NO_LIMITS.items()},
     ),
-    clock=running_clock(new_york(os.environ.get("AT", "2025-03-11 11:30:40")), float(os.environ.get("SPEED", "1")), began),
+    clock=running_clock(
+        new_york(os.environ.get("AT", "2025-03-11 11:30:40")), float(os.environ.get("SPEED", "1")), began
+    ),
 )
 server.extensions["predict-server"].start()

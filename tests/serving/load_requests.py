@@ -1,5 +1,5 @@
-"""A load of GET requests in a process of its own: so many a second, over connections that are kept, of clients with addresses of
-their own. It asks until it has asked so often, or until SIGTERM, and then writes what came of each request.
+"""A load of GET requests in a process of its own: so many a second, over connections that are kept, of clients with addresses
+of their own. It asks until it has asked so often, or until SIGTERM, and then writes what came of each request.
 
 The only argument is JSON: `ports` (each request goes to one of them, by chance), `paths`, `rate` (a second), `count` (or null),
 `clients`, `out` (a file; a line of JSON for each request, in the order of their ends).
@@ -23,7 +23,8 @@ from gevent.event import Event  # noqa: E402
 from gevent.pool import Pool  # noqa: E402
 
 TIMEOUT_S = 60.0
-AT_ONCE = 256
+AT_ONCE = 32
+"""So many at most: a server that is slow is asked less often, as people would."""
 
 
 class Load:
@@ -40,7 +41,9 @@ class Load:
         pool, rate, count = Pool(AT_ONCE), self._config["rate"], self._config["count"]
         began, asked = time.monotonic(), 0
         while asked != count and not self.stopped.is_set():
-            pool.spawn(self._ask, self._chance.choice(self._config["ports"]), self._chance.choice(self._config["paths"]))
+            pool.spawn(
+                self._ask, self._chance.choice(self._config["ports"]), self._chance.choice(self._config["paths"])
+            )
             asked += 1
             self.stopped.wait(max(0.0, began + asked / rate - time.monotonic()))
         pool.join()

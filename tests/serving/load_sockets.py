@@ -1,5 +1,5 @@
-"""Socket.IO clients in a process of its own, which follow tickers and come back behind what they have. On SIGTERM it writes what
-each of them was told.
+"""Socket.IO clients in a process of its own, which follow tickers and come back behind what they have. On SIGTERM it writes
+what each of them was told.
 
 The only argument is JSON: `ports` (a client takes one after the other), `count`, `tickers`, `out` (a file). Prints `ready` once
 all have begun with every ticker.
@@ -15,6 +15,7 @@ import random  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
+from contextlib import suppress  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -43,10 +44,8 @@ class Client:
 
     def run(self) -> None:
         while True:
-            try:
+            with suppress(OSError, websocket.WebSocketException, ValueError):
                 self._follow()
-            except (OSError, websocket.WebSocketException, ValueError):
-                pass
             self._ended = self._ended or time.time()
             gevent.sleep(random.uniform(0.05, 0.5))
 

@@ -8,7 +8,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -31,7 +30,11 @@ ANALYSES: Final = (
     *("/mtf?ticker=QQQ", "/rpe?ticker=IWM", "/swing?ticker=SPY", "/northstar?ticker=SPY", "/daily_signals"),
     *("/price_ranges?ticker=SPY", "/v2/structure/SPY", "/v2/swing/QQQ", "/v2/bars/SPY?span=5m", "/v2/status"),
 )
-PAST: Final = ("/replay?date=2025-03-10&time=13:05", "/v2/replay/QQQ?at=2025-03-10T13:05:00-04:00", "/v2/signals/SPY?limit=5")
+PAST: Final = (
+    "/replay?date=2025-03-10&time=13:05",
+    "/v2/replay/QQQ?at=2025-03-10T13:05:00-04:00",
+    "/v2/signals/SPY?limit=5",
+)
 PATHS: Final = (*DIRECTIONS * 6, *ANALYSES * 2, *PAST)
 """What a load asks for, by how often: answers of both versions about now, and of the past."""
 
@@ -178,7 +181,9 @@ class Sockets:
                 for row in filter(is_numbered, rows):
                     told[place(row)].add(row[4])
             assert all(len(digests) == 1 for digests in told.values()), ticker
-            kinds.update({place(row): row[0] for rows in self.sequences(ticker) for row in filter(is_numbered, rows)}.values())
+            kinds.update(
+                {place(row): row[0] for rows in self.sequences(ticker) for row in filter(is_numbered, rows)}.values()
+            )
         assert self.repeated() == 0
         return kinds
 
@@ -210,7 +215,7 @@ def lock_of(body: Told) -> str:
     """The signals of an answer: which hours they are of, and all that is locked with them."""
     if "tickers" in body:
         return json.dumps({name: entry.get("locked_at") for name, entry in body["tickers"].items()})
-    signals = body["signals"] if "signals" in body else [body]
+    signals = body.get("signals", [body])
     return json.dumps({one["ticker"]: one["lock"]["locked_at"] for one in signals})
 
 
@@ -219,7 +224,7 @@ def bars_of(body: Told) -> str:
     if "tickers" in body:
         prices = {name: entry["current_price"] for name, entry in body["tickers"].items()}
         return json.dumps([body["data_status"]["as_of"], prices])
-    signals = body["signals"] if "signals" in body else [body]
+    signals = body.get("signals", [body])
     return json.dumps([(one["as_of"], one["prices"]["now"]) for one in signals])
 
 
@@ -251,5 +256,5 @@ def signals_of(body: Told) -> Iterator[tuple[str, str | None, tuple[float, float
         for ticker, entry in body["tickers"].items():
             yield ticker, entry["locked_at"], (entry["probability_a"], entry["probability"])
     else:
-        for one in body["signals"] if "signals" in body else [body]:
+        for one in body.get("signals", [body]):
             yield one["ticker"], one["lock"]["locked_at"], (one["probability_a"], one["probability"])

@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -24,7 +22,7 @@ from tests.serving.replicas import (
     wait_whole,
 )
 from tests.serving.test_gunicorn import Server
-from tests.serving.test_processes import Market, market
+from tests.serving.test_processes import market
 from tests.support import demo_feed
 from tests.waiting import PATIENCE_S
 
@@ -80,11 +78,20 @@ def fetches(calls: Counter[tuple[str, str]]) -> tuple[dict[tuple[str, str], int]
     ],
 )
 def test_replicas_answer_as_one_server(
-    tmp_path: Path, redis_url: str, say: Say, workers: int, replicas: int, count: int, rate: float, sockets: int, at: str, speed: float
+    tmp_path: Path,
+    redis_url: str,
+    say: Say,
+    workers: int,
+    replicas: int,
+    count: int,
+    rate: float,
+    sockets: int,
+    at: str,
+    speed: float,
 ) -> None:
     demo_feed()
     limit = {"RATE_LIMIT_DIRECTIONS": LIMIT}
-    with market(tmp_path / "data", speed, at, REDIS_URL=redis_url, **limit) as found, ExitStack() as stack:
+    with market(tmp_path / "data", speed, at, REDIS_URL=redis_url, **limit) as found:
         servers = [replica(found, workers, f"r{number}") for number in range(replicas)]
         wait_whole(servers, looks=2)
         ports = [port_of(server) for server in servers]
@@ -92,13 +99,15 @@ def test_replicas_answer_as_one_server(
         load = Requests(tmp_path, ports, rate, count=count)
         with watched.running():
             began = found.clock()
-            spent = len(found.provider.calls)
             with load.running() as running:
                 allowed = statuses_of_one_client(servers, "198.51.100.1", 2 * LIMIT)
                 running.wait(PATIENCE_S * 2)
             minutes, calls = (found.clock() - began).total_seconds() / 60, found.calls(began)
     of_minutes, of_past = fetches(calls)
-    say(f"{load.numbers()}; in {minutes:.1f} minutes of the market {len(of_minutes)} fetches of the running day, {calls}")
+    say(
+        f"{load.numbers()}; in {minutes:.1f} minutes of the market {len(of_minutes)} fetches of the running day, "
+        f"{sum(of_past.values())} of past days"
+    )
     assert load.failed() == []
     assert len(load.all) == count
     assert {one["by"] for one in load.all} == {f"-/r{number}" for number in range(replicas)}
