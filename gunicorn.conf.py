@@ -9,10 +9,12 @@ import gc  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
 import shutil  # noqa: E402
+import signal  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
+from functools import partial  # noqa: E402
 
 from app.config.folders import check_data_dir, check_models_dir  # noqa: E402
 from app.config.settings import VERSION, load  # noqa: E402
@@ -46,6 +48,7 @@ logger_class = Log
 logconfig_dict = logs.config(settings.log_level, as_json=logs.is_json(settings.log_format))
 raw_env = [f"CLOCK_ANCHOR={settings.clock_anchor or time.time()}"]
 
+ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
 OURS = f"predict-{os.getpid()}-"
 """Begins the name of a folder that this process made; the file is read anew at a reload."""
 
@@ -64,7 +67,9 @@ WHAT = {
 
 
 def when_ready(server):
-    """Three lines: what this is, where it is, what to open next; for machines one record."""
+    """Three lines: what this is, where it is, what to open next; for machines one record. From now on SIGTERM drains first."""
+    if settings.drain_seconds:
+        server.handle_term = partial(drain, server, server.handle_term)
     shown = settings.host if settings.host not in ("::", "0.0.0.0", "") else "127.0.0.1"
     address = f"http://{shown}:{settings.port}"
     lines = [f"predict server {VERSION}: {WHAT[settings.market]}", f"listening on {address}"]
@@ -73,6 +78,17 @@ def when_ready(server):
     else:
         lines.append(f"open next: {address}/trading-directions?ticker=SPY")
         print(*lines, sep="\n", file=sys.stderr, flush=True)
+
+
+def drain(server, stop):
+    """On SIGTERM: serve on for DRAIN_SECONDS while `/readyz` is 503, so that balancers send nothing more, and then stop; a
+    second signal stops it at once."""
+    server.log.info("Draining for %s s", settings.drain_seconds)
+    server.kill_workers(signal.SIGUSR2)
+    ends = time.monotonic() + settings.drain_seconds
+    while (left_s := ends - time.monotonic()) > 0 and not ENDING & {*server.wait_for_signals(timeout=left_s)}:
+        pass
+    stop()
 
 
 def on_starting(server):

@@ -91,6 +91,7 @@ class Services:
     versions        the API's versions, as `GET /versions` shows them
     connections     the bounds on this process's connections (serving/connections.py)
     stopping        set once the process is stopping: streams wait on it, and end
+    leave           makes `ready` say that the process will stop soon
     stop            makes `ready` say that the process is stopping, and starts nothing new in the background
     close           closes files; the last call in a process
     dashboard       the files of the built dashboard
@@ -113,6 +114,7 @@ class Services:
     connections: Any
     stopping: Stopping
     start: Callable[[], None]
+    leave: Callable[[], None]
     stop: Callable[[], None]
     close: Callable[[], None]
     version: str

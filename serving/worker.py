@@ -1,7 +1,8 @@
 """gunicorn's gevent worker with bounded connections and a prompt stop.
 
-What cannot be read as a request at all is refused in JSON, and its address is not logged. On SIGTERM `/readyz` says that the
-process is stopping, idle connections are closed, requests under way are finished with `Connection: close`, streams see the
+What cannot be read as a request at all is refused in JSON, and its address is not logged. On SIGUSR2, which the master sends
+before SIGTERM where it drains (gunicorn.conf.py), `/readyz` says that the process is stopping, and connections end with their
+next answer. On SIGTERM idle connections are closed, requests under way are finished with `Connection: close`, streams see the
 stopping event and end; what is then still open is dropped.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -116,6 +118,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     """Serves the app of the factory; its `connections` decide who is let in."""
 
     bounds = Bounds()
+    is_leaving = False
     connections: Connections
     alive: bool
     cfg: Any
@@ -230,7 +233,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def handle_request(self, listener_name: Any, req: BoundedRequest, sock: Connection, addr: Any) -> None:
         """One request. Afterwards the other connections have a turn: a busy one would starve them."""
         sock.begin()
-        if not self.alive:
+        if self.is_leaving or not self.alive:
             req.force_close()
         self.busy.enter(sock, req)
         try:
@@ -292,6 +295,16 @@ class Worker(GeventWorker):  # type: ignore[misc]
             self.log.info("Parent changed, shutting down: %s", self)
             self.alive = False
         self.tmp.notify()
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.signal(signal.SIGUSR2, self.handle_leave)
+        signal.siginterrupt(signal.SIGUSR2, False)
+
+    def handle_leave(self, sig: Any, frame: Any) -> None:
+        """The master will stop soon: balancers are to send nothing new."""
+        self.is_leaving = True
+        gevent.spawn(self.server.leave)
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
         super().handle_exit(sig, frame)

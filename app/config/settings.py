@@ -99,6 +99,14 @@ class Settings(BaseSettings):
     web_concurrency: int = Field(
         1, alias="WEB_CONCURRENCY", ge=1, le=64, description="workers; several need `REDIS_URL`"
     )
+    drain_seconds: int = Field(
+        0,
+        alias="DRAIN_SECONDS",
+        ge=0,
+        le=300,
+        description="how long a server that is told to stop serves on with `/readyz` at 503, for a balancer that asks it and "
+        "retries nothing",
+    )
     market_data: Path = Field(
         Path("../shared/market"), alias="MARKET_DATA", description="folder of real bars for import, training and tests"
     )

@@ -23,11 +23,13 @@ class Part(NamedTuple):
 class Lifecycle:
     """Starts and closes the parts of a process. A part may use those that were added before it, until it is closed.
 
-    stopping  set once the process is stopping: streams wait on it, `/readyz` shows it, and the follower ends
+    stopping    set once the process is stopping: streams wait on it, `/readyz` shows it, and the follower ends
+    is_leaving  whether the process is stopping or soon will be, so that balancers send it nothing new
     """
 
     def __init__(self) -> None:
         self.stopping = threading.Event()
+        self.is_leaving = False
         self._parts: list[Part] = []
 
     def add(
@@ -51,8 +53,13 @@ class Lifecycle:
             if part.start is not None:
                 part.start()
 
+    def leave(self) -> None:
+        """Say that the process will stop soon. All work goes on."""
+        self.is_leaving = True
+
     def stop(self) -> None:
         """Say that the process is stopping. Requests in progress are answered as before."""
+        self.leave()
         self.stopping.set()
         for part in self._parts:
             if part.stop is not None:

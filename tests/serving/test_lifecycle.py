@@ -251,6 +251,22 @@ def test_sigterm_closes_the_port_at_once_and_waits_seconds_for_what_does_not_arr
         assert deployed.process.wait(PATIENCE_S) == 0
 
 
+def test_a_server_that_drains_says_so_and_answers_all_until_it_stops(tmp_path: Path) -> None:
+    """For balancers that ask `/readyz` and retry nothing: they see it before a connection is refused."""
+    values: dict[str, Any] = {"DRAIN_SECONDS": 300, "RATE_LIMIT_OTHER": 1_000_000}
+    with started(DEPLOYED, tmp_path / "log", MARKET="demo", DATA_DIR=tmp_path, **values) as server:
+        server.wait_ready()
+        with requests.Session() as session:
+            assert session.get(f"{server.base}/readyz", timeout=PATIENCE_S).status_code == 200
+            server.process.send_signal(signal.SIGTERM)
+            wait_for(lambda: answered(server, "/readyz") == 503)
+            answer = session.get(f"{server.base}/trading-directions?ticker=SPY", timeout=PATIENCE_S)
+            assert (answer.status_code, answer.headers["Connection"]) == (200, "close")
+        assert answered(server, "/livez") == 200
+        assert server.process.poll() is None
+        assert server.stop() == 0, "a second signal ends it"
+
+
 def is_refused(server: Server) -> bool:
     try:
         connected(server).close()

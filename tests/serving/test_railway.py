@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from app.config.settings import Settings
 from tests.markdown import ROOT
 
 FORMS = {"one region": "railway.json", "several regions": "ops/regions/railway.json"}
@@ -165,8 +166,8 @@ def test_the_form_that_is_chosen_unless_one_says_otherwise_is_the_plain_one() ->
 
 @pytest.mark.parametrize("form", FORMS)
 def test_gunicorn_has_ended_before_railway_kills_it(form: str) -> None:
-    deploy = as_file(form)["deploy"]
-    assert gunicorn_setting("graceful_timeout") + MARGIN_S <= deploy["drainingSeconds"]
+    deploy, drains_s = as_file(form)["deploy"], Settings.model_fields["drain_seconds"].default
+    assert drains_s + gunicorn_setting("graceful_timeout") + MARGIN_S <= deploy["drainingSeconds"]
 
 
 @pytest.mark.parametrize("form", FORMS)

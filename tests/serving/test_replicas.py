@@ -40,7 +40,7 @@ def say(capsys: pytest.CaptureFixture[str]) -> Say:
     return printed
 
 
-LIMIT = 60
+LIMIT, LONGEST_S = 60, 1200.0
 
 
 def statuses_of_one_client(servers: list[Server], address: str, times: int) -> Counter[int]:
@@ -73,7 +73,7 @@ def fetches(calls: Counter[tuple[str, str]]) -> tuple[dict[tuple[str, str], int]
         pytest.param(
             *(4, 3, 10_000, 70, 30, "2025-03-11 11:54:30", 2.0),
             id="3 replicas of 4 workers",
-            marks=[pytest.mark.soak, pytest.mark.timeout(900)],
+            marks=[pytest.mark.soak, pytest.mark.timeout(1800)],
         ),
     ],
 )
@@ -101,7 +101,7 @@ def test_replicas_answer_as_one_server(
             began = found.clock()
             with load.running() as running:
                 allowed = statuses_of_one_client(servers, "198.51.100.1", 2 * LIMIT)
-                running.wait(PATIENCE_S * 2)
+                running.wait(LONGEST_S)
             minutes, calls = (found.clock() - began).total_seconds() / 60, found.calls(began)
     of_minutes, of_past = fetches(calls)
     say(
