@@ -1,5 +1,6 @@
 """gunicorn's settings: gevent workers, bounded requests, a clean stop. Settings come from app/config/settings.py alone."""
 
+import gevent
 from gevent import monkey
 
 monkey.patch_all()
@@ -163,9 +164,17 @@ def on_exit(server):
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def leave(worker, sig, frame):
+    """The master drains: balancers are to send nothing new."""
+    worker.is_leaving = True
+    gevent.spawn(worker.server.leave)
+
+
 def post_worker_init(worker):
     """What is here now stays: collecting garbage need not look at it again, which would stop all requests for a while. Full
     collections of the rest come ten times less often than by default, and at quiet moments (serving/garbage.py)."""
+    signal.signal(signal.SIGUSR2, partial(leave, worker))
+    signal.siginterrupt(signal.SIGUSR2, False)
     gc.collect()
     gc.freeze()
     gc.set_threshold(700, 10, 100)

@@ -31,8 +31,12 @@ def pool_of(url: str, timeout_s: float, connections: int, idle_s: int = IDLE_S) 
     """At most so many connections; who needs one more waits for `timeout_s`, twice. None is opened yet. Raises TypeError or
     ValueError for an option of the address that redis does not know."""
     bounds = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "retry": Retry(NoBackoff(), 0)}
-    shared = {"max_connections": connections, "timeout": timeout_s, "health_check_interval": idle_s}
-    shared["queue_class"] = PatientQueue
+    shared: dict[str, Any] = {
+        "queue_class": PatientQueue,
+        "max_connections": connections,
+        "timeout": timeout_s,
+        "health_check_interval": idle_s,
+    }
     options: dict[str, Any] = {**bounds, **shared, "decode_responses": True}
     address = sentinel_address_of(url)
     pool: redis.ConnectionPool = (

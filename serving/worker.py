@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -295,16 +294,6 @@ class Worker(GeventWorker):  # type: ignore[misc]
             self.log.info("Parent changed, shutting down: %s", self)
             self.alive = False
         self.tmp.notify()
-
-    def init_signals(self) -> None:
-        super().init_signals()
-        signal.signal(signal.SIGUSR2, self.handle_leave)
-        signal.siginterrupt(signal.SIGUSR2, False)
-
-    def handle_leave(self, sig: Any, frame: Any) -> None:
-        """The master will stop soon: balancers are to send nothing new."""
-        self.is_leaving = True
-        gevent.spawn(self.server.leave)
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
         super().handle_exit(sig, frame)

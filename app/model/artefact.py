@@ -53,6 +53,11 @@ class ModelSet:
     models: Mapping[str, V6Model]
     missing: Mapping[str, str]
 
+    def that_decided(self, ticker: str, model_id: str) -> V6Model | None:
+        """The model of a ticker, if it has this id: a signal of the record may be another one's."""
+        model = self.models.get(ticker)
+        return model if model is not None and model.model_id == model_id else None
+
     @property
     def set_id(self) -> str:
         """Names the loaded set: a hash over its members' hashes."""

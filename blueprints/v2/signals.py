@@ -162,8 +162,7 @@ def _reason(signal: TickerSignal, hours: TradingHours, plan: Plan, mode: types.A
 
 def _model_of(decision: Decision | None, models: ModelSet) -> V6Model | None:
     """The loaded model, if it is the one that decided."""
-    model = None if decision is None else models.models.get(decision.ticker)
-    return model if model is not None and decision is not None and model.model_id == decision.model_id else None
+    return None if decision is None else models.that_decided(decision.ticker, decision.model_id)
 
 
 def size_of(decision: Decision) -> types.Size:

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
@@ -42,6 +42,7 @@ OF_THE_MOMENT: Final = frozenset({"generated_at", "current_time_et", "age_s", "a
 """Members of an answer that say when it was made."""
 
 SLOW_S: Final = 1.0
+Say = Callable[[str], None]
 Told = dict[str, Any]
 
 

@@ -98,17 +98,6 @@ def own(tmp_path: Path) -> Iterator[Callable[..., Crowded]]:
         yield lambda **settings: stack.enter_context(crowded(tmp_path, **settings))
 
 
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Prints a line although the test passes."""
-
-    def printed(line: str) -> None:
-        with capsys.disabled():
-            print(f"\n{line}")
-
-    return printed
-
-
 @contextmanager
 def gathered(server: Crowded, size: int) -> Iterator[Crowd]:
     """Clients, of whom each has had an event."""

@@ -3,8 +3,9 @@ limits, one sequence of live events."""
 
 from __future__ import annotations
 
+import re
+import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import requests
 from tests.serving.replicas import (
     TICKERS,
     Requests,
+    Say,
     Sockets,
     decided,
     port_of,
@@ -26,21 +28,28 @@ from tests.serving.test_processes import market
 from tests.support import demo_feed
 from tests.waiting import PATIENCE_S
 
-Say = Callable[[str], None]
+LIMIT, WINDOW_S, LONGEST_S = 60, 60.0, 1200.0
+TRIES = 8
+"""A busy machine may need longer than a window, or take its Redis for lost."""
 
 
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    """Prints a line although the test passes."""
-
-    def printed(line: str) -> None:
-        with capsys.disabled():
-            print(f"\n{line}")
-
-    return printed
+def of_limits(servers: list[Server]) -> list[float]:
+    """How many workers count by themselves now, and how often one has begun to."""
+    shown = [server.get("/metrics").text for server in servers]
+    names = ("predict_limits_local", "predict_limit_fallbacks_total")
+    return [
+        sum(float(n) for text in shown for n in re.findall(rf"^{name}(?:{{.*}})? (\S+)", text, re.M)) for name in names
+    ]
 
 
-LIMIT, LONGEST_S = 60, 1200.0
+def of_one_window(servers: list[Server]) -> Counter[int]:
+    """The statuses of a client who asks for twice its limit, within one window in which all workers share their counts."""
+    for number in range(TRIES):
+        began, before = time.monotonic(), of_limits(servers)
+        statuses = statuses_of_one_client(servers, f"198.51.100.{number}", 2 * LIMIT)
+        if time.monotonic() - began < WINDOW_S and before[0] == 0 and of_limits(servers) == before:
+            return statuses
+    raise AssertionError("there was no such window")
 
 
 def statuses_of_one_client(servers: list[Server], address: str, times: int) -> Counter[int]:
@@ -100,7 +109,7 @@ def test_replicas_answer_as_one_server(
         with watched.running():
             began = found.clock()
             with load.running() as running:
-                allowed = statuses_of_one_client(servers, "198.51.100.1", 2 * LIMIT)
+                allowed = of_one_window(servers)
                 running.wait(LONGEST_S)
             minutes, calls = (found.clock() - began).total_seconds() / 60, found.calls(began)
     of_minutes, of_past = fetches(calls)

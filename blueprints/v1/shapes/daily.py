@@ -53,7 +53,7 @@ def daily_signals(
     sides = {side: [_listed(t, v.daily) for t, v in good.items() if v.daily.grade.signal == side] for side in EMOJI}
     market = market_signal(len(sides["BUY"]), len(sides["SELL"]))
     best = best_trade(trades)
-    at, entries = hours.at, {t: _entry(view, models.models.get(t), hours, plan) for t, view in found.items()}
+    at, entries = hours.at, {t: _entry(view, models, hours, plan) for t, view in found.items()}
     return {
         **_dated(at),
         **versions(),
@@ -109,10 +109,10 @@ def _each(value: T | PredictError, shape: Callable[[T], Json], plan: Plan) -> Js
     return fault(value, plan) if isinstance(value, PredictError) else shape(value)
 
 
-def _entry(view: Overview | PredictError, model: V6Model | None, hours: TradingHours, plan: Plan) -> Json:
+def _entry(view: Overview | PredictError, models: ModelSet, hours: TradingHours, plan: Plan) -> Json:
     if isinstance(view, MarketClosed) and plan.has_bars:
         return {"error": sentences.no_overview(hours, plan), "error_code": view.code}
-    return fault(view, plan) if isinstance(view, PredictError) else _overview(view, model)
+    return fault(view, plan) if isinstance(view, PredictError) else _overview(view, models)
 
 
 def _lacks_data(found: Mapping[str, Overview | PredictError]) -> bool:
@@ -141,11 +141,11 @@ def _held(listed: Json) -> Json:
     return {"ticker": listed["ticker"], "probability": listed["probability"]}
 
 
-def _overview(view: Overview, model: V6Model | None) -> Json:
+def _overview(view: Overview, models: ModelSet) -> Json:
     daily, decision = view.daily, view.signal.decision
     assert decision is not None
     p_a, p_b = probabilities(decision)
-    accuracy = _cell_accuracy(model, decision)
+    accuracy = _cell_accuracy(models.that_decided(decision.ticker, decision.model_id), decision)
     return {
         "signal": daily.grade.signal,
         "strength": daily.grade.strength,

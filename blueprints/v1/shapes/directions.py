@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.market.calendar import NY
 from app.market.plan import Plan
-from app.model.artefact import ENGINE_VERSION
+from app.model.artefact import ENGINE_VERSION, ModelSet
 from app.model.v6 import V6Model
 from app.pipeline import Board, Pipeline, TickerSignal
 from app.signals.policy import (
@@ -59,7 +59,9 @@ def trading_directions(board: Board, pipeline: Pipeline, *, single: bool) -> Jso
     """The body of `/trading_directions` (v1-contract.md 4.1). `single`: one ticker was named, its fields are mirrored at top
     level (decision 6)."""
     plan, model_set, best = pipeline.plan, pipeline.models, board.ranking.best
-    entries = {t: _entry(signal, board, plan, model_set.models.get(t)) for t, signal in board.tickers.items()}
+    entries = {
+        t: _entry(signal, board, plan, _model_of(t, signal.decision, model_set)) for t, signal in board.tickers.items()
+    }
     body = {
         **envelope(board.at),
         "current_hour": board.at.astimezone(NY).hour,
@@ -80,6 +82,13 @@ def trading_directions(board: Board, pipeline: Pipeline, *, single: bool) -> Jso
         (ticker,) = entries
         body |= {"ticker": ticker, **{key: entries[ticker][key] for key in MIRRORED}}
     return body
+
+
+def _model_of(ticker: str, decision: Decision | None, models: ModelSet) -> V6Model | None:
+    """The model whose accuracy stands in an entry: the one that decided, if it is loaded; without a decision the loaded one."""
+    if decision is None:
+        return models.models.get(ticker)
+    return models.that_decided(ticker, decision.model_id)
 
 
 def _summary(board: Board, plan: Plan) -> Json:
