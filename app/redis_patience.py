@@ -6,7 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from queue import Empty, LifoQueue
 from ssl import SSLWantReadError
-from typing import Any
+from typing import Any, Final
+
+from app.clock import REAL_TIME
+
+MOST_WAITS: Final = 10
+LATE: Final = 1.2
+"""Of a wait's time: whoever wakes later than that was kept from running."""
 
 
 class PatientSocket:
@@ -49,11 +55,15 @@ def patient(connection: Any) -> Any:
 
 
 class PatientQueue(LifoQueue[Any]):
-    """The connections of a pool. Who waits for one waits twice: the first wait may pass while the process stands still, and
-    with it all who have one."""
+    """The connections of a pool. A wait that ends late passed while the process stood still, and with it all who have one: it
+    is begun anew, so often at most."""
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        try:
-            return super().get(block, timeout)
-        except Empty:
-            return super().get(block, timeout)
+        for _ in range(MOST_WAITS):
+            began = REAL_TIME.now()
+            try:
+                return super().get(block, timeout)
+            except Empty:
+                if not block or timeout is None or REAL_TIME.now() - began < LATE * timeout:
+                    break
+        return super().get(block, timeout)

@@ -13,7 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import redis
 from limits.storage import MovingWindowSupport, Storage
@@ -23,6 +23,10 @@ MAX_CLIENTS = 20_000
 
 EVICTED_AT_ONCE = 4
 REDIS_TIMEOUT_S = 0.3
+ROUND_TRIPS: Final = 10
+"""Of so many time-outs, a hit waits for the round trip before it, which ends by itself where Redis does not answer. More are
+over only where the process stands still."""
+
 RETRY_S = 1.0
 PROBE_LIMIT = 1_000_000
 PREFIX = "predict:window:"
@@ -186,12 +190,7 @@ class RedisWindows:
         return Hit(bool(allowed), used, first, at)
 
     def _wait_for(self, hit: _PendingHit) -> None:
-        for _ in range(2):  # the process may stand still for the first time
-            if self._round_trip_lock.acquire(timeout=self._timeout_s):
-                break
-            if not hit.is_pending:
-                return
-        else:
+        if not self._round_trip_lock.acquire(timeout=ROUND_TRIPS * self._timeout_s):
             raise redis.TimeoutError("the round trip before this one does not end")
         try:
             if hit.is_pending:
