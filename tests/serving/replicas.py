@@ -111,6 +111,11 @@ class Requests:
         """Requests without an answer, and with one that says that the server cannot."""
         return [one for one in self.all if one["status"] == 0 or one["status"] >= 500]
 
+    def reasons(self) -> str:
+        """Why requests failed, and which server said so."""
+        reasons = Counter((one.get("by"), one.get("error") or one["body"][:160]) for one in self.failed())
+        return f", failed: {reasons}" if reasons else ""
+
     def slowest(self) -> float:
         return max((one["took"] for one in self.all), default=0.0)
 
@@ -127,7 +132,7 @@ class Requests:
         return (
             f"{len(took)} requests, {len(took) / max(seconds, 0.001):.0f} a second, {statuses}, "
             f"median {1000 * median:.0f} ms, p99 {1000 * p99:.0f} ms, slowest {self.slowest():.1f} s, "
-            f"{sum(one['again'] for one in self.all)} sent again"
+            f"{sum(one['again'] for one in self.all)} sent again{self.reasons()}"
         )
 
 
