@@ -41,6 +41,7 @@ PATHS: Final = (*DIRECTIONS * 6, *ANALYSES * 2, *PAST)
 OF_THE_MOMENT: Final = frozenset({"generated_at", "current_time_et", "age_s", "age_seconds"})
 """Members of an answer that say when it was made."""
 
+TRACK_RECORD: Final = "/v2/signals/"
 SLOW_S: Final = 1.0
 Say = Callable[[str], None]
 Told = dict[str, Any]
@@ -108,8 +109,14 @@ class Requests:
         self.all = [json.loads(line) for line in self._out.read_text().splitlines()]
 
     def failed(self) -> list[Told]:
-        """Requests without an answer, and with one that says that the server cannot."""
-        return [one for one in self.all if one["status"] == 0 or one["status"] >= 500]
+        """Requests without an answer, and with one that says that the server cannot; without those of `unread`."""
+        unread = self.unread()
+        return [one for one in self.all if (one["status"] == 0 or one["status"] >= 500) and one not in unread]
+
+    def unread(self) -> list[Told]:
+        """Requests for the track record that were refused because it is in a Redis that cannot be read: what is not seen is
+        no gap."""
+        return [one for one in self.all if one["status"] == 503 and one["path"].startswith(TRACK_RECORD)]
 
     def reasons(self) -> str:
         """Why requests failed, and which server said so."""
@@ -121,7 +128,8 @@ class Requests:
 
     def troubled_until(self) -> float:
         """When the last request ended that failed or was slow; 0 where none did."""
-        ends = [one["at"] + one["took"] for one in self.all if one["status"] in (0, 502, 503) or one["took"] > SLOW_S]
+        ends = [one["at"] + one["took"] for one in (*self.failed(), *self.unread())]
+        ends += [one["at"] + one["took"] for one in self.all if one["took"] > SLOW_S]
         return max(ends, default=0.0)
 
     def numbers(self) -> str:
@@ -132,7 +140,7 @@ class Requests:
         return (
             f"{len(took)} requests, {len(took) / max(seconds, 0.001):.0f} a second, {statuses}, "
             f"median {1000 * median:.0f} ms, p99 {1000 * p99:.0f} ms, slowest {self.slowest():.1f} s, "
-            f"{sum(one['again'] for one in self.all)} sent again{self.reasons()}"
+            f"{sum(one['again'] for one in self.all)} sent again, {len(self.unread())} without a track record{self.reasons()}"
         )
 
 
