@@ -117,7 +117,7 @@ def test_replicas_answer_as_one_server(
         f"{load.numbers()}; in {minutes:.1f} minutes of the market {len(of_minutes)} fetches of the running day, "
         f"{sum(of_past.values())} of past days"
     )
-    assert load.failed() == []
+    assert load.failed() + load.unread() == []
     assert len(load.all) == count
     assert {one["by"] for one in load.all} == {f"-/r{number}" for number in range(replicas)}
     assert allowed == {200: LIMIT, 429: LIMIT}
