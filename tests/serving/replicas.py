@@ -242,13 +242,14 @@ def bars_of(body: Told) -> str:
     return json.dumps([(one["as_of"], one["prices"]["now"]) for one in signals])
 
 
-def variants(answers: Sequence[Told]) -> dict[tuple[str, str, str], Counter[str]]:
-    """The bodies of trading directions without what says when they were made, by path, newest bars and locked hours."""
-    found: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
+def variants(answers: Sequence[Told]) -> dict[tuple[str, ...], Counter[str]]:
+    """The bodies of trading directions without what says when they were made, by path, hour, newest bars
+    and locked hours. At the turn of an hour the signal of the hour before stands until the next is there."""
+    found: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for one in answers:
         if one["path"] in DIRECTIONS and one["status"] == 200:
             body = json.loads(one["body"])
-            key = one["path"], bars_of(body), lock_of(body)
+            key = one["path"], body["generated_at"][:13], bars_of(body), lock_of(body)
             found[key][json.dumps(without(OF_THE_MOMENT, body))] += 1
     return found
 

@@ -80,7 +80,7 @@ def fetches(calls: Counter[tuple[str, str]]) -> tuple[dict[tuple[str, str], int]
     [
         pytest.param(2, 2, 600, 50, 4, "2025-03-11 11:30:40", 2.0, id="2 replicas of 2 workers"),
         pytest.param(
-            *(4, 3, 10_000, 70, 30, "2025-03-11 11:54:30", 2.0),
+            *(4, 3, 10_000, 70, 30, "2025-03-11 11:56:30", 2.0),
             id="3 replicas of 4 workers",
             marks=[pytest.mark.soak, pytest.mark.timeout(1800)],
         ),
