@@ -68,7 +68,7 @@ def fetches(calls: Counter[tuple[str, str]]) -> tuple[dict[tuple[str, str], int]
     running: Counter[tuple[str, str]] = Counter()
     past: Counter[str] = Counter()
     for (path, minute), count in calls.items():
-        if path.endswith("/2025-03-11") and "/minute/" in path:
+        if path.endswith("/2025-03-11"):
             running[path.split("/")[4], minute] += count
         elif "/range/" in path:
             past[path] += count
