@@ -154,8 +154,9 @@ class _PendingHit:
 
 
 class RedisWindows:
-    """Counts in Redis, over the client of the whole process. Hits that arrive during a round trip share the next one, so that
-    under load many requests need few round trips. The time is that of Redis, the same for all hosts, unless `epoch` is given.
+    """Counts in Redis, over the client of the whole process. Hits that arrive during a round trip share the next one, and while
+    hits do so, a round trip waits until all other work has had a turn (`give_way`), so that under load many requests need few
+    round trips. The time is that of Redis, the same for all hosts, unless `epoch` is given.
     Methods raise redis.RedisError when Redis does not answer within `timeout_s` or does not know the script; `connect` loads it
     again."""
 
@@ -165,8 +166,11 @@ class RedisWindows:
         epoch: Callable[[], float] | None = None,
         timeout_s: float = REDIS_TIMEOUT_S,
         stages: Callable[..., AbstractContextManager[Any]] = lambda name: nullcontext(),
+        give_way: Callable[[], object] = lambda: None,
     ) -> None:
         self._stages = stages
+        self._give_way = give_way
+        self._shared_by = 1
         self._redis = client
         self._script = hashlib.sha1(HIT_SCRIPT.encode(), usedforsecurity=False).hexdigest()
         self._epoch = epoch
@@ -194,6 +198,8 @@ class RedisWindows:
             raise redis.TimeoutError("the round trip before this one does not end")
         try:
             if hit.is_pending:
+                if self._shared_by > 1:
+                    self._give_way()
                 self._round_trip()
         finally:
             self._round_trip_lock.release()
@@ -210,6 +216,7 @@ class RedisWindows:
     def _round_trip(self) -> None:
         """Settle all pending hits in one round trip."""
         pending = self._take_pending()
+        self._shared_by = len(pending)
         try:
             with self._redis.pipeline(transaction=False) as pipe:
                 for hit in pending:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
+from functools import partial
 
 import blueprints
 import middleware
@@ -104,5 +105,5 @@ def _windows(core: Core, stages: Stages) -> InMemoryWindows | WindowsWithFallbac
     if redis is None:
         return local
     own_clock = None if timer.epoch is REAL_TIME.epoch else timer.epoch
-    shared = RedisWindows(redis.client, own_clock, redis.timeout_s, stages)
+    shared = RedisWindows(redis.client, own_clock, redis.timeout_s, stages, partial(timer.sleep, 0))
     return WindowsWithFallback(shared, local, core.events, REAL_TIME.sleep)
