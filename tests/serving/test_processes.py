@@ -3,6 +3,7 @@ as one does, and the one that follows is killed, and halted past its lease."""
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import os
@@ -11,6 +12,7 @@ import signal
 import sqlite3
 import sys
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -196,7 +198,8 @@ def shared_series(folder: Path, sharing: dict[str, str]) -> dict[str, tuple[int,
         with closing(Redis.from_url(sharing["REDIS_URL"], decode_responses=True)) as client:
             (key,) = client.scan_iter("predict:day:*:series")
             rows = {name: json.loads(text) for name, text in client.hgetall(key).items()}
-        return {name: (row["fetched"], len(row["bars"])) for name, row in rows.items()}
+        bars = {name: zlib.decompress(base64.b64decode(row["deflated_bars"])) for name, row in rows.items()}
+        return {name: (row["fetched"], len(bars[name])) for name, row in rows.items()}
     (file,) = folder.glob("*/running_day.sqlite3")
     with closing(sqlite3.connect(file)) as db:
         return {name: (fetched, size) for name, fetched, size in db.execute(SERIES)}
