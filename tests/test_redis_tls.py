@@ -36,6 +36,7 @@ def test_a_record_is_kept_limits_are_counted_and_messages_are_heard_over_tls(ser
         windows.connect()
         assert windows.hit("client", 2, 60).used == 1
         messages = db.messages("channel")
+        assert next(messages) == "", "it listens"
         heard = ThreadPoolExecutor(1).submit(next, messages)
         wait_for(lambda: db.read("PUBLISH", "channel", "grew") == 1)
         assert heard.result(PATIENCE_S) == "grew"

@@ -56,6 +56,7 @@ def test_what_is_kept_is_private_and_has_a_strong_tag(build: Build, clock: FakeC
     assert first.headers["ETag"] == second.headers["ETag"]
 
 
+ROUND = 100
 SECONDS = [0, 0.5, 1, 4, 4.999, 5, 5.001, 7, 19.9, 20, 30.5, 58, 59, 59.001, 59.999]
 
 
@@ -359,18 +360,24 @@ def test_at_every_moment_a_kept_answer_says_what_a_server_that_never_keeps_says(
 
 
 def test_a_kept_answer_leaves_nothing_to_the_garbage_collector(serve: Callable[..., Flask]) -> None:
-    """A circle per request would stop all of them again and again while it is collected."""
+    """A circle per request would stop all of them again and again while it is collected. Circles of other tests' threads may
+    be among those of a round."""
     app = serve()
     app.test_client().get("/mtf?ticker=SPY")
     environ = EnvironBuilder("/mtf", query_string="ticker=SPY", headers={"Origin": "https://a.example"}).get_environ()
     gc.collect()
     gc.disable()
     try:
-        for _ in range(requests := 100):
-            list(app.wsgi_app(dict(environ), lambda status, headers, exc_info=None: lambda _: None))
-        assert gc.collect() < requests
+        assert min(circles_of(app, environ, ROUND) for _ in range(3)) < ROUND
     finally:
         gc.enable()
+
+
+def circles_of(app: Flask, environ: dict[str, object], requests: int) -> int:
+    """How many objects so many requests leave to the garbage collector."""
+    for _ in range(requests):
+        list(app.wsgi_app(dict(environ), lambda status, headers, exc_info=None: lambda _: None))
+    return gc.collect()
 
 
 def test_an_answer_that_took_its_time_is_not_promised_beyond_its_end(

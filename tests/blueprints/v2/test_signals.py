@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from flask import Flask
@@ -39,7 +41,10 @@ def test_a_signal_says_what_was_decided_what_it_rests_on_and_how_old_it_is(serve
         "locked_at": "2025-03-11T11:00:00-04:00",
         "expires_at": "2025-03-11T12:00:00-04:00",
         "recorded": True,
+        "inputs_sha256": ANY,
+        "bars_agree": True,
     }
+    assert re.fullmatch("[0-9a-f]{64}", signal["lock"]["inputs_sha256"])
     assert signal["expires_at"] == signal["lock"]["expires_at"]
     assert signal["levels"]["stop_loss"] < signal["prices"]["at_decision"] < signal["levels"]["take_profit"]
     assert gates(signal) == [True] * 5
