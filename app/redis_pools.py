@@ -4,6 +4,7 @@ nothing is tried twice."""
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import redis
 from redis.backoff import NoBackoff
@@ -20,7 +21,13 @@ IDLE_S: Final = 30
 
 class MasterPool(SentinelConnectionPool, redis.BlockingConnectionPool):
     """Connections to the master of a service. A new connection asks the Sentinels, in turn until one answers; one to a Redis
-    that is the master no more is given up."""
+    that is the master no more is given up, and forgotten: it keeps a buffer of 32 KB."""
+
+    def release(self, connection: Any) -> None:
+        is_kept = self.owns_connection(connection)  # type: ignore[no-untyped-call]
+        super().release(connection)
+        if not is_kept and connection in self._connections:
+            self._connections.remove(connection)
 
     def close(self) -> None:
         super().close()
@@ -51,7 +58,8 @@ def _master_pool(address: SentinelAddress, bounds: dict[str, Any], options: dict
     found = parse_url(address.redis_url)  # type: ignore[no-untyped-call]
     is_tls = found.pop("connection_class", None) is SSLConnection
     tls = {name: value for name, value in found.items() if name.startswith("ssl_")} | ({"ssl": True} if is_tls else {})
-    sentinels = Sentinel(address.sentinels, sentinel_kwargs={**bounds, **tls, **address.options})  # type: ignore[no-untyped-call]
+    own = parse_url(f"redis://?{urlencode(address.options)}")  # type: ignore[no-untyped-call]
+    sentinels = Sentinel(address.sentinels, sentinel_kwargs={**bounds, **tls, **own})  # type: ignore[no-untyped-call]
     kind = SentinelManagedSSLConnection if is_tls else SentinelManagedConnection
     del found["host"]
     return MasterPool(address.service, sentinels, connection_class=kind, **{**options, **found})  # type: ignore[no-untyped-call]

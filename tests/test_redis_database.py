@@ -3,6 +3,7 @@ process that stands still for a while has its answers."""
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from redis.sentinel import SentinelManagedConnection
 
+from app.errors import Unavailable
 from app.factory import create_app
 from app.redis_database import CONNECTIONS, RedisDatabase
 from tests.redis_server import RedisServer
@@ -56,6 +59,33 @@ def test_an_option_that_redis_does_not_know_is_refused_before_the_first_command(
     for url in ("redis://127.0.0.1:1/0", "redis+sentinel://127.0.0.1:1/predict"):
         with pytest.raises((TypeError, ValueError)):
             RedisDatabase(f"{url}?{option}")
+
+
+@pytest.mark.parametrize("option", ["unheard_of=1", "socket_timeout=soon"])
+def test_an_option_for_sentinels_that_redis_does_not_know_is_refused_before_the_first_command(option: str) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        RedisDatabase(f"redis+sentinel://127.0.0.1:1/predict?sentinel_{option}")
+
+
+def test_options_for_sentinels_have_the_types_of_those_for_redis() -> None:
+    options = "sentinel_socket_connect_timeout=0.5&sentinel_socket_keepalive=no"
+    with closing(RedisDatabase(f"redis+sentinel://127.0.0.1:1/predict?{options}")) as db, pytest.raises(Unavailable):
+        db.read("PING")
+
+
+def test_sentinels_that_do_not_answer_are_asked_again_and_again_without_more_memory() -> None:
+    def kept() -> int:
+        gc.collect()
+        return sum(isinstance(one, SentinelManagedConnection) for one in gc.get_objects())
+
+    before = kept()
+    with closing(RedisDatabase("redis+sentinel://127.0.0.1:1/predict")) as db:
+        for _ in range(3 * CONNECTIONS):
+            with pytest.raises(Unavailable):
+                db.read("PING")
+            with pytest.raises(Unavailable):
+                next(db.messages("news"))
+        assert kept() - before <= CONNECTIONS + 1
 
 
 STANDS_STILL = """
