@@ -25,7 +25,7 @@ class MasterPool(SentinelConnectionPool, redis.BlockingConnectionPool):
 
     def release(self, connection: Any) -> None:
         is_kept = self.owns_connection(connection)  # type: ignore[no-untyped-call]
-        super().release(connection)
+        super().release(connection)  # type: ignore[no-untyped-call]
         if not is_kept and connection in self._connections:
             self._connections.remove(connection)
 
