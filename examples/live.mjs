@@ -10,7 +10,8 @@ export function follow(io, url, tickers, show, say) {
   let quietMs = 30_000 // for how long the server may say nothing, in real time
   let alarm
   let isQuiet = false
-  const socket = io(url, { auth: (give) => give({ subscribe: tickers, after }) })
+  const transports = ["websocket"] // a server that may have several processes refuses long polling
+  const socket = io(url, { transports, auth: (give) => give({ subscribe: tickers, after }) })
 
   function heard() {
     if (isQuiet) say("Connected")

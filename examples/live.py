@@ -4,9 +4,11 @@ replayed events from live ones, and notices silence. It needs `python-socketio[c
 import queue
 import time
 from datetime import datetime
+from functools import partial
 
 import socketio
 
+TRANSPORTS = ["websocket"]  # a server that may have several processes refuses long polling
 KINDS = ("snapshot", "signal", "price", "status")
 
 
@@ -27,14 +29,12 @@ def follow(url, tickers, show, say):
     def refused(error):
         refusal = error.get("data") if isinstance(error, dict) else None
         retry_ms[0] = refusal and refusal["retry_after_ms"]
-        if isinstance(error, dict):
-            say(refusal["detail"] if refusal else error.get("error", "The server refuses the connection"))
-        else:
-            say("The server does not answer")
+        say(refusal["detail"] if refusal else "The server does not answer, or refuses the connection")
 
     while not client.connected:
         try:
-            client.connect(url, auth=lambda: {"subscribe": tickers, "after": after}, retry=True)
+            auth = partial(dict, subscribe=tickers, after=after)  # of the moment at which it connects
+            client.connect(url, auth=auth, transports=TRANSPORTS, retry=True)
         except socketio.exceptions.ConnectionError:
             if retry_ms[0] is None:  # the same would be refused again
                 raise

@@ -1,4 +1,5 @@
-// Prints the signals of SPY and QQQ as they change. Run `npm install` and `node watch.mjs`. live.mjs has what every client needs.
+// Prints the signals of SPY and QQQ as they change. Run `npm install` and `node watch.mjs`, with the address of another server than
+// this machine's behind it. live.mjs has what every client needs.
 import { io } from "socket.io-client"
 import { follow } from "./live.mjs"
 
@@ -8,4 +9,4 @@ function show({ kind, ticker, as_of, signal, status }, freshness) {
   else if (status) console.log(ticker, kind, `the market is ${status.market_open ? "open" : "closed"}`, trust)
 }
 
-follow(io, "http://127.0.0.1:8000", ["SPY", "QQQ"], show, console.error)
+follow(io, process.argv[2] ?? "http://127.0.0.1:8000", ["SPY", "QQQ"], show, console.error)

@@ -1,4 +1,4 @@
-"""Prints the signals of SPY and QQQ as they change. live.py, beside it, has what every client needs."""
+"""Prints the signals of SPY and QQQ as they change, of the server that is named. live.py has what every client needs."""
 
 import sys
 
@@ -13,4 +13,4 @@ def show(event, freshness):
         print(event["ticker"], "the market is", "open" if status["market_open"] else "closed", trust, flush=True)
 
 
-follow("http://127.0.0.1:8000", ["SPY", "QQQ"], show, lambda text: print(text, file=sys.stderr, flush=True))
+follow((sys.argv[1:] or ["http://127.0.0.1:8000"])[0], ["SPY", "QQQ"], show, lambda text: print(text, file=sys.stderr))

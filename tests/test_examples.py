@@ -118,6 +118,22 @@ def test_the_javascript_example_prints_signals(base: str, tmp_path: Path) -> Non
         assert all("DEMO: " in line and "snapshot" in line for line in until_both(lines))
 
 
+@pytest.mark.parametrize("name", ["watch.py", "watch.mjs"])
+def test_the_examples_follow_a_named_server_that_may_have_several_processes(
+    name: str, redis_url: str, tmp_path: Path
+) -> None:
+    folder = node_packages.linked(tmp_path)
+    for file in (name, f"live{Path(name).suffix}"):
+        shutil.copy(EXAMPLES / file, folder)
+    settings = {"MARKET": "demo", "DATA_DIR": tmp_path / "data", "REDIS_URL": redis_url}
+    with started(SERVE, tmp_path / "log", **settings) as server:
+        server.wait_ready()
+        requests.get(f"{server.base}/v2/trading-directions", timeout=PATIENCE_S)
+        command = [sys.executable if name.endswith(".py") else "node", name, server.base]
+        with lines_of(command, folder) as lines:
+            assert all("DEMO: " in line for line in until_both(lines))
+
+
 def test_the_page_shows_signals_in_a_browser(base: str, origin: str, tmp_path: Path) -> None:
     if CHROMIUM is None:
         pytest.skip("no chromium: apt-get install chromium (Debian), brew install chromium (macOS)")
@@ -258,7 +274,7 @@ class FakeClient:
         self._handlers[name] = handler
         return handler
 
-    def connect(self, url: str, auth: Any, retry: bool) -> None:
+    def connect(self, url: str, auth: Any, transports: list[str], retry: bool) -> None:
         if self.refusals:
             self._handlers["connect_error"](self.refusals.pop(0))
             raise socketio.exceptions.ConnectionError
@@ -303,16 +319,15 @@ def test_the_python_example_tells_replayed_events_silence_errors_and_the_end(mon
     assert client.auth() == {"subscribe": ["SPY"], "after": {"SPY": "3f9a1c20-status"}}
 
 
-def test_the_python_example_says_what_refuses_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    client = FakeClient(["refused", {"error": "Pages of this origin may not connect.", "error_code": "FORBIDDEN"}])
+def test_the_python_example_says_that_it_has_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = FakeClient(["Connection error"])
     live = runpy.run_path(str(EXAMPLES / "live.py"))
     names = live["follow"].__globals__
     monkeypatch.setitem(names, "socketio", SimpleNamespace(Client=lambda: client, exceptions=socketio.exceptions))
     said: list[str] = []
-    for _ in range(2):
-        with pytest.raises(socketio.exceptions.ConnectionError):
-            live["follow"]("", ["SPY"], lambda event, freshness: None, said.append)
-    assert said == ["The server does not answer", "Pages of this origin may not connect."]
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        live["follow"]("", ["SPY"], lambda event, freshness: None, said.append)
+    assert said == ["The server does not answer, or refuses the connection"]
 
 
 def test_the_python_example_ends_where_the_same_would_be_refused_again(monkeypatch: pytest.MonkeyPatch) -> None:
