@@ -28,6 +28,9 @@ ROUND_TRIP_MS: Final[Mapping[frozenset[str], float]] = {
 WITHIN_REGION_MS: Final = 1.0
 """Round trips, rounded from what clouds publish of such regions."""
 
+OTHER_REDIS: Final = frozenset({"REDIS_URLS", "HOME_REGION"})
+"""Settings of the shell that would lead a region to another Redis than its own."""
+
 STOPS_WITHIN_S: Final = 30.0
 REDIS: Final = shutil.which("redis-server")
 MISSING_REDIS: Final = (
@@ -49,7 +52,8 @@ class Process:
 
     def __init__(self, command: list[str], log: Path, environment: Mapping[str, str] = os.environ) -> None:
         self.log = log
-        self._command, self._environment = command, environment
+        self.environment = environment
+        self._command = command
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -61,7 +65,7 @@ class Process:
             return
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, cwd=ROOT, env=self._environment, stdout=log, stderr=log, start_new_session=True
+                self._command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
             )
 
     def kill(self) -> None:
@@ -99,8 +103,9 @@ class Region:
         folder.mkdir(parents=True, exist_ok=True)
         own = {"MARKET": "demo", "HOST": "127.0.0.1", "PORT": str(port), "DATA_DIR": str(folder), "TRUST_PROXY": "1"}
         own |= {"REDIS_URL": f"redis://127.0.0.1:{redis_port}/0", "RAILWAY_REPLICA_REGION": name}
+        around = {name: value for name, value in os.environ.items() if name not in OTHER_REDIS}
         serve = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
-        self.server = Process(serve, folder / "server.log", {**os.environ, **own, **settings})
+        self.server = Process(serve, folder / "server.log", {**around, **own, **settings})
         self.redis = Process(redis_command(folder, redis_port), folder / "redis.log")
         self.ways = {client: Relay(port, round_trip_ms(client, name) / 2000) for client in clients}
         self.is_cut_off = False

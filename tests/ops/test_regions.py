@@ -3,6 +3,7 @@ loaded anew and restarted: its clients go on at the next region, with the same s
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -22,7 +23,9 @@ from typing import Any, Self
 
 import pytest
 import requests
+from pydantic import SecretStr
 
+from app.config.settings import load
 from ops.regions.balancer import OUT_WITHIN_S, SILENT_OUT_WITHIN_S
 from ops.regions.regions import NAMES, Region, nearest_first
 from ops.regions.trial import Trial, agree, table
@@ -189,6 +192,17 @@ def test_clients_are_served_by_their_own_region_and_all_signals_agree(trial: Tri
 def test_the_nearest_region_comes_first() -> None:
     assert nearest_first(WEST) == [WEST, EAST, EUROPE]
     assert nearest_first(EUROPE) == [EUROPE, EAST, WEST]
+
+
+def test_a_region_has_its_own_redis_whatever_the_shell_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URLS", f"{WEST}=redis://elsewhere:6379")
+    monkeypatch.setenv("HOME_REGION", WEST)
+    region = Region(WEST, tmp_path, port=1, redis_port=2, clients=(), settings={})
+    for name in os.environ.keys() - region.server.environment.keys():
+        monkeypatch.delenv(name)
+    for name, value in region.server.environment.items():
+        monkeypatch.setenv(name, value)
+    assert load().redis_url == SecretStr("redis://127.0.0.1:2/0")
 
 
 def test_a_region_without_its_redis_serves_its_clients_on(trial: Trial) -> None:
