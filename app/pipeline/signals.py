@@ -94,10 +94,16 @@ class HourlySignals:
         there is none, with the 11:00 price and with `fault`, which hides the quote, as what may be its cause. keep, fetch: as
         for `signal`."""
         if signal.decision is not None:
-            agrees = self._agreement.of(signal.decision) if signal.recorded else True
-            return replace(signal, quote=quote, bars_agree=agrees)
+            return replace(signal, quote=quote, bars_agree=self._agrees(signal, signal.decision, quote))
         price = self._price_11am(signal, at, keep=keep, fetch=fetch)
         return replace(signal, quote=quote, cause=signal.cause or fault, gated_price_11am=price)
+
+    def _agrees(self, signal: TickerSignal, decision: Decision, quote: Quote) -> bool | None:
+        """Whether the bars known now give the decision. None as long as the newest bar of the answer ended before its hour, so
+        that answers that rest on the same bars say the same."""
+        if quote.as_of is None or quote.as_of < decision.locked_at:
+            return None
+        return self._agreement.of(decision) if signal.recorded else True
 
     def _price_11am(self, signal: TickerSignal, at: datetime, *, keep: bool, fetch: bool) -> float | None:
         ticker, session = signal.ticker, self._calendar.session_at(at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -215,3 +216,18 @@ def test_a_closed_market_permits_nothing_whatever_the_analysis_allows(serve: Ser
 def test_session_and_days_agree_on_a_side_or_not(intraday: str, swing: str, status: str, direction: str | None) -> None:
     found = alignment_of(Bias(intraday), Bias(swing))
     assert (found.status, found.direction) == (status, direction)
+
+
+def test_a_signal_is_compared_with_the_bars_once_those_up_to_its_hour_are_in_the_answer(
+    serve: Serve, clock: FakeClock
+) -> None:
+    """In the seconds after the hour another process may have locked it already: what bars before the hour say of it is null,
+    whichever process answers."""
+    pipeline = pipeline_of(serve())
+    signal = pipeline.signal("SPY", clock.at)
+    assert signal.decision is not None
+    assert signal.bars_agree is True
+    before = replace(signal.quote, as_of=signal.decision.locked_at - timedelta(minutes=1))
+    for recorded in (False, True):
+        told = replace(signal, recorded=recorded, bars_agree=None)
+        assert pipeline._signals.quoted(told, clock.at, before, None, keep=False).bars_agree is None
