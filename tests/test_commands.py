@@ -33,8 +33,11 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 START = re.sub(r"^web: ", "", (ROOT / "Procfile").read_text().strip())
 ADDRESS = "http://127.0.0.1:8000"
 TYPED = re.compile(r"^(?:make [a-z]|\.venv/bin/|python -m |[A-Z_]+=\S+ (?:make|\.venv/bin/))")
-REDIS = "redis-server --port 6400 --dir var --daemonize yes --appendonly yes --maxmemory-policy noeviction"
-FOREIGN = {"pip install railway-sdk", "railway config plan", "railway config apply", REDIS}
+REDIS = (
+    "mkdir -p var && redis-server --port 6400 --dir var --daemonize yes --appendonly yes --maxmemory-policy noeviction",
+    "redis-cli -p 6400 shutdown",
+)
+FOREIGN = {"pip install railway-sdk", "railway config plan", "railway config apply", *REDIS}
 """Commands of programs that are not this project's."""
 
 
