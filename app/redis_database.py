@@ -53,6 +53,7 @@ class RedisDatabase:
     for an option of the address that redis does not know.
 
     client  for what batches commands by itself; it raises redis' own errors
+    epoch   the clock in place of Redis' own; None: its own counts
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class RedisDatabase:
         epoch: Callable[[], float] | None = None,
     ) -> None:
         self._stages = stages
-        self._epoch = epoch
+        self.epoch = epoch
         self._pool = pool_of(url, timeout_s, CONNECTIONS)
         self._listening = pool_of(url, timeout_s, 1, idle_s=0)
         self._is_closed = False
@@ -105,7 +106,7 @@ class RedisDatabase:
     def timed_script(self, text: str) -> Script:
         """The same for a script that reads `now`: seconds since 1970 by the clock of Redis, the same for all who use it."""
         script = self.script(f"{NOW}{text}")
-        return lambda keys, args: script(keys, [*args, -1 if self._epoch is None else self._epoch()])
+        return lambda keys, args: script(keys, [*args, -1 if self.epoch is None else self.epoch()])
 
     def messages(self, channel: str) -> Iterator[str]:
         """What is published to a channel from now on, over a connection of its own, until a few seconds after `close`; and an

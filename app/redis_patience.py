@@ -56,7 +56,7 @@ def patient(connection: Any) -> Any:
 
 class PatientQueue(LifoQueue[Any]):
     """The connections of a pool. A wait that ends late passed while the process stood still, and with it all who have one: it
-    is begun anew, so often at most."""
+    is begun anew, so often at most. The first that ends in time is followed by one more."""
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         for _ in range(MOST_WAITS):

@@ -22,7 +22,6 @@ MAX_CLIENTS = 20_000
 """Windows that a process holds at most; beyond it, the least recently used one is evicted."""
 
 EVICTED_AT_ONCE = 4
-REDIS_TIMEOUT_S = 0.3
 ROUND_TRIPS: Final = 10
 """Of so many time-outs, a hit waits for the round trip before it, which ends by itself where Redis does not answer. More are
 over only where the process stands still."""
@@ -163,8 +162,8 @@ class RedisWindows:
     def __init__(
         self,
         client: redis.Redis,
+        timeout_s: float,
         epoch: Callable[[], float] | None = None,
-        timeout_s: float = REDIS_TIMEOUT_S,
         stages: Callable[..., AbstractContextManager[Any]] = lambda name: nullcontext(),
         give_way: Callable[[], object] = lambda: None,
     ) -> None:

@@ -139,7 +139,7 @@ def test_live_events_are_told_of_each_ticker(db: RedisDatabase) -> None:
 
 
 def test_requests_of_many_clients_are_counted_together(db: RedisDatabase) -> None:
-    windows = RedisWindows(db.client)
+    windows = RedisWindows(db.client, db.timeout_s)
     windows.connect()
     assert [windows.hit(f"client {n}", 1, 60).allowed for n in (1, 2, 1)] == [True, True, False]
     windows.clear("client 1")

@@ -107,7 +107,7 @@ def answers(asks):
     return [one.get() for one in asking]
 
 database = RedisDatabase(sys.argv[1])
-windows = RedisWindows(database.client, timeout_s=TIMEOUT_S)
+windows = RedisWindows(database.client, TIMEOUT_S)
 windows.connect()
 many = 20
 assert answers([lambda: database.read("PING")] * many) == [True] * many

@@ -54,7 +54,7 @@ class Process:
         self.log = EventLogWithFallback(lambda: shared, self._hear, timer.now, is_redis=True)
         local = InMemoryWindows(timer.now, timer.epoch)
         self.windows = WindowsWithFallback(
-            RedisWindows(db.client), local, self._hear, lambda seconds: REAL_TIME.sleep(0.05)
+            RedisWindows(db.client, db.timeout_s), local, self._hear, lambda seconds: REAL_TIME.sleep(0.05)
         )
         self.listener = AppendListener(
             shared.appended_elsewhere, ["SPY"], self._hear, lambda seconds: self._is_over.wait(0.05)

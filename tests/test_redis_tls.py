@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsRedisServer]
 def test_a_record_is_kept_limits_are_counted_and_messages_are_heard_over_tls(server: TlsRedisServer) -> None:
     with closing(RedisDatabase(server.url, PATIENCE_S)) as db:
         assert RedisRecord(db, "record").lock(decision(0.6, 0.9)) == decision(0.6, 0.9)
-        windows = RedisWindows(db.client)
+        windows = RedisWindows(db.client, db.timeout_s)
         windows.connect()
         assert windows.hit("client", 2, 60).used == 1
         messages = db.messages("channel")

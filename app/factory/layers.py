@@ -104,6 +104,5 @@ def _windows(core: Core, stages: Stages) -> InMemoryWindows | WindowsWithFallbac
     local = InMemoryWindows(timer.now, timer.epoch)
     if redis is None:
         return local
-    own_clock = None if timer.epoch is REAL_TIME.epoch else timer.epoch
-    shared = RedisWindows(redis.client, own_clock, redis.timeout_s, stages, partial(timer.sleep, 0))
+    shared = RedisWindows(redis.client, redis.timeout_s, redis.epoch, stages, partial(timer.sleep, 0))
     return WindowsWithFallback(shared, local, core.events, REAL_TIME.sleep)

@@ -48,6 +48,9 @@ SCANNED: Final = 1000
 _GLOB: Final = re.compile(r"[\\\[\]*?]")
 _ESCAPED: Final = r"\\\g<0>"
 
+Written = tuple[Sequence[str], Sequence[str]]
+"""Keys of an entry, and its field and text: the arguments of LOCK or ADD."""
+
 
 class RedisRecord:
     """A `Record` under keys that begin with `prefix`. Raises Unavailable if Redis cannot be read and written."""
@@ -78,10 +81,8 @@ class RedisRecord:
         return found
 
     def lock(self, decision: Decision) -> Decision:
-        ticker, field = decision.ticker, _field(decision.day, decision.hour)
-        keys = [self._key(ticker, "signals"), self._key(ticker, "order")]
-        text = self._lock(keys, [field, text_of(decision)])
-        return signal_of(ticker, decision.day.isoformat(), decision.hour, text) or decision
+        text = self._lock(*self._of_signal(decision))
+        return signal_of(decision.ticker, decision.day.isoformat(), decision.hour, text) or decision
 
     def tickers(self) -> Sequence[str]:
         found, cursor = set(), "0"
@@ -99,8 +100,7 @@ class RedisRecord:
         return [(day, OfficialOpen(*value)) for day, value in self._by_day(ticker, "opens")]
 
     def add_open(self, ticker: str, day: date, official_open: OfficialOpen) -> OfficialOpen:
-        text = json.dumps([official_open.price, official_open.source])
-        return _open_of(self._add([self._key(ticker, "opens")], [day.isoformat(), text])) or official_open
+        return _open_of(self._add(*self._of_open(ticker, day, official_open))) or official_open
 
     def eleven(self, ticker: str, day: date) -> float | None:
         text = self._db.read("HGET", self._key(ticker, "elevens"), day.isoformat())
@@ -110,7 +110,7 @@ class RedisRecord:
         return [(day, float(value)) for day, value in self._by_day(ticker, "elevens")]
 
     def add_eleven(self, ticker: str, day: date, price: float) -> float:
-        return float(_loaded(self._add([self._key(ticker, "elevens")], [day.isoformat(), json.dumps(price)])))
+        return float(_loaded(self._add(*self._of_eleven(ticker, day, price))))
 
     def add_many(self, entries: Sequence[Entry]) -> Sequence[tuple[Entry | None, Entry | None]]:
         """In one round trip: each place is read, then added to, then read again."""
@@ -120,17 +120,24 @@ class RedisRecord:
 
     def _addition(self, entry: Entry) -> Sequence[Sequence[Any]]:
         if isinstance(entry, SignalEntry):
-            signal = entry.signal
-            keys = [self._key(signal.ticker, what) for what in ("signals", "order")]
-            script, field, text = LOCK, _field(signal.day, signal.hour), text_of(signal)
+            script, (keys, args) = LOCK, self._of_signal(entry.signal)
         elif isinstance(entry, OpenEntry):
-            keys, script, field = [self._key(entry.ticker, "opens")], ADD, entry.day.isoformat()
-            text = json.dumps([entry.price, entry.source])
+            script, (keys, args) = ADD, self._of_open(entry.ticker, entry.day, OfficialOpen(entry.price, entry.source))
         else:
-            keys, script, field = [self._key(entry.ticker, "elevens")], ADD, entry.day.isoformat()
-            text = json.dumps(entry.price)
-        read = ("HGET", keys[0], field)
-        return read, ("EVAL", script, len(keys), *keys, field, text), read
+            script, (keys, args) = ADD, self._of_eleven(entry.ticker, entry.day, entry.price)
+        read = ("HGET", keys[0], args[0])
+        return read, ("EVAL", script, len(keys), *keys, *args), read
+
+    def _of_signal(self, decision: Decision) -> Written:
+        keys = [self._key(decision.ticker, "signals"), self._key(decision.ticker, "order")]
+        return keys, [_field(decision.day, decision.hour), text_of(decision)]
+
+    def _of_open(self, ticker: str, day: date, official_open: OfficialOpen) -> Written:
+        text = json.dumps([official_open.price, official_open.source])
+        return [self._key(ticker, "opens")], [day.isoformat(), text]
+
+    def _of_eleven(self, ticker: str, day: date, price: float) -> Written:
+        return [self._key(ticker, "elevens")], [day.isoformat(), json.dumps(price)]
 
     def forget_prices(self, ticker: str, before: date) -> None:
         self._forget([self._key(ticker, "opens"), self._key(ticker, "elevens")], [before.isoformat()])

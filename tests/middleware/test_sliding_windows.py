@@ -57,7 +57,7 @@ class Epoch:
 @contextmanager
 def connected(url: str, epoch: Epoch | None) -> Iterator[RedisWindows]:
     with closing(RedisDatabase(url, PATIENCE_S)) as db:
-        windows = RedisWindows(db.client, epoch, PATIENCE_S)
+        windows = RedisWindows(db.client, PATIENCE_S, epoch)
         windows.connect()
         yield windows
 
@@ -362,7 +362,7 @@ def test_redis_that_lost_the_script_says_so_and_counts_on_once_it_is_taught_agai
 def test_a_redis_that_answers_but_cannot_count_is_told_as_lost_once(own_redis: RedisServer, epoch: Epoch) -> None:
     told: list[str] = []
     knocks: list[float] = []
-    shared = RedisWindows(RedisDatabase(own_redis.url, PATIENCE_S).client, epoch, PATIENCE_S)
+    shared = RedisWindows(RedisDatabase(own_redis.url, PATIENCE_S).client, PATIENCE_S, epoch)
     emit = lambda event, **_: told.append(event)  # noqa: E731
     windows = WindowsWithFallback(shared, InMemoryWindows(epoch, epoch), emit, knocks.append)
     with closing(windows), own_redis.client() as raw:

@@ -37,7 +37,7 @@ from middleware.sliding_windows import RedisWindows
 
 url, tries, limit = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 db = RedisDatabase(url, timeout_s=60.0)
-windows = RedisWindows(db.client, time.time, db.timeout_s)
+windows = RedisWindows(db.client, db.timeout_s, time.time)
 windows.connect()
 with Redis.from_url(url, socket_timeout=600) as gate:
     gate.incr("ready")

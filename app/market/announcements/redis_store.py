@@ -28,7 +28,6 @@ if tried and tried <= now and now - tried < again_s then return 0 end
 redis.call('HSET', KEYS[1], 'tried', ARGV[3])
 return 1
 """
-WRITE: Final = "redis.call('HSET', KEYS[1], unpack(ARGV))"
 FIELDS: Final = ("closures", "checked", "answered")
 
 
@@ -37,7 +36,7 @@ class RedisAnnouncements:
 
     def __init__(self, db: RedisDatabase, key: str) -> None:
         self._db, self._key = db, key
-        self._claim, self._hset = db.script(CLAIM), db.script(WRITE)
+        self._claim = db.script(CLAIM)
 
     def check(self) -> None:
         self._write("format", 1)
@@ -60,7 +59,7 @@ class RedisAnnouncements:
         """The connection is that of all that the process keeps in this Redis."""
 
     def _write(self, *values: Any) -> None:
-        self._hset([self._key], values)
+        self._db.together([("HSET", self._key, *values)])
 
 
 def _text(closures: Closures) -> str:
