@@ -1,10 +1,9 @@
-"""A relay before a Redis: it makes the way there long, or loses answers of it."""
+"""A relay before a Redis, which loses answers of it."""
 
 from __future__ import annotations
 
 import socket
 import threading
-import time
 from contextlib import suppress
 from typing import Self
 
@@ -14,12 +13,10 @@ CHUNK = 1 << 20
 
 
 class Relay:
-    """Passes on what clients and a Redis say; a context manager. latency_s: from a command to its answer, of the way alone.
-    lost: answers that nobody got."""
+    """Passes on what clients and a Redis say; a context manager. lost: answers that nobody got."""
 
-    def __init__(self, server: RedisServer, latency_s: float = 0.0) -> None:
+    def __init__(self, server: RedisServer) -> None:
         self._target = "127.0.0.1", server.port
-        self._latency_s = latency_s
         self._to_lose = 0
         self.lost = 0
 
@@ -41,17 +38,16 @@ class Relay:
             while True:
                 client, _ = self._listening.accept()
                 server = socket.create_connection(self._target)
-                for pair in ((client, server, self._latency_s), (server, client, 0.0)):
+                for pair in ((client, server), (server, client)):
                     threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, target: socket.socket, delay_s: float) -> None:
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
         is_answer = source.getpeername() == self._target
         with suppress(OSError), source, target:
             while data := source.recv(CHUNK):
                 if is_answer and self._to_lose:
                     self._to_lose, self.lost = self._to_lose - 1, self.lost + 1
                     break
-                time.sleep(delay_s)
                 target.sendall(data)
             for one in (source, target):
                 one.shutdown(socket.SHUT_RDWR)

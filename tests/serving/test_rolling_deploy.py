@@ -13,7 +13,7 @@ import pytest
 from redis import Redis
 
 from ops.regions.balancer import Balancer, Listener
-from tests.haproxy import skip_without_haproxy
+from tests.haproxy import PATIENT_CHECKS, skip_without_haproxy
 from tests.serving.replicas import Requests, Say, Sockets, replica, wait_whole
 from tests.serving.test_gunicorn import Server, free_port
 from tests.serving.test_processes import Market, market
@@ -27,17 +27,7 @@ SETTLES_S: Final = 5.0
 LOOKS_EVERY_S: Final = 0.02
 
 
-class Patient(Balancer):
-    """The balancer of ops/regions, whose checks wait for a busy machine; a port that is closed fails them at once."""
-
-    def _write(self) -> None:
-        super()._write()
-        text = self._settings.read_text()
-        assert "timeout check 1s" in text
-        self._settings.write_text(text.replace("timeout check 1s", "timeout check 30s"))
-
-
-class Impatient(Patient):
+class Impatient(Balancer):
     """One that retries nothing, lets connections to servers that are out go on, and asks `/readyz` as others do."""
 
     def _write(self) -> None:
@@ -104,7 +94,7 @@ def balanced_by(
 ) -> Iterator[tuple[Balancer, int]]:
     """The balancer, and its port."""
     names = {f"old{n}": port for n, port in enumerate(old)} | {f"new{n}": port for n, port in enumerate(new)}
-    listener = Listener("all", free_port(), names, "roundrobin")
+    listener = Listener("all", free_port(), names, "roundrobin", PATIENT_CHECKS)
     folder.mkdir()
     with kind(folder, [listener], patience_s=PATIENCE_S) as found:
         wait_for(lambda: all(found.servers("all")[f"old{n}"].is_up for n in range(len(old))), every_s=0.1)
@@ -122,7 +112,7 @@ def test_three_replicas_are_replaced_under_a_load_without_a_failed_request_or_a_
     with market(tmp_path / "data", 1.0, REDIS_URL=redis_url) as found:
         servers = [replica(found, 1, f"old{n}", port=port, **MANY) for n, port in enumerate(old)]
         wait_whole(servers)
-        with balanced_by(tmp_path / "haproxy", Patient, old, new) as (balanced, port):
+        with balanced_by(tmp_path / "haproxy", Balancer, old, new) as (balanced, port):
             watched, load, leads = Sockets(tmp_path, [port], 300), Requests(tmp_path, [port], 200), Leads(redis_url)
             with watched.running(), load.running(), leads.watched():
                 time.sleep(SETTLES_S)
