@@ -92,9 +92,9 @@ evaluate: $(DEV) ## the models' out-of-sample table beside its baselines
 	@if [ -d "$(MARKET_DATA)" ]; then $(COMMAND) import $(MARKET_DATA) >/dev/null; fi
 	@$(COMMAND) evaluate
 
-train: $(DEV) ## fit the models on the imported bars and write app/model/artefacts
+train: $(DEV) ## fit the models on the imported bars, write them to MODELS_DIR (app/model/artefacts) and promote them
 	$(COMMAND) import $(MARKET_DATA)
-	$(COMMAND) train
+	$(COMMAND) train --promote
 
 openapi: $(RUNTIME) ## record the examples of version 2 and write its document, blueprints/v2/openapi.json
 	$(BIN)/python -m app.factory.openapi

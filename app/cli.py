@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = {
     "evaluate": "app.commands.models:evaluate",
     "import": "app.commands.importing:import_bars",
     "keys": "app.commands.keys:keys_group",
+    "models": "app.commands.model_sets:models_group",
     "polygon": "app.commands.simulator:polygon",
     "record": "app.commands.record:record_group",
     "replay": "app.commands.replay:replay",

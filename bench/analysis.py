@@ -18,8 +18,8 @@ from app.factory import POLICY
 from app.market.bars import Span
 from app.market.calendar import Calendar, midnight_ms, ny
 from app.market.demo import DemoFeed
-from app.model.artefact import load_model
 from app.model.features import MIN_DAYS, v6_features
+from app.model.served import load_models
 from app.signals.lock import validity
 from app.signals.policy import Basis, atr, decide
 from app.structure import QUIET, Probabilities, analyse, analyse_swing, view_at
@@ -52,7 +52,7 @@ def stages() -> dict[str, Callable[[], object]]:
     assert session is not None
     official, before = feed.official_open("SPY", DAY), calendar.days_before(DAY, MIN_DAYS)
     assert official is not None
-    model = load_model(ARTEFACTS, "SPY", POLICY)
+    model = load_models(ARTEFACTS, ("SPY",), POLICY).models["SPY"]
     view = view_at(minutes, daily, session, at, official_open=official)
     levels = measure(view)
     truth = base_truth(view, levels)

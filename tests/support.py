@@ -22,7 +22,9 @@ from app.market.calendar import NY, Calendar, midnight_ms
 from app.market.demo import DemoFeed
 from app.market.feed_transport import FeedTransport
 from app.market.polygon import Reply
-from app.model.artefact import load_model, save_models
+from app.model.artefact import Arrays, Metadata
+from app.model.registry import Registry, SetFiles
+from app.model.served import load_models
 from app.model.v6 import SLOTS
 from app.signals.policy import SUPPORTED
 from tests.waiting import PATIENCE_S
@@ -147,10 +149,9 @@ def dropping(path_part: str, drop: Callable[[dict[str, Any]], bool]) -> Callable
 
 def models_saying(folder: Path, p_a: float, p_b: float | None = None) -> Path:
     """Artefacts for all tickers that give these probabilities whatever they are shown; otherwise the shipped ones."""
-    artefacts = {}
-    for ticker in ("SPY", "QQQ", "IWM"):
-        shipped = load_model(ARTEFACTS, ticker, POLICY)
-        metadata = {**shipped.metadata, "slots": {name: _constant_slot() for name in SLOTS}}
+    artefacts, shipped = {}, load_models(ARTEFACTS, SUPPORTED, POLICY).models
+    for ticker in SUPPORTED:
+        metadata = {**shipped[ticker].metadata, "slots": {name: _constant_slot() for name in SLOTS}}
         arrays = {}
         for name in SLOTS:
             p = p_a if name.endswith("_a") or p_b is None else p_b
@@ -164,6 +165,24 @@ def models_saying(folder: Path, p_a: float, p_b: float | None = None) -> Path:
         artefacts[ticker] = (arrays, metadata)
     save_models(folder, artefacts)
     return folder
+
+
+def save_models(folder: Path, artefacts: Mapping[str, tuple[Arrays, Metadata]], at: datetime | None = None) -> Path:
+    """The folder of a set with these artefacts, which is promoted in the registry in `folder`."""
+    registry = Registry(folder)
+    registry.promote(registry.write(artefacts).name, at or datetime.now(NY))
+    return promoted_set(folder)
+
+
+def promoted_files(registry: Path) -> SetFiles:
+    """The files of the set that is promoted."""
+    known = Registry(registry)
+    return known.files(known.promotions().promoted)
+
+
+def promoted_set(registry: Path) -> Path:
+    """The folder of the set that is promoted."""
+    return registry / Registry(registry).promotions().promoted
 
 
 def _constant_slot() -> dict[str, Any]:

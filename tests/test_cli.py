@@ -22,7 +22,7 @@ from app.simulator.server import PolygonSimulator
 from tests.market.test_recorded import table, write_csv, write_parquet
 from tests.provider.world import KEY as WORLD_KEY
 from tests.provider.world import simulated_provider
-from tests.support import session_bars
+from tests.support import promoted_set, session_bars
 from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
@@ -145,6 +145,7 @@ USING_DATA_DIR = {
     "replay": ["replay", "2024-06-12", "14:35"],
     "backfill": ["backfill", "--days", "3"],
     "polygon": ["polygon", "--port", "0", "--market", "recorded"],
+    "models": ["models", "list"],
     "train": ["train"],
     "evaluate": ["evaluate"],
     "record": ["record", "export", "record.jsonl"],
@@ -170,7 +171,7 @@ def test_a_models_dir_without_models_ends_every_command_that_reads_them_with_one
     for folder in (tmp_path / "empty", tmp_path / "nowhere"):
         args = USING_DATA_DIR[command]
         done = ended(monkeypatch, capsys, args, MARKET="recorded", DATA_DIR=tmp_path / "d", MODELS_DIR=folder)
-        said = f"Error: MODELS_DIR: there are no models in {str(folder)!r}, as it holds no manifest.json\n"
+        said = f"Error: MODELS_DIR: there are no models in {str(folder)!r}, as it holds no promoted.json\n"
         assert done == (1, said)
 
 
@@ -216,11 +217,11 @@ def test_a_wrong_setting_ends_every_command_with_its_name(
 
 
 def test_train_without_bars_says_what_to_do_and_leaves_the_models(tmp_path: Path) -> None:
-    before = {path.name: path.read_bytes() for path in ARTEFACTS.iterdir()}
+    before = {path: path.read_bytes() for path in ARTEFACTS.rglob("*.*")}
     done = run("train", DATA_DIR=tmp_path)
     assert done.returncode == 1
     assert ".venv/bin/predict import" in done.stderr
-    assert {path.name: path.read_bytes() for path in ARTEFACTS.iterdir()} == before
+    assert {path: path.read_bytes() for path in ARTEFACTS.rglob("*.*")} == before
 
 
 def test_evaluate_without_bars_prints_the_stored_report_its_hash_and_how_to_get_data(tmp_path: Path) -> None:
@@ -228,7 +229,11 @@ def test_evaluate_without_bars_prints_the_stored_report_its_hash_and_how_to_get_
     assert done.returncode == 0
     rows = [line for line in done.stdout.splitlines() if line.startswith(("SPY ", "QQQ ", "IWM "))]
     assert sum(row.endswith(tuple(Verdict)) for row in rows) == 33
-    cells = [c for path in ARTEFACTS.glob("v6_*.json") for c in json.loads(path.read_text())["evaluation"]["cells"]]
+    cells = [
+        c
+        for path in promoted_set(ARTEFACTS).glob("v6_*.json")
+        for c in json.loads(path.read_text())["evaluation"]["cells"]
+    ]
     assert f"of 33 cells: {counts_text(map(verdict_of_record, cells))}" in done.stdout
     assert "2024Q4" in done.stdout
     assert done.stdout.count(": report ") == 3

@@ -20,7 +20,7 @@ from app.model.verdicts import counts_text, verdict_of_record
 from blueprints import GROUPS
 from blueprints.v1.parameters import HOURS
 from tests.markdown import ROOT, anchors, blocks, links, pages, prose, section, table
-from tests.support import FakeClock, new_york, settings
+from tests.support import FakeClock, new_york, promoted_set, settings
 from tests.test_architecture import ORDER
 
 README, CONTRIBUTING = (ROOT / "README.md").read_text(), (ROOT / "CONTRIBUTING.md").read_text()
@@ -82,7 +82,7 @@ def test_the_figures_are_those_of_the_shipped_report() -> None:
     rows = table_below(TRADERS, "What the model is worth")
     assert rows
     for ticker, target, hour, *figures in rows:
-        cells = json.loads((ARTEFACTS / f"v6_{ticker}.json").read_text())["evaluation"]["cells"]
+        cells = json.loads((promoted_set(ARTEFACTS) / f"v6_{ticker}.json").read_text())["evaluation"]["cells"]
         cell = next(c for c in cells if (c["target"], c["hour"]) == (target, int(hour)))
         three = [f"{cell[name]:.3f}" for name in ("base_rate", "accuracy", "b1_accuracy")]
         four = [f"{cell[name]:.4f}" for name in ("log_loss", "b2_log_loss")]
@@ -91,7 +91,7 @@ def test_the_figures_are_those_of_the_shipped_report() -> None:
 
 @pytest.mark.parametrize("text", [README, section(TRADERS, "What the model is worth")], ids=["README", "traders"])
 def test_the_verdicts_of_the_shipped_reports_are_counted(text: str) -> None:
-    files = [json.loads(path.read_text()) for path in ARTEFACTS.glob("v6_*.json")]
+    files = [json.loads(path.read_text()) for path in promoted_set(ARTEFACTS).glob("v6_*.json")]
     cells = [cell for about in files for cell in about["evaluation"]["cells"]]
     words = " ".join(text.split())
     assert f"Of the {len(cells)} cells" in words

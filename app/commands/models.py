@@ -8,14 +8,16 @@ from datetime import UTC, datetime
 
 import click
 
+from app.commands.model_sets import is_promoted, promote
 from app.commands.shared import recorded_bars, usable_settings
 from app.config.folders import check_models_dir
 from app.errors import BrokenData
 from app.factory import POLICY
 from app.market.calendar import Calendar
 from app.model import building, report
-from app.model.artefact import load_models, save_models
 from app.model.evaluation import Cell, as_record, from_record
+from app.model.registry import Registry
+from app.model.served import load_models
 from app.model.v6 import V6Model
 from app.signals.policy import SUPPORTED
 
@@ -27,8 +29,9 @@ HOW_TO_GET_DATA = (
 
 
 @click.command()
-def train() -> None:
-    """Evaluate and fit the V6 models on the imported bars, and write the artefacts to MODELS_DIR."""
+@click.option("--promote", "promotes", is_flag=True, help="have the new set served from the next decision hour on")
+def train(promotes: bool) -> None:
+    """Evaluate and fit the V6 models on the imported bars, and write them to MODELS_DIR as a new model set."""
     settings = usable_settings()
     recorded, calendar = recorded_bars(settings), Calendar(dict(settings.market_closures))
     artefacts = {}
@@ -36,9 +39,15 @@ def train() -> None:
         click.echo(f"{ticker}: evaluating and fitting", err=True)
         study = building.study(recorded, ticker, calendar)
         artefacts[ticker] = building.build(study, POLICY, _revision(), datetime.now(UTC))
-    save_models(settings.models_dir, artefacts)
-    for model in load_models(settings.models_dir, SUPPORTED, POLICY).models.values():
+    registry = Registry(settings.models_dir)
+    name, is_new = registry.write(artefacts)
+    for model in registry.load(name, SUPPORTED, POLICY).models.values():
         click.echo(f"{model.ticker}: {model.model_id}, trained on all days to {model.data_end}")
+    click.echo(f"{name}: {'written' if is_new else 'there already, the training gave the same'}")
+    if promotes:
+        promote(registry, name)
+    elif not is_promoted(registry, name):
+        click.echo(f"It is not served yet. This has it served: `.venv/bin/predict models promote {name}`")
 
 
 @click.command()

@@ -19,7 +19,7 @@ from app.factory.markets import market_namespace
 from app.factory.record import record_of, sqlite_path
 from app.factory.redis import redis_database_of
 from app.market.calendar import ny_day
-from app.model.artefact import load_models
+from app.model.served import load_models
 from app.signals.policy import SUPPORTED
 from app.signals.record import Record
 from app.signals.record_entries import entries

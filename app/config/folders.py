@@ -6,7 +6,7 @@ import os
 
 from app.config.settings import Settings
 from app.errors import SettingsError
-from app.model.artefact import MANIFEST
+from app.model.promotions import PROMOTED
 
 
 def check_data_dir(settings: Settings) -> None:
@@ -19,8 +19,8 @@ def check_data_dir(settings: Settings) -> None:
 
 
 def check_models_dir(settings: Settings) -> None:
-    """Raises SettingsError if MODELS_DIR is set and holds no models. The default folder passes: a server that cannot read it
-    starts all the same and says so (ruling A6)."""
+    """Raises SettingsError if MODELS_DIR is set and no model set is promoted in it. The default folder passes: a server that
+    cannot read it starts all the same and says so (ruling A6)."""
     folder = settings.models_dir
-    if "models_dir" in settings.model_fields_set and not os.path.exists(folder / MANIFEST):
-        raise SettingsError(f"MODELS_DIR: there are no models in {str(folder)!r}, as it holds no {MANIFEST}")
+    if "models_dir" in settings.model_fields_set and not os.path.exists(folder / PROMOTED):
+        raise SettingsError(f"MODELS_DIR: there are no models in {str(folder)!r}, as it holds no {PROMOTED}")

@@ -110,7 +110,7 @@ class Settings(BaseSettings):
     market_data: Path = Field(
         Path("../shared/market"), alias="MARKET_DATA", description="folder of real bars for import, training and tests"
     )
-    models_dir: Path = Field(ARTEFACTS, alias="MODELS_DIR", description="folder of the model artefacts")
+    models_dir: Path = Field(ARTEFACTS, alias="MODELS_DIR", description="folder of the model sets")
     dashboard_dir: Path = Field(
         DASHBOARD, alias="DASHBOARD_DIR", description="folder of the built dashboard, as `make dashboard` writes it"
     )

@@ -38,7 +38,8 @@ from app.market.cache import BarCache
 from app.market.calendar import Calendar
 from app.market.market_data import MarketData
 from app.market.polygon import Polygon, Transport
-from app.model.artefact import PolicyStamp, load_models
+from app.model.artefact import PolicyStamp
+from app.model.served import load_models
 from app.pipeline import Pipeline
 from app.signals.policy import LONG_ABOVE, SHORT_BELOW, SPEC_VERSION, SUPPORTED
 from app.signals.store import RecordStore

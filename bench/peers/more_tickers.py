@@ -6,13 +6,13 @@ called before anything else of the server is imported. BOUNDS=1 also raises what
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Any, Final
+from typing import Final
 
 REAL: Final = ("SPY", "QQQ", "IWM")
 PER_TICKER: Final = 4
@@ -52,8 +52,9 @@ def _raise_bounds(count: int) -> None:
 
 def models_in(folder: Path, tickers: Sequence[str], shipped: Path) -> None:
     """Artefacts of all tickers: those of SPY by other names."""
-    from app.model import artefact
+    from app.model.registry import Registry
 
-    arrays = artefact._arrays((shipped / "v6_SPY.npz").read_bytes())
-    metadata: dict[str, Any] = json.loads((shipped / "v6_SPY.json").read_text())
-    artefact.save_models(folder, {ticker: (arrays, {**metadata, "ticker": ticker}) for ticker in tickers})
+    known, registry = Registry(shipped), Registry(folder)
+    arrays, metadata, _ = known.files(known.promotions().promoted).member("SPY")
+    written = registry.write({ticker: (arrays, {**metadata, "ticker": ticker}) for ticker in tickers})
+    registry.promote(written.name, datetime.now(UTC))

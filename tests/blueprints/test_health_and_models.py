@@ -11,9 +11,10 @@ from flask import Flask
 from app.clock import Timer
 from app.config.settings import ARTEFACTS
 from app.factory import POLICY, create_app
-from app.model.artefact import load_model
+from app.model.served import load_models
+from app.signals.policy import SUPPORTED
 from app.sqlite import REOPEN_AFTER_S
-from tests.support import FakeClock, ScriptedMarket, models_saying, settings
+from tests.support import FakeClock, ScriptedMarket, models_saying, promoted_set, settings
 
 Serve = Callable[..., Flask]
 HEALTH = {
@@ -56,7 +57,7 @@ def test_health_has_exactly_its_fields_and_asks_nobody(serve: Serve, market: Scr
 def test_health_stays_200_and_names_what_is_degraded(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     folder = models_saying(tmp_path / "m", 0.9)
-    (folder / "v6_IWM.json").unlink()
+    (promoted_set(folder) / "v6_IWM.json").unlink()
     app = serve(models_dir=folder, data_dir=tmp_path / "file", railway_replica="r1")
     response = app.test_client().get("/health")
     assert response.status_code == 200
@@ -74,8 +75,8 @@ def test_models_carry_the_artefacts_own_account(serve: Serve) -> None:
         "spec_version",
         "engine_version",
     }
-    for ticker, said in body["models"].items():
-        model = load_model(ARTEFACTS, ticker, POLICY)
+    for ticker, model in load_models(ARTEFACTS, SUPPORTED, POLICY).models.items():
+        said = body["models"][ticker]
         assert set(said) == LOADED
         assert said["artifact_sha256"] == model.artifact_sha256
         assert said["feature_count"] == 29
@@ -85,7 +86,7 @@ def test_models_carry_the_artefacts_own_account(serve: Serve) -> None:
 
 def test_a_model_that_is_not_loaded_claims_no_accuracy(serve: Serve, tmp_path: Path) -> None:
     folder = models_saying(tmp_path / "m", 0.9)
-    (folder / "v6_IWM.json").unlink()
+    (promoted_set(folder) / "v6_IWM.json").unlink()
     said = serve(models_dir=folder).test_client().get("/models").get_json()["models"]["IWM"]
     assert set(said) == UNLOADED
     assert said["v6_loaded"] is False

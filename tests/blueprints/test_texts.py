@@ -15,7 +15,7 @@ from app.market.polygon import Reply
 from app.signals.policy import Gate
 from blueprints.ops import PATHS
 from blueprints.shared.sentences import GATES
-from tests.support import FakeClock, ScriptedMarket, dropping, models_saying, new_york, settings
+from tests.support import FakeClock, ScriptedMarket, dropping, models_saying, new_york, promoted_set, settings
 
 Serve = Callable[..., Flask]
 WORDS = "Upgrade your plan at https://shop.example, errno 13"
@@ -167,7 +167,7 @@ def test_texts_without_key_model_or_disk_are_sentences(serve: Serve, clock: Fake
     keyless = create_app(settings(market="polygon", polygon_api_key="", data_dir=tmp_path / "a"), clock=clock)
     check(keyless, tmp_path)
     check(serve(models_dir=tmp_path / "none"), tmp_path)
-    (models_saying(tmp_path / "some", 0.9) / "v6_IWM.npz").write_bytes(b"not arrays")
+    (promoted_set(models_saying(tmp_path / "some", 0.9)) / "v6_IWM.npz").write_bytes(b"not arrays")
     check(serve(models_dir=tmp_path / "some", data_dir=tmp_path / "b"), tmp_path)
     check(serve(data_dir=tmp_path / "file"), tmp_path)
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 from flask import Flask
 
 from app.cli import cli
 from app.config.settings import ARTEFACTS
-from app.factory import POLICY
-from app.model.artefact import load_model, save_models
 from app.model.verdicts import Verdict, verdict_of
+from tests.support import promoted_files, save_models
 
 Serve = Callable[..., Flask]
 Interval = tuple[float, float]
@@ -26,13 +24,11 @@ def models_reporting(folder: Path, intervals: list[Interval]) -> Path:
     """The shipped models with these intervals in the cells of each ticker's report; the stored words stay as they were."""
     artefacts = {}
     for ticker in ("SPY", "QQQ", "IWM"):
-        metadata = load_model(ARTEFACTS, ticker, POLICY).metadata
+        arrays, metadata, _ = promoted_files(ARTEFACTS).member(ticker)
         cells = [
             {**cell, "skill_low": low, "skill": (low + high) / 2, "skill_high": high}
             for cell, (low, high) in zip(metadata["evaluation"]["cells"], intervals, strict=True)
         ]
-        with np.load(ARTEFACTS / f"v6_{ticker}.npz") as archive:
-            arrays = {name: archive[name] for name in archive.files}
         artefacts[ticker] = (arrays, {**metadata, "evaluation": {**metadata["evaluation"], "cells": cells}})
     save_models(folder, artefacts)
     return folder

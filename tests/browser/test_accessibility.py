@@ -16,6 +16,7 @@ from app.config.api_keys import new_key
 from app.config.settings import ARTEFACTS
 from tests.browser.watching import ALL_LOOKS, DESKTOP, PHONE, SOME_LOOKS, Look, Tab, tab
 from tests.serving.test_gunicorn import SERVE, Server, started
+from tests.support import promoted_set
 from tests.waiting import wait_for
 
 OpenTab = Callable[..., Tab]
@@ -121,7 +122,7 @@ def untrained(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """A server with the demo market that has no model of SPY."""
     folder = tmp_path_factory.mktemp("untrained")
     models = Path(shutil.copytree(ARTEFACTS, folder / "models"))
-    for file in models.glob("v6_SPY.*"):
+    for file in promoted_set(models).glob("v6_SPY.*"):
         file.unlink()
     with started(SERVE, folder / "log", MARKET="demo", MODELS_DIR=models, DATA_DIR=folder / "data") as running:
         running.wait_ready()

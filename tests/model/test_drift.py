@@ -19,10 +19,10 @@ from app.factory import POLICY, build
 from app.factory.telemetry import drift_of
 from app.live.events import Events
 from app.market.bars import Floats
-from app.model.artefact import load_models
 from app.model.building import feature_bins
 from app.model.drift import BINS, ENOUGH, WINDOW, Bins, Drift, Reference, bins_of, outside, reference_of, stability
 from app.model.features import DECISION_HOURS, INPUTS
+from app.model.served import load_models
 from app.model.training import Rows
 from app.model.v6 import Logistic, V6Model
 from tests.support import FakeClock, ScriptedMarket, settings

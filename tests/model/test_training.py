@@ -14,10 +14,10 @@ from app.market.bars import Span
 from app.market.calendar import Calendar
 from app.market.recorded import RecordedBars
 from app.model import building, evaluation, training
-from app.model.artefact import load_models
 from app.model.building import reports_agree
 from app.model.evaluation import as_record, quarters, random_walk, walk_forward
 from app.model.features import DECISION_HOURS, INPUTS
+from app.model.served import load_models
 from app.model.training import Rows, build_rows, candidates, fit_slot, log_loss, slot_rows
 from app.model.verdicts import Verdict
 

@@ -25,7 +25,7 @@ from tests.ops.fast import clock_since
 from tests.provider.world import KEY
 from tests.redis_server import RedisServer
 from tests.serving.test_gunicorn import ROOT, Server, free_port, started
-from tests.support import CALENDAR, demo_feed
+from tests.support import CALENDAR, demo_feed, promoted_set
 from tests.waiting import PATIENCE_S
 
 RULES = ROOT / "ops" / "prometheus"
@@ -150,7 +150,7 @@ def load(server: Server, paths: list[str], each_s: float = 0.2) -> Iterator[None
 
 def one_model_broken(folder: Path) -> Path:
     shutil.copytree(ARTEFACTS, folder)
-    (folder / "v6_QQQ.npz").write_bytes(b"not what the manifest says")
+    (promoted_set(folder) / "v6_QQQ.npz").write_bytes(b"not what the manifest says")
     return folder
 
 

@@ -198,11 +198,11 @@ NO_REDIS = "more than one worker needs REDIS_URL"
         (SERVE, {"HOST": "no-such-host.invalid"}, "HOST: is not a name or address of this machine"),
         (BARE, {"HOST": "192.0.2.1"}, "HOST: is not a name or address of this machine"),
         (SERVE, {"CLOCK": "noon", "MARKET": "recorded"}, "CLOCK: "),
-        (BARE, {"MODELS_DIR": "tests"}, "MODELS_DIR: there are no models in 'tests', as it holds no manifest.json"),
+        (BARE, {"MODELS_DIR": "tests"}, "MODELS_DIR: there are no models in 'tests', as it holds no promoted.json"),
         (
             SERVE,
             {"MODELS_DIR": "nowhere"},
-            "MODELS_DIR: there are no models in 'nowhere', as it holds no manifest.json",
+            "MODELS_DIR: there are no models in 'nowhere', as it holds no promoted.json",
         ),
     ],
     ids=lambda value: None if isinstance(value, str) else " ".join(value)[-30:],

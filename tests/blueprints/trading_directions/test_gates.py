@@ -19,7 +19,7 @@ from tests.blueprints.trading_directions.checking import (
     no_open_anywhere,
     no_snapshot,
 )
-from tests.support import FakeClock, ScriptedMarket, dropping, models_saying, new_york, settings
+from tests.support import FakeClock, ScriptedMarket, dropping, models_saying, new_york, promoted_set, settings
 
 
 def test_before_ten_there_is_no_signal_but_the_market_is_shown(serve: Serve, clock: FakeClock) -> None:
@@ -115,7 +115,7 @@ def test_one_bad_ticker_leaves_the_others_their_signals(serve: Serve, market: Sc
 
 def test_a_missing_model_is_that_tickers_fault(serve: Serve, tmp_path: Path) -> None:
     folder = models_saying(tmp_path / "m", 0.9)
-    (folder / "v6_QQQ.npz").write_bytes(b"damaged")
+    (promoted_set(folder) / "v6_QQQ.npz").write_bytes(b"damaged")
     body = ask(serve(models_dir=folder))
     assert body["tickers"]["QQQ"]["error_code"] == "MODEL_UNAVAILABLE"
     assert body["tickers"]["QQQ"]["model_accuracy"] == {"early": None, "late_a": None, "late_b": None}

@@ -11,7 +11,7 @@ from app.live.events import EVENTS
 from app.market.polygon import Reply
 from app.signals.policy import SUPPORTED, Gate
 from tests.provider.world import world
-from tests.support import FakeClock, ScriptedMarket, models_saying
+from tests.support import FakeClock, ScriptedMarket, models_saying, promoted_set
 from tests.telemetry.metrics.scraping import ONE_TICKER, Build, ask, scrape, seen
 
 
@@ -98,7 +98,7 @@ def test_an_answer_without_a_signal_is_counted_by_its_gate(
 def test_models_are_loaded_or_missing(build: Build, tmp_path: Path) -> None:
     assert scrape(build()).by("predict_model_loaded", "ticker") == dict.fromkeys(SUPPORTED, 1)
     folder = models_saying(tmp_path / "m", 0.9)
-    (folder / "v6_QQQ.npz").write_bytes(b"damaged")
+    (promoted_set(folder) / "v6_QQQ.npz").write_bytes(b"damaged")
     app = build(models_dir=folder, data_dir=tmp_path / "d")
     assert scrape(app).by("predict_model_loaded", "ticker") == {"SPY": 1, "QQQ": 0, "IWM": 1}
     ask(app, "/trading_directions?ticker=QQQ")
