@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from flask import Flask, Request, Response
-from werkzeug.routing import MapAdapter
+from werkzeug.routing import MapAdapter, Rule
 
 import blueprints
 import middleware
@@ -61,9 +61,20 @@ class JsonResponse(Response):
     default_mimetype = "application/json"
 
 
+class MatchedRule(Rule):
+    """A route's pattern, which requests are matched with. What builds an address of it, as nothing here does, is compiled when
+    it is needed: for all routes that takes as long as the rest of `create_app`."""
+
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        compiled = super()._compile_builder
+        return lambda rule, **values: compiled(append_unknown)(rule, **values)
+
+
 class Application(Flask):
     """The app. The context of an event of Socket.IO looks for no route: there is none, and the NotFound that a request keeps
     would hold it, by its traceback, until the garbage collector comes."""
+
+    url_rule_class = MatchedRule
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         if request is not None and request.path.startswith(PATH):
