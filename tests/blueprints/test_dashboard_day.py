@@ -68,7 +68,7 @@ def needs_minutes(recorded_file: object) -> None:
         pytest.skip(f"no one-minute bars of {', '.join(missing)} in {market_data}")
 
 
-@pytest.mark.parametrize("minutes", [5, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("minutes", [15, pytest.param(1, marks=pytest.mark.soak)])
 def test_the_existing_dashboards_day(ask: Callable[[str], Body], clock: FakeClock, minutes: int) -> None:
     """From 09:00 to 17:00: the dashboard and its cards, the carousels, the phase panel, a replay by the slider."""
     mtf, replay = Schema(*MTF, nullable=NULLABLE), Schema(*REPLAY, nullable=NULLABLE)

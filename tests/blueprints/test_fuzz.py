@@ -8,27 +8,25 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import pytest
 import schemathesis
 from flask import Flask
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as bounds
 from jsonschema import ValidationError
 from schemathesis import Case, GenerationMode
 from schemathesis.config import SchemathesisConfig
 from werkzeug.test import Client, EnvironBuilder, run_wsgi_app
 from werkzeug.wrappers import Response
 
+from app.factory import create_app
 from tests.blueprints.openapi import document, documented, operations, validate
-from tests.support import ScriptedMarket
+from tests.support import FakeClock, ScriptedMarket, new_york, settings
 
-Serve = Callable[..., Flask]
-UNLIMITED = dict.fromkeys(
-    ("rate_limit_directions", "rate_limit_analysis", "rate_limit_replay", "rate_limit_other"), 1_000_000
-)
 ENOUGH = 5_000
 PER_MODE = 170
 PER_DAY = 60
@@ -115,10 +113,23 @@ def _no_json(text: str) -> NoReturn:
     raise AssertionError(f"{text} is no JSON")
 
 
+@pytest.fixture(scope="module")
+def market() -> ScriptedMarket:
+    """An open one, at a moment that stands."""
+    return ScriptedMarket(FakeClock(new_york("2025-03-11 11:30")))
+
+
+@pytest.fixture(scope="module")
+def served(market: ScriptedMarket, tmp_path_factory: pytest.TempPathFactory) -> Judge:
+    """Of the server of all tests here, whose rate limits are out of the way."""
+    values = {"market": "polygon", "polygon_api_key": "k-secret", "data_dir": tmp_path_factory.mktemp("data")}
+    return Judge(create_app(settings(**values), clock=market.clock, transport=market))
+
+
 @pytest.fixture
-def judge(serve: Serve) -> Judge:
-    """Of a server in an open market whose rate limits are out of the way."""
-    return Judge(serve(**UNLIMITED))
+def judge(served: Judge) -> Judge:
+    """Of that server, by whom nothing was asked yet. What is known to be as documented stays known."""
+    return Judge(served.app, compared=served.compared)
 
 
 def alike() -> list[list[str]]:
@@ -139,7 +150,7 @@ def drive(judge: Judge, paths: list[str], most: int, query: Mapping[str, str] | 
     takes_nothing = not operation.query and not operation.body
     for mode in [GenerationMode.POSITIVE] if takes_nothing else GenerationMode:
 
-        @settings(
+        @bounds(
             max_examples=most,
             derandomize=True,
             database=None,

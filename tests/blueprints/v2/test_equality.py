@@ -70,7 +70,7 @@ def as_in_v1(signal: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("share", [3, pytest.param(1, marks=pytest.mark.soak)], ids=["a third", "all"])
+@pytest.mark.parametrize("share", [6, pytest.param(1, marks=pytest.mark.soak)], ids=["a sixth", "all"])
 def test_all_doors_say_the_same_of_200_random_moments(
     serve_recorded: Serve, clock: FakeClock, moments: list[tuple[datetime, str]], share: int
 ) -> None:
