@@ -13,10 +13,9 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from holidays.constants import HALF_DAY, PUBLIC
-from holidays.financial.ny_stock_exchange import NewYorkStockExchange
 
 from app.market.bars import Ints, from_ms, to_ms
+from app.market.nyse import closures, half_days
 
 NY = ZoneInfo("America/New_York")
 OPEN = time(9, 30)
@@ -157,7 +156,7 @@ class Calendar:
 
     def holiday(self, day: date) -> str | None:
         """The exchange's name for a weekday without a session; None where there is one or it has no name."""
-        return None if self.session(day) is not None else _closures(day.year).get(day)
+        return None if self.session(day) is not None else closures(day.year).get(day)
 
     def next_trading_day(self, at: datetime) -> date:
         """Today if it is a trading day and its close is still to come, else the next one by calendar."""
@@ -210,17 +209,6 @@ def differs_from_rules(day: date, close: time | None) -> bool:
 @lru_cache(maxsize=32_768)
 def close_by_rule(day: date) -> time | None:
     """The closing time of `day` by the rules alone, New York; None on a day without trading."""
-    if day.weekday() >= 5 or day in _closures(day.year):
+    if day.weekday() >= 5 or day in closures(day.year):
         return None
-    return EARLY_CLOSE if day in _half_days(day.year) else CLOSE
-
-
-@lru_cache(maxsize=256)
-def _closures(year: int) -> Mapping[date, str]:
-    """The weekdays without a session, with their names."""
-    return dict(NewYorkStockExchange(years=year, categories=PUBLIC))  # type: ignore[no-untyped-call]
-
-
-@lru_cache(maxsize=256)
-def _half_days(year: int) -> frozenset[date]:
-    return frozenset(NewYorkStockExchange(years=year, categories=HALF_DAY))  # type: ignore[no-untyped-call]
+    return EARLY_CLOSE if day in half_days(day.year) else CLOSE
