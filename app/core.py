@@ -19,7 +19,7 @@ from app.market.market_data import MarketData
 from app.market.plan import ClockSkew, Plan
 from app.market.polygon import Transport
 from app.market.running_day import RunningDay
-from app.pipeline import Pipeline
+from app.pipeline import LivePromise, Pipeline
 from app.redis_database import RedisDatabase, certificate_advice
 from app.signals.durability import Durability
 from app.signals.policy import SUPPORTED
@@ -92,6 +92,7 @@ class Core:
     store: RecordStore
     source: MarketData
     pipeline: Pipeline
+    live_promise: LivePromise
     follower: Follower
     announcements: Announcements | None = None
     running_day: RunningDay | None = None

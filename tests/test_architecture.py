@@ -68,8 +68,10 @@ PURE = {
     "app.signals.policy",
     "app.signals.daily_signal",
     "app.signals.durability",
+    "app.signals.evidence",
     "app.signals.lock",
     "app.signals.outcomes",
+    "app.signals.promise",
 }
 PURE_PACKAGES = ("app.structure",)
 PURE_MAY_IMPORT = {

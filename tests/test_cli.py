@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,13 @@ import pytest
 from app import cli
 from app.commands.shared import events_printing_waits
 from app.config.settings import ARTEFACTS
+from app.factory.markets import namespace_of
 from app.market.bars import Span
 from app.model.verdicts import Verdict, counts_text, verdict_of_record
+from app.signals.policy import SUPPORTED
 from app.simulator.server import PolygonSimulator
 from tests.market.test_recorded import table, write_csv, write_parquet
+from tests.pipeline.recorded_days import coming_true, keep_closes, lock_days, trading_days
 from tests.provider.world import KEY as WORLD_KEY
 from tests.provider.world import simulated_provider
 from tests.support import promoted_set, session_bars
@@ -238,6 +242,36 @@ def test_evaluate_without_bars_prints_the_stored_report_its_hash_and_how_to_get_
     assert "2024Q4" in done.stdout
     assert done.stdout.count(": report ") == 3
     assert "MARKET_DATA=" in done.stdout
+
+
+def test_evaluate_live_says_that_the_demo_market_is_no_record_of_the_models(tmp_path: Path) -> None:
+    done = run("evaluate", "--live", MARKET="demo", DATA_DIR=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, *others = done.stdout.splitlines()
+    assert first.startswith("This is the demo market: its days are made up")
+    assert others[1] == "signals with a known outcome: 0"
+
+
+def test_evaluate_live_scores_the_record_and_calls_no_provider(tmp_path: Path, provider: PolygonSimulator) -> None:
+    key = {"POLYGON_API_KEY": WORLD_KEY, "POLYGON_BASE_URL": provider.address, "WEB_CONCURRENCY": "2"}
+    folder = tmp_path / namespace_of(provider.address)
+    folder.mkdir()
+    days = trading_days(25, date(2024, 3, 4))
+    lock_days(folder / "record.sqlite3", days, dict.fromkeys(SUPPORTED, "v6-SPY-some"))
+    keep_closes(folder / "bars.sqlite3", days[:24], coming_true(24, 1.0))
+    done = run("evaluate", "--live", MARKET="polygon", DATA_DIR=tmp_path, **key)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "24 days" in done.stdout
+    assert (
+        "432 signals of 24 days stated 0.800 for their side on average, and 1.000 [-] of them were right" in done.stdout
+    )
+    assert provider.calls == []
+
+
+def test_evaluate_live_without_its_redis_says_so_in_a_sentence(tmp_path: Path) -> None:
+    done = run("evaluate", "--live", MARKET="polygon", DATA_DIR=tmp_path, REDIS_URL="redis://127.0.0.1:1/0")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "Error: the record of signals cannot be read now"
 
 
 @pytest.mark.soak

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import click
 
+from app.commands.live_promise import print_live_promise
 from app.commands.model_sets import is_promoted, promote
 from app.commands.shared import recorded_bars, usable_settings
 from app.config.folders import check_models_dir
@@ -51,10 +52,14 @@ def train(promotes: bool) -> None:
 
 
 @click.command()
-def evaluate() -> None:
+@click.option("--live", is_flag=True, help="score the stored record of signals against what they stated")
+def evaluate(live: bool) -> None:
     """Print the evaluation of the models: made from the imported bars if there are any, else the stored report."""
-    settings = usable_settings()
+    settings = usable_settings(web_concurrency=1)
     check_models_dir(settings)
+    if live:
+        print_live_promise(settings)
+        return
     stored = load_models(settings.models_dir, SUPPORTED, POLICY)
     recorded, calendar = recorded_bars(settings), Calendar(dict(settings.market_closures))
     try:

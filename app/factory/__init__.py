@@ -40,7 +40,7 @@ from app.market.market_data import MarketData
 from app.market.polygon import Polygon, Transport
 from app.model.artefact import PolicyStamp
 from app.model.served import load_models
-from app.pipeline import Pipeline
+from app.pipeline import LivePromise, Pipeline
 from app.signals.policy import LONG_ABOVE, SHORT_BELOW, SPEC_VERSION, SUPPORTED
 from app.signals.store import RecordStore
 from app.telemetry import logs
@@ -177,7 +177,8 @@ def build(
         budget.reserve_by(lambda: len(SUPPORTED) if _is_live(source, calendar, clock) else 0)
     probed, shared = polygon if budget is not None else None, (announcements, stages, running_day, adoption.adopt_kept)
     follower = Follower(source, pipeline, calendar, clock, timer, emit, probed, adoption.adopt_probed, *shared)
-    parts = (market, calendar, store, source, pipeline, follower, announcements, running_day, redis)
+    promise = LivePromise(source, store, lambda: pipeline.models.models, calendar)
+    parts = (market, calendar, store, source, pipeline, promise, follower, announcements, running_day, redis)
     return Core(settings, timer, emit, *parts)
 
 

@@ -8,6 +8,7 @@ from app.pipeline.alignment import Alignment
 from app.pipeline.charts import Chart, Charts, ChartSpan, NoMarketData
 from app.pipeline.daily import FEAR_TICKER
 from app.pipeline.gates import MarketClosed
+from app.pipeline.live_promise import LivePromise, ModelRecord
 from app.pipeline.pipeline import Pipeline
 from app.pipeline.prefetch import DAILY_BAR_AFTER, FIRST_HOUR
 from app.pipeline.states import (
@@ -37,7 +38,9 @@ __all__ = [
     "DataPart",
     "Hour",
     "Judged",
+    "LivePromise",
     "MarketClosed",
+    "ModelRecord",
     "NoMarketData",
     "Overview",
     "Permission",

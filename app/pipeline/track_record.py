@@ -91,21 +91,12 @@ class TrackRecord:
         end = Hour(shown[-1].day, shown[-1].hour) if len(found) > limit else None
         recorded = {(decision.day, decision.hour) for decision in found}
         gaps: dict[date, list[int]] = {}
-        for due in self._due(ticker, after, end or Hour(last, 24), at):
+        for due in due_hours(self._calendar, ticker, after, end or Hour(last, 24), at):
             if due not in recorded:
                 gaps.setdefault(due.day, []).append(due.hour)
         first = self._store.listing(ticker, Hour(date.min, 0), last, 1)
         begins = first[0].day if first and first[0].locked_at <= at else None
         return RecordPage(self._judged(ticker, shown, at), gaps, end, begins)
-
-    def _due(self, ticker: str, after: Hour, end: Hour, at: datetime) -> Iterator[Hour]:
-        """The decision hours after `after` up to `end` that are over at `at`."""
-        for day in self._calendar.trading_days(after.day, end.day):
-            session = self._calendar.session(day)
-            assert session is not None
-            hours = decision_hours(session) if has_begun(ticker, day) else ()
-            due = (Hour(day, hour) for hour in hours if validity(session, hour)[1] <= at)
-            yield from (hour for hour in due if after < hour <= end)
 
     def _judged(self, ticker: str, signals: Sequence[Decision], at: datetime) -> list[Judged]:
         """The signals with their outcomes, all bars within one deadline."""
@@ -125,13 +116,11 @@ class TrackRecord:
             return Judged(decision, unknown=NOT_CLOSED)
         if isinstance(daily, str):
             return Judged(decision, unknown=daily)
-        place = int(np.searchsorted(daily.t, midnight_ms(decision.day)))
-        if place == len(daily) or daily.t[place] != midnight_ms(decision.day):
-            is_due = at >= ny(decision.day + ONE_DAY, MORNING)
-            return Judged(decision, unknown=NO_CLOSE if is_due else NO_CLOSE_YET)
-        if is_rebased(decision, float(daily.o[place])):
-            return Judged(decision, unknown=REBASED)
-        outcome = outcome_of(decision, float(daily.c[place]))
+        is_due = at >= ny(decision.day + ONE_DAY, MORNING)
+        close = close_of(decision, daily, NO_CLOSE if is_due else NO_CLOSE_YET)
+        if isinstance(close, str):
+            return Judged(decision, unknown=close)
+        outcome = outcome_of(decision, close)
         if decision.action == "NO_TRADE":
             return Judged(decision, outcome)
         if isinstance(bars, str):
@@ -171,3 +160,21 @@ class TrackRecord:
         if known.missing:
             return f"{known.missing} bars of the session are missing"
         return "the bars of the day do not reach its close yet" if known.stale else known
+
+
+def due_hours(calendar: Calendar, ticker: str, after: Hour, end: Hour, at: datetime) -> Iterator[Hour]:
+    """The decision hours after `after` up to `end` that are over at `at`."""
+    for day in calendar.trading_days(after.day, end.day):
+        session = calendar.session(day)
+        assert session is not None
+        hours = decision_hours(session) if has_begun(ticker, day) else ()
+        due = (Hour(day, hour) for hour in hours if validity(session, hour)[1] <= at)
+        yield from (hour for hour in due if after < hour <= end)
+
+
+def close_of(decision: Decision, daily: Bars, missing: str) -> float | str:
+    """The official close of a signal's day, USD, by daily bars; or why it is not known: `missing`, or the day was re-based."""
+    place = int(np.searchsorted(daily.t, midnight_ms(decision.day)))
+    if place == len(daily) or daily.t[place] != midnight_ms(decision.day):
+        return missing
+    return REBASED if is_rebased(decision, float(daily.o[place])) else float(daily.c[place])
