@@ -63,6 +63,8 @@ PURE = {
     "app.market.freshness",
     "app.market.nyse",
     "app.model.features",
+    "app.model.swing",
+    "app.model.swing_features",
     "app.model.v6",
     "app.model.verdicts",
     "app.signals.policy",

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from app.errors import BrokenData
 from app.model import features
 from app.model.features import DECISION_HOURS, FEATURES, INPUTS, MIN_DAYS
+from app.model.swing import SwingModel
 from app.model.v6 import SLOTS, Accuracy, Logistic, Slot, V6Model
 
 SCHEMA_VERSION = 1
@@ -45,12 +46,13 @@ class PolicyStamp:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelSet:
-    """What could be loaded, and for each ticker without a model the reason. Equal to itself alone, so that what is derived from
-    it can be cached. name: what the registry calls it."""
+    """What could be loaded, and for each ticker without a model the reason, as for `swing`, the models of the days. Equal to
+    itself alone, so that what is derived from it can be cached. name: what the registry calls it."""
 
     models: Mapping[str, V6Model]
     missing: Mapping[str, str]
     name: str = "none"
+    swing: SwingModel | None = None
 
     def that_decided(self, ticker: str, model_id: str) -> V6Model | None:
         """The model of a ticker, if it has this id: a signal of the record may be another one's."""

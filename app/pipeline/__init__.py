@@ -14,6 +14,7 @@ from app.pipeline.prefetch import DAILY_BAR_AFTER, FIRST_HOUR
 from app.pipeline.states import (
     Board,
     DataPart,
+    HorizonOutlook,
     Overview,
     Permission,
     Quote,
@@ -21,6 +22,7 @@ from app.pipeline.states import (
     RpePart,
     State,
     Step,
+    SwingOutlook,
     TickerSignal,
     V6Part,
 )
@@ -36,6 +38,7 @@ __all__ = [
     "ChartSpan",
     "Charts",
     "DataPart",
+    "HorizonOutlook",
     "Hour",
     "Judged",
     "LivePromise",
@@ -51,6 +54,7 @@ __all__ = [
     "RpePart",
     "State",
     "Step",
+    "SwingOutlook",
     "TickerSignal",
     "V6Part",
 ]

@@ -9,12 +9,13 @@ from app.market.bars import Bars, no_bars
 from app.market.calendar import Calendar, ny_day
 from app.market.market_data import MarketData
 from app.pipeline.gates import why_undecided
+from app.pipeline.outlooks import Outlooks
 from app.pipeline.prefetch import Prefetch
 from app.pipeline.quotes import Quotes
 from app.pipeline.signals import HourlySignals
-from app.pipeline.states import Overview
+from app.pipeline.states import Overview, SwingOutlook, TickerSignal
 from app.signals.daily_signal import Vix, daily_signal, vix
-from app.signals.policy import atr, shown_active
+from app.signals.policy import atr, shown_active, shown_swing
 from app.structure.indicators import Breakdown, breakdown
 from app.structure.ranges import Ranges, price_ranges
 from app.structure.volatility import Volatility, volatility
@@ -27,29 +28,45 @@ class DailyAnswers:
     """The answers about one ticker. All of them raise PredictError where there is none."""
 
     def __init__(
-        self, source: MarketData, quotes: Quotes, signals: HourlySignals, prefetch: Prefetch, calendar: Calendar
+        self,
+        source: MarketData,
+        quotes: Quotes,
+        signals: HourlySignals,
+        outlooks: Outlooks,
+        prefetch: Prefetch,
+        calendar: Calendar,
     ) -> None:
         self._source = source
         self._quotes = quotes
         self._signals = signals
+        self._outlooks = outlooks
         self._prefetch = prefetch
         self._calendar = calendar
 
     def overview(self, ticker: str, at: datetime) -> Overview:
-        """The daily signal (v1-contract.md 4.7)."""
+        """The daily signal (v1-contract.md 4.7): of the hour's decision, and where there is none of the 1-day swing probability
+        (ruling V6)."""
         signal = self._signals.signal(ticker, at)
-        session = self._calendar.session_at(at)
-        if signal.decision is None:
+        outlook = self._outlook(ticker, at)
+        if signal.decision is not None:
+            p = shown_active(signal.decision.p_active)
+        elif outlook is not None and outlook.horizons[1].probability is not None:
+            p = shown_swing(outlook.horizons[1].probability)
+        else:
             raise why_undecided(signal)
-        if session is None or signal.quote.price is None:
-            if signal.quote.stale:
-                raise Upstream("the current price cannot be had")
-            raise Unavailable("the current price is not known", part="data", code="INSUFFICIENT_DATA")
-        spread = atr(self._source.daily(ticker, session.day))
+        session = self._calendar.session_at(at)
+        price = _price_of(signal, outlook, is_open=session is not None and session.is_open(at))
+        spread = atr(self._completed(ticker, at))
         if spread is None:
             raise Unavailable("too few daily bars for a range", part="data", code="INSUFFICIENT_DATA")
-        daily = daily_signal(shown_active(signal.decision.p_active), signal.quote.price, spread)
-        return Overview(signal, daily, session.progress(at))
+        progress = 0.0 if session is None else session.progress(at)
+        return Overview(signal, daily_signal(p, price, spread), price, progress, outlook)
+
+    def _outlook(self, ticker: str, at: datetime) -> SwingOutlook | None:
+        try:
+            return self._outlooks.outlook(ticker, at)
+        except PredictError:
+            return None
 
     def fear(self, at: datetime) -> Vix | None:
         """The state of the volatility ETF by its daily closes; None if they cannot be had."""
@@ -78,3 +95,14 @@ class DailyAnswers:
         minutes = no_bars() if session is None else self._quotes.minutes(ticker, session, at).bars
         before = self._source.minutes(ticker, previous.close + EXTENDED_HOURS).bars
         return price_ranges(at, session, minutes, previous, before)
+
+
+def _price_of(signal: TickerSignal, outlook: SwingOutlook | None, *, is_open: bool) -> float:
+    """USD: the price of the session, in a closed market else the last daily close. Raises PredictError if it is not known."""
+    if signal.quote.price is not None:
+        return signal.quote.price
+    if not is_open and outlook is not None:
+        return outlook.close
+    if signal.quote.stale:
+        raise Upstream("the current price cannot be had")
+    raise Unavailable("the current price is not known", part="data", code="INSUFFICIENT_DATA")

@@ -20,6 +20,7 @@ from app.pipeline.charts import Charts
 from app.pipeline.daily import FEAR_TICKER, DailyAnswers
 from app.pipeline.decisions import Decisions
 from app.pipeline.gates import known_of, refuse_keyless, refuse_without_key, supported
+from app.pipeline.outlooks import Outlooks
 from app.pipeline.prefetch import COLD_S, Prefetch
 from app.pipeline.quotes import Quotes
 from app.pipeline.reading import Reader
@@ -42,7 +43,7 @@ T = TypeVar("T")
 
 class Pipeline:
     """Joins market, model and policy. `emit(event, **fields)` hears of locks and gates. charts: the bars of
-    charts; track_record: what was locked, and what became of it."""
+    charts; outlooks: the swing probabilities; track_record: what was locked, and what became of it."""
 
     def __init__(
         self,
@@ -67,7 +68,8 @@ class Pipeline:
         self._prefetch = Prefetch(source, calendar, clock, stages)
         self._signals = HourlySignals(source, decisions, quotes, prices_11am, store, calendar, clock, emit)
         self._steps = Steps(Reader(source, quotes, calendar), self._signals, stages)
-        self._daily = DailyAnswers(source, quotes, self._signals, self._prefetch, calendar)
+        self.outlooks = Outlooks(source, models, self._prefetch, calendar)
+        self._daily = DailyAnswers(source, quotes, self._signals, self.outlooks, self._prefetch, calendar)
         self.charts = Charts(source, self._prefetch, calendar, self.interest)
         self.track_record = TrackRecord(source, store, self.charts, self._prefetch, calendar)
 
@@ -198,7 +200,8 @@ class Pipeline:
         """Daily signals, or per ticker why there is none, and the state of the volatility ETF."""
         self.interest.request(known_of(tickers), at)
         signals = self._prefetch.current(tickers, at) if self._calendar.is_open(at) else []
-        with deadline(self._prefetch.start([*signals, *self._prefetch.completed_days([FEAR_TICKER], at)])):
+        days = self._prefetch.completed_days([*known_of(tickers), FEAR_TICKER], at)
+        with deadline(self._prefetch.start([*signals, *days])):
             return self._each(tickers, lambda ticker: self._daily.overview(ticker, at)), self._daily.fear(at)
 
     def breakdowns(self, tickers: Sequence[str], at: datetime) -> dict[str, Breakdown | PredictError]:

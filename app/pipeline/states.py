@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import ClassVar, Literal, NamedTuple
 
 from app.errors import PredictError
 from app.market.calendar import TradingHours
+from app.model.swing import SwingModel
 from app.pipeline.alignment import Alignment, alignment_of
 from app.signals.daily_signal import DailySignal
-from app.signals.policy import Action, Decision, Gate, SessionName, action_of, actionable, best
+from app.signals.policy import (
+    Action,
+    Decision,
+    Gate,
+    SessionName,
+    SwingSignal,
+    action_of,
+    actionable,
+    best,
+    swing_signal_of,
+)
 from app.structure import Intraday, Probabilities, SessionAnalysis, Swing
 from app.structure.terms import Bias
 
@@ -313,13 +324,43 @@ class Board:
 
 
 @dataclass(frozen=True, slots=True)
+class HorizonOutlook:
+    """What is said of one horizon. ends: the day whose close is compared with that of the outlook's day; probability: that it
+    is higher, unrounded; None without a model of the horizon, and once that close is past."""
+
+    horizon: int
+    ends: date
+    probability: float | None
+
+    @property
+    def signal(self) -> SwingSignal:
+        return "NEUTRAL" if self.probability is None else swing_signal_of(self.probability)
+
+
+@dataclass(frozen=True, slots=True)
+class SwingOutlook:
+    """The swing probabilities of one ticker. day: the last completed day; as_of: its close; close: USD, its closing price;
+    in_sample: whether the model was trained on that day."""
+
+    ticker: str
+    model: SwingModel
+    day: date
+    as_of: datetime
+    close: float
+    in_sample: bool
+    horizons: Mapping[int, HorizonOutlook]
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
-    """The daily signal of one ticker (v1-contract.md 4.7) and the hourly one that it rests on. progress: share of the
-    session gone."""
+    """The daily signal of one ticker (v1-contract.md 4.7), and the hourly one that it rests on. Without a decision there it
+    rests on `outlook`. price: USD, where its levels begin; progress: share of the session gone."""
 
     signal: TickerSignal
     daily: DailySignal
+    price: float
     progress: float
+    outlook: SwingOutlook | None
 
 
 def _action_of(p: float | None) -> Action | None:

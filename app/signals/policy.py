@@ -24,10 +24,14 @@ SUPPORTED = ("SPY", "QQQ", "IWM")
 
 SessionName = Literal["early", "late"]
 Action = Literal["LONG", "SHORT", "NO_TRADE"]
+SwingSignal = Literal["BULLISH", "BEARISH", "NEUTRAL"]
 
 LONG_ABOVE, SHORT_BELOW = 0.75, 0.25
 EDGE = 0.001
 """Distance from a threshold, and from 0 and 1, that a shown probability keeps (policy.md 4)."""
+
+SWING_ABOVE, SWING_BELOW = 0.80, 0.20
+"""Thresholds of the swing signals, strict (policy.md 11)."""
 
 BUCKETS = ((0.90, "very_strong", 1.00), (0.85, "strong", 0.75), (0.80, "moderate", 0.50), (LONG_ABOVE, "weak", 0.25))
 """(p of the favoured side from, name, size multiplier); the last one from above its edge (policy.md 5)."""
@@ -206,14 +210,30 @@ def action_of(p: float) -> Action:
 def shown_active(p: float) -> float:
     """The active probability as emitted: 3 decimals that lead every client to the same action, whether it compares with
     `>` or `>=` (policy.md 4)."""
-    action = action_of(p)
-    if action == "LONG":
-        low, high = LONG_ABOVE + EDGE, 1 - EDGE
-    elif action == "SHORT":
-        low, high = EDGE, SHORT_BELOW - EDGE
+    return _shown(p, LONG_ABOVE, SHORT_BELOW)
+
+
+def _shown(p: float, above: float, below: float) -> float:
+    """3 decimals, off 0 and 1, and off the thresholds on the side on which the unrounded probability is."""
+    if p > above:
+        low, high = above + EDGE, 1 - EDGE
+    elif p < below:
+        low, high = EDGE, below - EDGE
     else:
-        low, high = SHORT_BELOW + EDGE, LONG_ABOVE - EDGE
+        low, high = below + EDGE, above - EDGE
     return round(min(high, max(low, round(p, 3))), 3)
+
+
+def swing_signal_of(p: float) -> SwingSignal:
+    """What a swing probability says; it is not for trading within the day (policy.md 11)."""
+    if p > SWING_ABOVE:
+        return "BULLISH"
+    return "BEARISH" if p < SWING_BELOW else "NEUTRAL"
+
+
+def shown_swing(p: float) -> float:
+    """A swing probability as emitted: 3 decimals on its own side of the thresholds, whatever a client compares with."""
+    return _shown(p, SWING_ABOVE, SWING_BELOW)
 
 
 def shown_other(p: float) -> float:

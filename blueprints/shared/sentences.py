@@ -93,7 +93,10 @@ def too_few_minutes(known: int, hours: TradingHours, plan: Plan) -> str:
 
 def no_overview(hours: TradingHours, plan: Plan) -> str:
     """Why the overview of the day has nothing of a ticker while the market is closed."""
-    return f"{closed(hours, plan)} The overview rests on the hourly signals, the first of which comes at 10:00 AM ET."
+    return (
+        f"{closed(hours, plan)} The overview rests on the hourly signals, the first of which comes at 10:00 AM ET, and without"
+        " one on the 1-day swing probability, which there is not now."
+    )
 
 
 def was_closed(at: datetime, session: Session | None, holiday: str | None) -> str:

@@ -7,16 +7,19 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from app.errors import BadRequest, Unavailable
+from app.errors import BadRequest, PredictError, Unavailable
 from app.market.calendar import TradingHours, ny_day
 from app.market.plan import Plan
-from app.pipeline import FEAR_TICKER, State
+from app.pipeline import FEAR_TICKER, State, SwingOutlook
 from blueprints.caching import cached
 from blueprints.services import services
 from blueprints.v1 import shapes
 from blueprints.v1.parameters import Tickers, json_object, replay_moment, tickers
 
 Shape = Callable[[Mapping[str, State], TradingHours, Plan], dict[str, Any]]
+DaysShape = Callable[
+    [Mapping[str, State], Mapping[str, SwingOutlook | PredictError], TradingHours, Plan], dict[str, Any]
+]
 
 blueprint = Blueprint("v1", __name__)
 
@@ -39,7 +42,7 @@ def trading_directions(asked: Tickers) -> Response:
 @cached(_asked)
 def mtf(asked: Tickers) -> Response:
     """Session and days of each ticker side by side (v1-contract.md 4.2)."""
-    return _structures(asked.symbols, shapes.mtf)
+    return _days(asked.symbols, shapes.mtf)
 
 
 @blueprint.get("/northstar")
@@ -60,7 +63,7 @@ def rpe(asked: Tickers) -> Response:
 @cached(_asked)
 def swing(asked: Tickers) -> Response:
     """The analysis of the days (v1-contract.md 4.6)."""
-    return _structures(asked.symbols, shapes.swing)
+    return _days(asked.symbols, shapes.swing)
 
 
 @blueprint.get("/replay")
@@ -160,6 +163,14 @@ def _structures(symbols: Sequence[str], shape: Shape) -> Response:
     at = served.clock()
     found = served.pipeline.states(symbols, at)
     return _shaped(lambda: shape(found, served.calendar.hours_at(at), served.pipeline.plan))
+
+
+def _days(symbols: Sequence[str], shape: DaysShape) -> Response:
+    """Structure of the tickers asked for, now, with the swing probabilities."""
+    served = services()
+    at = served.clock()
+    found, outlooks = served.pipeline.states(symbols, at), served.pipeline.outlooks.of(symbols, at)
+    return _shaped(lambda: shape(found, outlooks, served.calendar.hours_at(at), served.pipeline.plan))
 
 
 def _shaped(shape: Callable[[], dict[str, Any]]) -> Response:

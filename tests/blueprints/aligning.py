@@ -30,7 +30,7 @@ def alignment(intraday: str, swing: str) -> dict[str, Any]:
     days = replace(days, phase4=replace(days.phase4, bias=Bias(swing)))
     signal = TickerSignal("SPY", "late", Quote())
     state = State(DataPart("SPY"), RpePart("SPY", swing=days), V6Part("SPY", intraday=found), signal)
-    entry: dict[str, Any] = shapes.mtf({"SPY": state}, CALENDAR.hours_at(AT), Plan(Market.POLYGON, Span.MINUTE))[
+    entry: dict[str, Any] = shapes.mtf({"SPY": state}, {}, CALENDAR.hours_at(AT), Plan(Market.POLYGON, Span.MINUTE))[
         "tickers"
     ]["SPY"]
     return entry

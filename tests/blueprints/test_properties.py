@@ -50,10 +50,10 @@ def test_any_valid_bars_give_readable_json(drawn: Drawn) -> None:
     hours = CALENDAR.hours_at(at)
     moment = ReplayMoment(at, "11:00", hours.session)
     for body in (
-        shapes.mtf(found, hours, PLAN),
+        shapes.mtf(found, {}, hours, PLAN),
         shapes.northstar(found, hours, PLAN),
         shapes.rpe(found, hours, PLAN),
-        shapes.swing(found, hours, PLAN),
+        shapes.swing(found, {}, hours, PLAN),
         shapes.replay(found, moment, PLAN),
     ):
         assert json.loads(json.dumps(body, allow_nan=False)) == body

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.model.artefact import ENGINE_VERSION, ModelSet
+from app.model.swing import SwingModel
 from app.model.v6 import V6Model
 from app.model.verdicts import verdict_of_record
 from app.signals.policy import LONG_ABOVE, SPEC_VERSION, SUPPORTED
@@ -26,7 +27,7 @@ def health(served: Services) -> Json:
         "spec_version": SPEC_VERSION,
         "models_loaded": loaded,
         "v6_models_loaded": loaded,
-        "swing_models_loaded": [],
+        "swing_models_loaded": [] if model_set.swing is None else list(model_set.swing.tickers),
         "supported_tickers": list(SUPPORTED),
         "active_model": model_set.set_id,
         "uptime_seconds": int(served.uptime_s()),
@@ -40,7 +41,7 @@ def models(model_set: ModelSet) -> Json:
     """The body of `/models` (v1-contract.md 4.9)."""
     return {
         "active_version": model_set.set_id,
-        "models": {ticker: _model(model_set.models.get(ticker)) for ticker in SUPPORTED},
+        "models": {ticker: _model(model_set.models.get(ticker), _swing_of(model_set, ticker)) for ticker in SUPPORTED},
         "supported_tickers": list(SUPPORTED),
         "recommended_threshold": LONG_ABOVE,
         "spec_version": SPEC_VERSION,
@@ -73,13 +74,21 @@ def accuracy(model: V6Model | None) -> Json:
     return {name: round(getattr(accuracy, name), 3) for name in ("early", "late_a", "late_b")}
 
 
-def _model(model: V6Model | None) -> Json:
+def _swing_of(model_set: ModelSet, ticker: str) -> SwingModel | None:
+    swing = model_set.swing
+    return swing if swing is not None and ticker in swing.tickers else None
+
+
+def _model(model: V6Model | None, swing: SwingModel | None) -> Json:
+    horizons = frozenset() if swing is None else swing.horizons.keys()
     body: Json = {
         "v6_loaded": model is not None,
-        "swing_loaded": False,
-        "swing_3d_loaded": False,
-        "swing_1d_loaded": False,
+        "swing_loaded": horizons >= {5, 10},
+        "swing_3d_loaded": 3 in horizons,
+        "swing_1d_loaded": 1 in horizons,
     }
+    if swing is not None:
+        body["swing"] = _swing(swing)
     if model is None:
         return body
     about = model.metadata
@@ -96,6 +105,30 @@ def _model(model: V6Model | None) -> Json:
         "baselines": dict(model.accuracy.baselines),
         "artifact_sha256": model.artifact_sha256,
     }
+
+
+def _swing(model: SwingModel) -> Json:
+    """The models of the days, which are the same for all tickers."""
+    about = model.metadata
+    return {
+        "version": model.model_id,
+        "trained_at": about["trained_at"],
+        "data_end": model.data_end.isoformat(),
+        "feature_count": len(about["feature_cols"]),
+        "metrics": {
+            "evaluated": about["evaluation"]["span"],
+            "horizons": {f"{horizon}d": _horizon(model, horizon) for horizon in model.horizons},
+        },
+        "artifact_sha256": model.artifact_sha256,
+    }
+
+
+def _horizon(model: SwingModel, horizon: int) -> Json:
+    """What the evaluation says of a horizon, with its baselines, and how the probability is made."""
+    record, served = model.evaluation_of(horizon), model.horizons[horizon]
+    metrics = {key: value for key, value in record.items() if key not in ("years", "tickers")}
+    own = {"served_base_rate": round(served.base_rate, 6), "served_weight": served.weight}
+    return metrics | own | {"verdict": model.verdict_of(horizon).value}
 
 
 def _cell(record: Mapping[str, Any]) -> Json:

@@ -14,7 +14,7 @@ from app.model.artefact import ModelSet
 from app.model.v6 import V6Model
 from app.pipeline import FEAR_TICKER, MarketClosed, Overview
 from app.signals.daily_signal import DailySignal, Trade, Vix, best_trade, market_signal, side_probability
-from app.signals.policy import Decision, Gate, session_of_hour
+from app.signals.policy import Decision, Gate, session_of_hour, shown_swing
 from app.structure.indicators import Breakdown
 from app.structure.ranges import Range, Ranges
 from app.structure.volatility import Volatility, market_volatility
@@ -142,18 +142,16 @@ def _held(listed: Json) -> Json:
 
 
 def _overview(view: Overview, models: ModelSet) -> Json:
-    daily, decision = view.daily, view.signal.decision
-    assert decision is not None
-    p_a, p_b = probabilities(decision)
-    accuracy = _cell_accuracy(models.that_decided(decision.ticker, decision.model_id), decision)
+    daily, decision, outlook = view.daily, view.signal.decision, view.outlook
+    p_1d = None if outlook is None else outlook.horizons[1].probability
     return {
         "signal": daily.grade.signal,
         "strength": daily.grade.strength,
         "emoji": EMOJI[daily.grade.signal],
         "probability": daily.probability,
-        "daily_probability": None,
+        "daily_probability": None if p_1d is None else shown_swing(p_1d),
         "confidence": round(daily.confidence, 3),
-        "current_price": price(view.signal.quote.price),
+        "current_price": price(view.price),
         "entry_price": price(daily.levels.entry_price),
         "target_price": price(daily.levels.target_price),
         "stop_loss": price(daily.levels.stop_loss),
@@ -161,6 +159,16 @@ def _overview(view: Overview, models: ModelSet) -> Json:
         "predicted_range": {"high": price(daily.expected.high), "low": price(daily.expected.low)},
         "remaining_potential": _two_decimals(plain(daily.potential)),
         "highlow_model": None,
+        **(_of_days(view) if decision is None else _of_hour(view, decision, models)),
+        "action_text": f"{daily.grade.strength} {daily.grade.signal}",
+    }
+
+
+def _of_hour(view: Overview, decision: Decision, models: ModelSet) -> Json:
+    """What rests on the decision of the hour."""
+    p_a, p_b = probabilities(decision)
+    accuracy = _cell_accuracy(models.that_decided(decision.ticker, decision.model_id), decision)
+    return {
         "intraday_model": _intraday_model(view, decision, p_a, accuracy),
         "prediction_source": "intraday",
         "model_accuracy": accuracy,
@@ -169,7 +177,21 @@ def _overview(view: Overview, models: ModelSet) -> Json:
         "session": decision.session,
         "in_sample": decision.in_sample,
         "action": decision.action,
-        "action_text": f"{daily.grade.strength} {daily.grade.signal}",
+    }
+
+
+def _of_days(view: Overview) -> Json:
+    """What rests on the 1-day swing probability (ruling V6)."""
+    assert view.outlook is not None
+    return {
+        "intraday_model": None,
+        "prediction_source": "daily",
+        "model_accuracy": round(view.outlook.model.evaluation_of(1)["accuracy"], 3),
+        "target_a_prob": None,
+        "target_b_prob": None,
+        "session": view.signal.session,
+        "in_sample": view.outlook.in_sample,
+        "action": view.signal.action,
     }
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from app.errors import NotEntitled
+from app.errors import NotEntitled, PredictError
 from app.market.calendar import NY, TradingHours
 from app.market.plan import Plan
-from app.pipeline import Alignment, Permission, State, V6Part
+from app.pipeline import Alignment, Permission, State, SwingOutlook, V6Part
 from app.signals.policy import Decision, Gate, confidence, session_of_hour
 from app.structure import ENOUGH_DAYS
 from app.structure.terms import Bias
@@ -17,6 +17,7 @@ from blueprints.shared.data_status import data_status
 from blueprints.shared.values import Json, change_pct, plain, price, probabilities
 from blueprints.v1 import texts
 from blueprints.v1.shapes.common import envelope, fault, unsupported
+from blueprints.v1.shapes.outlooks import Outlooks, v6_swing
 
 States = Mapping[str, State]
 PIPELINE_VERSION = "2.0"
@@ -24,9 +25,9 @@ SIGNALS = {"LONG": "BULLISH", "SHORT": "BEARISH", "NO_TRADE": "NEUTRAL"}
 ALIGNED: Mapping[Bias | None, str] = {Bias.LONG: "bullish", Bias.SHORT: "bearish"}
 
 
-def mtf(found: States, hours: TradingHours, plan: Plan) -> Json:
+def mtf(found: States, outlooks: Outlooks, hours: TradingHours, plan: Plan) -> Json:
     """The body of `/mtf` (v1-contract.md 4.2)."""
-    entries = {ticker: _mtf_entry(state, plan) for ticker, state in found.items()}
+    entries = {ticker: _mtf_entry(state, outlooks.get(ticker), plan) for ticker, state in found.items()}
     return {
         **envelope(hours.at),
         "analysis_type": "MULTI_TIMEFRAME",
@@ -104,13 +105,13 @@ def _summary(
     }
 
 
-def swing(found: States, hours: TradingHours, plan: Plan) -> Json:
+def swing(found: States, outlooks: Outlooks, hours: TradingHours, plan: Plan) -> Json:
     """The body of `/swing` (v1-contract.md 4.6)."""
     return {
         **envelope(hours.at),
         "analysis_type": "SWING",
         "timeframes": ["DAILY", "WEEKLY"],
-        "tickers": {ticker: _swing_entry(state, plan) for ticker, state in found.items()},
+        "tickers": {ticker: _swing_entry(state, outlooks.get(ticker), plan) for ticker, state in found.items()},
         "data_status": _status(found, hours.at, plan),
     }
 
@@ -150,14 +151,14 @@ def _is_unsupported(state: State) -> bool:
     return state.signal.gate is Gate.UNSUPPORTED_TICKER
 
 
-def _mtf_entry(state: State, plan: Plan) -> Json:
+def _mtf_entry(state: State, outlook: SwingOutlook | PredictError | None, plan: Plan) -> Json:
     if _is_unsupported(state):
         return {**unsupported(state.ticker), "intraday": None, "swing": None, "alignment": None}
     alignment = state.alignment
     body: Json = {
         "current_price": price(state.data.price),
         "intraday": _intraday(state),
-        "swing": None if state.swing is None else plain(state.swing),
+        "swing": None if state.swing is None else plain(state.swing) | {"v6_swing": v6_swing(outlook, plan)},
         "alignment": None if alignment is None else ALIGNED.get(alignment.direction, "neutral"),
         "alignment_detail": None if alignment is None else _alignment(alignment),
     }
@@ -238,11 +239,11 @@ def _without_minutes(state: State, hours: TradingHours, plan: Plan) -> Json:
     return {"error": text, "error_code": "INSUFFICIENT_DATA", "bars_available": state.data.minutes}
 
 
-def _swing_entry(state: State, plan: Plan) -> Json:
+def _swing_entry(state: State, outlook: SwingOutlook | PredictError | None, plan: Plan) -> Json:
     if _is_unsupported(state):
         return unsupported(state.ticker)
     if state.swing is not None:
-        return {**plain(state.swing), "current_price": price(state.data.price)}
+        return {**plain(state.swing), "v6_swing": v6_swing(outlook, plan), "current_price": price(state.data.price)}
     if state.data.fault is not None:
         return {**fault(state.data.fault, plan), "bars_available": state.data.days}
     text = sentences.error(f"{state.data.days} daily bars are known; {ENOUGH_DAYS} are needed", plan)
