@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from app.errors import PredictError, Unavailable, Upstream
 from app.market.bars import Bars, no_bars
 from app.market.calendar import Calendar, ny_day
 from app.market.market_data import MarketData
-from app.pipeline.gates import why_undecided
+from app.pipeline.gates import known_of, why_undecided
 from app.pipeline.outlooks import Outlooks
-from app.pipeline.prefetch import Prefetch
+from app.pipeline.prefetch import Prefetch, Series
 from app.pipeline.quotes import Quotes
 from app.pipeline.signals import HourlySignals
 from app.pipeline.states import Overview, SwingOutlook, TickerSignal
@@ -42,6 +43,11 @@ class DailyAnswers:
         self._outlooks = outlooks
         self._prefetch = prefetch
         self._calendar = calendar
+
+    def reads(self, tickers: Sequence[str], at: datetime) -> list[Series]:
+        """What the overviews of these tickers read."""
+        signals = self._prefetch.current(tickers, at) if self._calendar.is_open(at) else []
+        return [*signals, *self._prefetch.completed_days([*known_of(tickers), FEAR_TICKER], at)]
 
     def overview(self, ticker: str, at: datetime) -> Overview:
         """The daily signal (v1-contract.md 4.7): of the hour's decision, and where there is none of the 1-day swing probability

@@ -17,7 +17,7 @@ from app.market.plan import Plan
 from app.market.single_flight import deadline
 from app.model.artefact import ModelSet
 from app.pipeline.charts import Charts
-from app.pipeline.daily import FEAR_TICKER, DailyAnswers
+from app.pipeline.daily import DailyAnswers
 from app.pipeline.decisions import Decisions
 from app.pipeline.gates import known_of, refuse_keyless, refuse_without_key, supported
 from app.pipeline.outlooks import Outlooks
@@ -199,9 +199,7 @@ class Pipeline:
     def overviews(self, tickers: Sequence[str], at: datetime) -> tuple[dict[str, Overview | PredictError], Vix | None]:
         """Daily signals, or per ticker why there is none, and the state of the volatility ETF."""
         self.interest.request(known_of(tickers), at)
-        signals = self._prefetch.current(tickers, at) if self._calendar.is_open(at) else []
-        days = self._prefetch.completed_days([*known_of(tickers), FEAR_TICKER], at)
-        with deadline(self._prefetch.start([*signals, *days])):
+        with deadline(self._prefetch.start(self._daily.reads(tickers, at))):
             return self._each(tickers, lambda ticker: self._daily.overview(ticker, at)), self._daily.fear(at)
 
     def breakdowns(self, tickers: Sequence[str], at: datetime) -> dict[str, Breakdown | PredictError]:
