@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -19,6 +17,7 @@ from app.market.plan import Entitlement
 from app.market.polygon import Reply
 from app.sqlite import MEMORY, REOPEN_AFTER_S
 from tests.market.budgets import KEY, budget_of, redis_budget_of
+from tests.racing import raced
 from tests.support import FakeTimer
 from tests.waiting import PATIENCE_S, wait_for
 
@@ -389,27 +388,26 @@ from app.errors import BudgetSpent
 from app.market.budget import Limit, Priority, call_context
 from tests.market.budgets import budget_of, redis_budget_of
 hear = lambda event, **_: event in ("call_withheld", "call_waits") or print(event)
-store, limit = sys.argv[1], Limit(int(sys.argv[2]), float(sys.argv[3]))
-if store.startswith("redis:"):
-    budget = redis_budget_of(store, "b", Timer(), limit, hear)
-else:
-    budget = budget_of(Path(store), Timer(), limit, hear)
-for _ in range(10):
-    try:
-        with call_context(Priority.MINUTES, float(sys.argv[4]), Timer()):
-            ticket = budget.acquire()
-        print(time.time())
-        budget.release(ticket)
-    except BudgetSpent:
-        pass
+def race(number):
+    store, limit = sys.argv[1], Limit(int(sys.argv[2]), float(sys.argv[3]))
+    if store.startswith("redis:"):
+        budget = redis_budget_of(store, "b", Timer(), limit, hear)
+    else:
+        budget = budget_of(Path(store), Timer(), limit, hear)
+    for _ in range(10):
+        try:
+            with call_context(Priority.MINUTES, float(sys.argv[4]), Timer()):
+                ticket = budget.acquire()
+            print(time.time(), flush=True)
+            budget.release(ticket)
+        except BudgetSpent:
+            pass
 """
 
 
 def moments(where: str, limit: Limit, patience_s: float) -> list[float]:
     """When the calls of six processes went, each of which tries ten."""
-    command = [sys.executable, "-c", PROCESS, where, str(limit.calls), str(limit.window_s), str(patience_s)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]
-    return sorted(float(word) for process in running for word in process.communicate(timeout=PATIENCE_S)[0].split())
+    return sorted(map(float, raced(PROCESS, 6, where, limit.calls, limit.window_s, patience_s)))
 
 
 @pytest.fixture(params=["sqlite", "redis"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
+from tests.racing import racing
 from tests.redis_server import RedisServer, free_port
 from tests.serving.test_gunicorn import ROOT, SERVE, Server, environment, started
 from tests.waiting import PATIENCE_S, wait_for
@@ -35,16 +35,17 @@ from redis import Redis
 from app.redis_database import RedisDatabase
 from middleware.sliding_windows import RedisWindows
 
-url, tries, limit = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-db = RedisDatabase(url, timeout_s=60.0)
-windows = RedisWindows(db.client, db.timeout_s, time.time)
-windows.connect()
-with Redis.from_url(url, socket_timeout=600) as gate:
-    gate.incr("ready")
-    assert gate.blpop(["gate"], 300)
-hits = [windows.hit("one client", limit, 60) for _ in range(tries)]
-db.close()
-print(sum(hit.allowed for hit in hits), max(hit.used for hit in hits))
+def race(number):
+    url, tries, limit = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    db = RedisDatabase(url, timeout_s=60.0)
+    windows = RedisWindows(db.client, db.timeout_s, time.time)
+    windows.connect()
+    with Redis.from_url(url, socket_timeout=600) as gate:
+        gate.incr("ready")
+        assert gate.blpop(["gate"], 300)
+    hits = [windows.hit("one client", limit, 60) for _ in range(tries)]
+    db.close()
+    print(sum(hit.allowed for hit in hits), max(hit.used for hit in hits))
 """
 
 Run = Callable[..., Iterator[Server]]
@@ -105,18 +106,12 @@ def ask(server: Server, client: str, times: int) -> list[int]:
 
 
 def test_twenty_processes_at_once_get_exactly_the_limit_together(redis_url: str) -> None:
-    command = [sys.executable, "-c", HITTER, redis_url, str(TRIES), str(LIMIT)]
-    with Redis.from_url(redis_url) as gate, ExitStack() as stack:
-        takers = []
-        for _ in range(PROCESSES):
-            taker = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True)
-            stack.callback(taker.wait, 30)
-            stack.callback(taker.kill)
-            takers.append(taker)
+    with Redis.from_url(redis_url) as gate, racing(HITTER, PROCESSES, redis_url, TRIES, LIMIT) as takers:
         wait_for(lambda: int(gate.get("ready") or 0) == PROCESSES, "all are ready")
         gate.rpush("gate", *range(PROCESSES))
-        found = [tuple(map(int, taker.communicate(timeout=PATIENCE_S)[0].split())) for taker in takers]
-    assert [taker.returncode for taker in takers] == [0] * PROCESSES
+        said = takers.communicate(timeout=PATIENCE_S)[0]
+    found = [tuple(map(int, line.split())) for line in said.splitlines()]
+    assert (takers.returncode, len(found)) == (0, PROCESSES)
     assert sum(allowed for allowed, _ in found) == LIMIT
     assert max(used for _, used in found) == LIMIT
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from app.signals.policy import Decision
 from app.signals.sqlite_record import SqliteRecord
 from app.signals.store import RecordStore, SignalStore
 from app.sqlite import REOPEN_AFTER_S
+from tests.racing import raced
 from tests.signals.stores import database_of, redis_store, sqlite_store, unheard
 from tests.signals.test_policy import decision
 
@@ -102,18 +102,25 @@ def test_the_prices_before_a_split_are_forgotten_and_the_signals_stay(open_store
         assert store.get("SPY", DAY, 13) == said
 
 
-def _race(path: str, p: float) -> float:
-    store = sqlite_store(Path(path))
-    winners = {store.put(replace(decision(0.6, p), hour=hour)).p_b for hour in range(200)}
-    return winners.pop() if len(winners) == 1 else -1.0
+RACE = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from tests.signals.stores import sqlite_store
+from tests.signals.test_policy import decision
+
+def race(number):
+    store = sqlite_store(Path(sys.argv[1]))
+    for hour in range(200):
+        store.put(replace(decision(0.6, (0.9, 0.8, 0.2, 0.1)[number]), hour=hour))
+"""
 
 
 @pytest.mark.integration
 def test_processes_that_race_agree_on_every_signal(tmp_path: Path) -> None:
-    path = str(tmp_path / "record.sqlite3")
-    with get_context("spawn").Pool(4) as pool:
-        pool.starmap(_race, [(path, 0.9), (path, 0.8), (path, 0.2), (path, 0.1)])
-    store = sqlite_store(Path(path))
+    path = tmp_path / "record.sqlite3"
+    raced(RACE, 4, path)
+    store = sqlite_store(path)
     kept = [store.get("SPY", DAY, hour) for hour in range(200)]
     assert all(found is not None for found in kept)
     again = [store.put(replace(decision(0.6, 0.5), hour=hour)) for hour in range(200)]
