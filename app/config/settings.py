@@ -359,6 +359,11 @@ class Settings(BaseSettings):
         """Whether `data_dir` is lost with the machine, as on Railway without a volume (ruling S7)."""
         return self.on_railway and self.railway_volume is None and self.redis_url is None
 
+    @classmethod
+    def settings_customise_sources(cls, _: Any, **sources: Any) -> tuple[Any, ...]:  # type: ignore[override]
+        """No files of settings are looked for."""
+        return sources["init_settings"], sources["env_settings"]
+
     @property
     def is_alone(self) -> bool:
         """Whether clients cannot come to another process (ruling A9). A server with a Redis may have replicas, and so may one
