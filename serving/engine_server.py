@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
@@ -49,7 +49,7 @@ TICK_S: Final = 1.0
 SESSIONS_A_TURN: Final = 200
 
 
-@cache
+@lru_cache(maxsize=1)
 def check_versions() -> None:
     """Raises RuntimeError if other versions are installed than those whose private names are used here."""
     wrong = [

@@ -29,9 +29,10 @@ INTEGRATION = {"recorded_file", "redis_server", "own_redis"}
 LONGEST = (
     *(
         "tests/ops/test_prometheus.py",
+        "tests/provider/test_faults.py",
         "tests/serving/test_gunicorn.py",
-        "tests/provider/test_load.py",
         "tests/test_cli.py",
+        "tests/model/test_training.py",
     ),
     *(
         "tests/serving/",
