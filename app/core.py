@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 from app.clock import Clock, Timer
@@ -19,6 +20,7 @@ from app.market.market_data import MarketData
 from app.market.plan import ClockSkew, Plan
 from app.market.polygon import Transport
 from app.market.running_day import RunningDay
+from app.model.reloading import ServedModels, ServedStatus
 from app.pipeline import LivePromise, Pipeline
 from app.redis_database import RedisDatabase, certificate_advice
 from app.signals.durability import Durability
@@ -46,6 +48,11 @@ class Circuits(Protocol):
         ...
 
 
+def real_time(moment: datetime) -> datetime:
+    """The market time of a market whose clock is that of the world."""
+    return moment
+
+
 @dataclass(frozen=True, slots=True)
 class DataFeed:
     """Where the market data of a deployment comes from: one of the three markets.
@@ -57,6 +64,7 @@ class DataFeed:
     budget, breaker  guard a provider that is called over the network
     skew             how far our clock is ahead of the provider's
     reachability     whether a provider that is called over the network has answered
+    market_time      of a past moment of real time
     """
 
     transport: Transport
@@ -69,6 +77,7 @@ class DataFeed:
     skew: ClockSkew | None = None
     speed: float = 1.0
     reachability: Reachability | None = None
+    market_time: Callable[[datetime], datetime] = real_time
 
     def is_answered(self) -> bool:
         """False if a provider was called over the network and has never answered, here or in another process."""
@@ -91,6 +100,7 @@ class Core:
     calendar: Calendar
     store: RecordStore
     source: MarketData
+    models: ServedModels
     pipeline: Pipeline
     live_promise: LivePromise
     follower: Follower
@@ -154,8 +164,16 @@ def operations(core: Core) -> dict[str, Any]:
         "follower": _rounded(asdict(core.follower.status())),
         "store": _store(core),
         "cache": {"kind": "sqlite", "failing": not core.source.cache.is_open()},
+        "models": _models(core.models.status()),
         "models_missing": dict(pipeline.models.missing),
     }
+
+
+def _models(status: ServedStatus) -> dict[str, Any]:
+    """The model set that is served, the promoted one, when that takes over, and why it does not."""
+    takes_over_at = status.takes_over_at
+    moment = None if takes_over_at is None else takes_over_at.isoformat(timespec="minutes")
+    return {**asdict(status), "takes_over_at": moment}
 
 
 def _store(core: Core) -> dict[str, Any]:

@@ -39,6 +39,7 @@ ORDER = (
     "app.live.sequence",
     "app.live.broadcaster",
     "app.live.jobs",
+    "app.live.model_watch",
     "app.live.plan_probe",
     "app.live.calendar_upkeep",
     "app.live.follower",

@@ -33,13 +33,16 @@ from app.factory.telemetry import Metrics, access_log_of, telemetry_of
 from app.live.events import Events
 from app.live.follower import Follower
 from app.live.lifecycle import Lifecycle
+from app.live.model_watch import ModelWatch
 from app.market.announcements import Announcements
 from app.market.cache import BarCache
 from app.market.calendar import Calendar
 from app.market.market_data import MarketData
 from app.market.polygon import Polygon, Transport
 from app.model.artefact import PolicyStamp
-from app.model.served import load_models
+from app.model.registry import Registry
+from app.model.reloading import ServedModels
+from app.model.served import ServableSets
 from app.pipeline import LivePromise, Pipeline
 from app.signals.policy import LONG_ABOVE, SHORT_BELOW, SPEC_VERSION, SUPPORTED
 from app.signals.store import RecordStore
@@ -116,6 +119,8 @@ def create_app(
         lifecycle.add("pushgateway", start=metrics.gateway.start, close=metrics.gateway.close)
     lifecycle.add("telemetry", close=telemetry.close)
     lifecycle.add("core", close=core.close)
+    model_watch = ModelWatch(core.models, events)
+    lifecycle.add("models", start=lambda: model_watch.start(lifecycle.stopping), close=model_watch.close)
     if "no_api_key" not in core.market.degraded:
         lifecycle.add("follower", start=lambda: core.follower.start(lifecycle.stopping), close=core.follower.close)
     lifecycle.add("live", stop=live.stop, close=live.close)
@@ -151,9 +156,11 @@ def build(
     stages = telemetry.stages
     named_days = {} if settings.market == "demo" else dict(settings.market_closures)
     calendar = Calendar(named_days)
-    models = load_models(settings.models_dir, SUPPORTED, POLICY)
+    sets = ServableSets(Registry(settings.models_dir), SUPPORTED, POLICY)
     redis = redis_database_of(settings, stages, timer)
-    market = data_feed_of(settings, calendar, models, timer, emit, telemetry, redis, clock=clock, transport=transport)
+    market = data_feed_of(
+        settings, calendar, sets.newest().models, timer, emit, telemetry, redis, clock=clock, transport=transport
+    )
     clock, budget, folder = market.clock, market.budget, settings.data_dir / market.namespace
     ahead = timedelta if market.skew is None else market.skew.offset
     store = RecordStore(record_of(settings, market.namespace, redis, stages), emit, timer)
@@ -164,6 +171,7 @@ def build(
         running_day = running_day_of(settings, market.namespace, redis, timer, emit, stages, ahead)
     shared_day = (running_day, ahead, market.is_answered, market.observe_elsewhere)
     source = MarketData(polygon, cache, store, calendar, clock, market.plan, emit, timer, stages, *shared_day)
+    models = ServedModels(sets, calendar, clock, emit, market.market_time)
     pipeline = Pipeline(source, models, store, calendar, clock, emit, stages)
     emit.subscribe("calendar_changed", lambda **fields: source.follow_calendar())
     announcements = None
@@ -178,7 +186,7 @@ def build(
     probed, shared = polygon if budget is not None else None, (announcements, stages, running_day, adoption.adopt_kept)
     follower = Follower(source, pipeline, calendar, clock, timer, emit, probed, adoption.adopt_probed, *shared)
     promise = LivePromise(source, store, lambda: pipeline.models.models, calendar)
-    parts = (market, calendar, store, source, pipeline, promise, follower, announcements, running_day, redis)
+    parts = (market, calendar, store, source, models, pipeline, promise, follower, announcements, running_day, redis)
     return Core(settings, timer, emit, *parts)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 import middleware
 from app.clock import Clock, Timer, running_clock, wall_clock
 from app.config.settings import Settings
-from app.core import DataFeed
+from app.core import DataFeed, real_time
 from app.errors import SettingsError, Unavailable
 from app.factory.shared_market import budget_of
 from app.live.events import Events
@@ -31,13 +32,14 @@ from app.market.calling import (
     with_reachability,
     with_retries,
 )
-from app.market.demo import SEED, SPEED, DemoFeed, demo_clock
+from app.market.demo import SEED, SPEED, DemoFeed, demo_clock, demo_moment_before
 from app.market.feed_transport import EmptyFeed, FeedTransport
 from app.market.pinned import CHANGED, PinnedBars
 from app.market.plan import ClockSkew, Market, Plan
 from app.market.polygon import HOSTS, HttpTransport, Transport, no_key
 from app.market.recorded import RecordedBars
 from app.model.artefact import ModelSet
+from app.model.reloading import EARLIEST
 from app.redis_database import RedisDatabase
 from app.signals.policy import SUPPORTED
 from app.telemetry.setup import Telemetry
@@ -77,9 +79,15 @@ def data_feed_of(
 
 def _demo(calendar: Calendar, models: ModelSet, timer: Timer, clock: Clock | None) -> DataFeed:
     """The demo market. Its namespace names the seed and the models, since its days repeat and its signals depend on both."""
-    clock = clock or demo_clock(calendar, timer.epoch)
-    transport = FeedTransport(DemoFeed(calendar, give_way=partial(timer.sleep, 0)), calendar, clock)
-    return DataFeed(transport, clock, Plan(Market.DEMO, Span.MINUTE), _demo_namespace(models), speed=SPEED)
+
+    def market_time(moment: datetime) -> datetime:
+        return demo_moment_before(calendar, moment.timestamp(), timer.epoch()) or EARLIEST
+
+    own_clock = clock or demo_clock(calendar, timer.epoch)
+    transport = FeedTransport(DemoFeed(calendar, give_way=partial(timer.sleep, 0)), calendar, own_clock)
+    plan, namespace = Plan(Market.DEMO, Span.MINUTE), _demo_namespace(models)
+    feed = DataFeed(transport, own_clock, plan, namespace, speed=SPEED)
+    return feed if clock is not None else replace(feed, market_time=market_time)
 
 
 def _recorded(settings: Settings, calendar: Calendar, timer: Timer, clock: Clock | None) -> DataFeed:
@@ -95,7 +103,9 @@ def _recorded(settings: Settings, calendar: Calendar, timer: Timer, clock: Clock
         )
     if clock is None and settings.clock is not None:
         _refuse_clock_outside(settings.clock, recorded, calendar)
-    clock = clock or _recorded_clock(settings, settings.clock or recorded.default_start(SUPPORTED), timer)
+    market_time: Callable[[datetime], datetime] = real_time
+    if clock is None:
+        clock, market_time = _recorded_clock(settings, settings.clock or recorded.default_start(SUPPORTED), timer)
     plan = replace(plan, has_bars=bool(recorded.series()))
     degraded = [] if plan.has_bars else ["no_recorded_bars"]
     speed = 1.0 if clock is wall_clock else settings.clock_speed
@@ -106,7 +116,8 @@ def _recorded(settings: Settings, calendar: Calendar, timer: Timer, clock: Clock
 
     feed = PinnedBars(recorded, on_change)
     name = _recorded_namespace(recorded)  # of the pinned bars, or of later ones that no read returns
-    return DataFeed(FeedTransport(feed, calendar, clock), clock, plan, name, degraded, speed=speed)
+    transport = FeedTransport(feed, calendar, clock)
+    return DataFeed(transport, clock, plan, name, degraded, speed=speed, market_time=market_time)
 
 
 def _refuse_clock_outside(clock: datetime, recorded: RecordedBars, calendar: Calendar) -> None:
@@ -122,9 +133,18 @@ def _refuse_clock_outside(clock: datetime, recorded: RecordedBars, calendar: Cal
         raise SettingsError(f"CLOCK: must lie in the imported bars, which reach {reach} (it is {value})")
 
 
-def _recorded_clock(settings: Settings, start: datetime | None, timer: Timer) -> Clock:
+def _recorded_clock(
+    settings: Settings, start: datetime | None, timer: Timer
+) -> tuple[Clock, Callable[[datetime], datetime]]:
+    """The recorded market's clock, and its time at a moment of real time."""
     began = datetime.fromtimestamp(settings.clock_anchor or timer.epoch(), UTC)
-    return wall_clock if start is None else running_clock(start, settings.clock_speed, began)
+    if start is None:
+        return wall_clock, real_time
+
+    def read_by(wall: Clock) -> Clock:
+        return running_clock(start, settings.clock_speed, began, wall)
+
+    return read_by(wall_clock), lambda moment: read_by(lambda: moment)()
 
 
 def _polygon(

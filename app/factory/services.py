@@ -35,12 +35,12 @@ def connections_of(settings: Settings) -> Connections:
 
 def broadcasters_of(core: Core, log: EventLog, stages: Stages) -> Broadcasters:
     """The broadcasters of the supported tickers, whose events are v2's."""
-    market, models = core.market, core.pipeline.models
+    market = core.market
 
     def conditions() -> Conditions:
         circuits = {} if market.breaker is None else market.breaker.states()
         is_closed = all(circuit.state == "closed" for circuit in circuits.values())
-        return Conditions("closed" if is_closed else "open", models.set_id)
+        return Conditions("closed" if is_closed else "open", core.pipeline.models.set_id)
 
     shape = LiveShape(core.pipeline, core.calendar)
     parts = (core.calendar, core.events, market.clock, core.timer, log, shape, conditions, market.speed, stages)
@@ -90,6 +90,7 @@ def _degraded(core: Core) -> list[str]:
     """Short names of what works less well than it should."""
     names = [*core.market.degraded, *(f"no_model_{ticker}" for ticker in core.pipeline.models.missing)]
     names += ["store"] if core.store.degraded() else []
+    names += ["model_set_refused"] if core.models.status().refused is not None else []
     return names + degradations(core) + (["can_forget"] if core.settings.can_forget else [])
 
 

@@ -12,7 +12,9 @@ from app.factory.sockets import Sockets
 from app.live.broadcaster import Broadcasters
 from app.live.event_log import EventLogWithFallback
 from app.live.events import Events
-from app.model.drift import Drift, reference_of
+from app.market.bars import Floats
+from app.model.artefact import ModelSet
+from app.model.drift import Drift, Reference, reference_of
 from app.telemetry import logs
 from app.telemetry.access_log import AccessLog
 from app.telemetry.core_metrics import core_metrics
@@ -51,11 +53,21 @@ def access_log_of(settings: Settings) -> AccessLog:
 
 
 def drift_of(core: Core) -> Drift:
-    """Measures every decision from now on against the training of its model."""
-    references = {ticker: reference_of(model) for ticker, model in core.pipeline.models.models.items()}
-    drift = Drift({ticker: reference for ticker, reference in references.items() if reference is not None})
-    core.events.subscribe("predicted", drift.saw)
+    """Measures every decision from now on against the training of the models that are served; others restart it."""
+    drift = Drift(_references(core.pipeline.models))
+
+    def saw(ticker: str, hour: int, inputs: Floats, model: str) -> None:
+        if core.pipeline.models.that_decided(ticker, model) is not None:
+            drift.saw(ticker, hour, inputs)
+
+    core.events.subscribe("predicted", saw)
+    core.events.subscribe("models_changed", lambda **_: drift.restart(_references(core.pipeline.models)))
     return drift
+
+
+def _references(models: ModelSet) -> dict[str, Reference]:
+    references = {ticker: reference_of(model) for ticker, model in models.models.items()}
+    return {ticker: reference for ticker, reference in references.items() if reference is not None}
 
 
 class Metrics:

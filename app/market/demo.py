@@ -185,6 +185,12 @@ def demo_moment(calendar: Calendar, wall_s: float) -> datetime:
     return first + length * (within / SLOT_S)
 
 
+def demo_moment_before(calendar: Calendar, then_s: float, now_s: float) -> datetime | None:
+    """The market time of an earlier wall time; None if it was on an earlier day of the market, which may come again."""
+    now, then = demo_moment(calendar, now_s), demo_moment(calendar, then_s)
+    return then if now_s - then_s < SLOT_S and then <= now else None
+
+
 @lru_cache(maxsize=4)
 def _lap(calendar: Calendar) -> tuple[Session, ...]:
     sessions = (calendar.session(day) for day in calendar.trading_days(*LAP))

@@ -111,9 +111,14 @@ class Drift:
     """The last decisions of each ticker beside its reference. Safe between threads."""
 
     def __init__(self, references: Mapping[str, Reference]) -> None:
-        self._references = references
         self._lock = threading.Lock()
-        self._seen: dict[str, deque[Floats]] = {ticker: deque(maxlen=WINDOW) for ticker in references}
+        self.restart(references)
+
+    def restart(self, references: Mapping[str, Reference]) -> None:
+        """Forget all decisions: those to come are other models'."""
+        with self._lock:
+            self._references = references
+            self._seen: dict[str, deque[Floats]] = {ticker: deque(maxlen=WINDOW) for ticker in references}
 
     def saw(self, ticker: str, hour: int, inputs: Floats) -> None:
         """Records that the decision of an hour was computed from these inputs, in the order of INPUTS."""
@@ -121,7 +126,8 @@ class Drift:
         if reference is not None and reference.hours.get(hour):
             row = reference.row(hour, inputs)
             with self._lock:
-                self._seen[ticker].append(row)
+                if self._references.get(ticker) is reference:
+                    self._seen[ticker].append(row)
 
     def decisions(self) -> dict[str, int]:
         """Returns how many decisions are kept."""
@@ -129,12 +135,15 @@ class Drift:
 
     def outside(self) -> dict[str, float]:
         """Share of values outside their training range, of tickers with a decision."""
-        return {t: outside(self._references[t], values) for t, values in self._values(1).items()}
+        return {ticker: outside(*seen) for ticker, seen in self._values(1).items()}
 
     def stability(self) -> dict[str, float]:
         """Population stability index, of tickers with enough decisions."""
-        return {t: stability(self._references[t], values) for t, values in self._values(ENOUGH).items()}
+        return {ticker: stability(*seen) for ticker, seen in self._values(ENOUGH).items()}
 
-    def _values(self, least: int) -> dict[str, Floats]:
+    def _values(self, least: int) -> dict[str, tuple[Reference, Floats]]:
         with self._lock:
-            return {ticker: np.array(seen) for ticker, seen in self._seen.items() if len(seen) >= least}
+            known = self._references
+            return {
+                ticker: (known[ticker], np.array(seen)) for ticker, seen in self._seen.items() if len(seen) >= least
+            }

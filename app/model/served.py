@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from app.errors import BrokenData
+from app.market.single_flight import LruCache
 from app.model.artefact import ModelSet, PolicyStamp
 from app.model.promotions import Promotion
 from app.model.registry import Registry
+
+MAX_LOADED: Final = 8
+"""Sets in memory: those of the hours of a day, and one more."""
 
 
 class Choice(NamedTuple):
@@ -30,7 +34,7 @@ class ServableSets:
         self.registry = registry
         self._tickers = tickers
         self._policy = policy
-        self._loaded: dict[Promotion, ModelSet] = {}
+        self._loaded: LruCache[ModelSet] = LruCache(MAX_LOADED)
 
     def newest(self) -> Choice:
         """What is served of all promotions there are. Without any no ticker has a model."""
@@ -55,11 +59,12 @@ class ServableSets:
         return Choice(kept, f"the promoted set {newest.name} is not served: {newest.missing[lost[0]]}")
 
     def _load(self, promotion: Promotion) -> ModelSet:
-        if promotion not in self._loaded:
-            whole = (m for p, m in self._loaded.items() if p.name == promotion.name and not m.missing)
+        models = self._loaded.get(promotion)
+        if models is None:
+            whole = (known for known in self._loaded.values() if known.name == promotion.name and not known.missing)
             models = next(whole, None) or self.registry.load(promotion.name, self._tickers, self._policy)
-            self._loaded[promotion] = models
-        return self._loaded[promotion]
+            self._loaded.put(promotion, models)
+        return models
 
 
 def load_models(folder: Path, tickers: tuple[str, ...], policy: PolicyStamp) -> ModelSet:

@@ -10,9 +10,9 @@ from app.market.bars import Bars
 from app.market.calendar import Calendar, Session
 from app.market.completeness import missing_days, resumes_after
 from app.market.market_data import MarketData
-from app.model.artefact import ModelSet
 from app.model.features import MIN_DAYS, Features, decision_moment, v6_features
 from app.model.price_11am import with_price_11am
+from app.model.reloading import ServedModels
 from app.model.v6 import V6Model
 from app.pipeline.gates import NotYet
 from app.signals.lock import validity
@@ -24,7 +24,7 @@ class Decisions:
     """Computes decisions; reads no record and writes none."""
 
     def __init__(
-        self, source: MarketData, models: ModelSet, calendar: Calendar, emit: Callable[..., None], stages: Stages
+        self, source: MarketData, models: ServedModels, calendar: Calendar, emit: Callable[..., None], stages: Stages
     ) -> None:
         self._source = source
         self._models = models
@@ -55,10 +55,10 @@ class Decisions:
                 raise _with_lack(exc, lack) from None
             if lack is not None:  # a provider brings the bars later, or never
                 raise NotYet(lack)
-            model = self._model(ticker)
+            model = self._model(ticker, session, hour)
             stage.set(model=model.model_id)
             prediction = model.predict(hour, features)
-        self._emit("predicted", ticker=ticker, hour=hour, inputs=features.inputs)
+        self._emit("predicted", ticker=ticker, hour=hour, inputs=features.inputs, model=model.model_id)
         basis = self._basis(ticker, session, hour, features, official, daily, model)
         with self._stages("policy", ticker=ticker, hour=hour):
             return decide(basis, prediction)
@@ -71,7 +71,7 @@ class Decisions:
         features = _features(
             session, hour, intraday, daily, official, self._calendar.days_before(session.day, MIN_DAYS)
         )
-        model = self._model(ticker)
+        model = self._model(ticker, session, hour)
         basis = self._basis(ticker, session, hour, features, official, daily, model)
         return decide(basis, model.predict(hour, features))
 
@@ -112,8 +112,8 @@ class Decisions:
                 code="INSUFFICIENT_DATA",
             )
 
-    def _model(self, ticker: str) -> V6Model:
-        model = self._models.models.get(ticker)
+    def _model(self, ticker: str, session: Session, hour: int) -> V6Model:
+        model = self._models.deciding(session, hour).models.get(ticker)
         if model is None:
             raise Unavailable(f"no model for {ticker}", part="models", code="MODEL_UNAVAILABLE")
         return model

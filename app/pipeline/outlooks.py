@@ -15,7 +15,7 @@ from app.market.calendar import Calendar
 from app.market.inception import has_begun
 from app.market.market_data import MarketData
 from app.market.single_flight import deadline
-from app.model.artefact import ModelSet
+from app.model.reloading import ServedModels
 from app.model.swing import HORIZONS, SwingModel
 from app.model.swing_features import MIN_DAYS, swing_features
 from app.pipeline.gates import known_of, supported
@@ -26,7 +26,7 @@ from app.pipeline.states import HorizonOutlook, SwingOutlook
 class Outlooks:
     """Computes outlooks."""
 
-    def __init__(self, source: MarketData, models: ModelSet, prefetch: Prefetch, calendar: Calendar) -> None:
+    def __init__(self, source: MarketData, models: ServedModels, prefetch: Prefetch, calendar: Calendar) -> None:
         self._source = source
         self._models = models
         self._prefetch = prefetch
@@ -34,13 +34,13 @@ class Outlooks:
 
     def of(self, tickers: Sequence[str], at: datetime) -> dict[str, SwingOutlook | PredictError]:
         """The outlooks of these tickers, or per ticker why there is none."""
-        days = [] if self._models.swing is None else self._prefetch.completed_days(known_of(tickers), at)
+        days = [] if self._models.at(at).swing is None else self._prefetch.completed_days(known_of(tickers), at)
         with deadline(self._prefetch.start(days)):
             return {ticker: self._outcome(ticker, at) for ticker in tickers}
 
     def outlook(self, ticker: str, at: datetime) -> SwingOutlook:
         """The outlook of a ticker at a moment. Raises PredictError with the reason where there is none."""
-        model = self._model()
+        model = self._model(at)
         until = self._prefetch.day_after_completed(at)
         day = self._calendar.previous_trading_day(until)
         if not has_begun(ticker, day):
@@ -68,12 +68,13 @@ class Outlooks:
         except PredictError as exc:
             return exc
 
-    def _model(self) -> SwingModel:
+    def _model(self, at: datetime) -> SwingModel:
         """Raises Unavailable with the reason if there are no swing models."""
-        if self._models.swing is None:
-            why = self._models.missing.get("swing", "it is not installed")
+        models = self._models.at(at)
+        if models.swing is None:
+            why = models.missing.get("swing", "it is not installed")
             raise Unavailable(f"no swing model: {why}", part="models", code="MODEL_UNAVAILABLE")
-        return self._models.swing
+        return models.swing
 
     def _horizons(self, day: date, probabilities: Mapping[int, float], at: datetime) -> dict[int, HorizonOutlook]:
         days = list(islice(self._calendar.days_after(day), max(HORIZONS)))

@@ -16,6 +16,7 @@ from app.market.market_data import MarketData
 from app.market.plan import Plan
 from app.market.single_flight import deadline
 from app.model.artefact import ModelSet
+from app.model.reloading import ServedModels
 from app.pipeline.charts import Charts
 from app.pipeline.daily import DailyAnswers
 from app.pipeline.decisions import Decisions
@@ -48,7 +49,7 @@ class Pipeline:
     def __init__(
         self,
         source: MarketData,
-        models: ModelSet,
+        models: ServedModels,
         store: SignalStore,
         calendar: Calendar,
         clock: Clock,
@@ -57,7 +58,7 @@ class Pipeline:
     ) -> None:
         self._stages = stages
         self.interest = Interest()
-        self.models = models
+        self._models = models
         self.store = store
         self.clock = clock
         self._source = source
@@ -72,6 +73,11 @@ class Pipeline:
         self._daily = DailyAnswers(source, quotes, self._signals, self.outlooks, self._prefetch, calendar)
         self.charts = Charts(source, self._prefetch, calendar, self.interest)
         self.track_record = TrackRecord(source, store, self.charts, self._prefetch, calendar)
+
+    @property
+    def models(self) -> ModelSet:
+        """The models that are served now."""
+        return self._models.models
 
     @property
     def plan(self) -> Plan:
@@ -200,17 +206,17 @@ class Pipeline:
         """Daily signals, or per ticker why there is none, and the state of the volatility ETF."""
         self.interest.request(known_of(tickers), at)
         with deadline(self._prefetch.start(self._daily.reads(tickers, at))):
-            return self._each(tickers, lambda ticker: self._daily.overview(ticker, at)), self._daily.fear(at)
+            return _each(tickers, lambda ticker: self._daily.overview(ticker, at)), self._daily.fear(at)
 
     def breakdowns(self, tickers: Sequence[str], at: datetime) -> dict[str, Breakdown | PredictError]:
         """The twelve daily indicators (v1-contract.md 5.1), or per ticker why not."""
         with deadline(self._prefetch.start(self._prefetch.completed_days(known_of(tickers), at))):
-            return self._each(tickers, lambda ticker: self._daily.breakdown(ticker, at))
+            return _each(tickers, lambda ticker: self._daily.breakdown(ticker, at))
 
     def volatilities(self, tickers: Sequence[str], at: datetime) -> dict[str, Volatility | PredictError]:
         """The volatility meter (v1-contract.md 5.3), or per ticker why not."""
         with deadline(self._prefetch.start(self._prefetch.completed_days(known_of(tickers), at))):
-            return self._each(tickers, lambda ticker: self._daily.volatility(ticker, at))
+            return _each(tickers, lambda ticker: self._daily.volatility(ticker, at))
 
     def ranges(self, tickers: Sequence[str], at: datetime) -> dict[str, Ranges | PredictError]:
         """The day's price ranges (v1-contract.md 5.4), or per ticker why not."""
@@ -222,7 +228,7 @@ class Pipeline:
         with deadline(
             self._prefetch.start([(ticker, [Span.MINUTE], day) for ticker in known_of(tickers) for day in days])
         ):
-            return self._each(tickers, lambda ticker: self._daily.ranges(ticker, at))
+            return _each(tickers, lambda ticker: self._daily.ranges(ticker, at))
 
     def signal(self, ticker: str, at: datetime, *, keep: bool = True, fetch: bool = False) -> TickerSignal:
         """The signal of one ticker. Gates in the order of ruling T6; never raises for a fault of market or model.
@@ -232,14 +238,15 @@ class Pipeline:
         """
         return self._signals.signal(ticker, at, keep=keep, fetch=fetch)
 
-    def _each(self, tickers: Sequence[str], work: Callable[[str], T]) -> dict[str, T | PredictError]:
-        """`work` for every ticker; a failure is its own ticker's. Raises Unavailable if nothing can be had without a key."""
-        results: dict[str, T | PredictError] = {}
-        for ticker in tickers:
-            try:
-                results[ticker] = work(supported(ticker))
-            except PredictError as exc:
-                results[ticker] = exc
-        known = [x for x in results.values() if not isinstance(x, BadRequest)]
-        refuse_keyless([x if isinstance(x, PredictError) else None for x in known])
-        return results
+
+def _each(tickers: Sequence[str], work: Callable[[str], T]) -> dict[str, T | PredictError]:
+    """`work` for every ticker; a failure is its own ticker's. Raises Unavailable if nothing can be had without a key."""
+    results: dict[str, T | PredictError] = {}
+    for ticker in tickers:
+        try:
+            results[ticker] = work(supported(ticker))
+        except PredictError as exc:
+            results[ticker] = exc
+    known = [x for x in results.values() if not isinstance(x, BadRequest)]
+    refuse_keyless([x if isinstance(x, PredictError) else None for x in known])
+    return results

@@ -191,13 +191,24 @@ def _signals(core: Core) -> list[Metric]:
 
 
 def _models(core: Core, drift: Drift) -> list[Metric]:
-    loaded = core.pipeline.models.models
+    counts = core.events.counts
     return [
         Metric(
             "predict_model_loaded",
             "1 for a ticker with a model",
-            lambda: {(ticker,): ticker in loaded for ticker in SUPPORTED},
+            lambda: {(ticker,): ticker in core.pipeline.models.models for ticker in SUPPORTED},
             ("ticker",),
+        ),
+        Metric(
+            "predict_model_reloads_total",
+            "Changes of the model set that is served, and promoted sets that were refused",
+            lambda: {("served",): counts["models_changed",], ("refused",): counts["models_refused",]},
+            ("result",),
+        ),
+        Metric(
+            "predict_model_set_refused",
+            "1 while the promoted model set is not served because it cannot be",
+            unlabelled(lambda: core.models.status().refused is not None),
         ),
         Metric(
             "predict_drift_outside_ratio",
