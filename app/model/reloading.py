@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from app.errors import BrokenData
 from app.market.calendar import ONE_DAY, Calendar, Session, ny, ny_day
@@ -75,7 +75,7 @@ class ServedModels:
         self._served: Served | None = None
         self._last: ModelSet | None = None
         self._of_hours: dict[datetime, ModelSet] = {}
-        self._untold: list[tuple[str, dict[str, Any]]] = []
+        self._untold: list[Callable[[], None]] = []
 
     @property
     def models(self) -> ModelSet:
@@ -115,8 +115,9 @@ class ServedModels:
             if self._looked_at is None or self._looked_at < window.begins:
                 self._read(at)
             models = self._of_hour(window.begins) if window.is_hour else self._chosen(at).models
-            if self._last is not None and models is not self._last:
-                self._untold.append(("models_changed", {"set": models.name, "before": self._last.name}))
+            before = self._last
+            if before is not None and models is not before:
+                self._untold.append(lambda: self._emit("models_changed", set=models.name, before=before.name))
             served = self._served = Served(models, window)
             self._last = models
         self._tell()
@@ -162,13 +163,14 @@ class ServedModels:
             self._refused = self._sets.choose(self._promotions.history).refused
         except BrokenData as exc:
             self._refused = exc.message
-        if self._refused is not None:
-            self._untold.append(("models_refused", {"reason": self._refused}))
+        refused = self._refused
+        if refused is not None:
+            self._untold.append(lambda: self._emit("models_refused", reason=refused))
         return True
 
     def _tell(self) -> None:
         """Emit what happened, while no other thread waits for it."""
         with self._lock:
             untold, self._untold = self._untold, []
-        for event, fields in untold:
-            self._emit(event, **fields)
+        for tell in untold:
+            tell()

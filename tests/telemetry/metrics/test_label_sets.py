@@ -80,6 +80,7 @@ def known_values(app: Flask) -> Mapping[str, set[str]]:
         "ticker": set(SUPPORTED),
         "action": set(ACTIONS),
         "gate": {gate.value for gate in Gate},
+        "result": {"served", "refused"},
         "event": set(EVENTS),
         "group": {"directions", "analysis", "replay", "streams", "other", "sockets"},
         "code": {*ERRORS, *(gate.value for gate in Gate)},
