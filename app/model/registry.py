@@ -133,12 +133,13 @@ class Registry:
 
     def faults(self, name: str, tickers: tuple[str, ...], policy: PolicyStamp) -> Mapping[str, str]:
         """Why this server cannot serve a set, by member; nothing if it can."""
-        faults = dict(self.load(name, tickers, policy).missing)
+        missing = self.load(name, tickers, policy).missing
         try:
             files = self.files(name)
         except BrokenData:
-            return faults
-        for member in files.members.keys() - {*tickers}:
+            return missing
+        faults = {member: why for member, why in missing.items() if member in (*tickers, *files.members)}
+        for member in files.members.keys() - {*tickers, *faults}:
             try:
                 files.member(member)
             except BrokenData as exc:

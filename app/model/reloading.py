@@ -40,7 +40,7 @@ class Served(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class ServedStatus:
     """What is served, and what was promoted. takes_over_at: when the promoted set is served, if it is another one;
-    refused: why the promoted set is not served, or why promotions cannot be read."""
+    refused: why the promoted set is not served, or why promotions cannot be read any more."""
 
     served: str
     promoted: str | None
@@ -86,12 +86,16 @@ class ServedModels:
         return served.models
 
     def deciding(self, session: Session, hour: int) -> ModelSet:
-        """The set that decides an hour of the running day. Hours of other days are computed by the set that is served now."""
-        models, at, moment = self.models, self._clock(), decision_moment(session, hour)
-        if ny_day(at) != session.day or at < moment:
+        """The set that decides an hour."""
+        return self.at(decision_moment(session, hour))
+
+    def at(self, moment: datetime) -> ModelSet:
+        """The set that was served at a moment of the running day. Other days are computed by the set that is served now."""
+        models, now = self.models, self._clock()
+        if ny_day(now) != ny_day(moment) or now < moment:
             return models
         with self._lock:
-            return self._of_hour(moment)
+            return self._in(self._window(moment), moment)
 
     def look(self) -> None:
         """Take over promotions that were made since the last look. Loads a new set, so that its turn costs nothing."""
@@ -104,7 +108,7 @@ class ServedModels:
         models = self.models
         with self._lock:
             if self._promotions is None or self._served is None:
-                return ServedStatus(models.name, None, None, self._refused)
+                return ServedStatus(models.name, None, None, None)
             promoted, window = self._promotions.promoted, self._served.window
         waits = promoted != models.name and self._refused is None and window.is_hour
         return ServedStatus(models.name, promoted, window.ends if waits else None, self._refused)
@@ -114,7 +118,7 @@ class ServedModels:
             window = self._window(at)
             if self._looked_at is None or self._looked_at < window.begins:
                 self._read(at)
-            models = self._of_hour(window.begins) if window.is_hour else self._chosen(at).models
+            models = self._in(window, at)
             before = self._last
             if before is not None and models is not before:
                 self._untold.append(lambda: self._emit("models_changed", set=models.name, before=before.name))
@@ -129,6 +133,9 @@ class ServedModels:
         turns = [ny(day, time(0)), *hours, *([] if session is None else [session.close]), ny(day + ONE_DAY, time(0))]
         begins = max(turn for turn in turns if turn <= at)
         return Window(begins, min(turn for turn in turns if turn > at), begins in hours)
+
+    def _in(self, window: Window, at: datetime) -> ModelSet:
+        return self._of_hour(window.begins) if window.is_hour else self._chosen(at).models
 
     def _of_hour(self, moment: datetime) -> ModelSet:
         """The set that decides the hour which began at `moment`. One that has models stays."""
@@ -164,7 +171,7 @@ class ServedModels:
         except BrokenData as exc:
             self._refused = exc.message
         refused = self._refused
-        if refused is not None:
+        if refused is not None and self._promotions is not None:
             self._untold.append(lambda: self._emit("models_refused", reason=refused))
         return True
 

@@ -17,7 +17,7 @@ from app.model.promotions import Promotion
 from app.model.registry import Registry
 
 MAX_LOADED: Final = 8
-"""Sets in memory: those of the hours of a day, and one more."""
+"""Sets in memory, those of the hours of a day and one more; no more of them are compared."""
 
 
 class Choice(NamedTuple):
@@ -49,7 +49,7 @@ class ServableSets:
     def choose(self, promotions: Sequence[Promotion]) -> Choice:
         """What is served once these promotions were made, newest first. What lacks a model is compared with what would be
         served without it."""
-        newest, earlier = self._load(promotions[0]), promotions[1:]
+        newest, earlier = self._load(promotions[0]), promotions[1:MAX_LOADED]
         if not newest.missing or not earlier:
             return Choice(newest)
         kept = self.choose(earlier).models

@@ -149,6 +149,18 @@ def test_after_the_close_the_hours_of_the_day_stay_with_the_set_that_decided_the
     assert set(decided(world.server()).values()) == {world.a}
 
 
+def test_a_moment_of_the_running_day_has_the_set_that_was_served_then(world: World) -> None:
+    """What is computed beside the hours' decisions is the same in a replay of the day."""
+    server = world.server()
+    for name, at in ((world.b, "16:30"), (world.c, "17:30")):
+        world.promote(name, at)
+        server.look()
+    world.at("18:00")
+    times = ("09:00", "15:59", "16:29", "16:30", "17:29", "17:30", "18:00", "18:01")
+    found = [server.at(new_york(f"2025-03-11 {time}")).name for time in times]
+    assert found == [world.a] * 3 + [world.b] * 2 + [world.c] * 3
+
+
 def test_hours_of_other_days_are_computed_by_the_set_that_is_served(world: World) -> None:
     world.promote(world.b, "10:20")
     server = world.server()
