@@ -16,7 +16,6 @@ import numpy as np
 
 from app.clock import Timer
 from app.config.settings import ARTEFACTS, Settings, load
-from app.factory import POLICY
 from app.market.bars import Bars, Span, to_ms
 from app.market.calendar import NY, Calendar, midnight_ms
 from app.market.demo import DemoFeed
@@ -24,7 +23,6 @@ from app.market.feed_transport import FeedTransport
 from app.market.polygon import Reply
 from app.model.artefact import Arrays, Metadata
 from app.model.registry import Registry, SetFiles
-from app.model.served import load_models
 from app.model.v6 import SLOTS
 from app.signals.policy import SUPPORTED
 from tests.waiting import PATIENCE_S
@@ -149,20 +147,15 @@ def dropping(path_part: str, drop: Callable[[dict[str, Any]], bool]) -> Callable
 
 def models_saying(folder: Path, p_a: float, p_b: float | None = None) -> Path:
     """Artefacts for all tickers that give these probabilities whatever they are shown; otherwise the shipped ones."""
-    artefacts, shipped = {}, load_models(ARTEFACTS, SUPPORTED, POLICY).models
+    artefacts, shipped = {}, promoted_files(ARTEFACTS)
     for ticker in SUPPORTED:
-        metadata = {**shipped[ticker].metadata, "slots": {name: _constant_slot() for name in SLOTS}}
-        arrays = {}
+        arrays, metadata, _ = shipped.member(ticker)
+        slots = {name: {**described, "inputs": []} for name, described in metadata["slots"].items()}
+        constant = {f"{name}/{part}": np.zeros(0) for name in SLOTS for part in ("center", "scale", "coef")}
         for name in SLOTS:
             p = p_a if name.endswith("_a") or p_b is None else p_b
-            arrays |= {
-                f"{name}/center": np.zeros(1),
-                f"{name}/scale": np.ones(1),
-                f"{name}/platt": np.array([1.0, 0.0]),
-                f"{name}/0/coef": np.zeros(1),
-                f"{name}/0/intercept": np.array(math.log(p / (1 - p))),
-            }
-        artefacts[ticker] = (arrays, metadata)
+            constant[f"{name}/line"] = np.array([0.0, 0.0, math.log(p / (1 - p))])
+        artefacts[ticker] = ({**arrays, **constant}, {**metadata, "slots": slots})
     save_models(folder, artefacts)
     return folder
 
@@ -183,10 +176,6 @@ def promoted_files(registry: Path) -> SetFiles:
 def promoted_set(registry: Path) -> Path:
     """The folder of the set that is promoted."""
     return registry / Registry(registry).promotions().promoted
-
-
-def _constant_slot() -> dict[str, Any]:
-    return {"inputs": ["time_pct"], "members": [{"kind": "logistic", "weight": 1.0}], "calibrator": "platt"}
 
 
 def some_bars(n: int = 5, *, start_ms: int = 1_700_000_000_000, span: Span = Span.MINUTE, price: float = 100.0) -> Bars:

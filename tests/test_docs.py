@@ -16,7 +16,7 @@ from flask import Flask
 from app.config.api_versions import VERSIONS
 from app.config.settings import ARTEFACTS, variables
 from app.factory import create_app
-from app.model.verdicts import counts_text, verdict_of_record
+from app.model.verdicts import counts_text, verdict_beyond_variance, verdict_of_record
 from blueprints import GROUPS
 from blueprints.v1.parameters import HOURS
 from tests.markdown import ROOT, anchors, blocks, links, pages, prose, section, table
@@ -96,6 +96,7 @@ def test_the_verdicts_of_the_shipped_reports_are_counted(text: str) -> None:
     words = " ".join(text.split())
     assert f"Of the {len(cells)} cells" in words
     assert f"**{counts_text(map(verdict_of_record, cells))}**" in words
+    assert f"**{counts_text(map(verdict_beyond_variance, cells))}**" in words
     assert [cell["verdict"] for cell in cells] == [verdict_of_record(cell) for cell in cells], "of the files themselves"
 
 

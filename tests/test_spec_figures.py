@@ -7,8 +7,9 @@ from datetime import date, datetime
 from pathlib import Path
 
 from app.market.calendar import CLOSE, EARLY_CLOSE, NY, ONE_DAY, Calendar
-from app.model.evaluation import ECE_BINS, EMBARGO_DAYS
 from app.model.features import DECISION_HOURS, FEATURES, MIN_DAYS
+from app.model.scoring import ECE_BINS
+from app.model.walk_forward import EMBARGO_DAYS
 from app.signals import policy
 from blueprints.v1.parameters import MAX_SYMBOLS
 

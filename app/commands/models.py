@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
@@ -12,11 +13,13 @@ from app.commands.live_promise import print_live_promise
 from app.commands.model_sets import is_promoted, promote
 from app.commands.shared import recorded_bars, usable_settings
 from app.config.folders import check_models_dir
+from app.config.settings import Settings
 from app.errors import BrokenData
 from app.factory import POLICY
 from app.market.calendar import Calendar
 from app.model import building, report
-from app.model.evaluation import Cell, as_record, from_record
+from app.model.artefact import ModelSet
+from app.model.evaluation import cell_of, pooled_of
 from app.model.registry import Registry
 from app.model.served import load_models
 from app.model.v6 import V6Model
@@ -34,14 +37,10 @@ HOW_TO_GET_DATA = (
 def train(promotes: bool) -> None:
     """Evaluate and fit the V6 models on the imported bars, and write them to MODELS_DIR as a new model set."""
     settings = usable_settings()
-    recorded, calendar = recorded_bars(settings), Calendar(dict(settings.market_closures))
-    artefacts = {}
-    for ticker in SUPPORTED:
-        click.echo(f"{ticker}: evaluating and fitting", err=True)
-        study = building.study(recorded, ticker, calendar)
-        artefacts[ticker] = building.build(study, POLICY, _revision(), datetime.now(UTC))
+    click.echo("evaluating and fitting: minutes", err=True)
+    study = building.study(_samples(settings))
     registry = Registry(settings.models_dir)
-    name, is_new = registry.write(artefacts)
+    name, is_new = registry.write(building.build(study, POLICY, _revision(), datetime.now(UTC)))
     for model in registry.load(name, SUPPORTED, POLICY).models.values():
         click.echo(f"{model.ticker}: {model.model_id}, trained on all days to {model.data_end}")
     click.echo(f"{name}: {'written' if is_new else 'there already, the training gave the same'}")
@@ -61,41 +60,64 @@ def evaluate(live: bool) -> None:
         print_live_promise(settings)
         return
     stored = load_models(settings.models_dir, SUPPORTED, POLICY)
-    recorded, calendar = recorded_bars(settings), Calendar(dict(settings.market_closures))
     try:
-        studies = [building.study(recorded, ticker, calendar) for ticker in SUPPORTED]
+        study = building.study(_samples(settings))
     except BrokenData as exc:
-        _print_report([from_record(r) for m in stored.models.values() for r in m.metadata["evaluation"]["cells"]])
-        for ticker, why in stored.missing.items():
-            click.echo(f"{ticker}: no stored report. {why}")
-        for model in stored.models.values():
-            click.echo(f"{model.ticker}: report {model.metadata['evaluation']['report_sha256']}")
+        _print_stored(stored)
         click.echo(f"\n{exc.message}.\n{HOW_TO_GET_DATA}")
         return
-    _print_report([cell for study in studies for cell in study.cells])
-    for study in studies:
-        _compare(study, stored.models.get(study.ticker))
+    _print_report([building.report_of(study, ticker) for ticker in study.samples.tickers])
+    for ticker in study.samples.tickers:
+        _compare(study, ticker, stored.models.get(ticker))
 
 
-def _compare(study: building.Study, shipped: V6Model | None) -> None:
+def _samples(settings: Settings) -> building.Samples:
+    recorded, calendar = recorded_bars(settings), Calendar(dict(settings.market_closures))
+    return building.samples_of(recorded, SUPPORTED, calendar)
+
+
+def _print_stored(stored: ModelSet) -> None:
+    """The report that the loaded models carry, and why one carries none."""
+    _print_report([model.metadata["evaluation"] for model in stored.models.values()])
+    for ticker, why in stored.missing.items():
+        click.echo(f"{ticker}: no stored report. {why}")
+    for model in stored.models.values():
+        click.echo(f"{model.ticker}: report {model.metadata['evaluation']['report_sha256']}")
+
+
+def _compare(study: building.Study, ticker: str, shipped: V6Model | None) -> None:
     """Print whether the new report equals the one in the loaded model."""
-    new_cells = [as_record(cell) for cell in study.cells]
+    new = building.report_of(study, ticker)
     stored_cells = shipped.metadata["evaluation"]["cells"] if shipped else []
-    verdict = "the same as" if building.reports_agree(new_cells, stored_cells) else "NOT the same as"
-    click.echo(f"{study.ticker}: report {building.report_hash(new_cells)}, {verdict} the loaded model's")
-    click.echo(f"{study.ticker}: left out: {_left_out(study)}")
+    verdict = "the same as" if building.reports_agree(new["cells"], stored_cells) else "NOT the same as"
+    click.echo(f"{ticker}: report {new['report_sha256']}, {verdict} the loaded model's")
+    click.echo(f"{ticker}: left out: {_left_out(study.samples.excluded[ticker])}")
     if shipped is not None:
-        click.echo(f"{study.ticker}: days to {shipped.data_end} are in-sample for the shipped {shipped.model_id}")
+        click.echo(f"{ticker}: days to {shipped.data_end} are in-sample for the shipped {shipped.model_id}")
 
 
-def _print_report(cells: Sequence[Cell]) -> None:
-    for line in (*report.lines(cells), "", *report.quarter_lines(cells)):
-        click.echo(line)
+def _print_report(evaluations: Sequence[Mapping[str, Any]]) -> None:
+    """Prints the evaluations of the tickers' models; the pooled figures are those of the first, since all carry the same."""
+    if not evaluations:
+        return
+    first, cells = evaluations[0], [cell_of(record) for own in evaluations for record in own["cells"]]
+    pooled, anew = ([pooled_of(record) for record in first[name]] for name in ("pooled", "pooled_choosing_anew"))
+    parts = (
+        report.lines(cells),
+        report.pooled_lines(pooled, anew),
+        report.range_lines(first["ranges"]),
+        report.tried_lines(first["tried"]),
+        report.quarter_lines(cells),
+    )
+    for part in parts:
+        for line in part:
+            click.echo(line)
+        click.echo()
 
 
-def _left_out(study: building.Study) -> str:
+def _left_out(excluded: Mapping[str, Sequence[str]]) -> str:
     """Returns how many days are excluded, by reason."""
-    return "; ".join(f"{len(days)} x {reason}" for reason, days in study.excluded.items()) or "nothing"
+    return "; ".join(f"{len(days)} x {reason}" for reason, days in excluded.items()) or "nothing"
 
 
 def _revision() -> str:

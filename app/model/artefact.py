@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,14 +19,16 @@ import numpy as np
 import numpy.typing as npt
 
 from app.errors import BrokenData
-from app.model import features
+from app.market.bars import Ints
+from app.model import features, variances
 from app.model.features import DECISION_HOURS, FEATURES, INPUTS, MIN_DAYS
+from app.model.ranges import LEVELS, RangeForecast
 from app.model.swing import SwingModel
-from app.model.v6 import SLOTS, Accuracy, Logistic, Slot, V6Model
+from app.model.v6 import MOVES, SLOTS, Accuracy, Slot, SlotName, V6Model, VarianceForecast
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FAMILY = "v6_intraday"
-ENGINE_VERSION = "V6.1"
+ENGINE_VERSION = "V6.2"
 TARGETS = {"A": "A_close_gt_open_v1", "B": "B_close_gt_p1100_v2"}
 PROVENANCE = ("trained_at", "code_revision", "libraries")
 """Metadata that differs between two runs of the same training."""
@@ -66,9 +68,9 @@ class ModelSet:
 
 
 def feature_code_hash() -> str:
-    """SHA-256 of the feature module's source: an artefact trained by other feature code is refused."""
-    source = Path(features.__file__).read_bytes().replace(b"\r\n", b"\n")
-    return hashlib.sha256(source).hexdigest()
+    """SHA-256 of the source of the feature modules: an artefact trained by other feature code is refused."""
+    sources = (Path(str(module.__file__)).read_bytes().replace(b"\r\n", b"\n") for module in (features, variances))
+    return hashlib.sha256(b"".join(sources)).hexdigest()
 
 
 def content_hash(arrays: Arrays, metadata: Metadata) -> str:
@@ -99,30 +101,48 @@ def _model(ticker: str, arrays: Arrays, metadata: Metadata, sha256: str) -> V6Mo
         artifact_sha256=sha256,
         data_end=date.fromisoformat(metadata["data"]["last_day"]),
         engine_version=metadata["engine_version"],
+        variance=_variance(arrays, metadata["variance"]),
         slots={name: _slot(arrays, metadata["slots"][name], name) for name in SLOTS},
+        ranges=_range_forecast(arrays, metadata["range"]),
         accuracy=Accuracy(**metadata["accuracy"]),
         metadata=metadata,
     )
 
 
-def _slot(arrays: Arrays, described: Metadata, name: str) -> Slot:
-    columns = np.array([INPUTS.index(column) for column in described["inputs"]], dtype=np.int64)
-    members = tuple(_member(arrays, member, f"{name}/{i}") for i, member in enumerate(described["members"]))
-    center, scale, platt = (arrays[f"{name}/{part}"] for part in ("center", "scale", "platt"))
-    shapes = {len(columns), *center.shape, *scale.shape, *(n for m in members for n in m.coef.shape)}
-    finite = all(np.isfinite(a).all() for a in (center, scale, platt, *(m.coef for m in members)))
-    if len(shapes) != 1 or platt.shape != (2,) or not members or not finite or not (scale > 0).all():
+def _variance(arrays: Arrays, described: Metadata) -> VarianceForecast:
+    columns = _positions(described["inputs"])
+    coef, intercept = (arrays[f"variance/{part}"] for part in ("coef", "intercept"))
+    hours = len(DECISION_HOURS)
+    if coef.shape != (hours, len(columns)) or intercept.shape != (hours,) or not _are_numbers(coef, intercept):
+        raise BrokenData("the arrays of the variance forecast do not fit together")
+    return VarianceForecast(columns, coef, intercept)
+
+
+def _slot(arrays: Arrays, described: Metadata, name: SlotName) -> Slot:
+    columns = _positions(described["inputs"])
+    line, center, scale, coef = (arrays[f"{name}/{part}"] for part in ("line", "center", "scale", "coef"))
+    shapes = {columns.shape, center.shape, scale.shape, coef.shape}
+    if len(shapes) != 1 or line.shape != (3,) or not _are_numbers(line, center, scale, coef) or not (scale > 0).all():
         raise BrokenData(f"the arrays of slot {name} do not fit together")
-    return Slot(columns, center, scale, members, (float(platt[0]), float(platt[1])))
+    slope, bend, offset = (float(value) for value in line)
+    return Slot(INPUTS.index(MOVES[name]), slope, bend, offset, columns, center, scale, coef)
 
 
-def _member(arrays: Arrays, described: Metadata, prefix: str) -> Logistic:
-    if described["kind"] != "logistic":
-        raise BrokenData(f"unknown kind of model {described['kind']!r}")
-    intercept = float(arrays[f"{prefix}/intercept"])
-    if not np.isfinite(intercept):
-        raise BrokenData(f"{prefix}: the intercept is not a number")
-    return Logistic(float(described["weight"]), arrays[f"{prefix}/coef"], intercept)
+def _range_forecast(arrays: Arrays, described: Metadata) -> RangeForecast:
+    up, down = (arrays[f"range/{part}"] for part in ("up", "down"))
+    shape = (len(DECISION_HOURS), len(LEVELS))
+    rises = all(_are_numbers(far) and (far >= 0).all() and (np.diff(far) >= 0).all() for far in (up, down))
+    if described["levels"] != list(LEVELS) or up.shape != shape or down.shape != shape or not rises:
+        raise BrokenData("the arrays of the forecast of ranges do not fit together")
+    return RangeForecast(up, down)
+
+
+def _positions(inputs: Sequence[str]) -> Ints:
+    return np.array([INPUTS.index(name) for name in inputs], dtype=np.int64)
+
+
+def _are_numbers(*arrays: npt.NDArray[Any]) -> bool:
+    return all(array.dtype == np.float64 and bool(np.isfinite(array).all()) for array in arrays)
 
 
 def _refuse_mismatch(metadata: Metadata, ticker: str, policy: PolicyStamp) -> None:

@@ -1,6 +1,8 @@
-"""Makes one artefact out of one ticker's recorded bars: rows, walk-forward report, refit on all days, metadata (v6.md 5-8).
+"""Makes a model set out of the recorded bars of all tickers: rows, the choice, walk-forward, refit on all days, metadata (v6.md
+5-8).
 
-The shipped model is fitted on all days by the frozen procedure; what is said of it is the walk-forward (ruling L5).
+The choice is made on the days of the first evaluation and frozen. The shipped models are fitted on all days by the frozen
+procedure; what is said of them is the walk-forward (ruling L5).
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 from typing import Any
@@ -21,73 +23,108 @@ from app.errors import BrokenData
 from app.market.bars import Span
 from app.market.calendar import Calendar
 from app.market.recorded import RecordedBars
-from app.model import evaluation
+from app.model import scoring
 from app.model.artefact import ENGINE_VERSION, FAMILY, SCHEMA_VERSION, TARGETS, PolicyStamp, feature_code_hash
 from app.model.drift import bins_of
-from app.model.evaluation import Cell, as_record, summary, walk_forward
+from app.model.evaluation import Evaluation, as_record, evaluate, range_figures, summary
 from app.model.features import DECISION_HOURS, FEATURES, INPUTS, MIN_DAYS
-from app.model.training import Fitted, Rows, build_rows, candidates, fit_slot, slot_rows
-from app.model.v6 import SLOT_HOURS, SLOTS, SlotName
+from app.model.ranges import LEVELS
+from app.model.samples import Rows, build_rows, joined, slot_rows
+from app.model.training import Choice, Fitted, choose, fit
+from app.model.v6 import SLOTS, Slot, VarianceForecast
+from app.model.walk_forward import EMBARGO_DAYS, FIRST_TEST, LAST_TEST, Block, WalkForward, blocks_between, walk_forward
 
 SAME_WITHIN = 0.0005
 LIBRARIES = ("numpy", "scipy", "scikit-learn")
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
-    """A ticker's samples and their walk-forward result."""
+class Samples:
+    """The rows of all tickers, by their position in `tickers`; per ticker what was left out; a hash of the bars."""
 
-    ticker: str
+    tickers: Sequence[str]
     rows: Rows
-    excluded: Mapping[str, Sequence[str]]
+    excluded: Mapping[str, Mapping[str, Sequence[str]]]
     data_sha256: str
-    cells: Sequence[Cell]
 
 
-def study(recorded: RecordedBars, ticker: str, calendar: Calendar) -> Study:
-    """Evaluate one ticker on the recorded bars. Raises BrokenData if they are not there or too few."""
-    five, days = recorded.all_bars(ticker, Span.FIVE_MINUTES), recorded.all_bars(ticker, Span.DAY)
-    if not len(five) or not len(days):
-        raise BrokenData(
-            f"no recorded {ticker}_5min and {ticker}_1day bars; bring them in with `.venv/bin/predict import`"
-        )
-    rows, excluded = build_rows(five, days, calendar)
-    first_day = date.fromordinal(int(rows.day[0]))
-    if first_day >= evaluation.FIRST_TEST or date.fromordinal(int(rows.day[-1])) < evaluation.LAST_TEST:
-        raise BrokenData(
-            f"the recorded {ticker} bars must begin before {evaluation.FIRST_TEST} and reach {evaluation.LAST_TEST}"
-        )
-    return Study(ticker, rows, excluded, data_hash(recorded, ticker), walk_forward(ticker, rows))
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Samples with their walk-forward: under the frozen choice, and with the choice made anew before each block."""
+
+    samples: Samples
+    choice: Choice
+    blocks: Sequence[Block]
+    walk: WalkForward
+    evaluation: Evaluation
+    anew: Evaluation
 
 
-def data_hash(recorded: RecordedBars, ticker: str) -> str:
-    """SHA-256 over the content of the two series that a ticker's model is made from."""
-    used = [s for s in recorded.series() if s[0] == ticker and s[1] in (Span.FIVE_MINUTES, Span.DAY)]
-    return hashlib.sha256(repr([(s[1], s[5]) for s in used]).encode()).hexdigest()
+def samples_of(recorded: RecordedBars, tickers: Sequence[str], calendar: Calendar) -> Samples:
+    """The samples of the recorded bars. Raises BrokenData if a ticker's bars are not there."""
+    parts, excluded = [], {}
+    for position, ticker in enumerate(tickers):
+        five, days = recorded.all_bars(ticker, Span.FIVE_MINUTES), recorded.all_bars(ticker, Span.DAY)
+        if not len(five) or not len(days):
+            raise BrokenData(
+                f"no recorded {ticker}_5min and {ticker}_1day bars; bring them in with `.venv/bin/predict import`"
+            )
+        rows, excluded[ticker] = build_rows(five, days, calendar, position)
+        parts.append(rows)
+    return Samples(tickers, joined(parts), excluded, data_hash(recorded, tickers))
+
+
+def study(samples: Samples) -> Study:
+    """Chooses and evaluates. Raises BrokenData if the bars do not reach over the span of the evaluation."""
+    days = samples.rows.day
+    if date.fromordinal(int(days.min())) >= FIRST_TEST or date.fromordinal(int(days.max())) < LAST_TEST:
+        raise BrokenData(f"the recorded bars must begin before {FIRST_TEST} and reach {LAST_TEST}")
+    blocks = blocks_between(FIRST_TEST, LAST_TEST)
+    choice = choose(samples.rows.where(days <= LAST_TEST.toordinal()))
+    walk = walk_forward(samples.rows, blocks, choice)
+    evaluation = evaluate(walk, samples.tickers)
+    refuse_leaks(evaluation)
+    anew = evaluate(walk_forward(samples.rows, blocks), samples.tickers)
+    return Study(samples, choice, blocks, walk, evaluation, anew)
+
+
+def refuse_leaks(evaluation: Evaluation) -> None:
+    """Raises BrokenData if a pooled gain is greater than a forecast of the variance can give."""
+    for pooled in evaluation.pooled:
+        if not pooled.is_plausible:
+            raise BrokenData(
+                f"the log-loss of target {pooled.target} is {pooled.skill:.4f} below the random walk's, which smells of a leak"
+            )
+
+
+def data_hash(recorded: RecordedBars, tickers: Sequence[str]) -> str:
+    """SHA-256 over the content of the series that the models are made from."""
+    used = [s for s in recorded.series() if s[0] in tickers and s[1] in (Span.FIVE_MINUTES, Span.DAY)]
+    return hashlib.sha256(repr([(s[0], s[1], s[5]) for s in used]).encode()).hexdigest()
 
 
 def build(
     study: Study, policy: PolicyStamp, revision: str, now: datetime
-) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-    """Arrays and metadata of the shipped artefact: every slot fitted on all days."""
-    arrays: dict[str, npt.NDArray[Any]] = {}
-    slots: dict[SlotName, Any] = {}
-    for name in SLOTS:
-        rows, labels = slot_rows(study.rows, name)
-        fitted = fit_slot(rows, labels, candidates(name))
-        arrays |= _slot_arrays(name, fitted)
-        slots[name] = _slot_metadata(fitted, rows)
-    bins = {"feature_bins": feature_bins(study.rows, {name: slot["inputs"] for name, slot in slots.items()})}
-    return arrays, {**_identity(study, policy), **_provenance(revision, now), **_report(study), **bins, "slots": slots}
+) -> dict[str, tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]]:
+    """Per ticker the arrays and metadata of the shipped artefact, fitted on all days."""
+    fitted = fit(study.samples.rows, study.choice)
+    shared = {**_provenance(revision, now), **_slots(fitted, study.samples.rows)}
+    artefacts = {}
+    for position, ticker in enumerate(study.samples.tickers):
+        own = study.samples.rows.where(study.samples.rows.ticker == position)
+        about = {**_identity(study, ticker, own, policy), **shared, **_report(study, ticker)}
+        artefacts[ticker] = _arrays(fitted, position), {**about, "feature_bins": _feature_bins(own, fitted)}
+    return artefacts
 
 
-def feature_bins(rows: Rows, inputs: Mapping[SlotName, Sequence[str]]) -> dict[str, Any]:
-    """Per input that a slot reads, where its training values lie, over the hours at which a slot reads it."""
+def _feature_bins(rows: Rows, fitted: Fitted) -> dict[str, Any]:
+    """Per input that the model reads, where a ticker's training values lie, over the hours at which it is read."""
     hours: dict[str, set[int]] = {}
-    for slot, names in inputs.items():
-        for name in names:
-            hours.setdefault(name, set()).update(SLOT_HOURS[slot])
-    return {name: bins_of(rows.x[np.isin(rows.hour, list(at)), INPUTS.index(name)]) for name, at in hours.items()}
+    for slot, reader in fitted.slots[0].items():
+        at = {int(hour) for hour in np.unique(slot_rows(rows, slot).hour)}
+        for name in reader.read | fitted.variances[0].read:
+            hours.setdefault(name, set()).update(at)
+    return {name: bins_of(rows.x[np.isin(rows.hour, sorted(at)), INPUTS.index(name)]) for name, at in hours.items()}
 
 
 def report_hash(records: Sequence[Mapping[str, Any]]) -> str:
@@ -110,51 +147,68 @@ def _agree(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _slot_arrays(name: str, fitted: Fitted) -> dict[str, npt.NDArray[Any]]:
+def _arrays(fitted: Fitted, ticker: int) -> dict[str, npt.NDArray[Any]]:
+    variance: VarianceForecast = fitted.variances[ticker]
+    arrays = {
+        "variance/coef": variance.coef,
+        "variance/intercept": variance.intercept,
+        "range/up": fitted.ranges.up,
+        "range/down": fitted.ranges.down,
+    }
+    for name, slot in fitted.slots[ticker].items():
+        arrays |= _slot_arrays(name, slot)
+    return arrays
+
+
+def _slot_arrays(name: str, slot: Slot) -> dict[str, npt.NDArray[Any]]:
     return {
-        f"{name}/center": fitted.center,
-        f"{name}/scale": fitted.scale,
-        f"{name}/platt": np.array(fitted.platt),
-        f"{name}/0/coef": fitted.coef,
-        f"{name}/0/intercept": np.array(fitted.intercept),
+        f"{name}/line": np.array([slot.slope, slot.bend, slot.offset]),
+        f"{name}/center": slot.center,
+        f"{name}/scale": slot.scale,
+        f"{name}/coef": slot.coef,
     }
 
 
-def _slot_metadata(fitted: Fitted, rows: Rows) -> dict[str, Any]:
-    chosen = fitted.candidate
-    return {
-        "inputs": list(chosen.inputs),
-        "members": [{"kind": "logistic", "weight": 1.0, "candidate": chosen.name, "C": chosen.c}],
-        "calibrator": "platt",
-        "n_rows": len(rows),
-        "n_days": len(np.unique(rows.day)),
-    }
+def _slots(fitted: Fitted, rows: Rows) -> dict[str, Any]:
+    """What each part of the model reads, and what was chosen."""
+    slots, names = {}, fitted.choice.names
+    for name in SLOTS:
+        own, slot = slot_rows(rows, name), fitted.slots[0][name]
+        slots[name] = {
+            "inputs": [INPUTS[column] for column in slot.columns],
+            "candidate": names[name],
+            "n_rows": len(own),
+            "n_days": len(np.unique(own.day)),
+        }
+    variance = {"inputs": [INPUTS[column] for column in fitted.variances[0].columns], "candidate": names["variance"]}
+    return {"slots": slots, "variance": variance, "range": {"levels": list(LEVELS)}}
 
 
-def _identity(study: Study, policy: PolicyStamp) -> dict[str, Any]:
-    days = np.unique(study.rows.day)
+def _identity(study: Study, ticker: str, own: Rows, policy: PolicyStamp) -> dict[str, Any]:
+    days = np.unique(own.day)
     return {
         "schema_version": SCHEMA_VERSION,
         "model_family": FAMILY,
-        "ticker": study.ticker,
+        "ticker": ticker,
         "engine_version": ENGINE_VERSION,
         "spec_version": policy.spec_version,
         "targets": TARGETS,
         "decision_hours": list(DECISION_HOURS),
         "feature_cols": list(FEATURES),
         "feature_code_hash": feature_code_hash(),
-        "feature_ranges": _ranges(study.rows),
+        "feature_ranges": _ranges(own),
         "min_days": MIN_DAYS,
         "thresholds": {"long": policy.long, "short": policy.short},
         "data": {
             "provider": "recorded",
             "adjusted": "splits",
             "bar_source": "5-minute bars, regular session; daily bars",
+            "tickers": list(study.samples.tickers),
             "first_day": date.fromordinal(int(days[0])).isoformat(),
             "last_day": date.fromordinal(int(days[-1])).isoformat(),
             "n_days": len(days),
-            "excluded": {reason: list(days) for reason, days in study.excluded.items()},
-            "sha256": study.data_sha256,
+            "excluded": {reason: list(days) for reason, days in study.samples.excluded[ticker].items()},
+            "sha256": study.samples.data_sha256,
         },
     }
 
@@ -172,19 +226,25 @@ def _provenance(revision: str, now: datetime) -> dict[str, Any]:
         "trained_at": now.astimezone(UTC).isoformat(timespec="seconds"),
         "code_revision": revision,
         "libraries": libraries,
-        "seeds": {"bootstrap": evaluation.SEED},
+        "seeds": {"bootstrap": scoring.SEED},
     }
 
 
-def _report(study: Study) -> dict[str, Any]:
-    records = [as_record(cell) for cell in study.cells]
+def _report(study: Study, ticker: str) -> dict[str, Any]:
+    return {"accuracy": summary(study.evaluation.of(ticker)), "evaluation": report_of(study, ticker)}
+
+
+def report_of(study: Study, ticker: str) -> dict[str, Any]:
+    """The evaluation that the artefact of a ticker carries: its own cells, and what is pooled over all tickers."""
+    records = [as_record(cell) for cell in study.evaluation.of(ticker)]
     return {
-        "accuracy": summary(study.cells),
-        "evaluation": {
-            "span": f"{evaluation.FIRST_TEST}..{evaluation.LAST_TEST}",
-            "blocks": [name for *_, name in evaluation.quarters(evaluation.FIRST_TEST, evaluation.LAST_TEST)],
-            "embargo_days": evaluation.EMBARGO_DAYS,
-            "report_sha256": report_hash(records),
-            "cells": records,
-        },
+        "span": f"{study.blocks[0].start}..{study.blocks[-1].last}",
+        "blocks": [block.name for block in study.blocks],
+        "embargo_days": EMBARGO_DAYS,
+        "report_sha256": report_hash(records),
+        "cells": records,
+        "pooled": [as_record(pooled) for pooled in study.evaluation.pooled],
+        "pooled_choosing_anew": [as_record(pooled) for pooled in study.anew.pooled],
+        "ranges": range_figures(study.walk),
+        "tried": {part: [asdict(tried) for tried in found] for part, found in study.choice.tried.items()},
     }

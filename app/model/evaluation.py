@@ -1,44 +1,53 @@
-"""Walk-forward evaluation (v6.md 7): expanding window, one calendar quarter per test block, baselines in every cell.
+"""What a walk-forward comes to (v6.md 7): every cell with its baselines, and each target over all of its cells.
 
-A cell is ticker x target x decision hour; hours are never pooled here. What this module reports is the only source of
-any accuracy figure in an answer, a page or a document (spec decision 7).
+A cell is ticker x target x decision hour. Pooled figures say that they are pooled, with days as clusters. What this module
+reports is the only source of any accuracy figure in an answer, a page or a document (spec decision 7).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.market.bars import Bools, Floats
-from app.model.features import LATE_FROM
-from app.model.training import Candidate, Rows, b3_inputs, candidates, fit_slot, losses, slot_rows
-from app.model.v6 import SLOT_HOURS, SLOTS, SlotName
+from app.model.features import DECISION_HOURS, LATE_FROM
+from app.model.ranges import LEVELS
+from app.model.samples import Rows
+from app.model.scoring import (
+    Interval,
+    agreement,
+    auc,
+    brier,
+    calibration_error,
+    hit_rate,
+    mean_by_days,
+    reliability,
+)
+from app.model.training import Fitted, losses
+from app.model.v6 import SLOT_HOURS, SLOTS, TARGETS
 from app.model.verdicts import Verdict, verdict_of
+from app.model.walk_forward import Scored, WalkForward, together
 
-FIRST_TEST = date(2022, 1, 1)
-"""Start of the first test block: about 350 training days lie before it in the recorded data."""
-
-LAST_TEST = date(2024, 12, 31)
-"""The first evaluation ends here; later rows are used once, when the full model is done (ruling L5)."""
-
-EMBARGO_DAYS = 1
-BOOTSTRAPS = 2000
-SEED = 20241231
-ECE_BINS = 10
 LONG, SHORT = 0.75, 0.25
+MOST_PLAUSIBLE = 0.015
+"""Nats over B2: a pooled gain that is surely greater is refused as a leak (docs/spec/v6.md 10)."""
+
+TERCILES = ("calm", "usual", "restless")
+"""Thirds of the evaluated days by sigma, per ticker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
     """Out-of-sample result of one ticker x target x decision hour. Rates are shares in 0..1, losses in nats.
 
-    skill: mean of (log-loss of B2 - log-loss of the model), with its 95 % interval by a bootstrap over days; an interval
-    above 0 says better, one below 0 worse. B0: the base rate of the training days; up_accuracy: always up; B1: sign of P
-    against the reference; B2: random walk; B3: logistic regression on three inputs; B4: the model's inputs on "close > now".
+    skill: mean of (log-loss of B2 - log-loss of the model), with its 95 % interval by a bootstrap over days; an interval above
+    0 says better, one below 0 worse. beyond_v: the same against B2v, the random walk that is given the model's forecast of the
+    variance: what is left is not the forecast's. B0: the base rate of the training days; up_accuracy: always up; B1: sign of P
+    against the reference; B2: random walk; B3: logistic regression on three inputs; B4: what the model reads, on "close > now".
     """
 
     ticker: str
@@ -54,12 +63,14 @@ class Cell:
     auc: float | None
     covered: float
     covered_hit_rate: float | None
+    covered_stated: float | None
     up_accuracy: float
     b0_log_loss: float
     b1_accuracy: float
     b2_accuracy: float
     b2_brier: float
     b2_log_loss: float
+    b2v_log_loss: float
     b3_accuracy: float
     b3_log_loss: float
     b4_base_rate: float
@@ -69,7 +80,11 @@ class Cell:
     skill: float
     skill_low: float
     skill_high: float
+    beyond_v: float
+    beyond_v_low: float
+    beyond_v_high: float
     quarters: Mapping[str, Mapping[str, float]]
+    terciles: Mapping[str, Mapping[str, float]]
 
     @property
     def verdict(self) -> Verdict:
@@ -78,37 +93,88 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """Test rows of one slot with the probabilities that model and baselines gave them, all (n,)."""
+class Pooled:
+    """A target over all tickers and hours, days as clusters. n: rows, of `days` days; the rest as in a Cell."""
 
-    rows: Rows
-    y: Bools
-    p: Floats
-    base: Floats
-    walk: Floats
-    b3: Floats
-    now: Floats
-    now_base: Floats
-    quarter: Sequence[str]
+    target: str
+    hours: Sequence[int]
+    n: int
+    days: int
+    base_rate: float
+    accuracy: float
+    brier: float
+    log_loss: float
+    ece: float
+    b2_accuracy: float
+    b2_log_loss: float
+    b2_ece: float
+    b2v_log_loss: float
+    skill: float
+    skill_low: float
+    skill_high: float
+    beyond_v: float
+    beyond_v_low: float
+    beyond_v_high: float
+    covered: float
+    covered_hit_rate: float | None
+    covered_stated: float | None
+    b2_covered_hit_rate: float | None
+    reliability: Sequence[Mapping[str, float]]
+    quarters: Mapping[str, Mapping[str, float]]
+    terciles: Mapping[str, Mapping[str, float]]
+    agreement: Mapping[str, Any]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Against the random walk (B2)."""
+        return verdict_of(self.skill_low, self.skill_high)
+
+    @property
+    def is_plausible(self) -> bool:
+        """Whether the gain may be one that a better forecast of the variance can give; more smells of a leak."""
+        return self.skill_low <= MOST_PLAUSIBLE
+
+    @property
+    def verdict_beyond_v(self) -> Verdict:
+        """Against the random walk with the forecast variance (B2v)."""
+        return verdict_of(self.beyond_v_low, self.beyond_v_high)
 
 
-def walk_forward(ticker: str, rows: Rows, first: date = FIRST_TEST, last: date = LAST_TEST) -> list[Cell]:
-    """Every cell of a ticker. Rows after `last` are not used."""
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All cells, and per target ("A", "B") and for the active one ("active") the pooled figures."""
+
+    cells: Sequence[Cell]
+    pooled: Sequence[Pooled]
+
+    def of(self, ticker: str) -> list[Cell]:
+        """The cells of one ticker."""
+        return [cell for cell in self.cells if cell.ticker == ticker]
+
+
+def evaluate(found: WalkForward, tickers: Sequence[str]) -> Evaluation:
+    """The figures of a walk-forward; tickers: by their position in its rows."""
+    edges = sigma_edges(found.scored["early_a"].rows, len(tickers))
     cells = []
-    for slot in SLOTS:
-        scored = _join([_score(rows, slot, *block) for block in quarters(first, last)])
-        cells += [_cell(ticker, slot, hour, scored) for hour in SLOT_HOURS[slot]]
-    return sorted(cells, key=lambda cell: (cell.target, cell.hour))
+    for position, ticker in enumerate(tickers):
+        for slot in SLOTS:
+            own = found.scored[slot].where(found.scored[slot].rows.ticker == position)
+            cells += [
+                _cell(ticker, TARGETS[slot], hour, own.where(own.rows.hour == hour), edges) for hour in SLOT_HOURS[slot]
+            ]
+    order = sorted(cells, key=lambda cell: (tickers.index(cell.ticker), cell.target, cell.hour))
+    return Evaluation(order, [_pooled(name, scored, edges) for name, scored in by_target(found).items()])
 
 
-def quarters(first: date, last: date) -> Iterator[tuple[date, date, str]]:
-    """(first day, day after, name) of each whole calendar quarter in first .. last."""
-    start = first
-    while start < last:
-        month = start.month + 3
-        end = date(start.year + (month > 12), (month - 1) % 12 + 1, 1)
-        yield start, end, f"{start.year}Q{(start.month + 2) // 3}"
-        start = end
+def by_target(found: WalkForward) -> dict[str, Scored]:
+    """The scored rows of each target, and of the one that is acted on: A before 11:00, B from then on (policy.md 2)."""
+    early, late_a, late_b = (found.scored[name] for name in SLOTS)
+    return {"A": together([early, late_a]), "B": late_b, "active": together([early, late_b])}
+
+
+def sigma_edges(rows: Rows, tickers: int) -> Floats:
+    """Per ticker where the thirds of its days by sigma meet, (tickers, 2). rows: one per ticker and day."""
+    return np.array([np.quantile(rows.sigma[rows.ticker == ticker], [1 / 3, 2 / 3]) for ticker in range(tickers)])
 
 
 def summary(cells: Sequence[Cell]) -> dict[str, Any]:
@@ -127,152 +193,173 @@ def summary(cells: Sequence[Cell]) -> dict[str, Any]:
     return figures
 
 
-def as_record(cell: Cell) -> dict[str, Any]:
-    """A cell as plain values for the artefact's metadata."""
-    return {**asdict(cell), "verdict": cell.verdict.value}
+def as_record(figures: Cell | Pooled) -> dict[str, Any]:
+    """A cell or pooled figures as plain values for the artefact's metadata."""
+    return {**asdict(figures), "verdict": figures.verdict.value}
 
 
-def from_record(record: Mapping[str, Any]) -> Cell:
+def cell_of(record: Mapping[str, Any]) -> Cell:
     """The cell that `as_record` wrote."""
     return Cell(**{key: value for key, value in record.items() if key != "verdict"})
+
+
+def pooled_of(record: Mapping[str, Any]) -> Pooled:
+    """The pooled figures that `as_record` wrote."""
+    return Pooled(**{key: value for key, value in record.items() if key != "verdict"})
 
 
 def _mean(cells: Sequence[Cell], column: str) -> float:
     return round(float(np.mean([getattr(cell, column) for cell in cells])), 6)
 
 
-def _score(rows: Rows, slot: SlotName, start: date, end: date, name: str) -> Scored | None:
-    """Trains on the days before the block (less the embargo), then predicts the block once."""
-    chosen, y = slot_rows(rows, slot)
-    days = np.unique(chosen.day)
-    before = days[days < start.toordinal()]
-    train = chosen.day < before[-EMBARGO_DAYS]
-    test = (chosen.day >= start.toordinal()) & (chosen.day < end.toordinal())
-    if not test.any():
-        return None
-    past, block = chosen.where(train), chosen.where(test)
-    model = fit_slot(past, y[train], candidates(slot))
-    b3 = fit_slot(past, y[train], [Candidate("b3", b3_inputs(slot), 1.0)])
-    now = fit_slot(past, past.now, [Candidate("b4", model.candidate.inputs, model.candidate.c)])
-    return Scored(
-        rows=block,
-        y=y[test],
-        p=model.probabilities(block.x),
-        base=_base_rates(past, y[train], block),
-        walk=random_walk(past, block, slot),
-        b3=b3.probabilities(block.x),
-        now=now.probabilities(block.x),
-        now_base=_base_rates(past, past.now, block),
-        quarter=[name] * len(block),
-    )
-
-
-def random_walk(past: Rows, block: Rows, slot: SlotName) -> Floats:
-    """Baseline B2: phi(ln(P/ref) / (sigma * sqrt(v_H))), v_H from the training days only."""
-    reference = block.eleven if slot == "late_b" else block.open
-    share = {hour: float(past.remaining[past.hour == hour].mean()) for hour in np.unique(block.hour)}
-    v = np.array([share[hour] for hour in block.hour])
-    return _normal_cdf(np.log(block.price / reference) / (block.sigma * np.sqrt(v)))
-
-
-def _base_rates(past: Rows, y: Bools, block: Rows) -> Floats:
-    rates = {hour: float(y[past.hour == hour].mean()) for hour in np.unique(block.hour)}
-    return np.array([rates[hour] for hour in block.hour])
-
-
-def _normal_cdf(z: Floats) -> Floats:
-    from scipy.special import ndtr
-
-    return np.asarray(ndtr(z))
-
-
-def _join(parts: Sequence[Scored | None]) -> Scored:
-    scored = [part for part in parts if part is not None]
-
-    def column(name: str) -> Any:
-        return np.concatenate([getattr(part, name) for part in scored])
-
-    rows = Rows(*(np.concatenate([getattr(p.rows, n) for p in scored]) for n in Rows.__slots__))
-    return Scored(rows, *(column(name) for name in Scored.__slots__[1:]))
-
-
-def _cell(ticker: str, slot: SlotName, hour: int, scored: Scored) -> Cell:
-    at = scored.rows.hour == hour
-    rows, y, p, quarter = scored.rows.where(at), scored.y[at], scored.p[at], np.array(scored.quarter)[at]
-    walk, base, b3, now, now_base = (getattr(scored, n)[at] for n in ("walk", "base", "b3", "now", "now_base"))
-    sure = (p > LONG) | (p < SHORT)
-    gain = losses(walk, y) - losses(p, y)
-    low, high = _interval(gain)
-    reference, ties = (rows.eleven, rows.tie_b) if slot == "late_b" else (rows.open, rows.tie_a)
+def _cell(ticker: str, target: str, hour: int, scored: Scored, edges: Floats) -> Cell:
+    rows, y = scored.rows, scored.y
+    reference, ties = (rows.eleven, rows.tie_b) if target == "B" else (rows.open, rows.tie_a)
+    side = np.where(rows.price == reference, 0.5, (rows.price > reference).astype(np.float64))
     figures = {
-        "base_rate": y.mean(),
-        "accuracy": _hits(p, y),
-        "brier": _brier(p, y),
-        "log_loss": losses(p, y).mean(),
-        "ece": _ece(p, y),
-        "covered": sure.mean(),
         "up_accuracy": y.mean(),
-        "b0_log_loss": losses(base, y).mean(),
-        "b1_accuracy": ((rows.price > reference) == y).mean(),
-        "b2_accuracy": _hits(walk, y),
-        "b2_brier": _brier(walk, y),
-        "b2_log_loss": losses(walk, y).mean(),
-        "b3_accuracy": _hits(b3, y),
-        "b3_log_loss": losses(b3, y).mean(),
+        "b0_log_loss": losses(scored.base, y).mean(),
+        "b1_accuracy": hit_rate(side, y),
+        "b2_brier": brier(scored.walk, y),
+        "b3_accuracy": hit_rate(scored.b3, y),
+        "b3_log_loss": losses(scored.b3, y).mean(),
         "b4_base_rate": rows.now.mean(),
-        "b4_accuracy": _hits(now, rows.now),
-        "b4_log_loss": losses(now, rows.now).mean(),
-        "b4_b0_log_loss": losses(now_base, rows.now).mean(),
-        "skill": gain.mean(),
-        "skill_low": low,
-        "skill_high": high,
+        "b4_accuracy": hit_rate(scored.now, rows.now),
+        "b4_log_loss": losses(scored.now, rows.now).mean(),
+        "b4_b0_log_loss": losses(scored.now_base, rows.now).mean(),
     }
     return Cell(
         ticker=ticker,
-        target="B" if slot == "late_b" else "A",
+        target=target,
         hour=hour,
         n=len(rows),
         ties=int(ties.sum()),
-        auc=_auc(p, y),
-        covered_hit_rate=round(_hits(p[sure], y[sure]), 6) if sure.any() else None,
-        quarters={str(q): _quarter(p[quarter == q], walk[quarter == q], y[quarter == q]) for q in np.unique(quarter)},
-        **{name: round(float(value), 6) for name, value in figures.items()},
+        auc=auc(scored.p, y),
+        quarters=_parts(scored, scored.quarter),
+        terciles=_parts(scored, tercile_names(rows, edges)),
+        **_rounded(figures),
+        **_common(scored),
     )
 
 
-def _quarter(p: Floats, walk: Floats, y: Bools) -> dict[str, float]:
+def _pooled(name: str, scored: Scored, edges: Floats) -> Pooled:
+    rows, y = scored.rows, scored.y
+    names = tercile_names(rows, edges)
+    sure = is_beyond(scored.p)
     figures = {
-        "n": len(y),
-        "accuracy": _hits(p, y),
-        "log_loss": float(losses(p, y).mean()),
-        "b2_log_loss": float(losses(walk, y).mean()),
+        "b2_ece": calibration_error(scored.walk, y),
+        "b2_covered_hit_rate": hits_of_surest(scored.walk, y, int(sure.sum())),
     }
-    return {name: round(value, 6) for name, value in figures.items()}
+    return Pooled(
+        target=name,
+        hours=[int(hour) for hour in np.unique(rows.hour)],
+        n=len(rows),
+        days=len(np.unique(rows.day)),
+        reliability=reliability(scored.p, y),
+        quarters=_parts(scored, scored.quarter),
+        terciles=_parts(scored, names),
+        agreement=agreement(scored.p[sure], y[sure], names[sure], rows.day[sure], TERCILES),
+        **_rounded(figures),
+        **_common(scored),
+    )
 
 
-def _hits(p: Floats, y: Bools) -> float:
-    return float(((p > 0.5) == y).mean())
+def _common(scored: Scored) -> dict[str, Any]:
+    """What cells and pooled figures have in common."""
+    p, y, day, sure = scored.p, scored.y, scored.rows.day, is_beyond(scored.p)
+    own = losses(p, y)
+    skill, beyond_v = (mean_by_days(losses(other, y) - own, day) for other in (scored.walk, scored.walk_v))
+    figures = {
+        "base_rate": y.mean(),
+        "accuracy": hit_rate(p, y),
+        "brier": brier(p, y),
+        "log_loss": own.mean(),
+        "ece": calibration_error(p, y),
+        "covered": sure.mean(),
+        "b2_accuracy": hit_rate(scored.walk, y),
+        "b2_log_loss": losses(scored.walk, y).mean(),
+        "b2v_log_loss": losses(scored.walk_v, y).mean(),
+    }
+    covered = {
+        "covered_hit_rate": hit_rate(p[sure], y[sure]) if sure.any() else None,
+        "covered_stated": float(favoured(p[sure]).mean()) if sure.any() else None,
+    }
+    return _rounded({**figures, **covered, **_named("skill", skill), **_named("beyond_v", beyond_v)})
 
 
-def _brier(p: Floats, y: Bools) -> float:
-    return float(((p - y) ** 2).mean())
+def _named(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
-def _ece(p: Floats, y: Bools) -> float:
-    """Expected calibration error over ECE_BINS equal bins of p."""
-    bins = np.minimum((p * ECE_BINS).astype(int), ECE_BINS - 1)
-    gaps = [abs(float(p[bins == b].mean() - y[bins == b].mean())) * float((bins == b).mean()) for b in np.unique(bins)]
-    return float(sum(gaps))
+def _rounded(figures: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: None if value is None else round(float(value), 6) for name, value in figures.items()}
 
 
-def _auc(p: Floats, y: Bools) -> float | None:
-    from sklearn.metrics import roc_auc_score
+def is_beyond(p: Floats) -> Bools:
+    """Whether a probability is beyond the thresholds of the policy."""
+    return np.asarray((p > LONG) | (p < SHORT))
 
-    return round(float(roc_auc_score(y, p)), 6) if 0 < y.sum() < len(y) else None
+
+def favoured(p: Floats) -> Floats:
+    """The probability of the side that p favours."""
+    return np.maximum(p, 1 - p)
 
 
-def _interval(gain: Floats) -> tuple[float, float]:
-    """95 % interval of the mean by resampling days (a cell has one row a day)."""
-    draws = np.random.default_rng(SEED).integers(0, len(gain), (BOOTSTRAPS, len(gain)))
-    low, high = np.percentile(gain[draws].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
+def hits_of_surest(p: Floats, y: Bools, n: int) -> float | None:
+    """How often a rule is right on the n rows of which it is surest: at the coverage of another one."""
+    surest = np.argsort(-favoured(p), kind="stable")[:n]
+    return hit_rate(p[surest], y[surest]) if n else None
+
+
+def tercile_names(rows: Rows, edges: Floats) -> NDArray[np.str_]:
+    """The name of each row's third of the days, (n,)."""
+    place = (rows.sigma[:, None] >= edges[rows.ticker]).sum(axis=1)
+    return np.asarray(np.array(TERCILES)[place])
+
+
+def _parts(scored: Scored, names: NDArray[np.str_]) -> dict[str, dict[str, float]]:
+    """Per part of the rows: n, accuracy, and log-loss beside B2's and B2v's."""
+    return {str(name): _part(scored.where(names == name)) for name in np.unique(names)}
+
+
+def _part(scored: Scored) -> dict[str, float]:
+    y = scored.y
+    return _rounded(
+        {
+            "n": len(y),
+            "accuracy": hit_rate(scored.p, y),
+            "log_loss": losses(scored.p, y).mean(),
+            "b2_log_loss": losses(scored.walk, y).mean(),
+            "b2v_log_loss": losses(scored.walk_v, y).mean(),
+        }
+    )
+
+
+def range_figures(found: WalkForward) -> dict[str, Any]:
+    """Out of sample, by level and hour: on which share of the days the price stayed below the forecast high, above the forecast
+    low, and within both; n: rows, of all tickers."""
+    hours = np.concatenate([test.hour for test in found.tests.values()])
+    stayed = [stayed_within(model, found.tests[name]) for name, model in found.fitted.items()]
+    below, above = (np.concatenate(parts) for parts in zip(*stayed, strict=True))
+    return {
+        str(level): {
+            str(hour): {"n": int((hours == hour).sum()), **_stayed(below[hours == hour, i], above[hours == hour, i])}
+            for hour in DECISION_HOURS
+        }
+        for i, level in enumerate(LEVELS)
+    }
+
+
+def stayed_within(model: Fitted, rows: Rows) -> tuple[Bools, Bools]:
+    """Whether the price stayed below the forecast high and above the forecast low of each level, both (n, levels)."""
+    deviation = np.exp(0.5 * model.log_variance(rows))[:, None]
+    hour = rows.hour - DECISION_HOURS[0]
+    below, above = (
+        far[:, None] <= forecast[hour] * deviation
+        for far, forecast in ((rows.high, model.ranges.up), (-rows.low, model.ranges.down))
+    )
+    return below, above
+
+
+def _stayed(below: Bools, above: Bools) -> dict[str, float]:
+    return _rounded({"high": below.mean(), "low": above.mean(), "both": (below & above).mean()})

@@ -1,4 +1,5 @@
-"""The 29 V6 features (v6.md 4), by one function for training and serving.
+"""The V6 features (v6.md 4), by one function for training and serving: the 29 of the specification, and those that the variance
+forecast reads.
 
 What it is given is cut at the decision hour first, so it cannot look ahead. Pure: no clock, no files.
 """
@@ -15,6 +16,7 @@ import numpy as np
 from app.errors import Unavailable
 from app.market.bars import Bars, Floats, Ints, to_ms
 from app.market.calendar import Session, midnight_ms, ny
+from app.model.variances import VARIANCES, variance_features
 
 DECISION_HOURS = (10, 11, 12, 13, 14, 15)
 LATE_FROM = 11
@@ -57,6 +59,7 @@ FEATURES = (
     "above_11am",
     "is_monday",
     "is_friday",
+    *VARIANCES,
 )
 STANDARDISED = ("open_move_sigma", "p11_move_sigma", "gap_sigma")
 """Inputs of baseline B3 (v6.md 7): ln(P/O0), ln(P/P11) and the gap, each in units of sigma. `time_pct` is the fourth."""
@@ -68,7 +71,7 @@ INPUTS = FEATURES + STANDARDISED
 class Features:
     """What is known at the decision hour.
 
-    values     float64, the 29 features in the order of FEATURES
+    values     float64, the features in the order of FEATURES
     inputs     float64, `values` and then STANDARDISED: what a model may read
     price      P, USD: close of the last bar that ended by H
     price_11am P11, USD; None before 11:00
@@ -85,7 +88,7 @@ class Features:
 
     @property
     def sha256(self) -> str:
-        """Hash of the 29 values' bytes: the fingerprint that is kept with a locked signal."""
+        """Hash of the values' bytes: the fingerprint that is kept with a locked signal."""
         return hashlib.sha256(self.values.astype("<f8").tobytes()).hexdigest()
 
 
@@ -104,7 +107,7 @@ def v6_features(
 ) -> Features:
     """The features of decision hour `hour`.
 
-    intraday       the day's bars, finer than 30 minutes; extended hours and later bars are cut away here
+    intraday       the day's bars, of five minutes or finer; extended hours and later bars are cut away here
     daily          completed daily bars; the newest before the session's day must be those of `before`
     official_open  O0, USD (ruling T1)
     before         the last MIN_DAYS trading days before the session's, ascending
@@ -120,6 +123,7 @@ def v6_features(
     buckets = today.resample(_bucket_edges(session, hour))
     if buckets.t[0] != to_ms(session.open):
         raise _insufficient("the first half hour has no bars")
+    sigma = _sigma(history)
     values = np.array(
         [
             session.progress(at),
@@ -130,9 +134,9 @@ def v6_features(
             *_against_11am(price, price_11am),
             float(session.day.weekday() == 0),
             float(session.day.weekday() == 4),
+            *variance_features(today, session, at, history, official_open, sigma),
         ]
     )
-    sigma = _sigma(history)
     inputs = np.concatenate([values, _standardised(price, price_11am, official_open, float(history.c[-1]), sigma)])
     if not np.isfinite(inputs).all():
         bad = ", ".join(name for name, value in zip(INPUTS, inputs, strict=True) if not np.isfinite(value))

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from app.model.evaluation import Cell
+from app.model.evaluation import Cell, Pooled
 from app.model.verdicts import counts_text
 
 HEAD = (
     "ticker target hour     n  ties  base |   acc  brier  logloss   ece   auc  cover   hit |"
-    "  up acc  B0 logl |  B1 acc |  B2 acc  B2 brier  B2 logl |  B3 logl |  B4 acc (base)  logl (B0) |"
+    "  up acc  B0 logl |  B1 acc |  B2 acc  B2 brier  B2 logl |  B2v logl |  B3 logl |  B4 acc (base)  logl (B0) |"
     "  B2-model log-loss, 95 %        verdict"
+)
+POOLED_HEAD = (
+    "target   days   rows  |   acc  brier  logloss   ece  cover   hit  stated |  B2 acc  B2 logl  B2 ece  hit at cover |"
+    "  B2v logl |  B2-model log-loss, 95 %        verdict | B2v-model log-loss, 95 %"
 )
 NOTES = (
     "out of sample, walk-forward by calendar quarter; n is days. acc, brier, logloss: the model.",
     "B0 always up / base rate of the training days; B1 sign of P against the reference; B2 random walk;",
+    "B2v random walk that is given the model's forecast of the variance: what the model gains over B2 but not over B2v is",
+    "the better volatility, not a better direction;",
     "B3 logistic regression on three inputs; B4 the model's inputs on `close > price at H`, the only move a trade can earn.",
     "verdict: the 95 % interval of B2-model log-loss, by days, lies above 0 (better), below 0 (worse), or around it.",
     "cover, hit: share of days beyond 0.75 / 0.25, and how often the model was right on them.",
@@ -28,6 +35,40 @@ def lines(cells: Sequence[Cell]) -> Iterator[str]:
     yield ""
     yield f"against the random walk, of {len(cells)} cells: {counts_text(cell.verdict for cell in cells)}"
     yield from NOTES
+
+
+def pooled_lines(pooled: Sequence[Pooled], anew: Sequence[Pooled]) -> Iterator[str]:
+    """Each target over all tickers and hours, then whether stated and observed rates agree by thirds of the days."""
+    yield "pooled over tickers and hours, days as clusters; active: A before 11:00, B from then on"
+    yield POOLED_HEAD
+    yield from (_pooled_row(one) for one in pooled)
+    yield "the same with the choice of what the model reads made anew before each block:"
+    yield from (_pooled_row(one) for one in anew)
+    yield ""
+    yield "signals beyond 0.75 / 0.25: how often they were right beside the mean probability that they stated"
+    for one in pooled:
+        parts = (
+            f"{name} {part['hit_rate']:.3f} / {part['stated']:.3f} (n {part['n']}, s.e. {part['standard_error']:.3f})"
+            for name, part in one.agreement["parts"].items()
+        )
+        said = "agree" if one.agreement["agrees"] else "do NOT agree"
+        yield f"{one.target:6} {', '.join(parts)}: they {said}, p = {one.agreement['p_value']:.2f}"
+
+
+def tried_lines(tried: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
+    """What the inner validation said of each candidate."""
+    yield "candidates on the inner validation: loss beyond the first one's, and its standard error"
+    for part, candidates in tried.items():
+        for one in candidates:
+            yield f"{part:9} {one['name']:16} {one['excess']:+.4f}  {one['standard_error']:.4f}"
+
+
+def range_lines(ranges: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Iterator[str]:
+    """How often the price stayed within the forecast range, out of sample."""
+    yield "forecast range until the close: share of days below the high / above the low / within both, by decision hour"
+    for level, hours in ranges.items():
+        cells = (f"{hour}: {at['high']:.3f} / {at['low']:.3f} / {at['both']:.3f}" for hour, at in hours.items())
+        yield f"level {level}  {', '.join(cells)}"
 
 
 def quarter_lines(cells: Sequence[Cell]) -> Iterator[str]:
@@ -56,7 +97,20 @@ def _row(c: Cell) -> str:
         f"{c.ticker:6} {c.target:^6} {c.hour:>4} {c.n:>5} {c.ties:>5} {c.base_rate:.3f} |"
         f" {c.accuracy:.3f} {c.brier:.4f}   {c.log_loss:.4f} {c.ece:.3f} {auc}  {c.covered:.3f} {hit} |"
         f"   {c.up_accuracy:.3f}   {c.b0_log_loss:.4f} |   {c.b1_accuracy:.3f} |"
-        f"   {c.b2_accuracy:.3f}    {c.b2_brier:.4f}   {c.b2_log_loss:.4f} |   {c.b3_log_loss:.4f} |"
+        f"   {c.b2_accuracy:.3f}    {c.b2_brier:.4f}   {c.b2_log_loss:.4f} |    {c.b2v_log_loss:.4f} |   {c.b3_log_loss:.4f} |"
         f"  {c.b4_accuracy:.3f} ({c.b4_base_rate:.3f}) {c.b4_log_loss:.4f} ({c.b4_b0_log_loss:.4f}) |"
         f"  {c.skill:+.4f} [{c.skill_low:+.4f}, {c.skill_high:+.4f}]  {c.verdict}"
+    )
+
+
+def _pooled_row(c: Pooled) -> str:
+    hit, stated, at_cover = (
+        "    -" if rate is None else f"{rate:.3f}"
+        for rate in (c.covered_hit_rate, c.covered_stated, c.b2_covered_hit_rate)
+    )
+    return (
+        f"{c.target:6} {c.days:>6} {c.n:>6}  | {c.accuracy:.3f} {c.brier:.4f}   {c.log_loss:.4f} {c.ece:.3f}  {c.covered:.3f}"
+        f" {hit}   {stated} |   {c.b2_accuracy:.3f}   {c.b2_log_loss:.4f}   {c.b2_ece:.3f}         {at_cover} |"
+        f"    {c.b2v_log_loss:.4f} |  {c.skill:+.4f} [{c.skill_low:+.4f}, {c.skill_high:+.4f}]  {c.verdict} |"
+        f"  {c.beyond_v:+.4f} [{c.beyond_v_low:+.4f}, {c.beyond_v_high:+.4f}]"
     )

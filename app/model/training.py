@@ -1,201 +1,268 @@
-"""Training rows out of recorded bars, and the fitting procedure of v6.md 5, the same for every fold and the shipped model.
+"""The fitting procedure of v6.md 5 and 10, the same for every fold and for the shipped model.
 
-One procedure, frozen: candidates are fitted on the first 80 % of the training days and chosen by log-loss on the last
-20 % (the inner validation); a Platt calibrator is fitted there too; the chosen one is fitted again on all training days.
-scikit-learn is needed here and nowhere at serving time.
+One procedure, frozen. The variance forecast is a least-squares line per decision hour for the logarithm of the variance that is
+still to come. A slot is a logistic regression on z, the distance from the reference in units of the forecast. Tickers are
+pooled. Whatever is more than that joins only if the inner validation (the last 20 % of the training days) prefers it by more
+than one standard error. The choice is made once, on the days of the first evaluation, and then frozen. numpy is enough; the
+same rows give the same bits.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from datetime import date
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from app.errors import BrokenData, Unavailable
-from app.market.bars import Bars, Bools, Floats, Ints, to_ms
-from app.market.calendar import Calendar, Session, day_of_ms, midnight_ms
-from app.model.features import (
-    FEATURES,
-    INPUTS,
-    LATE_FROM,
-    MIN_DAYS,
-    decision_hours,
-    decision_moment,
-    v6_features,
+from app.market.bars import Bools, Floats, Ints
+from app.model.features import DECISION_HOURS, FEATURES, INPUTS
+from app.model.ranges import RangeForecast, fit_ranges
+from app.model.samples import Rows, slot_rows
+from app.model.v6 import (
+    LOG_TIME_LEFT,
+    MOVES,
+    SLOT_HOURS,
+    SLOTS,
+    Slot,
+    SlotName,
+    VarianceForecast,
+    probabilities,
+    standardised,
 )
-from app.model.v6 import SLOT_HOURS, SlotName
+from app.model.variances import VARIANCES
 
 INNER_VALIDATION = 0.2
-C_GRID = (0.01, 0.1, 1.0)
-PLATT_PULL = 10.0
-"""Strength that holds the calibrator near "change nothing", in days of evidence: one inner validation is 40-200 days."""
+VARIANCE_INPUTS = tuple(name for name in VARIANCES if name != "log_time_left")
+"""What the variance forecast reads; `log_time_left` is added as it is."""
 
-HALF_HOUR_MS = 1_800_000
+TAPE_INPUTS = tuple(name for name in FEATURES if name not in VARIANCES)
+"""The 29 features of v6.md 4."""
 
+VARIANCE_PULL = 1.0
+PULL = 1.0
+STRONG_PULL = 100.0
+"""Strength that holds coefficients near their rest, in days of evidence: ridge penalties."""
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Samples, one per (day, decision hour), ascending in time; all columns have length n.
-
-    day (ordinal), hour; x (n, len(INPUTS)); labels a: C0 > O0, b: C0 > P11 (before 11:00: False, unused), now: C0 > P;
-    tie_a, tie_b: C0 equals the reference; price P, open O0, eleven P11 (P before 11:00), sigma; remaining: share of the
-    day's squared 30-minute returns that came after H.
-    """
-
-    day: Ints
-    hour: Ints
-    x: Floats
-    a: Bools
-    b: Bools
-    now: Bools
-    tie_a: Bools
-    tie_b: Bools
-    price: Floats
-    open: Floats
-    eleven: Floats
-    sigma: Floats
-    remaining: Floats
-
-    def __len__(self) -> int:
-        return len(self.day)
-
-    def where(self, mask: Bools) -> Rows:
-        return Rows(*(getattr(self, field.name)[mask] for field in fields(self)))
+NEWTON_STEPS, CONVERGED = 60, 1e-10
+REST_SLOPE = 1.6
+"""Where the slope on z rests: the logistic function with this slope is closest to the normal distribution's."""
 
 
 class Candidate(NamedTuple):
-    """One thing to try: the inputs and the inverse strength of the L2 penalty."""
+    """One thing to try for a slot: what it reads beside z, from the simplest on."""
 
     name: str
-    inputs: tuple[str, ...]
-    c: float
+    has_bend: bool = False
+    has_tickers: bool = False
+    inputs: tuple[str, ...] = ()
+
+
+CANDIDATES = (
+    Candidate("z"),
+    Candidate("z, z|z|", has_bend=True),
+    Candidate("z, tickers", has_tickers=True),
+    Candidate("z, 29 features", inputs=TAPE_INPUTS),
+)
+
+VARIANCE_CANDIDATES = ("pooled", "pooled, tickers")
+"""The variance forecast without and with an intercept of its own for each ticker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What the inner validation said of one candidate: its loss less that of the simplest one, the mean over days with its
+    standard error; below 0 it was better. Of slots the loss is log-loss, nats; of the variance the squared error of its
+    logarithm."""
+
+    name: str
+    excess: float
+    standard_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which candidates the inner validation chose, and what it said of all of them, by "variance" and slot."""
+
+    has_tickers: bool
+    candidates: Mapping[SlotName, Candidate]
+    tried: Mapping[str, Sequence[Tried]]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What was chosen, in words."""
+        return {"variance": VARIANCE_CANDIDATES[self.has_tickers], **{s: c.name for s, c in self.candidates.items()}}
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A fitted slot as arrays: what the artefact stores and evaluation predicts with."""
+    """A model of all tickers: per ticker its forecast of the variance and its slots, and the forecast of ranges."""
 
-    candidate: Candidate
-    center: Floats
-    scale: Floats
-    coef: Floats
-    intercept: float
-    platt: tuple[float, float]
+    choice: Choice
+    variances: Sequence[VarianceForecast]
+    slots: Sequence[Mapping[SlotName, Slot]]
+    ranges: RangeForecast
 
-    def probabilities(self, x: Floats) -> Floats:
-        """P(target), shape (n,), for inputs of shape (n, len(INPUTS))."""
-        slope, offset = self.platt
-        return _sigmoid(slope * self._scores(x) + offset)
+    def log_variance(self, rows: Rows) -> Floats:
+        """The forecast for each row, (n,)."""
+        return forecasts(self.variances, rows)
 
-    def _scores(self, x: Floats) -> Floats:
-        return np.asarray(
-            (x[:, _columns(self.candidate.inputs)] - self.center) / self.scale @ self.coef + self.intercept
-        )
+    def probabilities(self, slot: SlotName, rows: Rows) -> Floats:
+        """P(target of the slot) for each row, (n,)."""
+        return slot_probabilities([slots[slot] for slots in self.slots], rows, self.log_variance(rows))
 
 
-def build_rows(intraday: Bars, daily: Bars, calendar: Calendar) -> tuple[Rows, dict[str, Any]]:
-    """Samples of all days that both series have, and what was left out: {reason: [days]}.
-
-    Uses the daily bar of a day for its open and its labels only.
-    """
-    collected: list[tuple[Any, ...]] = []
-    excluded: dict[str, list[str]] = {}
-    for session, o0, c0 in _sessions(intraday, daily, calendar):
-        before = calendar.days_before(session.day, MIN_DAYS)
-        for hour in decision_hours(session):
-            try:
-                collected.append(_sample(session, hour, intraday, daily, (o0, c0), before))
-            except Unavailable as exc:
-                excluded.setdefault(exc.message, []).append(f"{session.day} {hour}:00")
-    if not collected:
-        raise BrokenData("the bars give no training row")
-    columns = [np.array(column) for column in zip(*collected, strict=True)]
-    return Rows(*columns), excluded
-
-
-def _sessions(intraday: Bars, daily: Bars, calendar: Calendar) -> Iterator[tuple[Session, float, float]]:
-    """Sessions with intraday bars and a daily bar: (session, O0, C0)."""
-    days = sorted({day_of_ms(ms) for ms in np.unique(intraday.t // HALF_HOUR_MS * HALF_HOUR_MS).tolist()})
-    at = dict(zip(daily.t.tolist(), range(len(daily)), strict=True))
-    for day in days:
-        session, i = calendar.session(day), at.get(midnight_ms(day))
-        if session is not None and i is not None:
-            yield session, float(daily.o[i]), float(daily.c[i])
-
-
-def _sample(
-    session: Session, hour: int, intraday: Bars, daily: Bars, prices: tuple[float, float], before: Sequence[date]
-) -> tuple[Any, ...]:
-    o0, c0 = prices
-    today = _day_bars(intraday, session)
-    features = v6_features(session, hour, today, daily, o0, before)
-    p = features.price
-    p11 = p if features.price_11am is None else features.price_11am
-    remaining = _remaining_share(today, session, hour, o0)
-    labels = (c0 > o0, c0 > p11 and hour >= LATE_FROM, c0 > p, c0 == o0, c0 == p11)
-    return (session.day.toordinal(), hour, features.inputs, *labels, p, o0, p11, features.sigma, remaining)
-
-
-def _day_bars(intraday: Bars, session: Session) -> Bars:
-    lo, hi = np.searchsorted(intraday.t, [to_ms(session.open), to_ms(session.close)])
-    return intraday[int(lo) : int(hi)]
-
-
-def _remaining_share(today: Bars, session: Session, hour: int, o0: float) -> float:
-    """Share of the day's squared 30-minute log returns after H: one day's part of v_H (v6.md 7, B2). A label's fact,
-    never an input."""
-    edges = np.arange(to_ms(session.open), to_ms(session.close) + 1, HALF_HOUR_MS)
-    halves = today.resample(edges)
-    squared = np.diff(np.log(halves.c), prepend=np.log(o0)) ** 2
-    later = halves.t >= to_ms(decision_moment(session, hour))
-    return float(squared[later].sum() / max(float(squared.sum()), 1e-12))
-
-
-def slot_rows(rows: Rows, slot: SlotName) -> tuple[Rows, Bools]:
-    """The rows of a slot and their labels."""
-    chosen = rows.where(np.isin(rows.hour, SLOT_HOURS[slot]))
-    return chosen, chosen.b if slot == "late_b" else chosen.a
-
-
-def b3_inputs(slot: SlotName) -> tuple[str, ...]:
-    """Inputs of baseline B3 for a slot (v6.md 7)."""
-    return ("p11_move_sigma" if slot == "late_b" else "open_move_sigma", "time_pct", "gap_sigma")
-
-
-def candidates(slot: SlotName) -> Sequence[Candidate]:
-    """What the inner validation chooses from: B3's inputs alone, or with the 29 features."""
-    small = b3_inputs(slot)
-    large = small + tuple(name for name in FEATURES if name not in small)
-    return [Candidate(name, inputs, c) for name, inputs in (("b3", small), ("b3+29", large)) for c in C_GRID]
-
-
-def fit_slot(rows: Rows, labels: Bools, choice: Sequence[Candidate]) -> Fitted:
-    """The frozen procedure on one slot's training rows."""
-    inner = rows.day < _inner_split(rows.day)
+def choose(rows: Rows) -> Choice:
+    """The simplest candidates within one standard error of the best, by the inner validation of these training rows."""
+    inner = is_inner(rows)
     train, held = rows.where(inner), rows.where(~inner)
-    best, loss, scores = choice[0], np.inf, np.zeros(len(held))
-    for candidate in choice:
-        fitted = _fit(train, labels[inner], candidate)
-        held_loss = log_loss(fitted.probabilities(held.x), labels[~inner], day_weights(held))
-        if held_loss < loss:
-            best, loss, scores = candidate, held_loss, fitted._scores(held.x)
-    platt = _platt(scores, labels[~inner], day_weights(held))
-    return _fit(rows, labels, best, platt)
+    has_tickers, variance_tried = _choose_variance(train, held)
+    variances = fit_variance(train, has_tickers=has_tickers)
+    candidates: dict[SlotName, Candidate] = {}
+    tried = {"variance": variance_tried}
+    for name in SLOTS:
+        candidates[name], tried[name] = _choose_slot(name, train, held, variances)
+    return Choice(has_tickers, candidates, tried)
+
+
+def fit(rows: Rows, choice: Choice) -> Fitted:
+    """What was chosen, fitted on training rows of all tickers."""
+    variances = fit_variance(rows, has_tickers=choice.has_tickers)
+    log_variance = forecasts(variances, rows)
+    slots: list[dict[SlotName, Slot]] = [{} for _ in variances]
+    for name, candidate in choice.candidates.items():
+        for ticker, slot in enumerate(fit_slot(rows, log_variance, name, candidate)):
+            slots[ticker][name] = slot
+    return Fitted(choice, variances, slots, fit_ranges(rows.hour, rows.high, -rows.low, log_variance))
+
+
+# --- the variance that is still to come ---
+
+
+def fit_variance(rows: Rows, *, has_tickers: bool) -> list[VarianceForecast]:
+    """Per ticker its forecast: least squares per decision hour, pooled; the tickers differ in their intercepts or in
+    nothing."""
+    columns, tickers = _columns(VARIANCE_INPUTS), _tickers(rows)
+    target = np.log(rows.variance) - rows.x[:, LOG_TIME_LEFT]
+    coef, intercept = np.zeros((len(DECISION_HOURS), len(columns))), np.zeros((tickers, len(DECISION_HOURS)))
+    for row, hour in enumerate(DECISION_HOURS):
+        at = rows.hour == hour
+        terms = _intercepts(rows.where(at), has_tickers=has_tickers)
+        coef[row], intercept[:, row] = _least_squares(rows.x[at][:, columns], terms, target[at])
+    return [VarianceForecast(columns, coef, own) for own in intercept]
+
+
+def forecasts(variances: Sequence[VarianceForecast], rows: Rows) -> Floats:
+    """The logarithm of the variance that is forecast for each row, (n,)."""
+    found = np.empty(len(rows))
+    for ticker, variance in enumerate(variances):
+        for hour in DECISION_HOURS:
+            at = (rows.hour == hour) & (rows.ticker == ticker)
+            found[at] = variance.log_variance(hour, rows.x[at])
+    return found
+
+
+def _choose_variance(train: Rows, held: Rows) -> tuple[bool, list[Tried]]:
+    """Whether each ticker has an intercept of its own, by the squared error of the logarithm on the inner validation."""
+    errors = []
+    for has_tickers in (False, True):
+        forecast = forecasts(fit_variance(train, has_tickers=has_tickers), held)
+        errors.append(by_day((np.log(held.variance) - forecast) ** 2, held))
+    return bool(simplest(errors)), _compared(VARIANCE_CANDIDATES, errors)
+
+
+def _least_squares(x: Floats, terms: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Coefficients of x, held near 0 by VARIANCE_PULL in units of their spread, and of terms."""
+    k, (center, scale) = x.shape[1], _scaler(x)
+    design = np.hstack([(x - center) / scale, terms])
+    pull = np.repeat([VARIANCE_PULL, 0.0], [k, terms.shape[1]])
+    line = np.linalg.solve(design.T @ design + np.diag(pull), design.T @ y)
+    coef = line[:k] / scale
+    return coef, line[k:] - center @ coef
+
+
+# --- slots ---
+
+
+def fit_slot(
+    rows: Rows, log_variance: Floats, name: SlotName, candidate: Candidate, labels: Bools | None = None
+) -> list[Slot]:
+    """Per ticker the slot, fitted on the rows at its hours; they differ in their offset alone. log_variance: (n,), of `rows`;
+    labels: (n,), if other ones than the slot's."""
+    at = np.isin(rows.hour, SLOT_HOURS[name])
+    chosen, columns, move = rows.where(at), _columns(candidate.inputs), INPUTS.index(MOVES[name])
+    z = standardised(chosen.x[:, move], log_variance[at])[:, None]
+    center, scale = _scaler(chosen.x[:, columns])
+    parts = (
+        z,
+        z * np.abs(z) if candidate.has_bend else z[:, :0],
+        (chosen.x[:, columns] - center) / scale,
+        _intercepts(chosen, has_tickers=candidate.has_tickers),
+    )
+    widths = [part.shape[1] for part in parts]
+    pull = np.repeat([PULL, PULL, STRONG_PULL, PULL], widths)
+    y = chosen.labels(name) if labels is None else labels[at]
+    theta = logistic(np.hstack(parts), y, day_weights(chosen), pull)
+    slope, bend, coef, offsets = np.split(theta, np.cumsum(widths)[:-1])
+    offsets = np.broadcast_to(offsets, _tickers(rows))
+    return [
+        Slot(move, float(slope[0]), float(bend.sum()), float(offset), columns, center, scale, coef)
+        for offset in offsets
+    ]
+
+
+def _choose_slot(
+    name: SlotName, train: Rows, held: Rows, variances: Sequence[VarianceForecast]
+) -> tuple[Candidate, list[Tried]]:
+    """The simplest candidate within one standard error of the best on the inner validation."""
+    held, forecast = slot_rows(held, name), forecasts(variances, train)
+    found = []
+    for candidate in CANDIDATES:
+        slots = fit_slot(train, forecast, name, candidate)
+        p = slot_probabilities(slots, held, forecasts(variances, held))
+        found.append(by_day(losses(p, held.labels(name)), held))
+    return CANDIDATES[simplest(found)], _compared([candidate.name for candidate in CANDIDATES], found)
+
+
+def slot_probabilities(slots: Sequence[Slot], rows: Rows, log_variance: Floats) -> Floats:
+    """The probability of each row by its ticker's slot, (n,)."""
+    scores = np.empty(len(rows))
+    for ticker, slot in enumerate(slots):
+        at = rows.ticker == ticker
+        scores[at] = slot.score(rows.x[at], log_variance[at])
+    return probabilities(scores)
+
+
+def logistic(design: Floats, labels: Bools, weights: Floats, pull: Floats) -> Floats:
+    """Coefficients (k,) of a logistic regression, by Newton's method. `pull` (k,) holds them where they rest: the first at
+    REST_SLOPE, the others at 0."""
+    rest = np.zeros(design.shape[1])
+    rest[0] = REST_SLOPE
+    theta = rest.copy()
+    for _ in range(NEWTON_STEPS):
+        p = probabilities(design @ theta)
+        gradient = design.T @ (weights * (p - labels)) + pull * (theta - rest)
+        hessian = (design.T * (weights * p * (1 - p))) @ design + np.diag(pull)
+        step = np.linalg.solve(hessian, gradient)
+        theta = theta - step
+        if np.abs(step).max() < CONVERGED:
+            break
+    return theta
+
+
+# --- the choice ---
+
+
+def is_inner(rows: Rows) -> Bools:
+    """The rows of all but the last INNER_VALIDATION of the days, (n,)."""
+    days = np.unique(rows.day)
+    return np.asarray(rows.day < days[int(len(days) * (1 - INNER_VALIDATION))])
 
 
 def day_weights(rows: Rows) -> Floats:
-    """1 / (rows of that day): each day weighs 1 (v6.md 5)."""
-    _, inverse, counts = np.unique(rows.day, return_inverse=True, return_counts=True)
-    return np.asarray(1.0 / counts[inverse])
-
-
-def log_loss(p: Floats, y: Bools, weights: Floats | None = None) -> float:
-    """Mean negative log-likelihood of labels y under probabilities p, both (n,)."""
-    return float(np.average(losses(p, y), weights=weights))
+    """1 / (rows of that ticker and day): each day of a ticker weighs 1 (v6.md 5)."""
+    _, inverse, counts = np.unique(np.stack([rows.ticker, rows.day]), axis=1, return_inverse=True, return_counts=True)
+    return np.asarray(1.0 / counts[inverse.ravel()])
 
 
 def losses(p: Floats, y: Bools) -> Floats:
@@ -204,48 +271,42 @@ def losses(p: Floats, y: Bools) -> Floats:
     return np.asarray(-np.where(y, np.log(safe), np.log1p(-safe)))
 
 
-def _inner_split(days: Ints) -> int:
-    unique = np.unique(days)
-    return int(unique[int(len(unique) * (1 - INNER_VALIDATION))])
+def by_day(values: Floats, rows: Rows) -> Floats:
+    """The mean over the rows of each day, ascending: the tickers and hours of a day are one observation."""
+    _, day, counts = np.unique(rows.day, return_inverse=True, return_counts=True)
+    return np.asarray(np.bincount(day, values) / counts)
 
 
-def _fit(rows: Rows, labels: Bools, candidate: Candidate, platt: tuple[float, float] = (1.0, 0.0)) -> Fitted:
-    from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits  # one thread: the same sums whatever the number of cores
-
-    x = rows.x[:, _columns(candidate.inputs)]
-    center = np.median(x, axis=0)
-    low, high = np.percentile(x, [25, 75], axis=0)
-    scale = np.where(high - low > 1e-12, high - low, 1.0)
-    model = LogisticRegression(C=candidate.c, max_iter=2000, tol=1e-8)
-    with threadpool_limits(1):
-        model.fit((x - center) / scale, labels, sample_weight=day_weights(rows))
-    return Fitted(candidate, center, scale, model.coef_[0], float(model.intercept_[0]), platt)
+def simplest(found: Sequence[Floats]) -> int:
+    """Position of the simplest candidate whose mean is within one standard error of the best one's; the first is the
+    simplest."""
+    best = found[int(np.argmin([values.mean() for values in found]))]
+    return next(i for i, values in enumerate(found) if (values - best).mean() <= _standard_error(values - best))
 
 
-def _platt(scores: Floats, labels: Bools, weights: Floats) -> tuple[float, float]:
-    """Slope and offset on the scores by Newton's method, held near (1, 0) by a normal prior of PLATT_PULL days."""
-    theta, rest = np.array([1.0, 0.0]), np.array([1.0, 0.0])
-    design = np.stack([scores, np.ones_like(scores)], axis=1)
-    for _ in range(50):
-        p = _sigmoid(design @ theta)
-        gradient = design.T @ (weights * (p - labels)) + PLATT_PULL * (theta - rest)
-        hessian = (design.T * (weights * p * (1 - p))) @ design + PLATT_PULL * np.eye(2)
-        step = np.linalg.solve(hessian, gradient)
-        theta = theta - step
-        if np.abs(step).max() < 1e-10:
-            break
-    return float(theta[0]), float(theta[1])
+def _compared(names: Sequence[str], found: Sequence[Floats]) -> list[Tried]:
+    gaps = [values - found[0] for values in found]
+    return [Tried(name, float(gap.mean()), _standard_error(gap)) for name, gap in zip(names, gaps, strict=True)]
+
+
+def _standard_error(values: Floats) -> float:
+    return float(values.std() / np.sqrt(len(values)))
+
+
+def _tickers(rows: Rows) -> int:
+    return int(rows.ticker.max()) + 1
+
+
+def _intercepts(rows: Rows, *, has_tickers: bool) -> Floats:
+    """A column of ones, or one column per ticker, (n, 1) or (n, tickers)."""
+    return np.eye(_tickers(rows))[rows.ticker] if has_tickers else np.ones((len(rows), 1))
+
+
+def _scaler(x: Floats) -> tuple[Floats, Floats]:
+    """Center and spread of each column; a column that does not vary has the spread 1."""
+    spread = x.std(axis=0)
+    return x.mean(axis=0), np.where(spread > 1e-12, spread, 1.0)
 
 
 def _columns(inputs: Sequence[str]) -> Ints:
     return np.array([INPUTS.index(name) for name in inputs], dtype=np.int64)
-
-
-def _sigmoid(x: Floats) -> Floats:
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x, -30.0, 30.0))))
-
-
-def counted(excluded: Mapping[str, Sequence[str]]) -> Counter[str]:
-    """How many samples were left out, by reason."""
-    return Counter({reason: len(days) for reason, days in excluded.items()})

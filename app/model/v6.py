@@ -14,6 +14,7 @@ import numpy as np
 
 from app.market.bars import Floats, Ints
 from app.model.features import DECISION_HOURS, INPUTS, LATE_FROM, Features
+from app.model.ranges import RangeForecast
 
 SlotName = Literal["early_a", "late_a", "late_b"]
 SLOTS: tuple[SlotName, ...] = ("early_a", "late_a", "late_b")
@@ -22,44 +23,84 @@ SLOT_HOURS: Mapping[SlotName, tuple[int, ...]] = {
 }
 """The decision hours that each slot answers."""
 
+LOG_TIME_LEFT = INPUTS.index("log_time_left")
+"""The variance to come grows with the time that is left: on days that close early it is forecast for less of it."""
+
 EARLY_B = 0.5
 """p_B before 11:00, where B has no reference price yet (v6.md 1)."""
 
 
+TARGETS: Mapping[SlotName, Literal["A", "B"]] = {"early_a": "A", "late_a": "A", "late_b": "B"}
+MOVES: Mapping[SlotName, str] = {"early_a": "current_vs_open", "late_a": "current_vs_open", "late_b": "current_vs_11am"}
+"""The input that says how far the price is from the reference of a slot's target: P/ref - 1."""
+
+
 @dataclass(frozen=True, slots=True)
-class Logistic:
-    """Logistic regression on scaled inputs: weight in the slot's mean, coefficients (k,), intercept."""
+class VarianceForecast:
+    """How much variance of the log price is still to come until the close: per decision hour a line for its logarithm.
 
-    weight: float
+    columns    (k,) positions in INPUTS of what it reads
+    coef       (6, k), intercept (6,), one row per hour of DECISION_HOURS
+    """
+
+    columns: Ints
     coef: Floats
-    intercept: float
+    intercept: Floats
 
-    def score(self, x: Floats) -> float:
-        return float(x @ self.coef) + self.intercept
+    @property
+    def read(self) -> frozenset[str]:
+        """Names of the inputs that move it."""
+        used = self.columns[np.any(self.coef != 0, axis=0)]
+        return frozenset(INPUTS[column] for column in used) | {"log_time_left"}
+
+    def log_variance(self, hour: int, inputs: Floats) -> Floats:
+        """The logarithm of the forecast at `hour`, of inputs (..., len(INPUTS))."""
+        row = hour - DECISION_HOURS[0]
+        line = inputs[..., self.columns] @ self.coef[row] + self.intercept[row]
+        return np.asarray(line + inputs[..., LOG_TIME_LEFT])
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One model: which inputs it reads (positions in INPUTS), their scaler, its members and its Platt calibrator."""
+    """One model: the probability that the close is above the reference of its target.
 
+    z is the log distance of the price from the reference in units of the forecast standard deviation; the score is
+    slope * z + bend * z * |z| + offset, and what further inputs add to it.
+
+    move     position in INPUTS of P/ref - 1
+    columns  (k,) positions in INPUTS of further inputs, often none, with their center, scale and coef (k,)
+    """
+
+    move: int
+    slope: float
+    bend: float
+    offset: float
     columns: Ints
     center: Floats
     scale: Floats
-    members: tuple[Logistic, ...]
-    platt: tuple[float, float]
+    coef: Floats
 
     @property
     def read(self) -> frozenset[str]:
-        """Names of the inputs that move its score: those to which a member with a weight gives a coefficient."""
-        used = np.any([member.weight * member.coef != 0 for member in self.members], axis=0)
-        return frozenset(INPUTS[column] for column in self.columns[used])
+        """Names of the inputs that move its score, beside those of the variance forecast."""
+        return frozenset({INPUTS[self.move], *(INPUTS[column] for column in self.columns[self.coef != 0])})
 
-    def probability(self, inputs: Floats) -> float:
+    def score(self, inputs: Floats, log_variance: Floats) -> Floats:
+        """The log odds, of inputs (..., len(INPUTS)) and the forecast of the same rows, (...)."""
+        z = standardised(inputs[..., self.move], log_variance)
+        score = self.slope * z + self.bend * z * np.abs(z) + self.offset
+        if len(self.columns):
+            score = score + (inputs[..., self.columns] - self.center) / self.scale @ self.coef
+        return np.asarray(score)
+
+    def probability(self, inputs: Floats, log_variance: Floats) -> float:
         """P(target) for the inputs of one decision hour, in (0, 1)."""
-        x = (inputs[self.columns] - self.center) / self.scale
-        score = sum(member.weight * member.score(x) for member in self.members)
-        slope, offset = self.platt
-        return sigmoid(slope * score + offset)
+        return sigmoid(float(self.score(inputs, log_variance)))
+
+
+def standardised(move: Floats, log_variance: Floats) -> Floats:
+    """z = ln(P/ref) in units of the forecast standard deviation; move: P/ref - 1."""
+    return np.asarray(np.log1p(move) * np.exp(-0.5 * log_variance))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +134,30 @@ class V6Model:
     artifact_sha256: str
     data_end: date
     engine_version: str
+    variance: VarianceForecast
     slots: Mapping[SlotName, Slot]
+    ranges: RangeForecast
     accuracy: Accuracy
     metadata: Mapping[str, Any]
 
     def read_at(self, hour: int) -> frozenset[str]:
         """Names of the inputs that the slots of decision hour `hour` read."""
         slots = (self.slots[name] for name, hours in SLOT_HOURS.items() if hour in hours)
-        return frozenset[str]().union(*(slot.read for slot in slots))
+        return self.variance.read.union(*(slot.read for slot in slots))
 
     def predict(self, hour: int, features: Features) -> Prediction:
         """Both probabilities at decision hour `hour`."""
+        inputs, log_variance = features.inputs, self.variance.log_variance(hour, features.inputs)
         if hour < LATE_FROM:
-            return Prediction(self.slots["early_a"].probability(features.inputs), EARLY_B)
-        return Prediction(*(self.slots[name].probability(features.inputs) for name in ("late_a", "late_b")))
+            return Prediction(self.slots["early_a"].probability(inputs, log_variance), EARLY_B)
+        return Prediction(*(self.slots[name].probability(inputs, log_variance) for name in ("late_a", "late_b")))
 
 
 def sigmoid(score: float) -> float:
     """1 / (1 + e^-x), never exactly 0 or 1."""
-    return float(1.0 / (1.0 + np.exp(-np.clip(score, -30.0, 30.0))))
+    return float(probabilities(np.asarray(score)))
+
+
+def probabilities(scores: Floats) -> Floats:
+    """1 / (1 + e^-x) of any number of log odds, never exactly 0 or 1."""
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(scores, -30.0, 30.0))))

@@ -32,6 +32,11 @@ def verdict_of_record(record: Mapping[str, Any]) -> Verdict:
     return verdict_of(record["skill_low"], record["skill_high"])
 
 
+def verdict_beyond_variance(record: Mapping[str, Any]) -> Verdict:
+    """Returns the verdict on a cell against the random walk that is given the model's forecast of the variance (B2v)."""
+    return verdict_of(record["beyond_v_low"], record["beyond_v_high"])
+
+
 def counts_text(verdicts: Iterable[Verdict]) -> str:
     """Returns how many cells have which verdict: "0 measurably better, 25 no measurable difference, 8 ..."."""
     counts = Counter(verdicts)

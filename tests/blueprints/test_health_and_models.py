@@ -11,6 +11,7 @@ from flask import Flask
 from app.clock import Timer
 from app.config.settings import ARTEFACTS
 from app.factory import POLICY, create_app
+from app.model.features import FEATURES
 from app.model.served import load_models
 from app.signals.policy import SUPPORTED
 from app.sqlite import REOPEN_AFTER_S
@@ -79,7 +80,7 @@ def test_models_carry_the_artefacts_own_account(serve: Serve) -> None:
         said = body["models"][ticker]
         assert set(said) == LOADED
         assert said["artifact_sha256"] == model.artifact_sha256
-        assert said["feature_count"] == 29
+        assert said["feature_count"] == len(FEATURES)
         assert len(said["metrics"]["cells"]) == 11
         assert {"b1_accuracy", "b2_log_loss", "verdict", "n", "base_rate"} <= set(said["metrics"]["cells"][0])
 

@@ -84,13 +84,11 @@ def test_an_interval_that_touches_zero_shows_no_difference(interval: Interval, v
     assert verdict_of(*interval) is verdict
 
 
-def test_the_shipped_models_say_where_they_are_worse(serve: Serve) -> None:
+def test_the_shipped_models_are_worse_nowhere_and_say_what_is_the_volatilitys(serve: Serve) -> None:
     client = serve().test_client()
     line = client.get("/trading_directions").get_json()["model_accuracy"]["late_target_a"]
-    assert "0 measurably better, 25 no measurable difference, 8 measurably worse" in line
+    assert "0 measurably worse. Against one that is given the model's forecast of the volatility: " in line
     models = client.get("/models").get_json()["models"]
-    worse = [
-        (ticker, cell) for ticker in models for cell in models[ticker]["metrics"]["cells"] if cell["skill_high"] < 0
-    ]
-    assert len(worse) == 8
-    assert {cell["verdict"] for _, cell in worse} == {"measurably worse than the random walk"}
+    cells = [cell for ticker in models for cell in models[ticker]["metrics"]["cells"]]
+    assert [cell for cell in cells if cell["skill_high"] < 0] == []
+    assert any(cell["skill_low"] > 0 for cell in cells)

@@ -17,7 +17,7 @@ from app.model.artefact import PolicyStamp, content_hash, feature_code_hash
 from app.model.features import FEATURES, INPUTS
 from app.model.registry import Registry
 from app.model.served import load_models
-from app.model.v6 import SLOTS, Logistic, Slot, V6Model, sigmoid
+from app.model.v6 import SLOTS, Slot, V6Model, VarianceForecast, sigmoid
 from tests.support import promoted_files, save_models
 
 TICKERS = ("SPY", "QQQ", "IWM")
@@ -64,7 +64,7 @@ def test_a_pickle_inside_is_never_unpickled(folder: Path) -> None:
 
 
 MISMATCHES: list[tuple[str, Any]] = [
-    ("schema_version", 2),
+    ("schema_version", 1),
     ("model_family", "swing"),
     ("ticker", "QQQ"),
     ("targets", {"A": "A_close_gt_open_v1", "B": "B_close_gt_1200_v1"}),
@@ -91,10 +91,16 @@ def test_another_policy_refuses_every_model() -> None:
     [
         (lambda a, m: a.pop("late_b/scale"), "incomplete"),
         (lambda a, m: a.update({"late_b/scale": np.zeros(3)}), "fit together"),
-        (lambda a, m: a.update({"late_b/0/coef": np.full(len(a["late_b/0/coef"]), np.nan)}), "fit together"),
-        (lambda a, m: a.update({"late_b/0/coef": np.zeros(99)}), "fit together"),
+        (lambda a, m: a.update({"late_b/line": np.array([1.0, np.nan, 0.0])}), "fit together"),
+        (lambda a, m: a.update({"late_b/line": np.zeros(2)}), "fit together"),
+        (lambda a, m: a.update({"late_b/coef": np.zeros(99)}), "fit together"),
+        (lambda a, m: a.update({"variance/coef": a["variance/coef"][:, 1:]}), "variance forecast do not fit"),
+        (lambda a, m: a.update({"variance/intercept": np.full(6, np.inf)}), "variance forecast do not fit"),
+        (lambda a, m: m["variance"]["inputs"].pop(), "variance forecast do not fit"),
+        (lambda a, m: a.update({"range/up": -a["range/up"]}), "ranges do not fit"),
+        (lambda a, m: a.update({"range/down": a["range/down"][:, ::-1].copy()}), "ranges do not fit"),
+        (lambda a, m: m["range"].update(levels=[0.5]), "ranges do not fit"),
         (lambda a, m: m["slots"].pop("late_b"), "incomplete"),
-        (lambda a, m: m["slots"]["late_b"]["members"][0].update(kind="magic"), "unknown kind"),
         (lambda a, m: m["slots"]["late_b"].update(inputs=["tomorrow"]), "incomplete"),
         (lambda a, m: m.pop("accuracy"), "incomplete"),
     ],
@@ -107,20 +113,28 @@ def test_identity_is_arrays_features_and_data_not_the_time_of_training(folder: P
     arrays, metadata, sha256 = promoted_files(folder).member("SPY")
     assert content_hash(arrays, {**metadata, "trained_at": "2030-01-01", "libraries": {}}) == sha256
     assert content_hash(arrays, {**metadata, "data": {"sha256": "other"}}) != sha256
-    assert content_hash({**arrays, "late_b/platt": arrays["late_b/platt"] + 1e-15}, metadata) != sha256
+    assert content_hash({**arrays, "late_b/line": arrays["late_b/line"] + 1e-15}, metadata) != sha256
 
 
-def test_a_slot_is_scaler_members_and_calibrator() -> None:
+def test_a_slot_is_a_line_on_the_distance_in_forecast_deviations() -> None:
     inputs = np.arange(len(INPUTS), dtype=np.float64)
+    move = INPUTS.index("current_vs_open")
+    inputs[move] = np.expm1(-0.02)
     slot = Slot(
-        columns=np.array([2, 4]),
-        center=np.array([1.0, 2.0]),
-        scale=np.array([2.0, 4.0]),
-        members=(Logistic(0.25, np.array([1.0, 3.0]), 0.5), Logistic(0.75, np.array([0.0, 2.0]), -1.0)),
-        platt=(2.0, 0.1),
+        move, 1.5, 0.25, -0.1, np.array([2, 4]), np.array([1.0, 2.0]), np.array([2.0, 4.0]), np.array([1.0, 3.0])
     )
-    score = 0.25 * (0.5 * 1 + 0.5 * 3 + 0.5) + 0.75 * (0.5 * 2 - 1)
-    assert slot.probability(inputs) == pytest.approx(1 / (1 + np.exp(-(2 * score + 0.1))))
+    z = -0.02 / 0.01
+    score = 1.5 * z - 0.25 * z**2 - 0.1 + 0.5 * 1 + 0.5 * 3
+    assert slot.probability(inputs, np.log(0.01**2)) == pytest.approx(1 / (1 + np.exp(-score)))
+
+
+def test_the_variance_forecast_is_a_line_for_each_hour_and_grows_with_the_time_that_is_left() -> None:
+    columns = np.array([INPUTS.index("log_variance_1d"), INPUTS.index("gap_sigmas")])
+    coef, intercept = np.arange(12, dtype=np.float64).reshape(6, 2), np.arange(6, dtype=np.float64)
+    inputs = np.zeros(len(INPUTS))
+    inputs[columns], inputs[INPUTS.index("log_time_left")] = (0.5, 2.0), np.log(0.5)
+    forecast = VarianceForecast(columns, coef, intercept)
+    assert float(forecast.log_variance(12, inputs)) == pytest.approx(2 + 4 * 0.5 + 5 * 2.0 + np.log(0.5))
 
 
 def test_probabilities_never_reach_zero_or_one() -> None:
@@ -131,4 +145,4 @@ def test_probabilities_never_reach_zero_or_one() -> None:
 def test_every_slot_of_a_loaded_model_answers() -> None:
     model: V6Model = load_models(ARTEFACTS, TICKERS, POLICY).models["IWM"]
     assert set(model.slots) == set(SLOTS)
-    assert all(0 < slot.probability(np.zeros(len(INPUTS))) < 1 for slot in model.slots.values())
+    assert all(0 < slot.probability(np.zeros(len(INPUTS)), np.zeros(())) < 1 for slot in model.slots.values())

@@ -19,12 +19,10 @@ from app.factory import POLICY, build
 from app.factory.telemetry import drift_of
 from app.live.events import Events
 from app.market.bars import Floats
-from app.model.building import feature_bins
 from app.model.drift import BINS, ENOUGH, WINDOW, Bins, Drift, Reference, bins_of, outside, reference_of, stability
-from app.model.features import DECISION_HOURS, INPUTS
+from app.model.features import DECISION_HOURS, FEATURES, INPUTS, Features
 from app.model.served import load_models
-from app.model.training import Rows
-from app.model.v6 import Logistic, V6Model
+from app.model.v6 import V6Model
 from tests.support import FakeClock, ScriptedMarket, settings
 from tests.waiting import PATIENCE_S
 
@@ -254,12 +252,13 @@ def test_the_reference_of_a_shipped_model_is_of_what_its_slots_read_and_of_nothi
     model = shipped(ticker)
     known = reference_of(model)
     assert known is not None
-    assert set(known.bins) == {INPUTS[column] for slot in model.slots.values() for column in slot.columns}
+    variance = {*model.metadata["variance"]["inputs"], "log_time_left"}
+    assert set(known.bins) == variance | {"current_vs_open", "current_vs_11am"}
     assert set(model.metadata["feature_bins"]) == set(known.bins)
-    for hour, slots in {10: ("early_a",), **dict.fromkeys(DECISION_HOURS[1:], ("late_a", "late_b"))}.items():
-        assert known.hours[hour] == {name for slot in slots for name in model.metadata["slots"][slot]["inputs"]}
+    assert known.hours[10] == variance | {"current_vs_open"}
+    assert {known.hours[hour] for hour in DECISION_HOURS[1:]} == {frozenset(known.bins)}
     for bins in known.bins.values():
-        assert bins.low < bins.high
+        assert bins.low <= bins.high
         assert len(bins.shares) == len(bins.edges) + 1
         assert bins.shares.sum() == pytest.approx(1.0)
         assert (np.diff(bins.edges) > 0).all()
@@ -273,33 +272,25 @@ def test_whatever_moves_the_prediction_counts_and_nothing_else_does(name: str) -
     assert known is not None
     usual = np.zeros(len(INPUTS))
     for read, bins in known.bins.items():
-        usual[INPUTS.index(read)] = np.median(bins.edges)
+        usual[INPUTS.index(read)] = np.median(bins.edges) + 0.001
     moved = usual.copy()
     moved[INPUTS.index(name)] += 0.9
     for hour in DECISION_HOURS:
-        slots = [model.slots[slot] for slot in (("early_a",) if hour == 10 else ("late_a", "late_b"))]
-        predicts_otherwise = any(slot.probability(moved) != slot.probability(usual) for slot in slots)
+        one, other = (model.predict(hour, features(inputs)) for inputs in (usual, moved))
         row, far = known.row(hour, usual), known.row(hour, moved)
-        assert (not np.array_equal(row, far, equal_nan=True)) == predicts_otherwise, (name, hour)
+        assert (not np.array_equal(row, far, equal_nan=True)) == (one != other), (name, hour)
+
+
+def features(inputs: Floats) -> Features:
+    return Features(inputs[: len(FEATURES)], inputs, 500.0, None, 0.01, 300)
 
 
 def test_an_input_without_a_coefficient_is_not_read() -> None:
     model = shipped()
-    late = model.slots["late_a"]
-    [member] = late.members
-    still = replace(member, coef=np.where(np.arange(len(late.columns)) == 0, 0.0, member.coef))
-    idle = Logistic(0.0, np.ones(len(late.columns)), 0.0)
-    assert replace(late, members=(still, idle)).read == {INPUTS[column] for column in late.columns[1:]}
-
-
-def test_bins_are_made_over_the_hours_at_which_a_slot_reads_an_input() -> None:
-    n = 2 * len(DECISION_HOURS)
-    hour = np.tile(DECISION_HOURS, 2)
-    x = np.repeat(hour.astype(np.float64)[:, None], len(INPUTS), axis=1)
-    blank = np.zeros(n)
-    rows = Rows(np.arange(n), hour, x, *(blank > 0,) * 5, *(blank,) * 5)
-    made = feature_bins(rows, {"early_a": ["gap"], "late_a": ["gap"], "late_b": ["p11_move_sigma"]})
-    assert {name: found["range"] for name, found in made.items()} == {"gap": [10, 15], "p11_move_sigma": [11, 15]}
+    late, none = model.slots["late_a"], np.zeros(len(model.variance.columns))
+    further = replace(late, columns=np.array([0, 1]), coef=np.array([0.0, 1.0]))
+    assert further.read == {"current_vs_open", INPUTS[1]}
+    assert replace(model.variance, coef=np.tile(none, (len(DECISION_HOURS), 1))).read == {"log_time_left"}
 
 
 @pytest.mark.parametrize("damage", ["none", "of other inputs", "one is missing"])
@@ -309,7 +300,7 @@ def test_a_model_without_a_reference_for_what_it_reads_has_none(damage: str) -> 
     kept = {
         "none": None,
         "of other inputs": {"edges": [], "shares": []},
-        "one is missing": {name: about for name, about in bins.items() if name != "gap_sigma"},
+        "one is missing": {name: about for name, about in bins.items() if name != "gap_sigmas"},
     }[damage]
     assert reference_of(replace(model, metadata={**model.metadata, "feature_bins": kept})) is None
 

@@ -65,10 +65,10 @@ def without(bars: Bars, first: str, last: str) -> Bars:
     return Bars(*(getattr(bars, n)[keep] for n in ("t", "end", "o", "h", "l", "c", "v")))
 
 
-def test_there_are_29_in_the_agreed_order() -> None:
-    assert len(FEATURES) == 29
+def test_the_29_of_the_specification_come_first_in_the_agreed_order() -> None:
+    assert len(FEATURES) == 37
     assert FEATURES[:4] == ("time_pct", "gap", "gap_size", "gap_direction")
-    assert FEATURES[25:] == ("current_vs_11am", "above_11am", "is_monday", "is_friday")
+    assert FEATURES[25:29] == ("current_vs_11am", "above_11am", "is_monday", "is_friday")
 
 
 def test_each_feature_by_hand_at_noon() -> None:
@@ -200,7 +200,7 @@ def test_a_hole_elsewhere_is_only_a_hole() -> None:
 @pytest.mark.parametrize(("days", "enough"), [(20, False), (21, True)])
 def test_twenty_one_completed_days_are_needed(days: int, enough: bool) -> None:
     if enough:
-        assert features(daily=daily_bars(days)).values.shape == (29,)
+        assert features(daily=daily_bars(days)).values.shape == (len(FEATURES),)
     else:
         with pytest.raises(Unavailable, match="20 completed daily bars are known; 21 are needed"):
             features(daily=daily_bars(days))

@@ -119,14 +119,14 @@ def test_what_means_something_else_is_refused_by_name_and_the_others_serve(
 
 def test_another_tickers_files_under_right_names_are_refused(folder: Path) -> None:
     at = promoted_set(folder)
-    shutil.copy(at / "v6_QQQ.npz", at / "v6_SPY.npz")
-    assert "v6_SPY.npz is damaged" in loaded(folder).missing["SPY"]
+    shutil.copy(at / "v6_QQQ.json", at / "v6_SPY.json")
+    assert "v6_SPY.json is damaged" in loaded(folder).missing["SPY"]
 
 
 def test_a_manifest_of_a_later_release_is_named_as_such(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     artefacts = members(folder)
     with monkeypatch.context() as later:
-        later.setattr(registry_module, "SCHEMA_VERSION", 2)
+        later.setattr(registry_module, "SCHEMA_VERSION", 99)
         save_models(folder / "later", artefacts)
     assert set(loaded(folder / "later").missing.values()) == {
         "the model manifest's schema_version is not this server's"
@@ -199,7 +199,7 @@ def test_the_same_training_gives_the_same_name_and_writes_nothing_new(folder: Pa
 @pytest.mark.parametrize(
     "change",
     [
-        lambda arrays, metadata: ({**arrays, "late_b/platt": arrays["late_b/platt"] + 1e-15}, metadata),
+        lambda arrays, metadata: ({**arrays, "late_b/line": arrays["late_b/line"] + 1e-15}, metadata),
         lambda arrays, metadata: (arrays, {**metadata, "data": {**metadata["data"], "sha256": "other"}}),
         lambda arrays, metadata: (arrays, {**metadata, "feature_code_hash": "other"}),
         lambda arrays, metadata: (arrays, {**metadata, "evaluation": {}}),

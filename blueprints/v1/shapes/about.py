@@ -13,6 +13,37 @@ from app.signals.policy import LONG_ABOVE, SPEC_VERSION, SUPPORTED
 from blueprints.services import Services
 from blueprints.shared.values import Json, iso
 
+CELL_FIELDS = (
+    "target",
+    "hour",
+    "n",
+    "ties",
+    "base_rate",
+    "accuracy",
+    "brier",
+    "log_loss",
+    "ece",
+    "auc",
+    "covered",
+    "covered_hit_rate",
+    "up_accuracy",
+    "b0_log_loss",
+    "b1_accuracy",
+    "b2_accuracy",
+    "b2_brier",
+    "b2_log_loss",
+    "b3_accuracy",
+    "b3_log_loss",
+    "b4_base_rate",
+    "b4_accuracy",
+    "b4_log_loss",
+    "b4_b0_log_loss",
+    "skill",
+    "skill_low",
+    "skill_high",
+)
+"""What version 1 says of a cell, beside its verdict; version 2 has more."""
+
 
 def health(served: Services) -> Json:
     """The body of `/health` (v1-contract.md 4.8). `model_loaded` is about the pattern model, which does not ship: false, so its
@@ -132,5 +163,4 @@ def _horizon(model: SwingModel, horizon: int) -> Json:
 
 
 def _cell(record: Mapping[str, Any]) -> Json:
-    told = {key: value for key, value in record.items() if key not in ("quarters", "ticker")}
-    return told | {"verdict": verdict_of_record(record).value}
+    return {key: record[key] for key in CELL_FIELDS} | {"verdict": verdict_of_record(record).value}
