@@ -139,3 +139,8 @@ class BrokenData(PredictError):
 
 class SettingsError(PredictError):
     """A setting is wrong; the message names the environment variable."""
+
+
+def sentence(text: str) -> str:
+    """A message with a capital letter first and one full stop last."""
+    return f"{text[:1].upper()}{text[1:]}".rstrip(".") + "."

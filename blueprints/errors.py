@@ -27,6 +27,7 @@ from app.errors import (
     TryLater,
     Unauthorized,
     Unavailable,
+    sentence,
 )
 from app.signals.policy import SUPPORTED
 from blueprints.error_codes import entry_of, uri_of
@@ -201,8 +202,3 @@ def _problem(details: ErrorDetails, request: Request) -> dict[str, Any]:
     if details.faults:
         body["errors"] = [{"pointer": fault.pointer, "detail": sentence(fault.message)} for fault in details.faults]
     return body
-
-
-def sentence(text: str) -> str:
-    """A message with a capital letter first and one full stop last."""
-    return f"{text[:1].upper()}{text[1:]}".rstrip(".") + "."

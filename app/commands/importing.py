@@ -11,16 +11,14 @@ from zoneinfo import ZoneInfo
 import click
 
 from app.commands.shared import recorded_bars, usable_settings
-from app.errors import BadRequest, BrokenData
+from app.errors import BadRequest, BrokenData, sentence
 from app.market.bars import Span
 from app.market.calendar import NY
 from app.market.importing.importer import ImportOutcome
 from app.market.importing.names import series_file
 from app.market.importing.staging import ReadOptions, describe
 from app.market.pinned import SPANS
-from app.pipeline import FEAR_TICKER
-from app.signals.policy import SUPPORTED
-from blueprints.errors import sentence
+from app.signals.policy import FEAR_TICKER, SUPPORTED
 
 MAX_NAMED = 20
 

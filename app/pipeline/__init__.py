@@ -6,7 +6,6 @@ bad ticker never takes the others down.
 
 from app.pipeline.alignment import Alignment
 from app.pipeline.charts import Chart, Charts, ChartSpan, NoMarketData
-from app.pipeline.daily import FEAR_TICKER
 from app.pipeline.gates import MarketClosed
 from app.pipeline.live_promise import LivePromise, ModelRecord
 from app.pipeline.pipeline import Pipeline
@@ -30,7 +29,6 @@ from app.pipeline.track_record import Hour, Judged, RecordPage
 
 __all__ = [
     "DAILY_BAR_AFTER",
-    "FEAR_TICKER",
     "FIRST_HOUR",
     "Alignment",
     "Board",

@@ -16,12 +16,11 @@ from app.pipeline.quotes import Quotes
 from app.pipeline.signals import HourlySignals
 from app.pipeline.states import Overview, SwingOutlook, TickerSignal
 from app.signals.daily_signal import Vix, daily_signal, vix
-from app.signals.policy import atr, shown_active, shown_swing
+from app.signals.policy import FEAR_TICKER, atr, shown_active, shown_swing
 from app.structure.indicators import Breakdown, breakdown
 from app.structure.ranges import Ranges, price_ranges
 from app.structure.volatility import Volatility, volatility
 
-FEAR_TICKER = "VIXY"
 EXTENDED_HOURS = timedelta(hours=4)
 
 

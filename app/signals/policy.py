@@ -21,6 +21,7 @@ SPEC_VERSION = "2026-01-03"
 """Date of the last change of any number below (policy.md 12); a test holds the two together."""
 
 SUPPORTED = ("SPY", "QQQ", "IWM")
+FEAR_TICKER = "VIXY"
 
 SessionName = Literal["early", "late"]
 Action = Literal["LONG", "SHORT", "NO_TRADE"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime
 
-from app.errors import NotEntitled
+from app.errors import NotEntitled, sentence
 from app.market.calendar import NY, Session, TradingHours, ny_day
 from app.market.inception import first_day_of, has_begun
 from app.market.plan import Plan
@@ -17,7 +17,6 @@ from app.pipeline import TickerSignal
 from app.signals.lock import decision_hour
 from app.signals.policy import Gate, SessionName
 from app.structure import ENOUGH_MINUTES
-from blueprints.errors import sentence
 
 SATURDAY = 5
 

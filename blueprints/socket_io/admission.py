@@ -10,10 +10,9 @@ from typing import Final, NamedTuple, Protocol
 
 from pydantic import ValidationError
 
-from app.errors import RateLimited, Unauthorized
+from app.errors import RateLimited, Unauthorized, sentence
 from app.live.live_event import Position
 from app.market.plan import Market
-from blueprints.errors import sentence
 from blueprints.services import Owner
 from blueprints.socket_io.client import ClientParts, SocketClient
 from blueprints.socket_io.sessions import Sessions, later, number_of, positions

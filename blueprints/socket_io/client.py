@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from app.clock import Timer
-from app.errors import PredictError, TryLater
+from app.errors import PredictError, TryLater, sentence
 from app.live.broadcaster import Broadcasters
 from app.live.fan_out import Membership
 from app.live.live_event import LiveEvent, Position
 from app.telemetry.stages import Stages
-from blueprints.errors import sentence
 from blueprints.services import Owner
 from blueprints.shared.reconnecting import Spread
 from blueprints.socket_io.links import Links, Message

@@ -8,10 +8,10 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from app.errors import sentence
 from app.live.broadcaster import HEARTBEAT_S, NEXT_WITHIN_S
 from app.live.live_event import Position
 from app.signals.policy import SUPPORTED
-from blueprints.errors import sentence
 from blueprints.services import Owner
 from blueprints.socket_io.admission import Admission, Arrival, Refused, ServerParts
 from blueprints.socket_io.client import BURST, MESSAGES_PER_S, TRY_AGAIN_LATER, SocketClient, error_of

@@ -10,7 +10,8 @@ from flask import Blueprint, Response, jsonify, request
 from app.errors import BadRequest, PredictError, Unavailable
 from app.market.calendar import TradingHours, ny_day
 from app.market.plan import Plan
-from app.pipeline import FEAR_TICKER, State, SwingOutlook
+from app.pipeline import State, SwingOutlook
+from app.signals.policy import FEAR_TICKER
 from blueprints.caching import cached
 from blueprints.services import services
 from blueprints.v1 import shapes

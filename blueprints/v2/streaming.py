@@ -12,13 +12,14 @@ from typing import Final, NamedTuple
 from flask import Response, request
 
 from app.clock import REAL_TIME
+from app.errors import sentence
 from app.live.live_event import LiveEvent
 from app.market.calendar import TradingHours
 from app.market.plan import Plan
 from app.model.artefact import ModelSet
 from app.pipeline import DataPart, RpePart, Step, V6Part
 from blueprints import streams
-from blueprints.errors import problem_of, sentence
+from blueprints.errors import problem_of
 from blueprints.services import RequestContext, Services, request_context
 from blueprints.shared.values import age_s, shown_probabilities
 from blueprints.v2 import signals, stream_types

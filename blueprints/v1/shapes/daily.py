@@ -12,9 +12,9 @@ from app.market.calendar import NY, TradingHours
 from app.market.plan import Plan
 from app.model.artefact import ModelSet
 from app.model.v6 import V6Model
-from app.pipeline import FEAR_TICKER, MarketClosed, Overview
+from app.pipeline import MarketClosed, Overview
 from app.signals.daily_signal import DailySignal, Trade, Vix, best_trade, market_signal, side_probability
-from app.signals.policy import Decision, Gate, session_of_hour, shown_swing
+from app.signals.policy import FEAR_TICKER, Decision, Gate, session_of_hour, shown_swing
 from app.structure.indicators import Breakdown
 from app.structure.ranges import Range, Ranges
 from app.structure.volatility import Volatility, market_volatility
