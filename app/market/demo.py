@@ -63,6 +63,16 @@ class DayPath:
     volatility: float
 
 
+class Course(NamedTuple):
+    """Prices of the minutes of a span before they are rounded, USD, and the shares that are traded in each."""
+
+    opens: Floats
+    closes: Floats
+    tops: Floats
+    bottoms: Floats
+    shares: Floats
+
+
 class Columns(NamedTuple):
     """The columns of bars that nobody has checked."""
 
@@ -141,12 +151,13 @@ class DemoFeed:
             (path.before, path.open),
             opened - PRE_MARKET_MINUTES * MINUTE_MS,
         )
-        regular = Bars(*_regular(rng, path, session, TICKERS[ticker].volume))
+        regular = Bars(*_columns(_regular(rng, path, session, TICKERS[ticker].volume), opened))
         post = _extended_hours(_extended_hours_draws(rng, AFTER_HOURS_MINUTES), (path.close, path.close), closed)
         return _joined([pre, regular, _window(post, closed, midnight_ms(day) + 20 * Span.HOUR.ms)])
 
     def _make_daily(self, ticker: str) -> Bars:
-        """Makes the bars of all days, each from the minutes of its session alone."""
+        """Makes the bars of all days, each from the minutes of its session alone. The highest of the rounded prices is the
+        highest price, rounded, and likewise the lowest."""
         rows = []
         for day, path in self._day_paths(ticker).items():
             session = self._session(day)
@@ -154,8 +165,8 @@ class DemoFeed:
             _extended_hours_draws(rng, PRE_MARKET_MINUTES)  # so that the draws of the session are those of `_make_day`
             minutes = _regular(rng, path, session, TICKERS[ticker].volume)
             o, c = round(path.open, 2), round(path.close, 2)
-            high, low = max(o, c, float(minutes.h.max())), min(o, c, float(minutes.l.min()))
-            rows.append((midnight_ms(day), to_ms(session.close), o, high, low, c, float(minutes.v.sum())))
+            high, low = max(o, c, float(minutes.tops.max().round(2))), min(o, c, float(minutes.bottoms.min().round(2)))
+            rows.append((midnight_ms(day), to_ms(session.close), o, high, low, c, float(minutes.shares.sum())))
             self._give_way()
         return Bars(*(np.array(column) for column in zip(*rows, strict=True)))
 
@@ -214,8 +225,8 @@ def _activity(minutes: int) -> Activity:
     return Activity(activity, np.cumsum(activity) / activity.sum(), np.sqrt(activity / minutes))
 
 
-def _regular(rng: np.random.Generator, path: DayPath, session: Session, volume: float) -> Columns:
-    """Makes the session's bars: a Brownian bridge from open to close whose variance follows the activity."""
+def _regular(rng: np.random.Generator, path: DayPath, session: Session, volume: float) -> Course:
+    """Makes the session's course: a Brownian bridge from open to close whose variance follows the activity."""
     n = int((session.close - session.open) / timedelta(minutes=1))
     activity, share, root = _activity(n)
     walk = np.cumsum(rng.standard_normal(n) * path.volatility * root)
@@ -224,8 +235,7 @@ def _regular(rng: np.random.Generator, path: DayPath, session: Session, volume: 
     closes[-1] *= 1 + 0.00002 * rng.standard_normal()
     noise_scale = path.volatility * root
     shares = np.floor(volume * activity * np.exp(0.45 * rng.standard_normal(n)))
-    draws = rng.standard_normal((2, n))
-    return _columns(draws, to_ms(session.open) + MINUTE_MS * np.arange(n), (path.open, closes), noise_scale, shares)
+    return _course(rng.standard_normal((2, n)), (path.open, closes), noise_scale, shares)
 
 
 class ExtendedHoursDraws(NamedTuple):
@@ -252,21 +262,27 @@ def _extended_hours(draws: ExtendedHoursDraws, ends: tuple[float, float], first_
     noise -= x * noise[-1]
     closes = np.exp(np.log(ends[0]) + x * np.log(ends[1] / ends[0]) + noise)
     shares = np.floor(40.0 + 900.0 * draws.shares)
-    t = first_ms + MINUTE_MS * np.arange(minutes)
-    columns = _columns(draws.ranges, t, (ends[0], closes), np.full(minutes, 0.00005), shares)
+    columns = _columns(_course(draws.ranges, (ends[0], closes), np.full(minutes, 0.00005), shares), first_ms)
     kept = np.flatnonzero(draws.trades < 0.35)
     return Bars(**{name: column[kept] for name, column in columns._asdict().items()})
 
 
-def _columns(draws: Floats, t: Ints, prices: tuple[float, Floats], noise_scale: Floats, shares: Floats) -> Columns:
-    """draws: how far each bar reaches above and below, two rows of random numbers."""
+def _course(draws: Floats, prices: tuple[float, Floats], noise_scale: Floats, shares: Floats) -> Course:
+    """draws: how far each minute reaches above and below, two rows of random numbers."""
     first, closes = prices
     opens = np.concatenate([[first], closes[:-1]])
     above, below = np.abs(draws) * noise_scale * 0.6
-    o, c = opens.round(2), closes.round(2)
-    high = np.maximum(np.maximum(o, c), (np.maximum(opens, closes) * (1 + above)).round(2))
-    low = np.minimum(np.minimum(o, c), (np.minimum(opens, closes) * (1 - below)).round(2))
-    return Columns(t=t, end=t + MINUTE_MS, o=o, h=high, l=low, c=c, v=shares)
+    tops, bottoms = np.maximum(opens, closes) * (1 + above), np.minimum(opens, closes) * (1 - below)
+    return Course(opens, closes, tops, bottoms, shares)
+
+
+def _columns(course: Course, first_ms: int) -> Columns:
+    """Makes the bars of a course, from its first minute on."""
+    t = first_ms + MINUTE_MS * np.arange(len(course.opens))
+    o, c = course.opens.round(2), course.closes.round(2)
+    high = np.maximum(np.maximum(o, c), course.tops.round(2))
+    low = np.minimum(np.minimum(o, c), course.bottoms.round(2))
+    return Columns(t=t, end=t + MINUTE_MS, o=o, h=high, l=low, c=c, v=course.shares)
 
 
 def _window(bars: Bars, first_ms: int, end_ms: int) -> Bars:
