@@ -11,7 +11,7 @@ from flask import Flask, current_app, request
 from app.clock import Clock
 from app.live.broadcaster import Broadcasters
 from app.market.calendar import Calendar
-from app.pipeline import Pipeline
+from app.pipeline import LivePromise, Pipeline
 from app.telemetry.stages import Stages
 from blueprints.dashboard.build import Build
 
@@ -79,6 +79,7 @@ class RequestContext(Protocol):
 class Services:
     """One server's services.
 
+    live_promise    what the record says of the loaded models
     live            tells those who follow a ticker what changes
     degraded        short names of what works less well than it should
     operations      values of `/health.operations` (open object, ruling V3)
@@ -100,6 +101,7 @@ class Services:
     """
 
     pipeline: Pipeline
+    live_promise: LivePromise
     live: Broadcasters
     clock: Clock
     calendar: Calendar

@@ -183,9 +183,10 @@ def build(
     adoption.adopt_kept()
     if budget is not None:
         budget.reserve_by(lambda: len(SUPPORTED) if _is_live(source, calendar, clock) else 0)
-    probed, shared = polygon if budget is not None else None, (announcements, stages, running_day, adoption.adopt_kept)
-    follower = Follower(source, pipeline, calendar, clock, timer, emit, probed, adoption.adopt_probed, *shared)
     promise = LivePromise(source, store, lambda: pipeline.models.models, calendar)
+    probed = polygon if budget is not None else None
+    shared = (announcements, stages, running_day, adoption.adopt_kept, promise.refresh)
+    follower = Follower(source, pipeline, calendar, clock, timer, emit, probed, adoption.adopt_probed, *shared)
     parts = (market, calendar, store, source, models, pipeline, promise, follower, announcements, running_day, redis)
     return Core(settings, timer, emit, *parts)
 

@@ -62,6 +62,7 @@ def services_of(
     started = now()
     return Services(
         pipeline=core.pipeline,
+        live_promise=core.live_promise,
         live=live,
         clock=core.market.clock,
         calendar=core.calendar,

@@ -44,6 +44,7 @@ ENDS_AFTER = timedelta(minutes=30)
 AGAIN_AFTER = timedelta(seconds=15)
 INTEREST_AGAIN_AFTER = timedelta(seconds=30)
 VERIFY_AGAIN_AFTER = timedelta(seconds=60)
+SCORED_AGAIN_AFTER = timedelta(minutes=10)
 PROBE_FIRST_S = 10.0
 
 
@@ -77,6 +78,7 @@ class Follower:
     apply_entitlement  is called with the result of the probe
     running_day        what processes share of the running day
     adopt_plan         takes over a plan that another process found; returns whether there was a new one
+    score_record       is called now and then, in the background: closes of past days may have become known
     """
 
     def __init__(
@@ -93,9 +95,11 @@ class Follower:
         stages: Stages = NULL_STAGES,
         running_day: RunningDay | None = None,
         adopt_plan: Callable[[], bool] = lambda: False,
+        score_record: Callable[[datetime], object] = lambda at: None,
     ) -> None:
         self._running_day = running_day
         self._adopt_plan = adopt_plan
+        self._score_record = score_record
         self._role = "alone" if running_day is None else "reader"
         self._takeovers = 0
         self._source = source
@@ -150,6 +154,8 @@ class Follower:
             return
         if self._upkeep is not None:
             self._upkeep.step(at, leads=self._role != "reader")
+        if self._jobs.is_time("record", at, SCORED_AGAIN_AFTER):
+            self._jobs.start("record", lambda: self._score_record(at))
         session = self._calendar.session_at(at)
         if session is None or not self._source.plan.has_intraday:
             self._followed = frozenset()

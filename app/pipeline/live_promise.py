@@ -8,9 +8,9 @@ with the reason. The background scores the record of each loaded model once a da
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Final
 
@@ -42,14 +42,14 @@ class ScorableRecord:
     signals      how many signals the statements are of
     in_sample    how many others a model made that was trained on their day
     unknown      how many others have no known outcome, by the reason
-    gaps         decision hours without a signal, from the first signal on
+    gaps         decision hours without a signal, from the first signal on; None: not counted
     """
 
     statements: Sequence[Statement]
     signals: int
     in_sample: int
     unknown: Mapping[str, int]
-    gaps: int
+    gaps: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,9 @@ class LivePromise:
                 days = self._kept_days(ticker, at)
                 basis = (model.model_id, ny_day(at), len(days))
                 if self._found.get(ticker, (None, None))[0] != basis:
-                    record = self._read(ticker, at, days, model.data_end, model.model_id)
-                    self._found[ticker] = basis, _model_record(model.model_id, record)
+                    decisions = self._signals(ticker, model.data_end, at)
+                    own = [decision for decision in decisions if decision.model_id == model.model_id]
+                    self._found[ticker] = basis, _model_record(model.model_id, _scorable(own, days))
         except PredictError as exc:
             self._failure = exc.message
             raise
@@ -107,31 +108,19 @@ class LivePromise:
 
     def read(self, ticker: str, at: datetime) -> ScorableRecord:
         """All that the record holds of a ticker of the days before `at`. Raises Unavailable while it cannot be read."""
-        return self._read(ticker, at, self._kept_days(ticker, at), date.min)
+        decisions = list(self._signals(ticker, date.min, at))
+        return replace(_scorable(decisions, self._kept_days(ticker, at)), gaps=self._gaps(ticker, decisions, at))
 
-    def _read(self, ticker: str, at: datetime, days: Bars, after: date, model_id: str | None = None) -> ScorableRecord:
-        """The record of the days after `after`, of one model or of all."""
-        decisions = list(self._signals(ticker, after, ny_day(at) - ONE_DAY))
-        asked = [decision for decision in decisions if model_id in (None, decision.model_id)]
-        judged = [(decision, close_of(decision, days, NOT_KEPT)) for decision in asked if not decision.in_sample]
-        known = [(decision, close) for decision, close in judged if not isinstance(close, str)]
-        return ScorableRecord(
-            statements=[statement for decision, close in known for statement in statements_of(decision, close)],
-            signals=len(known),
-            in_sample=len(asked) - len(judged),
-            unknown=Counter(close for _, close in judged if isinstance(close, str)),
-            gaps=self._gaps(ticker, {Hour(decision.day, decision.hour) for decision in decisions}, at),
-        )
-
-    def _signals(self, ticker: str, after: date, last: date) -> Iterator[Decision]:
-        """The signals of the record after a day and up to another, a page at a time; others run between two pages."""
-        place = Hour(after, 24)
+    def _signals(self, ticker: str, after: date, at: datetime) -> Iterator[Decision]:
+        """The signals of the record of the days after a day and before `at`, a page at a time; others run between two pages."""
+        place, last = Hour(after, 24), ny_day(at) - ONE_DAY
         while page := self._store.listing(ticker, place, last, PAGE):
             yield from page
             place = Hour(page[-1].day, page[-1].hour)
             REAL_TIME.sleep(0)
 
-    def _gaps(self, ticker: str, recorded: Collection[Hour], at: datetime) -> int:
+    def _gaps(self, ticker: str, decisions: Sequence[Decision], at: datetime) -> int:
+        recorded = {Hour(decision.day, decision.hour) for decision in decisions}
         if not recorded:
             return 0
         before, end = min(recorded), Hour(ny_day(at) - ONE_DAY, 24)
@@ -148,8 +137,22 @@ class LivePromise:
         return united(self._source.cache.peek(ticker, Span.DAY), no_bars() if held is None else held.bars)
 
 
+def _scorable(decisions: Sequence[Decision], days: Bars) -> ScorableRecord:
+    judged = [(decision, close_of(decision, days, NOT_KEPT)) for decision in decisions if not decision.in_sample]
+    known = [(decision, close) for decision, close in judged if not isinstance(close, str)]
+    return ScorableRecord(
+        statements=[statement for decision, close in known for statement in statements_of(decision, close)],
+        signals=len(known),
+        in_sample=len(decisions) - len(judged),
+        unknown=Counter(close for _, close in judged if isinstance(close, str)),
+    )
+
+
 def _model_record(model_id: str, record: ScorableRecord) -> ModelRecord:
+    """Others run between its parts, each of which computes for a while."""
+    REAL_TIME.sleep(0)
     found = evidence(record.statements)
+    REAL_TIME.sleep(0)
     last = max((statement.day for statement in record.statements), default=None)
     unknown = sum(record.unknown.values())
     return ModelRecord(model_id, found.days, last, record.signals, unknown, traded_of(record.statements), found)

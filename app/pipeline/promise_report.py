@@ -48,7 +48,7 @@ def _counts(records: Sequence[ScorableRecord], statements: Sequence[Statement]) 
     reasons = "; ".join(f"{count:,} x {reason}" for reason, count in unknown.most_common())
     yield f"left out: {sum(record.in_sample for record in records):,} in-sample (their model was trained on their day)"
     yield f"left out: {unknown.total():,} without a known outcome" + (f": {reasons}" if reasons else "")
-    yield f"gaps: {sum(record.gaps for record in records):,} decision hours without a signal, since the first one"
+    yield f"gaps: {sum(record.gaps or 0 for record in records):,} decision hours without a signal, since the first one"
 
 
 def _span(days: Sequence[date]) -> str:

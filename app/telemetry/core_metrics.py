@@ -10,6 +10,8 @@ from app.core import Core, record_can_forget
 from app.live.events import EVENTS
 from app.market.announcements import REASONS
 from app.model.drift import Drift
+from app.pipeline import ModelRecord
+from app.signals.evidence import THRESHOLD
 from app.signals.lock import decision_hour
 from app.signals.policy import SUPPORTED, Gate
 from app.telemetry.metrics import Metric, Values, unlabelled
@@ -228,7 +230,36 @@ def _models(core: Core, drift: Drift) -> list[Metric]:
             lambda: _by_ticker(drift.decisions()),
             ("ticker",),
         ),
+        *_promises(core),
     ]
+
+
+def _promises(core: Core) -> list[Metric]:
+    return [
+        Metric(
+            "predict_record_days",
+            "Days of the record with a known outcome, of the loaded model; absent before the record was read",
+            lambda: {(ticker,): record.days for ticker, record in _model_records(core).items()},
+            ("ticker",),
+        ),
+        Metric(
+            "predict_promise_evidence_ratio",
+            "Evidence of the record against the probabilities of the model, as a share of what raises an alarm",
+            lambda: {(ticker,): record.evidence.level / THRESHOLD for ticker, record in _model_records(core).items()},
+            ("ticker",),
+        ),
+        Metric(
+            "predict_promise_contradicted",
+            "1 while the record contradicts the probabilities of the model",
+            lambda: {(t,): record.evidence.contradicts is not None for t, record in _model_records(core).items()},
+            ("ticker",),
+        ),
+    ]
+
+
+def _model_records(core: Core) -> Mapping[str, ModelRecord]:
+    found = {ticker: core.live_promise.of(ticker) for ticker in SUPPORTED}
+    return {ticker: record for ticker, record in found.items() if not isinstance(record, str)}
 
 
 def _all(core: Core, events: Iterable[str]) -> Values:

@@ -8,8 +8,9 @@ from enum import StrEnum
 
 from app.market.plan import Market
 from app.pipeline import ChartSpan
+from app.signals.evidence import Side
 from app.structure import Northstar, Rpe, Swing
-from blueprints.v2.types import Answer, Freshness, HitRate, Moment, Price, Versions
+from blueprints.v2.types import Answer, Freshness, HitRate, Moment, Price, Share, Versions
 
 
 class Analysis(Answer):
@@ -130,6 +131,40 @@ class Cell(HitRate):
     expected_calibration_error: float
 
 
+class TradedSignals(Answer):
+    """The signals of the record beyond 0.75 or 0.25: what they stated on average, and how often that came true."""
+
+    signals: int
+    days: int
+    stated: Share
+    """The mean probability of the side of the signal."""
+    right: Share
+    """The share of them whose side came true."""
+    right_low: Share | None
+    right_high: Share | None
+    """The 95 % interval of `right`, with days as clusters; null where all came true, or none."""
+
+
+class ModelRecord(Answer):
+    """What the record of locked signals says of a model, on days that it was not trained on: do its probabilities come true as
+    often as they state?"""
+
+    days: int
+    """Days whose outcome is known."""
+    last_day: date
+    signals: int
+    """Signals of these days."""
+    signals_without_outcome: int
+    """Signals of the model on other days up to yesterday, whose close is not known."""
+    traded: TradedSignals | None
+    """Null where fewer than 20 days have such a signal."""
+    contradicted_since: date | None
+    """The day since which the record contradicts the probabilities of the model, by a sequential test that raises one false
+    alarm in two years at most, of all tickers together; null where it does not contradict them."""
+    contradiction: Side | None
+    """Whether the probabilities are too sure, or not sure enough; null where nothing contradicts them."""
+
+
 class Model(Answer):
     """A loaded model and what its own evaluation says of it."""
 
@@ -142,6 +177,10 @@ class Model(Answer):
     training_days: int
     inputs: Sequence[str]
     evaluation: Sequence[Cell]
+    record: ModelRecord | None
+    """What the record says of the model, as of the last daily bars that the server keeps."""
+    record_reason: str | None
+    """Why that is nothing (yet); null where there is a record."""
 
 
 class LoadedModels(Answer):

@@ -119,13 +119,13 @@ def replay(ticker: str, query: ReplayQuery) -> types.Signal | LineStream:
 @operations.get("/models", NoQuery, answers.LoadedModels)
 def models(query: NoQuery) -> answers.LoadedModels:
     """The loaded models and what their own evaluation says of them."""
-    return system.models_of(services().pipeline.models)
+    return system.models_of(services())
 
 
 @operations.get("/models/{ticker}", NoQuery, answers.Model)
 def model(ticker: str, query: NoQuery) -> answers.Model:
     """The model of one ticker."""
-    return system.model_of(services().pipeline.models, ticker)
+    return system.model_of(services(), ticker)
 
 
 @operations.get("/calendar", CalendarQuery, answers.CalendarAnswer)

@@ -26,6 +26,7 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = {
     "app.market.plan": {"Market": "Market"},
     "app.model.verdicts": {"Verdict": "Verdict"},
     "app.pipeline.charts": {"ChartSpan": "ChartSpan"},
+    "app.signals.evidence": {"Side": "ContradictionSide"},
     "app.signals.outcomes": {"ExitKind": "ExitKind"},
     "app.structure.expansion": {"VolatilityExpansion": "NorthstarExpansion"},
     "app.structure.forecast": {

@@ -8,34 +8,39 @@ from typing import Any
 
 from app.errors import Unavailable
 from app.market.calendar import Calendar, Session
-from app.model.artefact import ENGINE_VERSION, ModelSet
+from app.model.artefact import ENGINE_VERSION
 from app.model.features import decision_hours
 from app.model.v6 import V6Model
+from app.pipeline import ModelRecord
 from app.signals.policy import SPEC_VERSION, SUPPORTED
+from app.signals.promise import LEAST_DAYS, Traded
 from blueprints.services import Services
+from blueprints.shared import sentences
 from blueprints.v2 import answers, types
 from blueprints.v2.signals import hit_rate_of
 
 
-def models_of(models: ModelSet) -> answers.LoadedModels:
+def models_of(server: Services) -> answers.LoadedModels:
+    models = server.pipeline.models
     return answers.LoadedModels(
         set_id=models.set_id,
-        models=[_model(model) for model in models.models.values()],
+        models=[_model(model, server) for model in models.models.values()],
         missing=dict(models.missing),
     )
 
 
-def model_of(models: ModelSet, ticker: str) -> answers.Model:
+def model_of(server: Services, ticker: str) -> answers.Model:
     """The model of one ticker. Raises Unavailable with the reason if it is not loaded."""
+    models = server.pipeline.models
     model = models.models.get(ticker)
     if model is None:
         why = models.missing.get(ticker, "it is not installed")
         raise Unavailable(f"no model for {ticker}: {why}", part="models", code="MODEL_UNAVAILABLE")
-    return _model(model)
+    return _model(model, server)
 
 
-def _model(model: V6Model) -> answers.Model:
-    about = model.metadata
+def _model(model: V6Model, server: Services) -> answers.Model:
+    about, record = model.metadata, _record(server.live_promise.of(model.ticker))
     return answers.Model(
         ticker=model.ticker,
         model_id=model.model_id,
@@ -46,6 +51,40 @@ def _model(model: V6Model) -> answers.Model:
         training_days=about["data"]["n_days"],
         inputs=about["feature_cols"],
         evaluation=[_cell(cell, about["evaluation"]["span"]) for cell in about["evaluation"]["cells"]],
+        record=None if isinstance(record, str) else record,
+        record_reason=sentences.error(record, server.pipeline.plan) if isinstance(record, str) else None,
+    )
+
+
+def _record(found: ModelRecord | str) -> answers.ModelRecord | str:
+    """What the record says of a model, or why that is nothing."""
+    if isinstance(found, str):
+        return found
+    contradicts = found.evidence.contradicts
+    if found.last_day is None or (found.days < LEAST_DAYS and contradicts is None):
+        return (
+            f"too few days for any figure: {found.days} of this model have a known outcome, and {LEAST_DAYS} are needed"
+        )
+    return answers.ModelRecord(
+        days=found.days,
+        last_day=found.last_day,
+        signals=found.signals,
+        signals_without_outcome=found.unknown,
+        traded=None if found.traded is None else _traded(found.traded),
+        contradicted_since=None if contradicts is None else contradicts.day,
+        contradiction=None if contradicts is None else contradicts.side,
+    )
+
+
+def _traded(traded: Traded) -> answers.TradedSignals:
+    interval = traded.interval
+    return answers.TradedSignals(
+        signals=traded.signals,
+        days=traded.days,
+        stated=traded.stated,
+        right=traded.right,
+        right_low=None if interval is None else interval.low,
+        right_high=None if interval is None else interval.high,
     )
 
 

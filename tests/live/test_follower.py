@@ -13,6 +13,7 @@ import pytest
 from app.factory import Core, build
 from app.market.plan import Entitlement
 from app.market.polygon import Reply
+from app.pipeline import ModelRecord
 from tests.provider.world import World, world
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
 from tests.waiting import wait_for
@@ -338,3 +339,11 @@ def test_a_probe_that_fails_halfway_keeps_what_was_known_and_is_tried_again(
 def provider_follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], World]]:
     with ExitStack() as stack:
         yield lambda at: stack.enter_context(world(tmp_path, monkeypatch, at))
+
+
+def test_the_record_of_the_models_is_read_unasked(follow: Callable[..., Followed]) -> None:
+    followed = follow("2025-03-11 11:30:06")
+    promise = followed.core.live_promise
+    assert isinstance(promise.of("SPY"), str)
+    followed.step()
+    assert isinstance(promise.of("SPY"), ModelRecord)

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest"
 import type { Model } from "../../api/types.ts"
 import { cellsOf, conclusion, hitRatesOf, hitRateSummary, skillOf, type Cell } from "./cells.ts"
+import { recordSentence } from "./record.ts"
 
 const WORDS = {
   better: "measurably better than the random walk",
@@ -46,5 +47,48 @@ describe("the model page", () => {
     const cells = cellsOf(model(cell(12, "same"), cell(11, "same", null)), "B")
     expect(hitRatesOf(cells).lines[1]?.values).toEqual([null, 0.6])
     expect(hitRateSummary("B", cells)).toContain("11:00 62.0% beside –, 12:00 62.0% beside 60.0%")
+  })
+})
+
+describe("the live record of a model", () => {
+  const traded = { signals: 690, days: 115, stated: 0.8, right: 0.626, right_low: 0.539, right_high: 0.704 }
+  const record = {
+    days: 120,
+    last_day: "2026-08-13",
+    signals: 720,
+    signals_without_outcome: 0,
+    traded,
+    contradicted_since: null,
+    contradiction: null,
+  }
+  const withRecord = (changes: object): Model =>
+    ({ evaluation: [], record: { ...record, ...changes }, record_reason: null }) as unknown as Model
+
+  it("says that nothing contradicts it beside what was stated and what came true", () => {
+    expect(recordSentence(withRecord({}))).toBe(
+      "Its live record of 120 days up to Thu 13 Aug 2026 does not contradict its probabilities. " +
+        "Of 690 signals beyond the thresholds on 115 days, 62.6% (95% interval 53.9% to 70.4%) were right, where 80.0% was stated.",
+    )
+  })
+
+  it("says since when it is contradicted, and how it is wrong", () => {
+    const since = { contradicted_since: "2026-06-09" }
+    expect(recordSentence(withRecord({ ...since, contradiction: "too_sure" }))).toContain(
+      "contradicts its probabilities since Tue 9 Jun 2026: they are too sure",
+    )
+    expect(recordSentence(withRecord({ ...since, contradiction: "not_sure_enough" }))).toContain("not sure enough")
+  })
+
+  it("gives no rate of too few days, and no interval where there is none", () => {
+    expect(recordSentence(withRecord({ traded: null }))).toMatch(/Too few days/)
+    const none = { ...traded, right: 1, right_low: null, right_high: null }
+    expect(recordSentence(withRecord({ traded: none }))).toContain("100.0% were right, where 80.0% was stated")
+  })
+
+  it("says why it knows nothing", () => {
+    const reason = "DEMO: This is the demo market."
+    expect(recordSentence({ evaluation: [], record: null, record_reason: reason } as unknown as Model)).toBe(
+      "Nothing can be said yet of its live record. DEMO: This is the demo market.",
+    )
   })
 })
