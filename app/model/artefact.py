@@ -24,7 +24,7 @@ from app.model import features, variances
 from app.model.features import DECISION_HOURS, FEATURES, INPUTS, MIN_DAYS
 from app.model.ranges import LEVELS, RangeForecast
 from app.model.swing import SwingModel
-from app.model.v6 import MOVES, SLOTS, Accuracy, Slot, SlotName, V6Model, VarianceForecast
+from app.model.v6 import MOVES, SLOTS, Accuracy, Coverage, Slot, SlotName, V6Model, VarianceForecast
 
 SCHEMA_VERSION = 2
 FAMILY = "v6_intraday"
@@ -104,6 +104,7 @@ def _model(ticker: str, arrays: Arrays, metadata: Metadata, sha256: str) -> V6Mo
         variance=_variance(arrays, metadata["variance"]),
         slots={name: _slot(arrays, metadata["slots"][name], name) for name in SLOTS},
         ranges=_range_forecast(arrays, metadata["range"]),
+        coverage=_coverage(metadata["evaluation"]["ranges"]),
         accuracy=Accuracy(**metadata["accuracy"]),
         metadata=metadata,
     )
@@ -135,6 +136,10 @@ def _range_forecast(arrays: Arrays, described: Metadata) -> RangeForecast:
     if described["levels"] != list(LEVELS) or up.shape != shape or down.shape != shape or not rises:
         raise BrokenData("the arrays of the forecast of ranges do not fit together")
     return RangeForecast(up, down)
+
+
+def _coverage(ranges: Mapping[str, Mapping[str, Metadata]]) -> Mapping[tuple[float, int], Coverage]:
+    return {(level, hour): Coverage(**ranges[str(level)][str(hour)]) for level in LEVELS for hour in DECISION_HOURS}
 
 
 def _positions(inputs: Sequence[str]) -> Ints:

@@ -6,8 +6,9 @@ have much the same distribution on calm and on restless days; its quantiles at e
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -17,10 +18,16 @@ from app.model.features import DECISION_HOURS
 LEVELS = (0.5, 0.8, 0.9)
 """Shares of the days on which the price stays within the forecast high, and within the forecast low."""
 
+DECIDED: Final = LEVELS[:2]
+"""The levels of the ranges that a decision carries: half of the days go further up, and four of five do not."""
 
-class PriceRange(NamedTuple):
-    """The lowest and the highest price until the close, USD, each with the same probability of not being passed."""
 
+@dataclass(frozen=True, slots=True)
+class PriceRange:
+    """The lowest and the highest price until the close, USD. level: the probability of each of the two that it is not passed,
+    so that of staying within both is lower."""
+
+    level: float
     low: float
     high: float
 
@@ -33,13 +40,13 @@ class RangeForecast:
     up: Floats
     down: Floats
 
-    def at(self, hour: int, price: float, log_variance: float, level: float = LEVELS[0]) -> PriceRange:
-        """The range around the decision price, USD."""
-        row, column = hour - DECISION_HOURS[0], LEVELS.index(level)
-        deviation = float(np.exp(0.5 * log_variance))
-        return PriceRange(
-            low=price * float(np.exp(-self.down[row, column] * deviation)),
-            high=price * float(np.exp(self.up[row, column] * deviation)),
+    def at(self, hour: int, price: float, log_variance: float) -> tuple[PriceRange, ...]:
+        """The ranges around the decision price, USD, one for each level of DECIDED."""
+        row, deviation = hour - DECISION_HOURS[0], math.exp(0.5 * log_variance)
+        far = zip(DECIDED, self.down[row].tolist(), self.up[row].tolist(), strict=False)
+        return tuple(
+            PriceRange(level, low=price * math.exp(-down * deviation), high=price * math.exp(up * deviation))
+            for level, down, up in far
         )
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from app.market.bars import Floats, Ints
 from app.model.features import DECISION_HOURS, INPUTS, LATE_FROM, Features
-from app.model.ranges import RangeForecast
+from app.model.ranges import PriceRange, RangeForecast
 
 SlotName = Literal["early_a", "late_a", "late_b"]
 SLOTS: tuple[SlotName, ...] = ("early_a", "late_a", "late_b")
@@ -105,10 +105,11 @@ def standardised(move: Floats, log_variance: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """p_a = P(C0 > O0), p_b = P(C0 > P11); p_b is 0.5 in the early session."""
+    """p_a = P(C0 > O0), p_b = P(C0 > P11); p_b is 0.5 in the early session. ranges: where the price stays until the close."""
 
     p_a: float
     p_b: float
+    ranges: tuple[PriceRange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +126,20 @@ class Accuracy:
     baselines: Mapping[str, float]
 
 
+class Coverage(NamedTuple):
+    """On which share of the days of the evaluation the price stayed below the forecast high, above the low, and within both.
+    n: their number, those of all tickers added up."""
+
+    n: int
+    high: float
+    low: float
+    both: float
+
+
 @dataclass(frozen=True, slots=True)
 class V6Model:
-    """A loaded model set of one ticker. `metadata` is what the artefact says about itself (v6.md 8)."""
+    """A loaded model set of one ticker. `metadata` is what the artefact says about itself (v6.md 8); coverage: of the forecast
+    ranges, by level and decision hour, as its own evaluation measured it."""
 
     ticker: str
     model_id: str
@@ -137,6 +149,7 @@ class V6Model:
     variance: VarianceForecast
     slots: Mapping[SlotName, Slot]
     ranges: RangeForecast
+    coverage: Mapping[tuple[float, int], Coverage]
     accuracy: Accuracy
     metadata: Mapping[str, Any]
 
@@ -146,11 +159,13 @@ class V6Model:
         return self.variance.read.union(*(slot.read for slot in slots))
 
     def predict(self, hour: int, features: Features) -> Prediction:
-        """Both probabilities at decision hour `hour`."""
+        """Both probabilities and the ranges of the price at decision hour `hour`."""
         inputs, log_variance = features.inputs, self.variance.log_variance(hour, features.inputs)
+        ranges = self.ranges.at(hour, features.price, float(log_variance))
         if hour < LATE_FROM:
-            return Prediction(self.slots["early_a"].probability(inputs, log_variance), EARLY_B)
-        return Prediction(*(self.slots[name].probability(inputs, log_variance) for name in ("late_a", "late_b")))
+            return Prediction(self.slots["early_a"].probability(inputs, log_variance), EARLY_B, ranges)
+        p_a, p_b = (self.slots[name].probability(inputs, log_variance) for name in ("late_a", "late_b"))
+        return Prediction(p_a, p_b, ranges)
 
 
 def sigmoid(score: float) -> float:

@@ -75,7 +75,13 @@ class Agreement:
 
 
 def _agree(one: Decision, other: Decision) -> bool:
-    return all(_is_close(getattr(one, name), getattr(other, name)) for name in NUMBERS)
+    numbers = all(_is_close(getattr(one, name), getattr(other, name)) for name in NUMBERS)
+    return numbers and all(map(_is_close, _ends(one), _ends(other)))
+
+
+def _ends(decision: Decision) -> list[float]:
+    """The ends of its ranges, USD. A signal from before there were ranges has none, which contradicts nothing."""
+    return [end for found in decision.ranges for end in (found.low, found.high)]
 
 
 def _is_close(one: float | None, other: float | None) -> bool:

@@ -15,8 +15,8 @@ from app.pipeline.prefetch import Prefetch, Series
 from app.pipeline.quotes import Quotes
 from app.pipeline.signals import HourlySignals
 from app.pipeline.states import Overview, SwingOutlook, TickerSignal
-from app.signals.daily_signal import Vix, daily_signal, vix
-from app.signals.policy import FEAR_TICKER, atr, shown_active, shown_swing
+from app.signals.daily_signal import PredictedRange, Vix, daily_signal, vix
+from app.signals.policy import DAY_LEVEL, FEAR_TICKER, Decision, atr, shown_active, shown_swing
 from app.structure.indicators import Breakdown, breakdown
 from app.structure.ranges import Ranges, price_ranges
 from app.structure.volatility import Volatility, volatility
@@ -65,7 +65,7 @@ class DailyAnswers:
         if spread is None:
             raise Unavailable("too few daily bars for a range", part="data", code="INSUFFICIENT_DATA")
         progress = 0.0 if session is None else session.progress(at)
-        return Overview(signal, daily_signal(p, price, spread), price, progress, outlook)
+        return Overview(signal, daily_signal(p, price, spread, _forecast(signal.decision)), price, progress, outlook)
 
     def _outlook(self, ticker: str, at: datetime) -> SwingOutlook | None:
         try:
@@ -100,6 +100,12 @@ class DailyAnswers:
         minutes = no_bars() if session is None else self._quotes.minutes(ticker, session, at).bars
         before = self._source.minutes(ticker, previous.close + EXTENDED_HOURS).bars
         return price_ranges(at, session, minutes, previous, before)
+
+
+def _forecast(decision: Decision | None) -> PredictedRange | None:
+    """The range that was forecast at the decision, where one was."""
+    found = None if decision is None else decision.range_at(DAY_LEVEL)
+    return None if found is None else PredictedRange(high=found.high, low=found.low)
 
 
 def _price_of(signal: TickerSignal, outlook: SwingOutlook | None, *, is_open: bool) -> float:

@@ -101,9 +101,9 @@ class DailySignal:
     potential: RemainingPotential
 
 
-def daily_signal(p: float, price: float, atr: float) -> DailySignal:
-    """The daily signal of a ticker at `price` with a 14-day ATR of `atr` USD."""
-    grade, expected = grade_of(p), predicted_range(price, atr)
+def daily_signal(p: float, price: float, atr: float, forecast: PredictedRange | None = None) -> DailySignal:
+    """The daily signal of a ticker at `price` with a 14-day ATR of `atr` USD, which is the range where none was forecast."""
+    grade, expected = grade_of(p), forecast or predicted_range(price, atr)
     at = levels(grade.signal, price, expected)
     return DailySignal(
         probability=p,
@@ -137,7 +137,7 @@ def side_probability(signal: Signal, p: float) -> float:
 
 
 def predicted_range(price: float, atr: float) -> PredictedRange:
-    """One ATR (14 days, USD) either side of the price, where no range model is installed."""
+    """One ATR (14 days, USD) either side of the price, where no range was forecast."""
     return PredictedRange(high=price + atr, low=price - atr)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from app.market.bars import Bars
 from app.market.calendar import Session
 from app.model.features import LATE_FROM, Features
+from app.model.ranges import PriceRange
 from app.model.v6 import Prediction
 
 SPEC_VERSION = "2026-01-03"
@@ -50,6 +51,8 @@ RISK_MULTIPLIER = 1.0
 
 LIMIT_ATR_SHARE = 0.25
 ATR_DAYS = 14
+DAY_LEVEL = 0.8
+"""The level of the forecast range that the daily signal aims at: four of five days go no further (v6.md 10)."""
 TIME_STOP_BEFORE_CLOSE = timedelta(minutes=10)
 
 
@@ -94,6 +97,7 @@ class Decision:
     p_a, p_b    raw probabilities; the active one is p_a in the early session, p_b in the late one
     price       P, USD, the decision price; levels are in USD, unrounded, None with NO_TRADE (ruling S5)
     position_pct  per cent of capital, 1 decimal
+    ranges      where the price stays until the close, USD, unrounded; none in records from before there were any
     """
 
     ticker: str
@@ -125,10 +129,15 @@ class Decision:
     in_sample: bool
     locked_at: datetime
     expires_at: datetime
+    ranges: tuple[PriceRange, ...] = ()
 
     @property
     def p_active(self) -> float:
         return self.p_a if self.session == "early" else self.p_b
+
+    def range_at(self, level: float) -> PriceRange | None:
+        """The forecast range of a level, where there is one."""
+        return next((found for found in self.ranges if found.level == level), None)
 
     @property
     def score(self) -> float:
@@ -193,6 +202,7 @@ def decide(basis: Basis, prediction: Prediction) -> Decision:
         in_sample=basis.in_sample,
         locked_at=basis.locked_at,
         expires_at=basis.expires_at,
+        ranges=prediction.ranges,
     )
 
 

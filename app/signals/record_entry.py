@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, field_serializer
 
 from app.errors import BrokenData
 from app.market.opens import OfficialOpen
@@ -26,6 +26,14 @@ class SignalEntry(_Entry):
 
     kind: Literal["signal"] = "signal"
     signal: Decision
+
+    @field_serializer("signal", mode="wrap")
+    def _written(self, signal: Decision, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A signal from before there were ranges keeps the text, and so the hash, with which it was published."""
+        text: dict[str, Any] = write(signal)
+        if not signal.ranges:
+            del text["ranges"]
+        return text
 
     @property
     def place(self) -> Place:

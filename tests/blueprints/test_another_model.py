@@ -101,6 +101,8 @@ def test_the_figures_of_one_model_stand_beside_no_decision_of_another(pair: list
         assert (entry["model_accuracy"]["late_b"] is not None) == is_own
         daily = get(client, "/daily_signals")["tickers"]["SPY"]
         assert (daily["model_accuracy"] is not None) == is_own
+        assert (daily["highlow_model"] is not None) == is_own
+        assert daily["predicted_range"] == get(old, "/daily_signals")["tickers"]["SPY"]["predicted_range"], "as locked"
         model = get(client, "/v2/trading-directions/SPY")["model"]
         assert (model["artifact_sha256"] is not None) == is_own
         assert model["model_id"] == get(old, "/v2/models/SPY")["model_id"]

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 
+from app.config.settings import ARTEFACTS
 from app.factory import create_app
 from app.market.polygon import Reply
+from app.signals.policy import SUPPORTED
 from tests.blueprints.contract import keep_or_compare, kind
-from tests.support import FakeClock, ScriptedMarket, dropping, models_saying, new_york, settings
+from tests.support import (
+    FakeClock,
+    ScriptedMarket,
+    dropping,
+    models_saying,
+    new_york,
+    promoted_files,
+    save_models,
+    settings,
+)
 from tests.waiting import PATIENCE_S
 
 Body = dict[str, Any]
@@ -74,6 +86,68 @@ def test_its_accuracy_is_that_of_the_cell_that_speaks(serve: Serve) -> None:
     cells = ask(app, "/models")["models"]["SPY"]["metrics"]["cells"]
     cell = next(c for c in cells if (c["target"], c["hour"]) == ("B", 11))
     assert entry["model_accuracy"] == round(cell["accuracy"], 3)
+
+
+def test_the_range_is_the_one_that_was_forecast_at_the_decision_and_stays_until_the_next_one(
+    serve: Serve, clock: FakeClock
+) -> None:
+    app = serve()
+    first = ask(app, "/daily_signals")["tickers"]["SPY"]
+    clock.set("2025-03-11 11:59")
+    later = ask(app, "/daily_signals")["tickers"]["SPY"]
+    assert later["current_price"] != first["current_price"]
+    for name in ("predicted_range", "highlow_model"):
+        assert later[name] == first[name]
+    found, expected = first["highlow_model"], first["predicted_range"]
+    assert (found["predicted_low"], found["predicted_high"]) == (expected["low"], expected["high"])
+    assert found["low_pct"] < 0 < found["high_pct"]
+    clock.set("2025-03-11 12:10")
+    assert ask(app, "/daily_signals")["tickers"]["SPY"]["predicted_range"] != expected
+
+
+def test_less_of_the_day_leaves_a_narrower_range(serve: Serve, clock: FakeClock) -> None:
+    app, widths = serve(), []
+    for moment in ("2025-03-11 10:30", "2025-03-11 15:30"):
+        clock.set(moment)
+        entry = ask(app, "/daily_signals")["tickers"]["SPY"]["predicted_range"]
+        widths.append(entry["high"] - entry["low"])
+    assert widths[1] < widths[0]
+
+
+def test_a_trade_has_the_reward_and_the_risk_of_its_range(serve: Serve, tmp_path: Path) -> None:
+    app = serve(models_dir=models_saying(tmp_path / "m", 0.91))
+    for entry in ask(app, "/daily_signals")["tickers"].values():
+        price, found = entry["current_price"], entry["predicted_range"]
+        assert entry["risk_reward"] == pytest.approx((found["high"] - price) / (price - found["low"]), abs=0.02)
+        assert entry["risk_reward"] != 1
+
+
+def test_its_capture_rate_is_that_of_the_report_of_the_loaded_artefact(serve: Serve, tmp_path: Path) -> None:
+    shipped = ask(serve(), "/daily_signals")["tickers"]["SPY"]["highlow_model"]
+    artefacts = {}
+    for ticker in SUPPORTED:
+        arrays, metadata, _ = promoted_files(ARTEFACTS).member(ticker)
+        changed = deepcopy(dict(metadata))
+        changed["evaluation"]["ranges"]["0.8"]["11"]["both"] = 0.123456
+        artefacts[ticker] = (arrays, changed)
+    save_models(tmp_path / "m", artefacts)
+    app = serve(models_dir=tmp_path / "m", data_dir=tmp_path / "other")
+    swapped = ask(app, "/daily_signals")["tickers"]["SPY"]["highlow_model"]
+    assert swapped == {**shipped, "capture_rate": 0.123}
+    assert shipped["capture_rate"] != 0.123
+
+
+def test_a_decision_from_before_there_were_ranges_has_the_atr(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as before:
+        before.setattr("app.model.ranges.DECIDED", ())
+        ask(serve(), "/trading_directions")
+    app = serve()
+    entry = ask(app, "/daily_signals")["tickers"]["SPY"]
+    assert entry["highlow_model"] is None
+    assert entry["prediction_source"] == "intraday"
+    high, low = entry["predicted_range"]["high"], entry["predicted_range"]["low"]
+    assert entry["current_price"] == pytest.approx((high + low) / 2, abs=0.011)
+    assert ask(app, "/v2/trading-directions/SPY")["lock"]["bars_agree"] is True, "what was not said is not contradicted"
 
 
 @pytest.mark.parametrize("moment", ["2025-03-11 18:00", "2025-03-08 12:00", "2025-03-11 09:45"])

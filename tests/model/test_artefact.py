@@ -100,6 +100,7 @@ def test_another_policy_refuses_every_model() -> None:
         (lambda a, m: a.update({"range/up": -a["range/up"]}), "ranges do not fit"),
         (lambda a, m: a.update({"range/down": a["range/down"][:, ::-1].copy()}), "ranges do not fit"),
         (lambda a, m: m["range"].update(levels=[0.5]), "ranges do not fit"),
+        (lambda a, m: m["evaluation"]["ranges"]["0.8"].pop("15"), "metadata is incomplete"),
         (lambda a, m: m["slots"].pop("late_b"), "incomplete"),
         (lambda a, m: m["slots"]["late_b"].update(inputs=["tomorrow"]), "incomplete"),
         (lambda a, m: m.pop("accuracy"), "incomplete"),

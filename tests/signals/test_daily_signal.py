@@ -84,6 +84,12 @@ def test_the_range_is_one_atr_either_side() -> None:
     assert predicted_range(100.0, 2.5) == PredictedRange(high=102.5, low=97.5)
 
 
+def test_where_a_range_was_forecast_reward_and_risk_are_the_ways_to_its_ends() -> None:
+    found = daily_signal.daily_signal(0.8, 100.0, 5.0, PredictedRange(high=103.0, low=98.0))
+    assert (found.levels.target_price, found.levels.stop_loss, found.risk_reward) == (103.0, 98.0, 1.5)
+    assert daily_signal.daily_signal(0.8, 100.0, 5.0).risk_reward == 1.0, "without one it is the ATR on both sides"
+
+
 def test_a_buy_aims_at_the_high_and_a_sell_at_the_low() -> None:
     assert levels("BUY", 100.0, EXPECTED) == DailyLevels(entry_price=100.0, target_price=102.0, stop_loss=98.0)
     assert levels("SELL", 100.0, EXPECTED) == DailyLevels(entry_price=100.0, target_price=98.0, stop_loss=102.0)

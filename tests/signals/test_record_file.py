@@ -11,6 +11,7 @@ from io import BytesIO
 import pytest
 
 from app.errors import BrokenData
+from app.model.ranges import PriceRange
 from app.signals.record_entry import ElevenEntry, Entry, OpenEntry, SignalEntry
 from app.signals.record_file import MAX_LINE_BYTES, Chain, Header, Line, RecordFile, write
 from tests.signals.test_policy import decision
@@ -37,6 +38,8 @@ def exported(entries: Sequence[Entry], at: datetime = NOON, namespace: str = "po
 
 WHOLE = exported([*signals(), *PRICES])
 Lines = list[bytes]
+BEFORE_RANGES_SHA256 = "00660a40c27e15840dc349977378f275b3cda1f2123b4d4d6e8eaa3490c06707"
+"""The hash of `signals()` as it was written before decisions had ranges."""
 
 
 def read(content: bytes) -> RecordFile:
@@ -59,6 +62,21 @@ def test_what_was_exported_is_read_again_bit_for_bit() -> None:
     assert (footer.signals, footer.opens, footer.prices_11am) == (3, 1, 1)
     assert (footer.first_day, footer.last_day) == (DAY, DAY + timedelta(days=2))
     assert footer.models == ("v6-test",)
+
+
+def test_a_signal_from_before_there_were_ranges_keeps_the_hash_with_which_it_was_published() -> None:
+    assert read(WHOLE).verify().signals_sha256 == BEFORE_RANGES_SHA256
+
+
+def test_a_range_is_part_of_what_the_chain_holds() -> None:
+    said = decision(0.6, 0.9)
+    one, other = (
+        exported([SignalEntry(signal=replace(said, ranges=(PriceRange(0.8, 98.5, high),)))]) for high in (101.0, 101.5)
+    )
+    (entry,) = (entry for entry, _ in read(one).entries())
+    assert isinstance(entry, SignalEntry)
+    assert entry.signal.ranges == (PriceRange(0.8, 98.5, 101.0),)
+    assert read(one).verify().signals_sha256 != read(other).verify().signals_sha256
 
 
 def test_an_empty_record_is_a_whole_file() -> None:

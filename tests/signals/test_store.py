@@ -12,6 +12,7 @@ import pytest
 from app.clock import REAL_TIME, Timer
 from app.errors import Unavailable
 from app.market.opens import OfficialOpen
+from app.model.ranges import PriceRange
 from app.signals import sqlite_record
 from app.signals.policy import Decision
 from app.signals.sqlite_record import SqliteRecord
@@ -47,7 +48,8 @@ def open_file(tmp_path: Path, heard: Heard) -> Callable[[], SignalStore]:
 
 
 def test_what_was_locked_comes_back_bit_for_bit(open_store: Callable[[], SignalStore]) -> None:
-    said = replace(decision(1 / 3, 0.9), price=123.456789012345678)
+    ranges = (PriceRange(0.5, 122.1, 124.3), PriceRange(0.8, 121.0 + 1 / 3, 125.0))
+    said = replace(decision(1 / 3, 0.9), price=123.456789012345678, ranges=ranges)
     open_store().put(said)
     assert open_store().get("SPY", DAY, 13) == said
 

@@ -14,7 +14,7 @@ from app.model.artefact import ModelSet
 from app.model.v6 import V6Model
 from app.pipeline import MarketClosed, Overview
 from app.signals.daily_signal import DailySignal, Trade, Vix, best_trade, market_signal, side_probability
-from app.signals.policy import FEAR_TICKER, Decision, Gate, session_of_hour, shown_swing
+from app.signals.policy import DAY_LEVEL, FEAR_TICKER, Decision, Gate, session_of_hour, shown_swing
 from app.structure.indicators import Breakdown
 from app.structure.ranges import Range, Ranges
 from app.structure.volatility import Volatility, market_volatility
@@ -158,7 +158,6 @@ def _overview(view: Overview, models: ModelSet) -> Json:
         "risk_reward": round(daily.risk_reward, 2),
         "predicted_range": {"high": price(daily.expected.high), "low": price(daily.expected.low)},
         "remaining_potential": _two_decimals(plain(daily.potential)),
-        "highlow_model": None,
         **(_of_days(view) if decision is None else _of_hour(view, decision, models)),
         "action_text": f"{daily.grade.strength} {daily.grade.signal}",
     }
@@ -167,8 +166,10 @@ def _overview(view: Overview, models: ModelSet) -> Json:
 def _of_hour(view: Overview, decision: Decision, models: ModelSet) -> Json:
     """What rests on the decision of the hour."""
     p_a, p_b = probabilities(decision)
-    accuracy = _cell_accuracy(models.that_decided(decision.ticker, decision.model_id), decision)
+    model = models.that_decided(decision.ticker, decision.model_id)
+    accuracy = _cell_accuracy(model, decision)
     return {
+        "highlow_model": _highlow_model(model, decision),
         "intraday_model": _intraday_model(view, decision, p_a, accuracy),
         "prediction_source": "intraday",
         "model_accuracy": accuracy,
@@ -184,6 +185,7 @@ def _of_days(view: Overview) -> Json:
     """What rests on the 1-day swing probability (ruling V6)."""
     assert view.outlook is not None
     return {
+        "highlow_model": None,
         "intraday_model": None,
         "prediction_source": "daily",
         "model_accuracy": round(view.outlook.model.evaluation_of(1)["accuracy"], 3),
@@ -208,6 +210,21 @@ def _intraday_model(view: Overview, decision: Decision, p_a: float, accuracy: fl
         "position_in_range": _position_pct(quote.price, quote.low, quote.high),
         "model_accuracy": accuracy,
         "prediction_target": "close above open" if early else "close above the 11:00 price",
+    }
+
+
+def _highlow_model(model: V6Model | None, decision: Decision) -> Json | None:
+    """The range that was forecast at the decision, per cent of its price, and on which share of the days of the evaluation the
+    price stayed within it."""
+    found = decision.range_at(DAY_LEVEL)
+    if model is None or found is None:
+        return None
+    return {
+        "predicted_high": price(found.high),
+        "predicted_low": price(found.low),
+        "high_pct": change_pct(found.high, decision.price),
+        "low_pct": change_pct(found.low, decision.price),
+        "capture_rate": round(model.coverage[found.level, decision.hour].both, 3),
     }
 
 
