@@ -6,19 +6,25 @@ import gzip
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from app import cli
+from app.commands import shared
 from app.commands.shared import events_printing_waits
 from app.config.settings import ARTEFACTS
 from app.factory.markets import namespace_of
-from app.market.bars import Span
+from app.market.bars import Span, to_ms
+from app.market.cache import BarCache
+from app.market.calendar import day_of_ms
+from app.market.recorded import RecordedBars
 from app.model.verdicts import Verdict, counts_text, verdict_of_record
 from app.signals.policy import SUPPORTED
 from app.simulator.server import PolygonSimulator
@@ -26,7 +32,7 @@ from tests.market.test_recorded import table, write_csv, write_parquet
 from tests.pipeline.recorded_days import coming_true, keep_closes, lock_days, trading_days
 from tests.provider.world import KEY as WORLD_KEY
 from tests.provider.world import simulated_provider
-from tests.support import promoted_set, session_bars
+from tests.support import CALENDAR, promoted_set, session_bars
 from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
@@ -330,8 +336,8 @@ def provider() -> Iterator[PolygonSimulator]:
         yield provider
 
 
-def backfill(provider: PolygonSimulator, folder: Path, days: int = 30) -> subprocess.CompletedProcess[str]:
-    asked = ("backfill", "--days", str(days), "--ticker", "SPY")
+def backfill(provider: PolygonSimulator, folder: Path, days: int = 30, *more: str) -> subprocess.CompletedProcess[str]:
+    asked = ("backfill", "--days", str(days), "--ticker", "SPY", *more)
     key, where = {"POLYGON_API_KEY": WORLD_KEY, "POLYGON_CALLS_PER_MINUTE": "60"}, provider.address
     return run(*asked, **key, POLYGON_BASE_URL=where, DATA_DIR=folder)
 
@@ -340,16 +346,27 @@ def minute_calls(provider: PolygonSimulator) -> int:
     return sum("/minute/" in call.path for call in provider.calls)
 
 
-def test_backfill_brings_past_days_in_with_a_call_a_month_and_says_how_far_it_is(
+def test_backfill_brings_past_days_in_with_a_call_a_page_says_how_far_it_is_and_how_far_it_would_be(
     provider: PolygonSimulator, tmp_path: Path
 ) -> None:
-    done = backfill(provider, tmp_path)
+    planned = backfill(provider, tmp_path, 60, "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    assert provider.calls == []
+    day = r"\d{4}-\d\d-\d\d"
+    of_spy, in_all, unknown = planned.stdout.splitlines()
+    assert re.fullmatch(rf"SPY: 2 calls for one-minute bars of {day} to {day}, 1 call at most for daily bars", of_spy)
+    assert in_all.startswith("In all 3 calls: about 1 min at 60 calls in 60 s. 4 calls at most go before them")
+    assert unknown == "The plan is not known yet. Days before its history cost no call."
+    done = backfill(provider, tmp_path, 60)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[-1].endswith("done)")
     assert "min left" in lines[0]
-    assert 2 <= minute_calls(provider) <= 3, "thirty trading days lie in two or three months"
+    assert minute_calls(provider) == 2, "a page holds the minutes of 52 sessions"
+    assert len(provider.calls) <= 3 + 4, "what was planned, and the probe"
     assert len(lines) == minute_calls(provider) + 1
+    left = backfill(provider, tmp_path, 62, "--dry-run").stdout
+    assert left.startswith("SPY: 1 call for one-minute bars of "), "what is there costs nothing"
 
 
 def test_backfill_says_of_each_line_which_bars_it_is_about(provider: PolygonSimulator, tmp_path: Path) -> None:
@@ -369,6 +386,72 @@ def test_backfill_again_costs_no_call_for_what_is_there(provider: PolygonSimulat
     assert minute_calls(provider) == before
     backfill(provider, tmp_path, days=32)
     assert minute_calls(provider) <= before + 2, "only the days that are missing"
+
+
+def test_what_was_brought_in_can_be_imported_for_training(provider: PolygonSimulator, tmp_path: Path) -> None:
+    """Five-minute bars are those of the minutes; the training that needs more days says so."""
+    assert backfill(provider, tmp_path).returncode == 0
+    where: dict[str, str | Path] = {"DATA_DIR": tmp_path, "POLYGON_BASE_URL": provider.address}
+    done = run("import", "--kept", **where)
+    assert done.returncode == 0, done.stderr
+    day = r"\d{4}-\d\d-\d\d"
+    assert re.search(rf"^SPY: 30 days kept of the provider's, {day} to {day}$", done.stdout, re.MULTILINE)
+    assert "QQQ: 0 days kept of the provider's" in done.stdout
+    imported = RecordedBars(tmp_path / "recorded.sqlite3", CALENDAR)
+    five, daily = (imported.all_bars("SPY", span) for span in (Span.FIVE_MINUTES, Span.DAY))
+    imported.close()
+    cache = BarCache(next(tmp_path.glob("polygon-*")) / "bars.sqlite3", lambda event, **fields: None)
+    minutes = cache.peek("SPY", Span.MINUTE)
+    cache.close()
+    days = sorted({day_of_ms(t) for t in five.t.tolist()})
+    sessions = [session for day in days if (session := CALENDAR.session(day)) is not None]
+    assert len(sessions) == 30
+    for session in sessions:
+        edges = np.arange(to_ms(session.open), to_ms(session.close) + 1, Span.FIVE_MINUTES.ms)
+        lo, hi = np.searchsorted(five.t, edges[[0, -1]])
+        assert five[int(lo) : int(hi)].equals(minutes.resample(edges))
+    assert len(five) == sum((session.close - session.open).seconds // 300 for session in sessions)
+    assert set(days) <= {day_of_ms(t) for t in daily.t.tolist()}
+    trained = run("train", MODELS_DIR=tmp_path / "models", **where)
+    assert trained.returncode == 1
+    assert "Error: " in trained.stderr
+    assert "Traceback" not in trained.stderr
+
+
+def test_a_day_whose_minutes_are_incomplete_is_not_trained_on_and_is_counted(
+    provider: PolygonSimulator, tmp_path: Path
+) -> None:
+    assert backfill(provider, tmp_path, days=5).returncode == 0
+    with sqlite3.connect(next(tmp_path.glob("polygon-*")) / "bars.sqlite3") as db:
+        (day,) = db.execute("SELECT max(first_day) FROM covered WHERE span = ?", (Span.MINUTE.value,)).fetchone()
+        db.execute("INSERT INTO incomplete VALUES ('SPY', ?, ?, 1, 0)", (Span.MINUTE.value, day))
+    done = run("import", "--kept", DATA_DIR=tmp_path, POLYGON_BASE_URL=provider.address)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^SPY: 4 days kept .*; 1 left out, whose minutes are incomplete$", done.stdout, re.MULTILINE)
+
+
+def test_import_of_kept_bars_where_there_are_none_and_together_with_files_say_what_to_do(tmp_path: Path) -> None:
+    none = run("import", "--kept", DATA_DIR=tmp_path)
+    assert none.returncode == 1
+    assert none.stderr == (
+        "Error: no bars of the provider are kept yet: `.venv/bin/predict backfill --days N` brings them in\n"
+    )
+    for args in (["import"], ["import", "--kept", "SPY_5min.csv"]):
+        done = run(*args, DATA_DIR=tmp_path)
+        assert done.returncode == 2
+        assert "Name FILES to import, or --kept for the bars that were kept of the provider's." in done.stderr
+
+
+def test_training_without_its_packages_says_which_one_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shared, "find_spec", lambda name: None)
+    status, said = ended(monkeypatch, capsys, ["train"], DATA_DIR=tmp_path)
+    assert (status, said) == (
+        1,
+        "Error: training needs scikit-learn, which the server itself does without: `make setup` installs it, or "
+        "`pip install -r requirements-dev.txt`\n",
+    )
 
 
 def test_backfill_that_was_broken_off_goes_on_where_it_stopped(provider: PolygonSimulator, tmp_path: Path) -> None:

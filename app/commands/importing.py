@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from zoneinfo import ZoneInfo
 
 import click
 
 from app.commands.shared import recorded_bars, usable_settings
+from app.config.settings import Settings
 from app.errors import BadRequest, BrokenData, sentence
 from app.market.bars import Span
-from app.market.calendar import NY
+from app.market.calendar import NY, Calendar
 from app.market.importing.importer import ImportOutcome
 from app.market.importing.names import series_file
 from app.market.importing.staging import ReadOptions, describe
@@ -24,7 +27,8 @@ MAX_NAMED = 20
 
 
 @click.command("import")
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path), required=True)
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--kept", is_flag=True, help="import the bars that were kept of the provider's, in place of files")
 @click.option("--zone", default=NY.key, show_default=True, help="time zone of times that name none, like UTC")
 @click.option(
     "--stamped",
@@ -33,14 +37,41 @@ MAX_NAMED = 20
     show_default=True,
     help="which moment of its bar a time is",
 )
-def import_bars(files: Sequence[Path], zone: str, stamped: str) -> None:
+def import_bars(files: Sequence[Path], kept: bool, zone: str, stamped: str) -> None:
     """Import recorded bars from files named {TICKER}_{span}.parquet, .csv, .csv.gz or .zip, or from folders of them.
 
     The command prints what it recognises. If the series of a ticker are not in the same prices, it imports none of them.
+
+    With --kept it imports what `backfill` and the server have kept of the provider's bars, as five-minute and daily bars for
+    training.
     """
+    if kept == bool(files):
+        raise click.UsageError("Name FILES to import, or --kept for the bars that were kept of the provider's.")
     options = ReadOptions(datetime.now(UTC), _zone(zone), stamped_at_end=stamped == "end")
-    recorded = recorded_bars(usable_settings())
-    outcomes = recorded.import_files(_expanded(files), options, _progress)
+    settings = usable_settings()
+    if kept:
+        _import_kept(settings, ReadOptions(options.at))
+    else:
+        _import_files(settings, _expanded(files), options)
+
+
+def _import_kept(settings: Settings, options: ReadOptions) -> None:
+    """Raises BrokenData if nothing is kept."""
+    from app.commands.kept_bars import kept_cache, write_series
+
+    calendar, series = Calendar(dict(settings.market_closures)), []
+    with closing(kept_cache(settings)) as cache, TemporaryDirectory() as folder:
+        for ticker in SUPPORTED:
+            files, days = write_series(cache, ticker, calendar, Path(folder))
+            series += files
+            click.echo(days.in_words(ticker))
+        if not series:
+            raise BrokenData("no whole day of one-minute bars is kept; nothing was imported")
+        _import_files(settings, series, options)
+
+
+def _import_files(settings: Settings, files: Sequence[Path], options: ReadOptions) -> None:
+    outcomes = recorded_bars(settings).import_files(files, options, _progress)
     for outcome in outcomes:
         _print_outcome(outcome)
     failed = sum(not outcome.imported for outcome in outcomes)

@@ -11,7 +11,7 @@ import click
 
 from app.commands.live_promise import print_live_promise
 from app.commands.model_sets import is_promoted, promote
-from app.commands.shared import recorded_bars, usable_settings
+from app.commands.shared import recorded_bars, refuse_without_training_packages, usable_settings
 from app.config.folders import check_models_dir
 from app.config.settings import Settings
 from app.errors import BrokenData
@@ -36,6 +36,7 @@ HOW_TO_GET_DATA = (
 @click.option("--promote", "promotes", is_flag=True, help="have the new set served from the next decision hour on")
 def train(promotes: bool) -> None:
     """Evaluate and fit the V6 models on the imported bars, and write them to MODELS_DIR as a new model set."""
+    refuse_without_training_packages()
     settings = usable_settings()
     click.echo("evaluating and fitting: minutes", err=True)
     study = building.study(_samples(settings))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import click
 
 from app.config.folders import check_data_dir
 from app.config.settings import Settings, load
+from app.errors import Unavailable
 from app.live.events import Events
 from app.market.calendar import Calendar
 from app.market.recorded import RecordedBars
@@ -25,6 +27,16 @@ def usable_settings(**overrides: Any) -> Settings:
 
 def recorded_bars(settings: Settings) -> RecordedBars:
     return RecordedBars(settings.data_dir / "recorded.sqlite3", Calendar(dict(settings.market_closures)))
+
+
+def refuse_without_training_packages() -> None:
+    """Raises Unavailable where the packages are missing that training needs and the server does without."""
+    if find_spec("sklearn") is None:
+        raise Unavailable(
+            "training needs scikit-learn, which the server itself does without: `make setup` installs it, or "
+            "`pip install -r requirements-dev.txt`",
+            part="models",
+        )
 
 
 def events_printing_waits() -> Events:

@@ -1,15 +1,16 @@
-"""Brings past days in: month by month through the same client and budget as everything else, so that replays of these days
-never call the provider. What is there already costs nothing, so a run that was broken off goes on where it stopped."""
+"""Brings past days in, a page of bars at a time, through the same client and budget as everything else, so that replays of
+these days never call the provider. What is there already costs nothing, so a run that was broken off goes on where it stopped.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import groupby
 
 from app.market.bars import Span
 from app.market.market_data import MarketData
+from app.market.polygon import SESSIONS_PER_PAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +28,24 @@ class Brought:
 
 
 def plan_of(source: MarketData, tickers: Sequence[str], days: Sequence[date]) -> list[tuple[str, date, date]]:
-    """The windows that are still missing, one call each: (ticker, first day, last day), oldest first."""
-    windows = []
-    for ticker in tickers:
-        missing = source.fetcher.missing(ticker, days[0], days[-1])
-        for _, month in groupby(missing, key=lambda day: (day.year, day.month)):
-            in_month = list(month)
-            windows.append((ticker, in_month[0], in_month[-1]))
-    return windows
+    """The windows of `days` that are still missing, one call each: (ticker, first day, last day), oldest first."""
+    return [
+        (ticker, first, last)
+        for ticker in tickers
+        for first, last in _pages(source.fetcher.missing(ticker, days[0], days[-1]), days)
+    ]
+
+
+def _pages(missing: Sequence[date], days: Sequence[date]) -> list[tuple[date, date]]:
+    """First and last of the missing days of each page, whose sessions are at most those of one answer of the provider."""
+    number = {day: i for i, day in enumerate(days)}
+    pages: list[tuple[date, date]] = []
+    for day in missing:
+        if pages and number[day] - number[pages[-1][0]] < SESSIONS_PER_PAGE:
+            pages[-1] = pages[-1][0], day
+        else:
+            pages.append((day, day))
+    return pages
 
 
 def backfill(source: MarketData, tickers: Sequence[str], days: Sequence[date]) -> Iterator[Brought]:

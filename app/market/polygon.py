@@ -29,6 +29,9 @@ from app.market.calendar import ONE_DAY, Calendar, Session, midnight_ms
 
 MAX_PAGES = 100
 PAGE_LIMIT = 50_000
+SESSIONS_PER_PAGE = PAGE_LIMIT // (16 * 60)
+"""A page holds so many base bars: of spans within the day minutes, which there are from 04:00 to 20:00 (polygon.md 3)."""
+
 MAX_REPLY_BYTES = 64 * 2**20
 LONGEST_WAIT_S = 3600.0
 HOSTS = frozenset({"api.massive.com", "api.polygon.io"})
