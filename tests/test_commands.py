@@ -241,9 +241,13 @@ def outside(**more: str | Path) -> dict[str, str]:
     return {**kept, "PATH": "/usr/local/bin:/usr/bin:/bin", **{name: str(value) for name, value in more.items()}}
 
 
+NEEDING_MORE = ("polygon", "import", "backfill", "watch", "record", "train")
+
+
 def needs_the_demo_alone(typed: Typed) -> bool:
-    own = typed.words[0] == COMMAND and typed.words[1] not in ("polygon", "import", "backfill", "watch", "record")
-    return own and typed.variables.get("MARKET", "demo") == "demo"
+    own = typed.words[0] == COMMAND and typed.words[1] not in NEEDING_MORE and "MODELS_DIR" not in typed.variables
+    changes_models = list(typed.words[1:3]) in (["models", "promote"], ["models", "rollback"])
+    return own and not changes_models and typed.variables.get("MARKET", "demo") == "demo"
 
 
 DEMO = [typed for typed in LINES if needs_the_demo_alone(typed)]
