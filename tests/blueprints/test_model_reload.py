@@ -218,7 +218,8 @@ def test_metrics_and_drift_are_those_of_the_new_models_from_the_turn_on(
     get(client, "/trading_directions")
     assert scrape(app).by("predict_drift_decisions", "ticker") == dict.fromkeys(SUPPORTED, 1)
     other = {
-        t: ({**arrays, "late_a/platt": arrays["late_a/platt"] * 1.01}, about) for t, (arrays, about) in members.items()
+        ticker: (arrays, {**about, "data": {**about["data"], "sha256": "of other bars"}})
+        for ticker, (arrays, about) in members.items()
     }
     registry.promote(registry.write(other).name, clock.at)
     clock.set(f"{DAY} 11:05")
