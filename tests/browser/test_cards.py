@@ -183,6 +183,24 @@ def test_the_model_page_claims_no_more_than_the_evaluation(open_tab: OpenTab) ->
         expect(row).to_contain_text(cell["verdict"])
 
 
+def test_the_model_page_says_in_a_sentence_what_the_record_says_of_the_model(open_tab: OpenTab) -> None:
+    tab = open_tab()
+    page = tab.open("/dashboard/SPY/model")
+    expect(
+        page.get_by_text("Nothing can be said yet of its live record. DEMO: This is the demo market")
+    ).to_be_visible()
+    traded = {"signals": 690, "days": 115, "stated": 0.8, "right": 0.626, "right_low": 0.539, "right_high": 0.704}
+    record = {"days": 120, "last_day": "2026-08-13", "signals": 720, "signals_without_outcome": 0, "traded": traded}
+    contradicted = {"contradicted_since": "2026-06-09", "contradiction": "too_sure"}
+    shown = get(tab, "/v2/models/SPY") | {"record": record | contradicted, "record_reason": None}
+    page.route("**/v2/models/SPY", lambda route: route.fulfill(json=shown))
+    page.reload()
+    expect(
+        page.get_by_text("Its live record contradicts its probabilities since Tue 9 Jun 2026: they are too sure")
+    ).to_be_visible()
+    assert tab.axe() == []
+
+
 NO_LOCK = {"state": "none", "locked_at": None, "expires_at": None, "recorded": None}
 OUTCOME = {
     "session_close": 440.0,
