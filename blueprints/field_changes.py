@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
+from app.model.swing import HORIZONS
+
 PAGE: Final = "/docs/versions"
 BELOW: Final = ".**"
 """At the end of a field: all fields below it, each under its own name, but those that have a row of their own."""
@@ -55,7 +57,12 @@ FROM_PATH: Final = "the path names it"
 AT_OF_STRUCTURE: Final = "`generated_at` and `ticker` stand beside the analysis"
 CONSTANT: Final = "it is the same whatever the bars are"
 TEXT: Final = "it is a text of version 1's dashboard"
-SWING_MODELS: Final = "the models of the days do not ship"
+OF_PROBABILITY: Final = "a horizon without one has null there"
+LOADED_SWING: Final = "`swing` of `/v2/models` says it, `missing` why not"
+OUTLOOK: Final = {
+    **{f"prob_{horizon}d_up": "probabilities.horizons.probability" for horizon in HORIZONS},
+    **{f"signal_{horizon}d": "probabilities.horizons.signal" for horizon in HORIZONS},
+}
 
 DIRECTIONS: Final = (
     *_moved(
@@ -224,10 +231,11 @@ ANALYSES: Final = (
             "symbol": AT_OF_STRUCTURE,
             "timestamp": AT_OF_STRUCTURE,
             "timeframe": CONSTANT,
-            f"v6_swing{BELOW}": SWING_MODELS,
+            "v6_swing.unavailable_horizons": OF_PROBABILITY,
         },
         TICKER,
     ),
+    *_moved("/swing", SWING, OUTLOOK, f"{TICKER}v6_swing."),
     Change("/swing", f"{TICKER[:-1]}{BELOW}", SWING, f"swing{BELOW}"),
 )
 BOTH: Final = (
@@ -237,6 +245,7 @@ BOTH: Final = (
         {**ANALYSIS, f"{TICKER}intraday{BELOW}": f"northstar{BELOW}", f"{TICKER}current_price": "price"},
     ),
     *_moved("/mtf", SWING, {f"{TICKER}swing{BELOW}": f"swing{BELOW}"}),
+    *_moved("/mtf", SWING, OUTLOOK, f"{TICKER}swing.v6_swing."),
     *_moved("/mtf", STATUS, {**PLAN, **VERSIONED, "market_open": "market_open"}),
     *_moved(
         "/mtf",
@@ -273,7 +282,7 @@ BOTH: Final = (
             f"{TICKER}swing.symbol": AT_OF_STRUCTURE,
             f"{TICKER}swing.timestamp": AT_OF_STRUCTURE,
             f"{TICKER}swing.timeframe": CONSTANT,
-            f"{TICKER}swing.v6_swing{BELOW}": SWING_MODELS,
+            f"{TICKER}swing.v6_swing.unavailable_horizons": OF_PROBABILITY,
         },
     ),
 )
@@ -358,15 +367,8 @@ ABOUT: Final = (
             **dict.fromkeys(
                 (
                     *("auc", "b0_log_loss", "b1_accuracy", "b2_brier", "b3_accuracy", "b3_log_loss", "b4_accuracy"),
-                    *(
-                        "b4_b0_log_loss",
-                        "b4_base_rate",
-                        "b4_log_loss",
-                        "base_rate",
-                        "covered",
-                        "covered_hit_rate",
-                        "ties",
-                    ),
+                    *("b4_b0_log_loss", "b4_base_rate", "b4_log_loss", "base_rate", "covered"),
+                    *("covered_hit_rate", "ties"),
                 ),
                 "version 2 compares with the random walk and with always up; `make evaluate` prints the rest",
             )
@@ -377,9 +379,7 @@ ABOUT: Final = (
         "/models",
         {
             "baselines.{name}": "they stand beside each cell",
-            "swing_1d_loaded": SWING_MODELS,
-            "swing_3d_loaded": SWING_MODELS,
-            "swing_loaded": SWING_MODELS,
+            **dict.fromkeys(("swing_1d_loaded", "swing_3d_loaded", "swing_loaded"), LOADED_SWING),
             "v6_loaded": "`missing` of `/v2/models` says it",
         },
         "models.{ticker}.",

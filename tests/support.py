@@ -22,7 +22,7 @@ from app.market.demo import DemoFeed
 from app.market.feed_transport import FeedTransport
 from app.market.polygon import Reply
 from app.model.artefact import Arrays, Metadata
-from app.model.registry import Registry, SetFiles
+from app.model.registry import SWING, Registry, SetFiles
 from app.model.v6 import SLOTS
 from app.signals.policy import SUPPORTED
 from tests.waiting import PATIENCE_S
@@ -145,9 +145,11 @@ def dropping(path_part: str, drop: Callable[[dict[str, Any]], bool]) -> Callable
     return edit
 
 
-def models_saying(folder: Path, p_a: float, p_b: float | None = None) -> Path:
-    """Artefacts for all tickers that give these probabilities whatever they are shown; otherwise the shipped ones."""
-    artefacts, shipped = {}, promoted_files(ARTEFACTS)
+def models_saying(folder: Path, p_a: float, p_b: float | None = None, swing: Mapping[int, float] | None = None) -> Path:
+    """Artefacts for all tickers that give these probabilities whatever they are shown; otherwise the shipped ones. swing: those
+    of the swing models by horizon; a horizon that is not named has no model."""
+    artefacts = {SWING: swing_member() if swing is None else swing_saying(swing)}
+    shipped = promoted_files(ARTEFACTS)
     for ticker in SUPPORTED:
         arrays, metadata, _ = shipped.member(ticker)
         slots = {name: {**described, "inputs": []} for name, described in metadata["slots"].items()}
@@ -158,6 +160,27 @@ def models_saying(folder: Path, p_a: float, p_b: float | None = None) -> Path:
         artefacts[ticker] = ({**arrays, **constant}, {**metadata, "slots": slots})
     save_models(folder, artefacts)
     return folder
+
+
+def swing_member() -> tuple[Arrays, Metadata]:
+    """Arrays and metadata of the shipped swing models."""
+    member = promoted_files(ARTEFACTS).member(SWING)
+    return member.arrays, member.metadata
+
+
+def swing_saying(probabilities: Mapping[int, float]) -> tuple[Arrays, Metadata]:
+    """Swing models that give these probabilities by horizon whatever they are shown."""
+    shipped, metadata = swing_member()
+    horizons = {str(horizon): metadata["horizons"][str(horizon)] for horizon in probabilities}
+    report = {key: metadata["evaluation"]["horizons"][key] for key in horizons}
+    arrays = {name: array for name, array in shipped.items() if name.split("/")[0] in horizons}
+    arrays |= {f"{horizon}/base_rate": np.array(p) for horizon, p in probabilities.items()}
+    return arrays, {
+        **metadata,
+        "horizons": horizons,
+        "targets": {key: metadata["targets"][key] for key in horizons},
+        "evaluation": {**metadata["evaluation"], "horizons": report},
+    }
 
 
 def save_models(folder: Path, artefacts: Mapping[str, tuple[Arrays, Metadata]], at: datetime | None = None) -> Path:

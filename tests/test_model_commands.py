@@ -16,7 +16,7 @@ from app.commands import model_sets
 from app.config.settings import ARTEFACTS
 from app.errors import PredictError
 from app.model.promotions import PROMOTED
-from app.model.registry import Registry
+from app.model.registry import SWING, Registry
 from app.model.verdicts import counts_text, verdict_of_record
 from app.signals.policy import SUPPORTED
 from tests.support import models_saying, promoted_files, promoted_set, save_models
@@ -57,17 +57,18 @@ def run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def second_set(folder: Path) -> str:
     """Another set that is written and not promoted."""
     other = promoted_files(models_saying(folder.parent / "other", 0.9))
-    return Registry(folder).write({ticker: other.member(ticker)[:2] for ticker in SUPPORTED}).name
+    return Registry(folder).write({ticker: other.member(ticker)[:2] for ticker in (*SUPPORTED, SWING)}).name
 
 
 def test_list_says_of_each_set_when_and_on_what_it_was_trained_its_verdicts_and_which_one_is_promoted(
     run: Run, folder: Path
 ) -> None:
     shipped, new = promoted_set(folder).name, second_set(folder)
-    abouts = [promoted_files(folder).member(ticker).metadata for ticker in SUPPORTED]
-    counts = counts_text(verdict_of_record(cell) for about in abouts for cell in about["evaluation"]["cells"])
+    abouts = [promoted_files(folder).member(member).metadata for member in (*SUPPORTED, SWING)]
+    cells = [cell for about in abouts for cell in about["evaluation"].get("cells", [])]
+    counts = counts_text(verdict_of_record(cell) for cell in cells)
     trained_at, last_day = max(a["trained_at"] for a in abouts), max(a["data"]["last_day"] for a in abouts)
-    about = f"trained at {trained_at} on days to {last_day}; IWM, QQQ, SPY; {counts}"
+    about = f"trained at {trained_at} on days to {last_day}; IWM, QQQ, SPY, swing; {counts}"
     assert sorted(run("list").output.splitlines()) == sorted([f"{shipped} (promoted): {about}", f"{new}: {about}"])
     run("promote", new)
     assert sorted(run("list").output.splitlines()) == sorted(

@@ -17,11 +17,12 @@ from app.config.settings import Settings
 from app.errors import BrokenData
 from app.factory import POLICY
 from app.market.calendar import Calendar
-from app.model import building, report
-from app.model.artefact import ModelSet
+from app.model import building, report, swing_building, swing_report
+from app.model.artefact import Arrays, Metadata, ModelSet
 from app.model.evaluation import cell_of, pooled_of
-from app.model.registry import Registry
+from app.model.registry import SWING, Registry
 from app.model.served import load_models
+from app.model.swing import SwingModel
 from app.model.v6 import V6Model
 from app.signals.policy import SUPPORTED
 
@@ -39,11 +40,14 @@ def train(promotes: bool) -> None:
     refuse_without_training_packages()
     settings = usable_settings()
     click.echo("evaluating and fitting: minutes", err=True)
-    study = building.study(_samples(settings))
+    artefacts = building.build(building.study(_samples(settings)), POLICY, _revision(), datetime.now(UTC))
     registry = Registry(settings.models_dir)
-    name, is_new = registry.write(building.build(study, POLICY, _revision(), datetime.now(UTC)))
-    for model in registry.load(name, SUPPORTED, POLICY).models.values():
+    name, is_new = registry.write({**artefacts, **_swing_artefact(settings, registry)})
+    written = registry.load(name, SUPPORTED, POLICY)
+    for model in written.models.values():
         click.echo(f"{model.ticker}: {model.model_id}, trained on all days to {model.data_end}")
+    if written.swing is not None:
+        click.echo(f"swing: {written.swing.model_id}, trained on all days to {written.swing.data_end}")
     click.echo(f"{name}: {'written' if is_new else 'there already, the training gave the same'}")
     if promotes:
         promote(registry, name)
@@ -70,11 +74,32 @@ def evaluate(live: bool) -> None:
     _print_report([building.report_of(study, ticker) for ticker in study.samples.tickers])
     for ticker in study.samples.tickers:
         _compare(study, ticker, stored.models.get(ticker))
+    try:
+        _compare_swing(_swing_study(settings), stored.swing)
+    except BrokenData as exc:
+        _print_swing(stored.swing)
+        click.echo(f"swing: the stored report, since {exc.message}")
 
 
 def _samples(settings: Settings) -> building.Samples:
     recorded, calendar = recorded_bars(settings), Calendar(dict(settings.market_closures))
     return building.samples_of(recorded, SUPPORTED, calendar)
+
+
+def _swing_study(settings: Settings) -> swing_building.SwingStudy:
+    return swing_building.study(recorded_bars(settings), SUPPORTED, Calendar(dict(settings.market_closures)))
+
+
+def _swing_artefact(settings: Settings, registry: Registry) -> dict[str, tuple[Arrays, Metadata]]:
+    """The swing models by the imported daily bars; where those do not reach far enough, the ones that are promoted."""
+    try:
+        return {SWING: swing_building.build(_swing_study(settings), POLICY, _revision(), datetime.now(UTC))}
+    except BrokenData as exc:
+        click.echo(f"swing: {exc.message}; the promoted models are taken over", err=True)
+    try:
+        return {SWING: registry.files(registry.promotions().promoted).member(SWING)[:2]}
+    except BrokenData:
+        return {}
 
 
 def _print_stored(stored: ModelSet) -> None:
@@ -84,6 +109,7 @@ def _print_stored(stored: ModelSet) -> None:
         click.echo(f"{ticker}: no stored report. {why}")
     for model in stored.models.values():
         click.echo(f"{model.ticker}: report {model.metadata['evaluation']['report_sha256']}")
+    _print_swing(stored.swing)
 
 
 def _compare(study: building.Study, ticker: str, shipped: V6Model | None) -> None:
@@ -114,6 +140,24 @@ def _print_report(evaluations: Sequence[Mapping[str, Any]]) -> None:
         for line in part:
             click.echo(line)
         click.echo()
+
+
+def _print_swing(model: SwingModel | None) -> None:
+    """Print the stored report of the swing models."""
+    if model is None:
+        return
+    for line in swing_report.lines(model.metadata["evaluation"]["horizons"]):
+        click.echo(line)
+    click.echo(f"swing: report {model.metadata['evaluation']['report_sha256']}")
+
+
+def _compare_swing(study: swing_building.SwingStudy, shipped: SwingModel | None) -> None:
+    """Print the new report of the swing models, and whether it equals the one in the loaded ones."""
+    for line in swing_report.lines(study.report):
+        click.echo(line)
+    carried = [] if shipped is None else [shipped.metadata["evaluation"]["horizons"]]
+    verdict = "the same as" if building.reports_agree([study.report], carried) else "NOT the same as"
+    click.echo(f"swing: report {building.report_hash([study.report])}, {verdict} the loaded models'")
 
 
 def _left_out(excluded: Mapping[str, Sequence[str]]) -> str:

@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -36,6 +37,8 @@ from app.model.artefact import (
     model_of,
 )
 from app.model.promotions import PROMOTED, SET_NAME, Promotion, Promotions, as_json, checked_name, of_json
+from app.model.swing_artefact import swing_model_of
+from app.model.v6 import V6Model
 
 MANIFEST: Final = "manifest.json"
 PREFIX: Final = "v6"
@@ -49,6 +52,7 @@ MAX_TEXT_BYTES: Final = 2**20
 """Of the manifest and of promoted.json."""
 
 UNFINISHED: Final = ".part-"
+M = TypeVar("M")
 
 
 class Member(NamedTuple):
@@ -118,18 +122,25 @@ class Registry:
         return SetFiles(folder, members)
 
     def load(self, name: str, tickers: tuple[str, ...], policy: PolicyStamp) -> ModelSet:
-        """Every ticker's model of a set, or why it is refused. Never raises: a server without models still answers."""
-        models, missing = {}, {}
+        """Every ticker's model of a set and the swing models, or why one is refused. Never raises: a server without models
+        still answers."""
+        models: dict[str, V6Model] = {}
+        missing: dict[str, str] = {}
         try:
             files = self.files(name)
         except BrokenData as exc:
-            return ModelSet({}, dict.fromkeys(tickers, exc.message), name)
+            return ModelSet({}, dict.fromkeys((*tickers, SWING), exc.message), name)
         for ticker in tickers:
             try:
-                models[ticker] = _model(files, ticker, policy)
+                models[ticker] = _model(files, ticker, partial(model_of, ticker, policy=policy))
             except BrokenData as exc:
                 missing[ticker] = exc.message
-        return ModelSet(models, missing, name)
+        swing = None
+        try:
+            swing = _model(files, SWING, partial(swing_model_of, policy=policy))
+        except BrokenData as exc:
+            missing[SWING] = exc.message
+        return ModelSet(models, missing, name, swing)
 
     def faults(self, name: str, tickers: tuple[str, ...], policy: PolicyStamp) -> Mapping[str, str]:
         """Why this server cannot serve a set, by member; nothing if it can."""
@@ -194,9 +205,9 @@ class Registry:
     def _change(self, change: Callable[[Promotions | None], Promotions]) -> Promotions:
         with _locked(self.folder):
             promotions = change(self.promotions() if (self.folder / PROMOTED).exists() else None)
-            partial = self.folder / f"{UNFINISHED}{PROMOTED}"
-            _write(partial, _json(as_json(promotions)))
-            partial.replace(self.folder / PROMOTED)
+            unfinished = self.folder / f"{UNFINISHED}{PROMOTED}"
+            _write(unfinished, _json(as_json(promotions)))
+            unfinished.replace(self.folder / PROMOTED)
             _sync_folder(self.folder)
         return promotions
 
@@ -233,14 +244,14 @@ def set_name(members: Mapping[str, Mapping[str, Any]]) -> str:
     return f"{PREFIX}-{hashlib.sha256(json.dumps(sorted(parts)).encode()).hexdigest()[:12]}"
 
 
-def _model(files: SetFiles, ticker: str, policy: PolicyStamp) -> Any:
+def _model(files: SetFiles, member: str, of: Callable[[Arrays, Metadata, str], M]) -> M:
+    """The model of a member of a set. Raises BrokenData with the reason if it is not there, or is refused."""
     try:
-        arrays, metadata, sha256 = files.member(ticker)
-        return model_of(ticker, arrays, metadata, sha256, policy)
+        return of(*files.member(member))
     except BrokenData as exc:
-        if ticker not in files.members:
+        if member not in files.members:
             raise
-        message = f"model of {ticker} refused"
+        message = f"model of {member} refused"
         raise BrokenData(f"{message}: {exc.message}", detail=f"{message}: {exc.detail}") from None
 
 

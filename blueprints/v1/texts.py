@@ -9,11 +9,11 @@ from functools import lru_cache
 from app.market.plan import Plan
 from app.model.artefact import ModelSet
 from app.model.verdicts import counts_text, verdict_beyond_variance, verdict_of_record
-from app.pipeline import Board, Permission, Ranking, SwingOutlook
+from app.pipeline import Board, Permission, Ranking
 from app.signals.daily_signal import NOISE_DIGITS
 from app.signals.policy import BUCKETS, EDGE, EXIT_DISTANCES, LONG_ABOVE, SHORT_BELOW, Decision, Gate
 from blueprints.index import market_in_words
-from blueprints.shared.sentences import GATES, IN_SAMPLE, REFERENCES, closed, dated, mark
+from blueprints.shared.sentences import GATES, REFERENCES, closed, dated, mark
 
 PEAK_HOURS = (13, 14)
 
@@ -153,17 +153,6 @@ def _bucket_edge(edge: float) -> str:
     if edge == LONG_ABOVE:
         return f"above {edge:.0%} or below {1 - edge:.0%}"
     return f"{edge:.0%} and above, or {1 - edge:.0%} and below"
-
-
-def swing_note(outlook: SwingOutlook, plan: Plan) -> str:
-    """What the swing probabilities of a ticker rest on, and what they are worth (claim rule, v6.md 7)."""
-    model = outlook.model
-    counts = counts_text(verdict_of_record(model.evaluation_of(horizon)) for horizon in model.horizons)
-    in_sample = f" {IN_SAMPLE}" if outlook.in_sample else ""
-    return (
-        f"{mark(plan)}As of the close of {outlook.day}. Against the base rate, of {len(model.horizons)} horizons: {counts}."
-        f" Without a measured difference the probability is the base rate itself.{in_sample}"
-    )
 
 
 @lru_cache(maxsize=4)

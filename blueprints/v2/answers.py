@@ -7,9 +7,11 @@ from datetime import date
 from enum import StrEnum
 
 from app.market.plan import Market
+from app.model.swing import SwingVerdict
 from app.pipeline import ChartSpan
 from app.signals.evidence import Side
 from app.structure import Northstar, Rpe, Swing
+from app.structure.terms import SwingDirection
 from blueprints.v2.types import Answer, Freshness, HitRate, Moment, Price, Share, Versions
 
 
@@ -45,8 +47,64 @@ class Structure(Analysis):
     """Why an analysis is missing; null where none is."""
 
 
+class SwingEvaluation(Answer):
+    """How good the probabilities of one horizon were, out of sample: all tickers pooled, of which a day is one observation.
+    Losses are in nats; of the skill, above 0 is better."""
+
+    span: str
+    days: int
+    hit_rate: float
+    base_rate_hit_rate: float
+    """Of the base rate, which is on one side on all days of a year."""
+    always_up_hit_rate: float
+    log_loss: float
+    baseline_log_loss: float
+    skill: float
+    """The mean of (log-loss of the base rate - log-loss of the model)."""
+    skill_low: float
+    skill_high: float
+    """The 95 % interval of the skill, by resampling blocks of 21 days."""
+    brier: float
+    expected_calibration_error: float
+    verdict: SwingVerdict
+
+
+class SwingHorizon(Answer):
+    """The probability that the close after some trading days is higher than that of the last completed day."""
+
+    horizon: int
+    """Trading days."""
+    ends: date
+    """The day whose close decides."""
+    probability: Share | None
+    """Null without a model of the horizon, and once that close is past."""
+    base_rate: Share | None
+    """How often the close was higher on the days that the model was trained on. The probability is the same where the
+    evaluation shows no model to be better."""
+    signal: SwingDirection
+    """BULLISH above 0.80, BEARISH below 0.20; not for trading within the day."""
+    evaluation: SwingEvaluation | None
+    """Null without a model of the horizon, and in a demo market, whose bars are of no real day."""
+
+
+class SwingProbabilities(Answer):
+    """The swing probabilities of one ticker. They rest on completed days and change once a day, when the bar of the day can be
+    had after its close."""
+
+    day: date
+    """The last completed day."""
+    as_of: Moment
+    """Its close."""
+    horizons: Sequence[SwingHorizon]
+    model_id: str
+    data_end: date
+    """The last day that the model was trained on."""
+    in_sample: bool
+    """Whether the model was trained on `day`: it then says nothing about how good it is."""
+
+
 class SwingAnswer(Analysis):
-    """The analysis of the days."""
+    """The analysis of the days, and beside it what the models of the days say; neither reads the other."""
 
     price: Price | None
     daily_bars: int
@@ -54,6 +112,9 @@ class SwingAnswer(Analysis):
     swing: Swing | None
     reason: str | None
     """Why the analysis is missing; null where it is not."""
+    probabilities: SwingProbabilities | None
+    probabilities_reason: str | None
+    """Why the probabilities are missing; null where they are not."""
 
 
 class Session(Answer):
@@ -183,13 +244,69 @@ class Model(Answer):
     """Why that is nothing (yet); null where there is a record."""
 
 
+class SwingComparison(Answer):
+    """Another rule or model on the same days, which is not served. Of the gain, above 0 is better than the base rate."""
+
+    name: str
+    hit_rate: float
+    log_loss: float
+    gain: float
+    """The mean of (log-loss of the base rate - its log-loss)."""
+    gain_low: float
+    gain_high: float
+
+
+class SwingYear(Answer):
+    """One test year, predicted by what was fitted on the days before it."""
+
+    year: int
+    days: int
+    up: float
+    """The share of closes that were higher."""
+    base_rate: float
+    chosen: str
+    """What inner validation chose."""
+    served: bool
+    """Whether that would have been served: not before the years until then had shown it to be better than the base rate."""
+    hit_rate: float
+    log_loss: float
+    baseline_log_loss: float
+
+
+class SwingModelHorizon(Answer):
+    """The model of one horizon. Its probability is the base rate, moved towards a regression as far as `weight` says."""
+
+    horizon: int
+    base_rate: float
+    weight: float
+    """0 where the evaluation does not show the regression to be better than the base rate."""
+    evaluation: SwingEvaluation
+    compared: Sequence[SwingComparison]
+    years: Sequence[SwingYear]
+
+
+class SwingModels(Answer):
+    """The models of the days, which are the same for all tickers, and what their own evaluation says of them."""
+
+    model_id: str
+    artifact_sha256: str
+    engine: str
+    trained_at: Moment
+    data_end: date
+    training_days: int
+    tickers: Sequence[str]
+    inputs: Sequence[str]
+    horizons: Sequence[SwingModelHorizon]
+
+
 class LoadedModels(Answer):
     """All models, and why one is missing."""
 
     set_id: str
     models: Sequence[Model]
+    swing: SwingModels | None
     missing: dict[str, str]
-    """Per ticker without a model the reason."""
+    """Per ticker without a model the reason, and under `swing` that of the models of the days."""
 
 
 class CalendarAnswer(Answer):

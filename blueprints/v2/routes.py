@@ -85,8 +85,11 @@ def structure(ticker: str, query: FieldsQuery) -> answers.Structure:
 
 @operations.get("/swing/{ticker}", FieldsQuery, answers.SwingAnswer, cached=True)
 def swing(ticker: str, query: FieldsQuery) -> answers.SwingAnswer:
-    """The analysis of the days of one ticker."""
-    return _analysed(ticker, structures.swing_of)
+    """The analysis of the days of one ticker, and the probabilities that its close lies higher after 1, 3, 5 and 10 days."""
+    server = services()
+    at = server.clock()
+    state, outlook = server.pipeline.states([ticker], at)[ticker], server.pipeline.outlooks.of([ticker], at)[ticker]
+    return structures.swing_of(state, outlook, server.calendar.hours_at(at), server.pipeline.plan)
 
 
 @operations.get("/bars/{ticker}", BarsQuery, answers.BarSeries, cached=True)

@@ -24,6 +24,7 @@ CITATION: Final = re.compile(r"\s*\((?:[\w-]+\.md [^)]*|rulings? [^)]*|[A-Z]\d{1
 NAMES: Final[Mapping[str, Mapping[str, str]]] = {
     "app.live.live_event": {"Missed": "MissedReason"},
     "app.market.plan": {"Market": "Market"},
+    "app.model.swing": {"SwingVerdict": "SwingVerdict"},
     "app.model.verdicts": {"Verdict": "Verdict"},
     "app.pipeline.charts": {"ChartSpan": "ChartSpan"},
     "app.signals.evidence": {"Side": "ContradictionSide"},

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.errors import PredictError
 from app.market.calendar import TradingHours
 from app.market.plan import Plan
-from app.pipeline import State
+from app.pipeline import State, SwingOutlook
 from app.structure import ENOUGH_DAYS
 from blueprints.shared import sentences
 from blueprints.shared.values import age_s, change_pct
 from blueprints.v2 import answers
+from blueprints.v2.outlooks import probabilities_of
 from blueprints.v2.signals import freshness_of
 
 
@@ -29,14 +31,18 @@ def structure_of(state: State, hours: TradingHours, plan: Plan) -> answers.Struc
     )
 
 
-def swing_of(state: State, hours: TradingHours, plan: Plan) -> answers.SwingAnswer:
-    """The analysis of the days."""
+def swing_of(
+    state: State, outlook: SwingOutlook | PredictError, hours: TradingHours, plan: Plan
+) -> answers.SwingAnswer:
+    """The analysis of the days, and the probabilities beside it."""
     return answers.SwingAnswer(
         **_dated(state, hours, plan),
         price=state.data.price,
         daily_bars=state.data.days,
         swing=state.swing,
         reason=None if state.swing is not None else _why_no_swing(state, plan),
+        probabilities=probabilities_of(outlook, plan) if isinstance(outlook, SwingOutlook) else None,
+        probabilities_reason=None if isinstance(outlook, SwingOutlook) else sentences.error(outlook.message, plan),
     )
 
 

@@ -16,7 +16,7 @@ from app.signals.policy import SPEC_VERSION, SUPPORTED
 from app.signals.promise import LEAST_DAYS, Traded
 from blueprints.services import Services
 from blueprints.shared import sentences
-from blueprints.v2 import answers, types
+from blueprints.v2 import answers, outlooks, types
 from blueprints.v2.signals import hit_rate_of
 
 
@@ -25,6 +25,7 @@ def models_of(server: Services) -> answers.LoadedModels:
     return answers.LoadedModels(
         set_id=models.set_id,
         models=[_model(model, server) for model in models.models.values()],
+        swing=None if models.swing is None else outlooks.models_of(models.swing),
         missing=dict(models.missing),
     )
 

@@ -151,9 +151,11 @@ def test_a_decision_from_before_there_were_ranges_has_the_atr(serve: Serve, monk
 
 
 @pytest.mark.parametrize("moment", ["2025-03-11 18:00", "2025-03-08 12:00", "2025-03-11 09:45"])
-def test_without_a_signal_the_overview_invents_nothing(serve: Serve, clock: FakeClock, moment: str) -> None:
+def test_without_a_signal_and_a_swing_model_the_overview_invents_nothing(
+    serve: Serve, clock: FakeClock, tmp_path: Path, moment: str
+) -> None:
     clock.set(moment)
-    body = ask(serve(), "/daily_signals")
+    body = ask(serve(models_dir=models_saying(tmp_path / "m", 0.9, swing={})), "/daily_signals")
     assert {entry["error_code"] for entry in body["tickers"].values()} == {"INSUFFICIENT_DATA"}
     assert not any("model" in entry["error"] for entry in body["tickers"].values()), "no model is missing"
     assert body["summary"] == {"buys": [], "sells": [], "holds": []}

@@ -129,7 +129,7 @@ def test_mtf_serves_session_days_and_their_alignment(serve: Serve) -> None:
     for entry in body["tickers"].values():
         check_crash_list(entry)
         assert entry["intraday"]["v6"]["session"] == "late"
-        assert entry["swing"]["v6_swing"] is None, "no swing model, no number"
+        assert entry["swing"]["v6_swing"]["unavailable_horizons"] == []
         assert "error" not in entry
     check_enums(body)
 

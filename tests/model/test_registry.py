@@ -20,7 +20,7 @@ from app.factory import POLICY
 from app.model import registry as registry_module
 from app.model.artefact import ModelSet, PolicyStamp
 from app.model.promotions import MAX_KEPT, PROMOTED, Promotion, Promotions, as_json, of_json
-from app.model.registry import MANIFEST, MAX_FILE_BYTES, Registry
+from app.model.registry import MANIFEST, MAX_FILE_BYTES, SWING, Registry
 from app.model.served import ServableSets, load_models
 from app.signals.policy import SUPPORTED
 from tests.support import models_saying, promoted_files, promoted_set, save_models
@@ -45,7 +45,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def members(folder: Path) -> dict[str, tuple[Any, Any]]:
     files = promoted_files(folder)
-    return {ticker: files.member(ticker)[:2] for ticker in SUPPORTED}
+    return {member: files.member(member)[:2] for member in (*SUPPORTED, SWING)}
 
 
 # --- what is refused, while the others serve ---
@@ -137,7 +137,7 @@ def test_a_set_in_a_folder_of_another_name_is_refused(folder: Path) -> None:
     own = promoted_set(folder)
     own.rename(folder / "v6-000000000000")
     assert Registry(folder).faults("v6-000000000000", SUPPORTED, POLICY) == dict.fromkeys(
-        SUPPORTED, f"the folder v6-000000000000 holds another set, {own.name}"
+        (*SUPPORTED, SWING), f"the folder v6-000000000000 holds another set, {own.name}"
     )
 
 
@@ -389,4 +389,4 @@ def test_a_set_that_was_repaired_is_served_once_it_is_promoted_again(tmp_path: P
 
 def test_another_policy_refuses_every_set(folder: Path) -> None:
     faults = Registry(folder).faults(promoted_set(folder).name, SUPPORTED, PolicyStamp("2030-01-01", 0.75, 0.25))
-    assert set(faults) == {*SUPPORTED}
+    assert set(faults) == {*SUPPORTED, SWING}

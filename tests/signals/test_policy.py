@@ -240,3 +240,14 @@ def test_a_change_of_any_number_must_change_the_spec_version() -> None:
     ]
     fingerprint = hashlib.sha256(json.dumps(numbers).encode()).hexdigest()[:8]
     assert (policy.SPEC_VERSION, fingerprint) == POLICY_FINGERPRINT
+
+
+def test_the_swing_thresholds_are_those_of_the_policy_and_change_with_its_version() -> None:
+    assert (policy.SPEC_VERSION, policy.SWING_ABOVE, policy.SWING_BELOW) == ("2026-01-03", 0.80, 0.20)
+
+
+@pytest.mark.parametrize(
+    ("p", "signal"), [(0.8, "NEUTRAL"), (0.8001, "BULLISH"), (0.2, "NEUTRAL"), (0.1999, "BEARISH")]
+)
+def test_swing_thresholds_are_strict(p: float, signal: str) -> None:
+    assert policy.swing_signal_of(p) == signal

@@ -118,8 +118,6 @@ def _model(model: V6Model | None, swing: SwingModel | None) -> Json:
         "swing_3d_loaded": 3 in horizons,
         "swing_1d_loaded": 1 in horizons,
     }
-    if swing is not None:
-        body["swing"] = _swing(swing)
     if model is None:
         return body
     about = model.metadata
@@ -136,30 +134,6 @@ def _model(model: V6Model | None, swing: SwingModel | None) -> Json:
         "baselines": dict(model.accuracy.baselines),
         "artifact_sha256": model.artifact_sha256,
     }
-
-
-def _swing(model: SwingModel) -> Json:
-    """The models of the days, which are the same for all tickers."""
-    about = model.metadata
-    return {
-        "version": model.model_id,
-        "trained_at": about["trained_at"],
-        "data_end": model.data_end.isoformat(),
-        "feature_count": len(about["feature_cols"]),
-        "metrics": {
-            "evaluated": about["evaluation"]["span"],
-            "horizons": {f"{horizon}d": _horizon(model, horizon) for horizon in model.horizons},
-        },
-        "artifact_sha256": model.artifact_sha256,
-    }
-
-
-def _horizon(model: SwingModel, horizon: int) -> Json:
-    """What the evaluation says of a horizon, with its baselines, and how the probability is made."""
-    record, served = model.evaluation_of(horizon), model.horizons[horizon]
-    metrics = {key: value for key, value in record.items() if key not in ("years", "tickers")}
-    own = {"served_base_rate": round(served.base_rate, 6), "served_weight": served.weight}
-    return metrics | own | {"verdict": model.verdict_of(horizon).value}
 
 
 def _cell(record: Mapping[str, Any]) -> Json:

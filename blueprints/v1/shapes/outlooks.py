@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.errors import PredictError
-from app.market.plan import Plan
 from app.pipeline import SwingOutlook
 from app.signals.policy import shown_swing
 from blueprints.shared.values import Json
-from blueprints.v1 import texts
 
 Outlooks = Mapping[str, SwingOutlook | PredictError]
 UNKNOWN = 0.5
 """The probability of a horizon that nothing is said of: a null would be shown as bearish."""
 
 
-def v6_swing(outlook: SwingOutlook | PredictError | None, plan: Plan) -> Json | None:
-    """The probabilities of all horizons and what they are worth; None where there are none."""
+def v6_swing(outlook: SwingOutlook | PredictError | None) -> Json | None:
+    """The probabilities of all horizons; None where there are none."""
     if not isinstance(outlook, SwingOutlook):
         return None
     found = outlook.horizons.values()
@@ -25,7 +23,4 @@ def v6_swing(outlook: SwingOutlook | PredictError | None, plan: Plan) -> Json | 
         **{f"prob_{h.horizon}d_up": UNKNOWN if h.probability is None else shown_swing(h.probability) for h in found},
         **{f"signal_{h.horizon}d": h.signal for h in found},
         "unavailable_horizons": [f"{h.horizon}d" for h in found if h.probability is None],
-        "as_of": outlook.day.isoformat(),
-        "in_sample": outlook.in_sample,
-        "note": texts.swing_note(outlook, plan),
     }

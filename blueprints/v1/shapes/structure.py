@@ -158,7 +158,7 @@ def _mtf_entry(state: State, outlook: SwingOutlook | PredictError | None, plan: 
     body: Json = {
         "current_price": price(state.data.price),
         "intraday": _intraday(state),
-        "swing": None if state.swing is None else plain(state.swing) | {"v6_swing": v6_swing(outlook, plan)},
+        "swing": None if state.swing is None else plain(state.swing) | {"v6_swing": v6_swing(outlook)},
         "alignment": None if alignment is None else ALIGNED.get(alignment.direction, "neutral"),
         "alignment_detail": None if alignment is None else _alignment(alignment),
     }
@@ -243,7 +243,7 @@ def _swing_entry(state: State, outlook: SwingOutlook | PredictError | None, plan
     if _is_unsupported(state):
         return unsupported(state.ticker)
     if state.swing is not None:
-        return {**plain(state.swing), "v6_swing": v6_swing(outlook, plan), "current_price": price(state.data.price)}
+        return {**plain(state.swing), "v6_swing": v6_swing(outlook), "current_price": price(state.data.price)}
     if state.data.fault is not None:
         return {**fault(state.data.fault, plan), "bars_available": state.data.days}
     text = sentences.error(f"{state.data.days} daily bars are known; {ENOUGH_DAYS} are needed", plan)
