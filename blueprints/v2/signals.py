@@ -51,6 +51,7 @@ def signal_of(
     """The signal of one ticker, with the structure that it stands in."""
     signal, decision = state.signal, state.signal.decision
     model = _model_of(decision, models)
+    measured = model if plan.market.is_real else None
     given = None if decision is None else probabilities(decision)
     return types.Signal(
         ticker=signal.ticker,
@@ -71,10 +72,11 @@ def signal_of(
         probability=None if decision is None or given is None else given[decision.session == "late"],
         probability_a=None if given is None else given[0],
         probability_b=None if decision is None or given is None or decision.session == "early" else given[1],
-        hit_rates=list(_hit_rates(model, decision)) if decision and model and plan.market.is_real else [],
+        hit_rates=list(_hit_rates(measured, decision)) if decision and measured else [],
         size=None if decision is None else size_of(decision),
         prices=_prices(signal),
         levels=None if decision is None or decision.action == "NO_TRADE" else levels_of(decision),
+        ranges=[] if decision is None else list(_ranges(measured, decision)),
         gates=_gates(signal, plan),
         reason=_reason(signal, hours, plan, mode),
         missing_bars=signal.quote.missing,
@@ -151,6 +153,20 @@ def _baseline_of(cell: Mapping[str, Any]) -> float | None:
     that the random walk has no side."""
     has_no_side = cell["target"] == "B" and cell["hour"] == LATE_FROM
     return None if has_no_side else cell["b2_accuracy"]
+
+
+def _ranges(model: V6Model | None, decision: Decision) -> Iterator[types.ForecastRange]:
+    """The ranges of a decision, each with what the evaluation of `model` measured."""
+    for found in decision.ranges:
+        coverage = None if model is None else model.coverage[found.level, decision.hour]
+        yield types.ForecastRange(
+            level=found.level,
+            low=found.low,
+            high=found.high,
+            coverage=None if coverage is None else coverage.both,
+            days=None if coverage is None else coverage.n,
+            span=None if model is None else model.metadata["evaluation"]["span"],
+        )
 
 
 def _reason(signal: TickerSignal, hours: TradingHours, plan: Plan, mode: types.AnswerMode) -> str:

@@ -221,6 +221,24 @@ class Levels(Answer):
     distances (policy.md 8)."""
 
 
+class ForecastRange(Answer):
+    """Between which prices the session is forecast to stay from the decision until its close, and how often such ranges held.
+    It is locked with the decision."""
+
+    level: Share
+    """The share of days on which the price is forecast to go no higher than `high`, and that on which it goes no lower than
+    `low`. That of staying within both is lower."""
+    low: Price
+    high: Price
+    coverage: Share | None
+    """On which share of the days the price stayed within both at this hour and level, in the out-of-sample evaluation of the
+    loaded model. Null in a demo market, and for a decision of a model that is not the loaded one; as are the two below."""
+    days: int | None
+    """How many days were evaluated, those of all tickers added up."""
+    span: str | None
+    """First and last day of the evaluation."""
+
+
 class Size(Answer):
     """How much of the capital a trade takes, and what that is multiplied by."""
 
@@ -317,6 +335,8 @@ class Signal(Answer):
     prices: Prices
     levels: Levels | None
     """Null without a trade."""
+    ranges: Sequence[ForecastRange]
+    """From the narrowest to the widest. Empty without a decision, and for one that was recorded before there were ranges."""
     gates: Sequence[GateResult]
     reason: str
     """All of it in words."""

@@ -149,6 +149,24 @@ export type ExecutionMode =
   | "SCALP"
   | "NO_TRADE"
 
+/** Between which prices the session is forecast to stay from the decision until its close, and how often such
+ * ranges held. It is locked with the decision. */
+export interface ForecastRange {
+  /** The share of days on which the price is forecast to go no higher than `high`, and that on which it goes no
+   * lower than `low`. That of staying within both is lower. */
+  readonly level: number
+  readonly low: number
+  readonly high: number
+  /** On which share of the days the price stayed within both at this hour and level, in the out-of-sample
+   * evaluation of the loaded model. Null in a demo market, and for a decision of a model that is not the loaded
+   * one; as are the two below. */
+  readonly coverage: number | null
+  /** How many days were evaluated, those of all tickers added up. */
+  readonly days: number | null
+  /** First and last day of the evaluation. */
+  readonly span: string | null
+}
+
 /** How far the price in an answer can be trusted.
  *
  * live: the newest bar that should be known is known. delayed: the same, but the plan's bars come late, or this
@@ -445,6 +463,9 @@ export interface Signal {
   readonly prices: Prices
   /** Null without a trade. */
   readonly levels: Levels | null
+  /** From the narrowest to the widest. Empty without a decision, and for one that was recorded before there were
+   * ranges. */
+  readonly ranges: ReadonlyArray<ForecastRange>
   readonly gates: ReadonlyArray<GateResult>
   /** All of it in words. */
   readonly reason: string

@@ -84,7 +84,9 @@ def locked_part(signal: dict[str, Any]) -> dict[str, Any]:
         "levels",
         "versions",
     )
-    return {**{name: signal[name] for name in names}, "model_id": signal["model"]["model_id"]}
+    ranges = [(found["level"], found["low"], found["high"]) for found in signal["ranges"]]
+    assert len(ranges) == 2
+    return {**{name: signal[name] for name in names}, "model_id": signal["model"]["model_id"], "ranges": ranges}
 
 
 def test_live_is_replay_bit_for_bit_through_a_reload_also_for_a_server_that_starts_later(

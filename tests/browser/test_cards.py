@@ -47,6 +47,10 @@ TRADE = {
         "time_stop": "2024-06-12T15:50:00-04:00",
         "entry_beyond_stop": True,
     },
+    "ranges": [
+        {"level": 0.5, "low": 399.0, "high": 401.5, "coverage": 0.158, "days": 2238, "span": HIT_RATE["span"]},
+        {"level": 0.8, "low": 397.5, "high": 403.25, "coverage": 0.655, "days": 2238, "span": HIT_RATE["span"]},
+    ],
 }
 
 
@@ -84,6 +88,8 @@ def test_the_cards_show_what_the_api_says_of_the_moment(open_tab: OpenTab) -> No
         expect(shown).to_contain_text("No hit rate: the evaluation is about real days")
         expect(shown).to_contain_text("on bars up to 14:00, locked until 15:00")
         expect(shown).to_contain_text("25 min 00 s were left")
+        most = signal["ranges"][1]
+        expect(shown.locator(".range")).to_contain_text(f"between ${most['low']:,.2f} and ${most['high']:,.2f}")
 
 
 def test_a_trade_stands_with_its_levels_and_what_its_probability_is_worth(open_tab: OpenTab) -> None:
@@ -99,6 +105,7 @@ def test_a_trade_stands_with_its_levels_and_what_its_probability_is_worth(open_t
     expect(qualified).to_have_text("Right on 76.9% of days at this hour: no measurable difference")
     size = "one => getComputedStyle(one).fontSize"
     assert qualified.evaluate(size) == shown.locator(".probability").evaluate(size)
+    expect(shown.locator(".range")).to_contain_text("between $397.50 and $403.25; such ranges held on 66 of 100 days")
     rows = shown.get_by_role("row")
     expect(rows.filter(has_text="Entry (LIMIT)")).to_contain_text(f"{MINUS}$3.00 ({MINUS}0.75%)")
     expect(rows.filter(has_text="Stop")).to_contain_text(f"{MINUS}$2.32 ({MINUS}0.58%)")

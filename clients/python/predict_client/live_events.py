@@ -167,6 +167,26 @@ ExecutionMode = Literal[
 ]
 """How Northstar permits to trade."""
 
+
+class ForecastRange(TypedDict):
+    """Between which prices the session is forecast to stay from the decision until its close, and how often such
+    ranges held. It is locked with the decision."""
+
+    # The share of days on which the price is forecast to go no higher than `high`, and that on which it goes no lower
+    # than `low`. That of staying within both is lower.
+    level: float
+    low: float
+    high: float
+    # On which share of the days the price stayed within both at this hour and level, in the out-of-sample evaluation
+    # of the loaded model. Null in a demo market, and for a decision of a model that is not the loaded one; as are the
+    # two below.
+    coverage: float | None
+    # How many days were evaluated, those of all tickers added up.
+    days: int | None
+    # First and last day of the evaluation.
+    span: str | None
+
+
 Freshness = Literal[
     "live",
     "delayed",
@@ -491,6 +511,9 @@ class Signal(TypedDict):
     prices: Prices
     # Null without a trade.
     levels: Levels | None
+    # From the narrowest to the widest. Empty without a decision, and for one that was recorded before there were
+    # ranges.
+    ranges: list[ForecastRange]
     gates: list[GateResult]
     # All of it in words.
     reason: str

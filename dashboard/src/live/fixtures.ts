@@ -52,6 +52,7 @@ export function signalOf(changes: Partial<TradingSignal> = {}): TradingSignal {
     size: null,
     prices: { at_decision: 460, now: 461, session_open: 459, at_11: 460, change_percent: 0.4 },
     levels: null,
+    ranges: [],
     gates: [],
     reason: "Neutral.",
     missing_bars: 0,

@@ -38,6 +38,10 @@ describe("an event that cannot be read", () => {
     ["structure that is text", { ...event, structure: "up" }],
     ["no signal", { ...whole, signal: null }],
     ["no status", { ...whole, status: null }],
+    [
+      "a range without an end",
+      { ...whole, signal: { ...whole.signal, ranges: [{ level: 0.8, low: 1, coverage: null }] } },
+    ],
     ["no gates", { ...whole, signal: { ...whole.signal, gates: null } }],
     ["an action that is not known", { ...whole, signal: { ...whole.signal, action: "<b>X</b>" } }],
     [

@@ -41,6 +41,11 @@ function orNull(check: Check): Check {
   return (value) => value === null || check(value)
 }
 
+/** For what a server of a version before may leave out. */
+function orAbsent(check: Check): Check {
+  return (value) => value === undefined || check(value)
+}
+
 function oneOf(names: Readonly<Record<string, true>>): Check {
   return (value) => typeof value === "string" && Object.hasOwn(names, value)
 }
@@ -61,6 +66,7 @@ const isPrices = fieldsOf({
   at_11: orNull(isNumber),
   change_percent: orNull(isNumber),
 })
+const isRange = fieldsOf({ level: isNumber, low: isNumber, high: isNumber, coverage: orNull(isNumber) })
 const isStatus = fieldsOf({ next_open: orNull(isMoment) })
 const isStructure = orNull(isFields)
 
@@ -89,6 +95,7 @@ const isSignal = fieldsOf({
   size: orNull(isFields),
   prices: isPrices,
   levels: orNull(fieldsOf({ time_stop: isMoment })),
+  ranges: orAbsent(listOf(isRange)),
   gates: listOf(isFields),
   reason: isText,
   structure: isStructure,

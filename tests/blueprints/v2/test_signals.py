@@ -12,11 +12,12 @@ from unittest.mock import ANY
 import pytest
 from flask import Flask
 
+from app.config.settings import ARTEFACTS
 from app.errors import Upstream
 from app.factory import create_app
 from app.market.bars import to_ms
 from tests.blueprints.v2.calls import ask, call
-from tests.support import FakeClock, ScriptedMarket, dropping, models_saying, new_york, settings
+from tests.support import FakeClock, ScriptedMarket, dropping, models_saying, new_york, promoted_files, settings
 
 Serve = Callable[..., Flask]
 HOURS = ["10:00", "10:59", "11:00", "13:31", "15:59"]
@@ -92,6 +93,31 @@ def test_each_hit_rate_is_of_the_models_own_evaluation_and_has_its_baselines_bes
         key: (cell["hit_rate"], cell["always_up_hit_rate"], cell["verdict"]) for key, cell in cells.items()
     }
     assert [key for key, cell in cells.items() if cell["baseline_hit_rate"] is None] == [("B", 11)], "no side yet"
+
+
+def test_each_range_stands_with_how_often_such_ranges_held_out_of_sample(serve: Serve) -> None:
+    signal = ask(serve(), "/trading-directions/SPY")
+    evaluation = promoted_files(ARTEFACTS).member("SPY")[1]["evaluation"]
+    half, most = signal["ranges"]
+    assert (half["level"], most["level"]) == (0.5, 0.8)
+    assert most["low"] < half["low"] < signal["prices"]["at_decision"] < half["high"] < most["high"]
+    for found in (half, most):
+        measured = evaluation["ranges"][str(found["level"])]["11"]
+        assert (found["coverage"], found["days"]) == (measured["both"], measured["n"])
+        assert found["span"] == evaluation["span"]
+        assert {found["low"], found["high"]} == {round(found["low"], 2), round(found["high"], 2)}
+
+
+def test_a_range_of_a_demo_market_has_no_coverage(tmp_path: Path, clock: FakeClock) -> None:
+    app = create_app(settings(market="demo", data_dir=tmp_path), clock=clock)
+    ranges = ask(app, "/trading-directions/SPY")["ranges"]
+    assert [found["level"] for found in ranges] == [0.5, 0.8]
+    assert all(found[name] is None for found in ranges for name in ("coverage", "days", "span"))
+
+
+def test_before_the_first_decision_there_is_no_range(serve: Serve, clock: FakeClock) -> None:
+    clock.set("2025-03-11 09:45")
+    assert ask(serve(), "/trading-directions/SPY")["ranges"] == []
 
 
 def test_a_demo_market_has_no_hit_rates(tmp_path: Path, clock: FakeClock) -> None:

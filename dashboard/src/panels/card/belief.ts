@@ -40,6 +40,21 @@ export function worth(signal: TradingSignal): string {
   return "No hit rate: the decision is of a model that is not the loaded one."
 }
 
+/** The level of the range that the card shows: four of five days go no further up, and four of five no further down. */
+const LEVEL = 0.8
+
+/** Where the price is forecast to stay until the close, with how often such ranges held out of sample; empty without a forecast, as in
+ * a signal of a server from before there were any. */
+export function rangeInWords(ranges: TradingSignal["ranges"] | undefined): string {
+  const found = ranges?.find(({ level }) => level === LEVEL)
+  if (found === undefined) return ""
+  const { low, high, coverage, days } = found
+  const forecast = `Forecast until the close: between ${dollars(low)} and ${dollars(high)}`
+  if (coverage === null) return `${forecast}. How often such ranges held is not known here.`
+  const held = `held on ${(coverage * 100).toFixed(0)} of 100 days, out of sample`
+  return `${forecast}; such ranges ${held}${days === null ? "" : ` (${counted(days, "day")}, all tickers added up)`}.`
+}
+
 /** What stands below both in small print. */
 export function basis(signal: TradingSignal): string {
   const sentences = [compared(signal), notOfTrade(signal), inSample(signal)]

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest"
 import type { GateResult } from "../../api/types.ts"
 import type { TradingSignal } from "../../live/types.ts"
-import { belief, compared, inSample, notOfTrade, worth } from "./belief.ts"
+import { belief, compared, inSample, notOfTrade, rangeInWords, worth } from "./belief.ts"
 import { asCurl } from "./copying.ts"
 import { gateLine, whyNot } from "./gate.ts"
 import { entryWarning, levelsOf, sizeInWords } from "./levels.ts"
@@ -146,6 +146,28 @@ describe("a probability", () => {
   it("of a day on which the model was trained says so", () => {
     expect(inSample(SIGNAL)).toBeNull()
     expect(inSample(but({ model: { in_sample: true } }))).toMatch(/^In-sample/)
+  })
+})
+
+describe("the forecast range", () => {
+  const RANGE = { level: 0.8, low: 397.5, high: 403.25, coverage: 0.602, days: 2256, span: "2022-01-01..2024-12-31" }
+  const HALF = { ...RANGE, level: 0.5, low: 399, high: 401, coverage: 0.1 }
+
+  it("stands with how often such ranges held out of sample", () => {
+    expect(rangeInWords([HALF, RANGE])).toBe(
+      "Forecast until the close: between $397.50 and $403.25; such ranges held on 60 of 100 days, out of sample (2,256 days, all tickers added up).",
+    )
+  })
+
+  it("says that it is not known where it was not measured", () => {
+    const unknown = { ...RANGE, coverage: null, days: null, span: null }
+    expect(rangeInWords([unknown])).toBe(
+      "Forecast until the close: between $397.50 and $403.25. How often such ranges held is not known here.",
+    )
+  })
+
+  it.each([[[]], [undefined]])("is not invented where there is none: %s", (ranges) => {
+    expect(rangeInWords(ranges)).toBe("")
   })
 })
 
