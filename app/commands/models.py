@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from app.commands.live_promise import print_live_promise
 from app.commands.model_sets import is_promoted, promote
+from app.commands.report_page import write_page
 from app.commands.shared import recorded_bars, refuse_without_training_packages, usable_settings
 from app.config.folders import check_models_dir
 from app.config.settings import Settings
 from app.errors import BrokenData
 from app.factory import POLICY
+from app.market.bars import Span
 from app.market.calendar import Calendar
+<<<<<<< HEAD
 from app.model import building, report, swing_building, swing_report
 from app.model.artefact import Arrays, Metadata, ModelSet
 from app.model.evaluation import cell_of, pooled_of
 from app.model.registry import SWING, Registry
+=======
+from app.model import building, report
+from app.model.artefact import ModelSet
+from app.model.evaluation import by_target, cell_of, pooled_of
+from app.model.evaluation import evaluate as evaluate_walk
+from app.model.registry import Registry
+>>>>>>> 99c43e8 (Model: the report as a page with pictures, what trades would have earned, what else was tried; evaluate --from --to scores the loaded models)
 from app.model.served import load_models
 from app.model.swing import SwingModel
 from app.model.v6 import V6Model
+from app.model.walk_forward import Scored, score_span
+from app.signals.backtest import trading_view
 from app.signals.policy import SUPPORTED
 
 HOW_TO_GET_DATA = (
@@ -35,16 +49,27 @@ HOW_TO_GET_DATA = (
 
 @click.command()
 @click.option("--promote", "promotes", is_flag=True, help="have the new set served from the next decision hour on")
-def train(promotes: bool) -> None:
+@click.option(
+    "--first-evaluation", "is_first", is_flag=True, help="leave the days after the first evaluation out of the report"
+)
+def train(promotes: bool, is_first: bool) -> None:
     """Evaluate and fit the V6 models on the imported bars, and write them to MODELS_DIR as a new model set."""
     refuse_without_training_packages()
     settings = usable_settings()
     click.echo("evaluating and fitting: minutes", err=True)
+<<<<<<< HEAD
     artefacts = building.build(building.study(_samples(settings)), POLICY, _revision(), datetime.now(UTC))
     registry = Registry(settings.models_dir)
     name, is_new = registry.write({**artefacts, **_swing_artefact(settings, registry)})
     written = registry.load(name, SUPPORTED, POLICY)
     for model in written.models.values():
+=======
+    samples, trading = _samples(settings)
+    study = building.study(samples, looks_later=not is_first)
+    registry = Registry(settings.models_dir)
+    name, is_new = registry.write(building.build(study, POLICY, trading, _revision(), datetime.now(UTC)))
+    for model in registry.load(name, SUPPORTED, POLICY).models.values():
+>>>>>>> 99c43e8 (Model: the report as a page with pictures, what trades would have earned, what else was tried; evaluate --from --to scores the loaded models)
         click.echo(f"{model.ticker}: {model.model_id}, trained on all days to {model.data_end}")
     if written.swing is not None:
         click.echo(f"swing: {written.swing.model_id}, trained on all days to {written.swing.data_end}")
@@ -55,9 +80,17 @@ def train(promotes: bool) -> None:
         click.echo(f"It is not served yet. This has it served: `.venv/bin/predict models promote {name}`")
 
 
+DAY = click.DateTime(["%Y-%m-%d"])
+
+
 @click.command()
 @click.option("--live", is_flag=True, help="score the stored record of signals against what they stated")
-def evaluate(live: bool) -> None:
+@click.option("--from", "first", type=DAY, help="score the loaded models on the imported bars from this day on")
+@click.option("--to", "last", type=DAY, help="up to this day")
+@click.option(
+    "--page", type=click.Path(dir_okay=False, path_type=Path), help="write the stored report as a page with pictures"
+)
+def evaluate(live: bool, first: datetime | None, last: datetime | None, page: Path | None) -> None:
     """Print the evaluation of the models: made from the imported bars if there are any, else the stored report."""
     settings = usable_settings(web_concurrency=1)
     check_models_dir(settings)
@@ -65,12 +98,20 @@ def evaluate(live: bool) -> None:
         print_live_promise(settings)
         return
     stored = load_models(settings.models_dir, SUPPORTED, POLICY)
+    if page is not None:
+        write_page(page, stored)
+        return
     try:
-        study = building.study(_samples(settings))
+        samples, trading = _samples(settings)
+        if first is not None or last is not None:
+            _score_span(stored, samples, trading, first, last)
+            return
+        study = building.study(samples)
     except BrokenData as exc:
         _print_stored(stored)
         click.echo(f"\n{exc.message}.\n{HOW_TO_GET_DATA}")
         return
+<<<<<<< HEAD
     _print_report([building.report_of(study, ticker) for ticker in study.samples.tickers])
     for ticker in study.samples.tickers:
         _compare(study, ticker, stored.models.get(ticker))
@@ -79,11 +120,53 @@ def evaluate(live: bool) -> None:
     except BrokenData as exc:
         _print_swing(stored.swing)
         click.echo(f"swing: the stored report, since {exc.message}")
+=======
+    reports = building.reports_of(study, trading)
+    _print_report(list(reports.values()))
+    for ticker, new in reports.items():
+        _compare(ticker, new, stored.models.get(ticker))
+        click.echo(f"{ticker}: left out: {_left_out(samples.excluded[ticker])}")
+>>>>>>> 99c43e8 (Model: the report as a page with pictures, what trades would have earned, what else was tried; evaluate --from --to scores the loaded models)
 
 
-def _samples(settings: Settings) -> building.Samples:
+def _samples(settings: Settings) -> tuple[building.Samples, building.Trading]:
+    """The samples of the recorded bars, and what trades on their rows would have earned."""
     recorded, calendar = recorded_bars(settings), Calendar(dict(settings.market_closures))
-    return building.samples_of(recorded, SUPPORTED, calendar)
+    samples = building.samples_of(recorded, SUPPORTED, calendar)
+
+    def trading(active: Scored) -> Mapping[str, Any]:
+        return trading_view(active, SUPPORTED, lambda ticker: recorded.all_bars(ticker, Span.FIVE_MINUTES), calendar)
+
+    return samples, trading
+
+
+def _score_span(
+    stored: ModelSet,
+    samples: building.Samples,
+    trading: building.Trading,
+    first: datetime | None,
+    last: datetime | None,
+) -> None:
+    """Prints what the loaded models are worth on the days of a span, by the same figures, and which days are in-sample."""
+    missing = [ticker for ticker in samples.tickers if ticker not in stored.models]
+    if missing:
+        raise click.ClickException(f"no model for {', '.join(missing)}: {stored.missing[missing[0]]}")
+    days = samples.rows.day
+    start = date.fromordinal(int(days.min())) if first is None else first.date()
+    end = date.fromordinal(int(days.max())) if last is None else last.date()
+    models = [stored.models[ticker] for ticker in samples.tickers]
+    try:
+        walk = score_span(building.fitted_of(models), samples.rows, start, end)
+    except BrokenData as exc:
+        raise click.ClickException(exc.message) from None
+    found = evaluate_walk(walk, samples.tickers)
+    data_end = min(model.data_end for model in models)
+    inside = sum(int(day) <= data_end.toordinal() for day in np.unique(walk.tests[f"{start}..{end}"].day))
+    _print_lines(report.lines(found.cells))
+    _print_lines(report.pooled_lines(found.pooled, ()))
+    _print_lines(report.trading_lines(trading(by_target(walk)["active"])))
+    if inside:
+        click.echo(f"IN-SAMPLE: {inside} of the days are up to {data_end}, on which these models were fitted.")
 
 
 def _swing_study(settings: Settings) -> swing_building.SwingStudy:
@@ -112,13 +195,11 @@ def _print_stored(stored: ModelSet) -> None:
     _print_swing(stored.swing)
 
 
-def _compare(study: building.Study, ticker: str, shipped: V6Model | None) -> None:
+def _compare(ticker: str, new: Mapping[str, Any], shipped: V6Model | None) -> None:
     """Print whether the new report equals the one in the loaded model."""
-    new = building.report_of(study, ticker)
     stored_cells = shipped.metadata["evaluation"]["cells"] if shipped else []
     verdict = "the same as" if building.reports_agree(new["cells"], stored_cells) else "NOT the same as"
     click.echo(f"{ticker}: report {new['report_sha256']}, {verdict} the loaded model's")
-    click.echo(f"{ticker}: left out: {_left_out(study.samples.excluded[ticker])}")
     if shipped is not None:
         click.echo(f"{ticker}: days to {shipped.data_end} are in-sample for the shipped {shipped.model_id}")
 
@@ -129,17 +210,30 @@ def _print_report(evaluations: Sequence[Mapping[str, Any]]) -> None:
         return
     first, cells = evaluations[0], [cell_of(record) for own in evaluations for record in own["cells"]]
     pooled, anew = ([pooled_of(record) for record in first[name]] for name in ("pooled", "pooled_choosing_anew"))
-    parts = (
-        report.lines(cells),
-        report.pooled_lines(pooled, anew),
-        report.range_lines(first["ranges"]),
-        report.tried_lines(first["tried"]),
-        report.quarter_lines(cells),
-    )
-    for part in parts:
-        for line in part:
-            click.echo(line)
-        click.echo()
+    _print_lines(report.lines(cells))
+    _print_lines(report.pooled_lines(pooled, anew))
+    _print_lines(report.trading_lines(first["trading"]))
+    _print_lines(report.range_lines(first["ranges"]))
+    _print_lines(report.tried_lines(report.all_tried(first)))
+    _print_lines(report.quarter_lines(cells))
+    if "later" in first:
+        _print_later([own["later"] for own in evaluations])
+
+
+def _print_later(evaluations: Sequence[Mapping[str, Any]]) -> None:
+    """Prints the days after the first evaluation, which were looked at once, when all choices had been made."""
+    first, cells = evaluations[0], [cell_of(record) for own in evaluations for record in own["cells"]]
+    click.echo(f"LATER: {first['span']}, looked at once, after all choices had been made on the days before")
+    _print_lines(report.lines(cells))
+    _print_lines(report.pooled_lines([pooled_of(record) for record in first["pooled"]], ()))
+    _print_lines(report.trading_lines(first["trading"]))
+    _print_lines(report.range_lines(first["ranges"]))
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)
+    click.echo()
 
 
 def _print_swing(model: SwingModel | None) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import version
@@ -21,18 +21,31 @@ import numpy.typing as npt
 
 from app.errors import BrokenData
 from app.market.bars import Span
-from app.market.calendar import Calendar
+from app.market.calendar import ONE_DAY, Calendar
 from app.market.recorded import RecordedBars
 from app.model import scoring
 from app.model.artefact import ENGINE_VERSION, FAMILY, SCHEMA_VERSION, TARGETS, PolicyStamp, feature_code_hash
+from app.model.diagnostics import calibration_by_hour, drift_by_block, gains_by_month, importance
 from app.model.drift import bins_of
-from app.model.evaluation import Evaluation, as_record, evaluate, range_figures, summary
+from app.model.evaluation import Evaluation, as_record, by_target, evaluate, range_figures, summary
 from app.model.features import DECISION_HOURS, FEATURES, INPUTS, MIN_DAYS
+from app.model.other_members import tried_members
 from app.model.ranges import LEVELS
 from app.model.samples import Rows, build_rows, joined, slot_rows
-from app.model.training import Choice, Fitted, choose, fit
-from app.model.v6 import SLOTS, Slot, VarianceForecast
-from app.model.walk_forward import EMBARGO_DAYS, FIRST_TEST, LAST_TEST, Block, WalkForward, blocks_between, walk_forward
+from app.model.training import CANDIDATES, Choice, Fitted, Tried, choose, fit
+from app.model.v6 import SLOTS, Slot, V6Model, VarianceForecast
+from app.model.walk_forward import (
+    EMBARGO_DAYS,
+    FIRST_TEST,
+    LAST_TEST,
+    Block,
+    Scored,
+    WalkForward,
+    blocks_between,
+    walk_forward,
+)
+
+Trading = Callable[[Scored], Mapping[str, Any]]
 
 SAME_WITHIN = 0.0005
 LIBRARIES = ("numpy", "scipy", "scikit-learn")
@@ -50,7 +63,12 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """Samples with their walk-forward: under the frozen choice, and with the choice made anew before each block."""
+    """Samples with their walk-forward under the frozen choice, and what else the report says.
+
+    anew     the figures with the choice made anew before each block
+    later    the days after the span of the first evaluation, if there are any and they are looked at
+    members  what was tried and is not served
+    """
 
     samples: Samples
     choice: Choice
@@ -58,6 +76,17 @@ class Study:
     walk: WalkForward
     evaluation: Evaluation
     anew: Evaluation
+    later: Later | None
+    members: Mapping[str, Sequence[Tried]]
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The walk-forward over the days after the first evaluation, with its span."""
+
+    span: str
+    walk: WalkForward
+    evaluation: Evaluation
 
 
 def samples_of(recorded: RecordedBars, tickers: Sequence[str], calendar: Calendar) -> Samples:
@@ -74,18 +103,30 @@ def samples_of(recorded: RecordedBars, tickers: Sequence[str], calendar: Calenda
     return Samples(tickers, joined(parts), excluded, data_hash(recorded, tickers))
 
 
-def study(samples: Samples) -> Study:
+def study(samples: Samples, *, looks_later: bool = True) -> Study:
     """Chooses and evaluates. Raises BrokenData if the bars do not reach over the span of the evaluation."""
     days = samples.rows.day
     if date.fromordinal(int(days.min())) >= FIRST_TEST or date.fromordinal(int(days.max())) < LAST_TEST:
         raise BrokenData(f"the recorded bars must begin before {FIRST_TEST} and reach {LAST_TEST}")
     blocks = blocks_between(FIRST_TEST, LAST_TEST)
-    choice = choose(samples.rows.where(days <= LAST_TEST.toordinal()))
-    walk = walk_forward(samples.rows, blocks, choice)
+    first = samples.rows.where(days <= LAST_TEST.toordinal())
+    choice = choose(first)
+    walk = walk_forward(first, blocks, choice)
     evaluation = evaluate(walk, samples.tickers)
     refuse_leaks(evaluation)
-    anew = evaluate(walk_forward(samples.rows, blocks), samples.tickers)
-    return Study(samples, choice, blocks, walk, evaluation, anew)
+    anew = evaluate(walk_forward(first, blocks), samples.tickers)
+    later = _later(samples, choice) if looks_later else None
+    return Study(samples, choice, blocks, walk, evaluation, anew, later, tried_members(first))
+
+
+def _later(samples: Samples, choice: Choice) -> Later | None:
+    """The quarters after the first evaluation, under the choice that was made before them."""
+    last = date.fromordinal(int(samples.rows.day.max()))
+    if last <= LAST_TEST:
+        return None
+    blocks = blocks_between(LAST_TEST + ONE_DAY, last)
+    walk = walk_forward(samples.rows, blocks, choice)
+    return Later(f"{blocks[0].start}..{last}", walk, evaluate(walk, samples.tickers))
 
 
 def refuse_leaks(evaluation: Evaluation) -> None:
@@ -97,6 +138,18 @@ def refuse_leaks(evaluation: Evaluation) -> None:
             )
 
 
+def fitted_of(models: Sequence[V6Model]) -> Fitted:
+    """Loaded models of all tickers as what was fitted, to score other days with them."""
+    named = {candidate.name: candidate for candidate in CANDIDATES}
+    chosen = {slot: named[models[0].metadata["slots"][slot]["candidate"]] for slot in SLOTS}
+    return Fitted(
+        Choice(has_tickers=False, candidates=chosen, tried={}),
+        [model.variance for model in models],
+        [model.slots for model in models],
+        models[0].ranges,
+    )
+
+
 def data_hash(recorded: RecordedBars, tickers: Sequence[str]) -> str:
     """SHA-256 over the content of the series that the models are made from."""
     used = [s for s in recorded.series() if s[0] in tickers and s[1] in (Span.FIVE_MINUTES, Span.DAY)]
@@ -104,15 +157,17 @@ def data_hash(recorded: RecordedBars, tickers: Sequence[str]) -> str:
 
 
 def build(
-    study: Study, policy: PolicyStamp, revision: str, now: datetime
+    study: Study, policy: PolicyStamp, trading: Trading, revision: str, now: datetime
 ) -> dict[str, tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]]:
-    """Per ticker the arrays and metadata of the shipped artefact, fitted on all days."""
+    """Per ticker the arrays and metadata of the shipped artefact, fitted on all days. trading: what trades on the scored rows
+    would have earned."""
     fitted = fit(study.samples.rows, study.choice)
     shared = {**_provenance(revision, now), **_slots(fitted, study.samples.rows)}
-    artefacts = {}
+    artefacts, reports = {}, reports_of(study, trading)
     for position, ticker in enumerate(study.samples.tickers):
         own = study.samples.rows.where(study.samples.rows.ticker == position)
-        about = {**_identity(study, ticker, own, policy), **shared, **_report(study, ticker)}
+        claims = {"accuracy": summary(study.evaluation.of(ticker)), "evaluation": reports[ticker]}
+        about = {**_identity(study, ticker, own, policy), **shared, **claims}
         artefacts[ticker] = _arrays(fitted, position), {**about, "feature_bins": _feature_bins(own, fitted)}
     return artefacts
 
@@ -230,21 +285,38 @@ def _provenance(revision: str, now: datetime) -> dict[str, Any]:
     }
 
 
-def _report(study: Study, ticker: str) -> dict[str, Any]:
-    return {"accuracy": summary(study.evaluation.of(ticker)), "evaluation": report_of(study, ticker)}
-
-
-def report_of(study: Study, ticker: str) -> dict[str, Any]:
-    """The evaluation that the artefact of a ticker carries: its own cells, and what is pooled over all tickers."""
-    records = [as_record(cell) for cell in study.evaluation.of(ticker)]
-    return {
+def reports_of(study: Study, trading: Trading) -> dict[str, dict[str, Any]]:
+    """Per ticker the evaluation that its artefact carries: its own cells, and what is pooled over all tickers."""
+    shared = {
         "span": f"{study.blocks[0].start}..{study.blocks[-1].last}",
         "blocks": [block.name for block in study.blocks],
         "embargo_days": EMBARGO_DAYS,
-        "report_sha256": report_hash(records),
-        "cells": records,
-        "pooled": [as_record(pooled) for pooled in study.evaluation.pooled],
+        **_pooled_figures(study.evaluation, study.walk, trading),
         "pooled_choosing_anew": [as_record(pooled) for pooled in study.anew.pooled],
-        "ranges": range_figures(study.walk),
         "tried": {part: [asdict(tried) for tried in found] for part, found in study.choice.tried.items()},
+        "tried_members": {part: [asdict(tried) for tried in found] for part, found in study.members.items()},
+        "importance": importance(study.walk),
+        "drift": drift_by_block(study.walk, study.samples.rows),
+    }
+    later, known = study.later, {}
+    if later is not None:
+        known = {"span": later.span, **_pooled_figures(later.evaluation, later.walk, trading)}
+    reports = {}
+    for ticker in study.samples.tickers:
+        cells = [as_record(cell) for cell in study.evaluation.of(ticker)]
+        reports[ticker] = {**shared, "cells": cells, "report_sha256": report_hash(cells)}
+        if later is not None:
+            reports[ticker]["later"] = {**known, "cells": [as_record(cell) for cell in later.evaluation.of(ticker)]}
+    return reports
+
+
+def _pooled_figures(evaluation: Evaluation, walk: WalkForward, trading: Trading) -> dict[str, Any]:
+    """What the report says of all tickers in a span."""
+    targets = by_target(walk)
+    return {
+        "pooled": [as_record(pooled) for pooled in evaluation.pooled],
+        "ranges": range_figures(walk),
+        "months": {name: gains_by_month(scored) for name, scored in targets.items()},
+        "calibration_by_hour": {name: calibration_by_hour(scored) for name, scored in targets.items()},
+        "trading": dict(trading(targets["active"])),
     }

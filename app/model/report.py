@@ -42,8 +42,9 @@ def pooled_lines(pooled: Sequence[Pooled], anew: Sequence[Pooled]) -> Iterator[s
     yield "pooled over tickers and hours, days as clusters; active: A before 11:00, B from then on"
     yield POOLED_HEAD
     yield from (_pooled_row(one) for one in pooled)
-    yield "the same with the choice of what the model reads made anew before each block:"
-    yield from (_pooled_row(one) for one in anew)
+    if anew:
+        yield "the same with the choice of what the model reads made anew before each block:"
+        yield from (_pooled_row(one) for one in anew)
     yield ""
     yield "signals beyond 0.75 / 0.25: how often they were right beside the mean probability that they stated"
     for one in pooled:
@@ -55,12 +56,37 @@ def pooled_lines(pooled: Sequence[Pooled], anew: Sequence[Pooled]) -> Iterator[s
         yield f"{one.target:6} {', '.join(parts)}: they {said}, p = {one.agreement['p_value']:.2f}"
 
 
+def trading_lines(trading: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str]:
+    """What trades on the signals would have earned, at equal coverage."""
+    yield "trades: entry at the decision price, exits of policy.md 8 on five-minute bars (the stop first), 1 basis point a side"
+    yield "rule   ticker     n   mean net %, 95 % by days           gained  time stops  take profits of levels (break-even)"
+    for rule, tickers in trading.items():
+        for ticker, one in tickers.items():
+            yield f"{rule:6} {ticker:6} {_trading_figures(one)}"
+
+
+def _trading_figures(one: Mapping[str, Any]) -> str:
+    if not one["n"]:
+        return f"{0:>5}"
+    even = "" if one["break_even"] is None else f" ({one['break_even']:.3f})"
+    return (
+        f"{one['n']:>5}   {one['mean_net_pct']:+.4f} [{one['low']:+.4f}, {one['high']:+.4f}]       {one['gained']:.3f}"
+        f"       {one['time_stops']:.3f}         {one['take_profits']:.3f}{even}"
+    )
+
+
+def all_tried(evaluation: Mapping[str, Any]) -> dict[str, Sequence[Mapping[str, Any]]]:
+    """The candidates of each part of the model, and the trees, which are not served."""
+    trees = {f"{slot}, trees": tried for slot, tried in evaluation["tried_members"].items()}
+    return {**evaluation["tried"], **trees}
+
+
 def tried_lines(tried: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
     """What the inner validation said of each candidate."""
     yield "candidates on the inner validation: loss beyond the first one's, and its standard error"
     for part, candidates in tried.items():
         for one in candidates:
-            yield f"{part:9} {one['name']:16} {one['excess']:+.4f}  {one['standard_error']:.4f}"
+            yield f"{part:14} {one['name']:20} {one['excess']:+.4f}  {one['standard_error']:.4f}"
 
 
 def range_lines(ranges: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Iterator[str]:

@@ -168,7 +168,7 @@ def _choose_variance(train: Rows, held: Rows) -> tuple[bool, list[Tried]]:
     for has_tickers in (False, True):
         forecast = forecasts(fit_variance(train, has_tickers=has_tickers), held)
         errors.append(by_day((np.log(held.variance) - forecast) ** 2, held))
-    return bool(simplest(errors)), _compared(VARIANCE_CANDIDATES, errors)
+    return bool(simplest(errors)), compared(VARIANCE_CANDIDATES, errors)
 
 
 def _least_squares(x: Floats, terms: Floats, y: Floats) -> tuple[Floats, Floats]:
@@ -221,7 +221,7 @@ def _choose_slot(
         slots = fit_slot(train, forecast, name, candidate)
         p = slot_probabilities(slots, held, forecasts(variances, held))
         found.append(by_day(losses(p, held.labels(name)), held))
-    return CANDIDATES[simplest(found)], _compared([candidate.name for candidate in CANDIDATES], found)
+    return CANDIDATES[simplest(found)], compared([candidate.name for candidate in CANDIDATES], found)
 
 
 def slot_probabilities(slots: Sequence[Slot], rows: Rows, log_variance: Floats) -> Floats:
@@ -284,7 +284,8 @@ def simplest(found: Sequence[Floats]) -> int:
     return next(i for i, values in enumerate(found) if (values - best).mean() <= _standard_error(values - best))
 
 
-def _compared(names: Sequence[str], found: Sequence[Floats]) -> list[Tried]:
+def compared(names: Sequence[str], found: Sequence[Floats]) -> list[Tried]:
+    """The losses of candidates by day, each beside the first one's."""
     gaps = [values - found[0] for values in found]
     return [Tried(name, float(gap.mean()), _standard_error(gap)) for name, gap in zip(names, gaps, strict=True)]
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from app.errors import BrokenData
 from app.market.bars import Bools, Floats
 from app.market.calendar import ONE_DAY
 from app.model.features import DECISION_HOURS, INPUTS
@@ -89,6 +90,17 @@ def walk_forward(rows: Rows, blocks: Sequence[Block], choice: Choice | None = No
     return WalkForward({name: together(part) for name, part in parts.items()}, fitted, tests)
 
 
+def score_span(model: Fitted, rows: Rows, first: date, last: date) -> WalkForward:
+    """The rows of first .. last as one block, by a model that is fitted already; the baselines are fitted on the days before.
+    Raises BrokenData if there are no rows in the span or before it."""
+    block = Block(first, last + ONE_DAY, f"{first}..{last}")
+    past, test = rows.where(rows.day < first.toordinal() - EMBARGO_DAYS), split_test(rows, block)
+    if not len(past) or not len(test):
+        raise BrokenData(f"the recorded bars have no decision hours in {block.name} or none before it")
+    scored = {name: _score(model, past, slot_rows(test, name), name, block) for name in SLOTS}
+    return WalkForward(scored, {block.name: model}, {block.name: test})
+
+
 def blocks_between(first: date, last: date) -> list[Block]:
     """The calendar quarters that lie in first .. last, or its months where these are fewer than LEAST_BLOCKS quarters (v6.md
     7). The first one begins with `first`, the last one ends with `last`."""
@@ -108,10 +120,14 @@ def _periods(first: date, last: date, months: int) -> Iterator[Block]:
 
 def split(rows: Rows, block: Block) -> tuple[Rows, Rows]:
     """The rows before a block, less the embargo, and those in it."""
-    start, end = block.start.toordinal(), block.end.toordinal()
     days = np.unique(rows.day)
-    before = days[days < start]
-    return rows.where(rows.day < before[-EMBARGO_DAYS]), rows.where((rows.day >= start) & (rows.day < end))
+    before = days[days < block.start.toordinal()]
+    return rows.where(rows.day < before[-EMBARGO_DAYS]), split_test(rows, block)
+
+
+def split_test(rows: Rows, block: Block) -> Rows:
+    """The rows in a block."""
+    return rows.where((rows.day >= block.start.toordinal()) & (rows.day < block.end.toordinal()))
 
 
 def _score(model: Fitted, past: Rows, test: Rows, name: SlotName, block: Block) -> Scored:

@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.errors import BrokenData
 from app.market.bars import Span
 from app.market.calendar import Calendar
 from app.market.recorded import RecordedBars
 from app.model import training, walk_forward
 from app.model.building import reports_agree
-from app.model.evaluation import Cell, evaluate
+from app.model.diagnostics import calibration_by_hour, drift_by_block, gains_by_month, importance
+from app.model.evaluation import Cell, by_target, evaluate
 from app.model.features import DECISION_HOURS, INPUTS
+from app.model.other_members import tried_members
 from app.model.samples import Rows, build_rows, joined, slot_rows
 from app.model.training import Candidate, Choice, choose, fit, fit_slot, forecasts, slot_probabilities
 from app.model.v6 import LOG_TIME_LEFT
@@ -278,6 +281,44 @@ def test_days_weigh_one_however_many_rows_they_have() -> None:
 
 
 # --- the report ---
+
+
+def test_loaded_models_score_a_span_as_the_walk_forward_scored_it(rows: Rows, walked: WalkForward) -> None:
+    block = BLOCKS[1]
+    found = walk_forward.score_span(walked.fitted[block.name], rows, block.start, block.last)
+    for slot, scored in found.scored.items():
+        then = walked.scored[slot].quarter == block.name
+        assert scored.p.tobytes() == walked.scored[slot].p[then].tobytes()
+        assert scored.walk == pytest.approx(walked.scored[slot].walk[then], abs=1e-3)
+
+
+def test_a_span_without_days_is_refused(rows: Rows, walked: WalkForward) -> None:
+    with pytest.raises(BrokenData, match="no decision hours"):
+        walk_forward.score_span(walked.fitted["2022Q1"], rows, date(2031, 1, 1), date(2031, 2, 1))
+
+
+def test_what_the_pictures_show_agrees_with_the_figures(rows: Rows, walked: WalkForward) -> None:
+    found = evaluate(walked, SUPPORTED)
+    for pooled in found.pooled:
+        scored = by_target(walked)[pooled.target]
+        months = gains_by_month(scored)
+        assert list(months) == [f"2022-0{month}" for month in range(1, 7)]
+        assert sum(month["over_b2"] for month in months.values()) == pytest.approx(pooled.skill * pooled.n, abs=0.1)
+        hours = calibration_by_hour(scored)
+        assert sum(hour["n"] for hour in hours.values()) == pooled.n
+    read = importance(walked)
+    assert max(read, key=read.__getitem__) == "current_vs_open"
+    assert set(drift_by_block(walked, rows)) == {"2022Q1", "2022Q2"}
+
+
+def test_trees_lose_to_z_alone_or_are_named(rows: Rows) -> None:
+    """Nothing of what is tried beside the model may be missing from the table of what was tried."""
+    tried = tried_members(rows.where(rows.day < date(2021, 3, 1).toordinal()))
+    assert {slot: [one.name for one in members] for slot, members in tried.items()} == {
+        slot: ["z", "z, gradient boosting", "z, random forest", "z, extra trees"]
+        for slot in ("early_a", "late_a", "late_b")
+    }
+    assert all(members[0].excess == 0 for members in tried.values())
 
 
 def test_a_claim_needs_an_interval_beside_zero(walked: WalkForward) -> None:
