@@ -21,18 +21,11 @@ from app.errors import BrokenData
 from app.factory import POLICY
 from app.market.bars import Span
 from app.market.calendar import Calendar
-<<<<<<< HEAD
 from app.model import building, report, swing_building, swing_report
 from app.model.artefact import Arrays, Metadata, ModelSet
-from app.model.evaluation import cell_of, pooled_of
-from app.model.registry import SWING, Registry
-=======
-from app.model import building, report
-from app.model.artefact import ModelSet
 from app.model.evaluation import by_target, cell_of, pooled_of
 from app.model.evaluation import evaluate as evaluate_walk
-from app.model.registry import Registry
->>>>>>> 99c43e8 (Model: the report as a page with pictures, what trades would have earned, what else was tried; evaluate --from --to scores the loaded models)
+from app.model.registry import SWING, Registry
 from app.model.served import load_models
 from app.model.swing import SwingModel
 from app.model.v6 import V6Model
@@ -57,19 +50,13 @@ def train(promotes: bool, is_first: bool) -> None:
     refuse_without_training_packages()
     settings = usable_settings()
     click.echo("evaluating and fitting: minutes", err=True)
-<<<<<<< HEAD
-    artefacts = building.build(building.study(_samples(settings)), POLICY, _revision(), datetime.now(UTC))
+    samples, trading = _samples(settings)
+    study = building.study(samples, looks_later=not is_first)
+    artefacts = building.build(study, POLICY, trading, _revision(), datetime.now(UTC))
     registry = Registry(settings.models_dir)
     name, is_new = registry.write({**artefacts, **_swing_artefact(settings, registry)})
     written = registry.load(name, SUPPORTED, POLICY)
     for model in written.models.values():
-=======
-    samples, trading = _samples(settings)
-    study = building.study(samples, looks_later=not is_first)
-    registry = Registry(settings.models_dir)
-    name, is_new = registry.write(building.build(study, POLICY, trading, _revision(), datetime.now(UTC)))
-    for model in registry.load(name, SUPPORTED, POLICY).models.values():
->>>>>>> 99c43e8 (Model: the report as a page with pictures, what trades would have earned, what else was tried; evaluate --from --to scores the loaded models)
         click.echo(f"{model.ticker}: {model.model_id}, trained on all days to {model.data_end}")
     if written.swing is not None:
         click.echo(f"swing: {written.swing.model_id}, trained on all days to {written.swing.data_end}")
@@ -103,6 +90,7 @@ def evaluate(live: bool, first: datetime | None, last: datetime | None, page: Pa
         return
     try:
         samples, trading = _samples(settings)
+        refuse_without_training_packages()
         if first is not None or last is not None:
             _score_span(stored, samples, trading, first, last)
             return
@@ -111,22 +99,16 @@ def evaluate(live: bool, first: datetime | None, last: datetime | None, page: Pa
         _print_stored(stored)
         click.echo(f"\n{exc.message}.\n{HOW_TO_GET_DATA}")
         return
-<<<<<<< HEAD
-    _print_report([building.report_of(study, ticker) for ticker in study.samples.tickers])
-    for ticker in study.samples.tickers:
-        _compare(study, ticker, stored.models.get(ticker))
-    try:
-        _compare_swing(_swing_study(settings), stored.swing)
-    except BrokenData as exc:
-        _print_swing(stored.swing)
-        click.echo(f"swing: the stored report, since {exc.message}")
-=======
     reports = building.reports_of(study, trading)
     _print_report(list(reports.values()))
     for ticker, new in reports.items():
         _compare(ticker, new, stored.models.get(ticker))
         click.echo(f"{ticker}: left out: {_left_out(samples.excluded[ticker])}")
->>>>>>> 99c43e8 (Model: the report as a page with pictures, what trades would have earned, what else was tried; evaluate --from --to scores the loaded models)
+    try:
+        _compare_swing(_swing_study(settings), stored.swing)
+    except BrokenData as exc:
+        _print_swing(stored.swing)
+        click.echo(f"swing: the stored report, since {exc.message}")
 
 
 def _samples(settings: Settings) -> tuple[building.Samples, building.Trading]:
