@@ -8,11 +8,12 @@ from enum import StrEnum
 
 from app.market.plan import Market
 from app.model.swing import SwingVerdict
+from app.model.verdicts import Verdict
 from app.pipeline import ChartSpan
 from app.signals.evidence import Side
 from app.structure import Northstar, Rpe, Swing
 from app.structure.terms import SwingDirection
-from blueprints.v2.types import Answer, Freshness, HitRate, Moment, Price, Share, Versions
+from blueprints.v2.types import Answer, Freshness, HitRate, Moment, Price, Share, Target, Versions
 
 
 class Analysis(Answer):
@@ -190,6 +191,38 @@ class Cell(HitRate):
     """The 95 % interval of the skill, with days as clusters."""
     brier: float
     expected_calibration_error: float
+    skill_beyond_volatility: float
+    """The same as `skill`, beside a random walk that is given the model's forecast of the volatility: what is left of the skill
+    then is not the forecast's."""
+    skill_beyond_volatility_low: float
+    skill_beyond_volatility_high: float
+    verdict_beyond_volatility: Verdict
+    """The verdict on that skill."""
+
+
+class PooledCells(Answer):
+    """The evaluation of one target, out of sample, pooled over all tickers and decision hours, with days as clusters."""
+
+    target: Target
+    decisions: int
+    days: int
+    log_loss: float
+    baseline_log_loss: float
+    skill: float
+    skill_low: float
+    skill_high: float
+    verdict: Verdict
+    skill_beyond_volatility: float
+    skill_beyond_volatility_low: float
+    skill_beyond_volatility_high: float
+    verdict_beyond_volatility: Verdict
+    expected_calibration_error: float
+    covered: Share
+    """The share of the decisions beyond 0.75 or 0.25."""
+    covered_hit_rate: Share | None
+    """How often these were right about the side; null where there are none."""
+    covered_stated: Share | None
+    """The mean probability of the side that they stated."""
 
 
 class TradedSignals(Answer):
@@ -238,6 +271,8 @@ class Model(Answer):
     training_days: int
     inputs: Sequence[str]
     evaluation: Sequence[Cell]
+    pooled: Sequence[PooledCells]
+    """The evaluation of each target over all three tickers: the same for each of them."""
     record: ModelRecord | None
     """What the record says of the model, as of the last daily bars that the server keeps."""
     record_reason: str | None

@@ -11,6 +11,7 @@ from app.market.calendar import Calendar, Session
 from app.model.artefact import ENGINE_VERSION
 from app.model.features import decision_hours
 from app.model.v6 import V6Model
+from app.model.verdicts import verdict_beyond_variance, verdict_of_record
 from app.pipeline import ModelRecord
 from app.signals.policy import SPEC_VERSION, SUPPORTED
 from app.signals.promise import LEAST_DAYS, Traded
@@ -52,6 +53,7 @@ def _model(model: V6Model, server: Services) -> answers.Model:
         training_days=about["data"]["n_days"],
         inputs=about["feature_cols"],
         evaluation=[_cell(cell, about["evaluation"]["span"]) for cell in about["evaluation"]["cells"]],
+        pooled=[_pooled(one) for one in about["evaluation"]["pooled"] if one["target"] in tuple(types.Target)],
         record=None if isinstance(record, str) else record,
         record_reason=sentences.error(record, server.pipeline.plan) if isinstance(record, str) else None,
     )
@@ -99,7 +101,37 @@ def _cell(cell: Mapping[str, Any], span: str) -> answers.Cell:
         skill_high=cell["skill_high"],
         brier=cell["brier"],
         expected_calibration_error=cell["ece"],
+        **_beyond_volatility(cell),
     )
+
+
+def _pooled(figures: Mapping[str, Any]) -> answers.PooledCells:
+    return answers.PooledCells(
+        target=types.Target(figures["target"]),
+        decisions=figures["n"],
+        days=figures["days"],
+        log_loss=figures["log_loss"],
+        baseline_log_loss=figures["b2_log_loss"],
+        skill=figures["skill"],
+        skill_low=figures["skill_low"],
+        skill_high=figures["skill_high"],
+        verdict=verdict_of_record(figures),
+        expected_calibration_error=figures["ece"],
+        covered=figures["covered"],
+        covered_hit_rate=figures["covered_hit_rate"],
+        covered_stated=figures["covered_stated"],
+        **_beyond_volatility(figures),
+    )
+
+
+def _beyond_volatility(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of a cell, or of pooled ones, beside the random walk that is given the forecast of the volatility (B2v)."""
+    return {
+        "skill_beyond_volatility": record["beyond_v"],
+        "skill_beyond_volatility_low": record["beyond_v_low"],
+        "skill_beyond_volatility_high": record["beyond_v_high"],
+        "verdict_beyond_volatility": verdict_beyond_variance(record),
+    }
 
 
 def calendar_of(calendar: Calendar, at: datetime, first: date, last: date) -> answers.CalendarAnswer:

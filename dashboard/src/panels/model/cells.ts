@@ -29,6 +29,15 @@ export function conclusion(model: Model): string {
   return `Of ${counted(all, "cell")} ${better} ${areOf(better)} measurably better than the random walk, ${rest}`
 }
 
+/** How many cells are better or worse beside a random walk with the same volatility: whose the skill is, in a sentence. */
+export function beyondVolatility(model: Model): string {
+  const of = (verdict: string): number =>
+    model.evaluation.filter((cell) => cell.verdict_beyond_volatility === verdict).length
+  const [better, worse] = [of(BETTER), of(WORSE)]
+  const counts = `${better} ${areOf(better)} measurably better and ${worse} ${areOf(worse)} measurably worse`
+  return `Beside a random walk that is given the model's forecast of the volatility, ${counts}. What the model gains over the plain random walk and not over this one is the better volatility.`
+}
+
 function areOf(count: number): string {
   return count === 1 ? "is" : "are"
 }
@@ -36,6 +45,12 @@ function areOf(count: number): string {
 /** The interval of a cell's skill, nats: `−0.0122 (−0.0279 to +0.0043)`. */
 export function skillOf({ skill, skill_low, skill_high }: Cell): string {
   return `${signed(skill, 4)} (${signed(skill_low, 4)} to ${signed(skill_high, 4)})`
+}
+
+/** The same beside a random walk with the model's forecast of the volatility. */
+export function skillBeyondVolatilityOf(cell: Cell): string {
+  const { skill_beyond_volatility_low: low, skill_beyond_volatility_high: high } = cell
+  return `${signed(cell.skill_beyond_volatility, 4)} (${signed(low, 4)} to ${signed(high, 4)})`
 }
 
 /** Hit rates of the model and of the two simple rules, by hour. */

@@ -1,6 +1,15 @@
 import { describe, expect, it } from "vitest"
 import type { Model } from "../../api/types.ts"
-import { cellsOf, conclusion, hitRatesOf, hitRateSummary, skillOf, type Cell } from "./cells.ts"
+import {
+  beyondVolatility,
+  cellsOf,
+  conclusion,
+  hitRatesOf,
+  hitRateSummary,
+  skillBeyondVolatilityOf,
+  skillOf,
+  type Cell,
+} from "./cells.ts"
 import { recordSentence } from "./record.ts"
 
 const WORDS = {
@@ -20,6 +29,10 @@ function cell(decision_hour: number, verdict: keyof typeof WORDS, baseline: numb
     skill: -0.0122,
     skill_low: -0.0279,
     skill_high: 0.0043,
+    skill_beyond_volatility: 0.0001,
+    skill_beyond_volatility_low: -0.004,
+    skill_beyond_volatility_high: 0.0042,
+    verdict_beyond_volatility: WORDS.same,
   } as Cell
 }
 
@@ -37,6 +50,13 @@ describe("the model page", () => {
   it("claims no more than the cells do", () => {
     expect(conclusion(model(cell(11, "better"), cell(12, "worse")))).toMatch(/^Of 2 cells 1 is measurably better/)
     expect(conclusion(model())).toMatch(/no evaluation/)
+  })
+
+  it("says whose the skill is", () => {
+    expect(beyondVolatility(model(cell(11, "better"), cell(12, "better")))).toMatch(
+      /forecast of the volatility, 0 are measurably better and 0 are measurably worse/,
+    )
+    expect(skillBeyondVolatilityOf(cell(11, "better"))).toBe("+0.0001 (−0.0040 to +0.0042)")
   })
 
   it("writes the interval of the skill", () => {
