@@ -89,6 +89,22 @@ def test_the_figures_are_those_of_the_shipped_report() -> None:
         assert figures == [str(cell["n"]), *three, *four, cell["verdict"]]
 
 
+def test_the_pooled_figures_are_those_of_the_shipped_report() -> None:
+    evaluation = json.loads((promoted_set(ARTEFACTS) / "v6_SPY.json").read_text())["evaluation"]
+    spans = {part["span"]: {one["target"]: one for one in part["pooled"]} for part in (evaluation, evaluation["later"])}
+    rows = table(section(TRADERS, "What the model is worth").partition("Pooled over")[2])
+    assert len(rows) == 6
+    for span, target, *figures in rows:
+        one = spans[span][target]
+        skills = [
+            f"{one[name]:+.4f} ({one[f'{name}_low']:+.4f} to {one[f'{name}_high']:+.4f})"
+            for name in ("skill", "beyond_v")
+        ]
+        rates = [f"{one[name]:.3f}" for name in ("ece", "covered", "covered_hit_rate", "covered_stated")]
+        losses = [f"{one[name]:.4f}" for name in ("log_loss", "b2_log_loss")]
+        assert figures == [str(one["days"]), *losses, *skills, *rates]
+
+
 @pytest.mark.parametrize("text", [README, section(TRADERS, "What the model is worth")], ids=["README", "traders"])
 def test_the_verdicts_of_the_shipped_reports_are_counted(text: str) -> None:
     files = [json.loads(path.read_text()) for path in promoted_set(ARTEFACTS).glob("v6_*.json")]

@@ -234,7 +234,7 @@ def slot_probabilities(slots: Sequence[Slot], rows: Rows, log_variance: Floats) 
 
 
 def logistic(design: Floats, labels: Bools, weights: Floats, pull: Floats) -> Floats:
-    """Coefficients (k,) of a logistic regression, by Newton's method. `pull` (k,) holds them where they rest: the first at
+    """Coefficients (k,) of a logistic regression, by Newton's method with steps of at most 1. `pull` (k,) holds them where they rest: the first at
     REST_SLOPE, the others at 0."""
     rest = np.zeros(design.shape[1])
     rest[0] = REST_SLOPE
@@ -244,7 +244,7 @@ def logistic(design: Floats, labels: Bools, weights: Floats, pull: Floats) -> Fl
         gradient = design.T @ (weights * (p - labels)) + pull * (theta - rest)
         hessian = (design.T * (weights * p * (1 - p))) @ design + np.diag(pull)
         step = np.linalg.solve(hessian, gradient)
-        theta = theta - step
+        theta = theta - step / max(1.0, float(np.abs(step).max()))
         if np.abs(step).max() < CONVERGED:
             break
     return theta

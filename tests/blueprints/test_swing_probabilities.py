@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from app.config.settings import ARTEFACTS
 from app.market.polygon import Reply
 from app.model.swing import HORIZONS
-from tests.support import FakeClock, ScriptedMarket, dropping, models_saying, new_york
+from tests.support import FakeClock, ScriptedMarket, dropping, models_saying, new_york, promoted_files, save_models
 
 Body = dict[str, Any]
 Serve = Callable[..., Flask]
@@ -168,11 +169,21 @@ def test_a_replay_of_a_past_day_is_what_was_live_then(serve: Serve, clock: FakeC
     assert later.outlook("QQQ", clock()).day > live.day
 
 
-def test_days_that_the_model_was_trained_on_are_marked(serve: Serve, clock: FakeClock) -> None:
-    clock.set("2025-03-11 12:00")
-    outlooks = serve().extensions["predict-server"].pipeline.outlooks
-    assert not outlooks.outlook("SPY", clock()).in_sample
-    assert outlooks.outlook("SPY", new_york("2024-12-20 12:00")).in_sample
+def trained_until(folder: Path, day: str) -> Path:
+    """The shipped swing models as if they had been trained on the days to `day`."""
+    arrays, metadata, _ = promoted_files(ARTEFACTS).member("swing")
+    save_models(folder, {"swing": (arrays, {**metadata, "data": {**metadata["data"], "last_day": day}})})
+    return folder
+
+
+@pytest.mark.parametrize(("last_day", "in_sample"), [("2025-03-07", False), ("2025-03-10", True)])
+def test_days_that_the_model_was_trained_on_are_marked(
+    serve: Serve, clock: FakeClock, tmp_path: Path, last_day: str, in_sample: bool
+) -> None:
+    app = serve(models_dir=trained_until(tmp_path / "m", last_day))
+    outlook = app.extensions["predict-server"].pipeline.outlooks.outlook("SPY", clock())
+    assert str(outlook.day) == "2025-03-10"
+    assert outlook.in_sample is in_sample
 
 
 def test_a_closed_market_costs_no_call_beyond_the_daily_bars(

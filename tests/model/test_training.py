@@ -334,6 +334,20 @@ def test_a_claim_needs_an_interval_beside_zero(walked: WalkForward) -> None:
     assert all({(cell.target, cell.hour) for cell in own} == every for own in cells.values())
 
 
+def test_the_control_that_asks_for_the_way_from_here_is_near_chance(walked: WalkForward) -> None:
+    for cell in evaluate(walked, SUPPORTED).cells:
+        assert abs(cell.b4_log_loss - np.log(2)) < 0.05
+        assert cell.b3_log_loss < np.log(2) + 0.02
+
+
+def test_a_logistic_regression_converges_from_far_away() -> None:
+    """Where the labels have nothing to do with the first column, its coefficient rests far from where it ends."""
+    dice = np.random.default_rng(6)
+    design = np.column_stack([3 * dice.normal(size=4000), np.ones(4000)])
+    theta = training.logistic(design, dice.random(4000) < 0.5, np.ones(4000), np.ones(2))
+    assert np.abs(theta).max() < 0.1
+
+
 def test_at_eleven_the_rules_have_no_side_on_target_b(walked: WalkForward) -> None:
     for cell in evaluate(walked, SUPPORTED).cells:
         if (cell.target, cell.hour) == ("B", 11):
