@@ -35,20 +35,23 @@ def tried_members(rows: Rows) -> dict[str, list[Tried]]:
 
 
 def _tried(name: SlotName, train: Rows, held: Rows) -> list[Tried]:
-    log_variances = [forecasts(fit_variance(train, has_tickers=False), part) for part in (train, held)]
-    slots = fit_slot(train, log_variances[0], name, Candidate("z"))
-    parts = []
-    for part, log_variance in zip((train, held), log_variances, strict=True):
-        own = slot_rows(part, name)
-        at = np.isin(part.hour, np.unique(own.hour))
-        parts.append((own, slot_probabilities(slots, own, log_variance[at]), _design(own, log_variance[at])))
-    (past, p_past, x_past), (test, p_test, x_test) = parts
-    found = [by_day(losses(p_test, test.labels(name)), test)]
-    for make in MEMBERS.values():
-        member = make().fit(x_past, past.labels(name) - p_past, sample_weight=day_weights(past))
-        p = np.clip(p_test + member.predict(x_test), 0.001, 0.999)
-        found.append(by_day(losses(p, test.labels(name)), test))
-    return compared(("z", *MEMBERS), found)
+    own = slot_rows(held, name)
+    estimated = [estimates(make, name, train, held) for make in MEMBERS.values()]
+    probabilities = [estimated[0][0], *(p for _, p in estimated)]
+    return compared(("z", *MEMBERS), [by_day(losses(p, own.labels(name)), own) for p in probabilities])
+
+
+def estimates(make: Callable[[], Any], name: SlotName, past: Rows, test: Rows) -> tuple[Floats, Floats]:
+    """The probabilities of z alone and of z with a member, fitted on the past, for the test rows at the hours of a slot."""
+    variances = fit_variance(past, has_tickers=False)
+    slots = fit_slot(past, forecasts(variances, past), name, Candidate("z"))
+    known, asked = slot_rows(past, name), slot_rows(test, name)
+    (p_known, x_known), (p_asked, x_asked) = (
+        (slot_probabilities(slots, rows, log_variance), _design(rows, log_variance))
+        for rows, log_variance in ((known, forecasts(variances, known)), (asked, forecasts(variances, asked)))
+    )
+    member = make().fit(x_known, known.labels(name) - p_known, sample_weight=day_weights(known))
+    return p_asked, np.clip(p_asked + member.predict(x_asked), 0.001, 0.999)
 
 
 def _design(rows: Rows, log_variance: Floats) -> Floats:

@@ -234,8 +234,8 @@ def slot_probabilities(slots: Sequence[Slot], rows: Rows, log_variance: Floats) 
 
 
 def logistic(design: Floats, labels: Bools, weights: Floats, pull: Floats) -> Floats:
-    """Coefficients (k,) of a logistic regression, by Newton's method with steps of at most 1. `pull` (k,) holds them where they rest: the first at
-    REST_SLOPE, the others at 0."""
+    """Coefficients (k,) of a logistic regression, by Newton's method with steps of at most 1. `pull` (k,) holds them where they
+    rest: the first at REST_SLOPE, the others at 0."""
     rest = np.zeros(design.shape[1])
     rest[0] = REST_SLOPE
     theta = rest.copy()

@@ -1,4 +1,4 @@
-"""Every figure of accuracy comes from the report of the loaded models: with another report in the artefacts all of them change."""
+"""Every figure of accuracy comes from the report of the loaded models: with another report all of them change."""
 
 from __future__ import annotations
 

@@ -14,12 +14,13 @@ from app.market.bars import Span
 from app.market.calendar import Calendar
 from app.market.recorded import RecordedBars
 from app.model import training, walk_forward
-from app.model.building import reports_agree
+from app.model.building import reports_agree, samples_of
 from app.model.diagnostics import calibration_by_hour, drift_by_block, gains_by_month, importance
 from app.model.evaluation import Cell, by_target, evaluate
 from app.model.features import DECISION_HOURS, INPUTS
-from app.model.other_members import tried_members
+from app.model.other_members import MEMBERS, estimates, tried_members
 from app.model.samples import Rows, build_rows, joined, slot_rows
+from app.model.scoring import mean_by_days
 from app.model.training import Candidate, Choice, choose, fit, fit_slot, forecasts, slot_probabilities
 from app.model.v6 import LOG_TIME_LEFT
 from app.model.verdicts import Verdict
@@ -278,6 +279,22 @@ def test_days_weigh_one_however_many_rows_they_have() -> None:
     rows = synthetic(5)
     lopsided = rows.where(np.array([True] * 9 + [False]))
     assert training.day_weights(lopsided).tolist() == [0.5] * 8 + [1.0]
+
+
+@pytest.mark.soak
+def test_the_forest_that_the_inner_validation_liked_is_no_better_out_of_sample(recorded: RecordedBars) -> None:
+    """The one member that it prefers by more than a standard error, at the slot where it does, over the first evaluation."""
+    rows = samples_of(recorded, SUPPORTED, Calendar()).rows
+    gains, days = [], []
+    for block in blocks_between(FIRST_TEST, LAST_TEST):
+        past, test = walk_forward.split(rows, block)
+        plain, forest = estimates(MEMBERS["z, random forest"], "late_b", past, test)
+        own = slot_rows(test, "late_b")
+        gains.append(training.losses(plain, own.b) - training.losses(forest, own.b))
+        days.append(own.day)
+    gain = mean_by_days(np.concatenate(gains), np.concatenate(days))
+    print(f"log-loss gained by the forest: {gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]")
+    assert gain.low < 0
 
 
 # --- the report ---
