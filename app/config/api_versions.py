@@ -93,6 +93,6 @@ def months_after(day: date, months: int) -> date:
 VERSIONS = Versions(
     [
         Version(1, date(2026, 1, 3), contract="26df2cabf58823f38f759795af5d00631ce8174972a085b6da76222be41cbf34"),
-        Version(2, date(2026, 11, 26), contract="02c7c9dc27ff1f3ee372bfd2e3cc573f8fe0bf916362ad5f28394ba033000320"),
+        Version(2, date(2026, 11, 26), contract="0fbcdb044744991b652bc13c5d21f9e65ee1e83706ad75dedada51594b7a098c"),
     ]
 )
