@@ -91,7 +91,7 @@ import: $(RUNTIME) ## import the bars of MARKET_DATA into DATA_DIR
 evaluate: $(DEV) ## the models' out-of-sample table beside its baselines
 	@if [ -d "$(MARKET_DATA)" ]; then $(COMMAND) import $(MARKET_DATA) >/dev/null; fi
 	@$(COMMAND) evaluate
-	@$(COMMAND) evaluate --page docs/model/report.html
+	@if [ -z "$$MODELS_DIR" ]; then $(COMMAND) evaluate --page docs/model/report.html; fi
 
 train: $(DEV) ## fit the models on the imported bars, write them to MODELS_DIR (app/model/artefacts) and promote them
 	$(COMMAND) import $(MARKET_DATA)

@@ -194,6 +194,7 @@ def _print_report(evaluations: Sequence[Mapping[str, Any]]) -> None:
     pooled, anew = ([pooled_of(record) for record in first[name]] for name in ("pooled", "pooled_choosing_anew"))
     _print_lines(report.lines(cells))
     _print_lines(report.pooled_lines(pooled, anew))
+    _print_lines(report.tercile_lines(pooled))
     _print_lines(report.trading_lines(first["trading"]))
     _print_lines(report.range_lines(first["ranges"]))
     _print_lines(report.tried_lines(report.all_tried(first)))

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from app.model import report
+from app.model import report, swing_report
 from app.model.artefact import ModelSet
 from app.model.evaluation import Pooled, cell_of, pooled_of
 from app.model.verdicts import counts_text, verdict_beyond_variance, verdict_of_record
@@ -47,12 +47,13 @@ def write_page(path: Path, stored: ModelSet) -> None:
     plt.rcParams.update({"svg.hashsalt": "predict", "svg.fonttype": "none"})
     evaluations = {ticker: model.metadata["evaluation"] for ticker, model in stored.models.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page_of(evaluations, stored.set_id), encoding="utf-8")
+    swing = None if stored.swing is None else stored.swing.metadata["evaluation"]["horizons"]
+    path.write_text(page_of(evaluations, swing, stored.set_id), encoding="utf-8")
     click.echo(f"{path}: the report of {stored.set_id}")
 
 
-def page_of(evaluations: Evaluations, set_id: str) -> str:
-    """The page as HTML."""
+def page_of(evaluations: Evaluations, swing: Mapping[str, Any] | None, set_id: str) -> str:
+    """The page as HTML. swing: the report of the swing models by horizon, if there are any."""
     first = next(iter(evaluations.values()))
     parts = [HEAD.format(style=STYLE), *_opening(evaluations, set_id)]
     parts += _span_part(evaluations, f"Out of sample, {first['span']}")
@@ -61,6 +62,8 @@ def page_of(evaluations: Evaluations, set_id: str) -> str:
     if "later" in first:
         later = {ticker: own["later"] for ticker, own in evaluations.items()}
         parts += _span_part(later, f"Looked at once, after all choices had been made: {first['later']['span']}")
+    if swing is not None:
+        parts += ["<h2>Swing models</h2>", _text(swing_report.lines(swing))]
     return "\n".join([*parts, "</main></body></html>", ""])
 
 
@@ -83,6 +86,7 @@ def _span_part(evaluations: Evaluations, title: str) -> list[str]:
     return [
         f"<h2>{escape(title)}</h2>",
         _text(report.pooled_lines(pooled, anew)),
+        _text(report.tercile_lines(pooled)),
         _figure("Reliability, pooled: stated probability and share that came true, by bins", _reliability, pooled),
         _figure("Log-loss gained, pooled, added up over the months", _gains, first["months"]),
         _figure("Calibration by hour, pooled over tickers", _by_hour, first["calibration_by_hour"]),

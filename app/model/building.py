@@ -120,7 +120,7 @@ def study(samples: Samples, *, looks_later: bool = True) -> Study:
 
 
 def _later(samples: Samples, choice: Choice) -> Later | None:
-    """The quarters after the first evaluation, under the choice that was made before them."""
+    """The quarters after the first evaluation, months while these are few, under the choice that was made before them."""
     last = date.fromordinal(int(samples.rows.day.max()))
     if last <= LAST_TEST:
         return None

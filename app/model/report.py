@@ -11,7 +11,7 @@ from app.model.verdicts import counts_text
 HEAD = (
     "ticker target hour     n  ties  base |   acc  brier  logloss   ece   auc  cover   hit |"
     "  up acc  B0 logl |  B1 acc |  B2 acc  B2 brier  B2 logl |  B2v logl |  B3 logl |  B4 acc (base)  logl (B0) |"
-    "  B2-model log-loss, 95 %        verdict"
+    "  B2-model log-loss, 95 %        B2v-model log-loss, 95 %       verdict against B2"
 )
 POOLED_HEAD = (
     "target   days   rows  |   acc  brier  logloss   ece  cover   hit  stated |  B2 acc  B2 logl  B2 ece  hit at cover |"
@@ -97,6 +97,16 @@ def range_lines(ranges: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Iter
         yield f"level {level}  {', '.join(cells)}"
 
 
+def tercile_lines(pooled: Sequence[Pooled]) -> Iterator[str]:
+    """Per target and third of the days by sigma: rows, accuracy, and what the log-loss is below B2's and B2v's."""
+    yield "by thirds of the days by sigma, pooled over tickers and hours: rows, accuracy, log-loss gained over B2 and over B2v"
+    for one in pooled:
+        for name, part in one.terciles.items():
+            gains = (part[rule] - part["log_loss"] for rule in ("b2_log_loss", "b2v_log_loss"))
+            gained = " ".join(f"{gain:+.4f}" for gain in gains)
+            yield f"{one.target:6} {name:9} {part['n']:>6.0f}  {part['accuracy']:.3f}  {gained}"
+
+
 def quarter_lines(cells: Sequence[Cell]) -> Iterator[str]:
     """Per cell and quarter: n, accuracy, and log-loss against B2's (negative: the model was better)."""
     names = sorted({name for cell in cells for name in cell.quarters})
@@ -125,7 +135,8 @@ def _row(c: Cell) -> str:
         f"   {c.up_accuracy:.3f}   {c.b0_log_loss:.4f} |   {c.b1_accuracy:.3f} |"
         f"   {c.b2_accuracy:.3f}    {c.b2_brier:.4f}   {c.b2_log_loss:.4f} |    {c.b2v_log_loss:.4f} |   {c.b3_log_loss:.4f} |"
         f"  {c.b4_accuracy:.3f} ({c.b4_base_rate:.3f}) {c.b4_log_loss:.4f} ({c.b4_b0_log_loss:.4f}) |"
-        f"  {c.skill:+.4f} [{c.skill_low:+.4f}, {c.skill_high:+.4f}]  {c.verdict}"
+        f"  {c.skill:+.4f} [{c.skill_low:+.4f}, {c.skill_high:+.4f}]"
+        f"  {c.beyond_v:+.4f} [{c.beyond_v_low:+.4f}, {c.beyond_v_high:+.4f}]  {c.verdict}"
     )
 
 
