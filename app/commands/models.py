@@ -144,11 +144,11 @@ def _score_span(
     found = evaluate_walk(walk, samples.tickers)
     data_end = min(model.data_end for model in models)
     inside = sum(int(day) <= data_end.toordinal() for day in np.unique(walk.tests[f"{start}..{end}"].day))
-    _print_lines(report.lines(found.cells))
-    _print_lines(report.pooled_lines(found.pooled, ()))
-    _print_lines(report.trading_lines(trading(by_target(walk)["active"])))
     if inside:
         click.echo(f"IN-SAMPLE: {inside} of the days are up to {data_end}, on which these models were fitted.")
+    _print_lines(report.lines(found.cells, report.SCORED))
+    _print_lines(report.pooled_lines(found.pooled, ()))
+    _print_lines(report.trading_lines(trading(by_target(walk)["active"])))
 
 
 def _swing_study(settings: Settings) -> swing_building.SwingStudy:

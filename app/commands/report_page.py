@@ -156,7 +156,7 @@ def _by_hour(hours: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Any:
     for axis, (target, found) in zip(axes, hours.items(), strict=True):
         for name, mark in (("stated", "o-"), ("came", "s--")):
             axis.plot([int(hour) for hour in found], [at[name] for at in found.values()], mark, label=name)
-        axis.set(title=target, xlabel="decision hour", ylabel="mean", ylim=(0.4, 0.65))
+        axis.set(title=target, xlabel="decision hour", ylabel="mean")
         axis.legend(fontsize=8)
     return figure
 

@@ -105,9 +105,18 @@ def _model(ticker: str, arrays: Arrays, metadata: Metadata, sha256: str) -> V6Mo
         slots={name: _slot(arrays, metadata["slots"][name], name) for name in SLOTS},
         ranges=_range_forecast(arrays, metadata["range"]),
         coverage=_coverage(metadata["evaluation"]["ranges"]),
-        accuracy=Accuracy(**metadata["accuracy"]),
+        accuracy=_accuracy(metadata["accuracy"]),
         metadata=metadata,
     )
+
+
+def _accuracy(stated: Metadata) -> Accuracy:
+    """The hit rates that the report states. Raises BrokenData if one is no share."""
+    accuracy = Accuracy(**stated)
+    for rate in (accuracy.early, accuracy.late_a, accuracy.late_b, *accuracy.baselines.values()):
+        if not isinstance(rate, float) or not 0 <= rate <= 1:
+            raise BrokenData("a hit rate of its report is no share")
+    return accuracy
 
 
 def _variance(arrays: Arrays, described: Metadata) -> VarianceForecast:

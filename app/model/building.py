@@ -11,6 +11,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import version
@@ -38,6 +39,7 @@ from app.model.walk_forward import (
     EMBARGO_DAYS,
     FIRST_TEST,
     LAST_TEST,
+    LEAST_SPAN_DAYS,
     Block,
     Scored,
     WalkForward,
@@ -108,8 +110,21 @@ def study(samples: Samples, *, looks_later: bool = True) -> Study:
     days = samples.rows.day
     if date.fromordinal(int(days.min())) >= FIRST_TEST or date.fromordinal(int(days.max())) < LAST_TEST:
         raise BrokenData(f"the recorded bars must begin before {FIRST_TEST} and reach {LAST_TEST}")
-    blocks = blocks_between(FIRST_TEST, LAST_TEST)
     first = samples.rows.where(days <= LAST_TEST.toordinal())
+    with one_thread():
+        return _studied(samples, first, looks_later=looks_later)
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Linear algebra on one thread: the same sums whatever the number of cores."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(1)
+    return limits
+
+
+def _studied(samples: Samples, first: Rows, *, looks_later: bool) -> Study:
+    blocks = blocks_between(FIRST_TEST, LAST_TEST)
     choice = choose(first)
     walk = walk_forward(first, blocks, choice)
     evaluation = evaluate(walk, samples.tickers)
@@ -122,7 +137,7 @@ def study(samples: Samples, *, looks_later: bool = True) -> Study:
 def _later(samples: Samples, choice: Choice) -> Later | None:
     """The quarters after the first evaluation, months while these are few, under the choice that was made before them."""
     last = date.fromordinal(int(samples.rows.day.max()))
-    if last <= LAST_TEST:
+    if len(np.unique(samples.rows.day[samples.rows.day > LAST_TEST.toordinal()])) < LEAST_SPAN_DAYS:
         return None
     blocks = blocks_between(LAST_TEST + ONE_DAY, last)
     walk = walk_forward(samples.rows, blocks, choice)
@@ -161,7 +176,8 @@ def build(
 ) -> dict[str, tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]]:
     """Per ticker the arrays and metadata of the shipped artefact, fitted on all days. trading: what trades on the scored rows
     would have earned."""
-    fitted = fit(study.samples.rows, study.choice)
+    with one_thread():
+        fitted = fit(study.samples.rows, study.choice)
     shared = {**_provenance(revision, now), **_slots(fitted, study.samples.rows)}
     artefacts, reports = {}, reports_of(study, trading)
     for position, ticker in enumerate(study.samples.tickers):

@@ -36,6 +36,9 @@ LONG, SHORT = 0.75, 0.25
 MOST_PLAUSIBLE = 0.015
 """Nats over B2: a pooled gain that is surely greater is refused as a leak (docs/spec/v6.md 10)."""
 
+MOST_BEYOND_V = 0.005
+"""The same over B2v, where a leak of the direction shows."""
+
 TERCILES = ("calm", "usual", "restless")
 """Thirds of the evaluated days by sigma, per ticker."""
 
@@ -132,7 +135,7 @@ class Pooled:
     @property
     def is_plausible(self) -> bool:
         """Whether the gain may be one that a better forecast of the variance can give; more smells of a leak."""
-        return self.skill_low <= MOST_PLAUSIBLE
+        return self.skill_low <= MOST_PLAUSIBLE and self.beyond_v_low <= MOST_BEYOND_V
 
     @property
     def verdict_beyond_v(self) -> Verdict:
@@ -159,9 +162,8 @@ def evaluate(found: WalkForward, tickers: Sequence[str]) -> Evaluation:
     for position, ticker in enumerate(tickers):
         for slot in SLOTS:
             own = found.scored[slot].where(found.scored[slot].rows.ticker == position)
-            cells += [
-                _cell(ticker, TARGETS[slot], hour, own.where(own.rows.hour == hour), edges) for hour in SLOT_HOURS[slot]
-            ]
+            parts = ((hour, own.where(own.rows.hour == hour)) for hour in SLOT_HOURS[slot])
+            cells += [_cell(ticker, TARGETS[slot], hour, part, edges) for hour, part in parts if len(part.y)]
     order = sorted(cells, key=lambda cell: (tickers.index(cell.ticker), cell.target, cell.hour))
     return Evaluation(order, [_pooled(name, scored, edges) for name, scored in by_target(found).items()])
 

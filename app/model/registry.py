@@ -90,6 +90,8 @@ class SetFiles:
             raise BrokenData("its metadata is incomplete", detail=f"its metadata is incomplete ({exc!r})") from None
         if not is_whole:
             raise BrokenData("its content does not match the manifest's hash")
+        if described_hash(metadata) != entry.get("described_sha256"):
+            raise BrokenData("what its metadata says does not match the manifest's hash")
         return Member(arrays, metadata, entry["artifact_sha256"])
 
     def _checked(self, entry: Mapping[str, Any], name: str) -> bytes:
@@ -277,14 +279,18 @@ def _encoded(artefacts: Mapping[str, tuple[Arrays, Metadata]]) -> tuple[dict[str
     members = {}
     for member, (arrays, metadata) in sorted(artefacts.items()):
         own = {f"{_stem(member)}.npz": _npz(arrays), f"{_stem(member)}.json": _json(metadata)}
-        described = {key: value for key, value in metadata.items() if key not in PROVENANCE}
         members[member] = {
             "artifact_sha256": content_hash(arrays, metadata),
-            "described_sha256": hashlib.sha256(_json(described)).hexdigest(),
+            "described_sha256": described_hash(metadata),
             "files": {name: hashlib.sha256(content).hexdigest() for name, content in own.items()},
         }
         files |= own
     return files, members
+
+
+def described_hash(metadata: Metadata) -> str:
+    """SHA-256 of all that is said of an artefact but its provenance."""
+    return hashlib.sha256(_json({key: value for key, value in metadata.items() if key not in PROVENANCE})).hexdigest()
 
 
 def _stem(member: str) -> str:

@@ -18,7 +18,7 @@ POOLED_HEAD = (
     "  B2v logl |  B2-model log-loss, 95 %        verdict | B2v-model log-loss, 95 %"
 )
 NOTES = (
-    "out of sample, walk-forward by calendar quarter; n is days. acc, brier, logloss: the model.",
+    "n is days. acc, brier, logloss: the model.",
     "B0 always up / base rate of the training days; B1 sign of P against the reference; B2 random walk;",
     "B2v random walk that is given the model's forecast of the variance: what the model gains over B2 but not over B2v is",
     "the better volatility, not a better direction;",
@@ -28,8 +28,13 @@ NOTES = (
 )
 
 
-def lines(cells: Sequence[Cell]) -> Iterator[str]:
-    """The table, one row per cell, with the count of its verdicts and its notes."""
+WALK_FORWARD = "out of sample: walk-forward, fitted anew before each block of days on the days before it"
+SCORED = "the models as they are served, on days that they may have been fitted on"
+
+
+def lines(cells: Sequence[Cell], how: str = WALK_FORWARD) -> Iterator[str]:
+    """The table, one row per cell, with the count of its verdicts and its notes. how: on which days the figures rest."""
+    yield how
     yield HEAD
     yield from (_row(cell) for cell in cells)
     yield ""
@@ -52,14 +57,14 @@ def pooled_lines(pooled: Sequence[Pooled], anew: Sequence[Pooled]) -> Iterator[s
             f"{name} {part['hit_rate']:.3f} / {part['stated']:.3f} (n {part['n']}, s.e. {part['standard_error']:.3f})"
             for name, part in one.agreement["parts"].items()
         )
-        said = "agree" if one.agreement["agrees"] else "do NOT agree"
-        yield f"{one.target:6} {', '.join(parts)}: they {said}, p = {one.agreement['p_value']:.2f}"
+        yield f"{one.target:6} {', '.join(parts)}{_agreement_text(one.agreement)}"
 
 
 def trading_lines(trading: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str]:
     """What trades on the signals would have earned, at equal coverage."""
     yield "trades: entry at the decision price, exits of policy.md 8 on five-minute bars (the stop first), 1 basis point a side"
-    yield "rule   ticker     n   mean net %, 95 % by days           gained  time stops  take profits of levels (break-even)"
+    yield "each rule takes as many trades in all as the model; take profits: of the trades that ended at a level, before costs"
+    yield "rule   ticker     n   mean net %, 95 % by days           gained  time stops  take profits (break-even)"
     for rule, tickers in trading.items():
         for ticker, one in tickers.items():
             yield f"{rule:6} {ticker:6} {_trading_figures(one)}"
@@ -81,6 +86,13 @@ def all_tried(evaluation: Mapping[str, Any]) -> dict[str, Sequence[Mapping[str, 
     return {**evaluation["tried"], **trees}
 
 
+def _agreement_text(agreement: Mapping[str, Any]) -> str:
+    if agreement["agrees"] is None:
+        return "too few days to say whether they agree"
+    said = "no measurable disagreement" if agreement["agrees"] else "they measurably DISAGREE"
+    return f": {said}, p = {agreement['p_value']:.2f}"
+
+
 def tried_lines(tried: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
     """What the inner validation said of each candidate."""
     yield "candidates on the inner validation: loss beyond the first one's, and its standard error"
@@ -91,7 +103,7 @@ def tried_lines(tried: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[st
 
 def range_lines(ranges: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Iterator[str]:
     """How often the price stayed within the forecast range, out of sample."""
-    yield "forecast range until the close: share of days below the high / above the low / within both, by decision hour"
+    yield "forecast range until the close, pooled over tickers: share below its high / above its low / within both, by hour"
     for level, hours in ranges.items():
         cells = (f"{hour}: {at['high']:.3f} / {at['low']:.3f} / {at['both']:.3f}" for hour, at in hours.items())
         yield f"level {level}  {', '.join(cells)}"

@@ -16,6 +16,9 @@ SEED = 20241231
 ECE_BINS = 10
 
 
+LEAST_DAYS = 20
+"""Of fewer days in a part nothing is said of whether stated and observed rates agree."""
+
 LEAST_P = 0.05
 """Stated and observed rates are said to disagree where the test's p-value is below this."""
 
@@ -82,6 +85,8 @@ def agreement(p: Floats, y: Bools, part: NDArray[np.str_], day: Ints, names: Seq
     a bootstrap over days, and d' S^-1 d is compared with a chi-square distribution with as many degrees of freedom as parts
     (Wald).
     """
+    if min(len(np.unique(day[part == name])) for name in names) < LEAST_DAYS:
+        return {"parts": {}, "statistic": None, "p_value": None, "agrees": None}
     hits, stated = np.where(p > 0.5, y, ~y), np.maximum(p, 1 - p)
     _, which = np.unique(day, return_inverse=True)
     inside = [part == name for name in names]

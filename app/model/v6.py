@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from app.errors import Unavailable
 from app.market.bars import Floats, Ints
 from app.model.features import DECISION_HOURS, INPUTS, LATE_FROM, Features
 from app.model.ranges import PriceRange, RangeForecast
@@ -25,6 +26,9 @@ SLOT_HOURS: Mapping[SlotName, tuple[int, ...]] = {
 
 LOG_TIME_LEFT = INPUTS.index("log_time_left")
 """The variance to come grows with the time that is left: on days that close early it is forecast for less of it."""
+
+LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE = -40.0, 5.0
+"""Between a move of a billionth and one by a factor of thousands: beyond them bars are broken, and nothing is said."""
 
 EARLY_B = 0.5
 """p_B before 11:00, where B has no reference price yet (v6.md 1)."""
@@ -161,6 +165,10 @@ class V6Model:
     def predict(self, hour: int, features: Features) -> Prediction:
         """Both probabilities and the ranges of the price at decision hour `hour`."""
         inputs, log_variance = features.inputs, self.variance.log_variance(hour, features.inputs)
+        if not LEAST_LOG_VARIANCE < float(log_variance) < MOST_LOG_VARIANCE:
+            raise Unavailable(
+                "the forecast of the volatility is beyond all reason", part="models", code="MODEL_UNAVAILABLE"
+            )
         ranges = self.ranges.at(hour, features.price, float(log_variance))
         if hour < LATE_FROM:
             return Prediction(self.slots["early_a"].probability(inputs, log_variance), EARLY_B, ranges)

@@ -28,6 +28,8 @@ LAST_TEST = date(2024, 12, 31)
 
 EMBARGO_DAYS = 1
 LEAST_BLOCKS = 8
+LEAST_SPAN_DAYS = 20
+"""Of fewer days in a span nothing is said."""
 
 
 class Block(NamedTuple):
@@ -92,11 +94,14 @@ def walk_forward(rows: Rows, blocks: Sequence[Block], choice: Choice | None = No
 
 def score_span(model: Fitted, rows: Rows, first: date, last: date) -> WalkForward:
     """The rows of first .. last as one block, by a model that is fitted already; the baselines are fitted on the days before.
-    Raises BrokenData if there are no rows in the span or before it."""
+    Raises BrokenData if the span has too few days, or there are none before it."""
     block = Block(first, last + ONE_DAY, f"{first}..{last}")
-    past, test = rows.where(rows.day < first.toordinal() - EMBARGO_DAYS), split_test(rows, block)
-    if not len(past) or not len(test):
-        raise BrokenData(f"the recorded bars have no decision hours in {block.name} or none before it")
+    days = np.unique(split_test(rows, block).day)
+    if len(days) < LEAST_SPAN_DAYS or rows.day.min() >= first.toordinal() - LEAST_SPAN_DAYS:
+        raise BrokenData(
+            f"the recorded bars have fewer than {LEAST_SPAN_DAYS} days in {block.name}, or too few before it for the baselines"
+        )
+    past, test = split(rows, block)
     scored = {name: _score(model, past, slot_rows(test, name), name, block) for name in SLOTS}
     return WalkForward(scored, {block.name: model}, {block.name: test})
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from app.config.settings import ARTEFACTS
+from app.errors import Unavailable
 from app.factory import POLICY
 from app.model.artefact import PolicyStamp, content_hash, feature_code_hash
-from app.model.features import FEATURES, INPUTS
+from app.model.features import FEATURES, INPUTS, Features
 from app.model.registry import Registry
 from app.model.served import load_models
 from app.model.v6 import SLOTS, Slot, V6Model, VarianceForecast, sigmoid
@@ -136,6 +137,25 @@ def test_the_variance_forecast_is_a_line_for_each_hour_and_grows_with_the_time_t
     inputs[columns], inputs[INPUTS.index("log_time_left")] = (0.5, 2.0), np.log(0.5)
     forecast = VarianceForecast(columns, coef, intercept)
     assert float(forecast.log_variance(12, inputs)) == pytest.approx(2 + 4 * 0.5 + 5 * 2.0 + np.log(0.5))
+
+
+@pytest.mark.parametrize("claim", [1.2, "0.7", None, float("nan")])
+def test_a_hit_rate_that_is_no_share_is_refused(folder: Path, claim: Any) -> None:
+    if claim != claim:
+        with pytest.raises(ValueError, match="Out of range float"):
+            saved_with(folder, lambda arrays, metadata: metadata["accuracy"].update(early=claim))
+    else:
+        assert "no share" in saved_with(folder, lambda arrays, metadata: metadata["accuracy"].update(early=claim))
+
+
+def test_a_forecast_beyond_all_reason_gives_no_prediction() -> None:
+    model = load_models(ARTEFACTS, TICKERS, POLICY).models["SPY"]
+    inputs = np.zeros(len(INPUTS))
+    inputs[INPUTS.index("gap_sigmas")] = 1e9
+    broken = Features(inputs[: len(FEATURES)], inputs, 500.0, None, 0.01, 300)
+    with pytest.raises(Unavailable, match="beyond all reason") as caught:
+        model.predict(12, broken)
+    assert caught.value.code == "MODEL_UNAVAILABLE"
 
 
 def test_probabilities_never_reach_zero_or_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -115,6 +116,21 @@ def test_what_means_something_else_is_refused_by_name_and_the_others_serve(
     found = loaded(folder / "other")
     assert found.missing == {"SPY": f"model of SPY refused: {why}"}
     assert set(found.models) == {"QQQ", "IWM"}
+
+
+def test_claims_that_were_changed_under_new_hashes_of_files_are_refused(folder: Path) -> None:
+    """The set keeps its name, which is made from what its artefacts said when they were written."""
+    at = promoted_set(folder)
+    path, manifest = at / "v6_SPY.json", json.loads((at / "manifest.json").read_text())
+    about = json.loads(path.read_text())
+    about["accuracy"]["early"] = 0.99
+    path.write_bytes(registry_module._json(about))
+    manifest["models"]["SPY"]["files"]["v6_SPY.json"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    del manifest["manifest_sha256"]
+    manifest["manifest_sha256"] = registry_module._self_hash(manifest)
+    (at / "manifest.json").write_bytes(registry_module._json(manifest))
+    assert "what its metadata says does not match" in loaded(folder).missing["SPY"]
+    assert set(loaded(folder).models) == {"QQQ", "IWM"}
 
 
 def test_another_tickers_files_under_right_names_are_refused(folder: Path) -> None:
