@@ -18,10 +18,12 @@ from app.factory import POLICY
 from app.market.bars import Span
 from app.market.calendar import Calendar, midnight_ms, ny
 from app.market.demo import DemoFeed
-from app.model.features import MIN_DAYS, v6_features
+from app.model.features import MIN_DAYS, decision_moment, v6_features
+from app.model.registry import Registry
 from app.model.served import load_models
+from app.model.variances import variance_features
 from app.signals.lock import validity
-from app.signals.policy import Basis, atr, decide
+from app.signals.policy import SUPPORTED, Basis, atr, decide
 from app.structure import QUIET, Probabilities, analyse, analyse_swing, view_at
 from app.structure.health import health_of
 from app.structure.levels import measure
@@ -36,11 +38,17 @@ ROUNDS = 3000
 def main(rounds: int = ROUNDS) -> None:
     """Print the table."""
     calls = stages()
+    name_of_set = Registry(ARTEFACTS).promotions().promoted
+    largest = max(path.stat().st_size for path in (ARTEFACTS / name_of_set).iterdir())
     print(f"one ticker, 390 minute bars, one core ({os.cpu_count()} in the machine), {rounds} rounds; microseconds")
     print(f"{'stage':44} {'median':>8} {'99th':>8}")
     for name, call in calls.items():
         median, late = _microseconds(call, rounds)
         print(f"{name:44} {median:8.1f} {late:8.1f}")
+    loading, _ = _microseconds(lambda: Registry(ARTEFACTS).load(name_of_set, SUPPORTED, POLICY), max(20, rounds // 100))
+    print(
+        f"loading all models of the shipped set: {loading / 1000:.0f} ms; its largest file: {largest / 2**20:.2f} MiB"
+    )
 
 
 def stages() -> dict[str, Callable[[], object]]:
@@ -58,6 +66,10 @@ def stages() -> dict[str, Callable[[], object]]:
     truth = base_truth(view, levels)
     health = health_of(truth, QUIET)
     window = validity(session, 15)
+
+    features = v6_features(session, 15, minutes, daily, official, before)
+    hour = decision_moment(session, 15)
+    regular = minutes.until(hour).since(session.open)
 
     def signal() -> object:
         found = v6_features(session, 15, minutes, daily, official, before)
@@ -79,6 +91,9 @@ def stages() -> dict[str, Callable[[], object]]:
         "RPE beyond the shared": lambda: rpe("SPY", view, levels, truth, health, QUIET, None),
         "Northstar and RPE with the shared": lambda: analyse("SPY", view),
         "swing": lambda: analyse_swing("SPY", view),
+        "features of an hour": lambda: v6_features(session, 15, minutes, daily, official, before),
+        "of these the variances": lambda: variance_features(regular, session, hour, daily, official, 0.01),
+        "prediction of an hour, with ranges": lambda: model.predict(15, features),
         "features, model and policy": signal,
         "all of it": everything,
     }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from app.market.plan import Plan
 from app.model.artefact import ModelSet
-from app.model.verdicts import counts_text, verdict_beyond_variance, verdict_of_record
+from app.model.verdicts import Verdict, counts_text, verdict_beyond_variance, verdict_of_record
 from app.pipeline import Board, Permission, Ranking
 from app.signals.daily_signal import NOISE_DIGITS
 from app.signals.policy import BUCKETS, EDGE, EXIT_DISTANCES, LONG_ABOVE, SHORT_BELOW, Decision, Gate
@@ -178,10 +179,11 @@ def _line(model_set: ModelSet, name: str) -> str:
 def _claim(model_set: ModelSet) -> str:
     """The claim rule of v6.md 7, counted over the loaded models' cells."""
     cells = [cell for model in model_set.models.values() for cell in model.metadata["evaluation"]["cells"]]
-    beyond = counts_text(map(verdict_beyond_variance, cells))
+    beyond = Counter(map(verdict_beyond_variance, cells))
     return (
         f"Against a random walk, of {len(cells)} cells: {counts_text(map(verdict_of_record, cells))}. "
-        f"Against one that is given the model's forecast of the volatility: {beyond}."
+        f"One that is given the model's forecast of the volatility loses to it in {beyond[Verdict.BETTER]} of them "
+        f"and beats it in {beyond[Verdict.WORSE]}."
     )
 
 

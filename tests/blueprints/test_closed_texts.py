@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 
 from app.market.calendar import Calendar
-from tests.support import CALENDAR, FakeClock
+from tests.support import CALENDAR, FakeClock, models_saying
 
 Serve = Callable[..., Flask]
 Body = dict[str, Any]
@@ -53,12 +53,19 @@ def test_the_overview_of_a_closed_market_says_that_it_is_closed(serve: Serve, cl
     entries = ask(serve(), "/daily_signals")["tickers"].values()
     assert {entry["error_code"] for entry in entries} == {"INSUFFICIENT_DATA"}
     (error,) = {entry["error"] for entry in entries}
-    assert error == f"{SAID[moment]} The overview rests on the hourly signals, the first of which comes at 10:00 AM ET."
+    assert error == (
+        f"{SAID[moment]} The overview rests on the hourly signals, the first of which comes at 10:00 AM ET,"
+        " and without one on the 1-day swing probability, which there is not now."
+    )
 
 
-def test_the_overview_before_ten_says_when_the_first_signal_comes(serve: Serve, clock: FakeClock) -> None:
+def test_the_overview_before_ten_rests_on_the_days_and_without_swing_models_says_when_the_first_signal_comes(
+    serve: Serve, clock: FakeClock, tmp_path: Path
+) -> None:
     clock.set("2025-03-11 09:45")
-    entry = ask(serve(), "/daily_signals")["tickers"]["SPY"]
+    assert ask(serve(), "/daily_signals")["tickers"]["SPY"]["prediction_source"] == "daily"
+    without = models_saying(tmp_path / "models", 0.9)
+    entry = ask(serve(models_dir=without), "/daily_signals")["tickers"]["SPY"]
     assert entry == {"error": "The first signal comes at 10:00.", "error_code": "INSUFFICIENT_DATA"}
 
 

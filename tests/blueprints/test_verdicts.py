@@ -87,7 +87,7 @@ def test_an_interval_that_touches_zero_shows_no_difference(interval: Interval, v
 def test_the_shipped_models_are_worse_nowhere_and_say_what_is_the_volatilitys(serve: Serve) -> None:
     client = serve().test_client()
     line = client.get("/trading_directions").get_json()["model_accuracy"]["late_target_a"]
-    assert "0 measurably worse. Against one that is given the model's forecast of the volatility: " in line
+    assert "0 measurably worse. One that is given the model's forecast of the volatility loses to it in " in line
     models = client.get("/models").get_json()["models"]
     cells = [cell for ticker in models for cell in models[ticker]["metrics"]["cells"]]
     assert [cell for cell in cells if cell["skill_high"] < 0] == []

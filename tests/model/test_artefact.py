@@ -52,6 +52,10 @@ def test_the_shipped_models_load_and_say_what_they_are() -> None:
         assert set(about) >= {"trained_at", "code_revision", "libraries", "seeds", "data", "targets", "thresholds"}
 
 
+def test_each_file_of_the_shipped_set_is_small() -> None:
+    assert all(path.stat().st_size < 5 * 2**20 for path in promoted_files(ARTEFACTS).folder.iterdir())
+
+
 def test_a_pickle_inside_is_never_unpickled(folder: Path) -> None:
     class Trap:
         def __reduce__(self) -> tuple[Any, ...]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.blueprints.trading_directions.checking import SAMPLES, Serve, ask, gated
+from tests.blueprints.trading_directions.checking import Serve, ask, gated
 from tests.support import FakeClock, ScriptedMarket, models_saying
 
 
@@ -102,22 +101,29 @@ def test_an_early_close_locks_until_one(serve: Serve, clock: FakeClock, tmp_path
     assert entry["action"] == "LONG"
 
 
-@pytest.fixture(params=["Asia/Tokyo", "America/Los_Angeles", "UTC"])
-def machine_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setenv("TZ", request.param)
-    time.tzset()
-    yield request.param
+@pytest.fixture
+def set_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Sets the zone of the machine, until the test ends."""
+
+    def to(zone: str) -> None:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield to
     monkeypatch.undo()
     time.tzset()
 
 
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/Los_Angeles", "UTC"])
 def test_a_machine_in_another_time_zone_says_the_same(
-    serve: Serve, clock: FakeClock, machine_zone: str, tmp_path: Path
+    serve: Serve, clock: FakeClock, set_zone: Callable[[str], None], zone: str, tmp_path: Path
 ) -> None:
-    body = ask(serve())
+    set_zone("America/New_York")
+    expected = ask(serve(data_dir=tmp_path / "one"))
+    set_zone(zone)
+    body = ask(serve(data_dir=tmp_path / "two"))
     assert body["current_time_et"] == "11:30 AM ET"
     assert body["generated_at"] == "2025-03-11T11:30:00-04:00"
-    expected = json.loads((SAMPLES / "trading_directions_open.json").read_text())
     assert body["tickers"]["SPY"] == expected["tickers"]["SPY"]
 
 
