@@ -190,6 +190,11 @@ def save_models(folder: Path, artefacts: Mapping[str, tuple[Arrays, Metadata]], 
     return promoted_set(folder)
 
 
+def shipped_swing() -> dict[str, tuple[Arrays, Metadata]]:
+    """The shipped swing models, as a member of another set."""
+    return {"swing": promoted_files(ARTEFACTS).member("swing")[:2]}
+
+
 def promoted_files(registry: Path) -> SetFiles:
     """The files of the set that is promoted."""
     known = Registry(registry)

@@ -120,7 +120,7 @@ class ServedModels:
                 self._read(at)
             models = self._in(window, at)
             before = self._last
-            if before is not None and models is not before:
+            if before is not None and (models.name, models.missing) != (before.name, before.missing):
                 self._untold.append(lambda: self._emit("models_changed", set=models.name, before=before.name))
             served = self._served = Served(models, window)
             self._last = models

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from app.config.settings import ARTEFACTS
 from app.market.calendar import Calendar
-from tests.support import CALENDAR, FakeClock, models_saying
+from app.signals.policy import SUPPORTED
+from tests.support import CALENDAR, FakeClock, promoted_files, save_models
 
 Serve = Callable[..., Flask]
 Body = dict[str, Any]
@@ -64,7 +66,9 @@ def test_the_overview_before_ten_rests_on_the_days_and_without_swing_models_says
 ) -> None:
     clock.set("2025-03-11 09:45")
     assert ask(serve(), "/daily_signals")["tickers"]["SPY"]["prediction_source"] == "daily"
-    without = models_saying(tmp_path / "models", 0.9)
+    hourly_alone = {ticker: promoted_files(ARTEFACTS).member(ticker)[:2] for ticker in SUPPORTED}
+    without = tmp_path / "models"
+    save_models(without, hourly_alone)
     entry = ask(serve(models_dir=without), "/daily_signals")["tickers"]["SPY"]
     assert entry == {"error": "The first signal comes at 10:00.", "error_code": "INSUFFICIENT_DATA"}
 

@@ -17,7 +17,7 @@ from app.model.registry import Registry
 from app.model.reloading import ServedModels
 from app.model.served import ServableSets
 from app.signals.policy import SUPPORTED
-from tests.support import CALENDAR, FakeClock, models_saying, new_york, promoted_files
+from tests.support import CALENDAR, FakeClock, models_saying, new_york, promoted_files, shipped_swing
 
 DAY = date(2025, 3, 11)
 
@@ -32,7 +32,7 @@ class World:
         names = {}
         for name, p in (("a", 0.1), ("b", 0.5), ("c", 0.9)):
             files = promoted_files(models_saying(folder / name, p))
-            names[name] = self.registry.write({t: files.member(t)[:2] for t in SUPPORTED}).name
+            names[name] = self.registry.write({t: files.member(t)[:2] for t in SUPPORTED} | shipped_swing()).name
         self.a, self.b, self.c = names.values()
         self.registry.promote(self.a, new_york("2025-03-10 17:00"))
 
