@@ -24,7 +24,7 @@ from app.market.opens import OfficialOpen
 from app.market.polygon import Polygon, Reply
 from app.market.series_memory import KEPT_SERIES
 from app.market.single_flight import SingleFlight
-from app.model import artefact
+from app.model import registry
 from app.telemetry import tracing, worker_metrics
 from app.telemetry.access_log import AccessLog, AccessRecord, as_json_line
 from app.telemetry.exposition import formats_of
@@ -175,7 +175,7 @@ def test_a_model_of_64_mib_is_read(tmp_path: Path) -> None:
     with file.open("wb") as sparse:
         sparse.truncate((64 << 20) + 1)
     with pytest.raises(BrokenData, match="too large"):
-        artefact._read(file)
+        registry._read(file, registry.MAX_FILE_BYTES)
 
 
 def test_32_characters_of_a_symbol_are_read() -> None:

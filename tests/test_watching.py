@@ -33,7 +33,7 @@ def line(kind: str, **changes: Any) -> str:
 
 def test_each_kind_of_event_is_a_line_of_plain_words_with_its_age_and_freshness() -> None:
     trust = "(live, price 0 s old, demo)"
-    said = "BUY_CALL until 13:00: DEMO: LONG since 12:00: 87.2% that it closes above its 11:00 price (strong bull)."
+    said = "BUY_CALL until 13:00: DEMO: LONG since 12:00: 80.5% that it closes above its 11:00 price (moderate bull)."
     price = "442.03 USD, +0.25% since the open"
     assert line("signal") == f"12:10:00  SPY  signal    {said}  {trust}"
     assert line("price") == f"12:10:00  SPY  price     {price}  {trust}"
