@@ -28,7 +28,7 @@ from app.structure import QUIET, Probabilities, analyse, analyse_swing, view_at
 from app.structure.health import health_of
 from app.structure.levels import measure
 from app.structure.northstar import northstar
-from app.structure.rpe import rpe
+from app.structure.rpe import rpe_phases, with_forecast
 from app.structure.truth import base_truth
 
 DAY = date(2025, 3, 11)
@@ -88,7 +88,9 @@ def stages() -> dict[str, Callable[[], object]]:
         "view (cut, today's bar rebuilt)": lambda: view_at(minutes, daily, session, at, official_open=official),
         "levels, truth and health (shared)": lambda: health_of(base_truth(view, measure(view)), QUIET),
         "Northstar beyond the shared": lambda: northstar("SPY", view, levels, truth, health, QUIET),
-        "RPE beyond the shared": lambda: rpe("SPY", view, levels, truth, health, QUIET, None),
+        "RPE beyond the shared": lambda: with_forecast(
+            rpe_phases("SPY", view, levels, truth, health, QUIET), view, None
+        ),
         "Northstar and RPE with the shared": lambda: analyse("SPY", view),
         "swing": lambda: analyse_swing("SPY", view),
         "features of an hour": lambda: v6_features(session, 15, minutes, daily, official, before),
