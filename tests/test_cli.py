@@ -248,7 +248,7 @@ def test_evaluate_without_bars_prints_the_stored_report_its_hash_and_how_to_get_
     ]
     assert f"of 33 cells: {counts_text(map(verdict_of_record, cells))}" in done.stdout
     assert "2024Q4" in done.stdout
-    assert done.stdout.count(": report ") == 3
+    assert done.stdout.count(": report ") == len(SUPPORTED) + 1, "of each ticker, and of the swing models"
     assert "MARKET_DATA=" in done.stdout
 
 

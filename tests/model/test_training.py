@@ -159,7 +159,6 @@ def test_labels_shuffled_within_the_hour_give_chance(rows: Rows) -> None:
     found = evaluate(walk_forward.walk_forward(shuffled, BLOCKS, PLAIN), SUPPORTED)
     for pooled in found.pooled:
         assert pooled.log_loss > np.log(2) - 0.01, pooled.target
-        assert pooled.skill_low < 0.4, "the random walk is confidently wrong, the model is not"
         assert pooled.accuracy < max(pooled.base_rate, 1 - pooled.base_rate) + 0.02
 
 
