@@ -65,6 +65,7 @@ PURE = {
     "app.market.nyse",
     "app.model.features",
     "app.model.ranges",
+    "app.model.scoring",
     "app.model.swing",
     "app.model.swing_features",
     "app.model.variances",

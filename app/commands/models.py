@@ -23,7 +23,7 @@ from app.market.bars import Span
 from app.market.calendar import Calendar
 from app.model import building, report, swing_building, swing_report
 from app.model.artefact import Arrays, Metadata, ModelSet
-from app.model.evaluation import by_target, cell_of, pooled_of
+from app.model.evaluation import Cell, Pooled, by_target, cell_of, pooled_of
 from app.model.evaluation import evaluate as evaluate_walk
 from app.model.registry import SWING, Registry
 from app.model.served import load_models
@@ -190,27 +190,28 @@ def _print_report(evaluations: Sequence[Mapping[str, Any]]) -> None:
     """Prints the evaluations of the tickers' models; the pooled figures are those of the first, since all carry the same."""
     if not evaluations:
         return
-    first, cells = evaluations[0], [cell_of(record) for own in evaluations for record in own["cells"]]
-    pooled, anew = ([pooled_of(record) for record in first[name]] for name in ("pooled", "pooled_choosing_anew"))
-    _print_lines(report.lines(cells))
-    _print_lines(report.pooled_lines(pooled, anew))
+    first = evaluations[0]
+    cells, pooled = _print_span(evaluations)
     _print_lines(report.tercile_lines(pooled))
-    _print_lines(report.trading_lines(first["trading"]))
-    _print_lines(report.range_lines(first["ranges"]))
     _print_lines(report.tried_lines(report.all_tried(first)))
     _print_lines(report.quarter_lines(cells))
     if "later" in first:
-        _print_later([own["later"] for own in evaluations])
+        later = first["later"]
+        click.echo(f"LATER: {later['span']}, looked at once, after all choices had been made on the days before")
+        _print_span([own["later"] for own in evaluations])
 
 
-def _print_later(evaluations: Sequence[Mapping[str, Any]]) -> None:
-    """Prints the days after the first evaluation, which were looked at once, when all choices had been made."""
+def _print_span(evaluations: Sequence[Mapping[str, Any]]) -> tuple[list[Cell], list[Pooled]]:
+    """Prints what is said of a span of days, and returns its cells and its pooled figures."""
     first, cells = evaluations[0], [cell_of(record) for own in evaluations for record in own["cells"]]
-    click.echo(f"LATER: {first['span']}, looked at once, after all choices had been made on the days before")
+    pooled, anew = (
+        [pooled_of(record) for record in first.get(name, ())] for name in ("pooled", "pooled_choosing_anew")
+    )
     _print_lines(report.lines(cells))
-    _print_lines(report.pooled_lines([pooled_of(record) for record in first["pooled"]], ()))
+    _print_lines(report.pooled_lines(pooled, anew))
     _print_lines(report.trading_lines(first["trading"]))
     _print_lines(report.range_lines(first["ranges"]))
+    return cells, pooled
 
 
 def _print_lines(lines: Iterable[str]) -> None:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import version
@@ -21,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.errors import BrokenData
-from app.market.bars import Span
+from app.market.bars import Floats, Ints, Span
 from app.market.calendar import ONE_DAY, Calendar
 from app.market.recorded import RecordedBars
 from app.model import scoring
@@ -30,16 +29,17 @@ from app.model.diagnostics import calibration_by_hour, drift_by_block, gains_by_
 from app.model.drift import bins_of
 from app.model.evaluation import Evaluation, as_record, by_target, evaluate, range_figures, summary
 from app.model.features import DECISION_HOURS, FEATURES, INPUTS, MIN_DAYS
+from app.model.one_thread import one_thread
 from app.model.other_members import tried_members
 from app.model.ranges import LEVELS
 from app.model.samples import Rows, build_rows, joined, slot_rows
+from app.model.scoring import LEAST_DAYS
 from app.model.training import CANDIDATES, Choice, Fitted, Tried, choose, fit
 from app.model.v6 import SLOTS, Slot, V6Model, VarianceForecast
 from app.model.walk_forward import (
     EMBARGO_DAYS,
     FIRST_TEST,
     LAST_TEST,
-    LEAST_SPAN_DAYS,
     Block,
     Scored,
     WalkForward,
@@ -51,6 +51,7 @@ Trading = Callable[[Scored], Mapping[str, Any]]
 
 SAME_WITHIN = 0.0005
 LIBRARIES = ("numpy", "scipy", "scikit-learn")
+BAR_SOURCE = "5-minute bars, regular session; daily bars"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +116,6 @@ def study(samples: Samples, *, looks_later: bool = True) -> Study:
         return _studied(samples, first, looks_later=looks_later)
 
 
-def one_thread() -> AbstractContextManager[object]:
-    """Linear algebra on one thread: the same sums whatever the number of cores."""
-    from threadpoolctl import threadpool_limits
-
-    limits: AbstractContextManager[object] = threadpool_limits(1)
-    return limits
-
-
 def _studied(samples: Samples, first: Rows, *, looks_later: bool) -> Study:
     blocks = blocks_between(FIRST_TEST, LAST_TEST)
     choice = choose(first)
@@ -137,7 +130,7 @@ def _studied(samples: Samples, first: Rows, *, looks_later: bool) -> Study:
 def _later(samples: Samples, choice: Choice) -> Later | None:
     """The quarters after the first evaluation, months while these are few, under the choice that was made before them."""
     last = date.fromordinal(int(samples.rows.day.max()))
-    if len(np.unique(samples.rows.day[samples.rows.day > LAST_TEST.toordinal()])) < LEAST_SPAN_DAYS:
+    if len(np.unique(samples.rows.day[samples.rows.day > LAST_TEST.toordinal()])) < LEAST_DAYS:
         return None
     blocks = blocks_between(LAST_TEST + ONE_DAY, last)
     walk = walk_forward(samples.rows, blocks, choice)
@@ -178,7 +171,7 @@ def build(
     would have earned."""
     with one_thread():
         fitted = fit(study.samples.rows, study.choice)
-    shared = {**_provenance(revision, now), **_slots(fitted, study.samples.rows)}
+    shared = {**provenance(revision, now), **_slots(fitted, study.samples.rows)}
     artefacts, reports = {}, reports_of(study, trading)
     for position, ticker in enumerate(study.samples.tickers):
         own = study.samples.rows.where(study.samples.rows.ticker == position)
@@ -256,7 +249,6 @@ def _slots(fitted: Fitted, rows: Rows) -> dict[str, Any]:
 
 
 def _identity(study: Study, ticker: str, own: Rows, policy: PolicyStamp) -> dict[str, Any]:
-    days = np.unique(own.day)
     return {
         "schema_version": SCHEMA_VERSION,
         "model_family": FAMILY,
@@ -267,31 +259,38 @@ def _identity(study: Study, ticker: str, own: Rows, policy: PolicyStamp) -> dict
         "decision_hours": list(DECISION_HOURS),
         "feature_cols": list(FEATURES),
         "feature_code_hash": feature_code_hash(),
-        "feature_ranges": _ranges(own),
+        "feature_ranges": feature_ranges(FEATURES, own.x),
         "min_days": MIN_DAYS,
         "thresholds": {"long": policy.long, "short": policy.short},
-        "data": {
-            "provider": "recorded",
-            "adjusted": "splits",
-            "bar_source": "5-minute bars, regular session; daily bars",
-            "tickers": list(study.samples.tickers),
-            "first_day": date.fromordinal(int(days[0])).isoformat(),
-            "last_day": date.fromordinal(int(days[-1])).isoformat(),
-            "n_days": len(days),
-            "excluded": {reason: list(days) for reason, days in study.samples.excluded[ticker].items()},
-            "sha256": study.samples.data_sha256,
-        },
+        "data": {"tickers": list(study.samples.tickers)}
+        | data_described(own.day, study.samples.excluded[ticker], BAR_SOURCE, study.samples.data_sha256),
     }
 
 
-def _ranges(rows: Rows) -> dict[str, list[float]]:
-    """Per feature [min, median, max] of training (v6.md 8)."""
-    x = rows.x[:, : len(FEATURES)]
+def feature_ranges(names: Sequence[str], x: Floats) -> dict[str, list[float]]:
+    """Per feature [min, median, max] of training (v6.md 8). x: (n, at least as many columns as names)."""
+    x = x[:, : len(names)]
     table = np.stack([x.min(axis=0), np.median(x, axis=0), x.max(axis=0)], axis=1)
-    return {name: [float(value) for value in row] for name, row in zip(FEATURES, table, strict=True)}
+    return {name: [float(value) for value in row] for name, row in zip(names, table, strict=True)}
 
 
-def _provenance(revision: str, now: datetime) -> dict[str, Any]:
+def data_described(days: Ints, excluded: Mapping[str, Sequence[str]], bar_source: str, sha256: str) -> dict[str, Any]:
+    """What a model was trained on. days: ordinals, of any number of rows."""
+    known = np.unique(days)
+    return {
+        "provider": "recorded",
+        "adjusted": "splits",
+        "bar_source": bar_source,
+        "first_day": date.fromordinal(int(known[0])).isoformat(),
+        "last_day": date.fromordinal(int(known[-1])).isoformat(),
+        "n_days": len(known),
+        "excluded": {reason: list(left_out) for reason, left_out in excluded.items()},
+        "sha256": sha256,
+    }
+
+
+def provenance(revision: str, now: datetime) -> dict[str, Any]:
+    """When, by which code and with which libraries a model was trained, and the seeds."""
     libraries = {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()}
     return {
         "trained_at": now.astimezone(UTC).isoformat(timespec="seconds"),

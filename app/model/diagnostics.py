@@ -11,8 +11,8 @@ from app.market.bars import Floats
 from app.model.drift import Bins, Reference, bins_of, stability
 from app.model.features import INPUTS
 from app.model.samples import Rows, slot_rows
-from app.model.scoring import SEED, calibration_error
-from app.model.training import Fitted, losses
+from app.model.scoring import SEED, calibration_error, losses
+from app.model.training import Fitted
 from app.model.v6 import SLOTS
 from app.model.walk_forward import Scored, WalkForward
 

@@ -15,19 +15,21 @@ from numpy.typing import NDArray
 
 from app.market.bars import Bools, Floats
 from app.model.features import DECISION_HOURS, LATE_FROM
+from app.model.judging import agreement, auc
 from app.model.ranges import LEVELS
 from app.model.samples import Rows
 from app.model.scoring import (
     Interval,
-    agreement,
-    auc,
     brier,
     calibration_error,
+    favoured,
     hit_rate,
+    losses,
     mean_by_days,
     reliability,
+    surest,
 )
-from app.model.training import Fitted, losses
+from app.model.training import Fitted
 from app.model.v6 import SLOT_HOURS, SLOTS, TARGETS
 from app.model.verdicts import Verdict, verdict_of
 from app.model.walk_forward import Scored, WalkForward, together
@@ -43,104 +45,79 @@ TERCILES = ("calm", "usual", "restless")
 """Thirds of the evaluated days by sigma, per ticker."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """Out-of-sample result of one ticker x target x decision hour. Rates are shares in 0..1, losses in nats.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What the evaluation says of a target out of sample. Rates are shares in 0..1, losses in nats.
 
-    skill: mean of (log-loss of B2 - log-loss of the model), with its 95 % interval by a bootstrap over days; an interval above
-    0 says better, one below 0 worse. beyond_v: the same against B2v, the random walk that is given the model's forecast of the
-    variance: what is left is not the forecast's. B0: the base rate of the training days; up_accuracy: always up; B1: sign of P
-    against the reference; B2: random walk; B3: logistic regression on three inputs; B4: what the model reads, on "close > now".
+    skill: mean of (log-loss of B2 - log-loss of the model), with its 95 % interval by a bootstrap over days; an interval
+    above 0 says better, one below 0 worse. beyond_v: the same against B2v, the random walk that is given the model's forecast
+    of the variance: what is left is not the forecast's. B2: random walk. covered: share of rows beyond the thresholds.
     """
 
-    ticker: str
     target: str
-    hour: int
     n: int
-    ties: int
     base_rate: float
     accuracy: float
     brier: float
     log_loss: float
     ece: float
-    auc: float | None
     covered: float
     covered_hit_rate: float | None
     covered_stated: float | None
+    b2_accuracy: float
+    b2_log_loss: float
+    b2v_log_loss: float
+    skill: float
+    skill_low: float
+    skill_high: float
+    beyond_v: float
+    beyond_v_low: float
+    beyond_v_high: float
+    quarters: Mapping[str, Mapping[str, float]]
+    terciles: Mapping[str, Mapping[str, float]]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The only words allowed against the random walk (claim rule, v6.md 7)."""
+        return verdict_of(self.skill_low, self.skill_high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell(Figures):
+    """One ticker x target x decision hour, n days. B0: the base rate of the training days; up_accuracy: always up; B1: sign of
+    P against the reference; B3: logistic regression on three inputs; B4: what the model reads, on "close > now"."""
+
+    ticker: str
+    hour: int
+    ties: int
+    auc: float | None
     up_accuracy: float
     b0_log_loss: float
     b1_accuracy: float
-    b2_accuracy: float
     b2_brier: float
-    b2_log_loss: float
-    b2v_log_loss: float
     b3_accuracy: float
     b3_log_loss: float
     b4_base_rate: float
     b4_accuracy: float
     b4_log_loss: float
     b4_b0_log_loss: float
-    skill: float
-    skill_low: float
-    skill_high: float
-    beyond_v: float
-    beyond_v_low: float
-    beyond_v_high: float
-    quarters: Mapping[str, Mapping[str, float]]
-    terciles: Mapping[str, Mapping[str, float]]
-
-    @property
-    def verdict(self) -> Verdict:
-        """The only words allowed for this cell (claim rule, v6.md 7)."""
-        return verdict_of(self.skill_low, self.skill_high)
 
 
-@dataclass(frozen=True, slots=True)
-class Pooled:
-    """A target over all tickers and hours, days as clusters. n: rows, of `days` days; the rest as in a Cell."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pooled(Figures):
+    """A target over all tickers and hours, days as clusters: n rows, of `days` days."""
 
-    target: str
     hours: Sequence[int]
-    n: int
     days: int
-    base_rate: float
-    accuracy: float
-    brier: float
-    log_loss: float
-    ece: float
-    b2_accuracy: float
-    b2_log_loss: float
     b2_ece: float
-    b2v_log_loss: float
-    skill: float
-    skill_low: float
-    skill_high: float
-    beyond_v: float
-    beyond_v_low: float
-    beyond_v_high: float
-    covered: float
-    covered_hit_rate: float | None
-    covered_stated: float | None
     b2_covered_hit_rate: float | None
     reliability: Sequence[Mapping[str, float]]
-    quarters: Mapping[str, Mapping[str, float]]
-    terciles: Mapping[str, Mapping[str, float]]
     agreement: Mapping[str, Any]
-
-    @property
-    def verdict(self) -> Verdict:
-        """Against the random walk (B2)."""
-        return verdict_of(self.skill_low, self.skill_high)
 
     @property
     def is_plausible(self) -> bool:
         """Whether the gain may be one that a better forecast of the variance can give; more smells of a leak."""
         return self.skill_low <= MOST_PLAUSIBLE and self.beyond_v_low <= MOST_BEYOND_V
-
-    @property
-    def verdict_beyond_v(self) -> Verdict:
-        """Against the random walk with the forecast variance (B2v)."""
-        return verdict_of(self.beyond_v_low, self.beyond_v_high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +172,7 @@ def summary(cells: Sequence[Cell]) -> dict[str, Any]:
     return figures
 
 
-def as_record(figures: Cell | Pooled) -> dict[str, Any]:
+def as_record(figures: Figures) -> dict[str, Any]:
     """A cell or pooled figures as plain values for the artefact's metadata."""
     return {**asdict(figures), "verdict": figures.verdict.value}
 
@@ -302,15 +279,10 @@ def is_beyond(p: Floats) -> Bools:
     return np.asarray((p > LONG) | (p < SHORT))
 
 
-def favoured(p: Floats) -> Floats:
-    """The probability of the side that p favours."""
-    return np.maximum(p, 1 - p)
-
-
 def hits_of_surest(p: Floats, y: Bools, n: int) -> float | None:
     """How often a rule is right on the n rows of which it is surest: at the coverage of another one."""
-    surest = np.argsort(-favoured(p), kind="stable")[:n]
-    return hit_rate(p[surest], y[surest]) if n else None
+    rows = surest(p, n)
+    return hit_rate(p[rows], y[rows]) if n else None
 
 
 def tercile_names(rows: Rows, edges: Floats) -> NDArray[np.str_]:

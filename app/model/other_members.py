@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from app.market.bars import Floats
 from app.model.samples import Rows, slot_rows
+from app.model.scoring import by_day, losses
 from app.model.training import (
     Candidate,
     Tried,
-    by_day,
     compared,
     day_weights,
     fit_slot,
     fit_variance,
     forecasts,
     is_inner,
-    losses,
     slot_probabilities,
 )
 from app.model.v6 import SLOTS, SlotName
@@ -36,13 +35,13 @@ def tried_members(rows: Rows) -> dict[str, list[Tried]]:
 
 def _tried(name: SlotName, train: Rows, held: Rows) -> list[Tried]:
     own = slot_rows(held, name)
-    estimated = [estimates(make, name, train, held) for make in MEMBERS.values()]
-    probabilities = [estimated[0][0], *(p for _, p in estimated)]
-    return compared(("z", *MEMBERS), [by_day(losses(p, own.labels(name)), own) for p in probabilities])
+    estimated = estimates(name, train, held, MEMBERS.values())
+    return compared(("z", *MEMBERS), [by_day(losses(p, own.labels(name)), own.day) for p in estimated])
 
 
-def estimates(make: Callable[[], Any], name: SlotName, past: Rows, test: Rows) -> tuple[Floats, Floats]:
-    """The probabilities of z alone and of z with a member, fitted on the past, for the test rows at the hours of a slot."""
+def estimates(name: SlotName, past: Rows, test: Rows, members: Iterable[Callable[[], Any]]) -> list[Floats]:
+    """The probabilities of z alone and of z with each of the members, fitted on the past, for the test rows at the hours of a
+    slot."""
     variances = fit_variance(past, has_tickers=False)
     slots = fit_slot(past, forecasts(variances, past), name, Candidate("z"))
     known, asked = slot_rows(past, name), slot_rows(test, name)
@@ -50,8 +49,9 @@ def estimates(make: Callable[[], Any], name: SlotName, past: Rows, test: Rows) -
         (slot_probabilities(slots, rows, log_variance), _design(rows, log_variance))
         for rows, log_variance in ((known, forecasts(variances, known)), (asked, forecasts(variances, asked)))
     )
-    member = make().fit(x_known, known.labels(name) - p_known, sample_weight=day_weights(known))
-    return p_asked, np.clip(p_asked + member.predict(x_asked), 0.001, 0.999)
+    rest, weights = known.labels(name) - p_known, day_weights(known)
+    fitted = (make().fit(x_known, rest, sample_weight=weights) for make in members)
+    return [p_asked, *(np.clip(p_asked + member.predict(x_asked), 0.001, 0.999) for member in fitted)]
 
 
 def _design(rows: Rows, log_variance: Floats) -> Floats:

@@ -1,13 +1,12 @@
-"""Measures of probabilities against what came: calibration, discrimination, intervals by days. Pure."""
+"""Measures of probabilities against what came: losses, calibration, intervals by days, and the choice of the simplest. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.market.bars import Bools, Floats, Ints
 
@@ -17,10 +16,7 @@ ECE_BINS = 10
 
 
 LEAST_DAYS = 20
-"""Of fewer days in a part nothing is said of whether stated and observed rates agree."""
-
-LEAST_P = 0.05
-"""Stated and observed rates are said to disagree where the test's p-value is below this."""
+"""A month of sessions. Of fewer days no figure is given."""
 
 
 class Interval(NamedTuple):
@@ -29,6 +25,41 @@ class Interval(NamedTuple):
     mean: float
     low: float
     high: float
+
+
+def losses(p: Floats, y: Bools) -> Floats:
+    """Negative log-likelihood per row, nats, (n,)."""
+    safe = np.clip(p, 1e-6, 1 - 1e-6)
+    return np.asarray(-np.where(y, np.log(safe), np.log1p(-safe)))
+
+
+def by_day(values: Floats, day: Ints) -> Floats:
+    """The mean over the rows of each day, ascending: the tickers and hours of a day are one observation."""
+    _, which, counts = np.unique(day, return_inverse=True, return_counts=True)
+    return np.asarray(np.bincount(which, values) / counts)
+
+
+def simplest(found: Sequence[Floats], standard_error: Callable[[Floats], float]) -> int:
+    """Position of the first candidate, the simplest, whose mean over days is within one standard error of the best one's.
+    found: the losses of each by day; standard_error: of the mean of such values."""
+    best = found[int(np.argmin([values.mean() for values in found]))]
+    gaps = (values - best for values in found)
+    return next(i for i, gap in enumerate(gaps) if gap.mean() <= standard_error(gap))
+
+
+def favoured(p: Floats) -> Floats:
+    """The probability of the side that p favours."""
+    return np.maximum(p, 1 - p)
+
+
+def surest(p: Floats, n: int) -> Ints:
+    """The n rows of which a rule is surest, the surest first."""
+    return np.argsort(-favoured(p), kind="stable")[:n]
+
+
+def bins_of(p: Floats) -> Ints:
+    """Which of ECE_BINS equal bins each probability lies in, (n,)."""
+    return np.minimum((p * ECE_BINS).astype(np.int64), ECE_BINS - 1)
 
 
 def hit_rate(p: Floats, y: Bools) -> float:
@@ -42,81 +73,33 @@ def brier(p: Floats, y: Bools) -> float:
 
 
 def calibration_error(p: Floats, y: Bools) -> float:
-    """Expected calibration error over ECE_BINS equal bins of p."""
-    bins = np.minimum((p * ECE_BINS).astype(int), ECE_BINS - 1)
+    """Expected calibration error over the bins of p."""
+    bins = bins_of(p)
     gaps = [abs(float(p[bins == b].mean() - y[bins == b].mean())) * float((bins == b).mean()) for b in np.unique(bins)]
     return float(sum(gaps))
 
 
 def reliability(p: Floats, y: Bools) -> list[dict[str, float]]:
     """Per bin of p that holds any: how many, the mean probability, and the share that came true."""
-    bins = np.minimum((p * ECE_BINS).astype(int), ECE_BINS - 1)
+    bins = bins_of(p)
     found = [(int((bins == b).sum()), p[bins == b].mean(), y[bins == b].mean()) for b in np.unique(bins)]
     return [{"n": n, "stated": round(float(stated), 6), "came": round(float(came), 6)} for n, stated, came in found]
 
 
-def auc(p: Floats, y: Bools) -> float | None:
-    """Area under the receiver operating characteristic; None where all labels are the same."""
-    from sklearn.metrics import roc_auc_score
-
-    return round(float(roc_auc_score(y, p)), 6) if 0 < y.sum() < len(y) else None
-
-
-@lru_cache(maxsize=8)
 def draws(n_days: int) -> Ints:
     """How often each of the days comes in each bootstrap sample, (BOOTSTRAPS, n_days); the same ones each time."""
     generator = np.random.default_rng(SEED)
     return generator.multinomial(n_days, np.full(n_days, 1 / n_days), BOOTSTRAPS)
 
 
+_kept_draws = lru_cache(maxsize=8)(draws)
+"""An evaluation asks for the same ones again and again; a server does not, and they are large."""
+
+
 def mean_by_days(values: Floats, day: Ints) -> Interval:
     """The mean of values (n,) with an interval by resampling whole days: what happens on one day is one observation."""
     _, which = np.unique(day, return_inverse=True)
     sums, counts = np.bincount(which, values), np.bincount(which)
-    drawn = draws(len(sums))
+    drawn = _kept_draws(len(sums))
     low, high = np.percentile((drawn @ sums) / (drawn @ counts), [2.5, 97.5])
     return Interval(float(values.mean()), float(low), float(high))
-
-
-def agreement(p: Floats, y: Bools, part: NDArray[np.str_], day: Ints, names: Sequence[str]) -> dict[str, Any]:
-    """Whether the hit rates of signals agree with the mean probability that they stated, all parts judged jointly.
-
-    Per part the gap is the hit rate less the mean stated probability of the favoured side. The gaps d have the covariance S of
-    a bootstrap over days, and d' S^-1 d is compared with a chi-square distribution with as many degrees of freedom as parts
-    (Wald).
-    """
-    if min(len(np.unique(day[part == name])) for name in names) < LEAST_DAYS:
-        return {"parts": {}, "statistic": None, "p_value": None, "agrees": None}
-    hits, stated = np.where(p > 0.5, y, ~y), np.maximum(p, 1 - p)
-    _, which = np.unique(day, return_inverse=True)
-    inside = [part == name for name in names]
-    sums, counts = (
-        np.array([np.bincount(which[at], values[at], which.max() + 1) for at in inside])
-        for values in (hits - stated, np.ones(len(p)))
-    )
-    drawn = draws(sums.shape[1])
-    gaps = sums.sum(axis=1) / counts.sum(axis=1)
-    spread = np.cov((drawn @ sums.T / (drawn @ counts.T)).T)
-    statistic = float(gaps @ np.linalg.solve(spread, gaps))
-    parts = {
-        name: {
-            "n": int(at.sum()),
-            "hit_rate": round(float(hits[at].mean()), 6),
-            "stated": round(float(stated[at].mean()), 6),
-            "standard_error": round(float(np.sqrt(spread[i, i])), 6),
-        }
-        for i, (name, at) in enumerate(zip(names, inside, strict=True))
-    }
-    p_value = _chi_square_tail(statistic, len(names))
-    return {
-        "parts": parts,
-        "statistic": round(statistic, 4),
-        "p_value": round(p_value, 4),
-        "agrees": p_value >= LEAST_P,
-    }
-
-
-def _chi_square_tail(statistic: float, degrees: int) -> float:
-    from scipy.stats import chi2
-
-    return float(chi2.sf(statistic, degrees))

@@ -8,11 +8,9 @@ walk-forward itself judges what would have been served by that rule.
 from __future__ import annotations
 
 import hashlib
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
-from importlib.metadata import version
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -24,7 +22,7 @@ from app.market.calendar import Calendar
 from app.market.recorded import RecordedBars
 from app.model import swing_evaluation as evaluation
 from app.model.artefact import ENGINE_VERSION, PolicyStamp
-from app.model.building import LIBRARIES, report_hash
+from app.model.building import data_described, feature_ranges, provenance, report_hash
 from app.model.swing import HORIZONS, TARGETS
 from app.model.swing_artefact import FAMILY, SCHEMA_VERSION, arrays_of, feature_code_hash
 from app.model.swing_features import FEATURES, MIN_DAYS
@@ -103,7 +101,6 @@ def _described(fitted: Choice) -> dict[str, Any]:
 
 
 def _identity(study: SwingStudy, policy: PolicyStamp, revision: str, now: datetime) -> dict[str, Any]:
-    days = np.unique(study.rows.day)
     return {
         "schema_version": SCHEMA_VERSION,
         "model_family": FAMILY,
@@ -113,31 +110,12 @@ def _identity(study: SwingStudy, policy: PolicyStamp, revision: str, now: dateti
         "targets": {str(horizon): target for horizon, target in TARGETS.items()},
         "feature_cols": list(FEATURES),
         "feature_code_hash": feature_code_hash(),
-        "feature_ranges": _ranges(study.rows),
+        "feature_ranges": feature_ranges(FEATURES, study.rows.x),
         "min_days": MIN_DAYS,
         "thresholds": {"bullish": evaluation.LONG, "bearish": evaluation.SHORT},
-        "data": {
-            "provider": "recorded",
-            "adjusted": "splits",
-            "bar_source": "daily bars",
-            "first_day": date.fromordinal(int(days[0])).isoformat(),
-            "last_day": date.fromordinal(int(days[-1])).isoformat(),
-            "n_days": len(days),
-            "excluded": {reason: list(days) for reason, days in study.excluded.items()},
-            "sha256": study.data_sha256,
-        },
-        "trained_at": now.astimezone(UTC).isoformat(timespec="seconds"),
-        "code_revision": revision,
-        "libraries": {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()},
-        "seeds": {"bootstrap": evaluation.SEED},
+        "data": data_described(study.rows.day, study.excluded, "daily bars", study.data_sha256),
+        **provenance(revision, now),
     }
-
-
-def _ranges(rows: SwingRows) -> dict[str, list[float]]:
-    """Per feature [min, median, max] of training (v6.md 8)."""
-    x = rows.x[:, : len(FEATURES)]
-    table = np.stack([x.min(axis=0), np.median(x, axis=0), x.max(axis=0)], axis=1)
-    return {name: [float(value) for value in row] for name, row in zip(FEATURES, table, strict=True)}
 
 
 def _report(study: SwingStudy) -> dict[str, Any]:

@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from app.market.bars import Bools, Floats
+from app.model.judging import auc
+from app.model.one_thread import one_thread
+from app.model.scoring import BOOTSTRAPS, SEED, by_day, calibration_error, losses
 from app.model.swing import HORIZONS
 from app.model.swing_features import FEATURES, YEAR_DAYS
 from app.model.swing_training import (
@@ -27,11 +30,9 @@ from app.model.swing_training import (
     Samples,
     SwingRows,
     before,
-    by_day,
     candidates,
     fit,
     fit_horizon,
-    losses,
     predict,
     samples_of,
 )
@@ -50,9 +51,6 @@ LEAST_SERVED_YEARS = 5
 CHOSEN = "chosen by inner validation"
 """The row of the table that says what comes of inner validation alone, whatever the years before have shown."""
 
-BOOTSTRAPS = 2000
-SEED = 20241231
-ECE_BINS = 10
 LONG, SHORT = 0.80, 0.20
 
 
@@ -154,19 +152,17 @@ def _by_sign(past: Samples, block: SwingRows, column: int) -> Floats:
 def _boosted(past: Samples) -> Any:
     """Small boosted trees."""
     from sklearn.ensemble import HistGradientBoostingClassifier
-    from threadpoolctl import threadpool_limits
 
     model = HistGradientBoostingClassifier(
         max_iter=40, learning_rate=0.05, max_leaf_nodes=4, min_samples_leaf=200, l2_regularization=10.0, max_bins=32
     )
-    with threadpool_limits(1):
+    with one_thread():
         return model.fit(past.rows.x[:, : len(FEATURES)], past.y, sample_weight=past.weights)
 
 
 def _probabilities(trees: Any, block: SwingRows) -> Floats:
-    from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1):
+    with one_thread():
         return np.asarray(trees.predict_proba(block.x[:, : len(FEATURES)])[:, 1])
 
 
@@ -180,8 +176,8 @@ def report(years: Mapping[int, Year], tickers: Sequence[str]) -> dict[str, Any]:
         "n_rows": len(rows),
         "base_rate": _mean(y.astype(float), rows),
         **_scores(p, scored),
-        "auc": _auc(p, y),
-        "ece": _ece(p, y),
+        "auc": auc(p, y),
+        "ece": round(calibration_error(p, y), 6),
         "covered": _mean(sure.astype(float), rows),
         "covered_hit_rate": round(float(((p > 0.5) == y)[sure].mean()), 6) if sure.any() else None,
         "up_accuracy": _mean(y.astype(float), rows),
@@ -235,7 +231,7 @@ def _ticker(scored: Scored, at: Bools) -> dict[str, Any]:
 
 def _mean(values: Floats, rows: SwingRows) -> float:
     """Over days, each the mean of its tickers."""
-    return round(float(by_day(values, rows).mean()), 6)
+    return round(float(by_day(values, rows.place).mean()), 6)
 
 
 def _named(gain: tuple[float, float, float], name: str) -> dict[str, float]:
@@ -244,23 +240,10 @@ def _named(gain: tuple[float, float, float], name: str) -> dict[str, float]:
 
 def _gain(base: Floats, p: Floats, scored: Scored) -> tuple[float, float, float]:
     """The mean of (log-loss of the base rate - log-loss of p), with its 95 % interval by resampling blocks of days."""
-    daily = by_day(losses(base, scored.y) - losses(p, scored.y), scored.rows)
+    daily = by_day(losses(base, scored.y) - losses(p, scored.y), scored.rows.place)
     n, blocks = len(daily), -(-len(daily) // BLOCK_DAYS)
     sums = np.concatenate([[0.0], np.cumsum(np.concatenate([daily, daily[:BLOCK_DAYS]]))])
     starts = np.random.default_rng(SEED).integers(0, n, (BOOTSTRAPS, blocks))
     means = (sums[starts + BLOCK_DAYS] - sums[starts]).mean(axis=1) / BLOCK_DAYS
     low, high = np.percentile(means, [2.5, 97.5])
     return round(float(daily.mean()), 6), round(float(low), 6), round(float(high), 6)
-
-
-def _ece(p: Floats, y: Bools) -> float:
-    """Expected calibration error over ECE_BINS equal bins of p."""
-    bins = np.minimum((p * ECE_BINS).astype(int), ECE_BINS - 1)
-    gaps = [abs(float(p[bins == b].mean() - y[bins == b].mean())) * float((bins == b).mean()) for b in np.unique(bins)]
-    return round(float(sum(gaps)), 6)
-
-
-def _auc(p: Floats, y: Bools) -> float | None:
-    from sklearn.metrics import roc_auc_score
-
-    return round(float(roc_auc_score(y, p)), 6) if 0 < y.sum() < len(y) else None

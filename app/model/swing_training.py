@@ -18,8 +18,11 @@ import numpy as np
 from app.errors import BrokenData, Unavailable
 from app.market.bars import Bars, Bools, Floats, Ints
 from app.market.calendar import Calendar, day_of_ms
+from app.model.one_thread import one_thread
+from app.model.scoring import by_day, losses, simplest
 from app.model.swing import HORIZONS, Horizon
 from app.model.swing_features import FEATURES, MIN_DAYS, swing_features
+from app.model.v6 import probabilities
 
 INNER_VALIDATION = 0.2
 BLOCK_DAYS = 21
@@ -169,7 +172,8 @@ def fit_horizon(samples: Samples, choice: Sequence[Candidate]) -> Choice:
     split = int(days[int(len(days) * (1 - INNER_VALIDATION))])
     train, held = before(samples, split), samples.where(samples.rows.place >= split)
     fitted = [fit(train, candidate) for candidate in choice]
-    chosen = _simplest([losses(predict(model, held.rows), held.y) for model in fitted], held)
+    found = [by_day(losses(predict(model, held.rows), held.y), held.rows.place) for model in fitted]
+    chosen = simplest(found, _standard_error)
     weight = _weight(fitted[chosen], held) if choice[chosen].inputs else 0.0
     return Choice(choice[chosen], fit(samples, choice[chosen], weight))
 
@@ -177,7 +181,6 @@ def fit_horizon(samples: Samples, choice: Sequence[Candidate]) -> Choice:
 def fit(samples: Samples, candidate: Candidate, weight: float = 1.0) -> Horizon:
     """One candidate on these samples."""
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits  # one thread: the same sums whatever the number of cores
 
     columns = np.array([INPUTS.index(name) for name in candidate.inputs], dtype=np.int64)
     x = samples.rows.x[:, columns]
@@ -185,7 +188,7 @@ def fit(samples: Samples, candidate: Candidate, weight: float = 1.0) -> Horizon:
         return Horizon(samples.base_rate, 0.0, columns, np.zeros(0), np.ones(0), np.zeros(0), 0.0)
     center, scale = x.mean(axis=0), x.std(axis=0)
     model = LogisticRegression(C=candidate.c, solver="newton-cholesky", max_iter=100, tol=1e-8)
-    with threadpool_limits(1):
+    with one_thread():
         model.fit((x - center) / scale, samples.y, sample_weight=samples.weights)
     return Horizon(samples.base_rate, weight, columns, center, scale, model.coef_[0], float(model.intercept_[0]))
 
@@ -193,28 +196,8 @@ def fit(samples: Samples, candidate: Candidate, weight: float = 1.0) -> Horizon:
 def predict(model: Horizon, rows: SwingRows) -> Floats:
     """`Horizon.probability` for every row."""
     x = (rows.x[:, model.columns] - model.center) / model.scale
-    p = 1.0 / (1.0 + np.exp(-np.clip(x @ model.coef + model.intercept, -30.0, 30.0)))
+    p = probabilities(x @ model.coef + model.intercept)
     return np.asarray(model.base_rate + model.weight * (p - model.base_rate))
-
-
-def losses(p: Floats, y: Bools) -> Floats:
-    """Negative log-likelihood per row, nats."""
-    safe = np.clip(p, 1e-6, 1 - 1e-6)
-    return np.asarray(-np.where(y, np.log(safe), np.log1p(-safe)))
-
-
-def by_day(values: Floats, rows: SwingRows) -> Floats:
-    """The mean of each day's rows, ascending in time."""
-    _, inverse, counts = np.unique(rows.place, return_inverse=True, return_counts=True)
-    return np.asarray(np.bincount(inverse, weights=values) / counts)
-
-
-def _simplest(found: Sequence[Floats], held: Samples) -> int:
-    """The first candidate whose loss is within one standard error of the best one's."""
-    daily = [by_day(loss, held.rows) for loss in found]
-    best = min(range(len(daily)), key=lambda i: float(daily[i].mean()))
-    gaps = [loss - daily[best] for loss in daily]
-    return next(i for i, gap in enumerate(gaps) if gap.mean() <= _standard_error(gap))
 
 
 def _standard_error(daily: Floats) -> float:

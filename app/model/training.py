@@ -19,6 +19,7 @@ from app.market.bars import Bools, Floats, Ints
 from app.model.features import DECISION_HOURS, FEATURES, INPUTS
 from app.model.ranges import RangeForecast, fit_ranges
 from app.model.samples import Rows, slot_rows
+from app.model.scoring import by_day, losses, simplest
 from app.model.v6 import (
     LOG_TIME_LEFT,
     MOVES,
@@ -167,8 +168,8 @@ def _choose_variance(train: Rows, held: Rows) -> tuple[bool, list[Tried]]:
     errors = []
     for has_tickers in (False, True):
         forecast = forecasts(fit_variance(train, has_tickers=has_tickers), held)
-        errors.append(by_day((np.log(held.variance) - forecast) ** 2, held))
-    return bool(simplest(errors)), compared(VARIANCE_CANDIDATES, errors)
+        errors.append(by_day((np.log(held.variance) - forecast) ** 2, held.day))
+    return bool(simplest(errors, _standard_error)), compared(VARIANCE_CANDIDATES, errors)
 
 
 def _least_squares(x: Floats, terms: Floats, y: Floats) -> tuple[Floats, Floats]:
@@ -215,13 +216,14 @@ def _choose_slot(
     name: SlotName, train: Rows, held: Rows, variances: Sequence[VarianceForecast]
 ) -> tuple[Candidate, list[Tried]]:
     """The simplest candidate within one standard error of the best on the inner validation."""
-    held, forecast = slot_rows(held, name), forecasts(variances, train)
+    held = slot_rows(held, name)
+    log_variance, held_log_variance = (forecasts(variances, rows) for rows in (train, held))
     found = []
     for candidate in CANDIDATES:
-        slots = fit_slot(train, forecast, name, candidate)
-        p = slot_probabilities(slots, held, forecasts(variances, held))
-        found.append(by_day(losses(p, held.labels(name)), held))
-    return CANDIDATES[simplest(found)], compared([candidate.name for candidate in CANDIDATES], found)
+        slots = fit_slot(train, log_variance, name, candidate)
+        p = slot_probabilities(slots, held, held_log_variance)
+        found.append(by_day(losses(p, held.labels(name)), held.day))
+    return CANDIDATES[simplest(found, _standard_error)], compared([candidate.name for candidate in CANDIDATES], found)
 
 
 def slot_probabilities(slots: Sequence[Slot], rows: Rows, log_variance: Floats) -> Floats:
@@ -263,25 +265,6 @@ def day_weights(rows: Rows) -> Floats:
     """1 / (rows of that ticker and day): each day of a ticker weighs 1 (v6.md 5)."""
     _, inverse, counts = np.unique(np.stack([rows.ticker, rows.day]), axis=1, return_inverse=True, return_counts=True)
     return np.asarray(1.0 / counts[inverse.ravel()])
-
-
-def losses(p: Floats, y: Bools) -> Floats:
-    """Negative log-likelihood per row, (n,)."""
-    safe = np.clip(p, 1e-6, 1 - 1e-6)
-    return np.asarray(-np.where(y, np.log(safe), np.log1p(-safe)))
-
-
-def by_day(values: Floats, rows: Rows) -> Floats:
-    """The mean over the rows of each day, ascending: the tickers and hours of a day are one observation."""
-    _, day, counts = np.unique(rows.day, return_inverse=True, return_counts=True)
-    return np.asarray(np.bincount(day, values) / counts)
-
-
-def simplest(found: Sequence[Floats]) -> int:
-    """Position of the simplest candidate whose mean is within one standard error of the best one's; the first is the
-    simplest."""
-    best = found[int(np.argmin([values.mean() for values in found]))]
-    return next(i for i, values in enumerate(found) if (values - best).mean() <= _standard_error(values - best))
 
 
 def compared(names: Sequence[str], found: Sequence[Floats]) -> list[Tried]:

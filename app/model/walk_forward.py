@@ -17,6 +17,7 @@ from app.market.bars import Bools, Floats
 from app.market.calendar import ONE_DAY
 from app.model.features import DECISION_HOURS, INPUTS
 from app.model.samples import Rows, joined, slot_rows
+from app.model.scoring import LEAST_DAYS
 from app.model.training import Choice, Fitted, choose, day_weights, fit, fit_slot, logistic, slot_probabilities
 from app.model.v6 import SLOTS, SlotName, probabilities
 
@@ -28,8 +29,6 @@ LAST_TEST = date(2024, 12, 31)
 
 EMBARGO_DAYS = 1
 LEAST_BLOCKS = 8
-LEAST_SPAN_DAYS = 20
-"""Of fewer days in a span nothing is said."""
 
 
 class Block(NamedTuple):
@@ -97,9 +96,9 @@ def score_span(model: Fitted, rows: Rows, first: date, last: date) -> WalkForwar
     Raises BrokenData if the span has too few days, or there are none before it."""
     block = Block(first, last + ONE_DAY, f"{first}..{last}")
     days = np.unique(split_test(rows, block).day)
-    if len(days) < LEAST_SPAN_DAYS or rows.day.min() >= first.toordinal() - LEAST_SPAN_DAYS:
+    if len(days) < LEAST_DAYS or rows.day.min() >= first.toordinal() - LEAST_DAYS:
         raise BrokenData(
-            f"the recorded bars have fewer than {LEAST_SPAN_DAYS} days in {block.name}, or too few before it for the baselines"
+            f"the recorded bars have fewer than {LEAST_DAYS} days in {block.name}, or too few before it for the baselines"
         )
     past, test = split(rows, block)
     scored = {name: _score(model, past, slot_rows(test, name), name, block) for name in SLOTS}

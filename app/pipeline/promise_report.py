@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 
+from app.model.scoring import LEAST_DAYS
 from app.pipeline.live_promise import ScorableRecord
 from app.signals.evidence import RUN_LENGTH_DAYS, STANDS_DAYS, THRESHOLD, Alarm, Evidence, Side, evidence
-from app.signals.promise import LEAST_DAYS, Bin, Interval, Loss, Score, Statement, Target, Traded, score
+from app.signals.promise import Bin, Interval, Loss, Score, Statement, Target, Traded, score
 
 HEAD = "  stated         n  days  mean stated  came true  95 %"
 NOTES = (

@@ -15,10 +15,10 @@ import numpy as np
 
 from app.market.bars import Bars, Bools, Floats, Ints, to_ms
 from app.market.calendar import Calendar
-from app.model.evaluation import favoured, is_beyond
+from app.model.evaluation import is_beyond
 from app.model.features import decision_moment
 from app.model.samples import Rows
-from app.model.scoring import mean_by_days
+from app.model.scoring import mean_by_days, surest
 from app.model.walk_forward import Scored
 from app.signals.policy import EXIT_DISTANCES, ExitDistances, time_stop
 
@@ -68,7 +68,7 @@ def trading_view(
 
 def sides_at_coverage(p: Floats, n: int) -> Ints:
     """+1 and -1 for the n rows of which a rule is surest, 0 for the others."""
-    chosen = np.argsort(-favoured(p), kind="stable")[:n]
+    chosen = surest(p, n)
     sides = np.zeros(len(p), dtype=np.int64)
     sides[chosen] = np.where(p[chosen] > 0.5, 1, -1)
     return sides

@@ -15,13 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from app.market.bars import Bools, Floats
+from app.model import scoring
+from app.model.scoring import ECE_BINS, LEAST_DAYS, bins_of, favoured
 from app.signals.policy import Decision
 
-LEAST_DAYS: Final = 20
-"""Days below which no figure is given: a month of sessions. A bin with fewer has no interval."""
-
-BINS: Final = 10
-BOOTSTRAPS, SEED, LEVEL_PCT = 2000, 20241231, (2.5, 97.5)
+LEVEL_PCT: Final = (2.5, 97.5)
 SMALLEST: Final = 1e-9
 """How near to 0 and 1 a probability counts in a log-loss."""
 
@@ -120,11 +118,11 @@ def score(statements: Sequence[Statement]) -> Score | None:
     if len(np.unique(days)) < LEAST_DAYS:
         return None
     draws = _Draws(days)
-    bins = np.minimum((p * BINS).astype(np.int64), BINS - 1)
+    bins = bins_of(p)
     return Score(
         days=draws.days,
         statements=len(statements),
-        bins=[_bin(draws, number, bins == number, p, y) for number in range(BINS)],
+        bins=[_bin(draws, number, bins == number, p, y) for number in range(ECE_BINS)],
         log_loss=_loss(draws, _log_losses(p, y), p * _log_losses(p, 1.0) + (1 - p) * _log_losses(p, 0.0)),
         brier=_loss(draws, (p - y) ** 2, p * (1 - p)),
         traded=traded_of(statements),
@@ -138,7 +136,7 @@ def traded_of(statements: Sequence[Statement]) -> Traded | None:
         return None
     draws, right = _Draws(days), ((p > 0.5) == (y > 0)).astype(np.float64)
     interval = draws.interval(right, np.ones(len(p), dtype=np.bool_))
-    return Traded(len(p), draws.days, float(np.maximum(p, 1 - p).mean()), float(right.mean()), interval)
+    return Traded(len(p), draws.days, float(favoured(p).mean()), float(right.mean()), interval)
 
 
 def _columns(statements: Sequence[Statement]) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
@@ -155,8 +153,7 @@ class _Draws:
     def __init__(self, days: npt.NDArray[np.int64]) -> None:
         known, self._day = np.unique(days, return_inverse=True)
         self.days = len(known)
-        shares = np.full(self.days, 1 / self.days)
-        self._counts = np.random.default_rng(SEED).multinomial(self.days, shares, BOOTSTRAPS).astype(np.float64)
+        self._counts = scoring.draws(self.days).astype(np.float64)
 
     def days_of(self, rows: Bools) -> int:
         return len(np.unique(self._day[rows]))
@@ -172,7 +169,7 @@ class _Draws:
 
 
 def _bin(draws: _Draws, number: int, rows: Bools, p: Floats, y: Floats) -> Bin:
-    low, high, count = number / BINS, (number + 1) / BINS, int(rows.sum())
+    low, high, count = number / ECE_BINS, (number + 1) / ECE_BINS, int(rows.sum())
     if not count:
         return Bin(low, high, 0, 0, None, None, None)
     mean = float(y[rows].mean())

@@ -10,11 +10,12 @@ from app.errors import Unavailable
 from app.market.calendar import Calendar, Session
 from app.model.artefact import ENGINE_VERSION
 from app.model.features import decision_hours
+from app.model.scoring import LEAST_DAYS
 from app.model.v6 import V6Model
 from app.model.verdicts import verdict_beyond_variance, verdict_of_record
 from app.pipeline import ModelRecord
 from app.signals.policy import SPEC_VERSION, SUPPORTED
-from app.signals.promise import LEAST_DAYS, Traded
+from app.signals.promise import Traded
 from blueprints.services import Services
 from blueprints.shared import sentences
 from blueprints.v2 import answers, outlooks, types

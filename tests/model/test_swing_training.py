@@ -12,6 +12,7 @@ import pytest
 from app.market.bars import Bars, Bools, Floats
 from app.market.calendar import midnight_ms
 from app.model import swing_evaluation as evaluation
+from app.model.scoring import by_day
 from app.model.swing import HORIZONS
 from app.model.swing_features import FEATURES, MIN_DAYS
 from app.model.swing_training import (
@@ -19,7 +20,6 @@ from app.model.swing_training import (
     SwingRows,
     before,
     build_rows,
-    by_day,
     candidates,
     fit_horizon,
     predict,
@@ -168,7 +168,7 @@ def test_days_weigh_the_same_whatever_the_number_of_tickers() -> None:
     samples = samples_of(lonely, 1)
     assert samples.weights[samples.rows.place == 7].tolist() == [1.0]
     assert samples.weights[samples.rows.place == 8].tolist() == [0.5, 0.5]
-    assert samples.base_rate == pytest.approx(float(by_day(samples.y.astype(float), samples.rows).mean()))
+    assert samples.base_rate == pytest.approx(float(by_day(samples.y.astype(float), samples.rows.place).mean()))
 
 
 def test_fitting_twice_gives_the_same_bits() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from app.errors import BrokenData
-from app.market.bars import Span
+from app.market.bars import Floats, Span
 from app.market.calendar import Calendar
 from app.market.recorded import RecordedBars
 from app.model import training, walk_forward
@@ -21,7 +21,7 @@ from app.model.features import DECISION_HOURS, INPUTS
 from app.model.other_members import MEMBERS, estimates, tried_members
 from app.model.report import pooled_lines
 from app.model.samples import Rows, build_rows, joined, slot_rows
-from app.model.scoring import mean_by_days
+from app.model.scoring import losses, mean_by_days, simplest
 from app.model.training import Candidate, Choice, choose, fit, fit_slot, forecasts, slot_probabilities
 from app.model.v6 import LOG_TIME_LEFT
 from app.model.verdicts import Verdict
@@ -252,7 +252,7 @@ def test_a_real_edge_is_found_and_stated_at_its_size() -> None:
     p = slot_probabilities(slots, rows, log_variance)
     up = rows.x[:, INPUTS.index("current_vs_open")] > 0
     assert p[up].mean() == pytest.approx(rows.a[up].mean(), abs=0.04)
-    assert training.losses(p, rows.a).mean() < 0.55
+    assert losses(p, rows.a).mean() < 0.55
 
 
 def test_the_simplest_wins_unless_another_is_better_by_more_than_a_standard_error() -> None:
@@ -261,8 +261,12 @@ def test_the_simplest_wins_unless_another_is_better_by_more_than_a_standard_erro
     noise = dice.normal(0, 0.1, 300)
     noise -= noise.mean()
     a_little, clearly = plain - 0.001 + noise, plain - 0.05 + noise
-    assert training.simplest([plain, a_little]) == 0
-    assert training.simplest([plain, a_little, clearly]) == 2
+
+    def standard_error(values: Floats) -> float:
+        return float(values.std() / np.sqrt(len(values)))
+
+    assert simplest([plain, a_little], standard_error) == 0
+    assert simplest([plain, a_little, clearly], standard_error) == 2
 
 
 def test_tickers_share_what_is_fitted_and_differ_where_they_were_given_a_constant(rows: Rows) -> None:
@@ -288,9 +292,9 @@ def test_the_forest_that_the_inner_validation_liked_is_no_better_out_of_sample(r
     gains, days = [], []
     for block in blocks_between(FIRST_TEST, LAST_TEST):
         past, test = walk_forward.split(rows, block)
-        plain, forest = estimates(MEMBERS["z, random forest"], "late_b", past, test)
+        plain, forest = estimates("late_b", past, test, [MEMBERS["z, random forest"]])
         own = slot_rows(test, "late_b")
-        gains.append(training.losses(plain, own.b) - training.losses(forest, own.b))
+        gains.append(losses(plain, own.b) - losses(forest, own.b))
         days.append(own.day)
     gain = mean_by_days(np.concatenate(gains), np.concatenate(days))
     print(f"log-loss gained by the forest: {gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]")

@@ -13,6 +13,7 @@ from scipy.special import ndtr, ndtri
 
 from app.market.bars import Bools, Floats
 from app.model.features import DECISION_HOURS
+from app.model.scoring import LEAST_DAYS
 from app.signals.evidence import (
     MOST_STATEMENTS,
     MOST_TRADED,
@@ -27,7 +28,7 @@ from app.signals.evidence import (
     no_levels,
 )
 from app.signals.policy import LONG_ABOVE
-from app.signals.promise import LEAST_DAYS, Statement, score, statements_of
+from app.signals.promise import Statement, score, statements_of
 from tests.signals.test_policy import decision
 
 FIRST = date(2025, 3, 11)
