@@ -49,12 +49,16 @@ TICK_S: Final = 1.0
 SESSIONS_A_TURN: Final = 200
 
 
-@lru_cache(maxsize=1)
+@lru_cache
+def installed_version(package: str) -> str:
+    """Its files are read once in the life of a process."""
+    return version(package)
+
+
 def check_versions() -> None:
     """Raises RuntimeError if other versions are installed than those whose private names are used here."""
-    wrong = [
-        f"{name} {version(name)} in place of {wanted}" for name, wanted in VERSIONS.items() if version(name) != wanted
-    ]
+    found = {name: (installed_version(name), wanted) for name, wanted in VERSIONS.items()}
+    wrong = [f"{name} {has} in place of {wanted}" for name, (has, wanted) in found.items() if has != wanted]
     if wrong:
         raise RuntimeError(f"the websockets of this server need pinned versions (requirements.txt): {', '.join(wrong)}")
 

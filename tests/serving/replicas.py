@@ -4,6 +4,7 @@ sockets in processes of their own (`load_requests.py`, `load_sockets.py`), and w
 from __future__ import annotations
 
 import json
+import re
 import signal
 import statistics
 import subprocess
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 import requests
 
+from app.market.budget import PAID_PLAN
 from tests.serving.test_gunicorn import ROOT, Server, environment
 from tests.serving.test_processes import Market, is_whole
 from tests.waiting import PATIENCE_S, wait_for
@@ -57,13 +59,18 @@ def replica(found: Market, workers: int, name: str, **variables: object) -> Serv
     return found.start(**{**values, **variables})
 
 
-def wait_whole(servers: Sequence[Server], looks: int = 1) -> None:
-    """Until each server has the signals of all tickers, so often in a row: each time another worker may answer."""
+def wait_whole(servers: Sequence[Server], workers: int = 1) -> None:
+    """Until each server has the signals of all tickers, and so many workers that share the provider's calls of the plan."""
     for server in servers:
-        in_a_row = 0
-        while in_a_row < looks:
-            wait_for(lambda server=server: has_signals(server), every_s=0.1)
-            in_a_row += 1
+        wait_for(lambda server=server: has_signals(server), every_s=0.1)
+        wait_for(lambda server=server: limits_of_calls(server) == [PAID_PLAN.calls] * workers, every_s=0.1)
+
+
+def limits_of_calls(server: Server) -> list[float]:
+    """By worker: a worker that could not read Redis at its start does not know the plan yet, and takes the smallest one."""
+    return [
+        float(n) for n in re.findall(r"^predict_budget_limit_calls(?:{.*})? (\S+)", server.get("/metrics").text, re.M)
+    ]
 
 
 def has_signals(server: Server) -> bool:

@@ -102,7 +102,7 @@ def test_replicas_answer_as_one_server(
     limit = {"RATE_LIMIT_DIRECTIONS": LIMIT}
     with market(tmp_path / "data", speed, at, REDIS_URL=redis_url, **limit) as found:
         servers = [replica(found, workers, f"r{number}") for number in range(replicas)]
-        wait_whole(servers, looks=2)
+        wait_whole(servers, workers)
         ports = [port_of(server) for server in servers]
         watched = Sockets(tmp_path, ports, sockets)
         load = Requests(tmp_path, ports, rate, count=count)
