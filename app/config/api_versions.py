@@ -93,6 +93,6 @@ def months_after(day: date, months: int) -> date:
 VERSIONS = Versions(
     [
         Version(1, date(2026, 1, 3), contract="26df2cabf58823f38f759795af5d00631ce8174972a085b6da76222be41cbf34"),
-        Version(2, date(2026, 11, 26), contract="51f1f64138738b860c9c9d5ebfd3f7468cbb303dcbdb2c45f48e84de8b4aa343"),
+        Version(2, date(2026, 11, 26), contract="f4cb362a22a7984b9a2cee3e069bba613179b0d7a5d38ead3ae7843389ec2353"),
     ]
 )

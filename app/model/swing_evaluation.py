@@ -150,11 +150,17 @@ def _by_sign(past: Samples, block: SwingRows, column: int) -> Floats:
 
 
 def _boosted(past: Samples) -> Any:
-    """Small boosted trees."""
+    """Small boosted trees; the seed draws the rows on which they see when to stop."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     model = HistGradientBoostingClassifier(
-        max_iter=40, learning_rate=0.05, max_leaf_nodes=4, min_samples_leaf=200, l2_regularization=10.0, max_bins=32
+        max_iter=40,
+        learning_rate=0.05,
+        max_leaf_nodes=4,
+        min_samples_leaf=200,
+        l2_regularization=10.0,
+        max_bins=32,
+        random_state=SEED,
     )
     with one_thread():
         return model.fit(past.rows.x[:, : len(FEATURES)], past.y, sample_weight=past.weights)

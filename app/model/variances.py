@@ -38,9 +38,10 @@ BODY_WEIGHT = 2 * math.log(2) - 1
 DAYS = (1, 5, 20)
 
 
-def garman_klass(daily: Bars) -> Floats:
-    """The estimated variance of each daily bar from its open to its close, (n,)."""
-    spread, body = np.log(daily.h / daily.l), np.log(daily.c / daily.o)
+def garman_klass(daily: Bars, last: int = 0) -> Floats:
+    """The estimated variance of each daily bar from its open to its close, or of each of the `last` ones, (n,)."""
+    o, h, l, c = (column[-last:] for column in (daily.o, daily.h, daily.l, daily.c))  # noqa: E741 - the field's own name
+    spread, body = np.log(h / l), np.log(c / o)
     return np.asarray(0.5 * spread**2 - BODY_WEIGHT * body**2)
 
 
@@ -61,7 +62,9 @@ def five_minute_closes(today: Bars, session: Session, until: datetime) -> FiveMi
 
 def squared_returns(five: FiveMinutes, official_open: float) -> Floats:
     """The squared log return of each five-minute close against the one before it, the first against the official open, (n,)."""
-    moves = np.diff(np.log(five.c), prepend=math.log(official_open))
+    moves = np.log(five.c)
+    moves[1:] -= moves[:-1]
+    moves[0] -= math.log(official_open)
     return np.asarray(moves * moves)
 
 
@@ -77,7 +80,7 @@ def variance_features(
     five = five_minute_closes(today, session, at)
     squared = squared_returns(five, official_open)
     first = int(np.searchsorted(five.t, to_ms(at - LAST_HOUR)))
-    days = garman_klass(history[-max(DAYS) :])
+    days = garman_klass(history, last=max(DAYS))
     variances = [*(days[-n:].sum() / n for n in DAYS), squared.sum(), squared[first:].sum(), sigma * sigma]
     gap = abs(official_open / float(history.c[-1]) - 1)
     gap_sigmas = gap / sigma if sigma > 0 else math.inf

@@ -18,7 +18,7 @@ from app.model.artefact import PolicyStamp, content_hash, feature_code_hash
 from app.model.features import FEATURES, INPUTS, Features
 from app.model.registry import Registry
 from app.model.served import load_models
-from app.model.v6 import SLOTS, Slot, V6Model, VarianceForecast, sigmoid
+from app.model.v6 import SLOTS, Slot, V6Model, VarianceForecast, probabilities, sigmoid
 from tests.support import promoted_files, save_models
 
 TICKERS = ("SPY", "QQQ", "IWM")
@@ -162,6 +162,17 @@ def test_a_forecast_beyond_all_reason_gives_no_prediction() -> None:
     assert caught.value.code == "MODEL_UNAVAILABLE"
 
 
+def test_a_single_row_is_predicted_bit_for_bit_as_among_many() -> None:
+    """What is served of an hour is what the evaluation scored."""
+    model, dice = load_models(ARTEFACTS, TICKERS, POLICY).models["QQQ"], np.random.default_rng(8)
+    rows = dice.normal(scale=0.01, size=(200, len(INPUTS)))
+    for hour, name in ((10, "early_a"), (11, "late_a"), (15, "late_b")):
+        log_variance = model.variance.log_variance(hour, rows)
+        together = probabilities(model.slots[name].score(rows, log_variance))
+        alone = [model.slots[name].probability(row, float(v)) for row, v in zip(rows, log_variance, strict=True)]
+        assert together.tolist() == alone
+
+
 def test_probabilities_never_reach_zero_or_one() -> None:
     assert 0 < sigmoid(-1e9) < 1e-9
     assert 1 - 1e-9 < sigmoid(1e9) < 1
@@ -170,4 +181,4 @@ def test_probabilities_never_reach_zero_or_one() -> None:
 def test_every_slot_of_a_loaded_model_answers() -> None:
     model: V6Model = load_models(ARTEFACTS, TICKERS, POLICY).models["IWM"]
     assert set(model.slots) == set(SLOTS)
-    assert all(0 < slot.probability(np.zeros(len(INPUTS)), np.zeros(())) < 1 for slot in model.slots.values())
+    assert all(0 < slot.probability(np.zeros(len(INPUTS)), 0.0) < 1 for slot in model.slots.values())
