@@ -179,6 +179,14 @@ def test_fitting_twice_gives_the_same_bits() -> None:
         assert getattr(one.model, name).tobytes() == getattr(two.model, name).tobytes()
 
 
+def test_the_trees_of_the_comparison_are_the_same_each_time() -> None:
+    """With more than 10,000 rows scikit-learn draws some to see when to stop."""
+    samples = samples_of(synthetic(effect=0.3, tickers=8), 5)
+    assert len(samples.y) > 10_000
+    one, two = (evaluation._probabilities(evaluation._boosted(samples), samples.rows) for _ in range(2))
+    assert one.tobytes() == two.tobytes()
+
+
 def test_training_and_serving_give_the_same_probability() -> None:
     samples = samples_of(synthetic(effect=0.5), 5)
     model = fit_horizon(samples, candidates()).model
