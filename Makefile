@@ -29,7 +29,7 @@ DASHBOARD_BUILT := dashboard/dist/index.html
 export MARKET_DATA GOLDEN_DIR
 unexport PYTHONPATH PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test unit soak bench evaluate train import openapi asyncapi check audit tools observe regions dashboard screenshots clean
+.PHONY: help setup serve test unit soak bench evaluate train import openapi asyncapi check audit tools observe regions dashboard screenshots docs clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -106,8 +106,11 @@ asyncapi: $(RUNTIME) ## write the document of Socket.IO, blueprints/socket_io/as
 
 dashboard: $(DASHBOARD_BUILT) ## build the page at /, where npm is there
 
-clean: ## remove the virtual environment, caches and the built dashboard; var/ stays
-	rm -rf $(VENV) dashboard/dist dashboard/node_modules dashboard/src/api/schema.d.ts .mypy_cache .ruff_cache .pytest_cache .hypothesis
+docs: $(DEV) ## build the docs site into site/, which needs no network
+	@$(BIN)/python -m docs.build site && echo "built: open site/index.html, or see it with: $(BIN)/python -m http.server -d site 8001"
+
+clean: ## remove the virtual environment, caches, the built dashboard and the built docs; var/ stays
+	rm -rf $(VENV) site dashboard/dist dashboard/node_modules dashboard/src/api/schema.d.ts .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (PYTHON=... names another)"; exit 1; }

@@ -1,0 +1,68 @@
+"""Each page of the docs site is read in a browser at the width of a phone: only wide tables and code are scrolled sideways, axe
+finds nothing wrong, and no other host is asked."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from docs.build import build
+from tests.browser.watching import ALL_LOOKS, DESKTOP, PHONE, Look, Tab, tab
+
+LOOKS: tuple[Look, ...] = ((PHONE, "light"), (PHONE, "dark"))
+
+
+class Files(SimpleHTTPRequestHandler):
+    """Sends the files of a folder."""
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("docs") / "site"
+    build(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(site: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, directory=str(site)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def read(shown: Tab, place: str, looks: tuple[Look, ...]) -> list[str]:
+    """What is wrong with a page in these looks."""
+    shown.page.goto(f"{shown.base}/{place}", wait_until="load")
+    return [f"{place}: {wrong}" for wrong in shown.looked_at(looks)]
+
+
+def places(site: Path) -> list[str]:
+    """The pages that the generator made; the report of the models has a test of its own."""
+    return sorted(str(path.relative_to(site)) for path in site.rglob("*.html") if path.name != "report.html")
+
+
+def test_every_page_is_read_on_a_phone(browser: Browser, base: str, site: Path) -> None:
+    """Every other page in dark colours."""
+    assert len(places(site)) > 20
+    with tab(browser, base, PHONE) as shown:
+        found = [read(shown, place, (LOOKS[number % 2],)) for number, place in enumerate(places(site))]
+        assert sum(found, shown.wrong) == []
+
+
+@pytest.mark.soak
+def test_every_page_is_read_in_any_look(browser: Browser, base: str, site: Path) -> None:
+    with tab(browser, base, DESKTOP) as shown:
+        assert sum((read(shown, place, (*LOOKS, *ALL_LOOKS)) for place in places(site)), shown.wrong) == []
