@@ -4,6 +4,7 @@ market are run, with a PATH that has no Python of the project."""
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -25,8 +26,10 @@ from werkzeug.exceptions import HTTPException
 
 from app.cli import COMMAND, cli
 from app.config.settings import variables
+from clients.event_types import TYPESCRIPT as EVENT_TYPES
+from tests import node_packages
 from tests.blueprints.v2.calls import document
-from tests.markdown import ROOT, SPAN, blocks, pages, prose
+from tests.markdown import ROOT, SPAN, blocks, pages, prose, section
 from tests.waiting import PATIENCE_S, wait_for
 
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -140,7 +143,7 @@ def _module(words: list[str]) -> str | None:
 def _curl(words: list[str], routes: Flask) -> str | None:
     method = words[words.index("-X") + 1] if "-X" in words else "GET"
     address = next(word for word in words if word.startswith("http"))
-    path = urlsplit(address).path
+    path = re.sub("^/v1/", "/", urlsplit(address).path)
     if path.startswith("/_fault"):
         return None if method in ("GET", "PUT", "DELETE") else f"{method} {path}"
     try:
@@ -318,9 +321,17 @@ def test_every_request_in_the_pages_is_answered_by_the_server_that_make_serve_st
     asked = [typed for typed in LINES if typed.words[0] == "curl" and ADDRESS in typed.line]
     assert len(asked) >= 4
     for typed in asked:
-        line = typed.line.replace(ADDRESS, made).replace("curl ", "curl -sS --fail ", 1)
-        said = first_line(line) if "-N" in typed.words else whole(line)
+        status, line = expected_status(typed.line), typed.line.replace(ADDRESS, made)
+        line = line.replace("curl ", "curl -sS " if status else "curl -sS --fail ", 1)
+        said = (first_line(line) if "-N" in typed.words else whole(line)).rpartition("\n\n")[2]
         assert said.removeprefix("data: ").startswith("{"), (line, said[:200])
+        assert status is None or json.loads(said)["status"] == status, line
+
+
+def expected_status(line: str) -> int | None:
+    """The status of an error that a command asks for, as its comment says; None where it asks for none."""
+    found = re.search(r" # (\d{3})$", line)
+    return int(found[1]) if found else None
 
 
 def whole(line: str) -> str:
@@ -339,9 +350,14 @@ def first_line(line: str) -> str:
     return said
 
 
-EXAMPLES = [
-    "\n".join(block.lines) for path in pages() for block in blocks(path.read_text()) if block.language == "python"
-]
+def examples(language: str) -> list[str]:
+    """The blocks of a language on all pages."""
+    return [
+        "\n".join(block.lines) for path in pages() for block in blocks(path.read_text()) if block.language == language
+    ]
+
+
+EXAMPLES, TYPESCRIPT = examples("python"), examples("ts")
 
 
 def doors() -> set[str]:
@@ -355,11 +371,24 @@ def matched(path: str) -> str:
     return next((door for door, pattern in patterns.items() if re.fullmatch(pattern, path)), path)
 
 
-def test_each_door_of_version_2_has_an_example_in_shell_and_in_python() -> None:
-    shell = {urlsplit(word).path for typed in LINES for word in typed.words if word.startswith(ADDRESS)}
-    python = {urlsplit(text).path for example in EXAMPLES for text in re.findall(rf"{ADDRESS}[^\"]*", example)}
-    assert doors() <= {matched(path) for path in shell}
-    assert doors() <= {matched(path) for path in python}
+def asked_for(programs: list[str]) -> set[str]:
+    """The documented paths that programs ask for."""
+    return {matched(urlsplit(text).path) for one in programs for text in re.findall(rf"{ADDRESS}[^\"`\s]*", one)}
+
+
+def test_each_door_of_version_2_has_an_example_in_shell_in_python_and_in_typescript() -> None:
+    assert doors() <= asked_for([typed.line for typed in LINES])
+    assert doors() <= asked_for(EXAMPLES)
+    assert doors() <= asked_for(TYPESCRIPT)
+
+
+def test_each_topic_of_the_examples_has_all_three_languages() -> None:
+    page = (ROOT / "docs" / "client-examples.md").read_text()
+    headings = re.findall(r"^## (.+)$", page, re.MULTILINE)
+    assert {"Signals", "Streams", "Socket.IO", "Errors", "Limits", "Versions"} <= set(headings)
+    for heading in headings:
+        languages = [block.language for block in blocks(section(page, heading))]
+        assert languages == ["sh", "python", "ts"] * (len(languages) // 3), heading
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: text.splitlines()[-1][:60])
@@ -369,3 +398,25 @@ def test_every_python_example_runs(made: str, tmp_path: Path, example: str) -> N
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+@pytest.fixture(scope="module")
+def compiled(made: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the TypeScript of the pages for the server that `make serve` started, compiled: 0.js, 1.js, ..."""
+    folder = node_packages.linked(tmp_path_factory.mktemp("typescript"))
+    shutil.copy(EVENT_TYPES, folder)
+    (folder / "package.json").write_text('{"type": "module"}')
+    for number, example in enumerate(TYPESCRIPT):
+        (folder / f"{number}.ts").write_text(example.replace(ADDRESS, made))
+    flags = ["--strict", "--skipLibCheck", "--target", "ES2022", "--module", "NodeNext"]
+    files = [f"{number}.ts" for number in range(len(TYPESCRIPT))]
+    node_packages.node("node_modules/typescript/bin/tsc", *flags, *files, folder=folder)
+    return folder
+
+
+@pytest.mark.parametrize("number", range(len(TYPESCRIPT)))
+def test_every_typescript_example_passes_the_compiler_and_runs(compiled: Path, number: int) -> None:
+    if 'socket.on("signal"' in TYPESCRIPT[number]:  # goes on
+        assert first_line(f"{shutil.which('node')} {compiled / f'{number}.js'}").strip()
+    else:
+        assert node_packages.node(f"{number}.js", folder=compiled).strip()

@@ -24,7 +24,6 @@ import socketio
 
 from blueprints.socket_io.asyncapi import SENT
 from blueprints.socket_io.socket_types import ByeReason, ErrorCode
-from clients.event_types import TYPESCRIPT
 from tests import node_packages
 from tests.blueprints.test_pages import CHROMIUM
 from tests.markdown import ROOT, blocks, section, table
@@ -398,15 +397,6 @@ def test_the_javascript_of_the_page_prints_signals(base: str, tmp_path: Path) ->
     placed(code("js"), folder, "client.mjs", base)
     with lines_of(["node", "client.mjs"], folder) as lines:
         assert all("snapshot" in line for line in until_both(lines))
-
-
-def test_the_typescript_of_the_page_passes_the_compiler(tmp_path: Path) -> None:
-    folder = node_packages.linked(tmp_path)
-    shutil.copy(TYPESCRIPT, folder)
-    (folder / "client.ts").write_text(code("ts"))
-    (folder / "package.json").write_text('{"type": "module"}')
-    flags = ["--strict", "--noEmit", "--skipLibCheck", "--target", "ES2022", "--module", "NodeNext"]
-    node_packages.node("node_modules/typescript/bin/tsc", *flags, "client.ts", folder=folder)
 
 
 def test_the_page_has_every_event_every_code_and_every_reason() -> None:
