@@ -6,6 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+# The lists of pinned packages, in the order in which each keeps to those before it, and what writes them for all platforms
+LOCKS := requirements requirements-mcp requirements-dev bench/requirements
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --no-emit-package pip --custom-compile-command "make lock"
 # The command line with this environment's Python, whatever Python the machine has
 COMMAND := $(BIN)/predict
 # So many files of tests at a time
@@ -29,7 +34,7 @@ DASHBOARD_BUILT := dashboard/dist/index.html
 export MARKET_DATA GOLDEN_DIR
 unexport PYTHONPATH PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test unit soak bench evaluate train import openapi asyncapi check audit tools observe regions dashboard screenshots docs clean
+.PHONY: help setup serve test unit soak bench evaluate train import openapi asyncapi check audit lock tools observe regions dashboard screenshots docs clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -52,8 +57,11 @@ check: $(DEV) ## style and types alone
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-audit: $(DEV) ## known vulnerabilities in requirements.txt; passes where no advisories can be had
+audit: $(DEV) ## known vulnerabilities in the pinned packages; passes where no advisories can be had
 	@$(BIN)/python .ci/audit.py requirements.txt $(AUDIT_ARGS)
+
+lock: $(DEV) ## write each requirements.txt from its requirements.in, with hashes; LOCK_ARGS="--upgrade-package NAME" takes newer ones
+	@for name in $(LOCKS); do $(LOCK) $$name.in --output-file $$name.txt $(LOCK_ARGS) || exit 1; done
 
 tools: ## programs that some tests need: installed where that is possible, else named
 	@PATH="$$PATH:/usr/sbin"; for tool in $(TOOLS); do \
@@ -123,11 +131,11 @@ $(COMMAND): Makefile | $(BIN)/python
 	  'PYTHONPATH=$$root exec "$$root/$(BIN)/python" -P -m app "$$@"' >$@ && chmod +x $@
 
 $(RUNTIME): requirements.txt | $(BIN)/python $(COMMAND)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(INSTALL) -r requirements.txt
 	@touch $@
 
 $(DEV): requirements-dev.txt $(RUNTIME)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(INSTALL) -r requirements-dev.txt
 	@touch $@
 
 $(DASHBOARD_BUILT): $(DASHBOARD_SOURCES) blueprints/v2/openapi.json clients/typescript/live-events.d.ts

@@ -223,7 +223,8 @@ def peers_python() -> str | None:
     wanted = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     if marker.exists() and marker.read_text() == wanted:
         return str(python)
-    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(files[1])]
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+    install = [*pip, *(option for file in files for option in ("-r", str(file)))]
     for command in ([sys.executable, "-m", "venv", str(PEERS)], install):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
