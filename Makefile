@@ -58,7 +58,7 @@ check: $(DEV) ## style and types alone
 	$(BIN)/mypy
 
 audit: $(DEV) ## known vulnerabilities in the pinned packages; passes where no advisories can be had
-	@$(BIN)/python .ci/audit.py requirements.txt $(AUDIT_ARGS)
+	@$(BIN)/python .ci/audit.py $(LOCKS:=.txt) $(AUDIT_ARGS)
 
 lock: $(DEV) ## write each requirements.txt from its requirements.in, with hashes; LOCK_ARGS="--upgrade-package NAME" takes newer ones
 	@for name in $(LOCKS); do $(LOCK) $$name.in --output-file $$name.txt $(LOCK_ARGS) || exit 1; done

@@ -1,8 +1,8 @@
-"""Known vulnerabilities in a pinned requirements file: `python .ci/audit.py FILE [options of pip-audit]`.
+"""Known vulnerabilities in pinned requirements files: `python .ci/audit.py FILE... [options of pip-audit]`.
 
 pip-audit ends with 1 on a finding and on a lost network alike, and with 0 when its service knows none of the packages.
 Here a finding, a file that is not fully pinned and anything not understood fail; advisories that cannot be had are
-said in one line and pass. Nothing is resolved or installed: the pins are all there is, so they need no hashes.
+said in one line and pass. Nothing is resolved or installed: the pins are all there is.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ UNREACHABLE = re.compile(
 Found = dict[str, Any]
 
 
-def main(requirements: str, *options: str) -> int:
+def main(*arguments: str) -> int:
     try:
-        done = subprocess.run(command(requirements, *options), capture_output=True, text=True, timeout=SECONDS)
+        done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=SECONDS)
     except subprocess.TimeoutExpired:
         return skipped(f"no answer within {SECONDS} s")
     if done.stdout.strip():
@@ -37,9 +37,11 @@ def main(requirements: str, *options: str) -> int:
     return 1
 
 
-def command(requirements: str, *options: str) -> list[str]:
-    """pip-audit on exactly the pins in a file; its cache goes into the virtual environment."""
-    pins_alone = ["--no-deps", "--disable-pip", "--requirement", requirements]
+def command(*arguments: str) -> list[str]:
+    """pip-audit on exactly the pins in the files; its cache goes into the virtual environment."""
+    files = [argument for argument in arguments if argument.endswith(".txt")]
+    options = [argument for argument in arguments if argument not in files]
+    pins_alone = ["--no-deps", "--disable-pip", *(option for file in files for option in ("--requirement", file))]
     output = ["--format", "json", "--desc", "off", "--aliases", "on", "--progress-spinner", "off"]
     limits = ["--timeout", str(SOCKET_SECONDS), "--cache-dir", str(Path(sys.prefix) / ".audit")]
     return [sys.executable, "-m", "pip_audit", *pins_alone, *output, *limits, *options]
