@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from flask import Flask
 from app.config.api_versions import VERSIONS
 from app.config.settings import ARTEFACTS, variables
 from app.factory import create_app
+from app.live.events import EVENTS
 from app.model.verdicts import counts_text, verdict_beyond_variance, verdict_of_record
 from blueprints import GROUPS
 from blueprints.v1.parameters import HOURS
@@ -150,6 +152,15 @@ def test_every_recording_rule_with_a_name_of_its_own_is_documented() -> None:
     assert said == {rule["record"] for rule in rules("records") if ":" not in rule["record"]}
 
 
+def test_every_event_of_the_server_is_documented_with_its_level_and_no_other() -> None:
+    page = (ROOT / "docs" / "events.md").read_text()
+    rows = table_below(page, "Events of the server")
+    assert [(row[0].strip("`"), row[1]) for row in rows] == [
+        (name, logging.getLevelName(event.level)) for name, event in EVENTS.items()
+    ]
+    assert all(meaning for _, _, meaning in rows)
+
+
 def rules(name: str) -> list[dict[str, Any]]:
     text = (ROOT / "ops" / "prometheus" / f"{name}.yml").read_text()
     return [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
@@ -176,6 +187,25 @@ def test_the_answer_in_the_readme_is_one_of_the_demo_market(tmp_path: Path) -> N
 def _excerpt(whole: Any, part: Any) -> Any:
     """Of `whole` what `part` names."""
     return {name: _excerpt(whole[name], inner) for name, inner in part.items()} if isinstance(part, dict) else whole
+
+
+# --- walks ---
+
+WALKS = (ROOT / "docs" / "walks.md").read_text()
+
+
+@pytest.mark.parametrize("walk", ["The way of one request", "The way of one bar"])
+def test_each_step_of_a_walk_names_what_is_in_its_file(walk: str) -> None:
+    rows = table_below(WALKS, walk)
+    assert [row[0] for row in rows] == [str(number) for number in range(1, len(rows) + 1)]
+    for _, file, name, _ in rows:
+        source = (ROOT / file.strip("`")).read_text()
+        for part in name.strip("`").split("."):
+            assert re.search(rf"\b(?:class|def) {part}\b", source), f"{file}: {name}"
+
+
+def test_every_file_that_the_walks_name_is_in_the_tree() -> None:
+    assert [name for name in re.findall(r"`([\w/]+\.py)`", WALKS) if not (ROOT / name).exists()] == []
 
 
 # --- links ---
