@@ -34,7 +34,7 @@ DASHBOARD_BUILT := dashboard/dist/index.html
 export MARKET_DATA GOLDEN_DIR
 unexport PYTHONPATH PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test unit soak bench evaluate train import openapi asyncapi check audit lock tools observe regions dashboard screenshots docs clean
+.PHONY: help setup serve test unit soak bench evaluate train import openapi asyncapi check audit lock tools observe regions wheel dashboard screenshots docs clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -43,7 +43,7 @@ setup: $(DEV) ## everything for development: virtual environment, packages
 
 serve: $(RUNTIME) ## start the server: the demo market, unless MARKET or POLYGON_API_KEY is set
 	@$(MAKE) --silent dashboard || echo "the server starts without its dashboard"
-	@if [ -z "$$MARKET$$POLYGON_API_KEY$$MASSIVE_API_KEY" ]; then export MARKET=demo; fi; exec $(COMMAND) serve
+	@exec $(COMMAND) serve
 
 test: $(DEV) ## style, types, known vulnerabilities and all tests that CI runs
 	@$(MAKE) --no-print-directory -j 2 check audit tools
@@ -112,13 +112,16 @@ asyncapi: $(RUNTIME) ## write the document of Socket.IO, blueprints/socket_io/as
 	$(BIN)/python -m app.factory.asyncapi
 	$(BIN)/python -m clients.event_types
 
+wheel: $(DEV) $(DASHBOARD_BUILT) ## a wheel with all that the server needs, in dist/, and its SHA-256
+	@$(BIN)/python -m ops.wheel
+
 dashboard: $(DASHBOARD_BUILT) ## build the page at /, where npm is there
 
 docs: $(DEV) ## build the docs site into site/, which needs no network
 	@$(BIN)/python -m docs.build site && echo "built: open site/index.html, or see it with: $(BIN)/python -m http.server -d site 8001"
 
-clean: ## remove the virtual environment, caches, the built dashboard and the built docs; var/ stays
-	rm -rf $(VENV) site dashboard/dist dashboard/node_modules dashboard/src/api/schema.d.ts .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## remove the virtual environment, caches, the built dashboard, docs and wheel; var/ stays
+	rm -rf $(VENV) site dist dashboard/dist dashboard/node_modules dashboard/src/api/schema.d.ts .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (PYTHON=... names another)"; exit 1; }

@@ -22,9 +22,10 @@ import time  # noqa: E402
 from functools import partial  # noqa: E402
 
 from app.config.folders import check_data_dir, check_models_dir  # noqa: E402
-from app.config.settings import VERSION, load  # noqa: E402
+from app.config.settings import load  # noqa: E402
 from app.errors import SettingsError  # noqa: E402
 from app.telemetry import logs  # noqa: E402
+from app.version import VERSION  # noqa: E402
 from serving.worker import Log, Worker  # noqa: E402
 
 gc.enable()

@@ -10,9 +10,8 @@ from importlib import import_module
 import click
 
 from app.errors import PredictError
-
-COMMAND = ".venv/bin/predict"
-"""How the command is typed in the checkout; `make setup` puts it there. Help and usage errors show it."""
+from app.places import CODE, COMMAND, FILES
+from app.version import VERSION
 
 COMMANDS: Mapping[str, str] = {
     "backfill": "app.commands.backfill:backfill",
@@ -23,6 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "polygon": "app.commands.simulator:polygon",
     "record": "app.commands.record:record_group",
     "replay": "app.commands.replay:replay",
+    "rules": "app.commands.rules:rules",
     "train": "app.commands.models:train",
     "watch": "app.commands.watch:watch",
 }
@@ -58,13 +58,17 @@ def main() -> None:
 
 
 @click.group(cls=Commands)
+@click.version_option(VERSION, message="predict server %(version)s")
 def cli() -> None:
     """The predict server."""
 
 
 @cli.command()
 def serve() -> None:
-    """Start the server (gunicorn) with the settings of the environment."""
+    """Start the server (gunicorn) with the settings of the environment: the demo market, unless MARKET or POLYGON_API_KEY is
+    set."""
+    if not any(os.environ.get(name) for name in ("MARKET", "POLYGON_API_KEY", "MASSIVE_API_KEY")):
+        os.environ["MARKET"] = "demo"
     _become_gunicorn()
 
 
@@ -76,5 +80,9 @@ def demo() -> None:
 
 
 def _become_gunicorn() -> None:
-    """Replace this process with the server, which checks its settings before anything else (gunicorn.conf.py)."""
-    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"])
+    """Replace this process with the server, which checks its settings before anything else (gunicorn.conf.py). gunicorn puts
+    the working folder before all others unless it is among them, where it may hold another `app` or `wsgi`: it comes last."""
+    os.environ["PWD"] = folder = os.getcwd()
+    os.environ["PYTHONPATH"] = os.pathsep.join((str(FILES), str(CODE), folder))
+    configuration = str(FILES / "gunicorn.conf.py")
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "gunicorn", "-c", configuration, "wsgi:app"])

@@ -55,6 +55,7 @@ BASE = {
     "app.config.setting_errors",
     "app.config.replica",
     "app.clock",
+    "app.places",
 }
 PURE = {
     "app.config.api_versions",

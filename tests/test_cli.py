@@ -213,7 +213,25 @@ main()
         [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, timeout=PATIENCE_S
     )
     market = "demo" if command == "demo" else "recorded"
-    assert done.stdout == f"-m gunicorn -c gunicorn.conf.py wsgi:app {market} 0\n", done.stderr
+    assert done.stdout == f"-P -m gunicorn -c {ROOT / 'gunicorn.conf.py'} wsgi:app {market} 0\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "market"),
+    [({}, "demo"), ({"MARKET": "", "POLYGON_API_KEY": ""}, "demo"), ({"MARKET": "recorded"}, "recorded")]
+    + [({name: "key"}, None) for name in ("POLYGON_API_KEY", "MASSIVE_API_KEY")],
+)
+def test_serve_takes_the_demo_only_where_neither_a_market_nor_a_key_is_set(
+    variables: dict[str, str], market: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MARKET", "POLYGON_API_KEY", "MASSIVE_API_KEY", "PYTHONPATH", "PWD"):
+        monkeypatch.setenv(name, variables.get(name, ""))
+    monkeypatch.delenv("MARKET") if "MARKET" not in variables else None
+    chosen: list[str | None] = []
+    monkeypatch.setattr(os, "execv", lambda *_: chosen.append(os.environ.get("MARKET")))
+    monkeypatch.setattr(sys, "argv", ["app", "serve"])
+    cli.main()
+    assert chosen == [market]
 
 
 @pytest.mark.parametrize("command", USING_DATA_DIR)

@@ -26,6 +26,7 @@ from werkzeug.exceptions import HTTPException
 
 from app.cli import COMMAND, cli
 from app.config.settings import variables
+from app.version import VERSION
 from clients.event_types import TYPESCRIPT as EVENT_TYPES
 from tests import node_packages
 from tests.blueprints.v2.calls import document
@@ -40,7 +41,11 @@ REDIS = (
     "mkdir -p var && redis-server --port 6400 --dir var --daemonize yes --appendonly yes --maxmemory-policy noeviction",
     "redis-cli -p 6400 shutdown",
 )
-FOREIGN = {"pip install railway-sdk", "railway config plan", "railway config apply", *REDIS}
+WHEEL = f"dist/predict_server-{VERSION}-py3-none-any.whl predict serve"
+FOREIGN = {
+    *("pip install railway-sdk", "railway config plan", "railway config apply", *REDIS),
+    *(f"uvx --from {WHEEL}", f"pipx run --spec {WHEEL}"),
+}
 """Commands of programs that are not this project's."""
 
 

@@ -20,6 +20,7 @@ from app.factory.markets import namespace_of
 from app.market.bars import Bars, Span, to_ms
 from app.market.cache import BarCache
 from app.market.calendar import Calendar, Session, day_of_ms
+from app.places import COMMAND
 
 COLUMNS = ("t", "o", "h", "l", "c", "v")
 
@@ -41,7 +42,7 @@ def kept_cache(settings: Settings) -> BarCache:
     """The bars of the provider that the settings name. Raises BrokenData if none are kept."""
     path = settings.data_dir / namespace_of(settings.polygon_base_url) / "bars.sqlite3"
     if not path.exists():
-        raise BrokenData("no bars of the provider are kept yet: `.venv/bin/predict backfill --days N` brings them in")
+        raise BrokenData(f"no bars of the provider are kept yet: `{COMMAND} backfill --days N` brings them in")
     return BarCache(path, lambda event, **fields: None)
 
 

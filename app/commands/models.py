@@ -30,12 +30,13 @@ from app.model.served import load_models
 from app.model.swing import SwingModel
 from app.model.v6 import V6Model
 from app.model.walk_forward import Scored, score_span
+from app.places import COMMAND
 from app.signals.backtest import trading_view
 from app.signals.policy import SUPPORTED
 
 HOW_TO_GET_DATA = (
-    "The report above is the stored one. To make it anew, import five-minute and daily bars of SPY, QQQ and IWM that "
-    "reach from before 2022 to 2024-12-31 (files named like SPY_5min.parquet and SPY_1day.parquet, columns t o h l c v): "
+    "The report above is the stored one. To make it anew in a checkout, import five-minute and daily bars of SPY, QQQ and IWM "
+    "that reach from before 2022 to 2024-12-31 (files named like SPY_5min.parquet and SPY_1day.parquet, columns t o h l c v): "
     "MARKET_DATA=FOLDER make evaluate"
 )
 
@@ -64,7 +65,7 @@ def train(promotes: bool, is_first: bool) -> None:
     if promotes:
         promote(registry, name)
     elif not is_promoted(registry, name):
-        click.echo(f"It is not served yet. This has it served: `.venv/bin/predict models promote {name}`")
+        click.echo(f"It is not served yet. This has it served: `{COMMAND} models promote {name}`")
 
 
 DAY = click.DateTime(["%Y-%m-%d"])

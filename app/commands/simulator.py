@@ -14,6 +14,7 @@ from app.commands.shared import recorded_bars, usable_settings
 from app.market.calendar import Calendar
 from app.market.demo import HISTORY_FROM, LAP, DemoFeed
 from app.market.feed_transport import BarFeed, FeedTransport
+from app.places import COMMAND
 from app.signals.policy import SUPPORTED
 from app.simulator.faults import FAULTS
 from app.simulator.plans import PLANS
@@ -73,5 +74,5 @@ def _feed(market: str, calendar: Calendar) -> tuple[BarFeed, Clock]:
     recorded = recorded_bars(usable_settings())
     start = recorded.default_start(SUPPORTED)
     if start is None:
-        raise click.ClickException("no recorded bars are imported yet: .venv/bin/predict import FILE...")
+        raise click.ClickException(f"no recorded bars are imported yet: {COMMAND} import FILE...")
     return recorded, running_clock(start, 1.0, datetime.now(UTC))

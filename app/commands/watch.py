@@ -8,19 +8,19 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 import click
 import requests
 
+from app.places import FILES
 from app.signals.policy import SUPPORTED
 
 if TYPE_CHECKING:
     from predict_client import Client, Follow
     from predict_client.live_events import LiveEvent, Signal
 
-CLIENT: Final = Path(__file__).parents[2] / "clients" / "python"
+CLIENT: Final = FILES / "clients" / "python"
 LOOK_S, ANSWERS_WITHIN_S = 0.2, 5.0
 
 

@@ -28,15 +28,14 @@ from app.config.setting_types import (
     Unset,
 )
 from app.errors import SettingsError
+from app.places import CODE, FILES, PACKAGE, data_folder
 
 # OpenTelemetry reads this when it is imported. Other propagators may not be installed.
 os.environ["OTEL_PROPAGATORS"] = "tracecontext"
-VERSION = "0.1.0"
 MAX_REQUESTS = 1_000_000_000
 MAX_STREAMS = MAX_SOCKETS = 100_000
-ROOT = Path(__file__).parents[2]
-ARTEFACTS = ROOT / "app" / "model" / "artefacts"
-DASHBOARD = ROOT / "dashboard" / "dist"
+ARTEFACTS = PACKAGE / "model" / "artefacts"
+DASHBOARD = FILES / "dashboard" / "dist"
 
 
 class Settings(BaseSettings):
@@ -52,7 +51,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", alias="HOST", description="address to listen on; the Procfile sets `::`")
     port: int = Field(8000, alias="PORT", ge=1, le=65535, description="port to listen on")
     data_dir: Path = Field(
-        Path("var"), alias="DATA_DIR", description="folder of the track record, bars and open prices"
+        default_factory=lambda: data_folder(os.environ.get("XDG_DATA_HOME")),
+        alias="DATA_DIR",
+        description="folder of the track record, bars and open prices",
     )
     polygon_api_key: Secret | None = Field(
         None,
@@ -184,7 +185,7 @@ class Settings(BaseSettings):
     api_keys: ApiKeys = Field(
         (),
         alias="API_KEYS",
-        description="API keys as `name:tier:expires:hash`, comma-separated (`.venv/bin/predict keys new`); who has none gets "
+        description="API keys as `name:tier:expires:hash`, comma-separated (`predict keys new`); who has none gets "
         "half the limits once there are any",
     )
     cors_origins: Origins = Field(
@@ -392,8 +393,7 @@ def variables() -> Mapping[str, tuple[str, str]]:
     for field in Settings.model_fields.values():
         alias = field.validation_alias
         names = alias.choices if isinstance(alias, AliasChoices) else [field.alias]
-        default = "" if field.default in (None, ()) else str(field.default)
-        if field.default in (ARTEFACTS, DASHBOARD):
-            default = str(field.default.relative_to(ROOT))
-        table[" or ".join(str(name) for name in names)] = (default, field.description or "")
+        default = field.get_default(call_default_factory=True)
+        shown = "" if default in (None, ()) else str(default).removeprefix(f"{CODE}{os.sep}")
+        table[" or ".join(str(name) for name in names)] = (shown, field.description or "")
     return table

@@ -44,6 +44,7 @@ from app.model.registry import Registry
 from app.model.reloading import ServedModels
 from app.model.served import ServableSets
 from app.pipeline import LivePromise, Pipeline
+from app.places import COMMAND
 from app.signals.policy import LONG_ABOVE, SHORT_BELOW, SPEC_VERSION, SUPPORTED
 from app.signals.store import RecordStore
 from app.telemetry import logs
@@ -216,7 +217,7 @@ def _warn_of_missing_parts(core: Core) -> None:
     if market.budget is not None and market.namespace != "polygon":
         log.warning("POLYGON_BASE_URL is not the provider's own address: bars and signals of it are kept apart")
     if "no_recorded_bars" in market.degraded:
-        log.warning("MARKET=recorded, but no bars were brought in yet: .venv/bin/predict import FILE...")
+        log.warning("MARKET=recorded, but no bars were brought in yet: %s import FILE...", COMMAND)
     if settings.can_forget:
         log.warning("DATA_DIR is on a disk that a new deployment forgets: mount a volume, or the track record is lost")
     core.store.durability()  # a Redis that may lose the record is logged

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from app.config.settings import Settings
 from app.errors import Unavailable
+from app.places import COMMAND
 from app.redis_database import RedisDatabase
 from app.signals.policy import SUPPORTED, Decision
 from app.signals.record import Record
@@ -20,7 +21,7 @@ from app.telemetry.stages import NULL_STAGES, Stages
 PREFIX = "predict:record"
 LEFT_BEHIND = (
     "REDIS_URL is set, and DATA_DIR has a record of signals that is not in Redis. These two commands move it: "
-    "`.venv/bin/predict record export --sqlite record.jsonl`, then `.venv/bin/predict record import record.jsonl`"
+    f"`{COMMAND} record export --sqlite record.jsonl`, then `{COMMAND} record import record.jsonl`"
 )
 
 

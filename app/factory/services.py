@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from app.config.api_versions import Version, Versions
-from app.config.settings import VERSION, Settings
+from app.config.settings import Settings
 from app.core import Core, degradations, operations
 from app.factory.live_log import LiveLog
 from app.live.broadcaster import Broadcasters, LiveParts
@@ -17,6 +17,7 @@ from app.live.live_event import Conditions
 from app.signals.policy import SUPPORTED
 from app.telemetry.exposition import Expose
 from app.telemetry.stages import Stages
+from app.version import VERSION
 from blueprints.dashboard.build import Build
 from blueprints.services import CacheValidity, Services
 from blueprints.v2.live_shape import LiveShape

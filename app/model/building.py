@@ -46,6 +46,7 @@ from app.model.walk_forward import (
     blocks_between,
     walk_forward,
 )
+from app.places import COMMAND
 
 Trading = Callable[[Scored], Mapping[str, Any]]
 
@@ -98,9 +99,7 @@ def samples_of(recorded: RecordedBars, tickers: Sequence[str], calendar: Calenda
     for position, ticker in enumerate(tickers):
         five, days = recorded.all_bars(ticker, Span.FIVE_MINUTES), recorded.all_bars(ticker, Span.DAY)
         if not len(five) or not len(days):
-            raise BrokenData(
-                f"no recorded {ticker}_5min and {ticker}_1day bars; bring them in with `.venv/bin/predict import`"
-            )
+            raise BrokenData(f"no recorded {ticker}_5min and {ticker}_1day bars; bring them in with `{COMMAND} import`")
         rows, excluded[ticker] = build_rows(five, days, calendar, position)
         parts.append(rows)
     return Samples(tickers, joined(parts), excluded, data_hash(recorded, tickers))

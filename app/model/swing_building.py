@@ -28,6 +28,7 @@ from app.model.swing_artefact import FAMILY, SCHEMA_VERSION, arrays_of, feature_
 from app.model.swing_features import FEATURES, MIN_DAYS
 from app.model.swing_training import BLOCK_DAYS, VIX, Choice, SwingRows, build_rows, candidates, fit_horizon, samples_of
 from app.model.verdicts import Verdict, verdict_of
+from app.places import COMMAND
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def study(recorded: RecordedBars, tickers: Sequence[str], calendar: Calendar) ->
     daily = {ticker: recorded.all_bars(ticker, Span.DAY) for ticker in tickers}
     for ticker, bars in daily.items():
         if not len(bars):
-            raise BrokenData(f"no recorded {ticker}_1day bars; bring them in with `.venv/bin/predict import`")
+            raise BrokenData(f"no recorded {ticker}_1day bars; bring them in with `{COMMAND} import`")
     rows, excluded = build_rows(daily, calendar, recorded.all_bars(VIX, Span.DAY))
     first, last = (date.fromordinal(int(rows.day[i])) for i in (0, -1))
     least = evaluation.LAST_TEST.year - evaluation.LEAST_TRAINING_YEARS

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from app.config.settings import VERSION
 from app.core import Core, record_can_forget
 from app.live.events import EVENTS
 from app.market.announcements import REASONS
@@ -15,6 +14,7 @@ from app.signals.evidence import THRESHOLD
 from app.signals.lock import decision_hour
 from app.signals.policy import SUPPORTED, Gate
 from app.telemetry.metrics import Metric, Values, unlabelled
+from app.version import VERSION
 
 STATES = ("closed", "open", "half_open")
 CACHES = ("memory", "disk", "record")

@@ -14,6 +14,7 @@ from app.market.calendar import NY, Session, TradingHours, ny_day
 from app.market.inception import first_day_of, has_begun
 from app.market.plan import Plan
 from app.pipeline import TickerSignal
+from app.places import COMMAND
 from app.signals.lock import decision_hour
 from app.signals.policy import Gate, SessionName
 from app.structure import ENOUGH_MINUTES
@@ -38,7 +39,7 @@ GATES: Mapping[Gate, str] = {
 REFERENCES: Mapping[SessionName, str] = {"early": "open", "late": "11:00 price"}
 """What the active probability compares the close with: target A before 11:00, target B from then on (policy.md 4)."""
 
-NO_BARS = "No bars have been imported yet: run .venv/bin/predict import FOLDER. "
+NO_BARS = f"No bars have been imported yet: run {COMMAND} import FOLDER. "
 
 NO_KEY = "No market-data key is set. "
 

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 from flask import Flask
 
-from app.config.settings import VERSION
 from app.live.events import EVENTS
 from app.market import announcements
 from app.market.polygon import Reply
@@ -16,6 +15,7 @@ from app.telemetry.core_metrics import ACTIONS, CACHES, OUTCOMES, STATES, WITHHE
 from app.telemetry.live_metrics import KINDS
 from app.telemetry.metrics import METHODS, OTHER, Latencies
 from app.telemetry.spans import MEASURED
+from app.version import VERSION
 from blueprints.socket_io.socket_types import ByeReason
 from serving import connections, engine_refusals
 from serving.outbox import Slow

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import middleware
-from app.config.settings import VERSION
 from app.errors import BudgetSpent, Unavailable, Upstream
 from app.factory import create_app
 from app.live.events import Events
@@ -17,6 +16,7 @@ from app.market.feed_transport import FeedTransport
 from app.market.polygon import Reply
 from app.telemetry.core_metrics import STATES, WITHHELD
 from app.telemetry.setup import build_telemetry
+from app.version import VERSION
 from tests.provider.world import World, world
 from tests.support import CALENDAR, FakeClock, FakeTimer, ScriptedMarket, demo_feed, settings
 from tests.telemetry.metrics.scraping import CALLS, ONE_TICKER, Build, ask, scrape, seen
