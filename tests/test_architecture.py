@@ -43,6 +43,7 @@ ORDER = (
     "app.live.plan_probe",
     "app.live.calendar_upkeep",
     "app.live.follower",
+    "app.notify",
     "app.core",
     "app.telemetry",
     "blueprints",
@@ -51,6 +52,7 @@ ORDER = (
 )
 BASE = {
     "app.config.settings",
+    "app.config.notify_settings",
     "app.config.setting_types",
     "app.config.setting_errors",
     "app.config.replica",
@@ -72,6 +74,9 @@ PURE = {
     "app.model.variances",
     "app.model.v6",
     "app.model.verdicts",
+    "app.notify.backoff",
+    "app.notify.message",
+    "app.notify.steadiness",
     "app.signals.policy",
     "app.signals.daily_signal",
     "app.signals.durability",
