@@ -224,7 +224,6 @@ class Settings(NotifySettings):
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", alias="LOG_FORMAT", description="JSON lines or text; `auto`: text on a terminal"
     )
-
     otlp_endpoint: HttpUrl | None = Field(
         None,
         alias="OTEL_EXPORTER_OTLP_ENDPOINT",

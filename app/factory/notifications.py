@@ -33,8 +33,9 @@ def notifier_of(core: Core, stages: Stages) -> Notifier | None:
     targets = configured_targets(settings)
     if not targets or "no_api_key" in market.degraded:
         return None
-    bodies = NotificationBodies(core.pipeline)
-    parts = MarketParts(core.pipeline, core.calendar, market.clock, core.timer.now, bodies, market.budget)
+    bodies, budget = NotificationBodies(core.pipeline), market.budget
+    is_key_refused = None if budget is None else lambda: budget.status().key_refused
+    parts = MarketParts(core.pipeline, core.calendar, market.clock, core.timer.now, bodies, is_key_refused)
     wanted = Wanted(
         settings.notify_tickers, settings.notify_actions, settings.notify_min_probability, settings.notify_states
     )

@@ -6,9 +6,7 @@ ends. The claims alone keep two processes from sending one message, also where b
 
 from __future__ import annotations
 
-import random
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -19,11 +17,11 @@ from app.clock import Clock, Timer
 from app.errors import Unavailable
 from app.market.lease import Lease, Leases
 from app.market.single_flight import LruCache
-from app.notify.backoff import DELAYS_S, delay_s
-from app.notify.message import Kind, Message
+from app.notify.delivery import Delivery
+from app.notify.message import Message
 from app.notify.outbox import Claim, Counts, Outbox
-from app.notify.sending import ATTEMPT_S, Outcome, Result, Send
-from app.notify.target import Channel, Target
+from app.notify.sending import Send
+from app.notify.target import Target
 from app.sqlite import Retries
 
 TICK_S: Final = 1.0
@@ -35,19 +33,10 @@ ENDS_WITHIN_S: Final = 3.0
 AT_ONCE: Final = 2
 """Attempts under way at a time, one for each target. A process with Apprise takes 60 MB."""
 
-HELD_S: Final = 15.0
-"""Real seconds after which a signal is looked at again whose market data are stale."""
-
-MOST_UNWRITTEN: Final = 64
 MOST_ADDED: Final = 256
 """Messages of which this process knows that they are in the outbox."""
 
 LEASE: Final = "notifier"
-
-TOO_LATE = "too late"
-REPEATED = "it may have arrived: the process that sent it ended before it could say so"
-OVERTAKEN = "it is not so any more"
-STALE = "the market data are stale"
 
 
 class Looks(Protocol):
@@ -118,11 +107,8 @@ class Notifier:
         self._targets = {target.key: target for target in targets}
         self._watch = watch
         self._open_store = open_store
-        self._send = send
-        self._clock = clock
-        self._timer = timer
         self._emit = emit
-        self._speed = speed
+        self._delivery = Delivery(self._targets, watch.is_stale, send, clock, emit, speed)
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="notify")
         self._store: Store | None = None
         self._retries = Retries(timer.now)
@@ -131,8 +117,6 @@ class Notifier:
         self._looks, self._countings = Pace(timer.now, LOOKS_EVERY_S), Pace(timer.now, COUNTS_EVERY_S)
         self._added: LruCache[str] = LruCache(MOST_ADDED)
         self._running: dict[str, Future[None]] = {}
-        self._unwritten: deque[tuple[Claim, str | None]] = deque(maxlen=MOST_UNWRITTEN)
-        self._disabled: dict[str, str] = {}
         self._counts = Counts({}, {})
         self._thread: threading.Thread | None = None
         self._woken = threading.Event()
@@ -169,7 +153,7 @@ class Notifier:
             if store is None:
                 return
             if self._leads(store.leases):
-                self._write_late(store.outbox)
+                self._delivery.write_late(store.outbox)
                 self._look(store.outbox)
                 self._start_due(store.outbox)
                 self._count(store.outbox)
@@ -179,7 +163,7 @@ class Notifier:
 
     def status(self) -> Status:
         waiting, dead = (self._by_name(counts) for counts in (self._counts.waiting, self._counts.dead))
-        disabled = [self._targets[key].name for key in self._disabled]
+        disabled = [self._targets[key].name for key in self._delivery.disabled]
         return Status(self._lease is not None, self._failure, waiting, dead, disabled)
 
     def close(self) -> None:
@@ -246,86 +230,18 @@ class Notifier:
             self._running[claim.target] = self._pool.submit(self._attempt, outbox, claim)
 
     def _attempt(self, outbox: Outbox, claim: Claim) -> None:
-        """Send what is claimed, unless it must not be sent any more. An outcome that cannot be written is written later."""
         try:
-            target, why = self._targets[claim.target], self._obstacle(outbox, claim)
-            if why is not None:
-                self._finish(outbox, claim, why)
-            elif claim.message.kind is Kind.SIGNAL and self._watch.is_stale(claim.message.subject):
-                self._postpone(outbox, claim, HELD_S, claim.tries, STALE)
-            else:
-                outcome = self._send(target, claim.message, min(ATTEMPT_S, self._left_s(claim.message)))
-                self._conclude(outbox, claim, outcome)
+            self._delivery.deliver(outbox, claim)
         except Unavailable as exc:
             self._emit("notifications_unavailable", error=exc.detail)
         except Exception as exc:  # the claim ends by itself, and the message is tried again
             self._emit("notifier_broke", error=type(exc).__name__)
+        self._countings.hasten()
         self._woken.set()
-
-    def _obstacle(self, outbox: Outbox, claim: Claim) -> str | None:
-        """Why a message must not be sent any more."""
-        message, target = claim.message, self._targets[claim.target]
-        if self._left_s(message) <= 0:
-            return TOO_LATE
-        if claim.is_uncertain and target.channel is Channel.APPRISE:
-            return REPEATED
-        if message.condition is not None and outbox.told(message.topic) != message.condition:
-            return OVERTAKEN
-        return self._disabled.get(target.key)
-
-    def _conclude(self, outbox: Outbox, claim: Claim, outcome: Outcome) -> None:
-        if outcome.result is Result.SENT:
-            self._finish(outbox, claim)
-        elif outcome.result is Result.FAILED:
-            tries = claim.tries + 1
-            self._tell("notification_failed", claim, outcome.reason)
-            wait_s = self._wait_s(claim.message, tries, outcome.retry_after)
-            self._postpone(outbox, claim, wait_s, tries, outcome.reason)
-        else:
-            if outcome.result is Result.REFUSED:
-                self._disabled[claim.target] = outcome.reason
-            self._finish(outbox, claim, outcome.reason)
-
-    def _wait_s(self, message: Message, tries: int, asked_s: float | None) -> float:
-        """Real seconds until the next try. The last one begins while it can still end in time."""
-        wait_s, last_s = delay_s(tries, asked_s, random.random()), self._left_s(message) - ATTEMPT_S
-        return last_s if max(DELAYS_S[0], asked_s or 0.0) <= last_s < wait_s else wait_s
-
-    def _postpone(self, outbox: Outbox, claim: Claim, seconds: float, tries: int, why: str) -> None:
-        """Try again later; give up now what would be too late then."""
-        if self._left_s(claim.message) <= seconds:
-            self._finish(outbox, claim, f"{TOO_LATE}: {why}")
-        else:
-            outbox.postpone(claim, seconds, tries)
-
-    def _finish(self, outbox: Outbox, claim: Claim, given_up: str | None = None) -> None:
-        self._tell("notification_sent" if given_up is None else "notification_dead", claim, given_up or "")
-        try:
-            outbox.finish(claim, given_up)
-        except Unavailable:
-            self._unwritten.append((claim, given_up))
-            raise
-
-    def _write_late(self, outbox: Outbox) -> None:
-        """Write the outcomes that could not be written when they came."""
-        while self._unwritten:
-            outbox.finish(*self._unwritten[0])
-            self._unwritten.popleft()
 
     def _count(self, outbox: Outbox) -> None:
         if self._countings.take():
             self._counts = outbox.counts()
-
-    def _tell(self, event: str, claim: Claim, reason: str) -> None:
-        self._countings.hasten()
-        message = claim.message
-        self._emit(
-            event, target=self._targets[claim.target].name, kind=message.kind.value, id=message.id, reason=reason
-        )
-
-    def _left_s(self, message: Message) -> float:
-        """Real seconds for which a message may still be sent."""
-        return (message.expires_at - self._clock()).total_seconds() / self._speed
 
     def _by_name(self, counts: Mapping[str, int]) -> dict[str, int]:
         return {target.name: counts.get(key, 0) for key, target in self._targets.items()}

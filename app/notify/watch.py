@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from app.clock import Clock
-from app.market.budget import Budget
 from app.market.calendar import Calendar
 from app.market.single_flight import deadline
 from app.notify.message import PROVIDER, Condition, Message, Wanted, signal_message, state_message
@@ -37,14 +36,14 @@ class Bodies(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MarketParts:
-    """What a watch looks at. budget: that of the provider's key, where there is one; now: real seconds."""
+    """What a watch looks at. now: real seconds; is_key_refused(): whether the provider refuses its key, None without one."""
 
     pipeline: Pipeline
     calendar: Calendar
     clock: Clock
     now: Callable[[], float]
     bodies: Bodies
-    budget: Budget | None = None
+    is_key_refused: Callable[[], bool] | None = None
 
 
 class Watch:
@@ -71,9 +70,9 @@ class Watch:
         with deadline(LOOK_S):
             for ticker in self._wanted.tickers:
                 yield from self._about(ticker, at, decision_hour(session, at))
-        if self._wanted.states and parts.budget is not None:
-            is_refused = parts.budget.status().key_refused
-            yield from self._state(PROVIDER, Condition.REFUSED if is_refused else Condition.ACCEPTED, at)
+        if self._wanted.states and parts.is_key_refused is not None:
+            condition = Condition.REFUSED if parts.is_key_refused() else Condition.ACCEPTED
+            yield from self._state(PROVIDER, condition, at)
 
     def _about(self, ticker: str, at: datetime, hour: int | None) -> Iterator[Message]:
         parts = self._parts

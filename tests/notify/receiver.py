@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
@@ -90,6 +90,9 @@ def status(code: int, **headers: str) -> Answer:
     return answer
 
 
+TAKEN: Final = status(200)
+
+
 def redirect(receiver: Receiver, handler: Handler) -> None:
     status(301, Location=f"http://127.0.0.1:{receiver.port}/elsewhere")(receiver, handler)
 
@@ -130,7 +133,7 @@ def no_http(receiver: Receiver, handler: Handler) -> None:
 
 
 @contextmanager
-def receiving(answer: Answer = status(200), port: int = 0) -> Iterator[Receiver]:
+def receiving(answer: Answer = TAKEN, port: int = 0) -> Iterator[Receiver]:
     receiver = Receiver(answer, port)
     thread = threading.Thread(target=receiver.serve_forever, args=(0.05,), daemon=True)
     thread.start()
