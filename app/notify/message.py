@@ -99,7 +99,8 @@ def signal_id(decision: Decision, market: str) -> str:
 
 def signal_message(decision: Decision, market: str, mark: str, body: str) -> Message:
     """The message of a locked signal. mark: what every text begins with in a market that is not the live one."""
-    title = f"{mark}{decision.ticker} {decision.action.replace('_', ' ')} {decision.hour}:00 ({favoured(decision):.1%})"
+    chance = "" if decision.action == "NO_TRADE" else f" ({favoured(decision):.1%})"
+    title = f"{mark}{decision.ticker} {decision.action.replace('_', ' ')} {decision.hour}:00{chance}"
     until = f"Valid until {decision.expires_at.astimezone(NY):%H:%M} New York, {decision.day}."
     text = " ".join([f"{mark}{decision.reason}", _levels(decision), until])
     return Message(signal_id(decision, market), Kind.SIGNAL, decision.ticker, title, text, body, decision.expires_at)
