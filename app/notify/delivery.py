@@ -81,7 +81,8 @@ class Delivery:
             self._finish(outbox, claim)
         elif outcome.result is Result.FAILED:
             tries = claim.tries + 1
-            self._tell("notification_failed", claim, outcome.reason)
+            about = {"id": claim.message.id, "reason": outcome.reason}
+            self._emit("notification_failed", target=self._name(claim), kind=claim.message.kind.value, **about)
             wait_s = self._wait_s(claim.message, tries, outcome.retry_after)
             self._postpone(outbox, claim, wait_s, tries, outcome.reason)
         else:
@@ -102,18 +103,21 @@ class Delivery:
             outbox.postpone(claim, seconds, tries)
 
     def _finish(self, outbox: Outbox, claim: Claim, given_up: str | None = None) -> None:
-        self._tell("notification_sent" if given_up is None else "notification_dead", claim, given_up or "")
+        about = {"id": claim.message.id, "reason": given_up or ""}
+        self._emit(
+            "notification_sent" if given_up is None else "notification_dead",
+            target=self._name(claim),
+            kind=claim.message.kind.value,
+            **about,
+        )
         try:
             outbox.finish(claim, given_up)
         except Unavailable:
             self._unwritten.append((claim, given_up))
             raise
 
-    def _tell(self, event: str, claim: Claim, reason: str) -> None:
-        message = claim.message
-        self._emit(
-            event, target=self._targets[claim.target].name, kind=message.kind.value, id=message.id, reason=reason
-        )
+    def _name(self, claim: Claim) -> str:
+        return self._targets[claim.target].name
 
     def _left_s(self, message: Message) -> float:
         """Real seconds for which a message may still be sent."""
