@@ -395,5 +395,8 @@ def variables() -> Mapping[str, tuple[str, str]]:
         names = alias.choices if isinstance(alias, AliasChoices) else [field.alias]
         default = field.get_default(call_default_factory=True)
         shown = ",".join(default) if isinstance(default, tuple) else "" if default is None else str(default)
-        table[" or ".join(str(name) for name in names)] = (shown.removeprefix(f"{CODE}{os.sep}"), field.description or "")
+        table[" or ".join(str(name) for name in names)] = (
+            shown.removeprefix(f"{CODE}{os.sep}"),
+            field.description or "",
+        )
     return table
