@@ -394,9 +394,7 @@ def variables() -> Mapping[str, tuple[str, str]]:
         alias = field.validation_alias
         names = alias.choices if isinstance(alias, AliasChoices) else [field.alias]
         default = field.get_default(call_default_factory=True)
-        shown = ",".join(default) if isinstance(default, tuple) else "" if default is None else str(default)
-        table[" or ".join(str(name) for name in names)] = (
-            shown.removeprefix(f"{CODE}{os.sep}"),
-            field.description or "",
-        )
+        default = ",".join(default) if isinstance(default, tuple) else default
+        shown = "" if default is None else str(default).removeprefix(f"{CODE}{os.sep}")
+        table[" or ".join(str(name) for name in names)] = (shown, field.description or "")
     return table
