@@ -26,9 +26,8 @@ TABS: Final = {"sh": "curl", "python": "Python", "ts": "TypeScript"}
 """Languages of blocks that are shown as tabs where they follow one another, and what the tabs are called."""
 
 _PLACE: Final = re.compile(r"^ +- .+: (\S+\.md)$", re.MULTILINE)
-_FENCE: Final = r"^```(?:{languages})\n.*?^```\n"
-_TABBED: Final = re.compile(rf"(?:{_FENCE.format(languages='|'.join(TABS))}\n*){{2,}}", re.MULTILINE | re.DOTALL)
-_BLOCK: Final = re.compile(r"^```(?P<language>\w+)\n.*?^```\n", re.MULTILINE | re.DOTALL)
+_BLOCK: Final = re.compile(rf"^```(?P<language>{'|'.join(TABS)})\n(?:(?!```).*\n)*```\n", re.MULTILINE)
+_TABBED: Final = re.compile(rf"(?:{_BLOCK.pattern.replace('?P<language>', '?:')}\n*){{2,}}", re.MULTILINE)
 _LINK_OR_CODE: Final = re.compile(r"^```.*?^```$|`[^`\n]+`|\]\((?P<target>[^)\s]+)\)", re.MULTILINE | re.DOTALL)
 
 

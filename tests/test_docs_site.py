@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from docs import build as docs
-from tests.markdown import pages
+from tests.markdown import anchors, pages
 
 pytestmark = pytest.mark.integration
 
@@ -65,6 +65,15 @@ def test_every_page_of_the_project_is_in_the_navigation_once() -> None:
     assert sorted(map(docs.source, docs.places())) == pages()
 
 
+def test_every_heading_of_a_page_is_an_anchor_of_it_in_the_site(site: Site) -> None:
+    for place in docs.places():
+        built = (site.folder / place).with_suffix(".html")
+        if built.stem == "README":
+            built = built.with_stem("index")
+        headings = anchors(docs.source(place).read_text())
+        assert headings - site.pages[built].anchors == set(), place
+
+
 def test_no_link_and_no_anchor_of_the_built_site_is_dead(site: Site) -> None:
     assert len(site.pages) > len(pages())
     dead = [
@@ -106,6 +115,11 @@ def test_the_same_example_in_several_languages_is_shown_in_tabs() -> None:
     shown = docs.with_tabs(f"{curl}\n{python}\n{output}\nwords\n\n{curl}")
     tabs = '=== "curl"\n\n    ```sh\n    curl x\n    ```\n\n=== "Python"\n\n    ```python\n    get(x)\n    ```\n\n'
     assert shown == f"{tabs}{output}\nwords\n\n{curl}"
+
+
+def test_blocks_with_words_between_them_stay_as_they_are() -> None:
+    text = "```sh\ncurl x\n```\n\nwords\n\n```python\nget(x)\n```\n"
+    assert docs.with_tabs(text) == text
 
 
 def test_the_site_loads_nothing_from_another_host(site: Site) -> None:
