@@ -35,6 +35,7 @@ export MARKET_DATA GOLDEN_DIR
 unexport PYTHONPATH PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test unit soak bench evaluate train import openapi asyncapi check audit lock tools observe regions wheel dashboard screenshots docs clean
+.PHONY: sbom licences
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -62,6 +63,12 @@ audit: $(DEV) ## known vulnerabilities in the pinned packages; passes where no a
 
 lock: $(DEV) ## write each requirements.txt from its requirements.in, with hashes; LOCK_ARGS="--upgrade-package NAME" takes newer ones
 	@for name in $(LOCKS); do $(LOCK) $$name.in --output-file $$name.txt $(LOCK_ARGS) || exit 1; done
+
+sbom: $(DEV) ## list all that ships in dist/sbom.cdx.json (CycloneDX)
+	@$(BIN)/python -m ops.release.sbom
+
+licences: $(DEV) ## write LICENCES-THIRD-PARTY.md; fails for a licence that is not allowed
+	@$(BIN)/python -m ops.release.licences
 
 tools: ## programs that some tests need: installed where that is possible, else named
 	@PATH="$$PATH:/usr/sbin"; for tool in $(TOOLS); do \

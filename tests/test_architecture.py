@@ -43,7 +43,6 @@ ORDER = (
     "app.live.plan_probe",
     "app.live.calendar_upkeep",
     "app.live.follower",
-    "app.notify",
     "app.core",
     "app.telemetry",
     "blueprints",
@@ -52,7 +51,6 @@ ORDER = (
 )
 BASE = {
     "app.config.settings",
-    "app.config.notify_settings",
     "app.config.setting_types",
     "app.config.setting_errors",
     "app.config.replica",
@@ -74,9 +72,6 @@ PURE = {
     "app.model.variances",
     "app.model.v6",
     "app.model.verdicts",
-    "app.notify.backoff",
-    "app.notify.message",
-    "app.notify.steadiness",
     "app.signals.policy",
     "app.signals.daily_signal",
     "app.signals.durability",
@@ -264,15 +259,11 @@ def test_socket_io_uses_the_shapes_of_version_2_and_none_of_its_routes() -> None
     ("words", "allowed"),
     [
         (("os.environ", "getenv"), {"app.config.settings", "app.cli"}),
-        (
-            ("datetime.now", "utcnow", "date.today", "time.time", "time.monotonic"),
-            {"app.clock", "app.commands", "app.notify.attempt"},
-        ),
+        (("datetime.now", "utcnow", "date.today", "time.time", "time.monotonic"), {"app.clock", "app.commands"}),
     ],
 )
 def test_ambient_things_are_read_in_one_place(words: tuple[str, ...], allowed: set[str]) -> None:
-    """serving/ reads the monotonic time where gunicorn and gevent do, and no other. app.notify.attempt is a program of its
-    own, which imports nothing of the project."""
+    """serving/ reads the monotonic time where gunicorn and gevent do, and no other."""
     found = [
         f"{name}: {word}"
         for name in modules()

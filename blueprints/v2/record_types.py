@@ -88,8 +88,8 @@ class RecordedModel(Answer):
     market, whose bars are of no real day."""
 
 
-class LockedSignal(Answer):
-    """A signal as it was locked, which never changes."""
+class RecordedSignal(Answer):
+    """A signal as it was locked, which never changes, and what became of it."""
 
     day: date
     decision_hour: int
@@ -117,11 +117,6 @@ class LockedSignal(Answer):
     """The hash of the features that the decision was made from. Records of different regions have equal hashes where their
     bars were equal."""
     versions: Versions
-
-
-class RecordedSignal(LockedSignal):
-    """A signal as it was locked, which never changes, and what became of it."""
-
     outcome: SignalOutcome | None
     outcome_reason: str | None
     """Why there is no outcome (yet); null where there is one."""

@@ -11,9 +11,12 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 RUNTIME = ROOT / "requirements.txt"
-LOCKS = (RUNTIME, ROOT / "requirements-mcp.txt", ROOT / "requirements-dev.txt", ROOT / "bench" / "requirements.txt")
+EXTRA = ROOT / "requirements-mcp.txt"
+LOCKS = (RUNTIME, EXTRA, ROOT / "requirements-dev.txt", ROOT / "bench" / "requirements.txt")
 """In the order in which each keeps to those before it."""
-PIN = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>[^\s;]+)(?: ?; (?P<marker>[^#\\]+?))?\s*(?:\\|#.*)?$")
+PIN = re.compile(
+    r"^(?P<name>[\w.-]+)(?:\[[\w,-]+\])?==(?P<version>[^\s;]+)(?: ?; (?P<marker>[^#\\]+?))?\s*(?:\\|#.*)?$"
+)
 HASH = re.compile(r"--hash=(sha256:[0-9a-f]{64})")
 NEEDED_BY = re.compile(r"^    #(?: via |   )(?P<by>\S.*)$")
 

@@ -1,1 +1,0 @@
-"""Tests of messages about signals and states."""
