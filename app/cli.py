@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = {
     "import": "app.commands.importing:import_bars",
     "keys": "app.commands.keys:keys_group",
     "models": "app.commands.model_sets:models_group",
+    "notify": "app.commands.notify:notify_group",
     "polygon": "app.commands.simulator:polygon",
     "record": "app.commands.record:record_group",
     "replay": "app.commands.replay:replay",

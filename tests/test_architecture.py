@@ -43,6 +43,7 @@ ORDER = (
     "app.live.plan_probe",
     "app.live.calendar_upkeep",
     "app.live.follower",
+    "app.notify",
     "app.core",
     "app.telemetry",
     "blueprints",
@@ -51,6 +52,7 @@ ORDER = (
 )
 BASE = {
     "app.config.settings",
+    "app.config.notify_settings",
     "app.config.setting_types",
     "app.config.setting_errors",
     "app.config.replica",
@@ -72,6 +74,9 @@ PURE = {
     "app.model.variances",
     "app.model.v6",
     "app.model.verdicts",
+    "app.notify.backoff",
+    "app.notify.message",
+    "app.notify.steadiness",
     "app.signals.policy",
     "app.signals.daily_signal",
     "app.signals.durability",
@@ -259,11 +264,15 @@ def test_socket_io_uses_the_shapes_of_version_2_and_none_of_its_routes() -> None
     ("words", "allowed"),
     [
         (("os.environ", "getenv"), {"app.config.settings", "app.cli"}),
-        (("datetime.now", "utcnow", "date.today", "time.time", "time.monotonic"), {"app.clock", "app.commands"}),
+        (
+            ("datetime.now", "utcnow", "date.today", "time.time", "time.monotonic"),
+            {"app.clock", "app.commands", "app.notify.attempt"},
+        ),
     ],
 )
 def test_ambient_things_are_read_in_one_place(words: tuple[str, ...], allowed: set[str]) -> None:
-    """serving/ reads the monotonic time where gunicorn and gevent do, and no other."""
+    """serving/ reads the monotonic time where gunicorn and gevent do, and no other. app.notify.attempt is a program of its
+    own, which imports nothing of the project."""
     found = [
         f"{name}: {word}"
         for name in modules()

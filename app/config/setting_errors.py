@@ -41,7 +41,7 @@ def sentence_of(error: ErrorDetails) -> str:
     name = str(error["loc"][0])
     shown_value = (
         ""
-        if any(word in name.upper() for word in ("KEY", "URL", "ORIGINS", "HOSTS", "ENDPOINT", "GATEWAY"))
+        if any(word in name.upper() for word in ("KEY", "SECRET", "URL", "ORIGINS", "HOSTS", "ENDPOINT", "GATEWAY"))
         else f" (it is {error['input']!r})"
     )
     return f"{name}: {reason[:1].lower()}{reason[1:]}{shown_value}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 from datetime import date, datetime, time
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -20,6 +21,9 @@ from app.redis_address import sentinel_address_of
 MAX_CLOSURES = 100
 NEXT_REGION = re.compile(r",(?=\s*[^\s=,/@]*=[a-z+]+://)")
 """The comma before the next region of REDIS_URLS."""
+
+NEXT_ADDRESS = re.compile(r"[\s,]+(?=[A-Za-z][\w+.-]*://)")
+SERVICE = re.compile(r"[A-Za-z][\w+.-]*://[!-~]+")
 
 
 def _http_url(value: str) -> str:
@@ -46,6 +50,11 @@ def _stripped(value: SecretStr) -> SecretStr:
 def _listed(value: object) -> object:
     """Returns the parts of a text like `a, b`, and any other value as it is."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _upper(value: object) -> object:
+    """Returns a text in capitals, and any other value as it is."""
+    return value.upper() if isinstance(value, str) else value
 
 
 def _keys(value: object) -> object:
@@ -140,6 +149,51 @@ def _push_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _addresses(value: object) -> object:
+    """Returns the addresses of a text that has spaces or commas between them; an address may hold commas itself."""
+    if not isinstance(value, str):
+        return value
+    return tuple(SecretStr(part.strip()) for part in NEXT_ADDRESS.split(value) if part.strip())
+
+
+def _service(value: SecretStr) -> SecretStr:
+    """Returns an address of Apprise. Apprise itself, which knows the services, is imported when something is sent."""
+    if not SERVICE.fullmatch(value.get_secret_value()):
+        raise ValueError("each must be an address of Apprise like discord://... or mailto://...")
+    return value
+
+
+def _webhook(value: SecretStr) -> SecretStr:
+    """Returns the address of a webhook. What it gets is signed but not encrypted, so that it leaves the private network over
+    HTTPS alone."""
+    parts = _split(value)
+    if parts.scheme not in ("http", "https") or not _has_host(parts) or "@" in parts.netloc:
+        raise ValueError("each must be an https:// address without a user")
+    if parts.scheme == "http" and not _is_private(parts.hostname or ""):
+        raise ValueError("each must begin with https://; http:// is for this machine and private networks alone")
+    return value
+
+
+def _is_private(host: str) -> bool:
+    """Whether a host is this machine's, or one of a private network."""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return "." not in host or host.endswith((".internal", ".local", ".localhost"))
+
+
+def _webhook_secret(value: SecretStr) -> SecretStr:
+    """Returns a secret of Standard Webhooks."""
+    begin, prefix, text = value.get_secret_value().partition("whsec_")
+    try:
+        size = len(base64.b64decode(text, validate=True))
+    except ValueError:
+        size = 0
+    if begin or not prefix or not 24 <= size <= 64:
+        raise ValueError("each must be whsec_ and 24 to 64 random bytes in base64")
+    return value
+
+
 def _refused(value: str) -> str:
     raise ValueError("must not be set: workers find each other by themselves, and it would hide all metrics")
 
@@ -158,5 +212,10 @@ Networks = Annotated[tuple[Network, ...], NoDecode, Listed]
 ApiKeys = Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_keys)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, Listed]
 HostNames = Annotated[tuple[str, ...], NoDecode, Listed]
+Services = Annotated[tuple[Annotated[SecretStr, AfterValidator(_service)], ...], NoDecode, BeforeValidator(_addresses)]
+Webhooks = Annotated[tuple[Annotated[SecretStr, AfterValidator(_webhook)], ...], NoDecode, BeforeValidator(_addresses)]
+WebhookSecrets = Annotated[tuple[Annotated[SecretStr, AfterValidator(_webhook_secret)], ...], NoDecode, Listed]
+Tickers = Annotated[tuple[Literal["SPY", "QQQ", "IWM"], ...], NoDecode, Listed, BeforeValidator(_upper)]
+Actions = Annotated[tuple[Literal["LONG", "SHORT", "NO_TRADE"], ...], NoDecode, Listed, BeforeValidator(_upper)]
 Unset = Annotated[str, AfterValidator(_refused)]
 """Types of fields. `Unset` is that of a variable that must not be set."""

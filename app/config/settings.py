@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from app.config.notify_settings import NotifySettings
 from app.config.replica import NAME, Replica, usable
 from app.config.setting_errors import sentence_of
 from app.config.setting_types import (
@@ -38,7 +39,7 @@ ARTEFACTS = PACKAGE / "model" / "artefacts"
 DASHBOARD = FILES / "dashboard" / "dist"
 
 
-class Settings(BaseSettings):
+class Settings(NotifySettings):
     """The server's settings, frozen. `load()` builds them; docs/deploying.md lists them."""
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", populate_by_name=True)
@@ -223,7 +224,6 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", alias="LOG_FORMAT", description="JSON lines or text; `auto`: text on a terminal"
     )
-
     otlp_endpoint: HttpUrl | None = Field(
         None,
         alias="OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -394,6 +394,7 @@ def variables() -> Mapping[str, tuple[str, str]]:
         alias = field.validation_alias
         names = alias.choices if isinstance(alias, AliasChoices) else [field.alias]
         default = field.get_default(call_default_factory=True)
-        shown = "" if default in (None, ()) else str(default).removeprefix(f"{CODE}{os.sep}")
+        default = ",".join(default) if isinstance(default, tuple) else default
+        shown = "" if default is None else str(default).removeprefix(f"{CODE}{os.sep}")
         table[" or ".join(str(name) for name in names)] = (shown, field.description or "")
     return table

@@ -23,6 +23,7 @@ from app.core import Core
 from app.factory.layers import dependencies_of
 from app.factory.live_log import live_log_of
 from app.factory.markets import data_feed_of
+from app.factory.notifications import notifier_of
 from app.factory.plan_adoption import PlanAdoption
 from app.factory.record import LEFT_BEHIND, is_left_behind, record_of
 from app.factory.redis import redis_database_of
@@ -112,7 +113,8 @@ def create_app(
     live_log = live_log_of(core, lifecycle)
     live = broadcasters_of(core, live_log.log, telemetry.stages)
     sockets = Sockets(core, live, deps)
-    metrics = Metrics(core, deps, access_log, connections, live, live_log.log, sockets)
+    notifier = notifier_of(core, telemetry.stages)
+    metrics = Metrics(core, deps, access_log, connections, live, live_log.log, sockets, notifier)
     lifecycle.add("limits", close=deps.limits.windows.close)
     lifecycle.add("access log", start=access_log.start, close=access_log.close)
     lifecycle.add("workers", start=metrics.join_workers, close=metrics.leave_workers)
@@ -124,6 +126,10 @@ def create_app(
     lifecycle.add("models", start=lambda: model_watch.start(lifecycle.stopping), close=model_watch.close)
     if "no_api_key" not in core.market.degraded:
         lifecycle.add("follower", start=lambda: core.follower.start(lifecycle.stopping), close=core.follower.close)
+    if notifier is not None:
+        tell = notifier
+        events.subscribe("signal_locked", lambda **_: tell.wake())
+        lifecycle.add("notifier", start=lambda: tell.start(lifecycle.stopping), stop=tell.wake, close=tell.close)
     lifecycle.add("live", stop=live.stop, close=live.close)
     lifecycle.add(
         "sockets",
@@ -134,7 +140,8 @@ def create_app(
     app = Application("predict", static_folder=None)
     app.response_class = JsonResponse
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    blueprints.register(app, services_of(core, live, live_log, deps, versions, metrics.expose, connections, lifecycle))
+    parts = (deps, versions, metrics.expose, connections, lifecycle, notifier)
+    blueprints.register(app, services_of(core, live, live_log, *parts))
     (attach_sockets or sockets.attach)(app)
     middleware.install(app, deps)
     logs.add_request_ids(current_ids)

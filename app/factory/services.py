@@ -10,10 +10,12 @@ from app.config.api_versions import Version, Versions
 from app.config.settings import Settings
 from app.core import Core, degradations, operations
 from app.factory.live_log import LiveLog
+from app.factory.notifications import health_of
 from app.live.broadcaster import Broadcasters, LiveParts
 from app.live.event_log import EventLog
 from app.live.lifecycle import Lifecycle
 from app.live.live_event import Conditions
+from app.notify.notifier import Notifier
 from app.signals.policy import SUPPORTED
 from app.telemetry.exposition import Expose
 from app.telemetry.stages import Stages
@@ -57,8 +59,10 @@ def services_of(
     metrics: Expose,
     connections: Connections,
     lifecycle: Lifecycle,
+    notifier: Notifier | None,
 ) -> Services:
     """The services of the routes."""
+    notifications = health_of(notifier)
     now = core.timer.now
     started = now()
     return Services(
@@ -68,7 +72,7 @@ def services_of(
         clock=core.market.clock,
         calendar=core.calendar,
         degraded=partial(_degraded, core),
-        operations=lambda: {**operations(core), "live_log": live_log.status()},
+        operations=lambda: {**operations(core), "live_log": live_log.status(), "notifications": notifications()},
         uptime_s=lambda: now() - started,
         ready=lambda: "stopping" if lifecycle.is_leaving else _unready(core),
         cache_validity=partial(_cache_validity, core),

@@ -15,12 +15,14 @@ from app.live.events import Events
 from app.market.bars import Floats
 from app.model.artefact import ModelSet
 from app.model.drift import Drift, Reference, reference_of
+from app.notify.notifier import Notifier
 from app.telemetry import logs
 from app.telemetry.access_log import AccessLog
 from app.telemetry.core_metrics import core_metrics
 from app.telemetry.exposition import Expose, Exposition
 from app.telemetry.live_metrics import live_metrics
-from app.telemetry.metrics import Metric
+from app.telemetry.metrics import Metric, Values
+from app.telemetry.notify_metrics import notify_metrics
 from app.telemetry.pushgateway import PushgatewayClient
 from app.telemetry.server_metrics import access_log_metrics, connection_metrics, pushed_metrics, telemetry_metrics
 from app.telemetry.setup import Telemetry, build_telemetry
@@ -83,10 +85,12 @@ class Metrics:
         live: Broadcasters,
         log: EventLogWithFallback,
         sockets: Sockets,
+        notifier: Notifier | None,
     ) -> None:
         self._emit = core.events
         self._instance = _instance(core.settings)
         read = [*_all(core, deps, access_log, connections), *_live(core, live, log), *_sockets(core, sockets)]
+        read += _notifications(core, notifier)
         own = Exposition(deps.telemetry.latencies, read, core.timer.now, core.timer.sleep)
         folder, address = core.settings.workers_dir, core.settings.pushgateway
         self._own = own
@@ -135,6 +139,15 @@ def _live(core: Core, live: Broadcasters, log: EventLogWithFallback) -> list[Met
 def _sockets(core: Core, sockets: Sockets) -> list[Metric]:
     counts = core.events.counts_by_field
     return socket_metrics(sockets.links, sockets.server.sessions_kept, lambda event: dict(counts[event]))
+
+
+def _notifications(core: Core, notifier: Notifier | None) -> list[Metric]:
+    def counted(outcome: str) -> Values:
+        return core.events.counts_by_field[f"notification_{outcome}"]
+
+    if notifier is None:
+        return notify_metrics([], lambda: None, counted)
+    return notify_metrics([target.name for target in notifier.targets], notifier.status, counted)
 
 
 def _instance(settings: Settings) -> str:

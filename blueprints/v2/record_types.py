@@ -88,8 +88,8 @@ class RecordedModel(Answer):
     market, whose bars are of no real day."""
 
 
-class RecordedSignal(Answer):
-    """A signal as it was locked, which never changes, and what became of it."""
+class LockedSignal(Answer):
+    """A signal as it was locked, which never changes."""
 
     day: date
     decision_hour: int
@@ -117,6 +117,11 @@ class RecordedSignal(Answer):
     """The hash of the features that the decision was made from. Records of different regions have equal hashes where their
     bars were equal."""
     versions: Versions
+
+
+class RecordedSignal(LockedSignal):
+    """A signal as it was locked, which never changes, and what became of it."""
+
     outcome: SignalOutcome | None
     outcome_reason: str | None
     """Why there is no outcome (yet); null where there is one."""

@@ -14,6 +14,7 @@ from app.market.calendar import ONE_DAY, ny_day
 from app.market.plan import Plan
 from app.pipeline import Hour, Judged
 from app.signals.outcomes import Exit
+from app.signals.policy import Decision
 from blueprints.services import Services
 from blueprints.shared import sentences
 from blueprints.shared.values import parse_day, probabilities
@@ -65,10 +66,18 @@ def _after(cursor: str, ticker: str, first: date, last: date) -> Hour:
 
 
 def _signal(judged: Judged, plan: Plan) -> record_types.RecordedSignal:
-    decision = judged.decision
+    return record_types.RecordedSignal(
+        **dict(locked_signal(judged.decision, plan)),
+        outcome=_outcome(judged, plan),
+        outcome_reason=None if judged.unknown is None else sentences.error(judged.unknown, plan),
+    )
+
+
+def locked_signal(decision: Decision, plan: Plan) -> record_types.LockedSignal:
+    """A signal as it was locked."""
     p_a, p_b = probabilities(decision)
     late = decision.session == "late"
-    return record_types.RecordedSignal(
+    return record_types.LockedSignal(
         day=decision.day,
         decision_hour=decision.hour,
         locked_at=decision.locked_at,
@@ -89,8 +98,6 @@ def _signal(judged: Judged, plan: Plan) -> record_types.RecordedSignal:
         model=record_types.RecordedModel(model_id=decision.model_id, in_sample=decision.in_sample),
         inputs_sha256=decision.features_sha256,
         versions=types.Versions(policy=decision.spec_version, engine=decision.engine_version),
-        outcome=_outcome(judged, plan),
-        outcome_reason=None if judged.unknown is None else sentences.error(judged.unknown, plan),
     )
 
 

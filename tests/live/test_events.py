@@ -24,6 +24,9 @@ FIELDS = {
     "gated": {"gate": "NO_MARKET_DATA"},
     "live_event": {"kind": "price"},
     "looked_up": {"cache": "memory", "outcome": "hit"},
+    "notification_dead": {"target": "webhook #1", "kind": "signal"},
+    "notification_failed": {"target": "webhook #1", "kind": "signal"},
+    "notification_sent": {"target": "webhook #1", "kind": "signal"},
     "signal_locked": {"ticker": "SPY", "action": "LONG"},
 }
 

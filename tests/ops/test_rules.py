@@ -45,6 +45,8 @@ VALUES: Mapping[tuple[str, str], set[str]] = {
     ("predict_budget_calls", "state"): {"spent", "left"},
     ("predict_limit_decisions_total", "outcome"): {"allowed", "refused"},
     ("predict_signals_locked_total", "action"): {"LONG", "SHORT", "NO_TRADE"},
+    ("predict_notifications_total", "outcome"): {"sent", "failed", "dead"},
+    ("predict_notifications_total", "kind"): {"signal", "state"},
     ("predict_spans_total", "outcome"): {"exported", "lost"},
 }
 CLOSED = {"stage", "cache", "outcome", "state", "kind", "reason", "action"}

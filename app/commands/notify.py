@@ -1,0 +1,103 @@
+"""Commands about messages: send a test, and list or send again what was given up."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import click
+
+from app.clock import REAL_TIME
+from app.commands.shared import usable_settings
+from app.config.settings import Settings
+from app.core import Core
+from app.errors import BadRequest, Unavailable
+from app.factory import build
+from app.factory.notifications import configured_targets, store_of
+from app.market.polygon import Reply
+from app.notify.message import test_message
+from app.notify.outbox import DeadLetter, Outbox
+from app.notify.sending import ATTEMPT_S, Outcome, Result, Sender
+from app.telemetry.stages import NULL_STAGES
+from blueprints.v2.notifications import NotificationBodies
+
+NOBODY = "nobody is to be told: NOTIFY_URLS and WEBHOOK_URLS are not set"
+
+
+@click.group("notify")
+def notify_group() -> None:
+    """Messages about signals: send a test, and see what was given up."""
+
+
+@notify_group.command("test")
+def send_test() -> None:
+    """Send a test message to everybody whom NOTIFY_URLS and WEBHOOK_URLS name, and print how it went. Exits with status 1 if
+    one of them did not take it."""
+    with _core() as core:
+        targets = configured_targets(core.settings)
+        if not targets:
+            raise BadRequest(NOBODY)
+        at, send = core.market.clock(), Sender(core.settings.webhook_secret, REAL_TIME.epoch)
+        message = test_message(f"test-{secrets.token_hex(8)}", at, NotificationBodies(core.pipeline).test(at))
+        failed = 0
+        for target in targets:
+            outcome = send(target, message, ATTEMPT_S)
+            failed += outcome.result is not Result.SENT
+            click.echo(f"{target.name}: {_described(outcome)}")
+    if failed:
+        raise Unavailable(f"{failed} of {len(targets)} did not take the message", part="data")
+
+
+@notify_group.command("dead")
+@click.option("--retry", is_flag=True, help="send again what is still valid; a running server does it")
+def dead(retry: bool) -> None:
+    """List the messages of the last week that were given up, and why."""
+    with _core() as core:
+        names = {target.key: target.name for target in configured_targets(core.settings)}
+        store = store_of(core.settings, core.market.namespace, core.redis, core.timer, NULL_STAGES)
+        try:
+            letters, at = store.outbox.dead(), core.market.clock()
+            for letter in letters:
+                click.echo(_line(letter, names))
+            if retry:
+                again = [letter for letter in letters if letter.target in names and at < letter.message.expires_at]
+                _revive(store.outbox, again)
+                click.echo(f"{len(again)} of {len(letters)} will be sent again; the others are too late")
+        finally:
+            store.outbox.close()
+
+
+def _revive(outbox: Outbox, letters: list[DeadLetter]) -> None:
+    for letter in letters:
+        outbox.revive(letter)
+
+
+def _line(letter: DeadLetter, names: Mapping[str, str]) -> str:
+    since = datetime.fromtimestamp(letter.since, UTC).isoformat(timespec="seconds")
+    name = names.get(letter.target, "a target that is not set any more")
+    return f"{since}  {name}  {letter.message.id}  {letter.reason} (failed tries: {letter.tries})"
+
+
+def _described(outcome: Outcome) -> str:
+    return "sent" if outcome.result is Result.SENT else f"{outcome.result}: {outcome.reason}"
+
+
+@contextmanager
+def _core() -> Iterator[Core]:
+    """The core that the settings name. The provider is not called."""
+    settings = usable_settings(web_concurrency=1)
+    core = build(settings, transport=_no_calls if _calls_provider(settings) else None)
+    try:
+        yield core
+    finally:
+        core.close()
+
+
+def _calls_provider(settings: Settings) -> bool:
+    return settings.market == "polygon" and settings.has_key
+
+
+def _no_calls(path: str, params: Mapping[str, str]) -> Reply:
+    raise Unavailable("this command calls no provider", part="data")

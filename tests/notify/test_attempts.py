@@ -1,0 +1,132 @@
+"""An attempt to send over real HTTP: what arrives, and what becomes of receivers that are slow, down or lie."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import SecretStr
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from app.clock import REAL_TIME
+from app.notify import attempt
+from app.notify.sending import Outcome, Result, Sender
+from tests.notify.messages import SECRET, by_apprise, message, webhook
+from tests.notify.receiver import (
+    Answer,
+    closed_port,
+    endless_body,
+    endless_head,
+    garbage_after_200,
+    hang,
+    hang_after_200,
+    no_http,
+    receiving,
+    redirect,
+    status,
+)
+from tests.waiting import PATIENCE_S
+
+SOON_S = 2.0
+"""Time of an attempt at a receiver that answers never. On a busy machine it may end before the request was made."""
+
+
+def sender() -> Sender:
+    return Sender([SecretStr(SECRET)], REAL_TIME.epoch)
+
+
+def test_a_webhook_is_signed_as_standard_webhooks_wants_it() -> None:
+    with receiving() as receiver:
+        assert sender()(webhook(receiver.url), message(), PATIENCE_S) == Outcome(Result.SENT)
+    [delivery] = receiver.deliveries
+    assert delivery.id == message().id
+    assert Webhook(SECRET).verify(delivery.body, dict(delivery.headers)) == {"type": "signal.locked"}
+    with pytest.raises(WebhookVerificationError):
+        Webhook(SECRET).verify(delivery.body + b" ", dict(delivery.headers))
+
+
+def test_a_webhook_is_signed_with_the_new_and_the_old_secret_while_it_is_changed() -> None:
+    other = "whsec_" + "QUJD" * 8
+    headers = Sender([SecretStr(SECRET), SecretStr(other)], REAL_TIME.epoch).headers(message())
+    for secret in (SECRET, other):
+        Webhook(secret).verify(message().body, dict(headers))
+
+
+def test_a_service_of_apprise_gets_title_and_text() -> None:
+    with receiving() as receiver:
+        assert sender()(by_apprise(receiver.apprise_url), message(), PATIENCE_S) == Outcome(Result.SENT)
+    [delivery] = receiver.deliveries
+    said = json.loads(delivery.body)
+    assert (said["title"], said["message"]) == ("SPY LONG", "SPY goes up.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "result", "reason"),
+    [
+        (garbage_after_200, "sent", ""),
+        (hang_after_200, "sent", ""),
+        (endless_body, "sent", ""),
+        (redirect, "failed", "answered with status 301"),
+        (status(500), "failed", "answered with status 500"),
+        (status(410), "refused", "answered with status 410: nothing more is sent there until the next start"),
+        (no_http, "failed", "the connection failed"),
+    ],
+)
+def test_a_webhook_that_lies_or_fails(answer: Answer, result: str, reason: str) -> None:
+    with receiving(answer) as receiver:
+        assert sent_here(receiver.url) == {"result": result, "reason": reason, "retry_after": None}
+        assert [delivery.path for delivery in receiver.deliveries] == ["/hook?token=a-secret-word"]
+
+
+def sent_here(address: str) -> attempt.Result:
+    """An attempt in this process, which takes less time than one of its own."""
+    task = {"address": address, "body": message().body, "headers": sender().headers(message())}
+    return attempt.send_webhook(task)
+
+
+@pytest.mark.parametrize("answer", [hang, endless_head])
+def test_a_webhook_that_does_not_answer_is_given_up_in_time(answer: Answer) -> None:
+    with receiving(answer) as receiver:
+        assert sender()(webhook(receiver.url), message(), SOON_S) == Outcome(Result.FAILED, "no answer in time")
+
+
+def test_a_webhook_that_is_down() -> None:
+    address = f"http://127.0.0.1:{closed_port()}/a-secret-word"
+    assert sent_here(address) == {"result": "failed", "reason": "the connection failed", "retry_after": None}
+
+
+def test_a_webhook_says_when_it_wants_to_be_tried_again() -> None:
+    with receiving(status(429, Retry_After="77")) as receiver:
+        said = {"result": "failed", "reason": "answered with status 429", "retry_after": 77.0}
+        assert sent_here(receiver.url) == said
+
+
+@pytest.mark.parametrize(
+    ("answer", "result", "reason"),
+    [
+        (endless_body, Result.SENT, ""),
+        (redirect, Result.FAILED, "answered with status 301"),
+        (no_http, Result.UNKNOWN, "no answer after the message was sent"),
+    ],
+)
+def test_a_service_of_apprise_that_lies_or_fails(answer: Answer, result: Result, reason: str) -> None:
+    with receiving(answer) as receiver:
+        assert sender()(by_apprise(receiver.apprise_url), message(), PATIENCE_S) == Outcome(result, reason)
+        assert len(receiver.deliveries) == 1
+
+
+def test_a_service_of_apprise_that_does_not_answer_may_have_the_message() -> None:
+    with receiving(hang) as receiver:
+        outcome = sender()(by_apprise(receiver.apprise_url), message(), SOON_S)
+    assert outcome == Outcome(Result.UNKNOWN, "no answer in time")
+
+
+def test_a_service_of_apprise_that_is_down_certainly_has_nothing() -> None:
+    down = by_apprise(f"json://127.0.0.1:{closed_port()}/a-secret-word")
+    assert sender()(down, message(), PATIENCE_S) == Outcome(Result.FAILED, "the connection failed")
+
+
+def test_an_address_that_apprise_does_not_know_is_refused_without_being_shown() -> None:
+    outcome = sender()(by_apprise("nosuch://a-secret-word"), message(), PATIENCE_S)
+    assert outcome.result is Result.REFUSED
+    assert "a-secret-word" not in outcome.reason
