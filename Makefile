@@ -35,10 +35,10 @@ export MARKET_DATA GOLDEN_DIR
 unexport PYTHONPATH PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test unit soak bench evaluate train import openapi asyncapi check audit lock tools observe regions wheel dashboard screenshots docs clean
-.PHONY: sbom licences
+.PHONY: sbom licences release-check
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 setup: $(DEV) ## everything for development: virtual environment, packages
 
@@ -69,6 +69,9 @@ sbom: $(DEV) ## list all that ships in dist/sbom.cdx.json (CycloneDX)
 
 licences: $(DEV) ## write LICENCES-THIRD-PARTY.md; fails for a licence that is not allowed
 	@$(BIN)/python -m ops.release.licences
+
+release-check: $(DEV) ## rehearse a release, all but the upload; QUICK=1 leaves the tests out
+	@$(BIN)/python -m ops.release.check
 
 tools: ## programs that some tests need: installed where that is possible, else named
 	@PATH="$$PATH:/usr/sbin"; for tool in $(TOOLS); do \
