@@ -28,6 +28,7 @@ from app.market.recorded import RecordedBars
 from app.model.verdicts import Verdict, counts_text, verdict_of_record
 from app.signals.policy import SUPPORTED
 from app.simulator.server import PolygonSimulator
+from tests import warm_processes
 from tests.market.test_recorded import table, write_csv, write_parquet
 from tests.pipeline.recorded_days import coming_true, keep_closes, lock_days, trading_days
 from tests.provider.world import KEY as WORLD_KEY
@@ -40,15 +41,8 @@ ROOT = Path(__file__).parent.parent
 
 def run(*args: str | Path, **environment: str | Path) -> subprocess.CompletedProcess[str]:
     kept = {k: v for k, v in os.environ.items() if k not in ("MARKET", "CLOCK", "POLYGON_API_KEY")}
-    return subprocess.run(
-        [sys.executable, "-m", "app", *map(str, args)],
-        cwd=ROOT,
-        env=kept | {k: str(v) for k, v in environment.items()},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    command = [sys.executable, "-m", "app", *map(str, args)]
+    return warm_processes.run(command, kept | {k: str(v) for k, v in environment.items()})
 
 
 def test_import_says_what_came_in_and_what_was_left_out(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -21,10 +20,12 @@ import requests
 from app.market.bars import Span
 from app.market.calendar import Calendar
 from app.market.recorded import RecordedBars
+from tests import warm_processes
 from tests.market.test_recorded import table, write_csv
 from tests.redis_server import free_port
 from tests.support import session_bars
 from tests.waiting import PATIENCE_S, wait_for
+from tests.warm_processes import Process
 
 ROOT = Path(__file__).parent.parent.parent
 SETTINGS = ("MARKET", "CLOCK", "CLOCK_SPEED", "POLYGON_API_KEY", "MASSIVE_API_KEY", "PORT", "HOST", "DATA_DIR")
@@ -34,7 +35,7 @@ Start = Callable[..., "Server"]
 class Server:
     """A running server: where it is, what it prints, and seconds that callers waited, by path, where a test notes them."""
 
-    def __init__(self, process: subprocess.Popen[str], base: str, log: Path) -> None:
+    def __init__(self, process: Process, base: str, log: Path) -> None:
         self.process, self.base, self.log = process, base, log
         self.took: dict[str, float] = {}
 
@@ -65,9 +66,7 @@ def environment(**settings: object) -> dict[str, str]:
 def started(command: list[str], log: Path, *, port: int | None = None, **settings: object) -> Iterator[Server]:
     port = port or free_port()
     with log.open("w") as out:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment(PORT=port, **settings), stdout=out, stderr=out, text=True
-        )
+        process = warm_processes.start(command, environment(PORT=port, **settings), out, out)
     server = Server(process, f"http://127.0.0.1:{port}", log)
     try:
         yield server
@@ -211,14 +210,7 @@ def test_a_wrong_setting_stops_the_start_with_its_name(
     tmp_path: Path, command: list[str], settings: dict[str, str], words: str
 ) -> None:
     """`predict serve` becomes gunicorn (tests/test_cli.py): both read the settings at the same place."""
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment(DATA_DIR=tmp_path, **settings),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
+    done = warm_processes.run(command, environment(DATA_DIR=tmp_path, **settings))
     assert done.returncode != 0
     assert f"Error: {words}" in done.stderr
     assert "Traceback" not in done.stderr
@@ -226,9 +218,7 @@ def test_a_wrong_setting_stops_the_start_with_its_name(
 
 def refused(**settings: object) -> str:
     """What a start that cannot succeed prints, without the log's records."""
-    done = subprocess.run(
-        SERVE, cwd=ROOT, env=environment(**settings), capture_output=True, text=True, timeout=PATIENCE_S
-    )
+    done = warm_processes.run(SERVE, environment(**settings))
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     return "\n".join(line for line in done.stderr.splitlines() if not line.startswith("{"))
