@@ -98,7 +98,7 @@ screenshots: $(DEV) ## pictures of the dashboard in its states, below var/screen
 	$(BIN)/python -m tests.browser.screenshots
 
 soak: $(DEV) tools ## the tests that take longer
-	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
+	COLD_STARTS=1 $(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
 
 bench: $(RUNTIME) ## time of each analysis, start-up, memory and first answers, on this machine
 	$(BIN)/python -m bench

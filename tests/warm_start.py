@@ -51,8 +51,9 @@ def become(arguments: list[str]) -> NoReturn:
 
 
 def execute(program: str, arguments: list[str]) -> None:
-    if program == sys.executable and arguments[1] == "-m":
-        become(arguments[1:])
+    options = arguments[1:] if arguments[1] != "-P" else arguments[2:]  # the folders of the project come first all the same
+    if program == sys.executable and options[0] == "-m":
+        become(options)
     os.execve(program, arguments, dict(os.environ))
 
 
