@@ -51,7 +51,7 @@ def become(arguments: list[str]) -> NoReturn:
 
 
 def execute(program: str, arguments: list[str]) -> None:
-    options = arguments[1:] if arguments[1] != "-P" else arguments[2:]  # the folders of the project come first all the same
+    options = arguments[2:] if arguments[1] == "-P" else arguments[1:]  # the project comes first all the same
     if program == sys.executable and options[0] == "-m":
         become(options)
     os.execve(program, arguments, dict(os.environ))
