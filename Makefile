@@ -123,7 +123,7 @@ asyncapi: $(RUNTIME) ## write the document of Socket.IO, blueprints/socket_io/as
 	$(BIN)/python -m clients.event_types
 
 wheel: $(DEV) $(DASHBOARD_BUILT) ## a wheel with all that the server needs, in dist/, and its SHA-256
-	@$(BIN)/python -m ops.wheel
+	@$(BIN)/python -m ops.release.wheel
 
 dashboard: $(DASHBOARD_BUILT) ## build the page at /, where npm is there
 

@@ -45,6 +45,10 @@ WHEEL = f"dist/predict_server-{VERSION}-py3-none-any.whl predict serve"
 FOREIGN = {
     *("pip install railway-sdk", "railway config plan", "railway config apply", *REDIS),
     *(f"uvx --from {WHEEL}", f"pipx run --spec {WHEEL}"),
+    "docker build -f ops/container/Dockerfile -t predict-server .",
+    "docker run --read-only --tmpfs /tmp --stop-timeout 25 -v predict:/data -p 127.0.0.1:8000:8000 -e MARKET=demo "
+    "predict-server",
+    "docker compose up --build",
 }
 """Commands of programs that are not this project's."""
 

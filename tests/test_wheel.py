@@ -13,7 +13,7 @@ import sys
 import sysconfig
 import venv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.parser import BytesParser
 from pathlib import Path
 from zipfile import ZipFile
@@ -25,7 +25,7 @@ import socketio
 from app.market.bars import Span
 from app.model.verdicts import Verdict
 from app.version import VERSION
-from ops import wheel as ops_wheel
+from ops.release import wheel as ops_wheel
 from tests.browser.watching import build as build_dashboard
 from tests.markdown import ROOT
 from tests.market.test_recorded import table, write_csv
@@ -258,6 +258,36 @@ def test_the_wheel_writes_its_rules_for_prometheus_and_grafana_where_it_is_told(
         assert (installed.folder / "watching" / path).read_bytes() == (ROOT / "ops" / path).read_bytes()
 
 
+READ_ONLY = """
+mount --rbind / "$1" && mount -o remount,bind,ro "$1" && mount --bind "$2" "$1$2" || exit 77
+shift 2 && PATH="$PATH:/usr/sbin" exec chroot "$root" "$@"
+"""
+"""Runs a command on a root of which nothing but one folder can be written."""
+
+
+def test_the_server_needs_no_other_folder_than_its_own_on_a_read_only_root(installed: Installed) -> None:
+    """As in a container with `read_only`."""
+    if not installed.user or not can_mount():
+        pytest.skip("it takes root and unshare to make a root that is read-only")
+    root = installed.home.with_name("root")
+    root.mkdir()
+    outer = ("unshare", "--mount", "--propagation", "private", "env", f"root={root}", "sh", "-c", READ_ONLY, "sh")
+    inside = ("sh", "-c", 'cd "$DATA_DIR" && ! touch /tmp/written && exec "$@"', "sh")
+    user = replace(installed, user=(*outer, str(root), str(installed.folder), *installed.user))
+    own = {"DATA_DIR": installed.folder, "TMPDIR": installed.folder, "HOME": "/nowhere"}
+    for server in serving(user, *inside, installed.programs / "predict", "serve", **own):
+        assert server.get("/readyz").json()["status"] == "ok"
+        assert server.get("/trading-directions?ticker=SPY").json()["data_status"]["source"] == "demo"
+    assert list(installed.folder.rglob("record.sqlite3"))
+
+
+def can_mount() -> bool:
+    probe = ["unshare", "--mount", "--propagation", "private", "mount", "--bind", "/", "/mnt"]
+    return (
+        shutil.which("unshare") is not None and not subprocess.run(probe, check=False, capture_output=True).returncode
+    )
+
+
 def test_help_and_version_of_the_installed_command(installed: Installed) -> None:
     assert "Try 'predict --help' for help." in installed.run("nothing").stderr
     assert installed.run("--version").stdout == f"predict server {VERSION}\n"
@@ -268,6 +298,9 @@ def test_uvx_runs_the_wheel_with_packages_that_it_downloads(wheel: Path, tmp_pat
     user = user_of(Path(sys.executable).parent, tmp_path)
     uvx = [*(sys.executable, "-m", "uv", "tool", "run"), "--python", sys.executable, "--from", str(wheel)]
     own = {"UV_CACHE_DIR": user.home / "cache", "UV_TOOL_DIR": user.home / "tools"}
-    for server in serving(user, *uvx, "predict", "serve", **own):
+    reaching = {
+        name: value for name, value in os.environ.items() if name.startswith(("UV_", "SSL_")) or "PROXY" in name
+    }
+    for server in serving(user, *uvx, "predict", "serve", **{**reaching, **own}):
         has_all_pages(server)
     assert stat.S_ISDIR((user.home / "cache").stat().st_mode)

@@ -16,8 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
 from app.version import VERSION
-from ops import wheel
-from ops.release import licences, sbom
+from ops.release import licences, sbom, wheel
 from ops.release.components import shipped
 from ops.release.locks import LOCKS, ROOT
 

@@ -8,6 +8,7 @@ import json
 import runpy
 import shlex
 import sys
+import tomllib
 from types import ModuleType
 from typing import Any
 
@@ -132,6 +133,26 @@ def test_both_systems_say_the_same(form: str, as_code: Any) -> None:
     assert said == deploy
     assert service["regions"] == regions
     assert service["build"] == body["build"]
+
+
+def test_railway_builds_by_requirements_txt_and_not_by_another_file() -> None:
+    """Railway builds a Dockerfile that is in the root, whatever its files say. Railpack installs requirements.txt before all
+    others; a lock file of another tool would bring that tool along."""
+    assert json.loads((ROOT / "railpack.json").read_text())["provider"] == "python"
+    assert (ROOT / "requirements.txt").is_file()
+    others = (
+        "Dockerfile",
+        "Pipfile",
+        "uv.lock",
+        "poetry.lock",
+        "pdm.lock",
+        ".python-version",
+        "runtime.txt",
+        "main.py",
+    )
+    assert [name for name in others if (ROOT / name).exists()] == []
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert list(tools) == ["build-system"], "the package is described in setup.cfg"
 
 
 def test_the_two_forms_differ_in_replicas_and_overlap_alone() -> None:

@@ -1,5 +1,5 @@
-"""Builds the wheel: `python -m ops.wheel`. The same commit gives the same bytes, wherever and whenever it is built: of the
-tracked files and the built dashboard alone, in a folder of their own, with one mode and the time of the commit."""
+"""Builds the wheel: `python -m ops.release.wheel`. The same commit gives the same bytes, wherever and whenever it is built: of
+the tracked files and the built dashboard alone, in a folder of their own, with one mode and the time of the commit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[2]
 DIST: Final = ROOT / "dist"
 BUILT: Final = Path("dashboard", "dist")
 
