@@ -28,7 +28,7 @@ MOST_BYTES = 65_536
 
 BODY_S = 5.0
 MEMORY_BYTES = 1 << 30
-NICENESS = 10
+NICENESS = 5
 """Requests go before messages."""
 
 Result = dict[str, Any]
@@ -39,11 +39,19 @@ def result(word: str, reason: str = "", retry_after: float | None = None) -> Res
     return {"result": word, "reason": reason, "retry_after": retry_after}
 
 
+def begin(task: dict[str, Any]) -> None:
+    """Says that the message is on its way from now on, for `send_s` seconds at most. Until here it has not arrived for sure."""
+    sys.stdout.write("sending\n")
+    sys.stdout.flush()
+    signal.setitimer(signal.ITIMER_REAL, min(task["send_s"], signal.getitimer(signal.ITIMER_REAL)[0] or task["send_s"]))
+
+
 def send_webhook(task: dict[str, Any]) -> Result:
     """The status alone counts; the body of the answer is not read."""
     session = requests.Session()
     session.auth = lambda request: request  # the machine's .netrc is not read
     timeouts = (CONNECT_S, READ_S)
+    begin(task)
     try:
         response = session.post(
             task["address"],
@@ -111,6 +119,7 @@ def send_by_apprise(task: dict[str, Any]) -> Result:
         return result("refused", "Apprise does not know this kind of address, or a part of it is missing")
     traffic = Traffic()
     traffic.watch()
+    begin(task)
     try:
         is_sent = bool(service.notify(title=task["title"], body=task["text"], body_format=apprise.NotifyFormat.TEXT))
     except Exception:  # whatever a service of Apprise raises, its text may hold the address

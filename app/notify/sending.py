@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 from typing import Any, Final
 
 from pydantic import SecretStr
@@ -18,8 +19,11 @@ from standardwebhooks import Webhook
 from app.notify.message import Message
 from app.notify.target import Channel, Target
 
-ATTEMPT_S: Final = 20.0
-"""The longest time of one attempt, real seconds, with the start of its process."""
+SEND_S: Final = 20.0
+"""The longest time on the network of one attempt, real seconds."""
+
+ATTEMPT_S: Final = 40.0
+"""The same with the start of its process, which other work of the machine may hold up."""
 
 PROGRAM: Final = Path(__file__).with_name("attempt.py")
 
@@ -58,6 +62,7 @@ class Sender:
             "channel": target.channel.value,
             "address": target.address.get_secret_value(),
             "timeout_s": timeout_s,
+            "send_s": SEND_S,
         }
         if target.channel is Channel.WEBHOOK:
             task |= {"headers": self.headers(message), "body": message.body}
@@ -84,23 +89,26 @@ def _attempt(task: Mapping[str, Any], timeout_s: float) -> Outcome:
     """Runs an attempt. The task goes through its input: arguments are seen by everybody on the machine."""
     command = [sys.executable, "-I", str(PROGRAM)]
     try:
-        ended = subprocess.run(
-            command,
-            input=json.dumps(task).encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=timeout_s,
-        )
-    except subprocess.TimeoutExpired:
-        return Outcome(Result.UNKNOWN, "no answer in time")
+        process = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
     except OSError:
         return Outcome(Result.FAILED, "no process could be started for the attempt")
-    return _outcome_of(ended.stdout)
+    with process:
+        try:
+            said, _ = process.communicate(json.dumps(task).encode(), timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said, _ = process.communicate()
+    return _outcome_of(said)
 
 
-def _outcome_of(text: bytes) -> Outcome:
+def _outcome_of(said: bytes) -> Outcome:
+    """What an attempt said: that it began to send, and how it ended, as far as it came."""
+    began, *ends = said.splitlines() or [b""]
     try:
-        said = json.loads(text)
-        return Outcome(Result(said["result"]), said["reason"], said["retry_after"])
+        end = json.loads(ends[0] if ends else began)
+        return Outcome(Result(end["result"]), end["reason"], end["retry_after"])
     except (ValueError, KeyError, TypeError):
-        return Outcome(Result.UNKNOWN, "the attempt ended without an answer")
+        has_begun = began == b"sending"
+    return (
+        Outcome(Result.UNKNOWN, "no answer in time") if has_begun else Outcome(Result.FAILED, "it could not be begun")
+    )

@@ -33,6 +33,11 @@ from tests.support import new_york, settings
         ("POLYGON_BASE_URL", "https://api.example/?apiKey=abc"),
         ("POLYGON_DELAY_MINUTES", "soon"),
         ("LOG_LEVEL", "LOUD"),
+        ("NOTIFY_URLS", "not-an-address"),
+        ("NOTIFY_TICKERS", "SPY,DIA"),
+        ("NOTIFY_ACTIONS", "BUY"),
+        ("NOTIFY_MIN_PROBABILITY", "80"),
+        ("NOTIFY_STATES", "sometimes"),
     ],
 )
 def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -258,3 +263,65 @@ def test_a_named_closure_closes_the_market_where_no_provider_is_asked(tmp_path: 
     assert not core.calendar.is_open(new_york("2025-03-12 13:00"))
     assert {"day": "2025-03-11", "close": None} in operations(core)["calendar"]["upcoming"]
     core.close()
+
+
+GOOD_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def test_who_is_told_is_read_from_spaces_or_commas_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_URLS", "discord://one/a,b  mailto://two,slack://three")
+    monkeypatch.setenv(
+        "WEBHOOK_URLS", "https://hooks.example/a?token=b http://127.0.0.1:9/c,http://hooks.railway.internal"
+    )
+    monkeypatch.setenv("WEBHOOK_SECRET", GOOD_SECRET)
+    monkeypatch.setenv("NOTIFY_ACTIONS", "long, no_trade")
+    found = load()
+    assert [url.get_secret_value() for url in found.notify_urls] == [
+        "discord://one/a,b",
+        "mailto://two",
+        "slack://three",
+    ]
+    assert len(found.webhook_urls) == 3
+    assert found.notify_actions == ("LONG", "NO_TRADE")
+    assert not any(secret in repr(found) for secret in ("discord:", "hooks.example", GOOD_SECRET))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("WEBHOOK_SECRET", "a-secret-word", "each must be whsec_ and 24 to 64 random bytes in base64"),
+        ("WEBHOOK_SECRET", "whsec_a-secret-word", "each must be whsec_ and 24 to 64 random bytes in base64"),
+        ("WEBHOOK_SECRET", "whsec_YWJj", "each must be whsec_ and 24 to 64 random bytes in base64"),
+        ("WEBHOOK_SECRET", ",".join([GOOD_SECRET] * 3), "must be one secret, or the new and the old one"),
+        (
+            "WEBHOOK_URLS",
+            "http://hooks.example/a-secret-word",
+            "http:// is for this machine and private networks alone",
+        ),
+        ("WEBHOOK_URLS", "http://8.8.8.8/a-secret-word", "http:// is for this machine and private networks alone"),
+        ("WEBHOOK_URLS", "https://me:a-secret-word@hooks.example/", "each must be an https:// address without a user"),
+        ("WEBHOOK_URLS", "a-secret-word", "each must be an https:// address without a user"),
+        ("NOTIFY_URLS", "a-secret-word", "each must be an address of Apprise like discord://... or mailto://..."),
+        (
+            "NOTIFY_URLS",
+            " ".join(f"json://a-secret-word/{n}" for n in range(11)),
+            "must name 10 addresses at most together",
+        ),
+    ],
+)
+def test_who_is_told_and_how_it_is_signed_is_refused_in_plain_words_without_the_secret(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert name in caught.value.message
+    assert said in caught.value.message
+    assert not any(secret in caught.value.message for secret in ("a-secret-word", "whsec_YWJj", GOOD_SECRET))
+
+
+def test_webhooks_without_a_secret_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBHOOK_URLS", "https://hooks.example/a-secret-word")
+    with pytest.raises(SettingsError, match=r"^WEBHOOK_SECRET: must be set where WEBHOOK_URLS is") as caught:
+        load()
+    assert "a-secret-word" not in caught.value.message

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from app.clock import REAL_TIME
-from app.notify import attempt
+from app.notify import attempt, sending
 from app.notify.sending import Outcome, Result, Sender
 from tests.notify.messages import SECRET, by_apprise, message, webhook
 from tests.notify.receiver import (
@@ -27,8 +27,11 @@ from tests.notify.receiver import (
 )
 from tests.waiting import PATIENCE_S
 
-SOON_S = 2.0
-"""Time of an attempt at a receiver that answers never. On a busy machine it may end before the request was made."""
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was begun to be sent gets little time. On a busy machine it may end before the request was made."""
+    monkeypatch.setattr(sending, "SEND_S", 1.0)
 
 
 def sender() -> Sender:
@@ -81,13 +84,16 @@ def test_a_webhook_that_lies_or_fails(answer: Answer, result: str, reason: str) 
 def sent_here(address: str) -> attempt.Result:
     """An attempt in this process, which takes less time than one of its own."""
     task = {"address": address, "body": message().body, "headers": sender().headers(message())}
-    return attempt.send_webhook(task)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attempt, "begin", lambda task: None)  # it sets the time of the whole process
+        return attempt.send_webhook(task)
 
 
 @pytest.mark.parametrize("answer", [hang, endless_head])
+@pytest.mark.usefixtures("short")
 def test_a_webhook_that_does_not_answer_is_given_up_in_time(answer: Answer) -> None:
     with receiving(answer) as receiver:
-        assert sender()(webhook(receiver.url), message(), SOON_S) == Outcome(Result.FAILED, "no answer in time")
+        assert sender()(webhook(receiver.url), message(), PATIENCE_S) == Outcome(Result.FAILED, "no answer in time")
 
 
 def test_a_webhook_that_is_down() -> None:
@@ -115,10 +121,18 @@ def test_a_service_of_apprise_that_lies_or_fails(answer: Answer, result: Result,
         assert len(receiver.deliveries) == 1
 
 
+@pytest.mark.usefixtures("short")
 def test_a_service_of_apprise_that_does_not_answer_may_have_the_message() -> None:
     with receiving(hang) as receiver:
-        outcome = sender()(by_apprise(receiver.apprise_url), message(), SOON_S)
+        outcome = sender()(by_apprise(receiver.apprise_url), message(), PATIENCE_S)
     assert outcome == Outcome(Result.UNKNOWN, "no answer in time")
+
+
+def test_a_message_that_was_not_begun_in_time_certainly_has_not_arrived() -> None:
+    with receiving() as receiver:
+        outcome = sender()(by_apprise(receiver.apprise_url), message(), 0.01)
+        assert outcome == Outcome(Result.FAILED, "it could not be begun")
+        assert receiver.deliveries == []
 
 
 def test_a_service_of_apprise_that_is_down_certainly_has_nothing() -> None:
