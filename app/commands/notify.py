@@ -1,8 +1,9 @@
-"""Commands about messages: send a test, and list or send again what was given up."""
+"""Commands about messages: make a secret, send a test, and list or send again what was given up."""
 
 from __future__ import annotations
 
 import secrets
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -29,6 +30,12 @@ NOBODY = "nobody is to be told: NOTIFY_URLS and WEBHOOK_URLS are not set"
 @click.group("notify")
 def notify_group() -> None:
     """Messages about signals: send a test, and see what was given up."""
+
+
+@notify_group.command("secret")
+def new_secret() -> None:
+    """Print a new WEBHOOK_SECRET."""
+    click.echo(f"whsec_{b64encode(secrets.token_bytes(32)).decode()}")
 
 
 @notify_group.command("test")

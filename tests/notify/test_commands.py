@@ -18,6 +18,7 @@ from app.notify.sqlite_outbox import SqliteOutbox
 from app.notify.target import targets_of
 from tests.notify.messages import SECRET, message
 from tests.notify.receiver import receiving, status
+from tests.support import settings
 
 ADDRESS = "https://hooks.example/a-secret-word"
 KEY = targets_of([], [SecretStr(ADDRESS)])[0].key
@@ -75,6 +76,12 @@ def test_a_test_goes_to_every_target_and_the_command_fails_if_one_does_not_take_
 def test_a_test_that_all_take_ends_well(typed: Type) -> None:
     with receiving() as good:
         assert typed("test", WEBHOOK_URLS=good.url) == (0, "webhook #1: sent\n", "")
+
+
+def test_a_new_secret_is_one_that_the_server_takes(typed: Type) -> None:
+    first, second = (typed("secret")[1].strip() for _ in range(2))
+    assert first != second
+    assert settings(webhook_secret=first).webhook_secret
 
 
 def test_a_test_says_if_nobody_is_named(typed: Type) -> None:
