@@ -399,6 +399,27 @@ def test_the_javascript_of_the_page_prints_signals(base: str, tmp_path: Path) ->
         assert all("snapshot" in line for line in until_both(lines))
 
 
+REFUSED = """
+const connected = []
+const socket = { active: false, on: (name, call) => { socket[name] = call }, connect: () => connected.push("again") }
+%s
+globalThis.setTimeout = (call, ms) => { connected.push(ms); call() }
+socket.connect_error({ data: { retry_after_ms: null } })
+socket.connect_error({})
+socket.connect_error({ data: { retry_after_ms: 5000 } })
+socket.active = true
+socket.connect_error({ data: { retry_after_ms: 7000 } })
+console.log(JSON.stringify(connected))
+"""
+
+
+def test_the_handler_of_refusals_connects_again_when_the_server_says_so_and_the_library_does_not(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "refused.mjs").write_text(REFUSED % code("javascript"))
+    assert json.loads(node_packages.node("refused.mjs", folder=node_packages.linked(tmp_path))) == [5000, "again"]
+
+
 def test_the_page_has_every_event_every_code_and_every_reason() -> None:
     assert [row[0].strip("`") for row in table(section(PAGE, "Events"))] == [event.name for event in SENT]
     for heading, words in (("Errors", ErrorCode), ("Goodbye", ByeReason)):

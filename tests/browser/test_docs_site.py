@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from docs.build import build
 from tests.browser.watching import ALL_LOOKS, DESKTOP, PHONE, Look, Tab, tab
@@ -60,6 +60,18 @@ def test_every_page_is_read_on_a_phone(browser: Browser, base: str, site: Path) 
     with tab(browser, base, PHONE) as shown:
         found = [read(shown, place, (LOOKS[number % 2],)) for number, place in enumerate(places(site))]
         assert sum(found, shown.wrong) == []
+
+
+def test_tabs_and_the_search_work_without_any_other_host(browser: Browser, base: str) -> None:
+    with tab(browser, base, PHONE) as shown:
+        page = shown.page
+        page.goto(f"{base}/client-examples.html")
+        page.get_by_text("TypeScript", exact=True).first.click()
+        expect(page.get_by_text("const board = ").first).to_be_visible()
+        page.locator("label[for=__search]").first.click()
+        page.get_by_role("combobox", name="Search").fill("neutral zone")
+        expect(page.get_by_role("option").filter(has_text="Glossary").first).to_be_visible()
+        assert shown.wrong == []
 
 
 @pytest.mark.soak
