@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from app.errors import SettingsError
+
 PACKAGE: Final = Path(__file__).parent
 CODE: Final = PACKAGE.parent
 """The folder of the top-level packages."""
@@ -27,8 +29,12 @@ def data_folder(data_home: str | None) -> Path:
 
 def state_folder(data_home: str | None, platform: str) -> Path:
     """Where a server that was installed from a wheel keeps its state: the user's folder for data of programs. data_home:
-    XDG_DATA_HOME, which counts only if it is absolute (XDG Base Directory Specification)."""
+    XDG_DATA_HOME, which counts only if it is absolute (XDG Base Directory Specification). Raises SettingsError if the user has
+    no home."""
     if data_home is not None and Path(data_home).is_absolute():
         return Path(data_home) / "predict-server"
     usual = Path("Library", "Application Support") if platform == "darwin" else Path(".local", "share")
-    return Path.home() / usual / "predict-server"
+    try:
+        return Path.home() / usual / "predict-server"
+    except RuntimeError:
+        raise SettingsError("DATA_DIR: must be set for a user who has no home") from None

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from flask import Flask
 
 from app.cli import cli
+from app.errors import SettingsError
 from app.places import CODE, COMMAND, FILES, IS_CHECKOUT, state_folder
 from app.version import VERSION
 from tests.markdown import ROOT
@@ -32,6 +33,13 @@ def test_state_is_in_the_users_folder(
 ) -> None:
     monkeypatch.setenv("HOME", "/user")
     assert str(state_folder(data_home, platform)) == expected
+
+
+def test_a_user_without_a_home_is_told_to_set_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
+    with pytest.raises(SettingsError, match="DATA_DIR: must be set"):
+        state_folder(None, "linux")
 
 
 def test_a_checkout_has_its_files_beside_the_code() -> None:

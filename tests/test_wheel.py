@@ -176,6 +176,20 @@ def can_change() -> bool:
     return shutil.which("setpriv") is not None and not subprocess.run([*AS_NOBODY, "true"], check=False).returncode
 
 
+def line_of_watch(user: Installed, base: str) -> str:
+    """The first line of `predict watch`, which follows by the official client."""
+    words = user.command(user.programs / "predict", "watch", "SPY", "--url", base)
+    process = subprocess.Popen(
+        words, cwd=user.folder, env=user.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        return process.stdout.readline()
+    finally:
+        process.kill()
+        process.communicate(timeout=PATIENCE_S)
+
+
 @pytest.fixture
 def server(installed: Installed) -> Iterator[Server]:
     """A server of the demo, as `predict serve` starts it in an empty folder with nothing set but a free port."""
@@ -225,6 +239,7 @@ def test_the_wheel_alone_serves_the_demo_in_an_empty_folder(server: Server, inst
         heard = ""
         while heard != "snapshot":
             heard, *_ = client.receive(timeout=PATIENCE_S)
+    assert " SPY  snapshot " in line_of_watch(installed, server.base)
     assert server.stop() == 0
     assert "Traceback" not in server.log.read_text()
     assert list(installed.state.rglob("record.sqlite3")), "the record is in the user's folder"
