@@ -13,6 +13,8 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
   --no-emit-package pip --custom-compile-command "make lock"
 # The command line with this environment's Python, whatever Python the machine has
 COMMAND := $(BIN)/predict
+# `make release-check` leaves the tests out if this is set
+QUICK ?=
 # So many files of tests at a time
 TESTERS ?= 2
 # What `make unit` runs: the tests of the pure core and of what is read from files, which take seconds
@@ -31,7 +33,7 @@ install_packages = if ! command -v npm >/dev/null; then \
 # What the dashboard is built from, and the file that says that it has been
 DASHBOARD_SOURCES = $(shell find dashboard -type f -not -path 'dashboard/dist/*' -not -path 'dashboard/node_modules/*' -not -name schema.d.ts)
 DASHBOARD_BUILT := dashboard/dist/index.html
-export MARKET_DATA GOLDEN_DIR
+export MARKET_DATA GOLDEN_DIR QUICK
 unexport PYTHONPATH PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test unit soak bench evaluate train import openapi asyncapi check audit lock tools observe regions wheel dashboard screenshots docs clean

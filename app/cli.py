@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, str] = {
     "evaluate": "app.commands.models:evaluate",
     "import": "app.commands.importing:import_bars",
     "keys": "app.commands.keys:keys_group",
+    "mcp": "app.commands.mcp:mcp",
     "models": "app.commands.model_sets:models_group",
     "notify": "app.commands.notify:notify_group",
     "polygon": "app.commands.simulator:polygon",
