@@ -155,7 +155,8 @@ def wait_of(response: requests.Response) -> float | None:
 
 
 def main() -> None:
-    task = json.load(sys.stdin)
+    length = int.from_bytes(sys.stdin.buffer.read(4), "big")
+    task = json.loads(sys.stdin.buffer.read(length))
     signal.setitimer(signal.ITIMER_REAL, task["timeout_s"])  # SIGALRM ends this process, also if its parent was killed
     os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))

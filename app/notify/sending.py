@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from subprocess import DEVNULL, PIPE
 from typing import Any, Final
 
 from pydantic import SecretStr
 from standardwebhooks import Webhook
 
 from app.notify.message import Message
+from app.notify.process import output_of
 from app.notify.target import Channel, Target
 
 SEND_S: Final = 20.0
@@ -89,16 +88,9 @@ def _attempt(task: Mapping[str, Any], timeout_s: float) -> Outcome:
     """Runs an attempt. The task goes through its input: arguments are seen by everybody on the machine."""
     command = [sys.executable, "-I", str(PROGRAM)]
     try:
-        process = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
+        return _outcome_of(output_of(command, json.dumps(task).encode(), timeout_s))
     except OSError:
         return Outcome(Result.FAILED, "no process could be started for the attempt")
-    with process:
-        try:
-            said, _ = process.communicate(json.dumps(task).encode(), timeout_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            said, _ = process.communicate()
-    return _outcome_of(said)
 
 
 def _outcome_of(said: bytes) -> Outcome:
