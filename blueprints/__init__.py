@@ -7,7 +7,7 @@ from typing import Final
 
 from flask import Flask
 
-from blueprints import errors, ops
+from blueprints import errors, openbb, ops
 from blueprints.dashboard import routes as dashboard
 from blueprints.pages import routes as pages
 from blueprints.pages.files import FILES
@@ -19,7 +19,10 @@ PAGES: Final = ("/docs", "/docs/errors", "/docs/socket-io", "/docs/versions")
 PROBES: Final = frozenset({"/livez", "/readyz"})
 UNVERSIONED: Final[Mapping[str, int]] = {
     **dict.fromkeys((*PROBES, "/", "/versions", "/metrics", "/openapi/v1.json"), 1),
-    **dict.fromkeys((*PAGES, "/dashboard", *(path for path in FILES if path != "/openapi/v1.json")), 2),
+    **dict.fromkeys(
+        (*PAGES, "/dashboard", "/widgets.json", "/apps.json", *(path for path in FILES if path != "/openapi/v1.json")),
+        2,
+    ),
 }
 """Paths that belong to no version, and the version whose rules hold for them: who may read them, and the shape of errors."""
 
@@ -62,6 +65,7 @@ def register(app: Flask, services: Services) -> None:
     app.register_blueprint(v1.blueprint)
     app.register_blueprint(v2.blueprint)
     app.register_blueprint(ops.blueprint)
+    app.register_blueprint(openbb.blueprint)
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(dashboard.blueprint)
     errors.register(app)

@@ -48,6 +48,8 @@ OF_NO_VERSION: Final[Mapping[str, str]] = {
     "/openapi.json": "the OpenAPI document of version 2",
     "/openapi/v1.json": "the OpenAPI document of version 1",
     "/asyncapi.json": "the AsyncAPI document of the live events",
+    "/widgets.json": "the tables that OpenBB Workspace may show",
+    "/apps.json": "how OpenBB Workspace lays them out",
     "/metrics": "for operators",
 }
 LONGEST_PATH: Final = 100

@@ -253,7 +253,7 @@ def outside(**more: str | Path) -> dict[str, str]:
     return {**kept, "PATH": "/usr/local/bin:/usr/bin:/bin", **{name: str(value) for name, value in more.items()}}
 
 
-NEEDING_MORE = ("polygon", "import", "backfill", "watch", "record", "train")
+NEEDING_MORE = ("polygon", "import", "backfill", "watch", "mcp", "record", "train")
 
 
 def needs_the_demo_alone(typed: Typed) -> bool:

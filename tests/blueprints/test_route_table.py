@@ -52,6 +52,8 @@ ROUTES = {
     "/docs/versions": GET,
     "/openapi.json": GET,
     "/asyncapi.json": GET,
+    "/apps.json": GET,
+    "/widgets.json": GET,
     "/docs/socket-io": GET,
     "/openapi/v1.json": GET,
     "/v2/trading-directions": GET,
