@@ -101,6 +101,7 @@ def test_nobody_is_told_where_nobody_is_named(tmp_path: Path) -> None:
     app.extensions["predict-server"].close()
 
 
+@pytest.mark.soak
 def test_two_replicas_tell_once_though_workers_are_killed_while_they_send(tmp_path: Path, redis_url: str) -> None:
     """The first webhook hangs until the worker that sent it, and its server, are killed. The ids say which delivery was
     repeated; a person is never told twice."""
