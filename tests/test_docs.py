@@ -21,6 +21,7 @@ from app.live.events import EVENTS
 from app.model.verdicts import counts_text, verdict_beyond_variance, verdict_of_record
 from blueprints import GROUPS
 from blueprints.v1.parameters import HOURS
+from docs import build as docs
 from tests.markdown import ROOT, anchors, blocks, links, pages, prose, section, table
 from tests.support import FakeClock, new_york, promoted_set, settings
 from tests.test_architecture import ORDER
@@ -207,6 +208,13 @@ def test_each_step_of_a_walk_names_what_is_in_its_file(walk: str) -> None:
 
 def test_every_file_that_the_walks_name_is_in_the_tree() -> None:
     assert [name for name in re.findall(r"`([\w/]+\.py)`", WALKS) if not (ROOT / name).exists()] == []
+
+
+# --- the docs site ---
+
+
+def test_every_page_is_in_the_navigation_of_the_docs_site_once() -> None:
+    assert sorted(map(docs.source, docs.places())) == pages()
 
 
 # --- links ---

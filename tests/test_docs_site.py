@@ -61,10 +61,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return Site(folder, {path: Read(path.read_text()) for path in folder.rglob("*.html")})
 
 
-def test_every_page_of_the_project_is_in_the_navigation_once() -> None:
-    assert sorted(map(docs.source, docs.places())) == pages()
-
-
 def test_every_heading_of_a_page_is_an_anchor_of_it_in_the_site(site: Site) -> None:
     for place in docs.places():
         built = (site.folder / place).with_suffix(".html")
