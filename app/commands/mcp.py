@@ -140,7 +140,7 @@ def tools(reader: Reader) -> MCPServer[Any]:
     """The server of tools."""
     from mcp.server import MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
-    from mcp_types import ToolAnnotations
+    from mcp.types import ToolAnnotations
 
     server = MCPServer[Any]("predict", version=VERSION, instructions=WORTH, log_level="WARNING")
     reads = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
