@@ -111,7 +111,7 @@ def may_be_warm(command: Sequence[str], environment: Mapping[str, str]) -> bool:
         for name in {*environment, *os.environ}
         if name.startswith(READ_AT_IMPORT)
     )
-    return is_ours and is_as_here and "COLD_STARTS" not in os.environ
+    return is_ours and is_as_here and "COLD_STARTS" not in environment
 
 
 @lru_cache
