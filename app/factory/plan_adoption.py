@@ -34,6 +34,7 @@ class PlanAdoption:
         return True
 
     def _adopt(self, entitlement: Entitlement) -> None:
-        self._source.apply_entitlement(entitlement)
+        """The budget first: the source forgets what was refused before, and nothing may be refused by the old limit after."""
         if self._budget is not None and not self._has_own_limit:
             self._budget.limit = PAID_PLAN if entitlement.has_intraday else SMALL_PLAN
+        self._source.apply_entitlement(entitlement)

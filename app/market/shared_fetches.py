@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from app.clock import Clock, Timer
-from app.errors import NotEntitled, PredictError, TryLater, Upstream
+from app.errors import BudgetSpent, NotEntitled, PredictError, TryLater, Upstream
 from app.market.bars import Span
 from app.market.budget import Priority, call_context
 from app.market.cache import BarCache
@@ -139,6 +139,8 @@ class SharedFetches:
         def telling() -> Any:
             try:
                 return self._remembering(key, fetch)
+            except BudgetSpent:  # the others ask the budget themselves; one of them may know a larger plan by then
+                raise
             except PredictError:
                 failed = self._memory.failure(key)
                 if failed is not None:
@@ -177,6 +179,7 @@ class SharedFetches:
         return self._loader.adopt(ticker, span, day, self._running_day.get(name_of(key)))
 
     def _remembering(self, key: Key, fetch: Callable[[], Any]) -> Any:
+        entitlement = self._plan.entitlement
         try:
             with (
                 self._stages.root("fetch", series=str(key)),
@@ -184,7 +187,10 @@ class SharedFetches:
             ):
                 return fetch()
         except PredictError as exc:
-            self._remember(key, _lasting(exc), without_traceback(exc))
+            if self._plan.entitlement == entitlement or not isinstance(
+                exc, BudgetSpent
+            ):  # else the plan has changed since
+                self._remember(key, _lasting(exc), without_traceback(exc))
             self._emit(
                 self._fetcher.event_of(key[-1], "fetch_failed"),
                 ticker=ticker_of(key),

@@ -408,6 +408,23 @@ def test_an_outage_costs_no_more_calls_with_more_processes(
     assert calls[1] == calls[3] > 0
 
 
+def test_a_server_that_does_not_know_the_plan_yet_makes_no_other_wait_for_its_budget(
+    emptied: Callable[[], str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the plan for the smallest one, and the calls of those that know better have spent that."""
+    with servers(tmp_path, monkeypatch, "2025-03-11 11:20:31", 2, redis_url=emptied()) as found:
+        for _ in range(2):
+            found.cores[0].follower.step()
+            found.settle()
+        for day in ("07", "06", "05"):
+            assert found.clients[0].get(f"/v2/bars/SPY?span=5m&day=2025-03-{day}").status_code == 200
+        path = "/v2/bars/QQQ?span=5m&day=2025-03-04"
+        assert found.get(1, path)["error_code"] == "RATE_LIMITED"
+        assert found.get(0, path)["bars"]
+        found.cores[1].follower.step()
+        assert found.get(1, path)["bars"]
+
+
 def test_processes_that_cannot_share_follow_for_themselves_and_say_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
