@@ -281,15 +281,14 @@ class Settings(NotifySettings):
         return self
 
     @model_validator(mode="after")
-    def _home_is_known_by_its_redis(self) -> Settings:
-        if (
-            self.home_region is not None
-            and self.redis_url is not None
-            and self.home_region not in dict(self.redis_urls)
-        ):
+    def _home_is_known(self) -> Settings:
+        home, is_regional, is_told = self.home_region, bool(self.redis_urls), self.notify_urls or self.webhook_urls
+        if home is None and is_regional and is_told:
             raise ValueError(
-                "HOME_REGION: REDIS_URLS must name its Redis, so that a server knows whether it has the same"
+                "HOME_REGION: must be set where REDIS_URLS is and somebody is told, so that one region tells"
             )
+        if home is not None and self.redis_url is not None and home not in dict(self.redis_urls):
+            raise ValueError("HOME_REGION: REDIS_URLS must name its Redis, so that a server knows whether it has it")
         return self
 
     @model_validator(mode="after")

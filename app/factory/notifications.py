@@ -28,10 +28,11 @@ PREFIX: Final = "predict:notify"
 
 
 def notifier_of(core: Core, stages: Stages) -> Notifier | None:
-    """The notifier; None where nobody is to be told, or there is no market without a key."""
+    """The notifier; None where nobody is to be told, there is no market without a key, or another region tells, whose record is
+    the one that is published (ruling L2): this one has an outbox of its own, and would tell everybody again."""
     settings, market = core.settings, core.market
     targets = configured_targets(settings)
-    if not targets or "no_api_key" in market.degraded:
+    if not targets or "no_api_key" in market.degraded or not settings.has_home_record:
         return None
     bodies, budget = NotificationBodies(core.pipeline), market.budget
     is_key_refused = None if budget is None else lambda: budget.status().key_refused

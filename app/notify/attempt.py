@@ -158,6 +158,11 @@ def main() -> None:
     length = int.from_bytes(sys.stdin.buffer.read(4), "big")
     task = json.loads(sys.stdin.buffer.read(length))
     signal.setitimer(signal.ITIMER_REAL, task["timeout_s"])  # SIGALRM ends this process, also if its parent was killed
+    for number in (
+        signal.SIGTERM,
+        signal.SIGINT,
+    ):  # for all processes of a server: what is begun ends by itself, in seconds
+        signal.signal(number, signal.SIG_IGN)
     os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     outcome = (send_webhook if task["channel"] == "webhook" else send_by_apprise)(task)

@@ -25,6 +25,9 @@ REPEATED: Final = "it may have arrived: the process that sent it ended before it
 OVERTAKEN: Final = "it is not so any more"
 STALE: Final = "the market data are stale"
 
+Write = Callable[[Outbox], object]
+"""Writes the outcome of an attempt."""
+
 
 class Delivery:
     """Makes attempts. Emits `notification_sent`, `notification_failed` and `notification_dead`. is_stale(ticker): whether its
@@ -45,7 +48,7 @@ class Delivery:
         self._clock = clock
         self._emit = emit
         self._speed = speed
-        self._unwritten: deque[tuple[Claim, str | None]] = deque(maxlen=MOST_UNWRITTEN)
+        self._unwritten: deque[Write] = deque(maxlen=MOST_UNWRITTEN)
         self.disabled: dict[str, str] = {}
 
     def deliver(self, outbox: Outbox, claim: Claim) -> None:
@@ -62,7 +65,7 @@ class Delivery:
     def write_late(self, outbox: Outbox) -> None:
         """Write the outcomes that could not be written when they came. Raises Unavailable."""
         while self._unwritten:
-            outbox.finish(*self._unwritten[0])
+            self._unwritten[0](outbox)
             self._unwritten.popleft()
 
     def _obstacle(self, outbox: Outbox, claim: Claim) -> str | None:
@@ -100,7 +103,7 @@ class Delivery:
         if self._left_s(claim.message) <= seconds:
             self._finish(outbox, claim, f"{TOO_LATE}: {why}")
         else:
-            outbox.postpone(claim, seconds, tries)
+            self._write(outbox, lambda outbox: outbox.postpone(claim, seconds, tries))
 
     def _finish(self, outbox: Outbox, claim: Claim, given_up: str | None = None) -> None:
         about = {"id": claim.message.id, "reason": given_up or ""}
@@ -110,10 +113,14 @@ class Delivery:
             kind=claim.message.kind.value,
             **about,
         )
+        self._write(outbox, lambda outbox: outbox.finish(claim, given_up))
+
+    def _write(self, outbox: Outbox, write: Write) -> None:
+        """Write an outcome, now or later: a claim that ends without one is of a message that may have arrived."""
         try:
-            outbox.finish(claim, given_up)
+            write(outbox)
         except Unavailable:
-            self._unwritten.append((claim, given_up))
+            self._unwritten.append(write)
             raise
 
     def _name(self, claim: Claim) -> str:

@@ -46,6 +46,8 @@ class Looks(Protocol):
 
     def is_stale(self, ticker: str) -> bool: ...
 
+    def forget(self) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Store:
@@ -180,8 +182,10 @@ class Notifier:
     def _leads(self, leases: Leases) -> bool:
         """Whether this process is the notifier. Takes or renews the lease."""
         before, self._lease = self._lease, leases.acquire(LEASE)
-        if self._lease is not None and before is None:
+        if self._lease is not None and (before is None or before.token != self._lease.token):
             self._added.forget(lambda key: True)  # others may have told of newer states meanwhile
+            self._watch.forget()
+            self._looks.hasten()
             self._emit("notifier_leads", token=self._lease.token)
         return self._lease is not None
 

@@ -36,13 +36,20 @@ def output_of(command: list[str], text: bytes, timeout_s: float) -> bytes:
             (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
         ]
         passed = {name: os.environ[name] for name in PASSED if name in os.environ}
-        os.write(to_write, len(text).to_bytes(4) + text)
+        _fill(to_write, len(text).to_bytes(4) + text)
         pid = os.posix_spawn(command[0], command, passed, file_actions=actions)
         _wait(pid, timeout_s)
         os.set_blocking(said, False)
         with suppress(BlockingIOError):
             return os.read(said, MOST_BYTES)
         return b""
+
+
+def _fill(pipe: int, data: bytes) -> None:
+    """Writes all of it at once. Raises OSError where a pipe holds less, as it does for a user who has very many."""
+    os.set_blocking(pipe, False)
+    if os.write(pipe, data) < len(data):
+        raise OSError("more than a pipe holds")
 
 
 @contextmanager

@@ -115,7 +115,19 @@ for _, row in ipairs(redis.call('ZREVRANGE', dead, 0, -1)) do
 end
 return found
 """
-CHECK: Final = "redis.call('HSET', told, 'checked', '1')"
+CHECK: Final = """
+redis.call('HSET', told, 'checked', '1')
+local lost = {}
+for _, token in ipairs(ARGV) do lost[token] = true end
+for _, row in ipairs(#ARGV > 0 and redis.call('ZRANGE', due, 0, -1) or {}) do
+  local found = read(row)
+  if found and found.s == 'claimed' and lost[found.t] then
+    write(row, 'waiting', found.n, '', '')
+    redis.call('ZADD', due, seconds(now), row)
+  end
+end
+"""
+"""Tokens of claims of which nobody heard, because the answer was lost: they are free again."""
 
 
 class RedisOutbox:
@@ -126,9 +138,12 @@ class RedisOutbox:
         scripts = (db.timed_script(f"{COMMON}{text}") for text in (ADD, CLAIM, END, REVIVE, DEAD, CHECK))
         self._add, self._claim, self._end, self._revive, self._dead, self._check = scripts
         self._keys = [f"{prefix}:{name}" for name in NAMES]
+        self._unheard: set[str] = set()
 
     def check(self) -> None:
-        self._check(self._keys, [])
+        lost = list(self._unheard)
+        self._check(self._keys, lost)
+        self._unheard.difference_update(lost)
 
     def add(self, message: Message, targets: Sequence[str]) -> bool:
         condition = message.condition
@@ -142,7 +157,9 @@ class RedisOutbox:
 
     def claim(self, targets: Collection[str], limit: int) -> Sequence[Claim]:
         token = secrets.token_hex(8)
+        self._unheard.add(token)
         found = self._claim(self._keys, [limit, token, *targets])
+        self._unheard.discard(token)
         read = [(message_of(text), target, tries, was) for target, text, tries, was in found]
         return [
             Claim(message, target, token, int(tries), bool(was))

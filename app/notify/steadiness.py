@@ -16,8 +16,11 @@ class Steadiness:
     def __init__(self) -> None:
         self._since: dict[str, tuple[Condition, float]] = {}
 
-    def observe(self, subject: str, condition: Condition, now: float) -> bool:
-        """Whether a subject has been in this condition for LASTS_S. now: real seconds."""
+    def observe(self, subject: str, condition: Condition | None, now: float) -> bool:
+        """Whether a subject has been in this condition, if it is known, for LASTS_S. now: real seconds."""
+        if condition is None:
+            self._since.pop(subject, None)
+            return False
         seen = self._since.get(subject)
         if seen is None or seen[0] is not condition:
             seen = self._since[subject] = condition, now

@@ -16,7 +16,7 @@ from app.market.calendar import Calendar
 from app.market.single_flight import deadline
 from app.notify.message import PROVIDER, Condition, Message, Wanted, signal_message, state_message
 from app.notify.steadiness import Steadiness
-from app.pipeline import Pipeline
+from app.pipeline import Pipeline, TickerSignal
 from app.signals.lock import decision_hour
 from app.signals.policy import Decision
 
@@ -53,44 +53,58 @@ class Watch:
         self._parts = parts
         self._wanted = wanted
         self._steadiness = Steadiness()
-        self._stale: set[str] = set()
+        self._seen: dict[str, Condition | None] = {}
 
     def is_stale(self, ticker: str) -> bool:
-        """Whether the bars of a ticker were stale at the last look."""
-        return ticker in self._stale
+        """Whether the bars of a ticker were not seen to be current at the last look."""
+        return self._seen.get(ticker) is not Condition.RECOVERED
+
+    def forget(self) -> None:
+        """Nobody looked here for a while: what was seen before says nothing about now."""
+        self._steadiness.forget()
+        self._seen.clear()
 
     def look(self) -> Iterator[Message]:
         """What is to be told now, whether it was told before or not. Tickers that are looked at are in use."""
         parts, at = self._parts, self._parts.clock()
         session = parts.calendar.session_at(at)
         if session is None or not session.is_open(at) or not parts.pipeline.plan.has_intraday:
-            self._steadiness.forget()
-            self._stale.clear()
+            self.forget()
             return
         with deadline(LOOK_S):
             for ticker in self._wanted.tickers:
                 yield from self._about(ticker, at, decision_hour(session, at))
         if self._wanted.states and parts.is_key_refused is not None:
-            condition = Condition.REFUSED if parts.is_key_refused() else Condition.ACCEPTED
-            yield from self._state(PROVIDER, condition, at)
+            yield from self._state(PROVIDER, self._of_key(parts.is_key_refused()), at)
 
     def _about(self, ticker: str, at: datetime, hour: int | None) -> Iterator[Message]:
         parts = self._parts
         parts.pipeline.interest.request([ticker], at)
         signal = parts.pipeline.signal(ticker, at)
-        (self._stale.add if signal.stale else self._stale.discard)(ticker)
+        self._seen[ticker] = condition = _of_data(signal)
         decision = signal.decision
         is_locked = decision is not None and signal.recorded and not signal.waiting and decision.hour == hour
-        if decision is not None and is_locked and not signal.stale and self._wanted.takes(decision):
+        is_due = is_locked and condition is Condition.RECOVERED
+        if decision is not None and is_due and self._wanted.takes(decision) and self._is_in_record():
             yield self._message(decision, at)
         if self._wanted.states:
-            yield from self._state(ticker, Condition.STALE if signal.stale else Condition.RECOVERED, at)
+            yield from self._state(ticker, condition, at)
+
+    def _is_in_record(self) -> bool:
+        """Whether what is locked is in the record; while that cannot be written, another process may lock another signal."""
+        return self._parts.pipeline.store.degraded() is None
+
+    def _of_key(self, is_refused: bool) -> Condition | None:
+        """That a key is accepted is known by bars that come."""
+        if is_refused:
+            return Condition.REFUSED
+        return Condition.ACCEPTED if Condition.RECOVERED in self._seen.values() else None
 
     def _message(self, decision: Decision, at: datetime) -> Message:
         return signal_message(decision, *self._market(), self._parts.bodies.signal(decision, at))
 
-    def _state(self, subject: str, condition: Condition, at: datetime) -> Sequence[Message]:
-        if not self._steadiness.observe(subject, condition, self._parts.now()):
+    def _state(self, subject: str, condition: Condition | None, at: datetime) -> Sequence[Message]:
+        if not self._steadiness.observe(subject, condition, self._parts.now()) or condition is None:
             return []
         body = self._parts.bodies.state(subject, condition, at)
         return [state_message(subject, condition, at, *self._market(), body)]
@@ -99,3 +113,10 @@ class Watch:
         """The name of the market, and what every text of it begins with."""
         market = self._parts.pipeline.plan.market
         return market.value, "" if market.label is None else f"{market.label}: "
+
+
+def _of_data(signal: TickerSignal) -> Condition | None:
+    """The condition of the data behind a signal; None before the first bar of a day, when nothing is known yet."""
+    if signal.stale:
+        return Condition.STALE
+    return None if signal.as_of is None else Condition.RECOVERED

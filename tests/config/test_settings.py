@@ -325,3 +325,13 @@ def test_webhooks_without_a_secret_are_refused(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(SettingsError, match=r"^WEBHOOK_SECRET: must be set where WEBHOOK_URLS is") as caught:
         load()
     assert "a-secret-word" not in caught.value.message
+
+
+def test_regions_with_a_redis_each_must_say_which_one_tells() -> None:
+    who = {"notify_urls": "discord://a-secret-word/b", "redis_urls": REGIONAL, "railway_region": "us-east4"}
+    with pytest.raises(
+        SettingsError, match=r"^HOME_REGION: must be set where REDIS_URLS is and somebody is told"
+    ) as caught:
+        settings(**who)
+    assert "a-secret-word" not in caught.value.message
+    assert settings(**who, home_region="us-east4").notify_urls

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import threading
+from subprocess import PIPE
 
 import pytest
 from pydantic import SecretStr
@@ -13,7 +18,10 @@ from app.notify import attempt, sending
 from app.notify.sending import Outcome, Result, Sender
 from tests.notify.messages import SECRET, by_apprise, message, webhook
 from tests.notify.receiver import (
+    TAKEN,
     Answer,
+    Handler,
+    Receiver,
     closed_port,
     endless_body,
     endless_head,
@@ -25,7 +33,9 @@ from tests.notify.receiver import (
     redirect,
     status,
 )
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_for
+
+PROGRAM = [sys.executable, "-I", str(sending.PROGRAM)]
 
 
 @pytest.fixture
@@ -144,3 +154,25 @@ def test_an_address_that_apprise_does_not_know_is_refused_without_being_shown() 
     outcome = sender()(by_apprise("nosuch://a-secret-word"), message(), PATIENCE_S)
     assert outcome.result is Result.REFUSED
     assert "a-secret-word" not in outcome.reason
+
+
+def test_an_attempt_that_was_begun_ends_by_itself_when_all_processes_of_a_server_are_told_to_stop() -> None:
+    """As systemd and a terminal's Ctrl-C do. Through Apprise, what was broken off is not sent again."""
+
+    def slow(receiver: Receiver, handler: Handler) -> None:
+        is_stopped.wait(PATIENCE_S)
+        TAKEN(receiver, handler)
+
+    is_stopped = threading.Event()
+    with receiving(slow) as receiver, subprocess.Popen(PROGRAM, stdin=PIPE, stdout=PIPE) as process:
+        assert process.stdin is not None
+        task = {"channel": "webhook", "address": receiver.url, "headers": {}, "body": "{}"}
+        text = json.dumps({**task, "timeout_s": PATIENCE_S, "send_s": PATIENCE_S}).encode()
+        process.stdin.write(len(text).to_bytes(4) + text)
+        process.stdin.flush()
+        wait_for(lambda: receiver.deliveries)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            process.send_signal(number)
+        is_stopped.set()
+        said, _ = process.communicate(timeout=PATIENCE_S)
+    assert b'"sent"' in said

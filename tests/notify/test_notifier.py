@@ -18,7 +18,7 @@ from app.notify.backoff import DELAYS_S, JITTER, LONGEST_S, delay_s
 from app.notify.delivery import HELD_S
 from app.notify.message import Condition, Message
 from app.notify.notifier import Notifier, Store
-from app.notify.outbox import CLAIM_S
+from app.notify.outbox import CLAIM_S, Claim
 from app.notify.sending import ATTEMPT_S, Outcome, Result
 from app.notify.sqlite_outbox import SqliteOutbox
 from app.notify.target import Target
@@ -43,6 +43,9 @@ class Seen:
 
     def is_stale(self, ticker: str) -> bool:
         return ticker in self.stale
+
+    def forget(self) -> None:
+        """It keeps nothing."""
 
 
 @dataclass
@@ -316,3 +319,36 @@ def test_a_process_that_stops_lets_another_lead_at_once(house: House) -> None:
     assert other.status().leads
     one.close()
     other.close()
+
+
+def test_a_process_that_stood_still_while_another_led_tells_of_a_state_that_came_again(house: House) -> None:
+    one, other = house.process(HOOK), house.process(HOOK)
+    for notifier, seen in (
+        (one, state(Condition.STALE)),
+        (other, state(Condition.RECOVERED)),
+        (one, state(Condition.STALE, "again")),
+    ):
+        house.watch.messages = [seen]
+        step(notifier)
+        house.forward(LEASE_S + 2)
+    assert [name for _, name in house.sent] == ["state-stale", "state-recovered", "again"]
+
+
+def test_a_person_gets_a_message_whose_failed_try_could_not_be_noted_at_once(house: House) -> None:
+    """The claim would end without a word, and the message would be taken for one that may have arrived."""
+    store = house.open()
+    postpone, fails = store.outbox.postpone, [True]
+
+    def failing(claim: Claim, seconds: float, tries: int) -> bool:
+        if fails.pop() if fails else False:
+            raise Unavailable("the server cannot write its file", part="store")
+        return postpone(claim, seconds, tries)
+
+    store.outbox.postpone = failing  # type: ignore[method-assign]
+    house.answer = lambda target, message: DOWN if len(house.sent) < 2 else SENT
+    notifier = house.process(PERSON, open_store=lambda: store)
+    for _ in range(4):
+        step(notifier)
+        house.forward(CLAIM_S)
+    assert [entry["event"] for entry in house.heard] == ["notification_failed", "notification_sent"]
+    assert house.reasons() == []

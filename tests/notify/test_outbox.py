@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 from threading import Barrier, Thread
+from typing import Any
 
 import pytest
 
+from app.errors import Unavailable
 from app.notify.message import Condition, Kind
 from app.notify.outbox import CLAIM_S, KEPT_S, Outbox
+from app.notify.redis_outbox import RedisOutbox
+from app.redis_database import RedisDatabase
 from tests.notify.messages import message, state
 from tests.notify.outboxes import KINDS, Opened, opened
 from tests.support import FakeTimer
+from tests.waiting import PATIENCE_S
 
 BOTH = ("one", "other")
 
@@ -173,3 +178,25 @@ def test_processes_that_race_claim_each_message_once(open_outbox: Opened) -> Non
     for thread in threads:
         thread.join()
     assert len(claimed) == len(set(claimed)) == 40
+
+
+@pytest.mark.integration
+def test_a_claim_whose_answer_redis_could_not_give_is_free_again_and_certain(redis_url: str, timer: FakeTimer) -> None:
+    """Nothing was sent: nobody knew of the claim. A person would not be told if it counted as one that may have arrived."""
+    outbox = RedisOutbox(RedisDatabase(redis_url, PATIENCE_S, epoch=timer.timer.epoch), "notify:{demo}")
+    outbox.add(message(), ["one"])
+    claim = outbox._claim
+
+    def lost(*args: Any) -> Any:
+        claim(*args)
+        raise Unavailable("the server cannot write its Redis", part="store")
+
+    outbox._claim = lost
+    with pytest.raises(Unavailable):
+        outbox.claim(["one"], 9)
+    outbox._claim = claim
+    outbox.check()
+    [again] = outbox.claim(["one"], 9)
+    assert (again.message, again.is_uncertain) == (message(), False)
+    outbox.check()
+    assert outbox.claim(["one"], 9) == [], "a claim that was heard of stays"

@@ -101,6 +101,16 @@ def test_nobody_is_told_where_nobody_is_named(tmp_path: Path) -> None:
     app.extensions["predict-server"].close()
 
 
+def test_regions_whose_record_is_not_the_one_that_is_published_tell_nobody(tmp_path: Path) -> None:
+    """Each region has an outbox of its own: a person would be told once for each, of signals that may differ."""
+    who = {"webhook_urls": "https://hooks.example/a-secret-word", "webhook_secret": SECRET}
+    for region, is_told in (("us-east4", True), ("us-west2", False)):
+        values = settings(market="demo", data_dir=tmp_path, home_region="us-east4", railway_region=region, **who)
+        app = create_app(values, clock=FakeClock(new_york(AT)))
+        assert (notifications(app.test_client()) is not None) is is_told
+        app.extensions["predict-server"].close()
+
+
 def test_two_replicas_tell_once_though_workers_are_killed_while_they_send(tmp_path: Path, redis_url: str) -> None:
     """The first webhook hangs until the worker that sent it, and its server, are killed. The ids say which delivery was
     repeated; a person is never told twice."""

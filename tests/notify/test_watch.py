@@ -88,8 +88,31 @@ def test_stale_data_are_told_of_once_they_have_been_so_for_two_minutes_and_so_is
     assert [condition for _, condition in seen.states()] == ["recovered"] * 3 + ["accepted"]
     seen.clock.set("2025-03-11 11:36")
     seen.market.fault = lambda path: Reply(500, {}, None)
-    assert [c for _, c in seen.states(LASTS_S - 1)] == ["accepted"]
-    assert seen.states() == [*((ticker, "stale") for ticker in SUPPORTED), ("provider", "accepted")]
+    assert seen.states(LASTS_S - 1) == []
+    assert seen.states() == [(ticker, "stale") for ticker in SUPPORTED]
+
+
+def test_data_have_not_recovered_and_no_key_is_accepted_before_the_days_first_bar_is_here(seen: Seen) -> None:
+    """What was stale at the close of the day before would be said to be current while nothing is known of today."""
+    seen.clock.set("2025-03-11 09:30:30")
+    assert seen.states() == []
+    assert all(seen.watch.is_stale(ticker) for ticker in SUPPORTED)
+
+
+def test_a_signal_that_the_record_does_not_have_yet_is_not_told_of(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may have locked another one, which then is the record's."""
+    with monkeypatch.context() as patch:
+        patch.setattr(seen.core.store, "degraded", lambda: "the disk is full")
+        assert seen.signals() == []
+    assert len(seen.signals()) == 3
+
+
+def test_what_was_seen_before_another_process_looked_says_nothing_about_now(seen: Seen) -> None:
+    seen.look()
+    seen.timer.forward(LASTS_S)
+    seen.watch.forget()
+    assert all(seen.watch.is_stale(ticker) for ticker in SUPPORTED)
+    assert [message for message in seen.look() if message.condition is not None] == []
 
 
 def test_no_states_are_told_of_where_they_are_not_wanted(
