@@ -12,11 +12,15 @@ from flask import Blueprint, Response, jsonify
 
 from app.signals.policy import SUPPORTED
 from blueprints.index import NAME
+from blueprints.services import services
 
 blueprint = Blueprint("openbb", __name__)
 
 WIDTH: Final = 40
 """Columns of the grid on which Workspace lays tables out."""
+
+READ_EVERY_MS: Final = 60_000
+"""Workspace would show for a quarter of an hour what it has read."""
 
 DEMO: Final = "Those of a demo market are invented."
 NOW: Final = (
@@ -27,7 +31,8 @@ NOW: Final = (
     "active_target",
     "probability",
     "freshness",
-    "age_seconds",
+    "as_of",
+    "expires_at",
     "source",
 )
 LOCKED: Final = (
@@ -57,6 +62,8 @@ def _table(name: str, description: str, path: str, key: str, columns: Sequence[s
         "category": "Signals",
         "type": "table",
         "endpoint": path.removeprefix("/"),
+        "refetchInterval": READ_EVERY_MS,
+        "staleTime": READ_EVERY_MS,
         "gridData": {"w": WIDTH, "h": height},
         "params": [fields],
         "data": {"dataKey": key, "table": {"showAll": False, "columnsDefs": shown}},
@@ -95,8 +102,10 @@ def _tab(key: str, title: str, names: Sequence[str]) -> dict[str, Any]:
 
 @blueprint.get("/widgets.json")
 def widgets() -> Response:
-    """The tables that OpenBB Workspace may show."""
-    return jsonify(WIDGETS)
+    """The tables that OpenBB Workspace may show. Their names say which market they are of: rows of the record do not."""
+    label = services().pipeline.plan.market.label
+    mark = "" if label is None else f"{label}: "
+    return jsonify({key: {**table, "name": f"{mark}{table['name']}"} for key, table in WIDGETS.items()})
 
 
 @blueprint.get("/apps.json")

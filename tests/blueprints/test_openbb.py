@@ -43,3 +43,20 @@ def test_pages_of_listed_origins_alone_may_read_the_files(serve: Callable[..., F
         other = client.get(path, headers={"Origin": "https://example.org"})
         assert listed.headers["Access-Control-Allow-Origin"] == "https://pro.openbb.co"
         assert "Access-Control-Allow-Origin" not in other.headers
+
+
+def test_tables_say_which_market_they_are_of_unless_it_is_the_live_one(serve: Callable[..., Flask]) -> None:
+    def names(**values: object) -> list[str]:
+        return [widget["name"] for widget in serve(**values).test_client().get("/widgets.json").json.values()]
+
+    assert all(name.startswith("DEMO: ") for name in names(market="demo"))
+    assert names()[0] == "Signals of the hour"
+
+
+def test_signals_are_read_again_each_minute_and_say_until_when_they_hold(serve: Callable[..., Flask]) -> None:
+    """Workspace shows for a quarter of an hour what it has read, unless a table says otherwise."""
+    table = serve().test_client().get("/widgets.json").json["signals_now"]
+    assert max(table["refetchInterval"], table["staleTime"]) <= 60_000
+    columns = {column["field"] for column in table["data"]["table"]["columnsDefs"]}
+    assert {"as_of", "expires_at"} <= columns
+    assert "age_seconds" not in columns, "an age that stands still is none"
