@@ -150,6 +150,7 @@ class Odd(BaseHTTPRequestHandler):
     """Answers what a predict server does not, and keeps the headers of requests."""
 
     keys: ClassVar[list[str | None]] = []
+    done: ClassVar[threading.Event] = threading.Event()
 
     def do_GET(self) -> None:
         self.keys.append(self.headers.get("X-API-Key"))
@@ -158,6 +159,12 @@ class Odd(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", "/page")
             self.end_headers()
+            return
+        if name == "endless":
+            self.send_response(200)
+            self.end_headers()
+            while not self.done.wait(0.02):
+                self.wfile.write(b" ")
             return
         self.send_response(429 if name == "busy" else 200)
         self.send_header("Retry-After", "7")
@@ -214,6 +221,20 @@ def test_a_silent_server_does_not_hold_a_tool_up(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(requests, "get", never)
     with pytest.raises(Unavailable, match="in time"):
         Reader("http://127.0.0.1:9", None).read("/v2/status", {})
+
+
+def test_a_server_that_trickles_does_not_hold_a_tool_up(odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Odd.done.clear()
+    monkeypatch.setattr(command, "TOTAL_S", 0.2)
+    closing = threading.Timer(PATIENCE_S / 4, Odd.done.set)
+    closing.start()
+    try:
+        with pytest.raises(Unavailable, match="in time"):
+            Reader(odd, None).read("/endless", {})
+        assert not Odd.done.is_set()
+    finally:
+        closing.cancel()
+        Odd.done.set()
 
 
 @pytest.mark.parametrize("address", ["http://user:secret@127.0.0.1:8000", "http://127.0.0.1:8000/?api_key=secret"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Mapping
 from datetime import date
 from importlib.util import find_spec
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import click
 import requests
 from pydantic import AwareDatetime, Field
+from urllib3.exceptions import HTTPError
 
 from app.commands.watch import address_of
 from app.errors import Unavailable
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from mcp.server import MCPServer
 
 CONNECT_S, ANSWER_S = 5.0, 30.0
+TOTAL_S = 45.0
+"""Of an answer, whose parts may come in time each."""
+
 MAX_BYTES: Final = 512 * 1024
 KEY_FORM: Final = re.compile(r"[\x21-\x7e]{1,256}")
 Ticker = Literal["SPY", "QQQ", "IWM"]
@@ -105,15 +110,17 @@ class Reader:
                 allow_redirects=False,
             ) as response:
                 return self._members(response)
-        except (requests.RequestException, OSError):
+        except (requests.RequestException, HTTPError, OSError):
             raise Unavailable(
                 f"nothing answers at {self._server} in time; is the server running?", part="server"
             ) from None
 
     def _members(self, response: requests.Response) -> dict[str, Any]:
-        body = bytearray()
-        for piece in response.iter_content(16 * 1024):
+        body, ends = bytearray(), time.monotonic() + TOTAL_S
+        while piece := response.raw.read1(16 * 1024, decode_content=True):
             body += piece
+            if time.monotonic() > ends:
+                raise requests.Timeout
             if len(body) > MAX_BYTES:
                 raise Unavailable(
                     f"the answer is larger than {MAX_BYTES // 1024} KiB; ask for fewer days", part="server"
