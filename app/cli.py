@@ -67,9 +67,9 @@ def cli() -> None:
 
 @cli.command()
 def serve() -> None:
-    """Start the server (gunicorn) with the settings of the environment: the demo market, unless MARKET or POLYGON_API_KEY is
-    set."""
-    if not any(os.environ.get(name) for name in ("MARKET", "POLYGON_API_KEY", "MASSIVE_API_KEY")):
+    """Start the server (gunicorn) with the settings of the environment: the demo market, unless MARKET, POLYGON_API_KEY or
+    another variable of the provider is set."""
+    if not any(value and _names_a_market(name) for name, value in os.environ.items()):
         os.environ["MARKET"] = "demo"
     _become_gunicorn()
 
@@ -79,6 +79,11 @@ def demo() -> None:
     """Start the server on the synthetic demo market."""
     os.environ["MARKET"] = "demo"
     _become_gunicorn()
+
+
+def _names_a_market(variable: str) -> bool:
+    """Whether somebody who sets it has chosen a market: whoever misspells the provider's key does not expect the demo."""
+    return variable == "MARKET" or variable.upper().startswith(("POLYGON_", "MASSIVE_"))
 
 
 def _become_gunicorn() -> None:

@@ -213,12 +213,16 @@ main()
 @pytest.mark.parametrize(
     ("variables", "market"),
     [({}, "demo"), ({"MARKET": "", "POLYGON_API_KEY": ""}, "demo"), ({"MARKET": "recorded"}, "recorded")]
-    + [({name: "key"}, None) for name in ("POLYGON_API_KEY", "MASSIVE_API_KEY")],
+    + [({name: "key"}, None) for name in ("POLYGON_API_KEY", "MASSIVE_API_KEY")]
+    + [
+        ({name: "wrong"}, None)
+        for name in ("POLYGON_KEY", "MASSIVE_APIKEY", "polygon_api_key", "POLYGON_DELAY_MINUTES")
+    ],
 )
-def test_serve_takes_the_demo_only_where_neither_a_market_nor_a_key_is_set(
+def test_serve_takes_the_demo_only_where_neither_a_market_nor_anything_of_a_provider_is_set(
     variables: dict[str, str], market: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("MARKET", "POLYGON_API_KEY", "MASSIVE_API_KEY", "PYTHONPATH", "PWD"):
+    for name in ("MARKET", "POLYGON_API_KEY", "MASSIVE_API_KEY", "PYTHONPATH", "PWD", *variables):
         monkeypatch.setenv(name, variables.get(name, ""))
     monkeypatch.delenv("MARKET") if "MARKET" not in variables else None
     chosen: list[str | None] = []
