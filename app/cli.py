@@ -65,7 +65,7 @@ def cli() -> None:
     """The predict server."""
 
 
-@cli.command()
+@cli.command(short_help="Start the server.")
 def serve() -> None:
     """Start the server (gunicorn) with the settings of the environment: the demo market, unless MARKET, POLYGON_API_KEY or
     another variable of the provider is set."""

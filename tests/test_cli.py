@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from app import cli
 from app.commands import shared
@@ -340,6 +341,13 @@ def test_help_lists_the_commands() -> None:
     assert done.returncode == 0
     for command in ("serve", "demo", "import", "replay", "train", "evaluate"):
         assert command in done.stdout
+
+
+@pytest.mark.parametrize("group", ["", "keys", "models", "notify", "record"])
+def test_no_line_of_the_list_of_commands_is_cut_off(group: str) -> None:
+    shown = CliRunner().invoke(cli.cli, [*group.split(), "--help"]).output
+    assert "Commands:" in shown
+    assert "..." not in shown.partition("Commands:")[2]
 
 
 def test_an_unknown_command_is_said() -> None:

@@ -247,7 +247,8 @@ def test_the_command_says_how_its_package_is_installed_where_it_is_missing(monke
     monkeypatch.setattr(command, "find_spec", lambda name: None)
     done = CliRunner().invoke(cli, ["mcp"])
     assert isinstance(done.exception, Unavailable)
-    assert "`pip install --require-hashes -r requirements-mcp.txt` installs it" in done.exception.message
+    assert "`pip install --require-hashes -r requirements-mcp.txt` installs it in a checkout" in done.exception.message
+    assert "`pip install 'WHEEL[mcp]'` beside the wheel" in done.exception.message
 
 
 def test_the_extra_of_the_wheel_asks_for_the_pinned_version() -> None:

@@ -26,7 +26,7 @@ from app.signals.policy import FEAR_TICKER, SUPPORTED
 MAX_NAMED = 20
 
 
-@click.command("import")
+@click.command("import", short_help="Import recorded bars from files.")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--kept", is_flag=True, help="import the bars that were kept of the provider's, in place of files")
 @click.option("--zone", default=NY.key, show_default=True, help="time zone of times that name none, like UTC")

@@ -11,10 +11,10 @@ from app.config import api_keys
 
 @click.group("keys")
 def keys_group() -> None:
-    """API keys."""
+    """Make API keys."""
 
 
-@keys_group.command("new")
+@keys_group.command("new", short_help="Make a key, and print its secret once.")
 @click.option("--name", required=True, help="name of the holder: a-z 0-9 _ . -")
 @click.option("--tier", type=click.Choice(list(api_keys.TIERS)), default="standard", show_default=True)
 @click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True, help="how many days it is valid")

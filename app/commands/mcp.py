@@ -191,7 +191,7 @@ def _address(server: str) -> str:
     return address
 
 
-@click.command()
+@click.command(short_help="Tools for language models (Model Context Protocol).")
 @click.option(
     "--server",
     default="http://127.0.0.1:8000",
@@ -208,7 +208,8 @@ def mcp(server: str, key: str | None) -> None:
     if find_spec("mcp") is None:
         raise Unavailable(
             "the MCP server needs the package mcp, which the server itself does without: "
-            "`pip install --require-hashes -r requirements-mcp.txt` installs it",
+            "`pip install --require-hashes -r requirements-mcp.txt` installs it in a checkout, "
+            "and `pip install 'WHEEL[mcp]'` beside the wheel",
             part="mcp",
         )
     if key and not KEY_FORM.fullmatch(key):

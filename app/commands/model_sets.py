@@ -30,12 +30,12 @@ class Listed(NamedTuple):
     text: str
 
 
-@click.group("models")
+@click.group("models", short_help="List, verify, promote and roll back model sets.")
 def models_group() -> None:
     """The model sets of MODELS_DIR: what there is, whether it can be served, and which one is."""
 
 
-@models_group.command("list")
+@models_group.command("list", short_help="Print the model sets, the newest first.")
 def list_sets() -> None:
     """Print the model sets, the newest first: when and on what they were trained, their verdicts, which one is promoted."""
     registry = _registry()
@@ -46,7 +46,7 @@ def list_sets() -> None:
         click.echo(f"and {len(lines) - MAX_LISTED} older ones")
 
 
-@models_group.command("verify")
+@models_group.command("verify", short_help="Check the model sets NAMES, or all.")
 @click.argument("names", nargs=-1)
 def verify(names: Sequence[str]) -> None:
     """Check the hashes of the model sets NAMES, or of all, and whether this server can serve them."""
@@ -66,7 +66,7 @@ def promote_set(name: str) -> None:
     promote(_registry(), name)
 
 
-@models_group.command("rollback")
+@models_group.command("rollback", short_help="Have the model set of before served again.")
 def roll_back() -> None:
     """Have the model set served again that was promoted before, from the next decision hour on."""
     registry = _registry()

@@ -41,7 +41,7 @@ HOW_TO_GET_DATA = (
 )
 
 
-@click.command()
+@click.command(short_help="Evaluate and fit the models, and write them as a new set.")
 @click.option("--promote", "promotes", is_flag=True, help="have the new set served from the next decision hour on")
 @click.option(
     "--first-evaluation", "is_first", is_flag=True, help="leave the days after the first evaluation out of the report"
@@ -71,7 +71,7 @@ def train(promotes: bool, is_first: bool) -> None:
 DAY = click.DateTime(["%Y-%m-%d"])
 
 
-@click.command()
+@click.command(short_help="Print the evaluation of the models.")
 @click.option("--live", is_flag=True, help="score the stored record of signals against what they stated")
 @click.option("--from", "first", type=DAY, help="score the loaded models on the imported bars from this day on")
 @click.option("--to", "last", type=DAY, help="up to this day")

@@ -38,7 +38,7 @@ def new_secret() -> None:
     click.echo(f"whsec_{b64encode(secrets.token_bytes(32)).decode()}")
 
 
-@notify_group.command("test")
+@notify_group.command("test", short_help="Send a test message to every target.")
 def send_test() -> None:
     """Send a test message to everybody whom NOTIFY_URLS and WEBHOOK_URLS name, and print how it went. Exits with status 1 if
     one of them did not take it."""

@@ -70,12 +70,12 @@ class Store:
         return f"the record {self.namespace} in {self.path or 'Redis'}"
 
 
-@click.group("record")
+@click.group("record", short_help="Move the record of signals, and check it.")
 def record_group() -> None:
     """The record of signals: move it between SQLite and Redis, and check it."""
 
 
-@record_group.command("export")
+@record_group.command("export", short_help="Write the whole record to FILE.")
 @click.argument("file", type=FILE)
 @sqlite_option
 def export(file: Path, sqlite: bool) -> None:
@@ -117,7 +117,7 @@ def import_record(file: Path, sqlite: bool, other_namespace: bool, old_prices: b
         raise BrokenData(f"the record has something else in the place of {different}, and stays as it is")
 
 
-@record_group.command("verify")
+@record_group.command("verify", short_help="Check FILE, or the record against it.")
 @click.argument("file", type=FILE, required=False)
 @click.option("--against", type=FILE, help="compare the record with this file")
 @click.option("--published", metavar="HASH", help="a hash that was once published, which the file must hold")

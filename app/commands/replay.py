@@ -12,7 +12,7 @@ from app.errors import BadRequest
 from app.factory import create_app
 
 
-@click.command()
+@click.command(short_help="Print the answer of /replay for a past moment.")
 @click.argument("day")
 @click.argument("moment")
 @click.option("--ticker", type=TICKER, default="all", help="one symbol; all supported ones otherwise")

@@ -13,7 +13,7 @@ from app.places import FILES
 RULES: Final = ("prometheus/*.yml", "grafana/*.json", "*.md")
 
 
-@click.command()
+@click.command(short_help="Write the files for Prometheus and Grafana into FOLDER.")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 def rules(folder: Path) -> None:
     """Write the rules for Prometheus and Alertmanager, Grafana's dashboard and the runbook into FOLDER."""

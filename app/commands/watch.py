@@ -24,7 +24,7 @@ CLIENT: Final = FILES / "clients" / "python"
 LOOK_S, ANSWERS_WITHIN_S = 0.2, 5.0
 
 
-@click.command()
+@click.command(short_help="Print what happens to TICKERS on a running server.")
 @click.argument("tickers", nargs=-1, required=True, type=click.Choice(SUPPORTED, case_sensitive=False))
 @click.option(
     "--url",
