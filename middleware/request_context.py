@@ -146,7 +146,8 @@ class RequestContext:
         trace = f'traceparent;desc="{self.trace.header}"'
         if not self.stages:
             return trace
-        return ", ".join([*(f"{name};dur={seconds * 1000:.1f}" for name, seconds in self.stages.items()), trace])
+        stages = list(self.stages.items())  # fetches in other threads may add to them meanwhile
+        return ", ".join([*(f"{name};dur={seconds * 1000:.1f}" for name, seconds in stages), trace])
 
 
 def quota_headers(quota: Quota) -> Headers:

@@ -368,7 +368,7 @@ def test_a_kept_answer_leaves_nothing_to_the_garbage_collector(serve: Callable[.
     gc.collect()
     gc.disable()
     try:
-        assert min(circles_of(app, environ, ROUND) for _ in range(3)) < ROUND
+        assert any(circles_of(app, environ, ROUND) < ROUND for _ in range(20))
     finally:
         gc.enable()
 

@@ -17,7 +17,8 @@ from flask import Flask, Response
 from app.errors import SettingsError, Upstream
 from app.factory import create_app
 from app.market.bars import Span
-from app.telemetry.tracing import RECORDED_PER_SECOND, TokenBucket, parent_of, state_of, trace_headers
+from app.telemetry.tracing import RECORDED_PER_SECOND, TokenBucket, Trace, parent_of, state_of, trace_headers
+from middleware.request_context import RequestContext
 from tests.collector import Collector, Seen, collecting
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
 from tests.waiting import PATIENCE_S, wait_for
@@ -606,3 +607,16 @@ def test_a_slow_request_that_was_not_recorded_before_is_an_exemplar(make: Make) 
     text = plain(app, "/metrics", {"Accept": "application/openmetrics-text; version=1.0.0"}).text
     (line,) = [line for line in text.splitlines() if 'le="5.0"' in line and 'route="/slow"' in line]
     assert said.split("00-")[1][:32] in line
+
+
+def test_a_fetch_that_ends_while_its_answer_is_sent_breaks_nothing() -> None:
+    """Fetches in other threads add their stages to the request that waits for them, or does no longer."""
+    context = RequestContext("id", Trace("trace", "span"))
+
+    class LastsUntilAnotherEnds(float):
+        def __mul__(self, factor: object) -> float:
+            context.stages["fetch-data"] = 0.02
+            return 10.0
+
+    context.stages = {"shape": LastsUntilAnotherEnds(0.01), "await-data": 0.03}
+    assert context.server_timing().startswith("shape;dur=10.0, await-data;dur=30.0, traceparent")
