@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, ClassVar, NamedTuple
@@ -67,7 +68,7 @@ class Session(NamedTuple):
 @pytest.fixture(scope="module")
 def session(base: str) -> Session:
     day = last_session_over(base)
-    return Session(day, *asyncio.run(work(base, calls(day))))
+    return Session(day, *worked(base, calls(day)))
 
 
 def last_session_over(base: str) -> str:
@@ -75,6 +76,12 @@ def last_session_over(base: str) -> str:
     days = {"from": str(date.fromisoformat(now[:10]) - timedelta(days=10)), "to": now[:10]}
     sessions = requests.get(f"{base}/v2/calendar", days, timeout=PATIENCE_S).json()["sessions"]
     return str([session["day"] for session in sessions if session["day"] < now[:10]][-1])
+
+
+def worked(address: str, calls: Calls) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """In a thread of its own: tests in a browser leave an event loop running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(work(address, calls))).result()
 
 
 async def work(address: str, calls: Calls) -> tuple[Sequence[Any], Mapping[str, Any]]:
@@ -141,7 +148,7 @@ def test_a_wrong_request_is_an_error_of_the_tool_in_words(session: Session, call
 @pytest.mark.integration
 def test_a_server_that_is_not_there_is_an_error_of_the_tool_and_not_its_end() -> None:
     address = f"http://127.0.0.1:{free_port()}"
-    _, answers = asyncio.run(work(address, dict.fromkeys(("first", "second"), SIGNAL)))
+    _, answers = worked(address, dict.fromkeys(("first", "second"), SIGNAL))
     said = f"Error executing tool signal: nothing answers at {address} in time; is the server running?"
     assert answers == {"first": said, "second": said}
 
