@@ -83,8 +83,9 @@ def main(address: str) -> None:
     signal_module = import_module("signal")
     signal(signal_module.SIGCHLD, lambda *of: os.write(wakes, b"."))
     door = socket(import_module("socket").AF_UNIX)
-    door.bind(address)
+    door.bind(f"{address}-to-be")
     door.listen(16)
+    os.rename(f"{address}-to-be", address)  # who sees it may connect
     own = [woken, wakes, door.fileno()]
     running: dict[int, Any] = {}
     while True:
