@@ -6,7 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
+PINNED := --quiet --no-deps --require-hashes
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-compile $(PINNED)
+# Installs the packages of a list: by uv, which takes seconds, or by pip where uv cannot be had or does not reach the packages
+install = $(BIN)/uv pip install --python $(BIN)/python $(PINNED) -r $(1) || { echo "pip installs $(1), which takes longer"; $(PIP) -r $(1); }
 # The lists of pinned packages, in the order in which each keeps to those before it, and what writes them for all platforms
 LOCKS := requirements requirements-mcp requirements-dev bench/requirements
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -48,7 +51,7 @@ serve: $(RUNTIME) ## start the server: the demo market, unless MARKET or POLYGON
 	@$(MAKE) --silent dashboard || echo "the server starts without its dashboard"
 	@exec $(COMMAND) serve
 
-test: $(DEV) ## style, types, known vulnerabilities and all tests that CI runs
+test: ## style, types, known vulnerabilities and all tests that CI runs
 	@$(MAKE) --no-print-directory -j 2 check audit tools
 	$(BIN)/python -m pytest -m "not soak" -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
@@ -75,7 +78,7 @@ licences: $(DEV) ## write LICENCES-THIRD-PARTY.md; fails for a licence that is n
 release-check: $(DEV) ## rehearse a release, all but the upload; QUICK=1 leaves the tests out
 	@$(BIN)/python -m ops.release.check
 
-tools: ## programs that some tests need: installed where that is possible, else named
+tools: | $(BIN)/python ## programs that some tests need: installed where that is possible, else named
 	@PATH="$$PATH:/usr/sbin"; for tool in $(TOOLS); do \
 	  set -- $$(echo "$$tool" | tr : ' '); \
 	  if command -v "$$1" >/dev/null; then continue; fi; \
@@ -145,12 +148,16 @@ $(COMMAND): Makefile | $(BIN)/python
 	@printf '%s\n' '#!/bin/sh' 'root=$$(cd "$$(dirname "$$0")/../.." && pwd)' \
 	  'PYTHONPATH=$$root exec "$$root/$(BIN)/python" -P -m app "$$@"' >$@ && chmod +x $@
 
-$(RUNTIME): requirements.txt | $(BIN)/python $(COMMAND)
-	$(INSTALL) -r requirements.txt
+# From its lines in the list of development packages
+$(BIN)/uv: | $(BIN)/python
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.txt >$(VENV)/uv.txt; $(PIP) -r $(VENV)/uv.txt || echo "uv cannot be had"
+
+$(RUNTIME): requirements.txt | $(BIN)/python $(BIN)/uv $(COMMAND)
+	@$(call install,requirements.txt)
 	@touch $@
 
 $(DEV): requirements-dev.txt $(RUNTIME)
-	$(INSTALL) -r requirements-dev.txt
+	@$(call install,requirements-dev.txt)
 	@touch $@
 
 $(DASHBOARD_BUILT): $(DASHBOARD_SOURCES) blueprints/v2/openapi.json clients/typescript/live-events.d.ts
