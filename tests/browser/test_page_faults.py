@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, expect
 from tests.browser.test_live import BAND, Relay, noted_words, trusted, until
 from tests.browser.watching import Tab, tab
 from tests.serving.test_gunicorn import Server
+from tests.waiting import wait_for
 
 FAULT = "this page has a fault; load it again"
 TAKEN_AWAY = "svelte.dev/e/derived_inert"
@@ -69,7 +70,9 @@ def test_an_event_that_cannot_be_read_counts_as_missing_and_is_mended(one: Tab) 
         return is_first
 
     relay.dropping = replace_one
-    until(page, "window.words.includes('CATCHING UP')")
+    wait_for(
+        lambda: page.evaluate("window.words.includes('CATCHING UP')") and one.wrong, "nothing was found to be missing"
+    )
     until(page, "window.words.at(-1) !== 'CATCHING UP'")
     trusted(page)
     assert [wrong[:20] for wrong in one.wrong] == ["error: events of SPY"]
