@@ -37,6 +37,8 @@ Size = tuple[int, int]
 Look = tuple[Size, str]
 """The size of a window, and `light` or `dark`."""
 ALL_LOOKS: tuple[Look, ...] = tuple(product((DESKTOP, SMALL_PHONE), ("light", "dark")))
+FITS = "document.documentElement.scrollWidth <= innerWidth"
+"""Whether a page need not be scrolled sideways, said in JavaScript."""
 SOME_LOOKS: tuple[Look, ...] = ((DESKTOP, "light"), (SMALL_PHONE, "dark"))
 expect.set_options(timeout=PATIENCE_S * 1000)
 
@@ -120,7 +122,7 @@ class Tab:
             self.page.set_viewport_size({"width": width, "height": height})
             self.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
             found += [f"{width} px, {scheme}: {wrong}" for wrong in self.axe()]
-            if not self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"):
+            if not self.page.evaluate(FITS):
                 found.append(f"{width} px: the page is scrolled sideways")
         self.page.set_viewport_size(size)
         self.page.emulate_media(color_scheme="light")

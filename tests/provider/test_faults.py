@@ -22,9 +22,14 @@ from tests.support import CALENDAR, demo_feed, new_york, settings
 PAST = "/replay?date=2025-02-26&time=12:00"
 MINUTE = 60.0
 HANGS = ("trickle", "silence")
-SLOWEST = ("trickle",)
-"""Left to the soak: half a minute, for what silence shows too."""
 """Each call of these takes its time-out, in real time."""
+OF_A_KIND = {
+    *HANGS,
+    *("429-bare", "502-html", "empty-200", "error-200", "broken-gzip", "reset", "empty", "next-url-loop"),
+}
+"""Left to the soak: they take their time-outs, which tests/serving/test_slow_provider.py has too, or are no data to the server
+as another row is."""
+OF_A_KIND_FROM_THE_START = {*OF_A_KIND, "truncated-json", "short-body", "next-url-foreign"}
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ def is_well(found: World) -> bool:
 
 @pytest.mark.parametrize(
     "row",
-    [pytest.param(row, id=row.fault, marks=[pytest.mark.soak] if row.fault in SLOWEST else []) for row in FAILS],
+    [pytest.param(row, id=row.fault, marks=[pytest.mark.soak] * (row.fault in OF_A_KIND)) for row in FAILS],
 )
 def test_a_provider_that_fails(
     row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -138,15 +143,6 @@ def test_a_provider_that_fails(
     check_secrets(found, caplog)
 
 
-LEFT_FROM_THE_START = {
-    *HANGS,
-    *("429-bare", "502-html", "empty-200", "error-200", "truncated-json", "broken-gzip"),
-    *("short-body", "empty", "next-url-loop", "next-url-foreign"),
-}
-"""Faults that are in the soak from the start: each call of the first two lasts until its time-out, real seconds, and the others
-are no data to the server as 500 and a reset are, from the start as later."""
-
-
 def heal(found: World, within_s: float) -> float:
     """Seconds of market time until all is well."""
     began = found.clock.at
@@ -157,7 +153,10 @@ def heal(found: World, within_s: float) -> float:
 
 @pytest.mark.parametrize(
     "row",
-    [pytest.param(row, id=row.fault, marks=[pytest.mark.soak] * (row.fault in LEFT_FROM_THE_START)) for row in FAILS],
+    [
+        pytest.param(row, id=row.fault, marks=[pytest.mark.soak] * (row.fault in OF_A_KIND_FROM_THE_START))
+        for row in FAILS
+    ],
 )
 def test_a_provider_that_fails_from_the_start(
     row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -183,7 +182,7 @@ def test_a_provider_whose_bars_are_odd_but_can_be_used(
         options = {"seconds": 0.2} if fault == "slow" else {}
         found.provider.inject_fault(fault, **options)
         found.directions()
-        found.run(38, every_s=30, ask=found.directions)
+        found.run(38, every_s=60, ask=found.directions)
         board = check_answers(found)
         for entry in entries(board):
             assert "error" not in entry, entry["reason"]
@@ -214,14 +213,14 @@ def test_bars_marked_delayed_make_the_plan_late_and_the_answer_say_so(
     late = timedelta(minutes=15)
     with world(tmp_path, monkeypatch, "2025-03-11 11:40:07", delay=late, plan="starter") as found:
         found.directions()
-        found.run(24, ask=found.directions)
+        found.run(24, every_s=60, ask=found.directions)
         board = found.directions()
         assert board["data_status"]["plan"] == "delayed"
         assert board["data_status"]["delayed"]
         for entry in entries(board):
             assert entry["locked_at"][11:16] == "11:00", "12:00's bars are not all here at 12:04"
             assert "15 minutes late" in entry["reason"]
-        found.run(12, ask=found.directions)
+        found.run(12, every_s=60, ask=found.directions)
         assert {entry["locked_at"][11:16] for entry in entries(found.directions())} == {"12:00"}
 
 
@@ -320,13 +319,13 @@ def test_bars_that_stand_still_are_stale_then_without_a_price_and_then_without_a
             assert "Prices are stale, from 10:20 AM ET." in entry["reason"]
             assert entry["locked"]
             assert entry["current_price"] is not None
-        found.run(34, ask=found.directions)
+        found.run(34, every_s=60, ask=found.directions)
         for entry in entries(found.directions()):
             assert entry["locked"], "10:57: the lock stands for its hour"
             assert entry["current_price"] is None, "nobody knows the price any more"
         for path in ("/mtf", "/rpe", "/northstar", "/price_ranges"):
             assert {entry["error_code"] for entry in found.get(path)[1]["tickers"].values()} == {"DATA_FETCH_ERROR"}
-        found.run(32, ask=found.directions)
+        found.run(32, every_s=60, ask=found.directions)
         for entry in entries(found.directions()):
             assert (entry["action"], entry["reason_code"]) == ("NO_TRADE", "DATA_FETCH_ERROR")
             assert (entry["current_price"], entry["price_11am"]) == (None, None)
