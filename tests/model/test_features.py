@@ -293,7 +293,7 @@ def test_training_and_serving_build_the_same_features(
 ) -> None:
     """What the server locked, through client, cache and clock, is what training saw of that day."""
     app = serve_recorded()
-    for ticker, day, hour in triples(recorded, 25):
+    for ticker, day, hour in triples(recorded, 12):
         clock.at = decision_moment(session(day), hour)
         locked = app.extensions["predict-server"].pipeline.signal(ticker, clock()).decision
         assert locked is not None, (ticker, day, hour)

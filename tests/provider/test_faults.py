@@ -543,7 +543,14 @@ def test_what_the_list_of_its_own_morning_withdraws_is_a_whole_day_live_and_in_e
         again.application.extensions["predict-server"].close()
 
 
-@pytest.mark.parametrize("fault", ["cut-day", "midday-hole", "nan-prices", "missing-minute"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "cut-day",
+        "missing-minute",
+        *(pytest.param(fault, marks=pytest.mark.soak) for fault in ("midday-hole", "nan-prices")),
+    ],
+)
 def test_an_incomplete_past_day_is_told_and_heals_at_a_bounded_number_of_calls(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -221,7 +221,9 @@ def test_servers_on_one_redis_fetch_each_ticker_once_a_minute_in_all(
         assert not list(tmp_path.rglob("running_day.sqlite3"))
 
 
-@pytest.mark.parametrize("fault", ["paused longer than a lease", "killed", "restarted empty"])
+@pytest.mark.parametrize(
+    "fault", [pytest.param("paused longer than a lease", marks=pytest.mark.soak), "killed", "restarted empty"]
+)
 def test_while_their_redis_fails_servers_follow_for_themselves_and_then_one_for_all_again(
     fault: str, own_redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
