@@ -79,9 +79,8 @@ class Expectations:
         return None if session is None else hole(bars, span, session, until)
 
     def _session_to_fill(self, until: datetime) -> Session | None:
-        """The session whose bars must all be there by `until`; None on a day without trading, and for recorded and made-up
-        bars, which are what they are."""
-        return self._calendar.session(ny_day(until)) if self.is_provided else None
+        """The session whose bars must all be there by `until`; None on a day without trading."""
+        return self._calendar.session(ny_day(until))
 
     def is_whole(self, known: BarsAsOf, span: Span, until: datetime) -> bool:
         """Whether all bars up to `until` have arrived, without a hole."""
