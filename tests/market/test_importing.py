@@ -586,6 +586,46 @@ def test_two_files_of_one_import_that_contradict_each_other_are_both_refused(
     assert store.series() == []
 
 
+def test_parts_of_a_series_that_meet_on_different_bases_are_refused(store: RecordedBars, tmp_path: Path) -> None:
+    """No bar is in both, but a split moves the price further than any night."""
+    store.import_file(put(tmp_path, "SPY_1day.csv", text(DAYS[:20])))
+    for factor in (0.5, 2 / 3, 1.5, 2.0):
+        with pytest.raises(
+            BrokenData, match=r"on another base than the stored bars beside it: from .* at the close of"
+        ):
+            store.import_file(put(tmp_path, "SPY_1day.csv", text(scaled(DAYS[20:], factor))))
+    assert store.import_file(put(tmp_path, "SPY_1day.csv", text(scaled(DAYS[20:], 1.1)))).kept == 10
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_two_files_of_one_import_that_meet_on_different_bases_are_both_refused(
+    store: RecordedBars, tmp_path: Path, turned: bool
+) -> None:
+    parts = [("a", DAYS[:20]), ("b", scaled(DAYS[20:], 0.5))]
+    for folder, _ in parts:
+        (tmp_path / folder).mkdir()
+    files = [put(tmp_path / folder, "SPY_1day.csv", text(bars)) for folder, bars in parts]
+    found = store.import_files(files[:: -1 if turned else 1])
+    assert all("of the same import are on different bases: from" in outcome.refused for outcome in found)
+    assert store.series() == []
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_days_and_minutes_without_a_day_in_common_are_refused_where_the_price_leaps(
+    store: RecordedBars, tmp_path: Path, turned: bool
+) -> None:
+    daily, after = DAYS[:20], from_ms(int(DAYS.t[20])).astimezone(NY).date().isoformat()
+    minutes = session_bars(78, day=after, span=Span.FIVE_MINUTES)
+    files = [
+        put(tmp_path, "SPY_1day.csv", text(scaled(daily, 2.0))),
+        put(tmp_path, "SPY_5min.csv", text(minutes)),
+    ]
+    found = store.import_files(files[:: -1 if turned else 1])
+    assert all("between 1day and 5min the price goes from" in outcome.refused for outcome in found)
+    put(tmp_path, "SPY_1day.csv", text(daily))
+    assert all(outcome.imported for outcome in store.import_files(files))
+
+
 def test_an_auction_is_no_other_base() -> None:
     """One day's close a percent apart, its open not (SPY 2025-04-09)."""
     day = DAY

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,13 @@ TOLERANCE = 0.001
 
 FEW_TOLERANCE = 0.0025
 """The same for fewer days, where the smaller of a day's two deviations counts: one auction moves open or close, not both."""
+
+ADJACENT = timedelta(days=4)
+"""How far apart days may lie that are compared although no series has both: a weekend with a holiday."""
+
+MOST_OVERNIGHT = 0.3
+"""Share of the price by which a day may open from the close before it. A split of three for two moves it by a third; SPY, QQQ
+and IWM have not opened 15 % away yet. A dividend cannot be told from an ordinary night."""
 
 
 class SessionPrices(NamedTuple):
@@ -43,6 +51,37 @@ def disagreement(one: Mapping[date, SessionPrices], other: Mapping[date, Session
         difference = _in_block(block, one, other)
         if difference is not None:
             return difference
+    return None
+
+
+class Leap(NamedTuple):
+    """A close and the open after it, in two series, that are too far apart for one night: USD, with their days."""
+
+    day: date
+    close: float
+    next_day: date
+    open: float
+
+    @classmethod
+    def between(cls, day: date, close: float, next_day: date, opening: float) -> Leap | None:
+        """Returns the leap from a close to the next open; None if a night can explain it, if the days are not adjacent, and for
+        a price that is not known (NaN)."""
+        ratio = opening / close
+        is_leap = ratio < 1 - MOST_OVERNIGHT or ratio > 1 / (1 - MOST_OVERNIGHT)
+        return cls(day, close, next_day, opening) if is_leap and next_day - day <= ADJACENT else None
+
+    def __str__(self) -> str:
+        return f"from {self.close:g} at the close of {self.day} to {self.open:g} at the open of {self.next_day}"
+
+
+def leap(one: Mapping[date, SessionPrices], other: Mapping[date, SessionPrices]) -> Leap | None:
+    """Returns where the price leaps between two series of one ticker that have no day in common; None if nowhere."""
+    both = {**one, **other}
+    for day, next_day in pairwise(sorted(both)):
+        close, opening = both[day].close, both[next_day].open
+        found = Leap.between(day, close, next_day, opening) if (day in one) != (next_day in one) else None
+        if found is not None:
+            return found
     return None
 
 

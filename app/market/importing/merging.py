@@ -3,7 +3,7 @@ all be in the same prices."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from app.errors import BrokenData, PredictError
 from app.market.bars import Span, to_ms
 from app.market.calendar import Calendar, day_of_ms
 from app.market.importing import checks
-from app.market.importing.bases import SessionPrices, disagreement
+from app.market.importing.bases import Leap, SessionPrices, disagreement, leap
 from app.market.importing.names import SeriesFile, span_ms
 from app.market.importing.series import NONE, days_with_bars, stored_hash
 from app.market.importing.staging import starts_of
@@ -52,11 +52,12 @@ class Merging:
 
     def make_room(self, file: SeriesFile) -> tuple[str, ...]:
         """Deletes stored bars that cannot be right, and a whole series on another price base. Returns what was replaced, in
-        words. Raises BrokenData if the file is on another base and does not cover the stored series, and ContradictingFiles if
-        the stored bars are of another file of this import."""
+        words. Raises BrokenData if the file is on another base and does not cover the stored series, or if the price leaps
+        where it meets stored bars, and ContradictingFiles if the stored bars are of another file of this import."""
         self._delete_impossible(file.ticker, file.span)
         difference = self._price_difference(file)
         if difference is None:
+            self._refuse_leap(file)
             return ()
         day, incoming, stored = difference
         both = f"on {day} the file has {incoming:g} where {stored:g} "
@@ -99,6 +100,29 @@ class Merging:
         newest = f"SELECT i.t, i.c, b.c {overlap} WHERE {differs} ORDER BY i.t DESC LIMIT 1"
         t, incoming, stored = self._rows(newest, args)[0]
         return day_of_ms(t), incoming, stored
+
+    def _refuse_leap(self, file: SeriesFile) -> None:
+        """Raises BrokenData, or ContradictingFiles, if the price leaps where the file meets stored bars beside it."""
+        found = next(filter(None, self._leaps(file)), None)
+        if found is None:
+            return
+        if file.span in self.written:
+            sibling = self.written[file.span].file
+            raise ContradictingFiles(f"{file.path} and {sibling} of the same import are on different bases: {found}")
+        base = "its prices are on another base than the stored bars beside it"
+        raise BrokenData(f"{base}: {found}; bring in a file that covers them all")
+
+    def _leaps(self, file: SeriesFile) -> Iterator[Leap | None]:
+        """Yields the leaps, if there are any, from the stored bar before the file to its first one, and from its last one to
+        the stored bar after it."""
+        both = "FROM bars AS b JOIN incoming AS i ON b.ticker = ? AND b.span = ?"
+        first, last = ("(SELECT MIN(t) FROM incoming)", "(SELECT MAX(t) FROM incoming)")
+        for sql in (
+            f"SELECT b.t, b.c, i.t, i.o {both} WHERE i.t = {first} AND b.t < i.t ORDER BY b.t DESC LIMIT 1",
+            f"SELECT i.t, i.c, b.t, b.o {both} WHERE i.t = {last} AND b.t > i.t ORDER BY b.t LIMIT 1",
+        ):
+            for t, close, next_t, opening in self._rows(sql, (file.ticker, file.span)):
+                yield Leap.between(day_of_ms(t), close, day_of_ms(next_t), opening)
 
     def _delete_impossible(self, ticker: str, span: str) -> None:
         """Deletes stored bars of the series that an earlier version took and that cannot be right."""
@@ -182,13 +206,24 @@ PricedSeries = tuple[str, Mapping[date, SessionPrices]]
 
 def _refuse_other_base(ticker: str, one: PricedSeries, other: PricedSeries) -> None:
     """Raises BrokenData if two series, each a span with its prices by day, are in different prices."""
-    difference = disagreement(one[1], other[1])
-    if difference is not None:
+    seen = _difference_in_words(one, other)
+    if seen is not None:
         raise BrokenData(
-            f"{ticker}: the series are on different bases: on {difference.day} the {difference.what} is {difference.one:g} in "
-            f"{one[0]} and {difference.other:g} in {other[0]}. Nothing of {ticker} was written. Bring all its series in with "
-            "one import, adjusted alike (yfinance: auto_adjust=False for daily bars beside intraday ones)"
+            f"{ticker}: the series are on different bases: {seen}. Nothing of {ticker} was written. Bring all its series in "
+            "with one import, adjusted alike (yfinance: auto_adjust=False for daily bars beside intraday ones)"
         )
+
+
+def _difference_in_words(one: PricedSeries, other: PricedSeries) -> str | None:
+    """Returns where two series differ, on a day that both have, or else from a day of one to the next day of the other."""
+    (span, prices), (other_span, other_prices) = one, other
+    if prices.keys().isdisjoint(other_prices.keys()):
+        found = leap(prices, other_prices)
+        return None if found is None else f"between {span} and {other_span} the price goes {found}"
+    seen = disagreement(prices, other_prices)
+    if seen is None:
+        return None
+    return f"on {seen.day} the {seen.what} is {seen.one:g} in {span} and {seen.other:g} in {other_span}"
 
 
 def _base_in_words(span: str, same: Sequence[str]) -> str:
