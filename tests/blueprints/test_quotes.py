@@ -88,6 +88,19 @@ def test_a_day_with_five_minute_bars_only_counts_the_bars_that_live_counts(
     assert entry_of(app, f"/replay?date={FIVE_MINUTES_ONLY}&time={time}")["bars_analyzed"] == live
 
 
+def test_a_signal_counts_the_bars_up_to_its_hour_and_an_analysis_the_minutes_up_to_its_moment(
+    serve_recorded: Serve, clock: FakeClock
+) -> None:
+    """Signals of recorded bars read those of five minutes (ruling M6)."""
+    clock.set(f"{BOTH_SPANS} 13:20")
+    app = serve_recorded()
+    assert entry_of(app, "/trading_directions")["bars_analyzed"] == 3.5 * 60 / 5
+    minutes = entry_of(app, "/rpe")["bars_analyzed"]
+    assert minutes == pytest.approx(3 * 60 + 50, abs=5), "all but quiet ones"
+    assert entry_of(app, "/northstar")["bars_analyzed"] == minutes
+    assert entry_of(app, f"/replay?date={BOTH_SPANS}&time=13:20")["bars_analyzed"] == minutes
+
+
 # The closing price
 
 

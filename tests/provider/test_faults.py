@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 from app.factory import build, create_app
 from app.market.bars import Span, from_ms, to_ms
 from app.market.calendar import midnight_ms
+from app.simulator.faults import FAULTS, Fault
 from blueprints.v1.shapes.common import iso
 from tests.provider.world import KEY, TICKERS, World, world
 from tests.support import CALENDAR, demo_feed, new_york, settings
@@ -334,6 +335,99 @@ def test_bars_that_stand_still_are_stale_then_without_a_price_and_then_without_a
         found.run(2, ask=found.directions)
         for entry in entries(found.directions()):
             assert entry["locked_at"][11:16] == "11:00"
+
+
+@pytest.mark.parametrize("only", ["/minute/", "/SPY/range/1/minute/"], ids=["all tickers", "one ticker"])
+def test_bars_that_stand_still_while_they_are_called_late_are_judged_as_late_ones(
+    only: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest bar ended at 10:20, and may be the newest of late data until 10:37; the price is not known from 10:51 on."""
+    still = replace(FAULTS["frozen"], edit_response=FAULTS["delayed"].edit_response)
+    monkeypatch.setitem(FAULTS, "still and late", still)
+    with world(tmp_path, monkeypatch, "2025-03-11 10:18:07") as found:
+        found.directions()
+        found.run(1, ask=found.directions)
+        found.provider.inject_fault("still and late", only=only, since=to_ms(new_york("2025-03-11 10:20")))
+        seen: dict[str, tuple[bool, bool]] = {}
+
+        def look() -> None:
+            board = found.get("/trading_directions?ticker=SPY")[1]
+            price, status = board["tickers"]["SPY"]["current_price"], board["data_status"]
+            assert status["as_of"] <= "2025-03-11T10:20:00-04:00"
+            seen[f"{found.clock.at:%H:%M}"] = status["stale"], price is None
+
+        found.run(61, every_s=60, ask=look)
+        assert seen["10:30"] == (False, False)
+        assert [seen[at] for at in ("10:40", "10:45", "10:50")] == [(True, False)] * 3
+        assert all(seen[at] == (True, True) for at in seen if at > "10:52")
+        entry = found.directions()["tickers"]["SPY"]
+        assert (entry["action"], entry["reason_code"]) == ("NO_TRADE", "DATA_FETCH_ERROR")
+        assert found.core.store.get("SPY", date(2025, 3, 11), 11) is None
+        found.provider.clear_fault()
+        found.run(2, ask=found.directions)
+        assert found.directions()["tickers"]["SPY"]["locked_at"][11:16] == "11:00"
+
+
+def test_a_feed_that_stands_still_has_no_price_at_an_early_close_nor_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world(tmp_path, monkeypatch, "2024-11-29 12:38:07") as found:
+        found.directions()
+        found.run(1, ask=found.directions)
+        found.provider.inject_fault("frozen", since=to_ms(new_york("2024-11-29 12:40")))
+        found.run(17, every_s=60, ask=found.directions)
+        for minutes in (0, 6, 10):
+            found.run(minutes, every_s=60, ask=found.directions)
+            for path in ("/trading_directions", "/swing"):
+                body = found.get(path)[1]
+                assert [entry["current_price"] for entry in entries(body)] == [None] * 3, (path, found.clock.at)
+                assert body["data_status"]["stale"]
+            for path in ("/mtf", "/rpe", "/northstar"):
+                assert {entry["error_code"] for entry in entries(found.get(path)[1])} == {"DATA_FETCH_ERROR"}
+        assert not found.directions()["market_open"]
+        found.provider.clear_fault()
+        found.run(6, every_s=60, ask=found.directions)
+        right = found.get("/swing")[1]
+        assert right["data_status"]["as_of"] == "2024-11-29T13:00:00-05:00"
+        shown = [entry["current_price"] for entry in entries(found.directions())]
+        assert shown == [entry["current_price"] for entry in entries(right)]
+        assert None not in shown
+
+
+@pytest.mark.parametrize("has_bars", [False, True], ids=["its bars are gone", "its bars go on"])
+def test_a_closure_that_is_announced_while_the_market_trades_closes_it_at_once_and_locks_nothing(
+    has_bars: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes a minute before 11:00; what was locked before stays in the record, and no day after it lacks a bar."""
+    closing = FAULTS["unscheduled-closure"].edit_reply
+
+    def edit(reply: Any, options: Any, call: Any) -> Any:
+        return closing(reply, {"day": 20250311.0}, call) if not has_bars or "marketstatus" in call.path else reply
+
+    monkeypatch.setitem(FAULTS, "closure", Fault("a closure of today", edit_reply=edit))
+    with world(tmp_path, monkeypatch, "2025-03-11 07:50:07") as found:
+        found.run(1)
+        found.clock.set("2025-03-11 10:01:07")
+        found.provider.inject_fault("500", only="marketstatus")
+        found.run(1, ask=found.directions)
+        locked = [found.core.store.get(ticker, date(2025, 3, 11), 10) for ticker in TICKERS]
+        assert None not in locked
+        found.clock.set("2025-03-11 10:58:50")
+        found.provider.inject_fault("closure")
+        found.timer.forward(900)
+        for moment in ("10:58:50", "11:00:30", "12:01:30"):
+            found.clock.set(f"2025-03-11 {moment}")
+            found.run(1, ask=found.directions)
+            board = found.directions()
+            assert not board["market_open"], found.clock.at
+            assert {entry["reason_code"] for entry in entries(board)} == {"MARKET_CLOSED"}
+        for ticker, was in zip(TICKERS, locked, strict=True):
+            assert found.core.store.get(ticker, date(2025, 3, 11), 10) == was
+            assert found.core.store.get(ticker, date(2025, 3, 11), 11) is None
+        found.clock.set("2025-03-12 10:01:07")
+        found.timer.forward(80_000)
+        found.run(2, ask=found.directions)
+        assert all(entry["locked"] for entry in entries(found.directions()))
 
 
 def closes_by_end(ticker: str) -> dict[str, set[float]]:
