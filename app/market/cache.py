@@ -73,6 +73,12 @@ class BarCache:
         key = (ticker, span.value, first.isoformat(), last.isoformat())
         return bool(self._reading(lambda db: db.rows(sql, key)))
 
+    def lacks(self, ticker: str, span: Span, first: date, last: date) -> bool:
+        """Whether any of the days first .. last was incomplete when it was asked for."""
+        sql = "SELECT 1 FROM incomplete WHERE ticker = ? AND span = ? AND day >= ? AND day <= ? LIMIT 1"
+        key = (ticker, span.value, first.isoformat(), last.isoformat())
+        return bool(self._reading(lambda db: db.rows(sql, key)))
+
     def peek(self, ticker: str, span: Span) -> Bars:
         """Returns all bars that are kept of a ticker in one series, whether its days are covered or not."""
         return self._reading(lambda db: self._read(db, ticker, span, 0, 2**62)) or no_bars()

@@ -156,12 +156,12 @@ class SharedFetches:
         return shared.once(name_of(key), lambda: self._from_others(shared, key), telling, share)
 
     def _is_shared(self, key: Key) -> bool:
-        """Whether other processes may need a fetch of the same: past days in the cache on disk need none."""
+        """Whether other processes may need a fetch of the same: past days that are whole in the cache on disk need none."""
         ticker, span, day = key
         if ticker == OPEN or day >= ny_day(self._clock()):
             return True
         first, last = (self._plan.earliest(ticker, day - HISTORY), day - ONE_DAY) if span is Span.DAY else (day, day)
-        return not self._cache.covers(ticker, span, first, last)
+        return not self._cache.covers(ticker, span, first, last) or self._cache.lacks(ticker, span, first, last)
 
     def _from_others(self, shared: RunningDay, key: Key) -> Any:
         """What another process brought, if that will do; None if it does not. Raises the failure that it met lately."""

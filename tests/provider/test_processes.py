@@ -410,6 +410,21 @@ def test_an_outage_costs_no_more_calls_with_more_processes(
     assert calls[1] == calls[3] > 0
 
 
+def test_an_incomplete_past_day_is_asked_for_again_by_one_of_all(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever had asked for it first asked again for itself alone."""
+    minutes = "/SPY/range/1/minute/2025-03-10"
+    with servers(tmp_path, monkeypatch, "2025-03-11 11:20:31", 2, redis_url=redis_url) as found:
+        found.step(0)
+        found.provider.inject_fault("midday-hole", only=minutes)
+        for calls, waited_s in enumerate((0, 90, 330), start=1):
+            found.run(waited_s, every_s=30)
+            for number in (0, 1, 0):
+                found.get(number, "/replay?date=2025-03-10&time=12:05&ticker=SPY")
+            assert sum(minutes in call.path for call in found.provider.calls) == calls
+
+
 def test_a_server_that_does_not_know_the_plan_yet_makes_no_other_wait_for_its_budget(
     emptied: Callable[[], str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
