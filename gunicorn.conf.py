@@ -100,14 +100,36 @@ def drain(server, stop):
 
 
 def on_starting(server):
-    """Checks folders and address and makes the folder in which several workers find each other; a reload keeps it."""
+    """Checks options, folders and address, and makes the folder in which several workers find each other; a reload keeps it."""
+    check_options(server.cfg)
     check_folders()
     if "GUNICORN_FD" not in os.environ:
         family, address = check_host()
         if server.cfg.bind == bind and not server.cfg.reuse_port:
             check_ports(family, address)
-    if server.num_workers > 1 and settings.workers_dir is None:
-        os.environ["WORKERS_DIR"] = tempfile.mkdtemp(prefix=OURS)
+    if server.num_workers > 1:
+        make_meeting_place()
+
+
+def make_meeting_place():
+    """Make the folder in which workers find each other, unless there is one. Whether it was made."""
+    if os.environ.get("WORKERS_DIR"):
+        return False
+    os.environ["WORKERS_DIR"] = tempfile.mkdtemp(prefix=OURS)
+    return True
+
+
+def check_options(options):
+    """Stop the start where gunicorn is given an option that would take the bounds of connections away, or change nothing in
+    silence."""
+    wrong = {
+        "--worker-class": (not issubclass(options.worker_class, Worker), "no other worker can serve this server"),
+        "--preload": (options.preload_app, "each worker imports this server by itself"),
+        "--certfile": (options.is_ssl, "this server speaks no TLS; a proxy in front of it can"),
+    }
+    for name, (is_given, why) in wrong.items():
+        if is_given:
+            sys.exit(f"Error: {name}: {why}")
 
 
 def check_folders():
@@ -150,8 +172,12 @@ def check_host():
 
 def nworkers_changed(server, new_value, old_value):
     """Hold the number of workers to one without Redis (ruling A9), whatever sets it: gunicorn's own options are refused at
-    the start, and SIGTTIN changes nothing."""
-    if new_value <= 1 or settings.redis_url is not None:
+    the start, and SIGTTIN changes nothing. With Redis, a worker that was alone is replaced by one that finds the others."""
+    if new_value <= 1:
+        return
+    if settings.redis_url is not None:
+        if old_value is not None and make_meeting_place():
+            server.kill_workers(signal.SIGTERM)
         return
     if old_value is None:
         sys.exit("Error: --workers: more than one worker needs REDIS_URL")

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -31,8 +32,9 @@ def places() -> Iterator[Path]:
 
 
 @pytest.fixture
-def server(tmp_path: Path, places: Path, redis_url: str) -> Iterator[Server]:
-    values = {"MARKET": "demo", "WEB_CONCURRENCY": 2, "REDIS_URL": redis_url, "LOG_FORMAT": "text", "TMPDIR": places}
+def server(request: pytest.FixtureRequest, tmp_path: Path, places: Path, redis_url: str) -> Iterator[Server]:
+    values: dict[str, Any] = {"MARKET": "demo", "REDIS_URL": redis_url, "LOG_FORMAT": "text", "TMPDIR": places}
+    values["WEB_CONCURRENCY"] = getattr(request, "param", 2)
     with started(SERVE, tmp_path / "log", DATA_DIR=tmp_path / "data", **values) as found:
         found.wait_ready()
         yield found
@@ -99,6 +101,16 @@ def test_two_workers_show_all_requests_and_a_killed_one_comes_back_with_its_numb
 
     meeting_places = list(places.glob("predict-*"))
     assert [sorted(path.name for path in folder.glob("[01]")) for folder in meeting_places] == [["0", "1"]]
+    assert server.stop() == 0
+    assert list(places.glob("predict-*")) == []
+    assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("server", [1], indirect=True)
+def test_a_worker_that_was_alone_is_shown_with_the_one_that_sigttin_adds(server: Server, places: Path) -> None:
+    server.process.send_signal(signal.SIGTTIN)
+    of_both(server)
+    assert len(booted(server)) == 3, "the one that was alone is replaced"
     assert server.stop() == 0
     assert list(places.glob("predict-*")) == []
     assert "Traceback" not in server.log.read_text()
