@@ -8,7 +8,6 @@ flat files, QuantConnect Lean, Alpha Vantage, Kibot, Dukascopy, Nasdaq, Interact
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import re
 import sqlite3
@@ -96,6 +95,12 @@ def alpaca(table: pd.DataFrame) -> pd.DataFrame:
     own = table.tz_convert("UTC").rename(columns=str.lower).assign(trade_count=3.0, vwap=1.0)
     own.index.name = "timestamp"
     return pd.concat({"QQQ": own * 3, "SPY": own}, names=["symbol"])
+
+
+def zipped(path: Path, entries: dict[str, str]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
 
 
 def writing(made: Callable[[Bars], str], encoding: str = "utf-8") -> Write:
@@ -276,6 +281,27 @@ SHAPES: dict[str, tuple[str, Bars, Write]] = {
         "SPY_5min.csv",
         FIVE,
         writing(lambda b: text(b, "t;o;h;l;c;v", times=moments(b), row=european)),
+    ),
+    "spreadsheet, the delimiter in its first line": ("SPY_5min.csv", FIVE, writing(lambda b: "sep=,\n" + text(b))),
+    "days with the year first": ("SPY_1day.csv", DAYS, writing(lambda b: text(b, times=moments(b, form="%Y/%m/%d")))),
+    "ZIP as macOS makes it": (
+        "SPY_5min.zip",
+        FIVE,
+        lambda path, b: zipped(path, {"SPY.csv": text(b), "__MACOSX/._SPY.csv": "\0\5", ".DS_Store": "\0"}),
+    ),
+    "ZIP of several tickers, spans and months": (
+        "SPY_5min.zip",
+        FIVE,
+        lambda path, b: zipped(
+            path,
+            {
+                "2025/SPY_5min_1.csv": text(b[:50]),
+                "2025/spy-2.csv": text(b[50:]),
+                "QQQ_5min.csv": text(session_bars(78, day="2025-03-04", span=Span.FIVE_MINUTES)),
+                "SPY_1day.csv": text(DAYS),
+                "notes.csv": "nothing of the kind",
+            },
+        ),
     ),
     "upper-case ending": ("SPY_5min.CSV", FIVE, writing(text)),
     "seconds": ("SPY_5min.csv", FIVE, writing(lambda b: text(b, times=(b.t // 1000).tolist()))),
@@ -801,9 +827,32 @@ def test_whatever_a_file_says_either_the_true_bars_come_in_or_none(
         assert came.equals(truth), json.dumps([form, shift])
 
 
-def test_text_of_a_csv_in_a_zip_is_read_like_any_other(store: RecordedBars, tmp_path: Path) -> None:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as archive:
-        archive.writestr("spy.csv", text(FIVE))
-    (tmp_path / "SPY_5min.zip").write_bytes(made.getvalue())
-    assert store.import_file(tmp_path / "SPY_5min.zip").kept == len(FIVE)
+@pytest.mark.parametrize("name", ["spy.csv", "SPY_5min.csv", "bars.csv", "SPY_5min", "a/SPY.txt"])
+def test_text_of_a_csv_in_a_zip_is_read_like_any_other(store: RecordedBars, tmp_path: Path, name: str) -> None:
+    zipped(tmp_path / "SPY_5min.zip", {name: text(FIVE)})
+    brought = store.import_file(tmp_path / "SPY_5min.zip")
+    assert brought.kept == len(FIVE)
+    assert f"read of the ZIP: {name}" in brought.recognised
+
+
+@pytest.mark.parametrize("names", [["QQQ_5min.csv"], ["QQQ.csv"], ["SPY_1min.csv"], ["QQQ_5min.csv", "IWM_5min.csv"]])
+def test_a_zip_of_another_series_is_refused(store: RecordedBars, tmp_path: Path, names: list[str]) -> None:
+    zipped(tmp_path / "SPY_5min.zip", {name: text(FIVE) for name in names})
+    refused = store.import_files([tmp_path / "SPY_5min.zip"])[0].refused
+    assert refused == f"SPY_5min.zip: the ZIP holds {', '.join(sorted(names))}; expected SPY_5min.csv"
+    assert len(store.all_bars("SPY", Span.FIVE_MINUTES)) == 0
+
+
+@pytest.mark.parametrize("name", ["SPY_5min.csv", "SPY_1day.csv"])
+def test_a_line_that_is_no_bar_costs_no_other_line(store: RecordedBars, tmp_path: Path, name: str) -> None:
+    """The header of a second file behind the first one, and a total."""
+    made = {"SPY_5min.csv": text(FIVE), "SPY_1day.csv": text(DAYS, times=moments(DAYS, form="%Y%m%d"))}[name]
+    brought = store.import_file(put(tmp_path, name, made + "t,o,h,l,c,v\nTotal,,,,,\n"))
+    assert (brought.kept, brought.rejected.total()) == (made.count("\n") - 1, 2)
+
+
+def test_times_that_cannot_be_read_are_shown_with_one_that_can(store: RecordedBars, tmp_path: Path) -> None:
+    refused = store.import_files(
+        [put(tmp_path, "SPY_1day.csv", text(DAYS, times=moments(DAYS, form="%d-%b-%y")))],
+    )[0].refused
+    assert refused.endswith("'11-Mar-25' is no time that can be read; 2025-03-12 09:30 would be one")

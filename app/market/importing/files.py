@@ -26,15 +26,19 @@ import numpy as np
 from app.errors import BrokenData
 from app.market.bars import Floats, Ints
 from app.market.calendar import midnight_ms
-from app.market.importing.names import SeriesFile, span_ms
+from app.market.importing.names import SeriesFile, entries_of, same_ticker, some, span_ms
 from app.market.importing.numbers import POINT, decimal_mark, floats
-from app.market.importing.shapes import BAR, Shape, recognise, same_ticker, two_level_header, without_header
+from app.market.importing.shapes import BAR, Shape, recognise, two_level_header, without_header
 from app.market.importing.times import Times
 
 ROWS = 20_000
 DELIMITERS = (",", ";", "\t", "|")
+EXCELS_HINT = re.compile(r"sep=.?", re.IGNORECASE)
+"""The first line of some files for Excel, which names the delimiter."""
+
 LEAN_MINUTES = re.compile(r"(?:.*/)?(\d{4})(\d\d)(\d\d)_([a-z.]+)_(minute|second|tick)_(trade|quote)\.csv")
 LEAN_PRICE = 10_000.0
+LONGEST_SHOWN = 40
 LEAN_SAYS = "QuantConnect Lean's format: prices divided by 10,000"
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, csv.Error, zlib.error, zipfile.BadZipFile)
 
@@ -58,6 +62,7 @@ class BarFile:
     zone: ZoneInfo
     _times: Times = field(init=False)
     _shape: str = ""
+    _entries: str = ""
     _mark: str = POINT
     _looked: bool = False
     _others: Counter[str] = field(default_factory=Counter)
@@ -69,10 +74,16 @@ class BarFile:
 
     @property
     def recognised(self) -> tuple[str, ...]:
-        """What was recognised, in words: columns, times, decimal mark, other tickers' rows."""
+        """What was recognised, in words: columns, times, decimal mark, other tickers' rows, files of a ZIP."""
         others = f"{self._others.total()} rows of other tickers left out" if self._others else ""
         mark = self._mark if self._mark != POINT else ""
-        return tuple(text for text in (self._shape, *sorted(self._times.kinds), mark, others) if text)
+        return tuple(text for text in (self._shape, *sorted(self._times.kinds), mark, others, self._entries) if text)
+
+    @property
+    def unread_advice(self) -> str:
+        """Which time could not be read, if there is one."""
+        text = self._times.unread
+        return f". {text[:LONGEST_SHOWN]!r} is no time that can be read; 2025-03-12 09:30 would be one" if text else ""
 
     @property
     def zone_advice(self) -> str:
@@ -153,8 +164,9 @@ class BarFile:
 
     def _zip(self) -> Iterator[RowBatch]:
         with zipfile.ZipFile(self.file.path) as archive:
-            names = archive.namelist()
-            for name in names if len(names) == 1 else sorted(n for n in names if n.lower().endswith(".csv")):
+            names = entries_of(archive.namelist(), self.file)
+            self._entries = f"read of the ZIP: {some(names)}"
+            for name in names:
                 with archive.open(name) as raw:
                     match = LEAN_MINUTES.fullmatch(name)
                     yield from self._lean_day(raw, match) if match else self._csv(raw)
@@ -176,6 +188,8 @@ class BarFile:
     def _csv(self, raw: IO[bytes]) -> Iterator[RowBatch]:
         with io.TextIOWrapper(raw, encoding=_encoding(raw), newline="") as text:
             first = text.readline()
+            if EXCELS_HINT.fullmatch(first.strip()):
+                first = text.readline()
             reader = csv.reader(_with_first(first, text), delimiter=max(DELIMITERS, key=first.count))
             head = list(islice((row for row in reader if row), 3))
             if head:

@@ -115,14 +115,14 @@ class _TickerImport:
         return ImportedFile(file.ticker, file.span, kept, +counts.rejected, False, counts.repaired, recognised)
 
     def _staged(self, source: BarFile) -> tuple[RowCounts, tuple[str, ...]]:
-        """Stages a file and makes room for it. The message of BrokenData names the file, and the remedy for times of another
-        zone."""
+        """Stages a file and makes room for it. The message of BrokenData names the file, the remedy for times of another
+        zone, and a time that cannot be read."""
         name = source.file.name
         try:
             return self._staging.stage(source), self._merging.make_room(source.file)
         except BrokenData as exc:
             message = exc.message if exc.message.startswith(name) else f"{name}: {exc.message}"
-            advice = f". {source.zone_advice}" if isinstance(exc, checks.OtherZone) else ""
+            advice = f". {source.zone_advice}" if isinstance(exc, checks.OtherZone) else source.unread_advice
             raise BrokenData(message + advice) from None
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from app.errors import BrokenData
 
@@ -12,6 +13,8 @@ KINDS = (".parquet", ".csv", ".csv.gz", ".zip")
 NAME = re.compile(r"(?P<ticker>[A-Z][A-Z.]{0,9})_(?P<span>\d+(?:min|hour|day)(?:_[a-z0-9]+)?)", re.IGNORECASE)
 SPAN = re.compile(r"(\d+)(min|hour|day)")
 UNIT_MS = {"min": 60_000, "hour": 3_600_000, "day": 86_400_000}
+TICKER_ALONE = re.compile(r"[A-Z]{1,5}")
+MAX_NAMED = 3
 LONGEST_INTRADAY_MS = 4 * UNIT_MS["hour"]
 
 
@@ -45,6 +48,48 @@ def series_file(path: Path) -> SeriesFile:
     ticker, span = match["ticker"].upper(), match["span"].lower()
     _refuse_odd_span(path.name, span)
     return SeriesFile(path, ticker, span, kind)
+
+
+def same_ticker(text: str, ticker: str) -> bool:
+    """Whether a vendor's word means our ticker: SPY.US, ^VIX, spy."""
+    bare = text.strip().upper().lstrip("^").removesuffix(".US")
+    return bare in (ticker, ticker.replace(".", "-"), ticker.replace(".", "/"))
+
+
+def entries_of(archive: Sequence[str], file: SeriesFile) -> list[str]:
+    """Returns which files of a ZIP hold the series, by their names: what an operating system adds is left out, and so is what
+    is named after another ticker or span, or is not named after the ticker where others are. Raises BrokenData if none is
+    left of several."""
+    seen = [name for name in archive if not name.endswith("/") and not _is_hidden(name)]
+    seen = seen if len(seen) == 1 else sorted(name for name in seen if name.lower().endswith(".csv"))
+    own = [name for name in seen if not _names_another(_stem(name), file)]
+    if seen and not own:
+        raise BrokenData(f"the ZIP holds {some(seen)}; expected {file.ticker}_{file.span}.csv")
+    named = [name for name in own if any(same_ticker(w, file.ticker) for w in re.split(r"[^A-Za-z.]+", _stem(name)))]
+    return named or own
+
+
+def some(names: Sequence[str]) -> str:
+    """Returns a few names and how many more there are."""
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+
+
+def _stem(name: str) -> str:
+    """Returns the name of a file of a ZIP, without folder and ending."""
+    return re.sub(r"\.(csv|txt|zip)$", "", PurePosixPath(name).name, flags=re.IGNORECASE)
+
+
+def _names_another(stem: str, file: SeriesFile) -> bool:
+    """Whether a name says another ticker, or another span of this one."""
+    match = NAME.fullmatch(stem)
+    if match is None:
+        return bool(TICKER_ALONE.fullmatch(stem)) and not same_ticker(stem, file.ticker)
+    return not same_ticker(match["ticker"], file.ticker) or span_ms(match["span"].lower()) != span_ms(file.span)
 
 
 def series_of(file: Path) -> tuple[str, str]:

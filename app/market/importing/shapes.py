@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.errors import BrokenData
+from app.market.importing.names import same_ticker
 
 BAR = ("o", "h", "l", "c", "v")
 NEEDED = ("t", *BAR)
@@ -96,12 +97,6 @@ def plain(name: str) -> str:
     """Returns a column's name without what differs from vendor to vendor: case, spaces, brackets, Alpha Vantage's numbers."""
     name = name.strip().strip("\ufeff").strip("<>\"' ").lower()
     return re.sub(r"[ \-]+", "_", re.sub(r"^\d+\.\s*", "", name)).rstrip(".")
-
-
-def same_ticker(text: str, ticker: str) -> bool:
-    """Whether a vendor's word means our ticker: SPY.US, ^VIX, spy."""
-    bare = text.strip().upper().lstrip("^").removesuffix(".US")
-    return bare in (ticker, ticker.replace(".", "-"), ticker.replace(".", "/"))
 
 
 def _of_ticker(header: Sequence[str], ticker: str) -> dict[int, str]:

@@ -34,6 +34,7 @@ DAY_NUMBERS = (19_000_101, 21_001_231)
 SLASHED = re.compile(
     r"(\d{1,2})/(\d{1,2})/(\d{4})(?:[ T,]+(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?(?: ?([AaPp][Mm]))?)?"
 )
+YEAR_FIRST = re.compile(r"(\d{4})/(\d{1,2})/(\d{1,2})(?:[ T](\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?)?")
 DOTTED = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(?:[ T](\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?)?")
 ZONED = re.compile(r"(.+\d) ?(UTC|GMT|[A-Za-z]+/[A-Za-z_]+)")
 MONTH_FIRST, DAY_FIRST = "MONTH/DAY/YEAR", "DAY/MONTH/YEAR"
@@ -42,6 +43,7 @@ NO_MOMENT = 0
 
 class Times:
     """Reads the time column of one file, batch by batch. `kinds` says what was recognised; more than one kind is refused.
+    `unread` is the first text in which no time was found.
 
     zone: of texts without one; zone_in_words: its name in messages. Raises BrokenData where a kind cannot be told or kinds are
     mixed.
@@ -52,18 +54,27 @@ class Times:
         self._zone_in_words = zone_in_words
         self._slashed: str | None = None
         self.kinds: set[str] = set()
+        self.unread = ""
 
     def read(self, values: Sequence[str]) -> Ints:
         """Returns the moments, ms since the epoch, of texts; 0 where there is none."""
-        if all(_is_number(text) for text in values if text):
-            return self.numbers(np.array([float(text) if text else np.nan for text in values]))
-        parsed = [self._moment(text.strip()) for text in values]
-        return self._settled([moment if isinstance(moment, datetime) else None for moment in parsed])
+        texts = [text.strip() for text in values]
+        other = [text for text in texts if text and not _is_number(text)]
+        if len(other) < len(texts) and not any(map(self._moment, other)):
+            self._remember_unread(other)
+            return self.numbers(np.array([float(text) if _is_number(text) else np.nan for text in texts]))
+        moments = [self._moment(text) for text in texts]
+        self._remember_unread(text for text, moment in zip(texts, moments, strict=True) if text and moment is None)
+        return self._settled(moments)
+
+    def _remember_unread(self, texts: Iterable[str]) -> None:
+        self.unread = self.unread or next(iter(texts), "")
 
     def numbers(self, values: Floats) -> Ints:
         """Returns the moments of numbers: days written as 20240612, or seconds to nanoseconds since the epoch."""
         values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-        if len(values) and ((values >= DAY_NUMBERS[0]) & (values <= DAY_NUMBERS[1])).all():
+        known = values[values != 0.0]
+        if len(known) and ((known >= DAY_NUMBERS[0]) & (known <= DAY_NUMBERS[1])).all():
             return self._settled([_day_of_number(int(value)) for value in values])
         ms = np.zeros(len(values), dtype=np.int64)
         for name, first, end, length in UNITS:
@@ -107,6 +118,8 @@ class Times:
         if match := DOTTED.fullmatch(text):
             day, month, year, hour, minute, second = (int(part or 0) for part in match.groups())
             return _moment_or_none(year, month, day, hour, minute, second)
+        if match := YEAR_FIRST.fullmatch(text):
+            return _moment_or_none(*(int(part or 0) for part in match.groups()))
         if match := ZONED.fullmatch(text):
             return _in_zone(match[1], match[2])
         try:
