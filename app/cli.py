@@ -69,7 +69,7 @@ def cli() -> None:
 def serve() -> None:
     """Start the server (gunicorn) with the settings of the environment: the demo market, unless MARKET, POLYGON_API_KEY or
     another variable of the provider is set."""
-    if not any(value and _names_a_market(name) for name, value in os.environ.items()):
+    if not is_market_chosen():
         os.environ["MARKET"] = "demo"
     _become_gunicorn()
 
@@ -79,6 +79,11 @@ def demo() -> None:
     """Start the server on the synthetic demo market."""
     os.environ["MARKET"] = "demo"
     _become_gunicorn()
+
+
+def is_market_chosen() -> bool:
+    """Whether the environment says which market the server takes; without that it is the demo."""
+    return any(value and _names_a_market(name) for name, value in os.environ.items())
 
 
 def _names_a_market(variable: str) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import click
 
+from app.cli import is_market_chosen
 from app.clock import REAL_TIME
 from app.commands.shared import usable_settings
 from app.config.settings import Settings
@@ -21,6 +22,7 @@ from app.market.polygon import Reply
 from app.notify.message import test_message
 from app.notify.outbox import DeadLetter, Outbox
 from app.notify.sending import ATTEMPT_S, Outcome, Result, Sender
+from app.notify.target import Target
 from app.telemetry.stages import NULL_STAGES
 from blueprints.v2.notifications import NotificationBodies
 
@@ -40,21 +42,32 @@ def new_secret() -> None:
 
 @notify_group.command("test", short_help="Send a test message to every target.")
 def send_test() -> None:
-    """Send a test message to everybody whom NOTIFY_URLS and WEBHOOK_URLS name, and print how it went. Exits with status 1 if
-    one of them did not take it."""
+    """Send a test message to everybody whom NOTIFY_URLS and WEBHOOK_URLS name, and print how it went. Whoever takes it and was
+    disabled gets messages again. Exits with status 1 if one of them did not take it."""
     with _core() as core:
         targets = configured_targets(core.settings)
         if not targets:
             raise BadRequest(NOBODY)
         at, send = core.market.clock(), Sender(core.settings.webhook_secret, REAL_TIME.epoch)
         message = test_message(f"test-{secrets.token_hex(8)}", at, NotificationBodies(core.pipeline).test(at))
-        failed = 0
+        taken = []
         for target in targets:
             outcome = send(target, message, ATTEMPT_S)
-            failed += outcome.result is not Result.SENT
+            taken += [target] if outcome.result is Result.SENT else []
             click.echo(f"{target.name}: {_described(outcome)}")
-    if failed:
-        raise Unavailable(f"{failed} of {len(targets)} did not take the message", part="data")
+        _enable(core, taken)
+    if len(taken) < len(targets):
+        raise Unavailable(f"{len(targets) - len(taken)} of {len(targets)} did not take the message", part="data")
+
+
+def _enable(core: Core, targets: Sequence[Target]) -> None:
+    """Have messages sent again to those of the targets that were disabled."""
+    with _outbox(core) as outbox:
+        disabled = outbox.disabled()
+        for target in targets:
+            if target.key in disabled:
+                outbox.enable(target.key)
+                click.echo(f"{target.name}: gets messages again")
 
 
 @notify_group.command("dead")
@@ -63,17 +76,14 @@ def dead(retry: bool) -> None:
     """List the messages of the last week that were given up, and why."""
     with _core() as core:
         names = {target.key: target.name for target in configured_targets(core.settings)}
-        store = store_of(core.settings, core.market.namespace, core.redis, core.timer, NULL_STAGES)
-        try:
-            letters, at = store.outbox.dead(), core.market.clock()
+        with _outbox(core) as outbox:
+            letters, at = outbox.dead(), core.market.clock()
             for letter in letters:
                 click.echo(_line(letter, names))
             if retry:
                 again = [letter for letter in letters if letter.target in names and at < letter.message.expires_at]
-                _revive(store.outbox, again)
+                _revive(outbox, again)
                 click.echo(f"{len(again)} of {len(letters)} will be sent again; the others are too late")
-        finally:
-            store.outbox.close()
 
 
 def _revive(outbox: Outbox, letters: list[DeadLetter]) -> None:
@@ -93,13 +103,23 @@ def _described(outcome: Outcome) -> str:
 
 @contextmanager
 def _core() -> Iterator[Core]:
-    """The core that the settings name. The provider is not called."""
-    settings = usable_settings(web_concurrency=1)
+    """The core of the market that `predict serve` takes with the same variables. The provider is not called."""
+    settings = usable_settings(web_concurrency=1, **({} if is_market_chosen() else {"market": "demo"}))
     core = build(settings, transport=_no_calls if _calls_provider(settings) else None)
     try:
         yield core
     finally:
         core.close()
+
+
+@contextmanager
+def _outbox(core: Core) -> Iterator[Outbox]:
+    """The outbox of a server with the same settings."""
+    outbox = store_of(core.settings, core.market.namespace, core.redis, core.timer, NULL_STAGES).outbox
+    try:
+        yield outbox
+    finally:
+        outbox.close()
 
 
 def _calls_provider(settings: Settings) -> bool:

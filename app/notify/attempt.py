@@ -69,7 +69,7 @@ def send_webhook(task: dict[str, Any]) -> Result:
     if 200 <= status < 300:
         return result("sent")
     if status == 410:
-        return result("refused", "answered with status 410: nothing more is sent there until the next start")
+        return result("refused", "answered with status 410: nothing more is sent there")
     return result("failed", f"answered with status {status}", wait_of(response))
 
 

@@ -24,6 +24,7 @@ TOO_LATE: Final = "too late"
 REPEATED: Final = "it may have arrived: the process that sent it ended before it could say so"
 OVERTAKEN: Final = "it is not so any more"
 STALE: Final = "the market data are stale"
+UNWANTED: Final = "the settings do not want it any more"
 
 Write = Callable[[Outbox], object]
 """Writes the outcome of an attempt."""
@@ -31,12 +32,13 @@ Write = Callable[[Outbox], object]
 
 class Delivery:
     """Makes attempts. Emits `notification_sent`, `notification_failed` and `notification_dead`. is_stale(ticker): whether its
-    market data are; speed: market seconds per real second; disabled: why targets want nothing more, by their keys."""
+    market data are; is_wanted(message): whether the settings want it; speed: market seconds per real second."""
 
     def __init__(
         self,
         targets: Mapping[str, Target],
         is_stale: Callable[[str], bool],
+        is_wanted: Callable[[Message], bool],
         send: Send,
         clock: Clock,
         emit: Callable[..., None],
@@ -44,12 +46,12 @@ class Delivery:
     ) -> None:
         self._targets = targets
         self._is_stale = is_stale
+        self._is_wanted = is_wanted
         self._send = send
         self._clock = clock
         self._emit = emit
         self._speed = speed
         self._unwritten: deque[Write] = deque(maxlen=MOST_UNWRITTEN)
-        self.disabled: dict[str, str] = {}
 
     def deliver(self, outbox: Outbox, claim: Claim) -> None:
         """Send what is claimed, unless it must not be sent any more. Raises Unavailable if the outbox cannot be used."""
@@ -77,7 +79,9 @@ class Delivery:
             return REPEATED
         if message.condition is not None and outbox.told(message.topic) != message.condition:
             return OVERTAKEN
-        return self.disabled.get(target.key)
+        if not self._is_wanted(message):
+            return UNWANTED
+        return outbox.disabled().get(target.key)
 
     def _conclude(self, outbox: Outbox, claim: Claim, outcome: Outcome) -> None:
         if outcome.result is Result.SENT:
@@ -89,9 +93,7 @@ class Delivery:
             wait_s = self._wait_s(claim.message, tries, outcome.retry_after)
             self._postpone(outbox, claim, wait_s, tries, outcome.reason)
         else:
-            if outcome.result is Result.REFUSED:
-                self.disabled[claim.target] = outcome.reason
-            self._finish(outbox, claim, outcome.reason)
+            self._finish(outbox, claim, outcome.reason, is_refused=outcome.result is Result.REFUSED)
 
     def _wait_s(self, message: Message, tries: int, asked_s: float | None) -> float:
         """Real seconds until the next try. The last one begins while it can still end in time."""
@@ -105,15 +107,24 @@ class Delivery:
         else:
             self._write(outbox, lambda outbox: outbox.postpone(claim, seconds, tries))
 
-    def _finish(self, outbox: Outbox, claim: Claim, given_up: str | None = None) -> None:
-        about = {"id": claim.message.id, "reason": given_up or ""}
+    def _finish(
+        self, outbox: Outbox, claim: Claim, given_up: str | None = None, *, is_refused: bool = False
+    ) -> None:
+        reason = given_up or ""
         self._emit(
             "notification_sent" if given_up is None else "notification_dead",
             target=self._name(claim),
             kind=claim.message.kind.value,
-            **about,
+            id=claim.message.id,
+            reason=reason,
         )
-        self._write(outbox, lambda outbox: outbox.finish(claim, given_up))
+
+        def write(outbox: Outbox) -> None:
+            if is_refused:
+                outbox.disable(claim.target, reason)
+            outbox.finish(claim, given_up)
+
+        self._write(outbox, write)
 
     def _write(self, outbox: Outbox, write: Write) -> None:
         """Write an outcome, now or later: a claim that ends without one is of a message that may have arrived."""

@@ -54,7 +54,8 @@ SENTENCES: Final = {
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message. id: the same for every target, try and process; subject: a ticker, or PROVIDER; condition: of a state alone;
-    title, text: for people; body: JSON for webhooks; expires_at: market time from which on it is not sent any more."""
+    action, probability: of a signal alone; title, text: for people; body: JSON for webhooks; expires_at: market time from which
+    on it is not sent any more."""
 
     id: str
     kind: Kind
@@ -64,6 +65,8 @@ class Message:
     body: str
     expires_at: datetime
     condition: Condition | None = None
+    action: Action | None = None
+    probability: float | None = None
 
     @property
     def topic(self) -> str:
@@ -80,10 +83,12 @@ class Wanted:
     min_probability: float
     states: bool
 
-    def takes(self, decision: Decision) -> bool:
-        """Whether a signal is told of."""
-        is_wanted = decision.ticker in self.tickers and decision.action in self.actions
-        return is_wanted and favoured(decision) >= self.min_probability
+    def takes(self, message: Message) -> bool:
+        """Whether a message about a signal or a state is wanted."""
+        if message.condition is not None:
+            return self.states and message.subject in (*self.tickers, PROVIDER)
+        is_chosen = message.subject in self.tickers and message.action in self.actions
+        return is_chosen and (message.probability or 0.0) >= self.min_probability
 
 
 def favoured(decision: Decision) -> float:
@@ -103,7 +108,17 @@ def signal_message(decision: Decision, market: str, mark: str, body: str) -> Mes
     title = f"{mark}{decision.ticker} {decision.action.replace('_', ' ')} {decision.hour}:00{chance}"
     until = f"Valid until {decision.expires_at.astimezone(NY):%H:%M} New York, {decision.day}."
     text = " ".join([f"{mark}{decision.reason}", _levels(decision), until])
-    return Message(signal_id(decision, market), Kind.SIGNAL, decision.ticker, title, text, body, decision.expires_at)
+    return Message(
+        signal_id(decision, market),
+        Kind.SIGNAL,
+        decision.ticker,
+        title,
+        text,
+        body,
+        decision.expires_at,
+        action=decision.action,
+        probability=favoured(decision),
+    )
 
 
 def state_message(subject: str, condition: Condition, at: datetime, market: str, mark: str, body: str) -> Message:

@@ -7,7 +7,7 @@ ends. The claims alone keep two processes from sending one message, also where b
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,6 +46,8 @@ class Looks(Protocol):
 
     def is_stale(self, ticker: str) -> bool: ...
 
+    def wants(self, message: Message) -> bool: ...
+
     def forget(self) -> None: ...
 
 
@@ -60,7 +62,8 @@ class Store:
 @dataclass(frozen=True, slots=True)
 class Status:
     """What the notifier does. leads: whether it is this process that sends; failure: why the outbox cannot be used; waiting,
-    dead: messages by the name of their target, as they were counted last; disabled: the targets that want nothing more."""
+    dead: messages by the name of their target, as they were counted last; disabled: the targets that want nothing more, as they
+    were known then."""
 
     leads: bool
     failure: str | None
@@ -110,7 +113,7 @@ class Notifier:
         self._watch = watch
         self._open_store = open_store
         self._emit = emit
-        self._delivery = Delivery(self._targets, watch.is_stale, send, clock, emit, speed)
+        self._delivery = Delivery(self._targets, watch.is_stale, watch.wants, send, clock, emit, speed)
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="notify")
         self._store: Store | None = None
         self._retries = Retries(timer.now)
@@ -120,6 +123,7 @@ class Notifier:
         self._added: LruCache[str] = LruCache(MOST_ADDED)
         self._running: dict[str, Future[None]] = {}
         self._counts = Counts({}, {})
+        self._disabled: Collection[str] = ()
         self._thread: threading.Thread | None = None
         self._woken = threading.Event()
 
@@ -165,7 +169,7 @@ class Notifier:
 
     def status(self) -> Status:
         waiting, dead = (self._by_name(counts) for counts in (self._counts.waiting, self._counts.dead))
-        disabled = [self._targets[key].name for key in self._delivery.disabled]
+        disabled = [target.name for key, target in self._targets.items() if key in self._disabled]
         return Status(self._lease is not None, self._failure, waiting, dead, disabled)
 
     def close(self) -> None:
@@ -245,7 +249,7 @@ class Notifier:
 
     def _count(self, outbox: Outbox) -> None:
         if self._countings.take():
-            self._counts = outbox.counts()
+            self._counts, self._disabled = outbox.counts(), outbox.disabled()
 
     def _by_name(self, counts: Mapping[str, int]) -> dict[str, int]:
         return {target.name: counts.get(key, 0) for key, target in self._targets.items()}

@@ -1,5 +1,5 @@
-"""The outbox: each message for each target, from when it is to be sent until after it was sent or given up. In a file for the
-processes on one DATA_DIR (`sqlite_outbox`), in a Redis for those that share one (`redis_outbox`).
+"""The outbox: each message for each target, from when it is to be sent until after it was sent or given up, and the targets that
+want nothing more. In a file for the processes on one DATA_DIR (`sqlite_outbox`), in a Redis for those that share one (`redis_outbox`).
 
 A message is claimed before it is sent, and the claim is written before anything leaves. A claim ends by itself, so that another
 process takes over what a killed one was sending. It cannot know whether the receiver had it already: the claim says so
@@ -20,7 +20,7 @@ CLAIM_S: Final = 60.0
 """Real seconds after which a claim has ended: longer than any attempt, so that no two are ever under way at once."""
 
 KEPT_S: Final = 7 * 86_400.0
-"""How long a message is remembered, so that it is not sent again."""
+"""How long a message is remembered, so that it is not sent again, and a target that wants nothing more."""
 
 MOST: Final = 5000
 """Messages for a target that are kept, the newest; a week has some 150 for each target."""
@@ -93,6 +93,18 @@ class Outbox(Protocol):
 
     def revive(self, letter: DeadLetter) -> None:
         """Sends what was given up after all."""
+        ...
+
+    def disable(self, target: str, reason: str) -> None:
+        """Notes that a target wants nothing more, for KEPT_S."""
+        ...
+
+    def enable(self, target: str) -> None:
+        """Notes that a target takes messages again."""
+        ...
+
+    def disabled(self) -> Mapping[str, str]:
+        """Why targets want nothing more, by their keys."""
         ...
 
     def close(self) -> None: ...

@@ -8,15 +8,17 @@ Keys, all in one slot of a cluster, because the prefix has a hash tag:
     <prefix>:dead      sorted  <id> <target>, by when it was given up
     <prefix>:added     sorted  <id> <target>, by when it was added
     <prefix>:told      hash    topic -> the state that was told last
+    <prefix>:disabled  hash    target -> since when and why it wants nothing more
 
-Rows are kept for a week, MOST of them; all keys expire a week after the last message. A row with its message takes about 3 KB.
+Rows and what is disabled are kept for a week, MOST rows; all keys expire a week after the last message. A row with its message takes
+about 3 KB.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -24,10 +26,10 @@ from app.notify.message import Message
 from app.notify.outbox import CLAIM_S, KEPT_S, MOST, Claim, Counts, DeadLetter, message_of, text_of
 from app.redis_database import RedisDatabase
 
-NAMES: Final = ("messages", "rows", "due", "dead", "added", "told")
+NAMES: Final = ("messages", "rows", "due", "dead", "added", "told", "disabled")
 
 COMMON: Final = f"""
-local messages, rows, due, dead, added, told = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local messages, rows, due, dead, added, told, disabled = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local CLAIM_S, KEPT_S = {CLAIM_S}, {KEPT_S:.0f}
 local function seconds(value) return string.format('%.6f', value) end
 local function remove(row)
@@ -115,6 +117,23 @@ for _, row in ipairs(redis.call('ZREVRANGE', dead, 0, -1)) do
 end
 return found
 """
+DISABLE: Final = """
+redis.call('HSET', disabled, ARGV[1], seconds(now) .. ' ' .. ARGV[2])
+redis.call('EXPIRE', disabled, KEPT_S)
+"""
+ENABLE: Final = "redis.call('HDEL', disabled, ARGV[1])"
+DISABLED: Final = """
+local found, known = {}, redis.call('HGETALL', disabled)
+for n = 1, #known, 2 do
+  local since, reason = string.match(known[n + 1], '^(%S+) (.*)$')
+  if tonumber(since) > now - KEPT_S then
+    table.insert(found, {known[n], reason})
+  else
+    redis.call('HDEL', disabled, known[n])
+  end
+end
+return found
+"""
 CHECK: Final = """
 redis.call('HSET', told, 'checked', '1')
 local lost = {}
@@ -137,6 +156,8 @@ class RedisOutbox:
         self._db, self._prefix, self._most = db, prefix, most
         scripts = (db.timed_script(f"{COMMON}{text}") for text in (ADD, CLAIM, END, REVIVE, DEAD, CHECK))
         self._add, self._claim, self._end, self._revive, self._dead, self._check = scripts
+        scripts = (db.timed_script(f"{COMMON}{text}") for text in (DISABLE, ENABLE, DISABLED))
+        self._disable, self._enable, self._disabled = scripts
         self._keys = [f"{prefix}:{name}" for name in NAMES]
         self._unheard: set[str] = set()
 
@@ -184,6 +205,15 @@ class RedisOutbox:
 
     def revive(self, letter: DeadLetter) -> None:
         self._revive(self._keys, [_row(letter.message, letter.target)])
+
+    def disable(self, target: str, reason: str) -> None:
+        self._disable(self._keys, [target, reason])
+
+    def enable(self, target: str) -> None:
+        self._enable(self._keys, [target])
+
+    def disabled(self) -> Mapping[str, str]:
+        return dict(self._disabled(self._keys, []))
 
     def close(self) -> None:
         """Whoever opened the Redis closes it."""

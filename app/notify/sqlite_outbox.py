@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS notifications (
     token TEXT NOT NULL, reason TEXT NOT NULL, added REAL NOT NULL, PRIMARY KEY (id, target)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS told (topic TEXT PRIMARY KEY, condition TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS disabled (target TEXT PRIMARY KEY, reason TEXT NOT NULL, since REAL NOT NULL) WITHOUT ROWID;
 {LEASES}
 """
 """due: when it is to be sent, or when its claim ends, or when it was over; seconds since 1970."""
@@ -84,6 +85,16 @@ class SqliteOutbox:
             WHERE id = ? AND target = ? AND state = 'dead'"""
         self.db.write(sql, (self._now(), letter.message.id, letter.target))
 
+    def disable(self, target: str, reason: str) -> None:
+        self.db.write("INSERT OR REPLACE INTO disabled VALUES (?, ?, ?)", (target, reason, self._now()))
+
+    def enable(self, target: str) -> None:
+        self.db.write("DELETE FROM disabled WHERE target = ?", (target,))
+
+    def disabled(self) -> Mapping[str, str]:
+        sql = "SELECT target, reason FROM disabled WHERE since > ?"
+        return dict(self.db.rows(sql, (self._now() - KEPT_S,)))
+
     def close(self) -> None:
         self.db.close()
 
@@ -100,6 +111,7 @@ class SqliteOutbox:
 
     def _prune(self, now: float) -> None:
         self.db.write("DELETE FROM notifications WHERE added < ?", (now - KEPT_S,))
+        self.db.write("DELETE FROM disabled WHERE since < ?", (now - KEPT_S,))
         sql = """DELETE FROM notifications WHERE (id, target) IN
             (SELECT id, target FROM notifications ORDER BY added DESC LIMIT -1 OFFSET ?)"""
         self.db.write(sql, (self._most,))

@@ -64,8 +64,15 @@ class Watch:
         self._steadiness.forget()
         self._seen.clear()
 
+    def wants(self, message: Message) -> bool:
+        """Whether the settings want a message, which may be of a time when they wanted others."""
+        return self._wanted.takes(message)
+
     def look(self) -> Iterator[Message]:
         """What is to be told now, whether it was told before or not. Tickers that are looked at are in use."""
+        return filter(self.wants, self._look())
+
+    def _look(self) -> Iterator[Message]:
         parts, at = self._parts, self._parts.clock()
         session = parts.calendar.session_at(at)
         if session is None or not session.is_open(at) or not parts.pipeline.plan.has_intraday:
@@ -74,7 +81,7 @@ class Watch:
         with deadline(LOOK_S):
             for ticker in self._wanted.tickers:
                 yield from self._about(ticker, at, decision_hour(session, at))
-        if self._wanted.states and parts.is_key_refused is not None:
+        if parts.is_key_refused is not None:
             yield from self._state(PROVIDER, self._of_key(parts.is_key_refused()), at)
 
     def _about(self, ticker: str, at: datetime, hour: int | None) -> Iterator[Message]:
@@ -85,10 +92,9 @@ class Watch:
         decision = signal.decision
         is_locked = decision is not None and signal.recorded and not signal.waiting and decision.hour == hour
         is_due = is_locked and condition is Condition.RECOVERED
-        if decision is not None and is_due and self._wanted.takes(decision) and self._is_in_record():
+        if decision is not None and is_due and self._is_in_record():
             yield self._message(decision, at)
-        if self._wanted.states:
-            yield from self._state(ticker, condition, at)
+        yield from self._state(ticker, condition, at)
 
     def _is_in_record(self) -> bool:
         """Whether what is locked is in the record; while that cannot be written, another process may lock another signal."""

@@ -81,7 +81,7 @@ def test_a_service_of_apprise_gets_title_and_text() -> None:
         (endless_body, "sent", ""),
         (redirect, "failed", "answered with status 301"),
         (status(500), "failed", "answered with status 500"),
-        (status(410), "refused", "answered with status 410: nothing more is sent there until the next start"),
+        (status(410), "refused", "answered with status 410: nothing more is sent there"),
         (no_http, "failed", "the connection failed"),
     ],
 )

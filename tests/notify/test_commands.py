@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -73,9 +74,18 @@ def test_a_test_goes_to_every_target_and_the_command_fails_if_one_does_not_take_
         assert len({delivery.id for delivery in good.deliveries[1:] + bad.deliveries}) == 1
 
 
-def test_a_test_that_all_take_ends_well(typed: Type) -> None:
+def test_a_test_that_all_take_ends_well_and_enables_who_was_disabled(typed: Type, outbox: Outbox) -> None:
     with receiving() as good:
-        assert typed("test", WEBHOOK_URLS=good.url) == (0, "webhook #1: sent\n", "")
+        outbox.disable(targets_of([], [SecretStr(good.url)])[0].key, "answered with status 410")
+        said = "webhook #1: sent\nwebhook #1: gets messages again\n"
+        assert typed("test", WEBHOOK_URLS=good.url) == (0, said, "")
+    assert outbox.disabled() == {}
+
+
+def test_a_test_without_a_market_is_of_the_demo_which_the_server_takes_then(typed: Type) -> None:
+    with receiving() as good:
+        assert typed("test", WEBHOOK_URLS=good.url, MARKET="")[0] == 0
+    assert json.loads(good.deliveries[0].body)["data"] == {"source": "demo"}
 
 
 def test_a_new_secret_is_one_that_the_server_takes(typed: Type) -> None:

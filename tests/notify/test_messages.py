@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.notify.message import Condition, Wanted, favoured, signal_message, state_message
+from app.notify.message import PROVIDER, Condition, Wanted, favoured, signal_message, state_message
 from app.notify.steadiness import LASTS_S, Steadiness
 from app.signals.policy import Action
 from tests.signals.test_policy import decision
@@ -28,7 +28,16 @@ ALL = Wanted(("SPY", "QQQ", "IWM"), ("LONG", "SHORT"), 0.0, states=True)
     ],
 )
 def test_which_signals_are_told_of(wanted: Wanted, told: list[Action]) -> None:
-    assert [found.action for found in (LONG, SHORT, NEUTRAL) if wanted.takes(found)] == told
+    messages = [signal_message(found, "polygon", "", "{}") for found in (LONG, SHORT, NEUTRAL)]
+    assert [message.action for message in messages if wanted.takes(message)] == told
+
+
+def test_states_are_told_of_the_wanted_tickers_and_of_the_key() -> None:
+    at = new_york("2025-03-11 11:30")
+    messages = [state_message(subject, Condition.STALE, at, "polygon", "", "{}") for subject in ("SPY", "QQQ", PROVIDER)]
+    wanted = replace(ALL, tickers=("QQQ",))
+    assert [message.subject for message in messages if wanted.takes(message)] == ["QQQ", PROVIDER]
+    assert not any(map(replace(wanted, states=False).takes, messages))
 
 
 def test_the_probability_is_that_of_the_side_that_is_favoured() -> None:

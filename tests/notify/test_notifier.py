@@ -33,10 +33,14 @@ SENT, DOWN = Outcome(Result.SENT), Outcome(Result.FAILED, "the connection failed
 
 @dataclass
 class Seen:
-    """What a watch says. messages: of its next looks; stale: tickers with stale bars."""
+    """What a watch says. messages: of its next looks; stale: tickers with stale bars; unwanted: ids that the settings exclude."""
 
     messages: list[Message] = field(default_factory=list)
     stale: set[str] = field(default_factory=set)
+    unwanted: set[str] = field(default_factory=set)
+
+    def wants(self, message: Message) -> bool:
+        return message.id not in self.unwanted
 
     def look(self) -> Iterator[Message]:
         return iter(self.messages)
@@ -170,16 +174,23 @@ def test_what_a_receiver_asks_for_is_honoured_within_bounds(asked: float | None,
     assert delay_s(1, asked, 0.0) == waited
 
 
-def test_a_receiver_that_is_gone_gets_nothing_more(house: House) -> None:
+def test_a_receiver_that_is_gone_gets_nothing_more_from_any_process(house: House) -> None:
     house.answer = lambda target, message: Outcome(Result.REFUSED, "answered with status 410")
-    notifier = house.process(HOOK)
-    step(notifier)
+    step(house.process(HOOK))
     house.watch.messages = [message("signal-demo-QQQ-2025-03-11T11")]
-    house.forward(2)
-    step(notifier)
+    house.forward(LEASE_S + 1)
+    successor = house.process(HOOK)
+    step(successor)
     assert len(house.sent) == 1
     assert house.reasons() == ["answered with status 410"] * 2
-    assert notifier.status().disabled == ["webhook #1"]
+    assert successor.status().disabled == ["webhook #1"]
+
+
+def test_a_message_that_waits_is_not_sent_once_the_settings_do_not_want_it(house: House) -> None:
+    house.open().outbox.add(message(), [HOOK.key])
+    house.watch = Seen([], unwanted={message().id})
+    step(house.process(HOOK))
+    assert (house.sent, house.reasons()) == ([], ["the settings do not want it any more"])
 
 
 def test_a_message_that_may_have_arrived_is_not_sent_to_a_person_again(house: House) -> None:

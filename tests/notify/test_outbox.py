@@ -145,6 +145,18 @@ def test_what_is_older_than_a_week_is_forgotten(outbox: Outbox, timer: FakeTimer
     assert [claim.message.id for claim in outbox.claim(["one"], 9)] == ["new"]
 
 
+def test_every_process_knows_which_targets_want_nothing_more_until_they_are_enabled_or_a_week_is_over(
+    outbox: Outbox, open_outbox: Opened, timer: FakeTimer
+) -> None:
+    for target in BOTH:
+        outbox.disable(target, "answered with status 410: gone")
+    assert open_outbox().disabled() == dict.fromkeys(BOTH, "answered with status 410: gone")
+    open_outbox().enable("one")
+    assert [*outbox.disabled()] == ["other"]
+    timer.forward(KEPT_S + 1)
+    assert outbox.disabled() == {}
+
+
 @pytest.fixture(params=KINDS)
 def small_outbox(request: pytest.FixtureRequest, tmp_path: Path, timer: FakeTimer) -> Outbox:
     return opened(request, tmp_path, timer.timer, most=3)()
