@@ -231,6 +231,13 @@ def test_every_label_value_that_is_asked_for_can_be() -> None:
     assert {"stage", "cache", "outcome", "state"} <= seen
 
 
+def test_the_dashboard_shows_what_became_of_messages() -> None:
+    shown = {name for panel in panels() for target in panel["targets"] for name in names_in(target["expr"])}
+    told = {name for name in series() if name.startswith("predict_notifications")}
+    assert told
+    assert told <= shown
+
+
 def test_every_panel_says_what_it_is_and_fits_the_grid() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in panels():
