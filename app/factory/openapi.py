@@ -26,8 +26,10 @@ from app.market.bars import Span
 from app.market.calendar import NY, Calendar
 from app.market.demo import DemoFeed
 from app.market.feed_transport import FeedTransport
+from app.notify.message import Condition
 from app.signals.policy import SUPPORTED
 from blueprints.v2.fields import PARTIAL
+from blueprints.v2.notifications import NotificationBodies
 from blueprints.v2.openapi import EVENTS, FILE, JSON, LINES, Examples, Limit, document
 from blueprints.v2.operations import Operation
 from blueprints.v2.routes import operations
@@ -89,7 +91,7 @@ ENDED: Final = Versions(
 def made() -> Json:
     """The document, with the examples that were recorded."""
     found = json.loads(EXAMPLES.read_text())
-    return document(operations.all, limits(), Examples(found["answers"], found["problems"]))
+    return document(operations.all, limits(), Examples(found["answers"], found["problems"], found["webhooks"]))
 
 
 def limits() -> Mapping[str, Limit]:
@@ -109,7 +111,9 @@ def record() -> Json:
     with serving() as app:
         wait_for_bars(app)
         answers = {operation.name: recorded_answer(app, operation) for operation in operations.all}
-    return {"answers": answers, "problems": {str(status): recorded_problem(status) for status in sorted(PROBLEMS)}}
+        webhooks = {message["type"]: {"recorded": _message(message)} for message in recorded_messages(app)}
+    problems = {str(status): recorded_problem(status) for status in sorted(PROBLEMS)}
+    return {"answers": answers, "problems": problems, "webhooks": webhooks}
 
 
 def wait_for_bars(app: Flask) -> None:
@@ -141,6 +145,18 @@ def recorded_answer(app: Flask, operation: Operation[Any]) -> Json:
         events = answer_to(app, asked, EVENTS).get_data(as_text=True).split("\n\n")
         found[EVENTS] = {"recorded": _example(asked, _event(events[0]))}
     return found
+
+
+def recorded_messages(app: Flask) -> Iterator[Json]:
+    """What a webhook gets, one message of each type."""
+    pipeline = app.extensions["predict-server"].pipeline
+    bodies, decision = NotificationBodies(pipeline), pipeline.signal("SPY", MOMENT).decision
+    for body in (bodies.signal(decision, MOMENT), bodies.state("SPY", Condition.STALE, MOMENT), bodies.test(MOMENT)):
+        yield json.loads(body)
+
+
+def _message(body: Json) -> Json:
+    return {"summary": f"`{body['type']}` of a demo market at {MOMENT.isoformat()}", "value": shortened(body)}
 
 
 def answer_to(app: Flask, path: str, media_type: str) -> TestResponse:

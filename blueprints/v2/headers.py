@@ -98,13 +98,31 @@ OF_STATUS: Final[Mapping[int, tuple[Header, ...]]] = {
 """Those of single statuses."""
 
 
+SIGNATURE: Final = (
+    Header(
+        "webhook-id",
+        "The id of the message, the same in every try and from every process.",
+        "signal-polygon-SPY-2025-03-06T12",
+    ),
+    Header("webhook-timestamp", "When this try was signed, seconds since 1970.", "1741281003"),
+    Header(
+        "webhook-signature",
+        "HMAC-SHA256 of id, timestamp and body, in base64 behind `v1,`; while the secret is changed two of them, with a space "
+        "between.",
+        "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=",
+    ),
+)
+"""Those of the messages that the server sends (Standard Webhooks)."""
+
+
 def header_objects() -> dict[str, Any]:
     """All headers as OpenAPI describes them, by name."""
     conditional = (header for headers in OF_STATUS.values() for header in headers)
-    return {header.name: _described(header) for header in (*ANSWER, *CACHED, *ENDING, *conditional)}
+    return {header.name: described(header) for header in (*ANSWER, *CACHED, *ENDING, *conditional)}
 
 
-def _described(header: Header) -> dict[str, Any]:
+def described(header: Header) -> dict[str, Any]:
+    """A header as OpenAPI describes it."""
     return {
         "description": header.text,
         "required": header.required,

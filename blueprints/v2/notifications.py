@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal, NamedTuple
 
 from app.market.plan import Market
 from app.notify.message import SENTENCES, Condition
@@ -16,7 +16,7 @@ from blueprints.v2.types import Answer, Moment
 
 
 class SignalData(Answer):
-    """A locked signal."""
+    """A locked signal of a ticker."""
 
     ticker: str
     source: Market
@@ -24,42 +24,62 @@ class SignalData(Answer):
 
 
 class StateData(Answer):
-    """A change of state. subject: a ticker, or `provider`."""
+    """What is so from now on."""
 
     subject: str
+    """A ticker, or `provider`."""
     source: Market
     state: Condition
     reason: str
+    """The same in words."""
 
 
 class TestData(Answer):
-    """What `notify test` sends."""
+    """What `predict notify test` sends: nothing but where bars come from."""
 
     source: Market
 
 
 class SignalNotification(Answer):
-    """timestamp: market time."""
+    """The message of a locked signal."""
 
     type: Literal["signal.locked"] = "signal.locked"
     timestamp: Moment
+    """Market time at which the message was made."""
     data: SignalData
 
 
 class StateNotification(Answer):
-    """timestamp: market time."""
+    """The message that the market data of a ticker, or the provider's key, are in another state."""
 
     type: Literal["state.changed"] = "state.changed"
     timestamp: Moment
+    """Market time at which the message was made."""
     data: StateData
 
 
 class TestNotification(Answer):
-    """timestamp: market time."""
+    """The message of `predict notify test`."""
 
     type: Literal["test"] = "test"
     timestamp: Moment
+    """Market time at which the message was made."""
     data: TestData
+
+
+class Webhook(NamedTuple):
+    """A kind of message. summary: when it is sent."""
+
+    type: str
+    summary: str
+    body: type[Answer]
+
+
+WEBHOOKS: Final = (
+    Webhook("signal.locked", "A signal was locked for its hour, and is wanted.", SignalNotification),
+    Webhook("state.changed", "Market data became stale or recovered, or the provider's key was refused.", StateNotification),
+    Webhook("test", "An operator tries the receivers.", TestNotification),
+)
 
 
 class NotificationBodies:

@@ -13,7 +13,8 @@ from app.signals.policy import SUPPORTED
 from blueprints import GROUPS
 from blueprints.error_codes import codes_of
 from blueprints.v2.fields import PARTIAL, partial_name, partial_schema, pattern_of
-from blueprints.v2.headers import ANSWER, CACHED, ENDING, OF_STATUS, PROBLEM, Header, header_objects
+from blueprints.v2.headers import ANSWER, CACHED, ENDING, OF_STATUS, PROBLEM, SIGNATURE, Header, described, header_objects
+from blueprints.v2.notifications import WEBHOOKS, Webhook
 from blueprints.v2.operations import Operation
 from blueprints.v2.problems import Problem
 from blueprints.v2.schemas import REF, Json, schemas_of
@@ -48,6 +49,15 @@ A stream is sent line by line as it is computed: as JSON lines (`application/jso
 where that is asked for), or as server-sent events (`text/event-stream`), whose `data` are the same lines. The schema is that
 of each line, or of each event. An error after the first line is the last line (`status` is `error`). A stream is never kept,
 never compressed, and has `Vary: Accept`."""
+SIGNED: Final = """\
+Sent to each address of `WEBHOOK_URLS`, signed as Standard Webhooks has it (https://www.standardwebhooks.com): the receiver
+checks `webhook-signature` with `WEBHOOK_SECRET`, and drops a message whose `webhook-id` it knows, since one that may have
+arrived is sent again. Redirects are not followed."""
+RECEIPTS: Final[Json] = {
+    "2XX": {"description": "The message was taken. A body is not read."},
+    "410": {"description": "Nothing more is to be sent here: nothing is for a week, or until a test is taken."},
+    "default": {"description": "The message was not taken. It is sent again while it is valid, after `Retry-After` at the earliest."},
+}
 OF_V1: Final = frozenset({"MISSING_PARAMETER", "INVALID_DATE", "INVALID_TIME", "DATE_IN_FUTURE"})
 """Codes of parameters that version 2 does not have."""
 
@@ -55,6 +65,7 @@ TAGS: Final[Mapping[str, str]] = {
     "signals": "What to do, now and in the past.",
     "analyses": "What the market is doing.",
     "server": "Models, trading days, and the server itself.",
+    "webhooks": "What the server sends to those whom `WEBHOOK_URLS` names.",
 }
 TAG_OF: Final[Mapping[str, str]] = {
     **dict.fromkeys(("trading-directions", "replay", "signals"), "signals"),
@@ -73,17 +84,18 @@ class Limit(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """Recorded answers. answers: by operation and media type, problems: by status; of each the name, and the answer with what
-    was asked."""
+    """Recorded answers and messages. answers: by operation and media type, problems: by status, webhooks: by type; of each the
+    name, and the answer with what was asked."""
 
     answers: Mapping[str, Mapping[str, Mapping[str, Json]]]
     problems: Mapping[str, Mapping[str, Json]]
+    webhooks: Mapping[str, Mapping[str, Json]]
 
 
 def document(operations: Iterable[Operation[Any]], limits: Mapping[str, Limit], examples: Examples) -> Json:
     """The whole document. limits: by group."""
     listed = list(operations)
-    types: set[type[BaseModel]] = {Problem}
+    types: set[type[BaseModel]] = {Problem, *(webhook.body for webhook in WEBHOOKS)}
     types |= {kind for operation in listed for kind in (operation.answer, operation.lines) if kind is not None}
     schemas, queries = schemas_of(types, {operation.query for operation in listed})
     partial = {operation.answer.__name__ for operation in listed if operation.has_fields and operation.answer}
@@ -100,6 +112,7 @@ def document(operations: Iterable[Operation[Any]], limits: Mapping[str, Limit], 
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": {f"/v2{operation.path}": {"get": writer.operation(operation)} for operation in listed},
+        "webhooks": {webhook.type: {"post": writer.webhook(webhook)} for webhook in WEBHOOKS},
         "components": {
             "schemas": dict(sorted(schemas.items())),
             "responses": {f"Problem{status}": writer.problem(status, text) for status, text in PROBLEMS.items()},
@@ -169,6 +182,23 @@ class _Writer:
     def _with_examples(self, operation: Operation[Any], media_type: str, schema: Json) -> Json:
         examples = self._examples.answers.get(operation.name, {}).get(media_type)
         return {"schema": schema} | ({"examples": dict(examples)} if examples else {})
+
+    def webhook(self, webhook: Webhook) -> Json:
+        """A message that the server sends."""
+        schema = {"$ref": REF.format(model=webhook.body.__name__)}
+        content = {"schema": schema, "examples": dict(self._examples.webhooks[webhook.type])}
+        return {
+            "operationId": f"webhook_{webhook.type.replace('.', '_')}",
+            "tags": ["webhooks"],
+            "summary": webhook.summary,
+            "description": SIGNED,
+            "parameters": [
+                {"name": header.name, "in": "header", **described(header)} for header in SIGNATURE
+            ],
+            "requestBody": {"required": True, "content": {JSON: content}},
+            "responses": RECEIPTS,
+            "security": [],
+        }
 
     def problem(self, status: int, text: str) -> Json:
         """The response of a status of errors."""

@@ -26,6 +26,7 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = {
     "app.market.plan": {"Market": "Market"},
     "app.model.swing": {"SwingVerdict": "SwingVerdict"},
     "app.model.verdicts": {"Verdict": "Verdict"},
+    "app.notify.message": {"Condition": "NotifiedState"},
     "app.pipeline.charts": {"ChartSpan": "ChartSpan"},
     "app.signals.evidence": {"Side": "ContradictionSide"},
     "app.signals.outcomes": {"ExitKind": "ExitKind"},

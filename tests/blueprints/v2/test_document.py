@@ -11,16 +11,21 @@ from typing import Any
 import pytest
 from flask import Flask
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import SecretStr
 
+from app.clock import REAL_TIME
 from app.factory import openapi
+from app.notify.sending import Sender
 from blueprints import GROUPS
 from blueprints.error_codes import codes_of
 from blueprints.v2 import schemas
 from blueprints.v2.openapi import OF_V1
 from tests.blueprints.v2.calls import call, document, valid
+from tests.notify.messages import SECRET, message
 
 Serve = Callable[..., Flask]
 GETS = {path: found["get"] for path, found in document()["paths"].items()}
+WEBHOOKS = {kind: found["post"] for kind, found in document()["webhooks"].items()}
 
 
 def test_the_committed_document_is_the_one_that_the_types_make() -> None:
@@ -164,6 +169,10 @@ def examples() -> Iterator[tuple[str, Any, Any]]:
         for media_type, content in operation["responses"]["200"]["content"].items():
             for name, example in content["examples"].items():
                 yield f"{path} {media_type} {name}", content["schema"], example["value"]
+    for kind, webhook in WEBHOOKS.items():
+        (content,) = webhook["requestBody"]["content"].values()
+        for name, example in content["examples"].items():
+            yield f"{kind} {name}", content["schema"], example["value"]
     for name, response in document()["components"]["responses"].items():
         (content,) = response["content"].values()
         for code, example in content["examples"].items():
@@ -178,8 +187,15 @@ def test_every_example_is_what_its_schema_promises(where: str) -> None:
     valid(*EXAMPLES[where])
 
 
-def test_every_operation_and_every_error_has_an_example() -> None:
-    assert {where.partition(" ")[0] for where in EXAMPLES} == {*GETS, *document()["components"]["responses"]}
+def test_every_operation_every_error_and_every_message_has_an_example() -> None:
+    assert {where.partition(" ")[0] for where in EXAMPLES} == {*GETS, *WEBHOOKS, *document()["components"]["responses"]}
+
+
+def test_a_message_is_signed_by_the_headers_that_the_document_names() -> None:
+    sent = Sender([SecretStr(SECRET)], REAL_TIME.epoch).headers(message())
+    for webhook in WEBHOOKS.values():
+        named = {parameter["name"] for parameter in webhook["parameters"] if parameter["required"]}
+        assert named == set(sent) - {"content-type", "user-agent"}
 
 
 def test_the_examples_are_what_the_demo_market_answers() -> None:
