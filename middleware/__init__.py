@@ -51,6 +51,7 @@ class Dependencies:
 
     telemetry         traces and durations
     served_by         names this replica to clients; None where it has no name
+    data_source       names the market to clients
     render_error      shapes an error response
     log_access        writes the access log
     now, epoch        real seconds: monotonic, and since 1970
@@ -79,6 +80,7 @@ class Dependencies:
 
     telemetry: Telemetry
     served_by: str | None
+    data_source: str
     render_error: Callable[[Exception, RequestContext], ErrorResponse]
     log_access: Callable[[AccessRecord], None]
     now: Callable[[], float]
@@ -121,6 +123,7 @@ LAYERS: tuple[Layer, ...] = (
         epoch=deps.epoch,
         stopping=deps.stopping,
         served_by=deps.served_by,
+        data_source=deps.data_source,
     ),
     lambda app, deps: ClientAddressMiddleware(
         app, deps.allowed, behind_proxy=deps.behind_proxy, has_keys=deps.find_key is not None

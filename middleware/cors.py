@@ -15,8 +15,8 @@ ALLOWED_HEADERS = (
     "Content-Type, Authorization, X-API-Key, X-API-Version, X-Request-Id, If-None-Match, traceparent, tracestate"
 )
 EXPOSED_HEADERS = (
-    "ETag, X-Request-Id, X-Served-By, X-API-Version, RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, "
-    "X-RateLimit-Reset, Retry-After, Deprecation, Sunset, Link, Server-Timing"
+    "ETag, X-Request-Id, X-Served-By, X-Data-Source, X-API-Version, RateLimit, RateLimit-Policy, X-RateLimit-Limit, "
+    "X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, Deprecation, Sunset, Link, Server-Timing"
 )
 MAX_AGE_S = "3600"
 

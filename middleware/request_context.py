@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ENVIRON_KEY = "predict.request_context"
 INTERNAL_ERROR = "INTERNAL"
 SERVED_BY = "X-Served-By"
+DATA_SOURCE = "X-Data-Source"
 log = logging.getLogger("predict")
 
 _safe_id = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}").fullmatch
@@ -164,7 +165,8 @@ def quota_headers(quota: Quota) -> Headers:
 class RequestContextMiddleware:
     """The layer. `render_error(exc, context)` shapes an error; `count(context, group)` counts a request that a layer refused
     against the limit of the group and raises RateLimited above it; `log_access(record)`, `tracing` and `latencies` receive
-    every request that is over. served_by: names this replica in every response, kept ones included; None: no header."""
+    every request that is over. served_by: names this replica in every response, kept ones included; None: no header. data_source: the
+    market, which every response of a version names."""
 
     def __init__(
         self,
@@ -178,10 +180,12 @@ class RequestContextMiddleware:
         epoch: Callable[[], float],
         stopping: Stopping,
         served_by: str | None,
+        data_source: str,
     ) -> None:
         self._app = app
         self._stopping = stopping
         self._own_headers = [] if served_by is None else [(SERVED_BY, served_by)]
+        self._data_source = (DATA_SOURCE, data_source)
         self._render_error = render_error
         self._count = count
         self._log_access = log_access
@@ -201,6 +205,8 @@ class RequestContextMiddleware:
             context.status = int(status[:3])
             context.complete_headers(headers)
             headers += self._own_headers
+            if not context.is_unversioned:
+                headers.append(self._data_source)
             return start_response(status, headers, exc_info)
 
         try:

@@ -51,6 +51,7 @@ def dependencies_of(
     return middleware.Dependencies(
         telemetry=telemetry,
         served_by=settings.replica.served_by,
+        data_source=core.market.plan.market.value,
         render_error=errors.render_error,
         log_access=access_log,
         now=timer.now,

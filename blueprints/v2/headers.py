@@ -32,6 +32,11 @@ SERVED_BY: Final = Header(
     "us-west2/6f0c1a2b",
     False,
 )
+DATA_SOURCE: Final = Header(
+    "X-Data-Source",
+    "Where bars come from: `polygon`, the market-data provider; `recorded`, bars of the past; or `demo`, made-up bars.",
+    "demo",
+)
 LIMITS: Final = (
     Header(
         "RateLimit-Policy",
@@ -43,7 +48,7 @@ LIMITS: Final = (
     Header("X-RateLimit-Remaining", "Requests that are left.", "59"),
     Header("X-RateLimit-Reset", "When one more is allowed, seconds since 1970.", "1741277460"),
 )
-ANSWER: Final = (REQUEST_ID, SERVED_BY, VERSION, TIMING, *LIMITS)
+ANSWER: Final = (REQUEST_ID, SERVED_BY, DATA_SOURCE, VERSION, TIMING, *LIMITS)
 """Those of every answer that is no error."""
 
 CACHED: Final = (
@@ -83,7 +88,7 @@ ENDING: Final = (
 )
 """Those of a version that is deprecated."""
 
-PROBLEM: Final = (REQUEST_ID, SERVED_BY, VERSION, *LIMITS)
+PROBLEM: Final = (REQUEST_ID, SERVED_BY, DATA_SOURCE, VERSION, *LIMITS)
 """Those of every error."""
 
 RETRY_AFTER: Final = Header("Retry-After", "After how many seconds the same request may work.", "17", False)

@@ -1,4 +1,5 @@
-"""A client behind a balancer sees which replica answered it; what is answered does not depend on the replica."""
+"""A client behind a balancer sees which replica answered it, and any client from which market; what is answered does not depend
+on the replica."""
 
 from __future__ import annotations
 
@@ -57,9 +58,22 @@ def test_kept_answers_name_their_replica_and_are_the_same_bytes_on_each(
     assert len({answer.headers["ETag"] for answer in answers}) == 1
 
 
-def test_a_page_of_another_origin_may_read_who_answered(shared: Build) -> None:
+@pytest.mark.parametrize("name", ANSWERS)
+def test_every_answer_of_a_version_names_the_market_once(shared: Build, name: str) -> None:
+    answer = answer_to(shared(), name)
+    named = ["polygon"] if "X-API-Version" in answer.headers else []
+    assert answer.headers.getlist("X-Data-Source") == named
+
+
+def test_an_answer_of_the_demo_whose_body_holds_numbers_alone_says_so_in_a_header(tmp_path: Path) -> None:
+    app = create_app(settings(market="demo", data_dir=tmp_path))
+    assert app.test_client().get("/price_ranges").headers["X-Data-Source"] == "demo"
+    app.extensions["predict-server"].close()
+
+
+def test_a_page_of_another_origin_may_read_who_answered_and_from_which_market(shared: Build) -> None:
     answer = shared(**HERE).test_client().get("/swing", headers={"Origin": "https://dashboard.example"})
-    assert "X-Served-By" in answer.headers["Access-Control-Expose-Headers"].split(", ")
+    assert {"X-Served-By", "X-Data-Source"} <= {*answer.headers["Access-Control-Expose-Headers"].split(", ")}
 
 
 @pytest.mark.parametrize(
