@@ -180,13 +180,14 @@ def test_compose_opens_ports_on_loopback_alone() -> None:
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
-def test_compose_sets_settings_that_exist_and_no_market() -> None:
-    """An empty MARKET is the demo unless there is a key."""
+def test_compose_sets_settings_that_exist_and_has_the_operator_choose_the_market() -> None:
+    """Made-up prices are shown to nobody who did not ask for them: compose does not start without MARKET."""
     known = {name for names in variables() for name in names.split(" or ")}
     environment = SERVICES["predict"]["environment"]
     assert set(environment) <= known
-    for name in ("MARKET", "POLYGON_API_KEY", "MASSIVE_API_KEY"):
-        assert environment[name] == f"${{{name}:-}}", "who sets it does not get the demo"
+    assert environment["MARKET"].startswith("${MARKET:?choose a market, demo or polygon")
+    for name in ("POLYGON_API_KEY", "MASSIVE_API_KEY"):
+        assert environment[name] == f"${{{name}:-}}"
 
 
 def test_every_file_and_volume_that_compose_mounts_is_there() -> None:
