@@ -245,8 +245,9 @@ def test_a_server_that_trickles_does_not_hold_a_tool_up(odd: str, monkeypatch: p
 
 
 @pytest.mark.parametrize("address", ["http://user:secret@127.0.0.1:8000", "http://127.0.0.1:8000/?api_key=secret"])
-def test_a_key_in_the_address_is_refused_without_being_repeated(address: str) -> None:
-    done = CliRunner().invoke(cli, ["mcp", "--server", address])
+@pytest.mark.parametrize("words", [["mcp"], ["watch", "SPY"]])
+def test_a_key_in_the_address_is_refused_without_being_repeated(words: list[str], address: str) -> None:
+    done = CliRunner().invoke(cli, [*words, "--server", address])
     assert (done.exit_code, "secret" in done.output, "PREDICT_KEY" in done.output) == (2, False, True)
 
 

@@ -18,7 +18,7 @@ import requests
 from pydantic import AwareDatetime, Field
 from urllib3.exceptions import HTTPError
 
-from app.commands.watch import address_of
+from app.commands.running_server import KEY, SERVER
 from app.errors import Unavailable
 from app.version import VERSION
 
@@ -183,23 +183,9 @@ def tools(reader: Reader) -> MCPServer[Any]:
     return server
 
 
-def _address(server: str) -> str:
-    """Raises click.BadParameter for an address that is none, or that holds more than a place: a key belongs in PREDICT_KEY."""
-    address = address_of(server)
-    if re.search(r"[@?#\s]", address):
-        raise click.BadParameter("an address names a server alone; a key belongs in the variable PREDICT_KEY")
-    return address
-
-
 @click.command(short_help="Tools for language models (Model Context Protocol).")
-@click.option(
-    "--server",
-    default="http://127.0.0.1:8000",
-    show_default=True,
-    callback=lambda _, __, server: _address(server),
-    help="address of a running server; http:// may be left out",
-)
-@click.option("--key", envvar="PREDICT_KEY", help="API key; better set PREDICT_KEY, which no list of processes shows")
+@SERVER
+@KEY
 def mcp(server: str, key: str | None) -> None:
     """Tools for language models over standard input and output: signal, replay and track_record of a running server.
 

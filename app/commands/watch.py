@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 import click
 import requests
 
+from app.commands.running_server import KEY, SERVER
 from app.places import FILES
 from app.signals.policy import SUPPORTED
 
@@ -26,25 +27,19 @@ LOOK_S, ANSWERS_WITHIN_S = 0.2, 5.0
 
 @click.command(short_help="Print what happens to TICKERS on a running server.")
 @click.argument("tickers", nargs=-1, required=True, type=click.Choice(SUPPORTED, case_sensitive=False))
-@click.option(
-    "--url",
-    default="http://127.0.0.1:8000",
-    show_default=True,
-    callback=lambda _, __, url: address_of(url),
-    help="address of the server; http:// may be left out",
-)
-@click.option("--key", envvar="PREDICT_KEY", help="API key; better set PREDICT_KEY, which no list of processes shows")
-def watch(tickers: Sequence[str], url: str, key: str | None) -> None:
+@SERVER
+@KEY
+def watch(tickers: Sequence[str], server: str, key: str | None) -> None:
     """Print what happens to TICKERS on a running server, one line for each event, until Ctrl-C.
 
     Times are those of the market, in New York. The end of a line says how fresh the price was at the time of the line. If the
     server goes away, the command says so, comes back by itself, and misses nothing that the server still keeps.
     """
-    client = client_of(url, key)
+    client = client_of(server, key)
     watching = Watch(client, list(dict.fromkeys(tickers)), click.echo, lambda line: click.echo(line, err=True))
     with suppress(KeyboardInterrupt):
-        if not answers(url):
-            click.echo(f"Nothing answers at {url} yet; the command goes on trying", err=True)
+        if not answers(server):
+            click.echo(f"Nothing answers at {server} yet; the command goes on trying", err=True)
             watching.expect_silence()
         refusals = watching.run()
         if refusals:
@@ -52,28 +47,18 @@ def watch(tickers: Sequence[str], url: str, key: str | None) -> None:
         raise SystemExit(1)
 
 
-def address_of(url: str) -> str:
-    """The address of the server with its scheme. Raises click.BadParameter for another one than HTTP."""
-    scheme, separator, _ = url.partition("://")
-    if not separator:
-        return f"http://{url}"
-    if scheme.lower() not in ("http", "https"):
-        raise click.BadParameter(f"an address begins with http:// or https://, and not with {scheme}://")
-    return url
-
-
-def client_of(url: str, api_key: str | None) -> Client:
+def client_of(server: str, api_key: str | None) -> Client:
     """The official client, which is a package of its own beside the server's."""
     sys.path.append(str(CLIENT))
     from predict_client import Client
 
-    return Client(url, api_key=api_key)
+    return Client(server, api_key=api_key)
 
 
-def answers(url: str) -> bool:
+def answers(server: str) -> bool:
     """Whether anything answers at the address."""
     try:
-        requests.get(f"{url.rstrip('/')}/livez", timeout=ANSWERS_WITHIN_S)
+        requests.get(f"{server.rstrip('/')}/livez", timeout=ANSWERS_WITHIN_S)
     except requests.RequestException:
         return False
     return True
