@@ -267,6 +267,7 @@ def test_evaluate_without_bars_prints_the_stored_report_its_hash_and_how_to_get_
     assert "2024Q4" in done.stdout
     assert done.stdout.count(": report ") == len(SUPPORTED) + 1, "of each ticker, and of the swing models"
     assert "MARKET_DATA=" in done.stdout
+    assert [*tmp_path.iterdir()] == [], "who only looks leaves nothing behind"
 
 
 def test_evaluate_live_says_that_the_demo_market_is_no_record_of_the_models(tmp_path: Path) -> None:

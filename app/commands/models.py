@@ -14,7 +14,7 @@ import numpy as np
 from app.commands.live_promise import print_live_promise
 from app.commands.model_sets import is_promoted, promote
 from app.commands.report_page import write_page
-from app.commands.shared import recorded_bars, refuse_without_training_packages, usable_settings
+from app.commands.shared import imported_bars, refuse_without_training_packages, usable_settings
 from app.config.folders import check_models_dir
 from app.config.settings import Settings
 from app.errors import BrokenData
@@ -114,7 +114,7 @@ def evaluate(live: bool, first: datetime | None, last: datetime | None, page: Pa
 
 def _samples(settings: Settings) -> tuple[building.Samples, building.Trading]:
     """The samples of the recorded bars, and what trades on their rows would have earned."""
-    recorded, calendar = recorded_bars(settings), Calendar(dict(settings.market_closures))
+    recorded, calendar = imported_bars(settings), Calendar(dict(settings.market_closures))
     samples = building.samples_of(recorded, SUPPORTED, calendar)
 
     def trading(active: Scored) -> Mapping[str, Any]:
@@ -153,7 +153,7 @@ def _score_span(
 
 
 def _swing_study(settings: Settings) -> swing_building.SwingStudy:
-    return swing_building.study(recorded_bars(settings), SUPPORTED, Calendar(dict(settings.market_closures)))
+    return swing_building.study(imported_bars(settings), SUPPORTED, Calendar(dict(settings.market_closures)))
 
 
 def _swing_artefact(settings: Settings, registry: Registry) -> dict[str, tuple[Arrays, Metadata]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ from app.live.events import Events
 from app.market.calendar import Calendar
 from app.market.recorded import RecordedBars
 from app.signals.policy import SUPPORTED
+from app.sqlite import MEMORY
 
 TICKER = click.Choice([*SUPPORTED, "all"], case_sensitive=False)
 
@@ -26,7 +28,22 @@ def usable_settings(**overrides: Any) -> Settings:
 
 
 def recorded_bars(settings: Settings) -> RecordedBars:
-    return RecordedBars(settings.data_dir / "recorded.sqlite3", Calendar(dict(settings.market_closures)))
+    """The recorded bars of DATA_DIR, in a file that is made if it is missing."""
+    return _bars_in(_file_of(settings), settings)
+
+
+def imported_bars(settings: Settings) -> RecordedBars:
+    """The recorded bars of DATA_DIR to be read: none where nothing was imported, and no file is made."""
+    file = _file_of(settings)
+    return _bars_in(file if file.exists() else MEMORY, settings)
+
+
+def _file_of(settings: Settings) -> Path:
+    return settings.data_dir / "recorded.sqlite3"
+
+
+def _bars_in(file: Path, settings: Settings) -> RecordedBars:
+    return RecordedBars(file, Calendar(dict(settings.market_closures)))
 
 
 def refuse_without_training_packages() -> None:

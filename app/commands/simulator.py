@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from app.clock import Clock, running_clock, wall_clock
-from app.commands.shared import recorded_bars, usable_settings
+from app.commands.shared import imported_bars, usable_settings
 from app.market.calendar import Calendar
 from app.market.demo import HISTORY_FROM, LAP, DemoFeed
 from app.market.feed_transport import BarFeed, FeedTransport
@@ -71,7 +71,7 @@ def _simulator(port: int, market: str, plan: str) -> PolygonSimulator:
 def _feed(market: str, calendar: Calendar) -> tuple[BarFeed, Clock]:
     if market == "demo":
         return RepeatedSessions(DemoFeed(calendar), calendar, HISTORY_FROM, LAP[1]), wall_clock
-    recorded = recorded_bars(usable_settings())
+    recorded = imported_bars(usable_settings())
     start = recorded.default_start(SUPPORTED)
     if start is None:
         raise click.ClickException(f"no recorded bars are imported yet: {COMMAND} import FILE...")
