@@ -235,6 +235,16 @@ def dead(page: Path, text: str) -> Iterator[str]:
                 yield link
 
 
+def test_a_page_with_the_command_of_a_checkout_says_how_it_is_called_elsewhere() -> None:
+    """A reader of the site who has the wheel, or the image, has no `.venv`. CONTRIBUTING is about a checkout."""
+    showing = [page for page in pages() if ".venv/bin/predict" in page.read_text() and page.name != "CONTRIBUTING.md"]
+    assert len(showing) > 3
+    heading = "how-the-command-is-called"
+    assert heading in anchors(OPERATORS)
+    silent = [page.name for page in showing if not any(link.endswith(f"#{heading}") for link in links(page.read_text()))]
+    assert silent == ["operators.md"], "which has the heading"
+
+
 def test_a_link_that_leads_nowhere_is_found() -> None:
     text = "[a](docs/none.md) [b](docs/traders.md#none) [c](#what-it-is-worth) [d](docs/traders.md#what-the-model-is-worth)"
     assert list(dead(ROOT / "README.md", text)) == ["docs/none.md", "docs/traders.md#none"]
