@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from app.clock import Timer
+from app.clock import Clock, Timer
 from app.config.settings import ARTEFACTS, Settings, load
 from app.market.bars import Bars, Span, to_ms
 from app.market.calendar import NY, Calendar, midnight_ms
@@ -22,7 +22,7 @@ from app.market.demo import DemoFeed
 from app.market.feed_transport import FeedTransport
 from app.market.polygon import Reply
 from app.model.artefact import Arrays, Metadata
-from app.model.registry import SWING, Registry, SetFiles
+from app.model.registry import COUNTS_AFTER, SWING, Registry, SetFiles
 from app.model.v6 import SLOTS
 from app.signals.policy import SUPPORTED
 from tests.waiting import PATIENCE_S
@@ -186,8 +186,13 @@ def swing_saying(probabilities: Mapping[int, float]) -> tuple[Arrays, Metadata]:
 def save_models(folder: Path, artefacts: Mapping[str, tuple[Arrays, Metadata]], at: datetime | None = None) -> Path:
     """The folder of a set with these artefacts, which is promoted in the registry in `folder`."""
     registry = Registry(folder)
-    registry.promote(registry.write(artefacts).name, at or datetime.now(NY))
+    registry.promote(registry.write(artefacts).name, counting_from(at or datetime.now(NY)))
     return promoted_set(folder)
+
+
+def counting_from(at: datetime) -> Clock:
+    """A clock by which a promotion that is made counts from `at` on."""
+    return lambda: at - COUNTS_AFTER
 
 
 def shipped_swing() -> dict[str, tuple[Arrays, Metadata]]:

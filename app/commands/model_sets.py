@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import click
 
+from app.clock import wall_clock
 from app.commands.shared import usable_settings
 from app.errors import BrokenData
 from app.factory import POLICY
@@ -72,14 +72,14 @@ def roll_back() -> None:
     registry = _registry()
     for name in registry.promotions().before[:1]:
         _refuse_unservable(registry, name)
-    click.echo(f"{registry.roll_back(datetime.now(UTC)).promoted}: {FROM_THEN_ON}")
+    click.echo(f"{registry.roll_back(wall_clock).promoted}: {FROM_THEN_ON}")
 
 
 def promote(registry: Registry, name: str) -> None:
     """Promote a set that this server can serve. Raises BrokenData if it cannot."""
     if checked_name(name) in registry.names():
         _refuse_unservable(registry, name)
-    registry.promote(name, datetime.now(UTC))
+    registry.promote(name, wall_clock)
     click.echo(f"{name}: {FROM_THEN_ON}")
 
 

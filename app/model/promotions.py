@@ -25,7 +25,7 @@ SET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 class Promotion(NamedTuple):
-    """A set was promoted at a moment of real time."""
+    """A set was promoted. at: real time from which on that counts."""
 
     name: str
     at: datetime

@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -50,6 +50,10 @@ MAX_MEMBERS: Final = 200
 MAX_FILE_BYTES: Final = 64 * 2**20
 MAX_TEXT_BYTES: Final = 2**20
 """Of the manifest and of promoted.json."""
+
+COUNTS_AFTER: Final = timedelta(seconds=4)
+"""From how long after its making on a promotion counts: it is written by then, so that all who ask for the set of a moment see the
+same promotions."""
 
 UNFINISHED: Final = ".part-"
 M = TypeVar("M")
@@ -184,31 +188,40 @@ class Registry:
             return None
         return known.st_mtime_ns, known.st_size, known.st_ino
 
-    def promote(self, name: str, at: datetime) -> Promotions:
-        """Have a set served from the next decision hour on. Raises BadRequest if there is no such set."""
+    def promote(self, name: str, clock: Callable[[], datetime]) -> Promotions:
+        """Have a set served from the next decision hour on. clock: real time. Raises BadRequest if there is no such set."""
         if checked_name(name) not in self.names():
             raise BadRequest(f"there is no model set {name}")
 
-        def promoted(before: Promotions | None) -> Promotions:
+        def promoted(before: Promotions | None, at: datetime) -> Promotions:
             return Promotions((Promotion(name, at),)) if before is None else before.promote(name, at)
 
-        return self._change(promoted)
+        return self._change(promoted, clock)
 
-    def roll_back(self, at: datetime) -> Promotions:
-        """Have the set before served from the next decision hour on. Raises BadRequest if there is none."""
+    def roll_back(self, clock: Callable[[], datetime]) -> Promotions:
+        """Have the set before served from the next decision hour on. clock: real time. Raises BadRequest if there is none."""
 
-        def rolled_back(before: Promotions | None) -> Promotions:
+        def rolled_back(before: Promotions | None, at: datetime) -> Promotions:
             if before is None:
                 raise BadRequest("no model set is promoted")
             return before.roll_back(at)
 
-        return self._change(rolled_back)
+        return self._change(rolled_back, clock)
 
-    def _change(self, change: Callable[[Promotions | None], Promotions]) -> Promotions:
+    def _change(
+        self, change: Callable[[Promotions | None, datetime], Promotions], clock: Callable[[], datetime]
+    ) -> Promotions:
+        """Write a promotion that counts from a moment on which is still to come once it can be read: where the disk takes
+        longer than that, it is written anew with a later one."""
         with _locked(self.folder):
-            promotions = change(self.promotions() if (self.folder / PROMOTED).exists() else None)
-            unfinished = self.folder / f"{UNFINISHED}{PROMOTED}"
-            _write(unfinished, _json(as_json(promotions)))
+            before = self.promotions() if (self.folder / PROMOTED).exists() else None
+            unfinished, began, counts_after = self.folder / f"{UNFINISHED}{PROMOTED}", clock(), COUNTS_AFTER
+            while True:
+                promotions = change(before, began + counts_after)
+                _write(unfinished, _json(as_json(promotions)))
+                if clock() - began < counts_after / 2:
+                    break
+                began, counts_after = clock(), 2 * counts_after
             unfinished.replace(self.folder / PROMOTED)
             _sync_folder(self.folder)
         return promotions

@@ -51,7 +51,7 @@ class ServedStatus:
 class ServedModels:
     """The models of now and of the hours of the running day. Emits `models_changed` and `models_refused`.
 
-    market_time: of a past moment of real time. Safe between threads.
+    market_time: of a moment of real time, past or some seconds ahead. Safe between threads.
     """
 
     def __init__(
@@ -98,10 +98,9 @@ class ServedModels:
             return self._in(self._window(moment), moment)
 
     def look(self) -> None:
-        """Take over promotions that were made since the last look. Loads a new set, so that its turn costs nothing."""
+        """Take over promotions that count since the last look. Loads a new set, so that its turn costs nothing."""
         with self._lock:
-            if self._read(self._clock()):
-                self._served = None
+            self._read(self._clock())
         self._serve(self._clock())
 
     def status(self) -> ServedStatus:
@@ -158,12 +157,12 @@ class ServedModels:
         moment = self._market_time(promoted_at)
         return EARLIEST if moment > self._clock() + ONE_DAY else moment
 
-    def _read(self, at: datetime) -> bool:
-        """Read the promotions if they changed; returns whether they did."""
+    def _read(self, at: datetime) -> None:
+        """Read the promotions if they changed."""
         first, self._looked_at = self._looked_at is None, at
         stamp = self._sets.registry.stamp()
         if stamp == self._stamp and not first:
-            return False
+            return
         self._stamp = stamp
         try:
             self._promotions = self._sets.registry.promotions()
@@ -173,7 +172,6 @@ class ServedModels:
         refused = self._refused
         if refused is not None and self._promotions is not None:
             self._untold.append(lambda: self._emit("models_refused", reason=refused))
-        return True
 
     def _tell(self) -> None:
         """Emit what happened, while no other thread waits for it."""

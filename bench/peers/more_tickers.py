@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from string import ascii_uppercase
@@ -52,9 +51,10 @@ def _raise_bounds(count: int) -> None:
 
 def models_in(folder: Path, tickers: Sequence[str], shipped: Path) -> None:
     """Artefacts of all tickers: those of SPY by other names."""
+    from app.clock import wall_clock
     from app.model.registry import Registry
 
     known, registry = Registry(shipped), Registry(folder)
     arrays, metadata, _ = known.files(known.promotions().promoted).member("SPY")
     written = registry.write({ticker: (arrays, {**metadata, "ticker": ticker}) for ticker in tickers})
-    registry.promote(written.name, datetime.now(UTC))
+    registry.promote(written.name, wall_clock)

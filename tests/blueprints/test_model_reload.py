@@ -16,7 +16,7 @@ from app.factory import create_app
 from app.live import model_watch
 from app.model.registry import Registry
 from app.signals.policy import SUPPORTED
-from tests.support import FakeClock, ScriptedMarket, models_saying, new_york, promoted_files, settings, shipped_swing
+from tests.support import FakeClock, ScriptedMarket, counting_from, models_saying, new_york, promoted_files, settings, shipped_swing
 from tests.telemetry.metrics.scraping import scrape
 from tests.waiting import wait_for
 
@@ -31,7 +31,7 @@ class Promotions:
     def __init__(self, folder: Path, clock: FakeClock) -> None:
         self.folder, self._clock, self._registry = folder / "models", clock, Registry(folder / "models")
         self.old, self.new = (self._written(folder / str(p), p) for p in (OLD_P, NEW_P))
-        self._registry.promote(self.old, new_york("2025-03-10 17:00"))
+        self._registry.promote(self.old, counting_from(new_york("2025-03-10 17:00")))
 
     def _written(self, folder: Path, p: float) -> str:
         files = promoted_files(models_saying(folder, p))
@@ -39,7 +39,7 @@ class Promotions:
 
     def promote_new(self, at: str) -> None:
         self._clock.set(f"{DAY} {at}")
-        self._registry.promote(self.new, self._clock.at)
+        self._registry.promote(self.new, counting_from(self._clock.at))
 
     def break_new(self) -> None:
         (self.folder / self.new / "v6_IWM.npz").write_bytes(b"damaged")
@@ -150,7 +150,7 @@ def test_health_says_what_is_promoted_and_when_it_takes_over(
     clock.set(f"{DAY} 11:00")
     get(client, "/models")
     clock.set(f"{DAY} 11:20")
-    Registry(promotions.folder).roll_back(clock.at)
+    Registry(promotions.folder).roll_back(counting_from(clock.at))
     look(app)
     said = get(client, "/health")["operations"]["models"]
     takes_over_at = f"{DAY}T12:00-04:00"
@@ -213,7 +213,7 @@ def test_metrics_and_drift_are_those_of_the_new_models_from_the_turn_on(
 ) -> None:
     registry, shipped = Registry(tmp_path / "models"), promoted_files(ARTEFACTS)
     members = {ticker: shipped.member(ticker)[:2] for ticker in SUPPORTED}
-    registry.promote(registry.write(members).name, new_york("2025-03-10 17:00"))
+    registry.promote(registry.write(members).name, counting_from(new_york("2025-03-10 17:00")))
     clock.set(f"{DAY} 10:05")
     app = serve(models_dir=registry.folder, data_dir=tmp_path / "data")
     client = app.test_client()
@@ -223,7 +223,7 @@ def test_metrics_and_drift_are_those_of_the_new_models_from_the_turn_on(
         ticker: (arrays, {**about, "data": {**about["data"], "sha256": "of other bars"}})
         for ticker, (arrays, about) in members.items()
     }
-    registry.promote(registry.write(other).name, clock.at)
+    registry.promote(registry.write(other).name, counting_from(clock.at))
     clock.set(f"{DAY} 11:05")
     get(client, "/trading_directions?ticker=SPY")
     found = scrape(app)

@@ -9,7 +9,7 @@ import pytest
 
 from app.market.bars import Span, to_ms
 from app.market.calendar import NY, day_of_ms, midnight_ms
-from app.market.demo import LAP, SLOT_S, TICKERS, DemoFeed, demo_moment
+from app.market.demo import LAP, SLOT_S, TICKERS, DemoFeed, demo_moment, demo_moment_before
 from tests.support import CALENDAR, demo_feed, new_york
 
 DAY = date(2025, 3, 11)
@@ -106,6 +106,14 @@ def lap_days() -> list[int]:
 def test_a_market_minute_lasts_at_most_five_seconds(slot: int) -> None:
     a, b = demo_moment(CALENDAR, slot * SLOT_S + 100), demo_moment(CALENDAR, slot * SLOT_S + 105)
     assert b - a >= timedelta(minutes=1)
+
+
+def test_what_comes_in_some_seconds_is_of_now_or_later_and_what_was_on_an_earlier_day_is_no_time_of_the_market() -> None:
+    for now_s in range(0, int(SLOT_S), 7):
+        coming = demo_moment_before(CALENDAR, now_s + 4.0, now_s)
+        assert coming is not None
+        assert coming >= demo_moment(CALENDAR, now_s)
+        assert demo_moment_before(CALENDAR, now_s - SLOT_S, now_s) is None
 
 
 def test_from_any_moment_the_first_signal_is_less_than_a_minute_away() -> None:

@@ -24,7 +24,7 @@ from app.model.promotions import MAX_KEPT, PROMOTED, Promotion, Promotions, as_j
 from app.model.registry import MANIFEST, MAX_FILE_BYTES, SWING, Registry
 from app.model.served import ServableSets, load_models
 from app.signals.policy import SUPPORTED
-from tests.support import models_saying, promoted_files, promoted_set, save_models
+from tests.support import FakeClock, counting_from, models_saying, promoted_files, promoted_set, save_models
 from tests.waiting import PATIENCE_S
 
 TEN = datetime(2025, 3, 11, 14, tzinfo=UTC)
@@ -175,7 +175,7 @@ def test_arrays_that_unpack_to_too_much_are_not_unpacked(tmp_path: Path, folder:
 def test_a_name_that_leads_elsewhere_is_refused(folder: Path, name: str) -> None:
     before = content(folder)
     with pytest.raises(BadRequest, match="lower-case letters, digits and hyphens"):
-        Registry(folder).promote(name, TEN)
+        Registry(folder).promote(name, counting_from(TEN))
     with pytest.raises(BadRequest, match="lower-case letters, digits and hyphens"):
         Registry(folder).files(name)
     assert content(folder) == before
@@ -270,10 +270,23 @@ def test_a_crash_in_the_middle_of_training_leaves_what_is_served_and_nothing_hal
 def test_a_crash_in_the_middle_of_a_promotion_leaves_what_is_served(folder: Path, at: str) -> None:
     registry, served = Registry(folder), loaded(folder).name
     name = registry.write(members(models_saying(folder.parent / "other", 0.9))).name
-    _dies(at, lambda: registry.promote(name, TEN))
+    _dies(at, lambda: registry.promote(name, counting_from(TEN)))
     assert loaded(folder).name == served != name
-    registry.promote(name, TEN)
+    registry.promote(name, counting_from(TEN))
     assert loaded(folder).name == name
+
+
+def test_a_promotion_that_takes_long_to_write_counts_from_a_moment_after_it_can_be_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, write = FakeClock(TEN), registry_module._write
+    for seconds in (3, 1):
+        monkeypatch.setattr(
+            registry_module, "_write", lambda *file, s=seconds: (write(*file), clock.forward(seconds=s))
+        )
+        made = Registry(folder).promote(promoted_set(folder).name, clock)
+        assert made.history[0].at > clock.at, seconds
+        assert Registry(folder).promotions() == made
 
 
 def test_a_disk_that_is_full_leaves_what_is_served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,23 +331,23 @@ def test_the_last_promotion_is_served_and_each_rollback_goes_one_further_back(tm
     a, b, c = three_sets(tmp_path / "m")
     registry = Registry(tmp_path / "m")
     assert (loaded(registry.folder).name, registry.promotions().before) == (c, (b, a))
-    assert registry.roll_back(TEN).promoted == loaded(registry.folder).name == b
-    assert registry.roll_back(TEN).promoted == loaded(registry.folder).name == a
+    assert registry.roll_back(counting_from(TEN)).promoted == loaded(registry.folder).name == b
+    assert registry.roll_back(counting_from(TEN)).promoted == loaded(registry.folder).name == a
     with pytest.raises(BadRequest, match=f"no set was promoted before {a}, so there is none to return to"):
-        registry.roll_back(TEN)
-    registry.promote(c, TEN)
+        registry.roll_back(counting_from(TEN))
+    registry.promote(c, counting_from(TEN))
     assert registry.promotions().before == (a,)
 
 
 def test_promoting_what_is_promoted_changes_no_rollback(tmp_path: Path) -> None:
     a, b, c = three_sets(tmp_path / "m")
-    promotions = Registry(tmp_path / "m").promote(c, TEN)
+    promotions = Registry(tmp_path / "m").promote(c, counting_from(TEN))
     assert (promotions.promoted, promotions.before) == (c, (b, a))
 
 
 def test_a_moment_has_the_set_that_was_promoted_then_through_rollbacks_too(tmp_path: Path) -> None:
     a, b, c = three_sets(tmp_path / "m")
-    promotions = Registry(tmp_path / "m").roll_back(TEN + 3 * HALF_AN_HOUR)
+    promotions = Registry(tmp_path / "m").roll_back(counting_from(TEN + 3 * HALF_AN_HOUR))
 
     def at(minutes: int) -> str:
         return promotions.made_by(TEN + timedelta(minutes=minutes), lambda moment: moment)[0].name
@@ -399,7 +412,7 @@ def test_a_set_that_was_repaired_is_served_once_it_is_promoted_again(tmp_path: P
     assert sets.newest().models.name == b
     (tmp_path / "m" / c / "v6_IWM.npz").write_bytes(right)
     assert sets.newest().models.name == b, "no hour is decided by two sets because a file came back"
-    Registry(tmp_path / "m").promote(c, TEN + timedelta(days=1))
+    Registry(tmp_path / "m").promote(c, counting_from(TEN + timedelta(days=1)))
     assert sets.newest().models.name == c
 
 

@@ -13,11 +13,12 @@ import pytest
 from app.factory import POLICY
 from app.market.calendar import NY, Calendar, Session
 from app.model.promotions import PROMOTED
-from app.model.registry import Registry
+from app.model import registry as registry_module
+from app.model.registry import COUNTS_AFTER, Registry
 from app.model.reloading import ServedModels
 from app.model.served import ServableSets
 from app.signals.policy import SUPPORTED
-from tests.support import CALENDAR, FakeClock, models_saying, new_york, promoted_files, shipped_swing
+from tests.support import CALENDAR, FakeClock, counting_from, models_saying, new_york, promoted_files, shipped_swing
 
 DAY = date(2025, 3, 11)
 
@@ -34,7 +35,7 @@ class World:
             files = promoted_files(models_saying(folder / name, p))
             names[name] = self.registry.write({t: files.member(t)[:2] for t in SUPPORTED} | shipped_swing()).name
         self.a, self.b, self.c = names.values()
-        self.registry.promote(self.a, new_york("2025-03-10 17:00"))
+        self.registry.promote(self.a, counting_from(new_york("2025-03-10 17:00")))
 
     def server(self, market_time: Callable[[datetime], datetime] = lambda moment: moment) -> ServedModels:
         def emit(event: str, **fields: Any) -> None:
@@ -46,7 +47,7 @@ class World:
     def promote(self, name: str, at: str) -> None:
         """Promote a set at a moment of the day, which the clock then shows."""
         self.clock.set(f"2025-03-11 {at}")
-        self.registry.promote(name, self.clock.at)
+        self.registry.promote(name, counting_from(self.clock.at))
 
     def at(self, time: str) -> None:
         self.clock.set(f"2025-03-11 {time}")
@@ -113,6 +114,36 @@ def test_a_promotion_after_the_hour_began_never_decides_it_however_late_it_is_co
     assert server.models.name == world.b
 
 
+def test_those_who_read_while_a_promotion_is_written_at_the_turn_of_an_hour_say_the_same_of_it_as_later_ones(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile: list[str] = []
+    write = registry_module._write
+
+    def written_at_the_turn(path: Path, content: bytes) -> None:
+        write(path, content)
+        world.at("11:00")
+        meanwhile.append(world.server().deciding(session(), 11).name)
+
+    monkeypatch.setattr(registry_module, "_write", written_at_the_turn)
+    world.at("10:59:59")
+    world.registry.promote(world.b, world.clock)
+    assert [*meanwhile, world.server().deciding(session(), 11).name] == [world.a, world.a]
+    world.at("12:00")
+    assert world.server().models.name == world.b
+
+
+def test_a_promotion_that_is_seen_before_it_counts_is_served_by_a_later_look(world: World) -> None:
+    server = world.server()
+    world.at("17:00")
+    world.registry.promote(world.b, world.clock)
+    server.look()
+    assert server.models.name == world.a
+    world.clock.at += COUNTS_AFTER
+    server.look()
+    assert server.models.name == world.b
+
+
 def test_a_promotion_at_the_full_hour_decides_it(world: World) -> None:
     world.promote(world.b, "11:00")
     assert world.server().deciding(session(), 11).name == world.b
@@ -123,7 +154,7 @@ def test_outside_the_decision_hours_a_promotion_is_served_at_once(world: World, 
     world.clock.set(moment)
     server = world.server()
     assert server.models.name == world.a
-    world.registry.promote(world.b, world.clock.at)
+    world.registry.promote(world.b, counting_from(world.clock.at))
     server.look()
     assert server.models.name == world.b
 
@@ -132,7 +163,7 @@ def test_the_last_hour_of_a_short_day_ends_with_the_close(world: World) -> None:
     world.clock.set("2025-07-03 12:30")
     server = world.server()
     assert server.models.name == world.a
-    world.registry.promote(world.b, world.clock.at)
+    world.registry.promote(world.b, counting_from(world.clock.at))
     server.look()
     assert server.models.name == world.a
     world.clock.set("2025-07-03 13:00")
@@ -174,7 +205,7 @@ def test_a_rollback_within_an_hour_waits_for_the_next_one_too(world: World) -> N
     server = world.server()
     world.at("11:10")
     assert server.models.name == world.b
-    world.registry.roll_back(world.clock.at)
+    world.registry.roll_back(counting_from(world.clock.at))
     server.look()
     assert server.models.name == world.b
     world.at("12:00")
@@ -187,7 +218,7 @@ def test_a_promotion_taken_back_before_its_hour_never_decides(world: World) -> N
     world.promote(world.b, "10:20")
     server.look()
     world.at("10:40")
-    world.registry.roll_back(world.clock.at)
+    world.registry.roll_back(counting_from(world.clock.at))
     world.at("11:00")
     assert server.models.name == world.a
     assert not [event for event, _ in world.events if event == "models_changed"]
@@ -277,7 +308,7 @@ def test_a_server_without_any_set_serves_the_first_that_is_promoted_at_once(worl
 
 def test_promotions_made_long_after_the_day_of_a_clock_that_was_set_are_all_made_before_it(world: World) -> None:
     """A rehearsal of a past day, on a registry of today."""
-    world.registry.promote(world.b, datetime(2026, 11, 27, 10, tzinfo=NY))
+    world.registry.promote(world.b, counting_from(datetime(2026, 11, 27, 10, tzinfo=NY)))
     server = world.server()
     assert (server.models.name, server.deciding(session(), 10).name) == (world.b, world.b)
 
@@ -285,8 +316,8 @@ def test_promotions_made_long_after_the_day_of_a_clock_that_was_set_are_all_made
 def test_the_moment_of_a_promotion_is_turned_into_market_time(world: World) -> None:
     """The recorded market's clock runs on its own days, and promotions are made by the clock of the world."""
     world.at("10:40")
-    world.registry.promote(world.b, new_york("2026-11-27 03:20"))
-    world.registry.promote(world.c, new_york("2026-11-27 03:50"))
+    world.registry.promote(world.b, counting_from(new_york("2026-11-27 03:20")))
+    world.registry.promote(world.c, counting_from(new_york("2026-11-27 03:50")))
     began = new_york("2026-11-27 03:00"), new_york("2025-03-11 10:00")
     server = world.server(lambda moment: began[1] + (moment - began[0]))
     assert server.models.name == world.a
