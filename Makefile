@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-compile $(P
 # Installs the packages of a list: by uv, which takes seconds, or by pip where uv cannot be had or does not reach the packages
 install = $(BIN)/uv pip install --python $(BIN)/python $(PINNED) -r $(1) || { echo "pip installs $(1), which takes longer"; $(PIP) -r $(1); }
 # The lists of pinned packages, in the order in which each keeps to those before it, and what writes them for all platforms
-LOCKS := requirements requirements-mcp requirements-dev bench/requirements
+LOCKS := requirements requirements-mcp requirements-dev bench/requirements tests/clients/python/requirements
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
   --no-emit-package pip --custom-compile-command "make lock"
 # The command line with this environment's Python, whatever Python the machine has

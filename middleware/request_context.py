@@ -165,8 +165,8 @@ def quota_headers(quota: Quota) -> Headers:
 class RequestContextMiddleware:
     """The layer. `render_error(exc, context)` shapes an error; `count(context, group)` counts a request that a layer refused
     against the limit of the group and raises RateLimited above it; `log_access(record)`, `tracing` and `latencies` receive
-    every request that is over. served_by: names this replica in every response, kept ones included; None: no header. data_source: the
-    market, which every response of a version names."""
+    every request that is over. served_by: names this replica in every response, kept ones included; None: no header.
+    data_source: the market, which every response of a version names."""
 
     def __init__(
         self,

@@ -241,7 +241,9 @@ def test_a_page_with_the_command_of_a_checkout_says_how_it_is_called_elsewhere()
     assert len(showing) > 3
     heading = "how-the-command-is-called"
     assert heading in anchors(OPERATORS)
-    silent = [page.name for page in showing if not any(link.endswith(f"#{heading}") for link in links(page.read_text()))]
+    silent = [
+        page.name for page in showing if not any(link.endswith(f"#{heading}") for link in links(page.read_text()))
+    ]
     assert silent == ["operators.md"], "which has the heading"
 
 

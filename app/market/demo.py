@@ -197,8 +197,8 @@ def demo_moment(calendar: Calendar, wall_s: float) -> datetime:
 
 
 def demo_moment_before(calendar: Calendar, then_s: float, now_s: float) -> datetime | None:
-    """The market time of an earlier wall time, or of one some seconds ahead; None if it was on an earlier day of the market, which
-    may come again."""
+    """The market time of an earlier wall time, or of one some seconds ahead; None if it was on an earlier day of the market,
+    which may come again."""
     now, then = demo_moment(calendar, now_s), demo_moment(calendar, then_s)
     if then_s > now_s:
         return max(then, now)

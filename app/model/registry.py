@@ -52,8 +52,8 @@ MAX_TEXT_BYTES: Final = 2**20
 """Of the manifest and of promoted.json."""
 
 COUNTS_AFTER: Final = timedelta(seconds=4)
-"""From how long after its making on a promotion counts: it is written by then, so that all who ask for the set of a moment see the
-same promotions."""
+"""From how long after its making on a promotion counts: it is written by then, so that all who ask for the set of a moment see
+the same promotions."""
 
 UNFINISHED: Final = ".part-"
 M = TypeVar("M")

@@ -107,9 +107,7 @@ class Delivery:
         else:
             self._write(outbox, lambda outbox: outbox.postpone(claim, seconds, tries))
 
-    def _finish(
-        self, outbox: Outbox, claim: Claim, given_up: str | None = None, *, is_refused: bool = False
-    ) -> None:
+    def _finish(self, outbox: Outbox, claim: Claim, given_up: str | None = None, *, is_refused: bool = False) -> None:
         reason = given_up or ""
         self._emit(
             "notification_sent" if given_up is None else "notification_dead",

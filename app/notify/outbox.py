@@ -1,5 +1,6 @@
-"""The outbox: each message for each target, from when it is to be sent until after it was sent or given up, and the targets that
-want nothing more. In a file for the processes on one DATA_DIR (`sqlite_outbox`), in a Redis for those that share one (`redis_outbox`).
+"""The outbox: each message for each target, from when it is to be sent until after it was sent or given up, and the targets
+that want nothing more. In a file for the processes on one DATA_DIR (`sqlite_outbox`), in a Redis for those that share one
+(`redis_outbox`).
 
 A message is claimed before it is sent, and the claim is written before anything leaves. A claim ends by itself, so that another
 process takes over what a killed one was sending. It cannot know whether the receiver had it already: the claim says so

@@ -10,8 +10,8 @@ Keys, all in one slot of a cluster, because the prefix has a hash tag:
     <prefix>:told      hash    topic -> the state that was told last
     <prefix>:disabled  hash    target -> since when and why it wants nothing more
 
-Rows and what is disabled are kept for a week, MOST rows; all keys expire a week after the last message. A row with its message takes
-about 3 KB.
+Rows and what is disabled are kept for a week, MOST rows; all keys expire a week after the last message. A row with its message
+takes about 3 KB.
 """
 
 from __future__ import annotations

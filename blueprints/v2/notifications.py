@@ -68,16 +68,18 @@ class TestNotification(Answer):
 
 
 class Webhook(NamedTuple):
-    """A kind of message. summary: when it is sent."""
+    """A kind of message, by the `type` of its body. summary: when it is sent."""
 
-    type: str
+    name: str
     summary: str
     body: type[Answer]
 
 
 WEBHOOKS: Final = (
     Webhook("signal.locked", "A signal was locked for its hour, and is wanted.", SignalNotification),
-    Webhook("state.changed", "Market data became stale or recovered, or the provider's key was refused.", StateNotification),
+    Webhook(
+        "state.changed", "Market data became stale or recovered, or the provider's key was refused.", StateNotification
+    ),
     Webhook("test", "An operator tries the receivers.", TestNotification),
 )
 

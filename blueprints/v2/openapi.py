@@ -13,7 +13,17 @@ from app.signals.policy import SUPPORTED
 from blueprints import GROUPS
 from blueprints.error_codes import codes_of
 from blueprints.v2.fields import PARTIAL, partial_name, partial_schema, pattern_of
-from blueprints.v2.headers import ANSWER, CACHED, ENDING, OF_STATUS, PROBLEM, SIGNATURE, Header, described, header_objects
+from blueprints.v2.headers import (
+    ANSWER,
+    CACHED,
+    ENDING,
+    OF_STATUS,
+    PROBLEM,
+    SIGNATURE,
+    Header,
+    described,
+    header_objects,
+)
 from blueprints.v2.notifications import WEBHOOKS, Webhook
 from blueprints.v2.operations import Operation
 from blueprints.v2.problems import Problem
@@ -56,7 +66,9 @@ arrived is sent again. Redirects are not followed."""
 RECEIPTS: Final[Json] = {
     "2XX": {"description": "The message was taken. A body is not read."},
     "410": {"description": "Nothing more is to be sent here: nothing is for a week, or until a test is taken."},
-    "default": {"description": "The message was not taken. It is sent again while it is valid, after `Retry-After` at the earliest."},
+    "default": {
+        "description": "The message was not taken. It is sent again while it is valid, after `Retry-After` at the earliest."
+    },
 }
 OF_V1: Final = frozenset({"MISSING_PARAMETER", "INVALID_DATE", "INVALID_TIME", "DATE_IN_FUTURE"})
 """Codes of parameters that version 2 does not have."""
@@ -112,7 +124,7 @@ def document(operations: Iterable[Operation[Any]], limits: Mapping[str, Limit], 
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": {f"/v2{operation.path}": {"get": writer.operation(operation)} for operation in listed},
-        "webhooks": {webhook.type: {"post": writer.webhook(webhook)} for webhook in WEBHOOKS},
+        "webhooks": {webhook.name: {"post": writer.webhook(webhook)} for webhook in WEBHOOKS},
         "components": {
             "schemas": dict(sorted(schemas.items())),
             "responses": {f"Problem{status}": writer.problem(status, text) for status, text in PROBLEMS.items()},
@@ -186,15 +198,13 @@ class _Writer:
     def webhook(self, webhook: Webhook) -> Json:
         """A message that the server sends."""
         schema = {"$ref": REF.format(model=webhook.body.__name__)}
-        content = {"schema": schema, "examples": dict(self._examples.webhooks[webhook.type])}
+        content = {"schema": schema, "examples": dict(self._examples.webhooks[webhook.name])}
         return {
-            "operationId": f"webhook_{webhook.type.replace('.', '_')}",
+            "operationId": f"webhook_{webhook.name.replace('.', '_')}",
             "tags": ["webhooks"],
             "summary": webhook.summary,
             "description": SIGNED,
-            "parameters": [
-                {"name": header.name, "in": "header", **described(header)} for header in SIGNATURE
-            ],
+            "parameters": [{"name": header.name, "in": "header", **described(header)} for header in SIGNATURE],
             "requestBody": {"required": True, "content": {JSON: content}},
             "responses": RECEIPTS,
             "security": [],

@@ -12,7 +12,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 RUNTIME = ROOT / "requirements.txt"
 EXTRA = ROOT / "requirements-mcp.txt"
-LOCKS = (RUNTIME, EXTRA, ROOT / "requirements-dev.txt", ROOT / "bench" / "requirements.txt")
+GENERATED = ROOT / "tests" / "clients" / "python" / "requirements.txt"
+LOCKS = (RUNTIME, EXTRA, ROOT / "requirements-dev.txt", ROOT / "bench" / "requirements.txt", GENERATED)
 """In the order in which each keeps to those before it."""
 PIN = re.compile(
     r"^(?P<name>[\w.-]+)(?:\[[\w,-]+\])?==(?P<version>[^\s;]+)(?: ?; (?P<marker>[^#\\]+?))?\s*(?:\\|#.*)?$"

@@ -16,7 +16,16 @@ from app.factory import create_app
 from app.live import model_watch
 from app.model.registry import Registry
 from app.signals.policy import SUPPORTED
-from tests.support import FakeClock, ScriptedMarket, counting_from, models_saying, new_york, promoted_files, settings, shipped_swing
+from tests.support import (
+    FakeClock,
+    ScriptedMarket,
+    counting_from,
+    models_saying,
+    new_york,
+    promoted_files,
+    settings,
+    shipped_swing,
+)
 from tests.telemetry.metrics.scraping import scrape
 from tests.waiting import wait_for
 

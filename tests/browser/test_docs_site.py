@@ -1,5 +1,5 @@
-"""Each page of the docs site is read in a browser at the width of a phone: only tables of numbers and code are scrolled sideways,
-axe finds nothing wrong, and no other host is asked."""
+"""Each page of the docs site is read in a browser at the width of a phone: only tables of numbers and code are scrolled
+sideways, axe finds nothing wrong, and no other host is asked."""
 
 from __future__ import annotations
 

@@ -61,9 +61,8 @@ def test_a_generated_python_client_passes_mypy_and_fetches_a_signal(base: str, t
     run([sys.executable, "-m", "venv", "venv"], tmp_path)
     tools = tmp_path / "venv" / "bin"
     pip: list[str | Path] = [tools / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    install(
-        [*pip, "--no-deps", "--retries", "1", "--timeout", "10", "-r", HERE / "python" / "requirements.txt"], tmp_path
-    )
+    pinned: list[str | Path] = ["--no-deps", "--require-hashes", "-r", HERE / "python" / "requirements.txt"]
+    install([*pip, *pinned, "--retries", "1", "--timeout", "10"], tmp_path)
     generate = [tools / "openapi-python-client", "generate", "--path", FILE, "--output-path", "generated"]
     run([*generate, "--meta", "none", "--fail-on-warning"], tmp_path, PATH=f"{tools}:{os.environ['PATH']}")
     shutil.copy(HERE / "python" / "fetch_signal.py", tmp_path)

@@ -108,7 +108,9 @@ def test_a_market_minute_lasts_at_most_five_seconds(slot: int) -> None:
     assert b - a >= timedelta(minutes=1)
 
 
-def test_what_comes_in_some_seconds_is_of_now_or_later_and_what_was_on_an_earlier_day_is_no_time_of_the_market() -> None:
+def test_what_comes_in_some_seconds_is_of_now_or_later_and_what_was_on_an_earlier_day_is_no_time_of_the_market() -> (
+    None
+):
     for now_s in range(0, int(SLOT_S), 7):
         coming = demo_moment_before(CALENDAR, now_s + 4.0, now_s)
         assert coming is not None

@@ -12,8 +12,8 @@ import pytest
 
 from app.factory import POLICY
 from app.market.calendar import NY, Calendar, Session
-from app.model.promotions import PROMOTED
 from app.model import registry as registry_module
+from app.model.promotions import PROMOTED
 from app.model.registry import COUNTS_AFTER, Registry
 from app.model.reloading import ServedModels
 from app.model.served import ServableSets

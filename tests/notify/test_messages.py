@@ -34,7 +34,9 @@ def test_which_signals_are_told_of(wanted: Wanted, told: list[Action]) -> None:
 
 def test_states_are_told_of_the_wanted_tickers_and_of_the_key() -> None:
     at = new_york("2025-03-11 11:30")
-    messages = [state_message(subject, Condition.STALE, at, "polygon", "", "{}") for subject in ("SPY", "QQQ", PROVIDER)]
+    messages = [
+        state_message(subject, Condition.STALE, at, "polygon", "", "{}") for subject in ("SPY", "QQQ", PROVIDER)
+    ]
     wanted = replace(ALL, tickers=("QQQ",))
     assert [message.subject for message in messages if wanted.takes(message)] == ["QQQ", PROVIDER]
     assert not any(map(replace(wanted, states=False).takes, messages))

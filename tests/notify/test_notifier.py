@@ -33,7 +33,7 @@ SENT, DOWN = Outcome(Result.SENT), Outcome(Result.FAILED, "the connection failed
 
 @dataclass
 class Seen:
-    """What a watch says. messages: of its next looks; stale: tickers with stale bars; unwanted: ids that the settings exclude."""
+    """What a watch says. messages: of its next looks; stale: tickers with stale bars; unwanted: ids that are excluded."""
 
     messages: list[Message] = field(default_factory=list)
     stale: set[str] = field(default_factory=set)

@@ -147,7 +147,15 @@ def test_an_answer_has_every_header_that_is_promised_of_it(serve: Serve) -> None
     app, promised = serve(), GETS["/v2/trading-directions/{ticker}"]["responses"]
     response = call(app, "/trading-directions/SPY")
     always = {name for name in promised["200"]["headers"] if document()["components"]["headers"][name]["required"]}
-    assert {"ETag", "Cache-Control", "RateLimit", "RateLimit-Policy", "X-Request-Id", "X-API-Version", "X-Data-Source"} <= always
+    assert {
+        "ETag",
+        "Cache-Control",
+        "RateLimit",
+        "RateLimit-Policy",
+        "X-Request-Id",
+        "X-API-Version",
+        "X-Data-Source",
+    } <= always
     assert {"Deprecation", "Sunset", "Link", "X-Served-By"} == set(promised["200"]["headers"]) - always
     known = call(app, "/trading-directions/SPY", headers={"If-None-Match": response.headers["ETag"]})
     assert known.status_code == 304
