@@ -60,7 +60,7 @@ def test_kept_answers_name_their_replica_and_are_the_same_bytes_on_each(
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_every_answer_of_a_version_names_the_market_once(shared: Build, name: str) -> None:
-    answer = answer_to(shared(), name)
+    answer = answer_to(shared(allowed_hosts=NAMED), name)
     named = ["polygon"] if "X-API-Version" in answer.headers else []
     assert answer.headers.getlist("X-Data-Source") == named
 
