@@ -156,7 +156,7 @@ def test_a_browser_shows_every_operation_and_nothing_breaks_the_policy(serve: Se
         shown, console = rendered(f"{base}/docs#/signals/replay", tmp_path)
     assert console == ""
     paths = set(re.findall(r'data-path="([^"]+)"', shown))
-    assert paths == set(document()["paths"])
+    assert paths == {*document()["paths"], *document()["webhooks"]}
     assert "/docs/errors#UNSUPPORTED_TICKER" in shown, "the operation of the address is open, with its examples"
 
 
