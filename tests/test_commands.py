@@ -51,7 +51,7 @@ FOREIGN = {
     "docker build -f ops/container/Dockerfile -t predict-server .",
     "docker run --read-only --tmpfs /tmp --stop-timeout 25 -v predict:/data -p 127.0.0.1:8000:8000 -e MARKET=demo "
     "predict-server",
-    "docker compose up --build",
+    "MARKET=demo docker compose up --build",
 }
 """Commands of programs that are not this project's."""
 
