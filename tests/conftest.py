@@ -12,6 +12,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from flask import Flask
 
@@ -52,6 +53,16 @@ LONGEST = (
     *("tests/blueprints/", "tests/model/", "tests/middleware/", "tests/simulator/", "tests/telemetry/"),
 )
 """Files, and folders of files, that take long, the longest first."""
+
+
+hypothesis.settings.register_profile(
+    "patient",
+    hypothesis.settings(),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("patient")
+"""How fast the machine is fails no property, and no making of its examples."""
 
 
 @pytest.hookimpl(tryfirst=True)
