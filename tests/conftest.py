@@ -34,6 +34,7 @@ INTEGRATION = {"recorded_file", "redis_server", "own_redis"}
 
 LONGEST = (
     *(
+        "tests/test_sources.py",
         "tests/ops/test_prometheus.py",
         "tests/provider/test_faults.py",
         "tests/serving/test_gunicorn.py",
