@@ -7,9 +7,12 @@ import gc
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+import sys
+from collections.abc import Callable, Hashable, Iterator
+from functools import cache
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import hypothesis
@@ -22,11 +25,30 @@ from app.market.recorded import RecordedBars
 from app.model.artefact import ModelSet
 from app.model.registry import Registry
 from tests.redis_server import RedisServer, skip_without_redis_server
-from tests.support import FakeClock, ScriptedMarket, new_york, settings
+from tests.support import FakeClock, ScriptedMarket, demo_feed, new_york, settings
 
 MARKET_DATA = Path(os.environ.get("MARKET_DATA", "../shared/market"))
 NEEDED = [f"{ticker}_{span}.parquet" for ticker in ("SPY", "QQQ", "IWM") for span in ("5min", "1day")]
 
+GRAMMARS = "rfc3987_syntax"
+"""What jsonschema checks IRIs with: it compiles its grammars, for five seconds, as soon as it is imported."""
+
+
+@cache
+def grammars() -> ModuleType:
+    del sys.modules[GRAMMARS]
+    return import_module(GRAMMARS)
+
+
+class Deferred(ModuleType):
+    """Stands for the grammars until a test checks an IRI."""
+
+    def is_valid_syntax(self, rule: str, text: str) -> bool:
+        found: bool = grammars().is_valid_syntax(rule, text)
+        return found
+
+
+sys.modules.setdefault(GRAMMARS, Deferred(GRAMMARS))
 
 INTEGRATION = {"recorded_file", "redis_server", "own_redis"}
 """Fixtures that need more than this repository: real bars, a Redis server."""
@@ -94,16 +116,35 @@ def signals_stay_free() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def shipped_models_are_read_once() -> Iterator[None]:
-    """For all servers that a process of tests builds: to read and check them takes half the time of building one."""
-    load, shipped = Registry.load, settings().models_dir
-    read_once = lru_cache(partial(load, Registry(shipped)))
+def model_sets_are_read_once() -> Iterator[None]:
+    """For all servers that a process of tests builds: to read and check a set takes longer than the rest of building one. One
+    of which a file was changed is read anew."""
+    load, known = Registry.load, dict[Hashable, ModelSet]()
 
-    def loaded(self: Registry, *of: Any) -> ModelSet:
-        return read_once(*of) if self.folder == shipped else load(self, *of)
+    def loaded(self: Registry, name: str, *of: Any) -> ModelSet:
+        key = name, *of, tuple(sorted(marks_of(self.folder / name)))
+        if key not in known:
+            known[key] = load(self, name, *of)
+        return known[key]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Registry, "load", loaded)
+        yield
+
+
+def marks_of(folder: Path) -> Iterator[Hashable]:
+    """What changes with each file of a folder."""
+    for path in folder.glob("*"):
+        known = path.stat()
+        yield path.name, known.st_size, known.st_mtime_ns
+
+
+@pytest.fixture(scope="session", autouse=True)
+def demo_days_are_made_once() -> Iterator[None]:
+    """For all servers of the demo market that a process of tests builds: to make two years of them takes longer than all that
+    most tests ask."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.factory.markets.DemoFeed", lambda calendar, give_way: demo_feed())
         yield
 
 
@@ -129,6 +170,14 @@ def serve(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Callable[
     return build
 
 
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Flask:
+    """One server for the tests of a module that only ask, and change neither its market nor its time: 11:30."""
+    clock, folder = FakeClock(new_york("2025-03-11 11:30")), tmp_path_factory.mktemp("standing")
+    values = settings(market="polygon", polygon_api_key="k-secret", data_dir=folder)
+    return create_app(values, clock=clock, transport=ScriptedMarket(clock))
+
+
 @pytest.fixture(scope="session")
 def recorded_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with the real five-minute and daily bars, imported once for all processes of the run. Skips where they are
@@ -150,8 +199,9 @@ def recorded_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def import_real_bars(path: Path) -> None:
     recorded = RecordedBars(path, Calendar())
     minutes = [f"{ticker}_1min.parquet" for ticker in ("SPY", "QQQ", "IWM")]
-    for name in NEEDED + [name for name in minutes if (MARKET_DATA / name).exists()]:
-        recorded.import_file(MARKET_DATA / name)
+    names = NEEDED + [name for name in minutes if (MARKET_DATA / name).exists()]
+    refused = [outcome.refused for outcome in recorded.import_files([MARKET_DATA / name for name in names])]
+    assert not any(refused), refused
     recorded.close()
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -148,18 +150,39 @@ def dropping(path_part: str, drop: Callable[[dict[str, Any]], bool]) -> Callable
 def models_saying(folder: Path, p_a: float, p_b: float | None = None, swing: Mapping[int, float] | None = None) -> Path:
     """Artefacts for all tickers that give these probabilities whatever they are shown; otherwise the shipped ones. swing: those
     of the swing models by horizon; a horizon that is not named has no model."""
-    artefacts = {SWING: swing_member() if swing is None else swing_saying(swing)}
+    said = p_a, p_a if p_b is None else p_b, None if swing is None else tuple(swing.items())
+    if folder.exists():
+        save_models(folder, _artefacts_saying(*said))
+    else:
+        shutil.copytree(_registry_saying(*said), folder)
+    return folder
+
+
+_REGISTRIES = tempfile.TemporaryDirectory(prefix="registries-")
+
+
+@cache
+def _registry_saying(p_a: float, p_b: float, swing: tuple[tuple[int, float], ...] | None) -> Path:
+    """A registry that is copied for tests: to write one takes longer than what most of them ask."""
+    folder = Path(tempfile.mkdtemp(dir=_REGISTRIES.name))
+    save_models(folder, _artefacts_saying(p_a, p_b, swing))
+    return folder
+
+
+def _artefacts_saying(
+    p_a: float, p_b: float, swing: tuple[tuple[int, float], ...] | None
+) -> dict[str, tuple[Arrays, Metadata]]:
+    artefacts = {SWING: swing_member() if swing is None else swing_saying(dict(swing))}
     shipped = promoted_files(ARTEFACTS)
     for ticker in SUPPORTED:
         arrays, metadata, _ = shipped.member(ticker)
         slots = {name: {**described, "inputs": []} for name, described in metadata["slots"].items()}
         constant = {f"{name}/{part}": np.zeros(0) for name in SLOTS for part in ("center", "scale", "coef")}
         for name in SLOTS:
-            p = p_a if name.endswith("_a") or p_b is None else p_b
+            p = p_a if name.endswith("_a") else p_b
             constant[f"{name}/line"] = np.array([0.0, 0.0, math.log(p / (1 - p))])
         artefacts[ticker] = ({**arrays, **constant}, {**metadata, "slots": slots})
-    save_models(folder, artefacts)
-    return folder
+    return artefacts
 
 
 def swing_member() -> tuple[Arrays, Metadata]:

@@ -30,6 +30,7 @@ def ny(day: date, at: time) -> datetime:
     return datetime.combine(day, at, NY)
 
 
+@lru_cache(maxsize=4096)
 def midnight_ms(day: date) -> int:
     """00:00 New York of `day`, ms since the epoch: the start of its daily bar."""
     return to_ms(ny(day, time(0)))
@@ -105,7 +106,9 @@ class _Days:
     def __init__(self, overrides: Overrides) -> None:
         self.overrides = dict(overrides)
         self.days_before = lru_cache(maxsize=256)(self._find_days_before)
-        self.session = lru_cache(maxsize=1024)(self._find_session)
+        self.session = lru_cache(maxsize=4096)(self._find_session)
+        self.trading_days = lru_cache(maxsize=64)(self._find_trading_days)
+        self.end_of_bar = lru_cache(maxsize=4096)(self._find_end_of_bar)
 
     def _find_session(self, day: date) -> Session | None:
         close = self.overrides[day] if day in self.overrides else close_by_rule(day)
@@ -119,13 +122,29 @@ class _Days:
                 days.append(day)
         return tuple(reversed(days))
 
+    def _find_trading_days(self, first: date, last: date) -> tuple[date, ...]:
+        days = (date.fromordinal(n) for n in range(first.toordinal(), last.toordinal() + 1))
+        return tuple(day for day in days if self.session(day) is not None)
+
+    def _find_end_of_bar(self, ms: int) -> int:
+        try:
+            day = day_of_ms(ms)
+        except OverflowError:
+            return ms
+        session = self.session(day)
+        return to_ms(session.close if session else ny(day, CLOSE))
+
+
+_BY_RULES = _Days({})
+"""Of all calendars that know no better."""
+
 
 class Calendar:
     """Sessions by day. `overrides` win over the rules (the provider's word for the future, policy.md 1); a running server
     swaps them for everyone who holds the calendar."""
 
     def __init__(self, overrides: Overrides | None = None) -> None:
-        self._days = _Days(overrides or {})
+        self._days = _Days(overrides) if overrides else _BY_RULES
 
     @property
     def overrides(self) -> Overrides:
@@ -134,7 +153,7 @@ class Calendar:
 
     def override(self, overrides: Overrides) -> None:
         """Replace all overrides at once: no caller sees a part of them, and nothing derived from the old ones stays."""
-        self._days = _Days(overrides)
+        self._days = _Days(overrides) if overrides else _BY_RULES
 
     def session(self, day: date) -> Session | None:
         """The session of `day`, or None if it is not a trading day."""
@@ -178,8 +197,7 @@ class Calendar:
 
     def trading_days(self, first: date, last: date) -> list[date]:
         """The trading days first .. last, ascending."""
-        days = (date.fromordinal(n) for n in range(first.toordinal(), last.toordinal() + 1))
-        return [day for day in days if self.session(day) is not None]
+        return list(self._days.trading_days(first, last))
 
     def days_after(self, day: date) -> Iterator[date]:
         """The trading days after `day`, without end."""
@@ -190,15 +208,8 @@ class Calendar:
 
     def day_ends(self, t: Ints) -> Ints:
         """Ends, ms, of daily bars that start at `t`: the session's close; 16:00 on a day the calendar does not trade."""
-        return np.array([self._day_end(int(ms)) for ms in t], dtype=np.int64)
-
-    def _day_end(self, ms: int) -> int:
-        try:
-            day = day_of_ms(ms)
-        except OverflowError:
-            return ms
-        session = self.session(day)
-        return to_ms(session.close if session else ny(day, CLOSE))
+        end_of_bar = self._days.end_of_bar
+        return np.array([end_of_bar(ms) for ms in t.tolist()], dtype=np.int64)
 
 
 def differs_from_rules(day: date, close: time | None) -> bool:

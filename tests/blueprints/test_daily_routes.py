@@ -41,8 +41,8 @@ def ask(app: Flask, path: str, status: int = 200) -> Body:
     return body
 
 
-def test_the_overview_gives_what_the_morning_panel_reads(serve: Serve) -> None:
-    body = ask(serve(), "/daily_signals")
+def test_the_overview_gives_what_the_morning_panel_reads(standing: Flask) -> None:
+    body = ask(standing, "/daily_signals")
     assert (body["date"], body["is_after_hours"], body["market_status"]) == ("2025-03-11", False, "OPEN")
     assert body["next_trading_day"] == "Tuesday, Mar 11"
     assert body["market_signal"] in ("BULLISH", "BEARISH", "MIXED")
@@ -80,10 +80,9 @@ def test_the_overview_follows_its_ladder_and_the_action_the_policy(
         assert body["summary"]["sells"][0]["probability"] == pytest.approx(1 - p)
 
 
-def test_its_accuracy_is_that_of_the_cell_that_speaks(serve: Serve) -> None:
-    app = serve()
-    entry = ask(app, "/daily_signals")["tickers"]["SPY"]
-    cells = ask(app, "/models")["models"]["SPY"]["metrics"]["cells"]
+def test_its_accuracy_is_that_of_the_cell_that_speaks(standing: Flask) -> None:
+    entry = ask(standing, "/daily_signals")["tickers"]["SPY"]
+    cells = ask(standing, "/models")["models"]["SPY"]["metrics"]["cells"]
     cell = next(c for c in cells if (c["target"], c["hour"]) == ("B", 11))
     assert entry["model_accuracy"] == round(cell["accuracy"], 3)
 
@@ -238,10 +237,9 @@ def test_a_demo_marks_its_reasons(tmp_path: Path, clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_unknown_symbols(serve: Serve, route: str) -> None:
-    app = serve()
-    assert ask(app, f"{route}?ticker=UVXY", 400)["error_code"] == "UNSUPPORTED_TICKER"
-    tickers = ask(app, f"{route}?tickers=UVXY,SPY")["tickers"]
+def test_unknown_symbols(standing: Flask, route: str) -> None:
+    assert ask(standing, f"{route}?ticker=UVXY", 400)["error_code"] == "UNSUPPORTED_TICKER"
+    tickers = ask(standing, f"{route}?tickers=UVXY,SPY")["tickers"]
     assert tickers["UVXY"]["error_code"] == "UNSUPPORTED_TICKER"
     assert "error" not in tickers["SPY"]
 

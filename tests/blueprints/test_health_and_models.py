@@ -66,8 +66,8 @@ def test_health_stays_200_and_names_what_is_degraded(serve: Serve, tmp_path: Pat
     assert "IWM" in response.get_json()["operations"]["models_missing"]
 
 
-def test_models_carry_the_artefacts_own_account(serve: Serve) -> None:
-    body = serve().test_client().get("/models").get_json()
+def test_models_carry_the_artefacts_own_account(standing: Flask) -> None:
+    body = standing.test_client().get("/models").get_json()
     assert set(body) == {
         "active_version",
         "models",
@@ -150,8 +150,8 @@ def test_readiness_names_the_store_and_shows_neither_its_path_nor_sqlites_words(
         ("POST", "/set_model_version", 404, "NOT_FOUND"),
     ],
 )
-def test_wrong_paths_and_methods_get_json(serve: Serve, method: str, path: str, status: int, code: str) -> None:
-    response = serve().test_client().open(path, method=method)
+def test_wrong_paths_and_methods_get_json(standing: Flask, method: str, path: str, status: int, code: str) -> None:
+    response = standing.test_client().open(path, method=method)
     assert response.status_code == status
     assert response.get_json()["error_code"] == code
     assert set(response.get_json()) == {"error", "error_code"}
@@ -178,8 +178,8 @@ def test_an_unforeseen_fault_says_nothing_but_its_id(
 
 
 @pytest.mark.parametrize("path", ["/trading_directions", "/health", "/nothing-here"])
-def test_any_origin_may_read(serve: Serve, path: str) -> None:
-    response = serve().test_client().get(path, headers={"Origin": "https://example.test"})
+def test_any_origin_may_read(standing: Flask, path: str) -> None:
+    response = standing.test_client().get(path, headers={"Origin": "https://example.test"})
     assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from tests.support import (
     models_saying,
     new_york,
     promoted_files,
+    promoted_set,
     settings,
-    shipped_swing,
 )
 from tests.telemetry.metrics.scraping import scrape
 from tests.waiting import wait_for
@@ -39,12 +40,11 @@ class Promotions:
 
     def __init__(self, folder: Path, clock: FakeClock) -> None:
         self.folder, self._clock, self._registry = folder / "models", clock, Registry(folder / "models")
-        self.old, self.new = (self._written(folder / str(p), p) for p in (OLD_P, NEW_P))
+        self.old, self.new = (self._copied(promoted_set(models_saying(folder / str(p), p))) for p in (OLD_P, NEW_P))
         self._registry.promote(self.old, counting_from(new_york("2025-03-10 17:00")))
 
-    def _written(self, folder: Path, p: float) -> str:
-        files = promoted_files(models_saying(folder, p))
-        return self._registry.write({ticker: files.member(ticker)[:2] for ticker in SUPPORTED} | shipped_swing()).name
+    def _copied(self, model_set: Path) -> str:
+        return shutil.copytree(model_set, self.folder / model_set.name).name
 
     def promote_new(self, at: str) -> None:
         self._clock.set(f"{DAY} {at}")

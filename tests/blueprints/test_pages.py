@@ -40,15 +40,15 @@ CONTENT_TYPES = {
         ("/asyncapi.json", "socket_io/asyncapi.json"),
     ],
 )
-def test_the_committed_documents_are_sent(serve: Serve, path: str, file: str) -> None:
-    response = serve().test_client().get(path)
+def test_the_committed_documents_are_sent(standing: Flask, path: str, file: str) -> None:
+    response = standing.test_client().get(path)
     committed = Path(blueprints.__file__).parent / file
     assert response.data == committed.read_bytes()
 
 
 @pytest.mark.parametrize("path", [*PAGES, *FILES])
-def test_a_page_and_a_file_are_sent_once_and_then_known(serve: Serve, path: str) -> None:
-    client = serve().test_client()
+def test_a_page_and_a_file_are_sent_once_and_then_known(standing: Flask, path: str) -> None:
+    client = standing.test_client()
     first = client.get(path)
     kind = path.rpartition(".")[2]
     assert (first.status_code, first.content_type) == (200, CONTENT_TYPES.get(kind, "text/html; charset=utf-8"))
@@ -78,8 +78,8 @@ def test_other_origins_may_read_the_document_of_a_version_as_they_may_read_its_a
     assert ("Origin" in response.headers.get("Vary", "")) == (path == "/openapi.json")
 
 
-def test_an_error_at_a_page_is_a_problem(serve: Serve) -> None:
-    problem = serve().test_client().post("/docs").get_json()
+def test_an_error_at_a_page_is_a_problem(standing: Flask) -> None:
+    problem = standing.test_client().post("/docs").get_json()
     assert problem["type"] == "/docs/errors#METHOD_NOT_ALLOWED"
 
 
@@ -107,8 +107,8 @@ class Links(HTMLParser):
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_loads_only_what_this_server_has_and_holds_no_script_and_no_style(serve: Serve, path: str) -> None:
-    client = serve().test_client()
+def test_a_page_loads_only_what_this_server_has_and_holds_no_script_and_no_style(standing: Flask, path: str) -> None:
+    client = standing.test_client()
     response = client.get(path)
     links = Links(response.get_data(as_text=True))
     assert links.inline == []

@@ -25,7 +25,6 @@ SERIES = (Span.DAY, Span.FIVE_MINUTES, Span.MINUTE)
 SUBSETS = list(chain.from_iterable(combinations(SERIES, n) for n in range(len(SERIES) + 1)))
 FIVE_MINUTES_ONLY = "2024-06-12"
 BOTH_SPANS = "2026-03-17"
-ROUTES = ("/mtf", "/northstar")
 
 
 def ask(app: Flask, path: str) -> dict[str, Any]:
@@ -169,9 +168,16 @@ def bring(source: MarketData, span: Span, ticker: str, at: Any) -> None:
         source.minutes(ticker, at)
 
 
-@pytest.mark.parametrize("path", ROUTES)
 @pytest.mark.parametrize(
-    ("kind", "day"), [("recorded", FIVE_MINUTES_ONLY), ("recorded", BOTH_SPANS), ("polygon", "2025-03-11")]
+    ("kind", "day", "path"),
+    [
+        ("recorded", FIVE_MINUTES_ONLY, "/mtf"),
+        ("recorded", BOTH_SPANS, "/northstar"),
+        ("polygon", "2025-03-11", "/mtf"),
+        pytest.param("recorded", FIVE_MINUTES_ONLY, "/northstar", marks=pytest.mark.soak),
+        pytest.param("recorded", BOTH_SPANS, "/mtf", marks=pytest.mark.soak),
+        pytest.param("polygon", "2025-03-11", "/northstar", marks=pytest.mark.soak),
+    ],
 )
 def test_a_fresh_server_gives_one_answer_whichever_fetches_land_before_it_reads(
     fresh: Callable[[str, int], tuple[Flask, Core]], clock: FakeClock, kind: str, day: str, path: str

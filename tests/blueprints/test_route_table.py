@@ -82,8 +82,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> FlaskClient:
     return create_app(settings(market="demo", data_dir=tmp_path_factory.mktemp("routes"), **limits)).test_client()
 
 
-def test_the_routes_are_these_and_no_others(serve: Serve) -> None:
-    table = {rule.rule: set(rule.methods or ()) for rule in serve().url_map.iter_rules()}
+def test_the_routes_are_these_and_no_others(standing: Flask) -> None:
+    table = {rule.rule: set(rule.methods or ()) for rule in standing.url_map.iter_rules()}
     assert table == ROUTES
 
 
@@ -98,8 +98,8 @@ def test_the_routes_are_these_and_no_others(serve: Serve) -> None:
         and not p.endswith("/stream")
     ),
 )
-def test_every_get_route_answers_json(serve: Serve, path: str) -> None:
-    response = serve().test_client().get(path.replace("<ticker>", "SPY") + NEEDS.get(path, ""))
+def test_every_get_route_answers_json(standing: Flask, path: str) -> None:
+    response = standing.test_client().get(path.replace("<ticker>", "SPY") + NEEDS.get(path, ""))
     assert (response.status_code, response.content_type) == (200, "application/json")
 
 
@@ -127,8 +127,8 @@ def test_wrong_methods_are_405_json_that_names_the_right_ones(client: FlaskClien
         "/%2e%2e/etc/passwd",
     ],
 )
-def test_unknown_paths_are_404_json(serve: Serve, path: str) -> None:
-    response = serve().test_client().get(path)
+def test_unknown_paths_are_404_json(standing: Flask, path: str) -> None:
+    response = standing.test_client().get(path)
     assert response.status_code == 404
     assert set(response.get_json()) == {"error", "error_code"}
     assert response.get_json()["error_code"] == "NOT_FOUND"
@@ -142,6 +142,6 @@ def test_unknown_paths_are_404_json(serve: Serve, path: str) -> None:
         ("/signal_breakdown", "/signal-breakdown"),
     ],
 )
-def test_both_spellings_give_the_same_bytes(serve: Serve, one: str, other: str) -> None:
-    client = serve().test_client()
+def test_both_spellings_give_the_same_bytes(standing: Flask, one: str, other: str) -> None:
+    client = standing.test_client()
     assert client.get(one).data == client.get(other).data

@@ -123,8 +123,8 @@ def check_enums(body: Body) -> None:
 # mtf
 
 
-def test_mtf_serves_session_days_and_their_alignment(serve: Serve) -> None:
-    body = ask(serve(), "/mtf")
+def test_mtf_serves_session_days_and_their_alignment(standing: Flask) -> None:
+    body = ask(standing, "/mtf")
     assert (body["analysis_type"], body["pipeline_version"], body["session"]) == ("MULTI_TIMEFRAME", "2.0", "late")
     for entry in body["tickers"].values():
         check_crash_list(entry)
@@ -134,10 +134,9 @@ def test_mtf_serves_session_days_and_their_alignment(serve: Serve) -> None:
     check_enums(body)
 
 
-def test_mtf_v6_is_the_signal_of_trading_directions(serve: Serve) -> None:
-    app = serve()
-    signals = ask(app, "/trading_directions")["tickers"]
-    for ticker, entry in ask(app, "/mtf")["tickers"].items():
+def test_mtf_v6_is_the_signal_of_trading_directions(standing: Flask) -> None:
+    signals = ask(standing, "/trading_directions")["tickers"]
+    for ticker, entry in ask(standing, "/mtf")["tickers"].items():
         v6 = entry["intraday"]["v6"]
         assert (v6["target_a_prob"], v6["target_b_prob"]) == (
             signals[ticker]["probability_a"],
@@ -157,8 +156,8 @@ def test_mtf_signal_follows_the_active_probability(
     assert (entry["v6"]["signal"], entry["action"], entry["v6"]["target_b_prob"]) == (signal, action, 0.5)
 
 
-def test_mtf_of_an_unsupported_symbol_carries_the_three_nulls(serve: Serve) -> None:
-    body = ask(serve(), "/mtf?tickers=UVXY")
+def test_mtf_of_an_unsupported_symbol_carries_the_three_nulls(standing: Flask) -> None:
+    body = ask(standing, "/mtf?tickers=UVXY")
     assert body["tickers"] == {
         "UVXY": {
             "error": "UVXY is not supported.",
@@ -243,10 +242,9 @@ def test_one_failing_ticker_leaves_the_others_alone(serve: Serve, market: Script
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_an_unknown_single_ticker_is_400_and_in_a_list_its_own_error(serve: Serve, route: str) -> None:
-    app = serve()
-    assert ask(app, f"{route}?ticker=UVXY", 400)["error_code"] == "UNSUPPORTED_TICKER"
-    body = ask(app, f"{route}?tickers=UVXY,SPY")
+def test_an_unknown_single_ticker_is_400_and_in_a_list_its_own_error(standing: Flask, route: str) -> None:
+    assert ask(standing, f"{route}?ticker=UVXY", 400)["error_code"] == "UNSUPPORTED_TICKER"
+    body = ask(standing, f"{route}?tickers=UVXY,SPY")
     assert body["tickers"]["UVXY"]["error_code"] == "UNSUPPORTED_TICKER"
     assert "error" not in body["tickers"]["SPY"]
 
@@ -292,11 +290,11 @@ def test_rpe_before_eleven_has_no_action_for_target_b(serve: Serve, clock: FakeC
     assert (signals["target_b_prob"], signals["target_b_action"], signals["price_11am"]) == (0.5, None, None)
 
 
-def test_northstar_of_one_ticker_comes_also_as_analysis(serve: Serve) -> None:
-    body = ask(serve(), "/northstar?ticker=SPY")
+def test_northstar_of_one_ticker_comes_also_as_analysis(standing: Flask) -> None:
+    body = ask(standing, "/northstar?ticker=SPY")
     assert body["ticker"] == "SPY"
     assert body["analysis"] == body["tickers"]["SPY"]
-    assert "analysis" not in ask(serve(), "/northstar")
+    assert "analysis" not in ask(standing, "/northstar")
 
 
 def test_swing_works_while_closed(serve: Serve, clock: FakeClock) -> None:
@@ -335,8 +333,8 @@ def test_swing_works_while_closed(serve: Serve, clock: FakeClock) -> None:
         ("?date=2025-03-10&time=10:00&ticker=UVXY", "UNSUPPORTED_TICKER"),
     ],
 )
-def test_replay_refuses_each_row_of_the_validation_table(serve: Serve, query: str, code: str) -> None:
-    body = ask(serve(), f"/replay{query}", 400)
+def test_replay_refuses_each_row_of_the_validation_table(standing: Flask, query: str, code: str) -> None:
+    body = ask(standing, f"/replay{query}", 400)
     assert body["error_code"] == code
     assert ("usage" in body) == (code == "MISSING_PARAMETER")
 
@@ -352,8 +350,8 @@ def test_replay_refuses_each_row_of_the_validation_table(serve: Serve, query: st
         ("time=20:59", "20:59", "20:59"),
     ],
 )
-def test_replay_answers_both_styles(serve: Serve, query: str, as_of: str, label: str) -> None:
-    body = ask(serve(), f"/replay?date=2025-03-10&{query}")
+def test_replay_answers_both_styles(standing: Flask, query: str, as_of: str, label: str) -> None:
+    body = ask(standing, f"/replay?date=2025-03-10&{query}")
     assert (body["mode"], body["replay_date"], body["replay_time"]) == ("REPLAY", "2025-03-10", label)
     assert body["as_of"] == f"2025-03-10T{as_of}:00-04:00"
     assert (body["simulated_hour"], body["simulated_minute"]) == (int(as_of[:2]), int(as_of[3:]))
@@ -407,12 +405,11 @@ def test_replay_of_a_weekend_needs_no_key(tmp_path: Path, clock: FakeClock) -> N
     ask(app, "/replay?date=2025-03-10&hour=11", 503)
 
 
-def test_replay_after_the_close_still_has_the_eleven_oclock_price(serve: Serve) -> None:
-    app = serve()
-    open_then = ask(app, "/replay?date=2025-03-10&time=14:35")["tickers"]["SPY"]
-    after = ask(app, "/replay?date=2025-03-10&time=16:30")["tickers"]["SPY"]
+def test_replay_after_the_close_still_has_the_eleven_oclock_price(standing: Flask) -> None:
+    open_then = ask(standing, "/replay?date=2025-03-10&time=14:35")["tickers"]["SPY"]
+    after = ask(standing, "/replay?date=2025-03-10&time=16:30")["tickers"]["SPY"]
     assert after["price_11am"] == after["v6"]["price_11am"] == open_then["price_11am"]
-    assert ask(app, "/replay?date=2025-03-10&time=10:59")["tickers"]["SPY"]["price_11am"] is None
+    assert ask(standing, "/replay?date=2025-03-10&time=10:59")["tickers"]["SPY"]["price_11am"] is None
 
 
 def test_without_minutes_the_days_are_served(serve: Serve, market: ScriptedMarket) -> None:
@@ -463,8 +460,8 @@ def test_replay_of_a_trading_day_without_bars_has_no_market_data(serve: Serve, m
 @pytest.mark.parametrize(
     ("moment", "code"), [("09:45", "INSUFFICIENT_DATA"), ("16:00", "MARKET_CLOSED"), ("08:00", "MARKET_CLOSED")]
 )
-def test_replay_without_a_signal_is_null_on_both_sides_and_no_error(serve: Serve, moment: str, code: str) -> None:
-    body = ask(serve(), f"/replay?date=2025-03-10&time={moment}")
+def test_replay_without_a_signal_is_null_on_both_sides_and_no_error(standing: Flask, moment: str, code: str) -> None:
+    body = ask(standing, f"/replay?date=2025-03-10&time={moment}")
     for entry in body["tickers"].values():
         assert "error" not in entry
         assert (entry["target_a_prob"], entry["target_b_prob"]) == (None, None)
@@ -526,7 +523,7 @@ def test_replay_shows_nothing_of_the_days_end(serve: Serve, market: ScriptedMark
 LIVE_AND_REPLAY = ("current_price", "today_open", "today_change_pct", "price_11am")
 
 
-@pytest.mark.parametrize("minutes", [10, pytest.param(30, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("minutes", [5, pytest.param(30, marks=pytest.mark.soak)])
 def test_live_is_replay_for_recorded_minutes(
     serve_recorded: Serve, recorded_dir: Path, clock: FakeClock, minutes: int
 ) -> None:
@@ -576,8 +573,8 @@ def same_as_live(entry: Body, directions: Body, mtf: Body, rpe: Body) -> None:
 # pattern model
 
 
-def test_pattern_routes_say_that_there_is_no_model(serve: Serve) -> None:
-    client = serve().test_client()
+def test_pattern_routes_say_that_there_is_no_model(standing: Flask) -> None:
+    client = standing.test_client()
     assert client.get("/model_info").get_json() == {
         "metrics": None,
         "feature_cols": [],
@@ -592,28 +589,28 @@ def test_pattern_routes_say_that_there_is_no_model(serve: Serve) -> None:
 
 @pytest.mark.parametrize("path", ["/predict", "/batch_predict"])
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"1", b"\xff", b'{"a":' * 2000])
-def test_a_body_that_is_no_object_is_400(serve: Serve, path: str, body: bytes) -> None:
-    answer = serve().test_client().post(path, data=body, content_type="application/json")
+def test_a_body_that_is_no_object_is_400(standing: Flask, path: str, body: bytes) -> None:
+    answer = standing.test_client().post(path, data=body, content_type="application/json")
     assert answer.status_code == 400
     assert answer.get_json()["error_code"] == "MISSING_PARAMETER"
 
 
 @pytest.mark.parametrize("fvgs", [None, "x", {}, 3])
-def test_patterns_must_be_a_list(serve: Serve, fvgs: object) -> None:
-    answer = serve().test_client().post("/batch_predict", json={"fvgs": fvgs})
+def test_patterns_must_be_a_list(standing: Flask, fvgs: object) -> None:
+    answer = standing.test_client().post("/batch_predict", json={"fvgs": fvgs})
     assert answer.status_code == 400
 
 
-def test_a_body_over_the_bound_is_413(serve: Serve) -> None:
-    answer = serve().test_client().post("/batch_predict", data=b"x" * 2_000_000, content_type="application/json")
+def test_a_body_over_the_bound_is_413(standing: Flask) -> None:
+    answer = standing.test_client().post("/batch_predict", data=b"x" * 2_000_000, content_type="application/json")
     assert answer.status_code == 413
     assert answer.get_json()["error_code"] == "PAYLOAD_TOO_LARGE"
 
 
 @pytest.mark.parametrize("path", ["/predict", "/batch_predict", "/volatility_meter", "/price_ranges"])
-def test_browsers_get_their_preflight(serve: Serve, path: str) -> None:
+def test_browsers_get_their_preflight(standing: Flask, path: str) -> None:
     headers = {"Origin": "https://x.test", "Access-Control-Request-Method": "POST"}
-    answer = serve().test_client().options(path, headers=headers)
+    answer = standing.test_client().options(path, headers=headers)
     assert answer.status_code == 200
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert "Content-Type" in answer.headers["Access-Control-Allow-Headers"]
@@ -670,10 +667,12 @@ def test_a_machine_in_another_time_zone_says_the_same(serve: Serve, monkeypatch:
         time.tzset()
 
 
-def test_twenty_trading_days_of_the_demo_have_no_gap_in_any_route(serve: Serve, clock: FakeClock) -> None:
+@pytest.mark.parametrize("days", [6, pytest.param(20, marks=pytest.mark.soak)])
+def test_trading_days_around_holidays_have_no_gap_in_any_route(serve: Serve, clock: FakeClock, days: int) -> None:
+    """From the Friday before Christmas on, with an early close and closed days between."""
     day = CALENDAR.next_trading_day(new_york("2024-12-20 08:00"))
     app = serve()
-    for _ in range(20):
+    for _ in range(days):
         clock.at = new_york(f"{day} 12:07")
         for route in ROUTES:
             body = ask(app, route)

@@ -19,7 +19,7 @@ from app.live.redis_event_log import RedisEventLog
 from app.redis_database import RedisDatabase
 from tests.waiting import PATIENCE_S
 
-EVENTS = 300
+EVENTS = 100
 PROCESSES = 4
 NOTICED = Noticed(datetime(2025, 3, 11, 14, 30, 7, tzinfo=UTC), None, None, "gate", "open current")
 

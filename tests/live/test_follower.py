@@ -82,7 +82,7 @@ def test_with_nobody_asking_only_the_decision_hours_cost_calls(follow: Callable[
 
 def test_every_supported_ticker_is_locked_at_every_hour_unasked(follow: Callable[..., Followed]) -> None:
     server = follow("2025-03-11 09:50:00")
-    server.run(6.2 * 60, every_s=15)
+    server.run(6.2 * 60, every_s=30)
     store = server.core.store
     missing = [(t, h) for t in TICKERS for h in range(10, 16) if store.get(t, DAY, h) is None]
     assert missing == []
@@ -117,7 +117,7 @@ def test_the_minutes_after_the_first_are_asked_for_by_what_is_new(follow: Callab
 
 def test_followed_bars_are_those_of_a_server_that_just_started(follow: Callable[..., Followed]) -> None:
     server = follow("2025-03-11 10:20:07")
-    server.run(90, ask=lambda: server.board())
+    server.run(50, every_s=10, ask=lambda: server.board())
     fresh = follow(f"{server.clock.at:%Y-%m-%d %H:%M:%S}", folder="b")
     for ticker in TICKERS:
         ours = server.core.source.intraday(ticker, server.clock()).bars
@@ -154,7 +154,7 @@ def test_a_provider_that_fails_makes_bars_stale_and_then_no_trade_and_heals(foll
     signal = server.board("SPY").tickers["SPY"]
     assert signal.quote.stale
     assert signal.decision is not None, "the hour's signal is locked"
-    server.run(45, ask=lambda: server.board("SPY"))
+    server.run(45, every_s=20, ask=lambda: server.board("SPY"))
     signal = server.board("SPY").tickers["SPY"]
     assert signal.decision is None
     assert signal.gate is not None
@@ -180,7 +180,7 @@ def test_a_delayed_plan_locks_an_hour_when_its_data_are_complete(follow: Callabl
     server = follow("2025-03-11 10:50:00")
     server.market.delay = timedelta(minutes=15)
     server.market.edit = lambda path, body: {**body, "status": "DELAYED"}
-    server.run(24, ask=lambda: server.board())
+    server.run(24, every_s=20, ask=lambda: server.board())
     assert server.core.store.get("SPY", DAY, 11) is None
     server.run(2, ask=lambda: server.board())
     assert server.core.store.get("SPY", DAY, 11) is not None
@@ -189,7 +189,7 @@ def test_a_delayed_plan_locks_an_hour_when_its_data_are_complete(follow: Callabl
 def test_a_plan_without_today_is_not_followed(follow: Callable[..., Followed]) -> None:
     server = follow("2025-03-11 10:20:00")
     server.core.source.apply_entitlement(Entitlement(False, date(2023, 3, 15)))
-    server.run(45, ask=lambda: server.board())
+    server.run(45, every_s=30, ask=lambda: server.board())
     assert server.calls("/minute/") == 0
     signal = server.board("SPY").tickers["SPY"]
     assert signal.gate is not None
@@ -221,9 +221,9 @@ def test_days_come_once_before_the_open_and_once_after_the_close(follow: Callabl
 
 def test_after_the_close_nothing_is_followed(follow: Callable[..., Followed]) -> None:
     server = follow("2025-03-11 15:58:00")
-    server.run(40, every_s=15, ask=lambda: server.core.pipeline.states(TICKERS, server.clock()))
+    server.run(40, every_s=30, ask=lambda: server.core.pipeline.states(TICKERS, server.clock()))
     before = server.calls()
-    server.run(30, every_s=15, ask=lambda: server.core.pipeline.states(TICKERS, server.clock()))
+    server.run(15, every_s=30, ask=lambda: server.core.pipeline.states(TICKERS, server.clock()))
     assert server.calls() == before
     newest = server.core.source.peek("SPY", server.clock())
     assert newest is not None

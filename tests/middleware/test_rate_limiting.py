@@ -413,19 +413,22 @@ def test_kept_answers_are_refused_at_the_same_request_as_those_made_anew(build: 
     pair.told_alike(given=18)
 
 
-def test_any_mixture_of_requests_counts_the_same_with_kept_answers_as_without(build: Build, timer: FakeTimer) -> None:
+@pytest.mark.parametrize("mixtures", [7, pytest.param(20, marks=pytest.mark.soak)])
+def test_any_mixture_of_requests_counts_the_same_with_kept_answers_as_without(
+    build: Build, timer: FakeTimer, mixtures: int
+) -> None:
     pair = Pair(build, timer, **SMALL)
     refused = Counter[int]()
 
-    @rules(deadline=None, max_examples=20)
+    @rules(deadline=None, max_examples=mixtures)
     @given(st.lists(STEPS, min_size=12, max_size=25))
     def alike(steps: list[Step]) -> None:
         timer.forward(120)
         refused.update(pair.steps(steps))
 
     alike()
-    assert refused[200] > 50
-    assert refused[429] > 5
+    assert refused[200] > mixtures
+    assert refused[429] > 0
     timer.forward(120)
     pair.told_alike(given=10)
 
@@ -566,9 +569,9 @@ def test_who_has_no_key_gets_half_once_there_are_keys(keyed: Callable[..., Keyed
     assert statuses(server.ask, 31) == [200] * 29 + [429] * 2
 
 
-@pytest.mark.parametrize(("name", "limit"), [("viewer", 60), ("bank", 600)])
+@pytest.mark.parametrize(("name", "limit"), [("viewer", 6), ("bank", 60)])
 def test_a_keys_holder_gets_what_the_tier_says(keyed: Callable[..., Keyed], name: str, limit: int) -> None:
-    server = keyed()
+    server = keyed(rate_limit_directions=6)
     ask = lambda: server.ask(key=server.secrets[name])  # noqa: E731
     assert quota(ask()).limit == limit
     assert statuses(ask, limit + 1) == [200] * (limit - 1) + [429] * 2

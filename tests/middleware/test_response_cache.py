@@ -327,12 +327,21 @@ def without_floating(value: object) -> object:
 
 
 @pytest.mark.parametrize(
-    ("start", "minutes"), [("2025-03-11 09:27:00", 9), ("2025-03-11 10:55:01", 40), ("2025-03-11 15:54:30", 12)]
+    ("start", "minutes"),
+    [
+        ("2025-03-11 09:29:00", 4),
+        ("2025-03-11 10:58:31", 3),
+        ("2025-03-11 11:09:01", 4),
+        ("2025-03-11 15:58:30", 3),
+        pytest.param("2025-03-11 09:27:00", 9, marks=pytest.mark.soak),
+        pytest.param("2025-03-11 10:55:01", 40, marks=pytest.mark.soak),
+        pytest.param("2025-03-11 15:54:30", 12, marks=pytest.mark.soak),
+    ],
 )
 def test_at_every_moment_a_kept_answer_says_what_a_server_that_never_keeps_says(
     build: Build, clock: FakeClock, market: ScriptedMarket, start: str, minutes: int
 ) -> None:
-    """Stepping by odd seconds over more than an hour in all: open, two turns of an hour, close, and a fault on the way."""
+    """Stepping by odd seconds over open, the turn of an hour, close, and faults on the way; in the soak over an hour in all."""
     app, fresh, kept = build(), count(), 0
     client = app.test_client()
     clock.set(start)

@@ -364,10 +364,17 @@ V1_ANSWERS = {
 }
 
 
+@pytest.fixture(scope="module")
+def ending(tmp_path_factory: pytest.TempPathFactory) -> Flask:
+    """One server for all tests that only ask what it says of the end of v1."""
+    clock = FakeClock(new_york("2025-03-11 11:30"))
+    return started(tmp_path_factory.mktemp("d"), clock, Today(date(2026, 6, 1)), with_v1_ending())
+
+
 @pytest.mark.parametrize("name", V1_ANSWERS)
-def test_every_answer_of_an_ending_version_says_when_it_ends(build: Callable[..., Flask], name: str) -> None:
+def test_every_answer_of_an_ending_version_says_when_it_ends(ending: Flask, name: str) -> None:
     method, path, headers, status = V1_ANSWERS[name]
-    client = build(with_v1_ending()).test_client()
+    client = ending.test_client()
     client.get("/swing")
     answer = client.open(path, method=method, headers=headers)
     assert answer.status_code == status
@@ -383,16 +390,16 @@ CONFUSED = {
 
 
 @pytest.mark.parametrize("name", CONFUSED)
-def test_errors_about_the_version_itself_say_when_it_ends(build: Callable[..., Flask], name: str) -> None:
+def test_errors_about_the_version_itself_say_when_it_ends(ending: Flask, name: str) -> None:
     path, headers, status = CONFUSED[name]
-    answer = build(with_v1_ending()).test_client().get(path, headers=headers)
+    answer = ending.test_client().get(path, headers=headers)
     assert (answer.status_code, answer.headers["X-API-Version"]) == (status, "1")
     assert farewell(answer) == V1_FAREWELL
 
 
 @pytest.mark.parametrize("path", ["/v2/ping", "/v2/nothing", "/livez", "/versions", "/metrics", "/v3/swing"])
-def test_nothing_else_says_that_it_ends(build: Callable[..., Flask], path: str) -> None:
-    assert farewell(build(with_v1_ending()).test_client().get(path)) == NO_FAREWELL
+def test_nothing_else_says_that_it_ends(ending: Flask, path: str) -> None:
+    assert farewell(ending.test_client().get(path)) == NO_FAREWELL
 
 
 def test_an_ending_v2_says_so_and_v1_does_not(build: Callable[..., Flask]) -> None:

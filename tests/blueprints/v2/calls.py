@@ -10,7 +10,7 @@ from flask import Flask
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
-from werkzeug.routing import Map, Rule
+from werkzeug.routing import Map, MapAdapter, Rule
 from werkzeug.test import TestResponse
 
 from blueprints.v2.openapi import FILE
@@ -66,10 +66,15 @@ def lines_of(response: TestResponse) -> list[Any]:
 
 def valid(value: Any, schema: dict[str, Any]) -> None:
     """Raises jsonschema.ValidationError unless the document's schema allows the value. JSON in a string is checked, too."""
-    Draft202012Validator(_based(schema), registry=_registry()).validate(value)
+    _validator(json.dumps(_based(schema))).validate(value)
     for name, part in schema.get("properties", {}).items():
         if "contentSchema" in part:
             valid(json.loads(value[name]), part["contentSchema"])
+
+
+@cache
+def _validator(schema: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads(schema), registry=_registry())
 
 
 def _based(schema: dict[str, Any]) -> dict[str, Any]:
@@ -92,6 +97,11 @@ def _registry() -> Registry[Any]:
 
 def _template(path: str) -> str:
     """The documented path that `path` is one of."""
-    rules = [Rule(p.removeprefix("/v2").replace("{", "<").replace("}", ">"), endpoint=p) for p in document()["paths"]]
-    found, _ = Map(rules).bind("localhost").match(path)
+    found, _ = _documented().match(path)
     return str(found).removeprefix("/v2")
+
+
+@cache
+def _documented() -> MapAdapter:
+    rules = [Rule(p.removeprefix("/v2").replace("{", "<").replace("}", ">"), endpoint=p) for p in document()["paths"]]
+    return Map(rules).bind("localhost")

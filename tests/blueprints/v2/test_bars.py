@@ -51,13 +51,12 @@ def test_todays_bars_are_the_regular_ones_that_have_ended(serve: Serve, clock: F
     assert (answer["session_open"], answer["session_open_source"]) == (round(float(day.o[0]), 2), "daily")
 
 
-def test_bars_outside_the_session_are_asked_for_and_marked(serve: Serve) -> None:
-    app = serve()
-    answer = ask(app, "/bars/SPY?extended=true")
+def test_bars_outside_the_session_are_asked_for_and_marked(standing: Flask) -> None:
+    answer = ask(standing, "/bars/SPY?extended=true")
     early = [bar for bar in answer["bars"] if not bar["regular"]]
     assert early
     assert max(bar["end"] for bar in early) <= "2025-03-11T09:30:00-04:00"
-    assert [bar for bar in answer["bars"] if bar["regular"]] == ask(app, "/bars/SPY")["bars"]
+    assert [bar for bar in answer["bars"] if bar["regular"]] == ask(standing, "/bars/SPY")["bars"]
 
 
 @pytest.mark.parametrize("span", ["5m", "15m", "30m"])
@@ -110,8 +109,8 @@ def test_on_a_day_without_trading_the_last_session_is_shown(serve: Serve, clock:
     assert (answer["first_day"], len(answer["bars"]), answer["freshness"]) == ("2025-03-14", 13, "historical")
 
 
-def test_an_early_close_ends_the_regular_bars(serve: Serve) -> None:
-    answer = ask(serve(), "/bars/SPY?day=2024-11-29&span=30m")
+def test_an_early_close_ends_the_regular_bars(standing: Flask) -> None:
+    answer = ask(standing, "/bars/SPY?day=2024-11-29&span=30m")
     assert (len(answer["bars"]), answer["as_of"], answer["session"]["early_close"]) == (
         7,
         answer["as_of"],
@@ -166,8 +165,8 @@ def test_daily_bars_of_long_ago_are_those_of_then(serve: Serve, market: Scripted
         ("extended=1", "/extended", "Must be true or false."),
     ],
 )
-def test_a_wrong_query_is_refused_with_its_place(serve: Serve, query: str, pointer: str, said: str) -> None:
-    response = call(serve(), f"/bars/SPY?{query}")
+def test_a_wrong_query_is_refused_with_its_place(standing: Flask, query: str, pointer: str, said: str) -> None:
+    response = call(standing, f"/bars/SPY?{query}")
     assert response.status_code == 400
     (fault,) = response.get_json()["errors"]
     assert fault["pointer"] == pointer
@@ -182,8 +181,8 @@ def test_a_wrong_query_is_refused_with_its_place(serve: Serve, query: str, point
         ("1994-01-04", "it began to trade on"),
     ],
 )
-def test_a_day_that_has_no_bars_is_not_found_and_says_why(serve: Serve, day: str, said: str) -> None:
-    response = call(serve(), f"/bars/QQQ?day={day}")
+def test_a_day_that_has_no_bars_is_not_found_and_says_why(standing: Flask, day: str, said: str) -> None:
+    response = call(standing, f"/bars/QQQ?day={day}")
     assert (response.status_code, response.get_json()["error_code"]) == (404, "NO_MARKET_DATA")
     assert said in response.get_json()["detail"]
 

@@ -103,14 +103,14 @@ def test_v1_and_v2_never_share_a_kept_answer(serve: Serve, clock: FakeClock) -> 
 @pytest.mark.parametrize(
     "path", ["/models", "/models/SPY", "/status", "/calendar", "/replay/SPY?at=2025-03-10T11:00:00-04:00"]
 )
-def test_other_answers_are_not_to_be_stored(serve: Serve, path: str) -> None:
-    response = call(serve(), path)
+def test_other_answers_are_not_to_be_stored(standing: Flask, path: str) -> None:
+    response = call(standing, path)
     assert response.headers["Cache-Control"] == "no-store"
     assert "ETag" not in response.headers
 
 
-def test_a_stream_is_neither_stored_nor_transformed(serve: Serve) -> None:
-    response = call(serve(), "/trading-directions/SPY/stream")
+def test_a_stream_is_neither_stored_nor_transformed(standing: Flask) -> None:
+    response = call(standing, "/trading-directions/SPY/stream")
     assert response.headers["Cache-Control"] == "no-store, no-transform"
     assert "Accept" in response.headers["Vary"]
     assert "ETag" not in response.headers

@@ -57,8 +57,8 @@ def test_the_document_is_valid_openapi_3_1() -> None:
     OpenAPIV31SpecValidator(document()).validate()
 
 
-def test_the_documented_paths_are_v2s_routes(serve: Serve) -> None:
-    rules = [rule for rule in serve().url_map.iter_rules() if rule.endpoint.startswith("v2.")]
+def test_the_documented_paths_are_v2s_routes(standing: Flask) -> None:
+    rules = [rule for rule in standing.url_map.iter_rules() if rule.endpoint.startswith("v2.")]
     assert {rule.rule.replace("<", "{").replace(">", "}") for rule in rules} == set(document()["paths"])
     assert all((rule.methods or set()) - {"HEAD", "OPTIONS"} == {"GET"} for rule in rules)
 
@@ -143,9 +143,9 @@ def test_every_operation_names_the_limit_that_counts_it(path: str) -> None:
     assert f"`{known.setting}`" in operation["description"]
 
 
-def test_an_answer_has_every_header_that_is_promised_of_it(serve: Serve) -> None:
-    app, promised = serve(), GETS["/v2/trading-directions/{ticker}"]["responses"]
-    response = call(app, "/trading-directions/SPY")
+def test_an_answer_has_every_header_that_is_promised_of_it(standing: Flask) -> None:
+    promised = GETS["/v2/trading-directions/{ticker}"]["responses"]
+    response = call(standing, "/trading-directions/SPY")
     always = {name for name in promised["200"]["headers"] if document()["components"]["headers"][name]["required"]}
     assert {
         "ETag",
@@ -157,7 +157,7 @@ def test_an_answer_has_every_header_that_is_promised_of_it(serve: Serve) -> None
         "X-Data-Source",
     } <= always
     assert {"Deprecation", "Sunset", "Link", "X-Served-By"} == set(promised["200"]["headers"]) - always
-    known = call(app, "/trading-directions/SPY", headers={"If-None-Match": response.headers["ETag"]})
+    known = call(standing, "/trading-directions/SPY", headers={"If-None-Match": response.headers["ETag"]})
     assert known.status_code == 304
     assert [name for name in always if name not in known.headers] == []
 

@@ -40,31 +40,28 @@ def part(whole: Any, names: list[str]) -> Any:
 
 
 @pytest.mark.parametrize("path", ROUTES)
-def test_a_partial_answer_has_the_members_that_are_named_and_no_others(serve: Serve, path: str) -> None:
-    app = serve()
-    whole = ask(app, path)
-    response = call(app, f"{path}?fields={ROUTES[path]}")
+def test_a_partial_answer_has_the_members_that_are_named_and_no_others(standing: Flask, path: str) -> None:
+    whole = ask(standing, path)
+    response = call(standing, f"{path}?fields={ROUTES[path]}")
     assert (response.status_code, response.mimetype) == (200, PARTIAL)
     assert response.get_json() == part(whole, ROUTES[path].split(","))
 
 
 @pytest.mark.parametrize("path", ROUTES)
-def test_every_documented_name_is_one(serve: Serve, path: str) -> None:
-    app = serve()
+def test_every_documented_name_is_one(standing: Flask, path: str) -> None:
     template = f"/v2{path}".replace("SPY", "{ticker}")
     parameters = document()["paths"][template]["get"]["parameters"]
     (schema,) = (each["schema"] for each in parameters if each["name"] == "fields")
     names = schema["items"]["pattern"].removeprefix("^(").removesuffix(")$").replace("\\.", ".").split("|")
-    response = call(app, path, query_string={"fields": ",".join(names)})
-    assert response.get_json() == ask(app, path)
-    assert {name for name in names if "." not in name} == set(ask(app, path))
+    response = call(standing, path, query_string={"fields": ",".join(names)})
+    assert response.get_json() == ask(standing, path)
+    assert {name for name in names if "." not in name} == set(ask(standing, path))
 
 
-def test_a_whole_member_is_more_than_a_part_of_it(serve: Serve) -> None:
-    app = serve()
+def test_a_whole_member_is_more_than_a_part_of_it(standing: Flask) -> None:
     for names in ("prices,prices.now", "prices.now,prices", "prices,prices"):
-        answer = call(app, f"/trading-directions/SPY?fields={names}").get_json()
-        assert answer == {"prices": ask(app, "/trading-directions/SPY")["prices"]}
+        answer = call(standing, f"/trading-directions/SPY?fields={names}").get_json()
+        assert answer == {"prices": ask(standing, "/trading-directions/SPY")["prices"]}
 
 
 def test_a_part_of_what_is_null_is_null(serve: Serve, clock: FakeClock) -> None:
@@ -93,8 +90,8 @@ def test_names_that_an_answer_has_not_are_refused_with_their_places(
 
 
 @pytest.mark.parametrize("path", ["/status", "/models", "/replay/SPY"])
-def test_a_route_without_fields_refuses_them(serve: Serve, path: str) -> None:
-    assert call(serve(), f"{path}?fields=ticker").status_code == 400
+def test_a_route_without_fields_refuses_them(standing: Flask, path: str) -> None:
+    assert call(standing, f"{path}?fields=ticker").status_code == 400
 
 
 def test_partial_answers_are_kept_apart(serve: Serve) -> None:

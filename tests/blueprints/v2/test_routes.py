@@ -58,16 +58,14 @@ def test_times_are_written_to_the_second_with_new_yorks_offset(serve: Serve, clo
 
 
 @pytest.mark.parametrize("path", ["/structure/SPY", "/swing/SPY"])
-def test_an_analysis_shows_neither_constants_as_measured_nor_the_request_again(serve: Serve, path: str) -> None:
-    app = serve()
-    assert (CONSTANTS | REPEATED) & set(keys(ask(app, path))) == set()
-    assert CONSTANTS & set(keys(app.test_client().get("/rpe?ticker=SPY").get_json())), "v1 has them"
+def test_an_analysis_shows_neither_constants_as_measured_nor_the_request_again(standing: Flask, path: str) -> None:
+    assert (CONSTANTS | REPEATED) & set(keys(ask(standing, path))) == set()
+    assert CONSTANTS & set(keys(standing.test_client().get("/rpe?ticker=SPY").get_json())), "v1 has them"
 
 
-def test_structure_is_v1s_analysis_of_the_same_moment(serve: Serve) -> None:
-    app = serve()
-    structure = ask(app, "/structure/SPY")
-    client = app.test_client()
+def test_structure_is_v1s_analysis_of_the_same_moment(standing: Flask) -> None:
+    structure = ask(standing, "/structure/SPY")
+    client = standing.test_client()
     northstar, rpe = (client.get(f"/{name}?ticker=SPY").get_json()["tickers"]["SPY"] for name in ("northstar", "rpe"))
     assert structure["northstar"] == {key: northstar[key] for key in structure["northstar"]}
     assert structure["rpe"] == common(rpe, structure["rpe"])
@@ -75,10 +73,9 @@ def test_structure_is_v1s_analysis_of_the_same_moment(serve: Serve) -> None:
     assert structure["reason"] is None
 
 
-def test_swing_is_v1s_analysis_of_the_same_moment(serve: Serve) -> None:
-    app = serve()
-    answer = ask(app, "/swing/SPY")
-    v1 = app.test_client().get("/swing?ticker=SPY").get_json()["tickers"]["SPY"]
+def test_swing_is_v1s_analysis_of_the_same_moment(standing: Flask) -> None:
+    answer = ask(standing, "/swing/SPY")
+    v1 = standing.test_client().get("/swing?ticker=SPY").get_json()["tickers"]["SPY"]
     assert answer["swing"] == {key: v1[key] for key in answer["swing"]}
     assert answer["price"] == v1["current_price"]
 
@@ -90,8 +87,8 @@ def test_an_analysis_that_cannot_be_made_says_why(serve: Serve, clock: FakeClock
     assert structure["reason"] == "9 one-minute bars of the day are known; 30 are needed."
 
 
-def test_a_replay_of_a_day_without_trading_says_which_gate_it_failed(serve: Serve) -> None:
-    signal = ask(serve(), "/replay/SPY?at=2025-03-09T12:00:00-04:00")
+def test_a_replay_of_a_day_without_trading_says_which_gate_it_failed(standing: Flask) -> None:
+    signal = ask(standing, "/replay/SPY?at=2025-03-09T12:00:00-04:00")
     assert (signal["mode"], signal["session_date"], signal["freshness"]) == ("replay", None, "historical")
     assert [gate["passed"] for gate in signal["gates"]] == [True, False, None, None, None]
     assert signal["reason"] == "The market was closed on Mar 9, 2025 (Sunday)."
@@ -114,21 +111,21 @@ def test_a_replay_of_a_day_without_trading_says_which_gate_it_failed(serve: Serv
         ("?from=2025-03-10T11:00:00-04:00&to=2025-03-10T12:00:00-04:00&recompute=true", "needs `at`"),
     ],
 )
-def test_a_wrong_moment_of_a_replay_is_refused_with_what_is_wrong(serve: Serve, query: str, said: str) -> None:
-    response = call(serve(), f"/replay/SPY{query}")
+def test_a_wrong_moment_of_a_replay_is_refused_with_what_is_wrong(standing: Flask, query: str, said: str) -> None:
+    response = call(standing, f"/replay/SPY{query}")
     assert response.status_code == 400
     details = [fault["detail"].rstrip(".") for fault in response.get_json()["errors"]]
     assert said[0].upper() + said[1:] in details
 
 
-def test_every_fault_of_a_query_is_named_with_its_place(serve: Serve) -> None:
-    problem = call(serve(), "/trading-directions?tickers=SPY,TSLA&colour=red").get_json()
+def test_every_fault_of_a_query_is_named_with_its_place(standing: Flask) -> None:
+    problem = call(standing, "/trading-directions?tickers=SPY,TSLA&colour=red").get_json()
     assert problem["error_code"] == "INVALID_PARAMETER"
     assert [fault["pointer"] for fault in problem["errors"]] == ["/tickers", "/colour"]
 
 
-def test_a_query_with_thousands_of_faults_names_ten(serve: Serve) -> None:
-    problem = call(serve(), "/status?" + "&".join(f"p{n}=1" for n in range(900))).get_json()
+def test_a_query_with_thousands_of_faults_names_ten(standing: Flask) -> None:
+    problem = call(standing, "/status?" + "&".join(f"p{n}=1" for n in range(900))).get_json()
     assert len(problem["errors"]) == 10
     assert len(problem["detail"]) < 1000
 
@@ -152,19 +149,19 @@ def test_a_query_with_thousands_of_faults_names_ten(serve: Serve) -> None:
         ("/trading-directions/SPY/stream?follow=yes", "Parameter follow must be true or false."),
     ],
 )
-def test_the_fault_of_a_parameter_is_a_sentence(serve: Serve, path: str, said: str) -> None:
-    response = call(serve(), path)
+def test_the_fault_of_a_parameter_is_a_sentence(standing: Flask, path: str, said: str) -> None:
+    response = call(standing, path)
     assert (response.status_code, response.get_json()["detail"]) == (400, said)
 
 
 @pytest.mark.parametrize("route", ["trading-directions", "structure", "swing", "models"])
-def test_a_ticker_that_is_not_supported_is_not_found(serve: Serve, route: str) -> None:
-    response = call(serve(), f"/{route}/TSLA")
+def test_a_ticker_that_is_not_supported_is_not_found(standing: Flask, route: str) -> None:
+    response = call(standing, f"/{route}/TSLA")
     assert (response.status_code, response.get_json()["error_code"]) == (404, "UNSUPPORTED_TICKER")
 
 
-def test_the_calendar_knows_holidays_and_early_closes(serve: Serve) -> None:
-    sessions = ask(serve(), "/calendar?from=2024-11-27&to=2024-11-30")["sessions"]
+def test_the_calendar_knows_holidays_and_early_closes(standing: Flask) -> None:
+    sessions = ask(standing, "/calendar?from=2024-11-27&to=2024-11-30")["sessions"]
     assert [session["day"] for session in sessions] == ["2024-11-27", "2024-11-29"]
     assert sessions[1] == {
         "day": "2024-11-29",
@@ -175,15 +172,14 @@ def test_the_calendar_knows_holidays_and_early_closes(serve: Serve) -> None:
     }
 
 
-def test_the_calendar_begins_today_and_has_bounds(serve: Serve) -> None:
-    app = serve()
-    sessions = ask(app, "/calendar")["sessions"]
+def test_the_calendar_begins_today_and_has_bounds(standing: Flask) -> None:
+    sessions = ask(standing, "/calendar")["sessions"]
     assert (sessions[0]["day"], sessions[-1]["day"]) == ("2025-03-11", "2025-04-10")
-    assert call(app, "/calendar?from=2025-01-01&to=2026-02-06").status_code == 400
-    assert call(app, "/calendar?from=2025-01-02&to=2025-01-01").status_code == 400
-    assert call(app, "/calendar?from=2099-12-31").status_code == 200
+    assert call(standing, "/calendar?from=2025-01-01&to=2026-02-06").status_code == 400
+    assert call(standing, "/calendar?from=2025-01-02&to=2025-01-01").status_code == 400
+    assert call(standing, "/calendar?from=2099-12-31").status_code == 200
     for wrong in ("0", "86400", "2025-03-11T00:00:00", "2025-W11-2", "2025-02-30", "1900-01-01", "9999-12-31", ""):
-        assert call(app, f"/calendar?from={wrong}").status_code == 400, wrong
+        assert call(standing, f"/calendar?from={wrong}").status_code == 400, wrong
 
 
 def test_the_status_says_what_the_server_serves_with(serve: Serve, clock: FakeClock) -> None:
@@ -194,8 +190,7 @@ def test_the_status_says_what_the_server_serves_with(serve: Serve, clock: FakeCl
     assert (status["market_open"], status["next_open"]) == (False, "2025-03-10T09:30:00-04:00")
 
 
-def test_all_models_are_those_of_each_ticker(serve: Serve) -> None:
-    app = serve()
-    listed = ask(app, "/models")
-    assert listed["models"] == [ask(app, f"/models/{ticker}") for ticker in ("SPY", "QQQ", "IWM")]
+def test_all_models_are_those_of_each_ticker(standing: Flask) -> None:
+    listed = ask(standing, "/models")
+    assert listed["models"] == [ask(standing, f"/models/{ticker}") for ticker in ("SPY", "QQQ", "IWM")]
     assert listed["missing"] == {}

@@ -186,9 +186,9 @@ def test_a_day_that_was_not_served_is_a_gap_and_says_so(serve: Serve, clock: Fak
 
 
 def test_an_early_close_and_a_day_without_trading_have_no_gaps_of_hours_that_they_do_not_have(
-    serve: Serve,
+    standing: Flask,
 ) -> None:
-    page = ask(serve(), "/signals/IWM?from=2024-11-27&to=2024-12-01")
+    page = ask(standing, "/signals/IWM?from=2024-11-27&to=2024-12-01")
     assert (page["signals"], page["record_begins"]) == ([], None)
     assert page["gaps"] == [
         {"day": "2024-11-27", "decision_hours": [*HOURS]},
@@ -250,8 +250,8 @@ def test_pages_join_without_a_double_and_without_a_loss_while_new_signals_are_lo
         "A" * 65,
     ],
 )
-def test_a_cursor_that_no_page_gave_is_refused_with_its_place(serve: Serve, cursor: str) -> None:
-    response = call(serve(), "/signals/SPY", query_string={"from": "2025-03-05", "cursor": cursor})
+def test_a_cursor_that_no_page_gave_is_refused_with_its_place(standing: Flask, cursor: str) -> None:
+    response = call(standing, "/signals/SPY", query_string={"from": "2025-03-05", "cursor": cursor})
     assert response.status_code == 400
     assert [fault["pointer"] for fault in response.get_json()["errors"]] == ["/cursor"]
 
@@ -260,8 +260,8 @@ def test_a_cursor_that_no_page_gave_is_refused_with_its_place(serve: Serve, curs
     ("query", "pointer"),
     [("limit=0", "/limit"), ("limit=101", "/limit"), ("limit=all", "/limit"), ("from=2024-01-01&to=2025-03-01", "/to")],
 )
-def test_a_wrong_range_is_refused_with_its_place(serve: Serve, query: str, pointer: str) -> None:
-    problem = call(serve(), f"/signals/SPY?{query}").get_json()
+def test_a_wrong_range_is_refused_with_its_place(standing: Flask, query: str, pointer: str) -> None:
+    problem = call(standing, f"/signals/SPY?{query}").get_json()
     assert [fault["pointer"] for fault in problem["errors"]] == [pointer]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from flask import Flask
@@ -10,8 +11,9 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
+from app.factory import create_app
 from tests.provider.world import World
-from tests.support import FakeTimer
+from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
 
 REQUESTS, STAGES, CALLS = "predict_request_seconds", "predict_stage_seconds", "predict_polygon_call_seconds"
 ONE_TICKER = "/trading_directions?ticker=SPY"
@@ -60,6 +62,20 @@ def ask(app: Flask, path: str, method: str = "GET", **more: Any) -> TestResponse
 
 
 Build = Callable[..., Flask]
+AT = "2025-03-11 11:30:06"
+
+
+def started(folder: Path, clock: FakeClock, market: ScriptedMarket, timer: FakeTimer, **values: object) -> Flask:
+    """A server on the scripted market, with routes that tests need."""
+    known = {"market": "polygon", "polygon_api_key": "k", "data_dir": folder, **values}
+    app = create_app(settings(**known), clock=clock, transport=market, timer=timer.timer)
+    app.add_url_rule("/v2/ping", "v2_ping", lambda: {"pong": True})
+    app.add_url_rule("/breaks", "breaks", lambda: 1 / 0)
+    app.add_url_rule("/takes/<float:seconds>", "takes", lambda seconds: str(timer.forward(seconds)))
+    app.add_url_rule("/looks", "looks", lambda: {"in_flight": in_flight(app)})
+    app.add_url_rule("/streams", "streams", lambda: app.response_class(streamed(app, timer)))
+    app.add_url_rule("/cut", "cut", lambda: app.response_class(streamed(app, timer, cut=True)))
+    return app
 
 
 def in_flight(app: Flask) -> float | None:

@@ -13,8 +13,19 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support import ScriptedMarket
-from tests.telemetry.metrics.scraping import ONE_TICKER, REQUESTS, Build, Labels, Scrape, ask, scrape, stages
+from tests.support import FakeClock, FakeTimer, ScriptedMarket, new_york
+from tests.telemetry.metrics.scraping import (
+    AT,
+    ONE_TICKER,
+    REQUESTS,
+    Build,
+    Labels,
+    Scrape,
+    ask,
+    scrape,
+    stages,
+    started,
+)
 from tests.waiting import PATIENCE_S
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -56,10 +67,15 @@ def test_without_a_collector_nothing_is_said_of_spans(build: Build) -> None:
     assert not [name for name in scrape(build()).families if name.startswith("predict_spans")]
 
 
-@pytest.fixture
-def busy(build: Build, market: ScriptedMarket) -> Flask:
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Flask:
+    """One for all tests that only read the metrics."""
+    clock = FakeClock(new_york(AT))
+    return busied(started(tmp_path_factory.mktemp("busy"), clock, ScriptedMarket(clock), FakeTimer(hasty=True)))
+
+
+def busied(app: Flask) -> Flask:
     """A server that has something to say of everything."""
-    app = build()
     for path in ("/rpe", "/rpe", "/replay?date=2025-03-10&time=11:00", "/nothing", "/breaks"):
         ask(app, path)
     return app
@@ -87,9 +103,9 @@ def test_open_metrics_are_given_to_whoever_asks_for_them(busy: Flask, more: str)
     ids=["plain", "openmetrics"],
 )
 def test_both_texts_can_be_read_and_say_of_each_metric_what_it_is(
-    busy: Flask, accept: str, parse: Callable[[str], Iterator[Metric]]
+    build: Build, accept: str, parse: Callable[[str], Iterator[Metric]]
 ) -> None:
-    text = ask(busy, "/metrics", headers={"Accept": accept}).text
+    text = ask(busied(build()), "/metrics", headers={"Accept": accept}).text
     families = list(parse(text))
     names = [family.name for family in families]
     assert len(names) == len(set(names)) > 40
