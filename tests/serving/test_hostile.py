@@ -250,6 +250,12 @@ def test_an_answer_names_no_higher_version_than_the_server_speaks(hostile: Hosti
         assert connection.recv(12) == b"HTTP/1.1 200"
 
 
+def test_nobody_is_told_to_go_on_where_no_body_comes(hostile: Hostile) -> None:
+    with closing(connected(hostile)) as connection:
+        connection.sendall(get(b"/livez", b"Expect: 100-continue"))
+        assert connection.recv(12) == b"HTTP/1.1 200"
+
+
 def test_a_number_too_long_inside_a_list_does_not_hold_the_server(hostile: Hostile) -> None:
     answer = sent(hostile, post(b"/batch_predict", b'{"fvgs":[' + b"9" * 1_000_000 + b"]}"))
     assert answer.status in (200, 400)
