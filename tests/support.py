@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 import shutil
 import tempfile
@@ -158,13 +159,18 @@ def models_saying(folder: Path, p_a: float, p_b: float | None = None, swing: Map
     return folder
 
 
-_REGISTRIES = tempfile.TemporaryDirectory(prefix="registries-")
+@cache
+def _registries() -> Path:
+    """Where this process keeps them; it removes them at its end."""
+    folder = Path(tempfile.mkdtemp(prefix="registries-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @cache
 def _registry_saying(p_a: float, p_b: float, swing: tuple[tuple[int, float], ...] | None) -> Path:
     """A registry that is copied for tests: to write one takes longer than what most of them ask."""
-    folder = Path(tempfile.mkdtemp(dir=_REGISTRIES.name))
+    folder = Path(tempfile.mkdtemp(dir=_registries()))
     save_models(folder, _artefacts_saying(p_a, p_b, swing))
     return folder
 
