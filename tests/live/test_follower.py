@@ -82,7 +82,7 @@ def test_with_nobody_asking_only_the_decision_hours_cost_calls(follow: Callable[
 
 def test_every_supported_ticker_is_locked_at_every_hour_unasked(follow: Callable[..., Followed]) -> None:
     server = follow("2025-03-11 09:50:00")
-    server.run(6.2 * 60, every_s=30)
+    server.run(6.2 * 60, every_s=60)
     store = server.core.store
     missing = [(t, h) for t in TICKERS for h in range(10, 16) if store.get(t, DAY, h) is None]
     assert missing == []
@@ -221,9 +221,9 @@ def test_days_come_once_before_the_open_and_once_after_the_close(follow: Callabl
 
 def test_after_the_close_nothing_is_followed(follow: Callable[..., Followed]) -> None:
     server = follow("2025-03-11 15:58:00")
-    server.run(40, every_s=30, ask=lambda: server.core.pipeline.states(TICKERS, server.clock()))
+    server.run(40, every_s=60, ask=lambda: server.core.pipeline.states(TICKERS, server.clock()))
     before = server.calls()
-    server.run(15, every_s=30, ask=lambda: server.core.pipeline.states(TICKERS, server.clock()))
+    server.run(15, every_s=60, ask=lambda: server.core.pipeline.states(TICKERS, server.clock()))
     assert server.calls() == before
     newest = server.core.source.peek("SPY", server.clock())
     assert newest is not None
