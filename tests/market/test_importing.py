@@ -32,6 +32,7 @@ from app.errors import BrokenData
 from app.factory import create_app
 from app.market.bars import Bars, Span, from_ms, to_ms
 from app.market.calendar import NY, Calendar, midnight_ms, ny
+from app.market.importing import importer
 from app.market.importing.bases import SessionPrices, disagreement
 from app.market.importing.staging import ReadOptions
 from app.market.recorded import RecordedBars
@@ -298,6 +299,7 @@ SHAPES: dict[str, tuple[str, Bars, Write]] = {
                 "2025/SPY_5min_1.csv": text(b[:50]),
                 "2025/spy-2.csv": text(b[50:]),
                 "QQQ_5min.csv": text(session_bars(78, day="2025-03-04", span=Span.FIVE_MINUTES)),
+                "qqq.us.csv": text(session_bars(78, day="2025-03-04", span=Span.FIVE_MINUTES)),
                 "SPY_1day.csv": text(DAYS),
                 "notes.csv": "nothing of the kind",
             },
@@ -680,6 +682,17 @@ def test_the_last_import_holds(store: RecordedBars, tmp_path: Path) -> None:
     assert store.import_file(first).is_unchanged
 
 
+def test_a_file_that_an_earlier_importer_read_is_read_again(
+    store: RecordedBars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = put(tmp_path, "SPY_5min.csv", text(FIVE))
+    with monkeypatch.context() as patched:
+        patched.setattr(importer, "IMPORTER", importer.IMPORTER - 1)
+        store.import_file(file)
+    assert not store.import_file(file).is_unchanged
+    assert store.import_file(file).is_unchanged
+
+
 def made_twice(folder: Path) -> list[tuple[str, Bars]]:
     made = [("a", FIVE), ("b", scaled(FIVE, 1.5))]
     for name, _ in made:
@@ -835,7 +848,26 @@ def test_text_of_a_csv_in_a_zip_is_read_like_any_other(store: RecordedBars, tmp_
     assert f"read of the ZIP: {name}" in brought.recognised
 
 
-@pytest.mark.parametrize("names", [["QQQ_5min.csv"], ["QQQ.csv"], ["SPY_1min.csv"], ["QQQ_5min.csv", "IWM_5min.csv"]])
+def test_of_folders_that_are_named_after_tickers_one_is_read(store: RecordedBars, tmp_path: Path) -> None:
+    zipped(tmp_path / "SPY_5min.zip", {"all/QQQ/2025.csv": text(scaled(FIVE, 1.5)), "all/SPY/2025.csv": text(FIVE)})
+    brought = store.import_file(tmp_path / "SPY_5min.zip")
+    assert "read of the ZIP: all/SPY/2025.csv" in brought.recognised
+    assert store.all_bars("SPY", Span.FIVE_MINUTES).equals(FIVE)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["QQQ_5min.csv"],
+        ["QQQ.csv"],
+        ["qqq.csv"],
+        ["qqq.us.txt"],
+        ["QQQ-2025.csv"],
+        ["QQQ/2025.csv"],
+        ["SPY_1min.csv"],
+        ["QQQ_5min.csv", "IWM_5min.csv"],
+    ],
+)
 def test_a_zip_of_another_series_is_refused(store: RecordedBars, tmp_path: Path, names: list[str]) -> None:
     zipped(tmp_path / "SPY_5min.zip", {name: text(FIVE) for name in names})
     refused = store.import_files([tmp_path / "SPY_5min.zip"])[0].refused

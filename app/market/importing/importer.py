@@ -17,7 +17,7 @@ from app.market.importing.names import SeriesFile, series_file
 from app.market.importing.staging import INCOMING, ReadOptions, RowCounts, Staging
 from app.sqlite import Database
 
-IMPORTER = 2
+IMPORTER = 3
 """This number grows when the import reads files differently, so that stored files are read again."""
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from app.errors import BrokenData
+from app.market.inception import INCEPTION
 
 KINDS = (".parquet", ".csv", ".csv.gz", ".zip")
 NAME = re.compile(r"(?P<ticker>[A-Z][A-Z.]{0,9})_(?P<span>\d+(?:min|hour|day)(?:_[a-z0-9]+)?)", re.IGNORECASE)
@@ -62,11 +63,10 @@ def entries_of(archive: Sequence[str], file: SeriesFile) -> list[str]:
     left of several."""
     seen = [name for name in archive if not name.endswith("/") and not _is_hidden(name)]
     seen = seen if len(seen) == 1 else sorted(name for name in seen if name.lower().endswith(".csv"))
-    own = [name for name in seen if not _names_another(_stem(name), file)]
+    own = [name for name in seen if not _names_another(name, file)]
     if seen and not own:
         raise BrokenData(f"the ZIP holds {some(seen)}; expected {file.ticker}_{file.span}.csv")
-    named = [name for name in own if any(same_ticker(w, file.ticker) for w in re.split(r"[^A-Za-z.]+", _stem(name)))]
-    return named or own
+    return [name for name in own if _names(_stem(name), file.ticker)] or own
 
 
 def some(names: Sequence[str]) -> str:
@@ -84,12 +84,22 @@ def _stem(name: str) -> str:
     return re.sub(r"\.(csv|txt|zip)$", "", PurePosixPath(name).name, flags=re.IGNORECASE)
 
 
-def _names_another(stem: str, file: SeriesFile) -> bool:
-    """Whether a name says another ticker, or another span of this one."""
+def _names(text: str, ticker: str) -> bool:
+    """Whether a name has a ticker among its words."""
+    return any(same_ticker(word, ticker) for word in re.split(r"[^A-Za-z.]+", text))
+
+
+def _names_another(name: str, file: SeriesFile) -> bool:
+    """Whether a file of a ZIP says another ticker, or another span of this one; or whether its folders or itself name another
+    supported fund, and not this ticker."""
+    stem = _stem(name)
     match = NAME.fullmatch(stem)
-    if match is None:
-        return bool(TICKER_ALONE.fullmatch(stem)) and not same_ticker(stem, file.ticker)
-    return not same_ticker(match["ticker"], file.ticker) or span_ms(match["span"].lower()) != span_ms(file.span)
+    if match is not None:
+        return not same_ticker(match["ticker"], file.ticker) or span_ms(match["span"].lower()) != span_ms(file.span)
+    if TICKER_ALONE.fullmatch(stem):
+        return not same_ticker(stem, file.ticker)
+    words = f"{PurePosixPath(name).parent} {stem}"
+    return not _names(words, file.ticker) and any(_names(words, fund) for fund in INCEPTION)
 
 
 def series_of(file: Path) -> tuple[str, str]:
