@@ -10,6 +10,9 @@ PINNED := --quiet --no-deps --require-hashes
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-compile $(PINNED)
 # Installs the packages of a list: by uv, which takes seconds, or by pip where uv cannot be had or does not reach the packages
 install = $(BIN)/uv pip install --python $(BIN)/python $(PINNED) -r $(1) || { echo "pip installs $(1), which takes longer"; $(PIP) -r $(1); }
+# Installs uv from its lines in the list of development packages, if it is missing
+uv = test -x $(BIN)/uv || { sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.txt >$(VENV)/uv.txt; \
+  $(PIP) -r $(VENV)/uv.txt || echo "uv cannot be had"; }
 # The lists of pinned packages, in the order in which each keeps to those before it, and what writes them for all platforms
 LOCKS := requirements requirements-mcp requirements-dev bench/requirements tests/clients/python/requirements
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -148,11 +151,8 @@ $(COMMAND): Makefile | $(BIN)/python
 	@printf '%s\n' '#!/bin/sh' 'root=$$(cd "$$(dirname "$$0")/../.." && pwd)' \
 	  'PYTHONPATH=$$root exec "$$root/$(BIN)/python" -P -m app "$$@"' >$@ && chmod +x $@
 
-# From its lines in the list of development packages
-$(BIN)/uv: | $(BIN)/python
-	@sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.txt >$(VENV)/uv.txt; $(PIP) -r $(VENV)/uv.txt || echo "uv cannot be had"
-
-$(RUNTIME): requirements.txt | $(BIN)/python $(BIN)/uv $(COMMAND)
+$(RUNTIME): requirements.txt | $(BIN)/python $(COMMAND)
+	@$(uv)
 	@$(call install,requirements.txt)
 	@touch $@
 

@@ -237,6 +237,24 @@ def test_without_npm_the_build_of_the_dashboard_says_what_is_missing(tmp_path: P
     assert "npm is missing" in done.stdout
 
 
+def test_where_uv_cannot_be_had_pip_installs_and_nothing_is_asked_for_again(tmp_path: Path) -> None:
+    for name in ("Makefile", "requirements.txt", "requirements-dev.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    python, asked = tmp_path / ".venv/bin/python", tmp_path / "asked"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$*" >>asked\ncase "$*" in *uv.txt) exit 1;; esac\n')
+    python.chmod(0o755)
+
+    def installed() -> list[str]:
+        asked.write_text("")
+        install = ["make", "--silent", ".venv/.runtime"]
+        subprocess.run(install, cwd=tmp_path, env=outside(), check=True, capture_output=True, timeout=PATIENCE_S)
+        return [line.split()[-1] for line in asked.read_text().splitlines()]
+
+    assert installed() == [".venv/uv.txt", "requirements.txt"]
+    assert installed() == []
+
+
 # --- run as they stand ---
 
 
