@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -203,20 +204,23 @@ def honest(port: int, seconds: float, results: multiprocessing.SimpleQueue[Seen]
 
     on_processor(1)
     waits: list[float] = []
-    failed: list[int] = []
+    failed: list[float] = []
     began = time.perf_counter()
 
     def ask(first: int) -> None:
-        session = requests.Session()
-        session.mount("http://", _From())
+        kept = HTTPConnection("127.0.0.1", port, timeout=30, source_address=(HONEST, 0))
         for number in range(first, int(RATE * seconds), CONNECTIONS):
             due = began + number / RATE
             time.sleep(max(0.0, due - time.perf_counter()))
             try:
-                session.get(f"http://127.0.0.1:{port}{PATH.decode()}", timeout=30).raise_for_status()
-                waits.append(time.perf_counter() - due)
-            except requests.RequestException:
+                kept.request("GET", PATH.decode())
+                answer = kept.getresponse()
+                answer.read()
+            except (OSError, HTTPException):
+                kept.close()
                 failed.append(number)
+            else:
+                (waits if answer.status == 200 else failed).append(time.perf_counter() - due)
 
     threads = [threading.Thread(target=ask, args=(first,)) for first in range(CONNECTIONS)]
     for thread in threads:
@@ -224,11 +228,6 @@ def honest(port: int, seconds: float, results: multiprocessing.SimpleQueue[Seen]
     for thread in threads:
         thread.join()
     results.put(Seen(waits, len(failed)))
-
-
-class _From(requests.adapters.HTTPAdapter):
-    def init_poolmanager(self, *args: object, **kwargs: object) -> None:
-        super().init_poolmanager(*args, source_address=(HONEST, 0), **kwargs)  # type: ignore[arg-type]
 
 
 def seen_by_honest(port: int, seconds: float) -> Seen:
