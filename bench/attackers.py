@@ -33,7 +33,7 @@ from bench.serving import child_of, free_port, machine
 
 RATE = 200
 CONNECTIONS = 16
-SECONDS = float(os.environ.get("ATTACK_SECONDS", "10"))
+SECONDS = float(os.environ.get("ATTACK_SECONDS", "15"))
 ROUNDS = int(os.environ.get("ATTACK_ROUNDS", "3"))
 SETTLE_S = 2.0
 PATH = b"/trading-directions?ticker=SPY"
