@@ -638,6 +638,20 @@ def test_two_files_of_one_import_that_meet_on_different_bases_are_both_refused(
     assert store.series() == []
 
 
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_a_file_that_meets_stored_bars_on_another_base_costs_no_other_file_of_its_import(
+    store: RecordedBars, tmp_path: Path, names: tuple[str, str]
+) -> None:
+    store.import_file(put(tmp_path, "SPY_1day.csv", text(DAYS[20:])))
+    for folder in names:
+        (tmp_path / folder).mkdir()
+    parts = zip(names, (DAYS[:10], scaled(DAYS[15:20], 0.5)), strict=True)
+    right, wrong = store.import_files([put(tmp_path / name, "SPY_1day.csv", text(bars)) for name, bars in parts])
+    assert right.imported is not None
+    assert "on another base than the stored bars beside it: from" in wrong.refused
+    assert len(store.all_bars("SPY", Span.DAY)) == 20
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_days_and_minutes_without_a_day_in_common_are_refused_where_the_price_leaps(
     store: RecordedBars, tmp_path: Path, turned: bool

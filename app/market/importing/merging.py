@@ -103,26 +103,27 @@ class Merging:
 
     def _refuse_leap(self, file: SeriesFile) -> None:
         """Raises BrokenData, or ContradictingFiles, if the price leaps where the file meets stored bars beside it."""
-        found = next(filter(None, self._leaps(file)), None)
-        if found is None:
-            return
-        if file.span in self.written:
-            sibling = self.written[file.span].file
-            raise ContradictingFiles(f"{file.path} and {sibling} of the same import are on different bases: {found}")
-        base = "its prices are on another base than the stored bars beside it"
-        raise BrokenData(f"{base}: {found}; bring in a file that covers them all")
+        written = self.written.get(file.span)
+        for found, beside in self._leaps(file):
+            if written is not None and written.first <= beside <= written.last:
+                pair = f"{file.path} and {written.file} of the same import"
+                raise ContradictingFiles(f"{pair} are on different bases: {found}")
+            base = "its prices are on another base than the stored bars beside it"
+            raise BrokenData(f"{base}: {found}; bring in a file that covers them all")
 
-    def _leaps(self, file: SeriesFile) -> Iterator[Leap | None]:
+    def _leaps(self, file: SeriesFile) -> Iterator[tuple[Leap, int]]:
         """Yields the leaps, if there are any, from the stored bar before the file to its first one, and from its last one to
-        the stored bar after it."""
+        the stored bar after it; with each the start of the stored bar, ms."""
         both = "FROM bars AS b JOIN incoming AS i ON b.ticker = ? AND b.span = ?"
         first, last = ("(SELECT MIN(t) FROM incoming)", "(SELECT MAX(t) FROM incoming)")
         for sql in (
-            f"SELECT b.t, b.c, i.t, i.o {both} WHERE i.t = {first} AND b.t < i.t ORDER BY b.t DESC LIMIT 1",
-            f"SELECT i.t, i.c, b.t, b.o {both} WHERE i.t = {last} AND b.t > i.t ORDER BY b.t LIMIT 1",
+            f"SELECT b.t, b.c, i.t, i.o, b.t {both} WHERE i.t = {first} AND b.t < i.t ORDER BY b.t DESC LIMIT 1",
+            f"SELECT i.t, i.c, b.t, b.o, b.t {both} WHERE i.t = {last} AND b.t > i.t ORDER BY b.t LIMIT 1",
         ):
-            for t, close, next_t, opening in self._rows(sql, (file.ticker, file.span)):
-                yield Leap.between(day_of_ms(t), close, day_of_ms(next_t), opening)
+            for t, close, next_t, opening, beside in self._rows(sql, (file.ticker, file.span)):
+                found = Leap.between(day_of_ms(t), close, day_of_ms(next_t), opening)
+                if found is not None:
+                    yield found, beside
 
     def _delete_impossible(self, ticker: str, span: str) -> None:
         """Deletes stored bars of the series that an earlier version took and that cannot be right."""
