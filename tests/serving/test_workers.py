@@ -41,8 +41,10 @@ def server(request: pytest.FixtureRequest, tmp_path: Path, places: Path, redis_u
 
 
 def asked(server: Server) -> dict[str, float]:
-    """By worker: how many requests for /versions it answered, of all workers that are shown."""
-    text = server.get("/metrics").text
+    """By worker: how many requests for /versions it answered, of all workers that are shown: of none where a worker that stops
+    takes no request any more."""
+    answer = server.get("/metrics")
+    text = answer.text if answer.status_code == 200 else ""
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     found = {sample.labels["worker"]: 0.0 for sample in samples if sample.name == "predict_info"}
     for sample in samples:
