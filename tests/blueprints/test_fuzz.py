@@ -154,7 +154,6 @@ def drive(judge: Judge, paths: list[str], most: int, query: Mapping[str, str] | 
             max_examples=most,
             derandomize=True,
             database=None,
-            deadline=None,
             phases=[Phase.generate, Phase.shrink],
             suppress_health_check=list(HealthCheck),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 
 from app.errors import BrokenData
@@ -39,7 +39,7 @@ def state_of(drawn: Drawn) -> State:
     )
 
 
-@hypothesis_settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(max_examples=120)
 @given(markets())
 def test_any_valid_bars_give_readable_json(drawn: Drawn) -> None:
     at = drawn[2]
@@ -63,7 +63,7 @@ def test_any_valid_bars_give_readable_json(drawn: Drawn) -> None:
             check_crash_list(entry)
 
 
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(max_examples=60)
 @given(markets())
 def test_bars_after_the_moment_change_no_byte(drawn: Drawn) -> None:
     minutes, daily, at, official = drawn

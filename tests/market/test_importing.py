@@ -820,7 +820,7 @@ SHIFTS = [
 ]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=60, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(
     span=st.sampled_from(list(TRUTH)),
     named=st.sampled_from(["1min", "5min", "30min", "1hour", "1day"]),

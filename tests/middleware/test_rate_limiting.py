@@ -420,7 +420,7 @@ def test_any_mixture_of_requests_counts_the_same_with_kept_answers_as_without(
     pair = Pair(build, timer, **SMALL)
     refused = Counter[int]()
 
-    @rules(deadline=None, max_examples=mixtures)
+    @rules(max_examples=mixtures)
     @given(st.lists(STEPS, min_size=12, max_size=25))
     def alike(steps: list[Step]) -> None:
         timer.forward(120)

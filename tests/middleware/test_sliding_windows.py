@@ -236,7 +236,6 @@ def test_a_clock_that_runs_backwards_gives_no_more_than_the_limit(hit: HitOnce, 
 wobbling = st.lists(st.tuples(st.integers(-2_000_000, 20_000_000), st.integers(1, 4)), min_size=1, max_size=30)
 
 
-@rules(deadline=None)
 @given(wobbling)
 def test_a_wobbling_clock_never_lets_more_than_the_limit_into_a_window_that_much_shorter(steps: list[Step]) -> None:
     epoch = Epoch()
@@ -276,7 +275,6 @@ def run(windows: SlidingWindows, epoch: Epoch, steps: list[Step], limit: int) ->
     return outcomes
 
 
-@rules(deadline=None)
 @given(steps_of, st.integers(1, 8))
 @example([(0, 3), (WINDOW_US - 1, 1), (1, 4)], 3)
 def test_no_window_ever_holds_more_than_the_limit_and_none_is_refused_needlessly(steps: list[Step], limit: int) -> None:
@@ -297,7 +295,7 @@ def test_memory_and_redis_agree_on_every_request(redis_server: RedisServer) -> N
     epoch = Epoch()
     with connected(redis_server.url, epoch) as shared:
 
-        @rules(deadline=None, max_examples=60)
+        @rules(max_examples=60)
         @given(steps_of, st.integers(1, 8))
         @example([(0, 3), (WINDOW_US - 1, 1), (1, 4)], 3)
         def agree(steps: list[Step], limit: int) -> None:
@@ -311,7 +309,7 @@ def test_memory_and_redis_agree_on_a_clock_that_wobbles(redis_server: RedisServe
     epoch = Epoch()
     with connected(redis_server.url, epoch) as shared:
 
-        @rules(deadline=None, max_examples=40)
+        @rules(max_examples=40)
         @given(wobbling)
         def agree(steps: list[Step]) -> None:
             here = run(InMemoryWindows(epoch, epoch), epoch, steps, 4)

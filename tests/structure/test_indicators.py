@@ -385,7 +385,7 @@ def assert_sound(found: Breakdown) -> None:
     assert found.total == 12 == found.bullish + found.bearish + found.neutral
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     seed=st.integers(0, 2**32),
     count=st.integers(50, 80),
@@ -403,7 +403,7 @@ def test_every_market_gets_finite_values_in_the_tables_formats(
     assert_sound(breakdown(days(c.tolist(), h=h.tolist(), low=low.tolist(), v=v.tolist())))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.sampled_from([LEAST_USD, 1.0, 100.0, 100.01, MOST_USD]), min_size=50, max_size=60))
 def test_jumps_between_the_extremes_are_survived(closes: list[float]) -> None:
     assert_sound(breakdown(days(closes)))

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.market.bars import Bars, no_bars, to_ms
@@ -23,7 +23,7 @@ from tests.structure.plain import plain
 
 SESSION = CALENDAR.session(DAY)
 Market = tuple[Bars, Bars, datetime, float | None]
-FEW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=150)
 
 
 @st.composite

@@ -160,7 +160,7 @@ def test_a_market_that_never_moves_has_ranges_without_width() -> None:
     assert found.first_30min == FirstHalfHour(100.0, 100.0, range=0.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(minute=st.integers(0, 24 * 60 - 1), has_today=st.booleans(), has_before=st.booleans())
 def test_at_every_minute_the_ranges_hold_their_own_prices_and_each_other(
     minute: int, has_today: bool, has_before: bool

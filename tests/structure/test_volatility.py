@@ -176,7 +176,7 @@ def test_each_regime_has_its_own_guidance_and_no_score_says_so() -> None:
     assert nothing.guidance
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     seed=st.integers(0, 2**32),
     count=st.integers(100, 260),
