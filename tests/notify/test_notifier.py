@@ -150,7 +150,8 @@ def test_a_failed_message_is_tried_again_ever_later_and_given_up_at_the_end_of_i
         step(notifier)
         tried += [house.timer.at - began] * (len(house.sent) - before)
         house.forward(1)
-    assert tried[-1] == pytest.approx(3598 - ATTEMPT_S, abs=2), "the last try can still end within the hour"
+    last_s = 3598 - ATTEMPT_S
+    assert last_s - DELAYS_S[0] - 2 <= tried[-1] <= last_s + 2, "the last try can still end within the hour"
     gaps = [later - earlier for earlier, later in pairwise(tried[:-1])]
     expected = [*DELAYS_S, *[DELAYS_S[-1]] * len(gaps)][: len(gaps)]
     assert len(gaps) >= 6
