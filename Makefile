@@ -28,14 +28,17 @@ UNIT := tests/config tests/live/test_events.py tests/market tests/model tests/si
   tests/test_spec_figures.py tests/test_spec_references.py
 # Programs that some tests need beside Python: program:Debian's package:Homebrew's formula
 TOOLS := redis-server:redis-server:redis promtool:prometheus:prometheus amtool:prometheus-alertmanager:alertmanager \
-  nginx:nginx:nginx haproxy:haproxy:haproxy chromium:chromium:chromium
+  nginx:nginx:nginx haproxy:haproxy:haproxy chromium:chromium:chromium npm:npm:node
 # Installs the packages of Node that the lock file of the first folder pins into the second one, once
-install_packages = if ! command -v npm >/dev/null; then \
+install_packages = (if ! command -v npm >/dev/null; then \
     echo "npm is missing; to install it: sudo apt-get install npm (Debian), brew install node (macOS)"; exit 1; \
   elif ! cmp -s $(1)/package-lock.json $(2)/installed.json; then \
     rm -f $(2)/installed.json && mkdir -p $(2) && cp $(1)/package.json $(1)/package-lock.json $(1)/.npmrc $(2)/ && \
     (cd $(2) && npm ci --loglevel=error --no-progress --fetch-retries=1 --fetch-timeout=20000) && cp $(1)/package-lock.json $(2)/installed.json || \
-    { echo "npm cannot install the packages of $(1)"; exit 1; }; fi
+    { echo "npm cannot install the packages of $(1)"; exit 1; }; fi)
+# Installs the dashboard's packages, once
+install_dashboard = $(call install_packages,dashboard,$(VENV)/dashboard) && \
+  { test -e dashboard/node_modules || ln -sfn ../$(VENV)/dashboard/node_modules dashboard/node_modules; }
 # What the dashboard is built from, and the file that says that it has been
 DASHBOARD_SOURCES = $(shell find dashboard -type f -not -path 'dashboard/dist/*' -not -path 'dashboard/node_modules/*' -not -name schema.d.ts)
 DASHBOARD_BUILT := dashboard/dist/index.html
@@ -93,7 +96,7 @@ tools: | $(BIN)/python ## programs that some tests need: installed where that is
 	    "sudo apt-get install $$2 (Debian), brew install $$3 (macOS)"; \
 	done
 	@$(call install_packages,tests/node,$(VENV)/node) || echo "tests that need the packages of tests/node will be skipped"
-	@$(MAKE) --silent dashboard || echo "tests of the dashboard will be skipped"
+	@$(MAKE) --silent dashboard && $(install_dashboard) || echo "tests of the dashboard will be skipped"
 
 observe: ## Prometheus and Alertmanager with the rules of ops/ beside a running server (PORT), until Ctrl-C
 	@exec ops/observe
@@ -161,7 +164,6 @@ $(DEV): requirements-dev.txt $(RUNTIME)
 	@touch $@
 
 $(DASHBOARD_BUILT): $(DASHBOARD_SOURCES) blueprints/v2/openapi.json clients/typescript/live-events.d.ts
-	@$(call install_packages,dashboard,$(VENV)/dashboard)
-	@test -e dashboard/node_modules || ln -sfn ../$(VENV)/dashboard/node_modules dashboard/node_modules
+	@$(install_dashboard)
 	@echo "building the dashboard"; cd dashboard && npm run --silent build
 	@touch $@

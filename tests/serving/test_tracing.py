@@ -22,7 +22,8 @@ __all__ = ["start"]
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 RECORD = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
-CLOSE_BOUND_S = 1.5
+CLOSE_BOUND_S = 6.0
+"""How much longer a stop may take with a collector: less than the ten seconds that an export may take."""
 SLOWER_S = 0.005
 
 
@@ -66,7 +67,7 @@ def test_no_request_waits_for_a_collector_of_any_kind_and_no_stop_does(start: St
             answered = times(traced)
             assert collector.exports - before < len(answered) / 5, mood
             collector.wait(lambda seen: len(seen) > 0)  # traced all along: those of the first mood arrive
-        assert stop_s(traced) < stop_s(plain) + CLOSE_BOUND_S + 1
+        assert stop_s(traced) < stop_s(plain) + CLOSE_BOUND_S
 
 
 def test_a_collector_that_is_not_there_delays_nothing_and_is_told_once(start: Start, tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_a_collector_that_is_not_there_delays_nothing_and_is_told_once(start: St
     assert times(traced)
     wait_for(lambda: "spans_lost" in traced.log.read_text())
     assert times(traced)
-    assert stop_s(traced) < stop_s(plain) + CLOSE_BOUND_S + 1
+    assert stop_s(traced) < stop_s(plain) + CLOSE_BOUND_S
     log = traced.log.read_text()
     assert log.count("spans_lost") == 1
     assert "Traceback" not in log

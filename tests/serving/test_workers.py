@@ -42,10 +42,11 @@ def server(request: pytest.FixtureRequest, tmp_path: Path, places: Path, redis_u
 
 def asked(server: Server) -> dict[str, float]:
     """By worker: how many requests for /versions it answered, of all workers that are shown: of none where a worker that stops
-    takes no request any more."""
+    takes no request any more, or where one does not know yet that it is no longer alone."""
     answer = server.get("/metrics")
     text = answer.text if answer.status_code == 200 else ""
-    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    every = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    samples = [sample for sample in every if "worker" in sample.labels]
     found = {sample.labels["worker"]: 0.0 for sample in samples if sample.name == "predict_info"}
     for sample in samples:
         if sample.name == "predict_request_seconds_count" and sample.labels["route"] == "/versions":
