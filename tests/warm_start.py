@@ -42,6 +42,12 @@ MODULES: Final = {
 MOST_BYTES: Final = 1 << 20
 
 
+def make_demo_days() -> None:
+    """For all servers of the demo market that are born of this process: it takes most of the time of their first answer."""
+    feed = import_module("tests.support").demo_feed()
+    import_module("app.factory.markets").DemoFeed = lambda calendar, give_way: feed  # type: ignore[attr-defined]
+
+
 def become(arguments: list[str]) -> NoReturn:
     """Goes on as `python -m MODULE ...` would, in this process; also where that becomes another program of Python."""
     sys.argv = arguments[1:]
@@ -77,6 +83,8 @@ def born(asked: dict[str, Any], files: list[int], own: list[int]) -> NoReturn:
 def main(address: str) -> None:
     for module in MODULES[KIND]:
         import_module(module)
+    if KIND == "server":
+        make_demo_days()
     gc.freeze()
     woken, wakes = os.pipe()
     os.set_blocking(wakes, False)
