@@ -10,8 +10,9 @@ import pytest
 
 from app.clock import REAL_TIME
 from app.errors import Unavailable
+from app.market import redis_leases as redis_leases_module
 from app.market.lease import FORGET_AFTER_S, LEASE_S, LEASES, Leases, SqliteLeases
-from app.market.redis_leases import RedisLeases
+from app.market.redis_leases import BOUNDS, RedisLeases
 from app.redis_database import RedisDatabase
 from app.sqlite import Database
 from tests.redis_server import RedisServer
@@ -154,7 +155,11 @@ def test_a_token_grows_though_redis_has_lost_the_one_before(own_redis: RedisServ
     assert not redis_leases(own_redis).is_current(lost)
 
 
-def test_a_lease_in_redis_ends_by_its_own_clock_while_its_holder_and_redis_are_halted(own_redis: RedisServer) -> None:
+def test_a_lease_in_redis_ends_by_its_own_clock_while_its_holder_and_redis_are_halted(
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lease lasts for half a second: the test waits for one of before the halt, and for one that is asked for in it."""
+    monkeypatch.setattr(redis_leases_module, "BOUNDS", BOUNDS.replace(f"{LEASE_S}", "0.5", 1))
     stopped, other = redis_leases(own_redis, 0.3), redis_leases(own_redis)
     lost = stopped.acquire(NAME)
     own_redis.pause()

@@ -1,20 +1,25 @@
-"""A server in an open market whose provider takes two seconds and then fails: for the test of a clean stop."""
+"""A server in an open market whose provider fails, and only once the file GATE is there: for tests of a clean stop."""
 
 from gevent import monkey
 
 monkey.patch_all()
 
+import os  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Mapping  # noqa: E402
+from pathlib import Path  # noqa: E402
 
 from app.factory import create_app  # noqa: E402
 from app.market.polygon import Reply  # noqa: E402
 from tests.support import FakeClock, new_york, settings  # noqa: E402
 
+GATE = Path(os.environ["GATE"])
+
 
 def slow(path: str, params: Mapping[str, str]) -> Reply:
-    time.sleep(2)
+    while not GATE.exists():
+        time.sleep(0.01)
     return Reply(500, None)
 
 

@@ -80,6 +80,7 @@ NO_GRACE = f"--graceful-timeout {5 * PATIENCE_S:.0f}"
 """For GUNICORN_CMD_ARGS: gunicorn alone waits for longer than a test does until it ends what holds a stop."""
 
 SERVED = ["-c", "gunicorn.conf.py", "wsgi:app"]
+BARE = [sys.executable, "-m", "gunicorn", *SERVED]
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def test_the_demo_says_in_three_lines_what_it_is_and_has_a_signal_within_a_minut
     deadline = time.monotonic() + PATIENCE_S
     body = server.get("/trading-directions?ticker=SPY").json()
     while not body["tickers"]["SPY"]["locked"] and time.monotonic() < deadline:
-        time.sleep(0.5)
+        time.sleep(0.1)
         body = server.get("/trading-directions?ticker=SPY").json()
     assert body["tickers"]["SPY"]["locked"]
     assert body["reason"].startswith("DEMO: ")
@@ -162,14 +163,27 @@ def test_the_procfile_starts_it_and_sigterm_ends_it_cleanly(start: Start) -> Non
     assert server.stop() == 0, "exec: gunicorn itself got the signal"
 
 
-def test_a_request_under_way_is_finished_before_the_server_stops(start: Start) -> None:
-    server = start([sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "tests.serving.slow_app:app"])
+def is_refused(server: Server) -> bool:
+    """Whether the port is closed."""
+    host, _, port = server.base.removeprefix("http://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=PATIENCE_S).close()
+    except OSError:
+        return True
+    return False
+
+
+def test_a_request_under_way_is_finished_before_the_server_stops(start: Start, tmp_path: Path) -> None:
+    command, gate = [*BARE[:5], "tests.serving.slow_app:app"], tmp_path / "gate"
+    server = start(command, GATE=gate)
     answers: list[requests.Response] = []
     asking = threading.Thread(target=lambda: answers.append(server.get("/trading-directions?ticker=SPY")))
     asking.start()
-    while not server.get("/health").json()["operations"]["fetches"]:
-        time.sleep(0.05)
-    assert server.stop() == 0
+    wait_for(lambda: server.get("/health").json()["operations"]["fetches"])
+    server.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: is_refused(server))
+    gate.touch()
+    assert server.process.wait(PATIENCE_S) == 0
     asking.join(PATIENCE_S)
     assert answers[0].json()["tickers"]["SPY"]["error_code"] == "DATA_FETCH_ERROR"
     assert answers[0].headers["Connection"] == "close"
@@ -183,7 +197,6 @@ def test_an_idle_keep_alive_connection_does_not_hold_the_stop(start: Start) -> N
         assert server.stop() == 0
 
 
-BARE = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
 NO_REDIS = "more than one worker needs REDIS_URL"
 
 

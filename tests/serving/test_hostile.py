@@ -271,8 +271,9 @@ def test_a_header_cannot_move_the_server_below_a_path(hostile: Hostile) -> None:
         refuse_unless_json(answer)
 
 
-def test_a_body_that_does_not_come_is_408_and_the_connection_is_closed(hostile: Hostile) -> None:
-    """Meanwhile others are answered."""
+@pytest.mark.soak
+def test_a_body_that_does_not_come_is_408_after_ten_seconds_and_the_connection_is_closed(hostile: Hostile) -> None:
+    """Meanwhile others are answered. In CI tests/serving/test_lifecycle.py asks for the same of a shorter bound."""
     with closing(connected(hostile)) as connection:
         began = time.monotonic()
         connection.sendall(b"POST /batch_predict HTTP/1.1\r\n" + HOST + b"Content-Length: 20\r\n\r\n{")

@@ -3,6 +3,7 @@ end. The server has room for 16 connections, 4 of one address; addresses of loop
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
@@ -12,13 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from http.client import HTTPResponse
 from pathlib import Path
+from select import select
 from threading import Thread
 from typing import Any
 
 import pytest
 import requests
 
-from tests.serving.test_gunicorn import NO_GRACE, Server, free_port, started, until, workers_of
+from tests.serving.test_gunicorn import NO_GRACE, Server, free_port, is_refused, started, until, workers_of
 from tests.serving.test_streams import value, wait_for
 from tests.waiting import PATIENCE_S
 
@@ -154,9 +156,17 @@ def test_probes_and_the_operations_port_are_answered_where_every_connection_is(s
 
 
 def slow_body(server: Server) -> None:
+    """Meanwhile others are answered."""
     with closing(connected(server)) as sock:
         sock.sendall(SLOW_BODY)
-        assert sock.recv(12) == b"HTTP/1.1 408"
+        assert answered(server, "/livez") == 200
+        assert not select([sock], [], [], 0)[0], "the body is still waited for"
+        answer = HTTPResponse(sock)
+        answer.begin()
+        assert (answer.status, answer.headers["Content-Type"]) == (408, "application/json")
+        assert answer.headers["Connection"] == "close"
+        assert json.loads(answer.read())["error_code"] == "REQUEST_TIMEOUT"
+        assert sock.recv(100) == b""
 
 
 def many_chunks(server: Server) -> None:
@@ -267,14 +277,6 @@ def test_a_server_that_drains_says_so_and_answers_all_until_it_stops(tmp_path: P
         assert server.stop() == 0, "a second signal ends it"
 
 
-def is_refused(server: Server) -> bool:
-    try:
-        connected(server).close()
-    except ConnectionRefusedError:
-        return True
-    return False
-
-
 def test_sighup_replaces_the_worker_in_seconds_while_a_body_does_not_arrive(deployed: Server) -> None:
     (old,) = workers_of(deployed)
     with closing(connected(deployed)) as slow:
@@ -287,13 +289,15 @@ def test_sighup_replaces_the_worker_in_seconds_while_a_body_does_not_arrive(depl
 
 
 def test_an_upgrade_that_is_ignored_does_not_cut_the_answer_at_sigterm(tmp_path: Path) -> None:
-    command = [*DEPLOYED[:5], "tests.serving.slow_app:app"]
-    with started(command, tmp_path / "log", MARKET="demo", DATA_DIR=tmp_path) as server:
+    command, gate = [*DEPLOYED[:5], "tests.serving.slow_app:app"], tmp_path / "gate"
+    with started(command, tmp_path / "log", MARKET="demo", DATA_DIR=tmp_path, GATE=gate) as server:
         server.wait_ready()
         with closing(connected(server)) as sock:
             sock.sendall(get("/trading-directions?ticker=SPY", "Connection: Upgrade", "Upgrade: h2c"))
             until(lambda: bool(server.get("/health").json()["operations"]["fetches"]), "it is under way")
             server.process.send_signal(signal.SIGTERM)
+            wait_for(lambda: is_refused(server))
+            gate.touch()
             answer = HTTPResponse(sock)
             answer.begin()
             assert answer.status == 200
