@@ -281,9 +281,8 @@ class HttpTransport:
         self._base_url = base_url
         self._timeouts = (connect_s, read_s)
         self._total_s = total_s
-        self._session = requests.Session()
+        self._session = _session(base_url, pool)
         self._session.auth = _Bearer(key)
-        self._session.mount(base_url, HTTPAdapter(pool_maxsize=pool, pool_connections=1))
 
     def __call__(self, path: str, params: Mapping[str, str]) -> Reply:
         began = self._now()
@@ -306,6 +305,16 @@ class HttpTransport:
         except (requests.RequestException, HTTPError, OSError, ValueError) as exc:
             message = "the connection to the provider failed"
             raise Upstream(message, detail=f"{message} ({type(exc).__name__})") from None
+
+
+def _session(base_url: str, pool: int) -> requests.Session:
+    """Returns a session for one host, with the proxy and the certificates that the environment names for it now. They are not
+    read again for each call."""
+    session = requests.Session()
+    found = session.merge_environment_settings(base_url, {}, None, None, None)
+    session.proxies, session.verify, session.trust_env = found["proxies"], found["verify"], False
+    session.mount(base_url, HTTPAdapter(pool_maxsize=pool, pool_connections=1))
+    return session
 
 
 class _Bearer(requests.auth.AuthBase):

@@ -44,6 +44,17 @@ def test_the_servers_own_client_reads_it(provider: PolygonSimulator, transport: 
     over_http._transport._session.close()  # type: ignore[attr-defined]
 
 
+def test_the_servers_own_client_goes_through_the_proxy_that_the_environment_names(
+    provider: PolygonSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"HTTP_PROXY": provider.address, "NO_PROXY": ""}.items():
+        monkeypatch.setenv(name, value)
+        monkeypatch.delenv(name.lower(), raising=False)
+    over_proxy = HttpTransport("http://provider.invalid", "k")
+    assert over_proxy(STATUS, {}).status == 200
+    over_proxy._session.close()
+
+
 def test_a_connection_is_kept_and_its_answers_do_not_stall(get: Get) -> None:
     took = []
     for _ in range(9):
