@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -104,13 +104,14 @@ class Bars:
 
     def where(self, kept: Bools) -> Bars:
         """The bars for which `kept` holds."""
-        return Bars(*(getattr(self, name)[kept] for name in COLUMNS))
+        return _sound({name: getattr(self, name)[kept] for name in COLUMNS})
+
+    def has(self, starts: Ints) -> Bools:
+        """For each of these moments, ms, whether a bar starts then."""
+        return are_among(starts, self.t)
 
     def __getitem__(self, part: slice) -> Bars:
-        view = object.__new__(Bars)
-        for name in COLUMNS:
-            object.__setattr__(view, name, getattr(self, name)[part])
-        return view
+        return _sound({name: getattr(self, name)[part] for name in COLUMNS})
 
     def resample(self, edges: Ints) -> Bars:
         """One bar per window [edges[i], edges[i+1]) that holds at least one bar starting in it.
@@ -143,9 +144,25 @@ def _by_window(how: np.ufunc, column: Floats, starts: Ints) -> Floats:
 
 def united(before: Bars, after: Bars) -> Bars:
     """All bars of two series; of equal starts, those of `after`."""
-    kept = before.where(~np.isin(before.t, after.t))
+    kept = before.where(~after.has(before.t))
     order = np.argsort(np.concatenate([kept.t, after.t]), kind="stable")
-    return Bars(*(np.concatenate([getattr(kept, name), getattr(after, name)])[order] for name in COLUMNS))
+    return _sound({name: np.concatenate([getattr(kept, name), getattr(after, name)])[order] for name in COLUMNS})
+
+
+def _sound(columns: Mapping[str, npt.NDArray[Any]]) -> Bars:
+    """Bars whose rows are those of other Bars, in ascending order: nothing is left to be refused."""
+    bars = object.__new__(Bars)
+    for name, column in columns.items():
+        column.flags.writeable = False
+        object.__setattr__(bars, name, column)
+    return bars
+
+
+def are_among(moments: Ints, ascending: Ints) -> Bools:
+    """For each of the moments, whether it is one of the ascending ones."""
+    if not len(ascending):
+        return np.zeros(len(moments), dtype=np.bool_)
+    return np.asarray(ascending.take(np.searchsorted(ascending, moments), mode="clip") == moments)
 
 
 def no_bars() -> Bars:

@@ -76,7 +76,7 @@ def missing_bars(bars: Bars, span: Span, session: Session, until: datetime) -> i
     if span not in MOST_QUIET_BARS:
         return 0
     expected = _expected(span, session, until)
-    count = int((~np.isin(expected, bars.t)).sum())
+    count = int((~bars.has(expected)).sum())
     too_many = count > max(MOST_QUIET_BARS[span], MOST_MISSING * len(expected))
     return count if too_many or hole(bars, span, session, until) else 0
 
@@ -87,7 +87,7 @@ def hole(bars: Bars, span: Span, session: Session, until: datetime) -> Hole | No
     if span not in MOST_QUIET_BARS:
         return None
     expected = _expected(span, session, until)
-    missing = np.concatenate([[False], ~np.isin(expected, bars.t), [False]]).astype(np.int8)
+    missing = np.concatenate([[False], ~bars.has(expected), [False]]).astype(np.int8)
     edges = np.flatnonzero(np.diff(missing)).reshape(-1, 2)
     for first, end in edges[edges[:, 1] - edges[:, 0] > MOST_QUIET_BARS[span]].tolist():
         return from_ms(int(expected[first])).astimezone(NY), from_ms(int(expected[end - 1]) + span.ms).astimezone(NY)

@@ -15,7 +15,7 @@ import numpy as np
 
 from app.clock import Clock, Timer
 from app.errors import NotEntitled, PredictError, Upstream
-from app.market.bars import Bars, Bools, Floats, Span, to_ms, united
+from app.market.bars import Bars, Bools, Floats, Span, are_among, to_ms, united
 from app.market.budget import Priority, call_context
 from app.market.cache import BarCache
 from app.market.calendar import ONE_DAY, Calendar, Overrides, day_of_ms, midnight_ms, ny, ny_day
@@ -291,7 +291,8 @@ class Fetcher:
         if not len(daily):
             return np.zeros(0, dtype=np.bool_)
         first, last = (day_of_ms(int(t)) for t in (daily.t[0], daily.t[-1]))
-        return np.isin(daily.t, [midnight_ms(day) for day in self._calendar.trading_days(first, last)])
+        midnights = [midnight_ms(day) for day in self._calendar.trading_days(first, last)]
+        return are_among(daily.t, np.array(midnights, dtype=np.int64))
 
     def _forget_if_rebased(self, ticker: str, daily: Bars, now: datetime) -> None:
         """After a split the provider re-bases all history: what is kept of the ticker is on the old basis (polygon.md

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import BrokenData
-from app.market.bars import Bars, Span, from_ms, no_bars, repaired, to_ms, united
+from app.market.bars import Bars, Span, are_among, from_ms, no_bars, repaired, to_ms, united
 from tests.support import new_york, some_bars
 
 
@@ -24,9 +24,20 @@ def test_a_bar_counts_from_the_moment_it_ends() -> None:
     assert len(bars.until(from_ms(int(bars.end[1]) - 1))) == 1
 
 
-def test_columns_cannot_be_written() -> None:
+@pytest.mark.parametrize(
+    "bars",
+    [some_bars(), some_bars()[1:], some_bars().where(np.arange(5) != 2), united(some_bars(3), some_bars()[2:])],
+    ids=["new", "a part", "some", "united"],
+)
+def test_columns_cannot_be_written(bars: Bars) -> None:
     with pytest.raises(ValueError, match="read-only"):
-        some_bars().c[0] = 1.0
+        bars.c[0] = 1.0
+
+
+@given(st.sets(st.integers(0, 30)), st.lists(st.integers(-2, 32)))
+def test_which_moments_are_among_others(known: set[int], moments: list[int]) -> None:
+    found = are_among(np.array(moments, dtype=np.int64), np.array(sorted(known), dtype=np.int64))
+    assert found.tolist() == [moment in known for moment in moments]
 
 
 @pytest.mark.parametrize(
