@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.serving.test_gunicorn import SERVE, Server, started
+from tests.serving.test_gunicorn import QUICK_DEMO, Server, started
 from tests.serving.test_lifecycle import connected, get
 from tests.serving.test_socket_clients import kill, ready
 from tests.serving.test_streams import value, wait_for
@@ -114,7 +114,7 @@ def killed_and_restarted(folder: Path, kills: int, restarts: int) -> Client:
     values = {"MARKET": "demo", "DATA_DIR": folder, "LOG_LEVEL": "WARNING", **NO_LIMITS}
     client: Client | None = None
     for round_ in range(restarts + 1):
-        with started(SERVE, folder / f"log{round_}", **values) as server:
+        with started(QUICK_DEMO, folder / f"log{round_}", **values) as server:
             server.wait_ready()
             client = client or Client(server)
             client.server = server
@@ -144,7 +144,7 @@ def test_no_event_is_lost_or_doubled_over_fifty_cut_connections_and_five_restart
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder: Path = tmp_path_factory.mktemp("following")
     values = {"MARKET": "demo", "DATA_DIR": folder, "LOG_LEVEL": "WARNING", **NO_LIMITS}
-    with started(SERVE, folder / "log", **values) as server:
+    with started(QUICK_DEMO, folder / "log", **values) as server:
         server.wait_ready()
         yield server
 
@@ -194,8 +194,8 @@ def has_id(event: dict[str, str]) -> bool:
 @pytest.mark.soak
 def test_two_processes_on_one_folder_tell_the_same_and_one_takes_over_from_the_other(tmp_path: Path) -> None:
     values = {"MARKET": "demo", "DATA_DIR": tmp_path, "LOG_LEVEL": "WARNING", **NO_LIMITS}
-    with started(SERVE, tmp_path / "other", **values) as other:
-        with started(SERVE, tmp_path / "one", **values) as one:
+    with started(QUICK_DEMO, tmp_path / "other", **values) as other:
+        with started(QUICK_DEMO, tmp_path / "one", **values) as one:
             for server in (one, other):
                 server.wait_ready()
             first, second = Client(one), Client(other)
@@ -219,7 +219,7 @@ def test_two_processes_on_one_folder_tell_the_same_and_one_takes_over_from_the_o
 def in_redis(tmp_path: Path, redis_url: str) -> Callable[[str], AbstractContextManager[Server]]:
     """Starts one more server, with a folder of its own, all on one Redis."""
     values = {"MARKET": "demo", "REDIS_URL": redis_url, "LOG_LEVEL": "WARNING", **NO_LIMITS}
-    return lambda name: started(SERVE, tmp_path / f"log {name}", DATA_DIR=tmp_path / name, **values)
+    return lambda name: started(QUICK_DEMO, tmp_path / f"log {name}", DATA_DIR=tmp_path / name, **values)
 
 
 def test_two_servers_on_one_redis_tell_the_same_and_a_client_that_changes_between_them_misses_nothing(

@@ -81,6 +81,8 @@ NO_GRACE = f"--graceful-timeout {5 * PATIENCE_S:.0f}"
 
 SERVED = ["-c", "gunicorn.conf.py", "wsgi:app"]
 BARE = [sys.executable, "-m", "gunicorn", *SERVED]
+QUICK_DEMO = [*BARE[:-1], "tests.serving.quick_demo:app"]
+"""For tests that wait for events of the demo market."""
 
 
 @pytest.fixture

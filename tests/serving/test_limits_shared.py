@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,9 +16,10 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
+from tests import warm_processes
 from tests.racing import racing
 from tests.redis_server import RedisServer, free_port
-from tests.serving.test_gunicorn import ROOT, SERVE, Server, environment, started
+from tests.serving.test_gunicorn import SERVE, Server, environment, started
 from tests.waiting import PATIENCE_S, wait_for
 
 DIRECTIONS = "/trading_directions?ticker=SPY"
@@ -248,7 +248,7 @@ def test_the_password_of_redis_is_told_nobody(run: Run, own_redis: RedisServer) 
 @pytest.mark.parametrize("url", [f"redis://:{SECRET}/unescaped@127.0.0.1:6379/0", f"redis://:{SECRET}@127.0.0.1:x/0"])
 def test_an_address_of_redis_that_is_none_stops_the_start_with_its_name_alone(tmp_path: Path, url: str) -> None:
     variables = environment(MARKET="demo", DATA_DIR=tmp_path, PORT=free_port(), REDIS_URL=url)
-    done = subprocess.run(SERVE, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=PATIENCE_S)
+    done = warm_processes.run(SERVE, variables)
     assert done.returncode != 0
     assert SECRET not in done.stdout + done.stderr
     assert "Error: REDIS_URL: " in done.stderr

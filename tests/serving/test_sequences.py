@@ -25,7 +25,7 @@ import socketio
 import websocket
 
 from tests.serving.test_following import NO_LIMITS, PATH
-from tests.serving.test_gunicorn import SERVE, Server, free_port, started
+from tests.serving.test_gunicorn import QUICK_DEMO, Server, free_port, started
 from tests.serving.test_socket_clients import WEBSOCKET, kill, ready, stop
 from tests.waiting import PATIENCE_S, wait_for
 
@@ -337,7 +337,7 @@ def play(folder: Path, drops: int, ends: Sequence[End], **settings: object) -> P
     with ExitStack() as stack:
         for number in range(len(ends) + 1):
             hellos = [one.hellos for one in played.sockets]
-            with started(SERVE, folder / f"log{number}", port=port, **values) as server:
+            with started(QUICK_DEMO, folder / f"log{number}", port=port, **values) as server:
                 ready(server)
                 if number == 0:
                     begin(played, stack, server, port)

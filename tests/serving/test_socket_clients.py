@@ -21,7 +21,7 @@ import requests
 import socketio
 
 from tests import node_packages
-from tests.serving.test_gunicorn import SERVE, Server, free_port, started, workers_of
+from tests.serving.test_gunicorn import QUICK_DEMO, Server, free_port, started, workers_of
 from tests.waiting import PATIENCE_S
 
 HERE = Path(__file__).parent
@@ -35,7 +35,7 @@ Said = dict[str, Any]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    with started(SERVE, folder / "log", MARKET="demo", DATA_DIR=folder / "data") as running:
+    with started(QUICK_DEMO, folder / "log", MARKET="demo", DATA_DIR=folder / "data") as running:
         ready(running)
         yield running
         assert "Traceback" not in running.log.read_text()
@@ -269,14 +269,14 @@ def test_a_client_goes_on_receiving_over_a_restart_with_no_code_of_its_own(
     port = free_port()
     settings = {"MARKET": "demo", "DATA_DIR": tmp_path / "data"}
     with javascript(folder, f"http://127.0.0.1:{port}", {}, {"subscribe": "SPY"}) as client:
-        with started(SERVE, tmp_path / "first", port=port, **settings) as first:
+        with started(QUICK_DEMO, tmp_path / "first", port=port, **settings) as first:
             ready(first)
             client.until("price", count=3)
             end(first)
         if end is stop:
             assert client.until("bye")["reason"] == "restart"
         assert client.until("disconnect")["code"] == (TRY_AGAIN_LATER if end is stop else ABNORMAL)
-        with started(SERVE, tmp_path / "second", port=port, **settings) as second:
+        with started(QUICK_DEMO, tmp_path / "second", port=port, **settings) as second:
             client.until("connect", recovered=False)
             client.until("price", count=3, told_afterwards=False)
             assert "Traceback" not in second.log.read_text()
