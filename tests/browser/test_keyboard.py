@@ -62,11 +62,14 @@ def walk(page: Page) -> tuple[list[str], set[str]]:
 
 
 def reach(page: Page, target: Locator) -> None:
-    """Press Tab until the focus is there."""
-    expect(target).to_be_attached()
+    """Press Tab until the focus is there. The target is looked up again only once the page has replaced it: to look for a role
+    takes longer than the key."""
+    found = target.element_handle()
     for _ in range(MOST):
         page.keyboard.press("Tab")
-        if target.evaluate("(one) => one === document.activeElement"):
+        if page.evaluate("(one) => !one.isConnected", found):
+            found = target.element_handle()
+        if page.evaluate("(one) => one === document.activeElement", found):
             return
     raise AssertionError(f"Tab does not lead to {target}")
 

@@ -14,7 +14,7 @@ import requests
 from predict_client import Client, Event, Follow
 
 from tests.nginx import nginx, skip_without_nginx
-from tests.serving.test_gunicorn import SERVE, Server, free_port, started
+from tests.serving.test_gunicorn import QUICK_DEMO, Server, free_port, started
 from tests.waiting import PATIENCE_S
 
 PAST = datetime.fromisoformat("2024-06-12T14:35:00-04:00")
@@ -23,7 +23,7 @@ PAST = datetime.fromisoformat("2024-06-12T14:35:00-04:00")
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    with started(SERVE, folder / "log", MARKET="demo", DATA_DIR=folder / "data") as running:
+    with started(QUICK_DEMO, folder / "log", MARKET="demo", DATA_DIR=folder / "data") as running:
         running.wait_ready()
         requests.get(
             f"{running.base}/v2/trading-directions", timeout=PATIENCE_S
@@ -81,7 +81,7 @@ def test_it_goes_on_over_a_restart_of_the_server_in_a_thread_until_it_is_closed(
 
     port = free_port()
     values = {"MARKET": "demo", "DATA_DIR": tmp_path / "data"}
-    with started(SERVE, tmp_path / "log1", port=port, **values) as server:
+    with started(QUICK_DEMO, tmp_path / "log1", port=port, **values) as server:
         server.wait_ready()
         follow = Client(server.base).follow("SPY", grace_s=120)
         listening = threading.Thread(target=listen, args=(follow,))
@@ -89,7 +89,7 @@ def test_it_goes_on_over_a_restart_of_the_server_in_a_thread_until_it_is_closed(
         wait_for(3)
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(PATIENCE_S)
-    with started(SERVE, tmp_path / "log2", port=port, **values) as server:
+    with started(QUICK_DEMO, tmp_path / "log2", port=port, **values) as server:
         server.wait_ready()
         wait_for(3)
         follow.close()

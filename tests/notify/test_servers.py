@@ -121,7 +121,6 @@ def test_two_replicas_tell_once_though_workers_are_killed_while_they_send(tmp_pa
     with receiving(answer) as program, receiving(answer) as person, ExitStack() as stack:
         values = {
             "REDIS_URL": redis_url,
-            "COLD_STARTS": 1,  # told_app.py shortens a claim before others import its length
             "AT": AT,
             "BEGAN": time.time(),
             "WEBHOOK_URLS": program.url,
@@ -133,11 +132,11 @@ def test_two_replicas_tell_once_though_workers_are_killed_while_they_send(tmp_pa
 
         def start(name: str) -> Server:
             folder = tmp_path / name
-            server = stack.enter_context(started(COMMAND, tmp_path / f"{name}.log", DATA_DIR=folder, **values))
-            server.wait_ready()
-            return server
+            return stack.enter_context(started(COMMAND, tmp_path / f"{name}.log", DATA_DIR=folder, **values))
 
         servers = [start("one"), start("other")]
+        for server in servers:
+            server.wait_ready()
         wait_for(lambda: program.deliveries)
         first = program.ids()[0]
         assert all(server.get("/trading_directions").ok for server in servers), "while the receiver hangs"

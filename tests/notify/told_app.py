@@ -1,5 +1,5 @@
-"""A server on the demo market that tells of signals. Its clock showed AT at BEGAN and runs like the wall's. A claim ends
-sooner than in a deployment, so that a test need not wait for a minute until one is taken over."""
+"""A server on the demo market that tells of signals. Its clock showed AT at BEGAN and runs like the wall's. A claim and a
+lease end sooner than in a deployment, so that a test need not wait until they are taken over."""
 
 from gevent import monkey
 
@@ -7,10 +7,15 @@ monkey.patch_all()
 
 import os  # noqa: E402
 from datetime import UTC, datetime  # noqa: E402
+from importlib import reload  # noqa: E402
 
-from app.notify import outbox  # noqa: E402
+from app.market import lease, redis_leases  # noqa: E402
+from app.notify import outbox, redis_outbox  # noqa: E402
 
-outbox.CLAIM_S = 5.0  # type: ignore[misc]
+vars(outbox)["CLAIM_S"] = 5.0
+vars(lease).update(LEASE_S=2.0, RENEW_AFTER_S=0.4)
+for of_redis in (redis_outbox, redis_leases):  # whose scripts have them in them
+    reload(of_redis)
 
 from app.clock import running_clock  # noqa: E402
 from app.factory import create_app  # noqa: E402
