@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,16 +11,17 @@ from pathlib import Path
 
 import pytest
 from flask import Flask, Response
+from playwright.sync_api import Browser
 from werkzeug.serving import make_server
 
 import blueprints
 from blueprints.pages.files import FILES
 from blueprints.pages.routes import docs
 from tests.blueprints.v2.calls import document
-from tests.waiting import PATIENCE_S
+from tests.browser.watching import launched, tab
+from tests.waiting import wait_for
 
 Serve = Callable[..., Flask]
-CHROMIUM = shutil.which("chromium")
 PAGES = sorted(blueprints.PAGES)
 CONTENT_TYPES = {
     "json": "application/json",
@@ -141,31 +140,32 @@ def listening(app: Flask) -> Iterator[str]:
         server.server_close()
 
 
-def rendered(url: str, profile: Path) -> tuple[str, str]:
-    """What Chromium makes of a page, and what it says about it on its console. Skips where there is no Chromium."""
-    if CHROMIUM is None:
-        pytest.skip("no chromium: apt-get install chromium (Debian), brew install chromium (macOS)")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-extensions"]
-    options += [f"--user-data-dir={profile}", "--virtual-time-budget=20000", "--enable-logging=stderr", "--dump-dom"]
-    done = subprocess.run([CHROMIUM, *options, url], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as found:
+        yield found
 
 
-def test_a_browser_shows_every_operation_and_nothing_breaks_the_policy(serve: Serve, tmp_path: Path) -> None:
-    with listening(serve()) as base:
-        shown, console = rendered(f"{base}/docs#/signals/replay", tmp_path)
-    assert console == ""
-    paths = set(re.findall(r'data-path="([^"]+)"', shown))
-    assert paths == {*document()["paths"], *document()["webhooks"]}
-    assert "/docs/errors#UNSUPPORTED_TICKER" in shown, "the operation of the address is open, with its examples"
+def test_a_browser_shows_every_operation_and_nothing_breaks_the_policy(serve: Serve, browser: Browser) -> None:
+    paths = {*document()["paths"], *document()["webhooks"]}
+    with listening(serve()) as base, tab(browser, base) as shown:
+        page = shown.page
+        page.goto(f"{base}/docs#/signals/replay")
+        wait_for(lambda: set(re.findall(r'data-path="([^"]+)"', page.content())) == paths)
+        wait_for(
+            lambda: "/docs/errors#UNSUPPORTED_TICKER" in page.content(),
+            "the operation of the address is open, with its examples",
+        )
+        shown.settle()
+        assert shown.wrong == []
 
 
-def test_a_browser_would_say_what_breaks_the_policy(serve: Serve, tmp_path: Path) -> None:
+def test_a_browser_would_say_what_breaks_the_policy(serve: Serve, browser: Browser) -> None:
     app = serve()
     app.view_functions["pages.errors"] = broken
-    with listening(app) as base:
-        _, console = rendered(f"{base}/docs/errors", tmp_path)
-    assert "Content Security Policy" in console
+    with listening(app) as base, tab(browser, base) as shown:
+        shown.page.goto(f"{base}/docs/errors")
+        wait_for(lambda: shown.page.content() and "Content Security Policy" in "".join(shown.wrong))
 
 
 def broken() -> Response:
