@@ -317,18 +317,28 @@ def test_two_trainings_at_once_both_leave_their_sets(folder: Path) -> None:
 # --- which one is served ---
 
 
-def three_sets(folder: Path) -> list[str]:
-    """Sets `a`, `b` and `c`, promoted at 10:00, 10:30 and 11:00."""
-    names = []
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A registry to copy, and the names of its sets `a`, `b` and `c`, promoted at 10:00, 10:30 and 11:00."""
+    folder, names = tmp_path_factory.mktemp("written"), []
     for i, p in enumerate((0.1, 0.5, 0.9)):
-        names.append(
-            save_models(folder, members(models_saying(folder.parent / f"p{p}", p)), TEN + i * HALF_AN_HOUR).name
-        )
+        files = members(models_saying(folder / f"p{p}", p))
+        names.append(save_models(folder / "m", files, TEN + i * HALF_AN_HOUR).name)
+    return folder / "m", names
+
+
+@pytest.fixture
+def three_sets(tmp_path: Path, written: tuple[Path, list[str]]) -> list[str]:
+    """The names of the sets of a registry at `m`."""
+    folder, names = written
+    shutil.copytree(folder, tmp_path / "m")
     return names
 
 
-def test_the_last_promotion_is_served_and_each_rollback_goes_one_further_back(tmp_path: Path) -> None:
-    a, b, c = three_sets(tmp_path / "m")
+def test_the_last_promotion_is_served_and_each_rollback_goes_one_further_back(
+    tmp_path: Path, three_sets: list[str]
+) -> None:
+    a, b, c = three_sets
     registry = Registry(tmp_path / "m")
     assert (loaded(registry.folder).name, registry.promotions().before) == (c, (b, a))
     assert registry.roll_back(counting_from(TEN)).promoted == loaded(registry.folder).name == b
@@ -339,14 +349,16 @@ def test_the_last_promotion_is_served_and_each_rollback_goes_one_further_back(tm
     assert registry.promotions().before == (a,)
 
 
-def test_promoting_what_is_promoted_changes_no_rollback(tmp_path: Path) -> None:
-    a, b, c = three_sets(tmp_path / "m")
+def test_promoting_what_is_promoted_changes_no_rollback(tmp_path: Path, three_sets: list[str]) -> None:
+    a, b, c = three_sets
     promotions = Registry(tmp_path / "m").promote(c, counting_from(TEN))
     assert (promotions.promoted, promotions.before) == (c, (b, a))
 
 
-def test_a_moment_has_the_set_that_was_promoted_then_through_rollbacks_too(tmp_path: Path) -> None:
-    a, b, c = three_sets(tmp_path / "m")
+def test_a_moment_has_the_set_that_was_promoted_then_through_rollbacks_too(
+    tmp_path: Path, three_sets: list[str]
+) -> None:
+    a, b, c = three_sets
     promotions = Registry(tmp_path / "m").roll_back(counting_from(TEN + 3 * HALF_AN_HOUR))
 
     def at(minutes: int) -> str:
@@ -373,15 +385,17 @@ def served(folder: Path) -> tuple[str, str | None]:
     return choice.models.name, choice.refused
 
 
-def test_a_promoted_set_that_lacks_a_model_of_the_one_before_is_not_served_and_nothing_is_mixed(tmp_path: Path) -> None:
-    _, b, c = three_sets(tmp_path / "m")
+def test_a_promoted_set_that_lacks_a_model_of_the_one_before_is_not_served_and_nothing_is_mixed(
+    tmp_path: Path, three_sets: list[str]
+) -> None:
+    _, b, c = three_sets
     broken(tmp_path / "m", c, "IWM")
     why = "model of IWM refused: v6_IWM.npz is damaged: its hash is not the manifest's"
     assert served(tmp_path / "m") == (b, f"the promoted set {c} is not served: {why}")
 
 
-def test_the_one_before_that_is_broken_too_leads_to_the_one_before_it(tmp_path: Path) -> None:
-    a, b, c = three_sets(tmp_path / "m")
+def test_the_one_before_that_is_broken_too_leads_to_the_one_before_it(tmp_path: Path, three_sets: list[str]) -> None:
+    a, b, c = three_sets
     broken(tmp_path / "m", c, "IWM")
     shutil.rmtree(tmp_path / "m" / b)
     name, refused = served(tmp_path / "m")
@@ -390,8 +404,8 @@ def test_the_one_before_that_is_broken_too_leads_to_the_one_before_it(tmp_path: 
     assert c in refused
 
 
-def test_a_set_that_lacks_what_the_one_before_lacks_too_is_served(tmp_path: Path) -> None:
-    *_, c = three_sets(tmp_path / "m")
+def test_a_set_that_lacks_what_the_one_before_lacks_too_is_served(tmp_path: Path, three_sets: list[str]) -> None:
+    *_, c = three_sets
     for name in Registry(tmp_path / "m").names():
         broken(tmp_path / "m", name, "IWM")
     assert served(tmp_path / "m") == (c, None)
@@ -404,8 +418,8 @@ def test_a_broken_set_with_none_before_it_serves_what_it_has(folder: Path) -> No
     assert set(loaded(folder).models) == {"SPY", "QQQ"}
 
 
-def test_a_set_that_was_repaired_is_served_once_it_is_promoted_again(tmp_path: Path) -> None:
-    _, b, c = three_sets(tmp_path / "m")
+def test_a_set_that_was_repaired_is_served_once_it_is_promoted_again(tmp_path: Path, three_sets: list[str]) -> None:
+    _, b, c = three_sets
     right = (tmp_path / "m" / c / "v6_IWM.npz").read_bytes()
     broken(tmp_path / "m", c, "IWM")
     sets = ServableSets(Registry(tmp_path / "m"), SUPPORTED, POLICY)

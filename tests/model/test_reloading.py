@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,11 @@ DAY = date(2025, 3, 11)
 class World:
     """A registry with set `a`, promoted the day before, and two more that are written; a clock; servers on them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.clock = folder / "models", FakeClock(new_york("2025-03-11 10:05"))
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self.folder, self.clock = folder, FakeClock(new_york("2025-03-11 10:05"))
         self.registry = Registry(self.folder)
         self.events: list[tuple[str, dict[str, Any]]] = []
-        names = {}
-        for name, p in (("a", 0.1), ("b", 0.5), ("c", 0.9)):
-            files = promoted_files(models_saying(folder / name, p))
-            names[name] = self.registry.write({t: files.member(t)[:2] for t in SUPPORTED} | shipped_swing()).name
-        self.a, self.b, self.c = names.values()
-        self.registry.promote(self.a, counting_from(new_york("2025-03-10 17:00")))
+        self.a, self.b, self.c = names
 
     def server(self, market_time: Callable[[datetime], datetime] = lambda moment: moment) -> ServedModels:
         def emit(event: str, **fields: Any) -> None:
@@ -53,9 +48,22 @@ class World:
         self.clock.set(f"2025-03-11 {time}")
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The registry that each world has a copy of, and the names of its sets: to write them takes longer than most tests."""
+    folder = tmp_path_factory.mktemp("written")
+    registry, names = Registry(folder / "models"), []
+    for p in (0.1, 0.5, 0.9):
+        files = promoted_files(models_saying(folder / str(p), p))
+        names.append(registry.write({t: files.member(t)[:2] for t in SUPPORTED} | shipped_swing()).name)
+    registry.promote(names[0], counting_from(new_york("2025-03-10 17:00")))
+    return registry.folder, names
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def world(tmp_path: Path, written: tuple[Path, list[str]]) -> World:
+    folder, names = written
+    return World(shutil.copytree(folder, tmp_path / "models"), names)
 
 
 def session(day: date = DAY) -> Session:
