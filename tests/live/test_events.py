@@ -47,9 +47,10 @@ def names_in(node: ast.expr) -> Iterator[str]:
 
 def told_in(path: Path) -> Iterator[tuple[str, ast.Call]]:
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and re.search(r"(?:^|\.)_?emit$", ast.unparse(node.func)):
-            for name in names_in(node.args[0]):
-                yield name, node
+        match node:
+            case ast.Call(func=ast.Name(id="emit" | "_emit") | ast.Attribute(attr="emit" | "_emit")):
+                for name in names_in(node.args[0]):
+                    yield name, node
 
 
 TOLD = [found for path in CODE for found in told_in(path)]
