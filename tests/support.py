@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from app.clock import Clock, Timer
-from app.config.settings import ARTEFACTS, Settings, load
+from app.config.settings import ARTEFACTS, Settings, load, refusal
 from app.market.bars import Bars, Span, to_ms
 from app.market.calendar import NY, Calendar, midnight_ms
 from app.market.demo import DemoFeed
@@ -41,9 +42,29 @@ def new_york(text: str) -> datetime:
 NO_LIMITS = {f"rate_limit_{group}": 1_000_000 for group in ("directions", "analysis", "replay", "streams", "other")}
 
 
+OF_TESTS = {**NO_LIMITS, "log_level": "WARNING", "dashboard_dir": Path("none")}
+"""No limits and no dashboard unless a test is about them."""
+
+
+class Stated(Settings):
+    """Settings that no environment has a part in."""
+
+    @classmethod
+    def settings_customise_sources(cls, _: Any, **sources: Any) -> tuple[Any, ...]:  # type: ignore[override]
+        return (sources["init_settings"],)
+
+
 def settings(**values: Any) -> Settings:
-    """Settings by field name, whatever the environment says; no limits and no dashboard unless a test is about them."""
-    return load(**{**NO_LIMITS, "log_level": "WARNING", "dashboard_dir": Path("none"), **values})
+    """Settings by field name, whatever the environment says, beside OF_TESTS."""
+    try:
+        return Stated(**{**OF_TESTS, **values})
+    except ValidationError as exc:
+        raise refusal(exc) from None
+
+
+def settings_of_environment(**values: Any) -> Settings:
+    """The settings of a server that a test starts as a process of its own."""
+    return load(**{**OF_TESTS, **values})
 
 
 class FakeClock:

@@ -383,7 +383,12 @@ def load(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as exc:
-        raise SettingsError("; ".join(dict.fromkeys(sentence_of(error) for error in exc.errors()))) from None
+        raise refusal(exc) from None
+
+
+def refusal(exc: ValidationError) -> SettingsError:
+    """One sentence for each wrong setting."""
+    return SettingsError("; ".join(dict.fromkeys(sentence_of(error) for error in exc.errors())))
 
 
 def variables() -> Mapping[str, tuple[str, str]]:

@@ -11,8 +11,9 @@ from flask import Flask
 
 from app.config import folders
 from app.config.folders import check_models_dir
+from app.config.settings import load
 from app.errors import SettingsError
-from tests.support import models_saying, promoted_set, settings
+from tests.support import models_saying, promoted_set
 
 Serve = Callable[..., Flask]
 
@@ -21,12 +22,12 @@ def test_default_models_that_are_not_there_stop_no_start_and_a_folder_that_is_na
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("MODELS_DIR", raising=False)
-    check_models_dir(settings())
+    check_models_dir(load())
     monkeypatch.setattr(folders, "PROMOTED", "nowhere.json")
-    check_models_dir(settings())
+    check_models_dir(load())
     monkeypatch.setenv("MODELS_DIR", str(tmp_path))
     with pytest.raises(SettingsError, match=r"^MODELS_DIR: there are no models in '.*', as it holds no nowhere\.json$"):
-        check_models_dir(settings())
+        check_models_dir(load())
 
 
 def test_models_that_cannot_be_read_are_one_warning_with_setting_folder_and_tickers(

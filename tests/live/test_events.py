@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import logging
-import re
 import threading
 from collections import Counter
 from collections.abc import Iterator

@@ -19,11 +19,11 @@ for of_redis in (redis_outbox, redis_leases):  # whose scripts have them in them
 
 from app.clock import running_clock  # noqa: E402
 from app.factory import create_app  # noqa: E402
-from tests.support import new_york, settings  # noqa: E402
+from tests.support import new_york, settings_of_environment  # noqa: E402
 
 began = datetime.fromtimestamp(float(os.environ["BEGAN"]), UTC)
 server = create_app(
-    settings(market="demo", data_dir=os.environ["DATA_DIR"], redis_url=os.environ["REDIS_URL"]),
+    settings_of_environment(market="demo", data_dir=os.environ["DATA_DIR"], redis_url=os.environ["REDIS_URL"]),
     clock=running_clock(new_york(os.environ["AT"]), 1.0, began),
 )
 server.extensions["predict-server"].start()

@@ -12,14 +12,14 @@ from functools import partial  # noqa: E402
 import app.factory  # noqa: E402
 from app.clock import running_clock  # noqa: E402
 from app.market.polygon import HttpTransport  # noqa: E402
-from tests.support import NO_LIMITS, new_york, settings  # noqa: E402
+from tests.support import NO_LIMITS, new_york, settings_of_environment  # noqa: E402
 
 address, read_s = os.environ["POLYGON_BASE_URL"], os.environ.get("READ_S")
 if read_s:
     app.factory.HttpTransport = partial(HttpTransport, read_s=float(read_s), total_s=float(read_s))  # type: ignore[misc, assignment]
 began = datetime.fromtimestamp(float(os.environ["BEGAN"]), UTC)
 server = app.factory.create_app(
-    settings(
+    settings_of_environment(
         market="polygon",
         polygon_api_key="k",
         polygon_base_url=address,

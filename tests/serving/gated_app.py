@@ -14,7 +14,7 @@ from pathlib import Path  # noqa: E402
 from app.factory import create_app  # noqa: E402
 from app.market.polygon import Reply  # noqa: E402
 from app.pipeline import Step  # noqa: E402
-from tests.support import NO_LIMITS, FakeClock, ScriptedMarket, new_york, settings  # noqa: E402
+from tests.support import NO_LIMITS, FakeClock, ScriptedMarket, new_york, settings_of_environment  # noqa: E402
 
 GATES = Path(os.environ["GATES"])
 STAGES = ("data", "rpe", "v6", "signal", "complete")
@@ -35,7 +35,7 @@ def held_back(path: str, params: Mapping[str, str]) -> Reply:
 
 
 app = create_app(
-    settings(market="polygon", polygon_api_key="k", data_dir=GATES / "data-dir", **NO_LIMITS),
+    settings_of_environment(market="polygon", polygon_api_key="k", data_dir=GATES / "data-dir", **NO_LIMITS),
     clock=clock,
     transport=held_back,
 )

@@ -12,7 +12,7 @@ from pathlib import Path  # noqa: E402
 
 from app.factory import create_app  # noqa: E402
 from app.market.polygon import Reply  # noqa: E402
-from tests.support import FakeClock, new_york, settings  # noqa: E402
+from tests.support import FakeClock, new_york, settings_of_environment  # noqa: E402
 
 GATE = Path(os.environ["GATE"])
 
@@ -24,7 +24,7 @@ def slow(path: str, params: Mapping[str, str]) -> Reply:
 
 
 app = create_app(
-    settings(market="polygon", polygon_api_key="k", data_dir=tempfile.mkdtemp()),
+    settings_of_environment(market="polygon", polygon_api_key="k", data_dir=tempfile.mkdtemp()),
     clock=FakeClock(new_york("2025-03-11 11:30")),
     transport=slow,
 )
