@@ -19,7 +19,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from app.clock import Clock, Timer
-from app.config.settings import ARTEFACTS, Settings, load, refusal
+from app.config.setting_errors import refusal
+from app.config.settings import ARTEFACTS, Settings, load
 from app.market.bars import Bars, Span, to_ms
 from app.market.calendar import NY, Calendar, midnight_ms
 from app.market.demo import DemoFeed

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
+
+from app.errors import SettingsError
 
 MUST: Mapping[str, str] = {
     "int_parsing": "must be a whole number",
@@ -25,6 +28,11 @@ MUST: Mapping[str, str] = {
     "string_too_long": "must have {max_length} characters at most",
 }
 """What a value must be, by the type of pydantic's error."""
+
+
+def refusal(exc: ValidationError) -> SettingsError:
+    """One sentence for each wrong setting."""
+    return SettingsError("; ".join(dict.fromkeys(sentence_of(error) for error in exc.errors())))
 
 
 def sentence_of(error: ErrorDetails) -> str:

@@ -12,7 +12,7 @@ from pydantic_settings import SettingsConfigDict
 
 from app.config.notify_settings import NotifySettings
 from app.config.replica import NAME, Replica, usable
-from app.config.setting_errors import sentence_of
+from app.config.setting_errors import refusal
 from app.config.setting_types import (
     ApiKeys,
     Closures,
@@ -384,11 +384,6 @@ def load(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as exc:
         raise refusal(exc) from None
-
-
-def refusal(exc: ValidationError) -> SettingsError:
-    """One sentence for each wrong setting."""
-    return SettingsError("; ".join(dict.fromkeys(sentence_of(error) for error in exc.errors())))
 
 
 def variables() -> Mapping[str, tuple[str, str]]:
