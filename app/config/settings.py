@@ -28,7 +28,6 @@ from app.config.setting_types import (
     Secret,
     Unset,
 )
-from app.errors import SettingsError
 from app.places import CODE, FILES, PACKAGE, data_folder
 
 # OpenTelemetry reads this when it is imported. Other propagators may not be installed.
