@@ -99,11 +99,11 @@ def check_answers(found: World, *, status: int = 200, elsewhere: int = 200, cold
 
 
 def is_well(found: World) -> bool:
-    (status, board), (_, mtf) = found.get("/trading_directions"), found.get("/mtf")
-    if status != 200:
+    status, board = found.get("/trading_directions")
+    if status != 200 or board["data_status"]["stale"]:
         return False
     signals = all(entry["locked"] and entry["locked_at"][11:16] == "12:00" for entry in entries(board))
-    return signals and not board["data_status"]["stale"] and all(e["intraday"] for e in entries(mtf))
+    return signals and all(entry["intraday"] for entry in entries(found.get("/mtf")[1]))
 
 
 @pytest.mark.parametrize(
@@ -116,19 +116,19 @@ def test_a_provider_that_fails(
     caplog.set_level(logging.DEBUG)
     with world(tmp_path, monkeypatch, "2025-03-11 11:40:07") as found:
         found.directions()
-        found.run(2, ask=found.directions)
+        found.run(2, every_s=60, ask=found.directions)
         before = found.directions()
         assert not before["data_status"]["stale"]
         found.provider.inject_fault(row.fault, **row.options)
 
-        found.run(3, ask=found.directions)
+        found.run(3, every_s=60, ask=found.directions)
         board = check_answers(found, elsewhere=row.status)
         assert board["data_status"]["stale"]
         for was, entry in zip(entries(before), entries(board), strict=True):
             assert (entry["action"], entry["probability"]) == (was["action"], was["probability"]), "the lock stands"
             assert "stale" in entry["reason"]
 
-        found.run(19, every_s=190 if row.fault in HANGS else 60, ask=found.directions)
+        found.run(19, every_s=190, ask=found.directions)
         board = check_answers(found, status=row.status, elsewhere=row.status)
         if row.status == 200:
             for entry in entries(board):
@@ -148,7 +148,7 @@ def heal(found: World, within_s: float) -> float:
     """Seconds of market time until all is well."""
     began = found.clock.at
     while not is_well(found) and found.clock.at - began <= timedelta(seconds=within_s):
-        found.step(10)
+        found.step(20)
     return (found.clock.at - began).total_seconds()
 
 
@@ -179,11 +179,11 @@ def test_a_provider_whose_bars_are_odd_but_can_be_used(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07") as found:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:58:07") as found:
         options = {"seconds": 0.2} if fault == "slow" else {}
         found.provider.inject_fault(fault, **options)
         found.directions()
-        found.run(38, every_s=60, ask=found.directions)
+        found.run(20, every_s=120, ask=found.directions)
         board = check_answers(found)
         for entry in entries(board):
             assert "error" not in entry, entry["reason"]
@@ -214,7 +214,7 @@ def test_bars_marked_delayed_make_the_plan_late_and_the_answer_say_so(
     late = timedelta(minutes=15)
     with world(tmp_path, monkeypatch, "2025-03-11 11:40:07", delay=late, plan="starter") as found:
         found.directions()
-        found.run(24, every_s=60, ask=found.directions)
+        found.run(24, every_s=120, ask=found.directions)
         board = found.directions()
         assert board["data_status"]["plan"] == "delayed"
         assert board["data_status"]["delayed"]
@@ -320,13 +320,13 @@ def test_bars_that_stand_still_are_stale_then_without_a_price_and_then_without_a
             assert "Prices are stale, from 10:20 AM ET." in entry["reason"]
             assert entry["locked"]
             assert entry["current_price"] is not None
-        found.run(34, every_s=60, ask=found.directions)
+        found.run(34, every_s=120, ask=found.directions)
         for entry in entries(found.directions()):
             assert entry["locked"], "10:57: the lock stands for its hour"
             assert entry["current_price"] is None, "nobody knows the price any more"
         for path in ("/mtf", "/rpe", "/northstar", "/price_ranges"):
             assert {entry["error_code"] for entry in found.get(path)[1]["tickers"].values()} == {"DATA_FETCH_ERROR"}
-        found.run(32, every_s=60, ask=found.directions)
+        found.run(32, every_s=120, ask=found.directions)
         for entry in entries(found.directions()):
             assert (entry["action"], entry["reason_code"]) == ("NO_TRADE", "DATA_FETCH_ERROR")
             assert (entry["current_price"], entry["price_11am"]) == (None, None)
@@ -485,7 +485,7 @@ def test_the_eleven_oclock_price_waits_for_its_bars_and_never_moves(
     with world(tmp_path, monkeypatch, "2025-03-11 10:50:07") as found:
         found.directions()
         found.provider.inject_fault("frozen", since=to_ms(new_york("2025-03-11 10:53")))
-        found.run(30, every_s=60, ask=lambda: look(found))
+        found.run(30, every_s=120, ask=lambda: look(found))
         assert set(map(len, shown.values())) == {0}, "the bars up to 11:00 are not here"
         found.provider.clear_fault()
         found.run(5, every_s=60, ask=lambda: look(found))
@@ -519,9 +519,9 @@ def test_bars_stamped_in_the_future_are_left_out_and_the_others_served(
                     found.directions()
                 found.provider.inject_fault(name)
             found.directions()
-            found.run(4, ask=found.directions)
+            found.run(4, every_s=60, ask=found.directions)
             found.provider.clear_fault()
-            found.run(1, ask=found.directions)
+            found.run(1, every_s=60, ask=found.directions)
             answers.append((found.directions(), found.get("/mtf")[1]))
     assert answers[0] == answers[1]
     assert "bars_rejected" in caplog.text
@@ -653,9 +653,9 @@ def test_an_incomplete_past_day_is_told_and_heals_at_a_bounded_number_of_calls(
         whole = found.get(PAST)[1]["tickers"]
     with world(tmp_path / "b", monkeypatch, "2025-03-11 11:40:07") as found:
         found.provider.inject_fault(fault, only=minutes, **({"hour": 12.0} if fault == "cut-day" else {}))
-        for _ in range(40):
+        for _ in range(20):
             tickers = found.get(PAST)[1]["tickers"]
-            found.step(60)
+            found.step(120)
         for entry in tickers.values():
             assert "are missing" in (entry["error"] if "error" in entry else entry["v6"]["reason"])
         calls = sum(minutes in call.path for call in found.provider.calls)
@@ -686,11 +686,11 @@ def test_a_missing_daily_bar_is_named_with_what_it_costs_and_heals(
         assert "daily_bars_missing" in health["degraded"]
         cost = {"days": ["2025-03-04"], "no_signal_until": "2025-04-03", "sessions_without_signal": 17}
         assert health["operations"]["daily_bars_missing"] == {"SPY": cost}
-        found.run(30, every_s=60, ask=found.directions)
+        found.run(30, every_s=120, ask=found.directions)
         calls = [call for call in found.provider.calls if "/SPY/range/1/day/2023" in call.path]
         assert len(calls) <= 4, "at once, and after 1, 5 and 15 minutes"
         found.provider.clear_fault()
-        found.run(61, every_s=60, ask=found.directions)
+        found.run(60, every_s=300, ask=found.directions)
         assert found.directions()["tickers"]["SPY"]["locked"]
         health = found.get("/health")[1]
         assert "daily_bars_missing" not in health["degraded"]
