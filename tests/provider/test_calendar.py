@@ -36,7 +36,7 @@ def restart(found: Servers, at: str, count: int = 1, **values: Any) -> int:
     numbers = [found.start(**values) for _ in range(count)]
     found.step(0)
     found.get(numbers[0], "/trading_directions")
-    found.run(120, every_s=20)
+    found.run(120, every_s=40)
     return numbers[0]
 
 
@@ -50,7 +50,7 @@ def down_on(
         found.provider.inject_fault(fault, day=20250311, **options)
         found.start()
         found.step(0)
-        found.run(120, every_s=20)
+        found.run(120, every_s=40)
         if behaves:
             found.provider.clear_fault()
         yield found
@@ -115,7 +115,7 @@ def test_a_weekend_start_that_nobody_asks_anything_learns_that_friday_traded(
         number = restart(found, "2025-03-15 10:00:00")
         assert found.cores[number].calendar.session(date(2025, 3, 14)) == CALENDAR.session(date(2025, 3, 14))
         before = len(found.provider.calls)
-        found.run(3600, every_s=120)
+        found.run(3600, every_s=300)
         assert len(found.provider.calls) == before
 
 
@@ -130,7 +130,7 @@ def test_what_took_place_as_announced_while_the_server_was_down_stays_and_costs_
         assert found.get(number, "/replay?date=2025-03-11&time=14:30")["market_open"] is False
         assert found.get(number, "/trading_directions")["tickers"]["SPY"]["locked"]
         before = len(found.provider.calls)
-        found.run(1200, every_s=20)
+        found.run(1200, every_s=60)
         spent = [call.path for call in found.provider.calls[before:]]
         asked = [path for path in spent if "2025-03-11/2025-03-11" in path or "/range/1/day/" in path]
         assert len(asked) <= 2, asked
@@ -163,7 +163,7 @@ def test_a_start_learns_what_was_announced_after_the_list_of_the_morning(
 ) -> None:
     with servers(tmp_path, monkeypatch, "2025-03-11 08:30:00", 1) as found:
         found.step(0)
-        found.run(120, every_s=20)
+        found.run(120, every_s=40)
         assert lists(found) == 1
         found.provider.inject_fault("early-close", day=20250311, hour=12.0)
         first = restart(found, "2025-03-11 11:00:07", count=3)
@@ -172,9 +172,9 @@ def test_a_start_learns_what_was_announced_after_the_list_of_the_morning(
             assert upcoming[0] == {"day": "2025-03-11", "close": "12:00"}
         assert lists(found) == 2, "three processes that start together ask once"
         found.dead.add(first)
-        found.run(3600, every_s=120)
+        found.run(3600, every_s=300)
         restart(found, "2025-03-11 12:12:00")
-        found.run(600, every_s=20)
+        found.run(600, every_s=60)
         assert lists(found) == 3
         restart(found, "2025-03-11 12:26:00")
         assert lists(found) == 3, "an answer of the last quarter of an hour will do"
@@ -187,7 +187,7 @@ def test_a_list_that_was_read_in_the_night_does_not_confirm_what_the_morning_wit
         found.provider.inject_fault("unscheduled-closure", day=20250311)
         found.start()
         found.step(0)
-        found.run(120, every_s=20)
+        found.run(120, every_s=40)
         restart(found, "2025-03-11 00:30:00")
         assert lists(found) == 2, "this start reads the list in the night of the day"
         found.provider.clear_fault()
@@ -232,7 +232,7 @@ def test_a_stray_daily_bar_does_not_make_a_closed_day_a_trading_day(
         found.provider.clear_fault()
         with edited(monkeypatch, found, "/range/1/day/", stray):
             number = restart(found, "2025-03-12 12:00:37")
-            found.run(120, every_s=20)
+            found.run(120, every_s=40)
             assert found.cores[number].calendar.session(DAY) is None
             entries = found.get(number, "/trading_directions")["tickers"].values()
             assert all(entry["locked"] for entry in entries), "no daily bar is missing"
@@ -247,7 +247,7 @@ def test_minutes_that_were_cut_off_do_not_confirm_an_early_close_that_was_withdr
         number = restart(found, "2025-03-12 12:00:37")
         assert found.cores[number].calendar.session(DAY) != CALENDAR.session(DAY)
         found.provider.clear_fault()
-        found.run(3600, every_s=60)
+        found.run(3600, every_s=300)
         assert found.cores[number].calendar.session(DAY) == CALENDAR.session(DAY)
         assert found.get(number, "/replay?date=2025-03-11&time=14:30")["market_open"] is True
 
@@ -270,7 +270,7 @@ def test_thin_minutes_after_an_early_close_confirm_it_in_one_call(
         with edited(monkeypatch, found, "/SPY/range/1/minute/2025-03-11", thin):
             number = restart(found, "2025-03-12 12:00:37")
             assert doubtful(found, number) == {}
-            found.run(3600, every_s=60)
+            found.run(3600, every_s=300)
             assert found.get(number, "/replay?date=2025-03-11&time=14:30&ticker=SPY")["market_open"] is False
         assert len(of_day(found, "/SPY/range/1/minute/2025-03-11/2025-03-11")) == 1
 
@@ -284,10 +284,10 @@ def test_minutes_that_never_go_beyond_an_early_close_cost_a_bounded_number_of_ca
 ) -> None:
     with down_on(tmp_path, monkeypatch, "early-close", behaves=False, hour=12.0) as found:
         number = restart(found, "2025-03-12 12:00:37")
-        found.run(4 * 3600, every_s=120)
+        found.run(4 * 3600, every_s=300)
         for day in ("2025-03-14", "2025-03-24", "2025-04-04"):
             number = restart(found, f"{day} 12:00:37")
-            found.run(7200, every_s=120)
+            found.run(7200, every_s=300)
         assert len(of_day(found, "/SPY/range/1/minute/2025-03-11/2025-03-11")) <= 1 + len(AGAIN_AFTER)
         assert found.get(number, "/replay?date=2025-03-11&time=14:30")["market_open"] is False
 
@@ -301,9 +301,9 @@ def test_a_daily_bar_that_comes_minutes_late_settles_the_day_before_the_next_sig
     with down_on(tmp_path / "down", monkeypatch, "unscheduled-closure") as found:
         with edited(monkeypatch, found, "/range/1/day/", without_day):
             number = restart(found, "2025-03-12 10:50:37")
-        found.run(540, every_s=20)
+        found.run(540, every_s=60)
         found.get(number, "/trading_directions")
-        found.run(120, every_s=20)
+        found.run(120, every_s=40)
         assert found.cores[number].calendar.session(DAY) == CALENDAR.session(DAY)
         assert answers(found, number) == expected
 
@@ -314,7 +314,7 @@ def test_a_closure_that_took_place_while_the_server_was_down_costs_a_bounded_num
     with down_on(tmp_path, monkeypatch, "unscheduled-closure", behaves=False) as found:
         for at in ("2025-03-12 09:31:37", "2025-03-13 11:00:37", "2025-03-20 11:00:37", "2025-03-31 11:00:37"):
             number = restart(found, at)
-            found.run(4 * 3600, every_s=120)
+            found.run(4 * 3600, every_s=300)
         assert found.cores[number].calendar.session(DAY) is None
         anew = 4  # each of these days asks for its own series once
         assert len(of_day(found, "/SPY/range/1/day/2023-")) <= 2 + anew + len(DAYS_AGAIN)

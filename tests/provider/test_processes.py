@@ -82,7 +82,7 @@ class Servers:
         is_still = lambda: not any(core.source.fetches.waiting() + core.follower.waiting() for core in cores)  # noqa: E731
         wait_for(is_still, "a fetch hangs", every_s=0.001)
 
-    def run(self, seconds: float, *, every_s: float = 4.0) -> None:
+    def run(self, seconds: float, *, every_s: float = 10.0) -> None:
         for _ in range(round(seconds / every_s)):
             self.step(every_s)
 
@@ -163,7 +163,16 @@ def emptied(request: pytest.FixtureRequest) -> Callable[[], str | None]:
 @pytest.mark.parametrize(
     "counts", [(1, 3), pytest.param((1, 2, 4), marks=pytest.mark.soak)], ids=["up to three", "up to four"]
 )
-@pytest.mark.parametrize("together", [True, False], ids=["at once", "one after the other"])
+@pytest.mark.parametrize(
+    ("emptied", "together"),
+    [
+        pytest.param("one folder", False, id="one folder, one after the other"),
+        pytest.param("one redis", True, id="one redis, at once"),
+        pytest.param("one folder", True, id="one folder, at once", marks=pytest.mark.soak),
+        pytest.param("one redis", False, id="one redis, one after the other", marks=pytest.mark.soak),
+    ],
+    indirect=["emptied"],
+)
 def test_calls_do_not_grow_with_processes_and_all_answer_the_same(
     together: bool,
     counts: tuple[int, ...],
@@ -171,6 +180,7 @@ def test_calls_do_not_grow_with_processes_and_all_answer_the_same(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Each way to share and each way to start is in CI once; the soak has all of them together."""
     calls = {}
     for count in counts:
         begun, at = count if together else 1, "2025-03-11 10:57:31"
@@ -235,7 +245,7 @@ def test_while_their_redis_fails_servers_follow_for_themselves_and_then_one_for_
             fault
         ]()
         for _ in range(2):
-            found.run(60, every_s=10)
+            found.run(60)
             for number in (0, 1):
                 assert not found.get(number, "/trading_directions")["data_status"]["stale"]
                 if fault != "restarted empty":
@@ -245,10 +255,10 @@ def test_while_their_redis_fails_servers_follow_for_themselves_and_then_one_for_
         if fault == "killed":
             own_redis.start()
         own_redis.resume()
-        found.run(60, every_s=10)
+        found.run(60)
         since = found.clock.at
         for _ in range(3):
-            found.run(60, every_s=10)
+            found.run(60)
             assert not found.agree("/trading_directions")["data_status"]["stale"]
         assert sorted(found.role(number) for number in (0, 1)) == ["leader", "reader"]
         assert set(minute_calls(found, since).values()) == {1}
@@ -309,7 +319,7 @@ def test_a_process_whose_clock_is_fast_locks_no_minute_that_still_runs(
     """It took over the difference of the leader's clock, and locked 11:00 at 10:59:32. Alone it did so before it knew any."""
     with servers(tmp_path / "right", monkeypatch, "2025-03-11 10:57:30", 1, WithRunningMinute) as found:
         found.step(0)
-        found.run(240, every_s=10)
+        found.run(240)
         right = signals(found.get(0, "/trading_directions?ticker=SPY"))
     for leads in (True, False):
         with servers(tmp_path / str(leads), monkeypatch, "2025-03-11 10:57:30", int(leads), WithRunningMinute) as found:
@@ -339,7 +349,7 @@ def test_a_reader_has_the_newest_bars_however_the_clocks_differ(
         for number in (0, 1):
             found.get(number, "/trading_directions")
         for _ in range(12):
-            found.run(60, every_s=10)
+            found.run(60)
             boards = [found.get(number, "/trading_directions") for number in (0, 1)]
             for board, ahead in zip(boards, ahead_s, strict=True):
                 newest = found.clock.at + timedelta(seconds=min(ahead, 0))
