@@ -46,7 +46,7 @@ export MARKET_DATA GOLDEN_DIR QUICK
 unexport PYTHONPATH PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test unit soak bench evaluate train import openapi asyncapi check audit lock tools observe regions wheel dashboard screenshots docs clean
-.PHONY: sbom licences release-check
+.PHONY: sbom licences release-check compiled-tests
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -58,8 +58,11 @@ serve: $(RUNTIME) ## start the server: the demo market, unless MARKET or POLYGON
 	@exec $(COMMAND) serve
 
 test: ## style, types, known vulnerabilities and all tests that CI runs
-	@$(MAKE) --no-print-directory -j 2 audit tools
+	@$(MAKE) --no-print-directory -j 3 audit tools compiled-tests
 	$(BIN)/python -m pytest -m "not soak" -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+compiled-tests: $(DEV) # while packages of Node come, so that not each of the testers does it
+	@$(BIN)/python -m pytest -m "not soak" --collect-only --quiet >/dev/null || true
 
 unit: $(DEV) ## the tests that need no server, no other process and no real bars, in seconds
 	$(BIN)/python -m pytest -m "not soak and not integration" -n $(TESTERS) $(UNIT) $(PYTEST_ARGS)

@@ -25,7 +25,7 @@ import socketio
 from blueprints.socket_io.asyncapi import SENT
 from blueprints.socket_io.socket_types import ByeReason, ErrorCode
 from tests import node_packages
-from tests.blueprints.test_pages import CHROMIUM
+from tests.browser.watching import CHROMIUM
 from tests.markdown import ROOT, blocks, section, table
 from tests.serving.test_gunicorn import SERVE, free_port, started
 from tests.waiting import PATIENCE_S
