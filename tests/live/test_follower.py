@@ -37,7 +37,7 @@ class Followed:
         fetches, follower = self.core.source.fetches, self.core.follower
         wait_for(lambda: not fetches.waiting() and not follower.waiting(), "a fetch hangs", every_s=0.001)
 
-    def run(self, minutes: float, *, every_s: float = 5.0, ask: Callable[[], Any] = lambda: None) -> None:
+    def run(self, minutes: float, *, every_s: float = 10.0, ask: Callable[[], Any] = lambda: None) -> None:
         """`minutes` of market and real time, a step every few seconds, `ask` before each."""
         for _ in range(round(minutes * 60 / every_s)):
             self.clock.forward(seconds=every_s)
@@ -117,7 +117,7 @@ def test_the_minutes_after_the_first_are_asked_for_by_what_is_new(follow: Callab
 
 def test_followed_bars_are_those_of_a_server_that_just_started(follow: Callable[..., Followed]) -> None:
     server = follow("2025-03-11 10:20:07")
-    server.run(50, every_s=10, ask=lambda: server.board())
+    server.run(50, every_s=20, ask=lambda: server.board())
     fresh = follow(f"{server.clock.at:%Y-%m-%d %H:%M:%S}", folder="b")
     for ticker in TICKERS:
         ours = server.core.source.intraday(ticker, server.clock()).bars
@@ -154,7 +154,7 @@ def test_a_provider_that_fails_makes_bars_stale_and_then_no_trade_and_heals(foll
     signal = server.board("SPY").tickers["SPY"]
     assert signal.quote.stale
     assert signal.decision is not None, "the hour's signal is locked"
-    server.run(45, every_s=20, ask=lambda: server.board("SPY"))
+    server.run(45, every_s=60, ask=lambda: server.board("SPY"))
     signal = server.board("SPY").tickers["SPY"]
     assert signal.decision is None
     assert signal.gate is not None
@@ -180,7 +180,7 @@ def test_a_delayed_plan_locks_an_hour_when_its_data_are_complete(follow: Callabl
     server = follow("2025-03-11 10:50:00")
     server.market.delay = timedelta(minutes=15)
     server.market.edit = lambda path, body: {**body, "status": "DELAYED"}
-    server.run(24, every_s=20, ask=lambda: server.board())
+    server.run(24, every_s=60, ask=lambda: server.board())
     assert server.core.store.get("SPY", DAY, 11) is None
     server.run(2, ask=lambda: server.board())
     assert server.core.store.get("SPY", DAY, 11) is not None

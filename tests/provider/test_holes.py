@@ -238,7 +238,7 @@ def test_a_price_that_stands_still_does_not_come_back_at_the_close(
     with world(tmp_path, monkeypatch, "2025-03-11 15:29:07") as found:
         found.run(1, ask=found.directions)
         found.provider.inject_fault("frozen", since=to_ms(new_york("2025-03-11 15:30")))
-        found.run(28, every_s=60, ask=found.directions)
+        found.run(28, every_s=120, ask=found.directions)
         assert found.directions()["tickers"]["SPY"]["current_price"] is None
         found.run(5, every_s=60, ask=found.directions)
         for path in ("/trading_directions", "/swing", "/mtf"):

@@ -60,7 +60,7 @@ class World:
         self.core.follower.step()
         self.settle()
 
-    def run(self, minutes: float, *, every_s: float = 20.0, ask: Callable[[], Any] = lambda: None) -> None:
+    def run(self, minutes: float, *, every_s: float = 30.0, ask: Callable[[], Any] = lambda: None) -> None:
         """`minutes` of market and real time, a step every few seconds, `ask` after each."""
         for _ in range(round(minutes * 60 / every_s)):
             self.step(every_s)
