@@ -11,6 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from email.utils import parsedate_to_datetime
@@ -24,7 +25,7 @@ from urllib3.exceptions import HTTPError
 
 from app.clock import REAL_TIME, Timer
 from app.errors import BudgetSpent, NotEntitled, Unavailable, Upstream
-from app.market.bars import Bars, Ints, Span, repaired, to_ms
+from app.market.bars import Bars, Floats, Ints, Span, repaired, to_ms
 from app.market.calendar import ONE_DAY, Calendar, Session, midnight_ms
 
 MAX_PAGES = 100
@@ -43,6 +44,9 @@ PATH_SPAN = {
     Span.DAY: "1/day",
 }
 FIELDS = ("o", "h", "l", "c", "v")
+BEYOND = 9e15
+"""No price, volume or moment in ms is as large; whole numbers below it are exact as floats."""
+
 OUTSIDE = "outside the days asked for"
 NANOSECONDS_IN_MS = 1_000_000
 """Snapshots are dated in nanoseconds, bars in milliseconds (polygon.md 2)."""
@@ -228,13 +232,21 @@ def _reason_given(body: Mapping[str, Any]) -> str:
 def _columns(rows: list[Any]) -> tuple[Ints, dict[str, Any], int]:
     """Returns starts and columns o h l c v of the rows that have the form of a bar, and how many have not. Values may still be
     bad."""
-    good = [row for row in rows if isinstance(row, dict) and _is_number(row.get("t"))]
-    t = np.array([int(row["t"]) for row in good], dtype=np.int64)
-    columns = {
-        name: np.array([row[name] if _is_number(row.get(name)) else np.nan for row in good], dtype=np.float64)
-        for name in FIELDS
-    }
-    return t, columns, len(rows) - len(good)
+    objects = [row for row in rows if isinstance(row, dict)]
+    starts = _numbers(objects, "t")
+    good = ~np.isnan(starts)
+    t = starts[good].astype(np.int64)
+    return t, {name: _numbers(objects, name)[good] for name in FIELDS}, len(rows) - len(t)
+
+
+def _numbers(rows: list[dict[str, Any]], name: str) -> Floats:
+    """Returns the values under a name; NaN for what is no number. Where all are numbers they are not looked at one by one."""
+    values = [row.get(name) for row in rows]
+    if set(map(type, values)) <= {int, float}:
+        with suppress(OverflowError):
+            column = np.array(values, dtype=np.float64)
+            return np.where(np.abs(column) < BEYOND, column, np.nan)
+    return np.array([value if _is_number(value) else np.nan for value in values], dtype=np.float64)
 
 
 def _inner(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -249,7 +261,7 @@ def _positive(value: Any, unit: int) -> int | None:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and -9e15 < value < 9e15
+    return type(value) in (int, float) and -BEYOND < value < BEYOND
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

@@ -129,6 +129,17 @@ def test_pages_without_end_are_cut(web: responses.RequestsMock) -> None:
     assert len(web.calls) == MAX_PAGES
 
 
+@pytest.mark.parametrize("name", ["t", "c", "v"])
+@pytest.mark.parametrize("value", [1e16, 10**16, 10**400, -(10**400), float("inf"), float("nan"), True])
+def test_a_number_that_no_bar_can_have_costs_its_row_alone(
+    name: str, value: float, web: responses.RequestsMock
+) -> None:
+    web.get(URL, json=page(row(0), row(1, **{name: value}), row(2)))
+    found = minutes()
+    assert found.bars.t.tolist() == [T0, T0 + 120_000]
+    assert found.rejected.total() == 1
+
+
 def test_broken_rows_are_dropped_and_counted_by_reason(web: responses.RequestsMock) -> None:
     bad = [row(1, c=None), row(2, h=1.0), row(3, o=-5), row(4, v="7"), {"t": "soon"}, "bar", row(0, c=10.6)]
     web.get(URL, json=page(row(5), row(0), *bad))
