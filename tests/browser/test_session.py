@@ -63,7 +63,7 @@ def differences(page: Page, market: Market) -> list[str]:
 def check(page: Page, market: Market, at: str) -> None:
     """The page comes to show what the API says at this moment."""
     try:
-        wait_for(lambda: not differences(page, market))
+        wait_for(lambda: not differences(page, market), every_s=0.2)
     except AssertionError:
         raise AssertionError(f"{at}: {differences(page, market)}") from None
 
