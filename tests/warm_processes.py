@@ -26,9 +26,6 @@ COMMANDS: Final = (["app"], ["gunicorn"])
 READ_AT_IMPORT: Final = ("PYTHON", "OTEL_", "GEVENT", "LD_", "OPENBLAS_", "OMP_")
 """Beginnings of the names of variables that Python or a library reads while it is imported."""
 
-READ_AT_START: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_SERVICE_NAME", "OTEL_TRACES_SAMPLER_ARG"}
-"""Variables that begin like those, and are settings of the server."""
-
 
 class WarmProcess:
     """A process that was born warm, with what of `subprocess.Popen` the tests use."""
@@ -111,7 +108,7 @@ def may_be_warm(command: Sequence[str], environment: Mapping[str, str]) -> bool:
     is_ours = list(command[:2]) == [sys.executable, "-m"] and [command[2]] in COMMANDS
     is_as_here = all(
         environment.get(name) == os.environ.get(name)
-        for name in {*environment, *os.environ} - READ_AT_START
+        for name in {*environment, *os.environ}
         if name.startswith(READ_AT_IMPORT)
     )
     return is_ours and is_as_here and "COLD_STARTS" not in environment
