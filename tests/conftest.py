@@ -14,7 +14,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -27,6 +27,9 @@ from app.model.artefact import ModelSet
 from app.model.registry import Registry
 from tests.redis_server import RedisServer, skip_without_redis_server
 from tests.support import FakeClock, ScriptedMarket, demo_feed, new_york, settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 MARKET_DATA = Path(os.environ.get("MARKET_DATA", "../shared/market"))
 NEEDED = [f"{ticker}_{span}.parquet" for ticker in ("SPY", "QQQ", "IWM") for span in ("5min", "1day")]
@@ -275,6 +278,14 @@ def own_redis() -> Iterator[RedisServer]:
     skip_without_redis_server()
     with RedisServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One browser for all tests: a process cannot have two by Playwright. Skips where there is none."""
+    watching = import_module("tests.browser.watching")
+    with watching.launched() as found:
+        yield found
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -18,7 +18,7 @@ import blueprints
 from blueprints.pages.files import FILES
 from blueprints.pages.routes import docs
 from tests.blueprints.v2.calls import document
-from tests.browser.watching import launched, tab
+from tests.browser.watching import tab
 from tests.waiting import wait_for
 
 Serve = Callable[..., Flask]
@@ -140,15 +140,9 @@ def listening(app: Flask) -> Iterator[str]:
         server.server_close()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as found:
-        yield found
-
-
-def test_a_browser_shows_every_operation_and_nothing_breaks_the_policy(serve: Serve, browser: Browser) -> None:
+def test_a_browser_shows_every_operation_and_nothing_breaks_the_policy(serve: Serve, chromium: Browser) -> None:
     paths = {*document()["paths"], *document()["webhooks"]}
-    with listening(serve()) as base, tab(browser, base) as shown:
+    with listening(serve()) as base, tab(chromium, base) as shown:
         page = shown.page
         page.goto(f"{base}/docs#/signals/replay")
         wait_for(lambda: set(re.findall(r'data-path="([^"]+)"', page.content())) == paths)
@@ -160,10 +154,10 @@ def test_a_browser_shows_every_operation_and_nothing_breaks_the_policy(serve: Se
         assert shown.wrong == []
 
 
-def test_a_browser_would_say_what_breaks_the_policy(serve: Serve, browser: Browser) -> None:
+def test_a_browser_would_say_what_breaks_the_policy(serve: Serve, chromium: Browser) -> None:
     app = serve()
     app.view_functions["pages.errors"] = broken
-    with listening(app) as base, tab(browser, base) as shown:
+    with listening(app) as base, tab(chromium, base) as shown:
         shown.page.goto(f"{base}/docs/errors")
         wait_for(lambda: shown.page.content() and "Content Security Policy" in "".join(shown.wrong))
 

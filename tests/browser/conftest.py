@@ -11,16 +11,15 @@ import pytest
 from playwright.sync_api import Browser
 
 from app.config.api_keys import new_key
-from tests.browser.watching import Tab, build, launched, tab
+from tests.browser.watching import Tab, build, tab
 from tests.serving.test_gunicorn import SERVE, Server, started
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests."""
+def browser(chromium: Browser) -> Browser:
+    """The browser of all tests, once the page is built."""
     build()
-    with launched() as found:
-        yield found
+    return chromium
 
 
 @pytest.fixture(scope="session")
