@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import gc
+import json
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ from flask import Flask
 from app.factory import create_app
 from app.market.calendar import Calendar
 from app.market.recorded import RecordedBars
+from app.model import registry
 from app.model.artefact import ModelSet
 from app.model.registry import Registry
 from tests.redis_server import RedisServer, skip_without_redis_server
@@ -162,6 +164,22 @@ def marks_of(folder: Path) -> Iterator[Hashable]:
     for path in folder.glob("*"):
         known = path.stat()
         yield path.name, known.st_size, known.st_mtime_ns
+
+
+@pytest.fixture(scope="session", autouse=True)
+def descriptions_of_models_are_written_out_once() -> Iterator[None]:
+    """For all sets that a process of tests writes: most differ in their arrays alone, and to indent takes the longest."""
+    write, known = registry._json, dict[str, bytes]()
+
+    def written(value: Any) -> bytes:
+        key = json.dumps(value, sort_keys=True)
+        if key not in known:
+            known[key] = write(value)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_json", written)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
