@@ -46,7 +46,7 @@ export MARKET_DATA GOLDEN_DIR QUICK
 unexport PYTHONPATH PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test unit soak bench evaluate train import openapi asyncapi check audit lock tools observe regions wheel dashboard screenshots docs clean
-.PHONY: sbom licences release-check compiled-tests
+.PHONY: sbom licences release-check compiled-tests programs test-packages test-dashboard
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -58,7 +58,7 @@ serve: $(RUNTIME) ## start the server: the demo market, unless MARKET or POLYGON
 	@exec $(COMMAND) serve
 
 test: ## style, types, known vulnerabilities and all tests that CI runs
-	@$(MAKE) --no-print-directory -j 3 audit tools compiled-tests
+	@$(MAKE) --no-print-directory -j 4 audit tools compiled-tests
 	$(BIN)/python -m pytest -m "not soak" -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 compiled-tests: $(DEV) # while packages of Node come, so that not each of the testers does it
@@ -87,7 +87,9 @@ licences: $(DEV) ## write LICENCES-THIRD-PARTY.md; fails for a licence that is n
 release-check: $(DEV) ## rehearse a release, all but the upload; QUICK=1 leaves the tests out
 	@$(BIN)/python -m ops.release.check
 
-tools: | $(BIN)/python ## programs that some tests need: installed where that is possible, else named
+tools: programs test-packages test-dashboard ## programs that some tests need: installed where that is possible, else named
+
+programs: | $(BIN)/python
 	@PATH="$$PATH:/usr/sbin"; for tool in $(TOOLS); do \
 	  set -- $$(echo "$$tool" | tr : ' '); \
 	  if command -v "$$1" >/dev/null; then continue; fi; \
@@ -98,7 +100,11 @@ tools: | $(BIN)/python ## programs that some tests need: installed where that is
 	  command -v "$$1" >/dev/null || echo "$$1 is missing, tests that need it will be skipped; to install it:" \
 	    "sudo apt-get install $$2 (Debian), brew install $$3 (macOS)"; \
 	done
+
+test-packages: programs
 	@$(call install_packages,tests/node,$(VENV)/node) || echo "tests that need the packages of tests/node will be skipped"
+
+test-dashboard: programs
 	@$(MAKE) --silent dashboard && $(install_dashboard) || echo "tests of the dashboard will be skipped"
 
 observe: ## Prometheus and Alertmanager with the rules of ops/ beside a running server (PORT), until Ctrl-C
