@@ -24,10 +24,7 @@ CUT_OFF = """[...document.querySelectorAll(".md-typeset td")]
 """The sentences in tables whose ends are off screen."""
 
 LOOKS: tuple[Look, ...] = ((PHONE, "light"), (PHONE, "dark"))
-KINDS = (
-    *("404.html", "index.html", "client-examples.html", "operators.html", "glossary.html", "first-signal.html"),
-    *("project/CHANGELOG.html", "spec/v1-contract.html"),
-)
+KINDS = ("index.html", "client-examples.html", "operators.html", "glossary.html")
 """Pages that hold every kind of thing of which a page is made: tabs, code in three languages, wide tables, lists of terms."""
 
 

@@ -116,6 +116,7 @@ def test_no_close_after_the_last_day_is_a_label() -> None:
         assert samples.rows.place.max() + horizon == end
 
 
+@pytest.mark.soak
 def test_later_years_never_change_what_was_said_of_earlier_ones() -> None:
     rows = synthetic(effect=0.4)
     cut = date(2010, 1, 4).toordinal()
@@ -179,6 +180,7 @@ def test_fitting_twice_gives_the_same_bits() -> None:
         assert getattr(one.model, name).tobytes() == getattr(two.model, name).tobytes()
 
 
+@pytest.mark.soak
 def test_the_trees_of_the_comparison_are_the_same_each_time() -> None:
     """With more than 10,000 rows scikit-learn draws some to see when to stop."""
     samples = samples_of(synthetic(effect=0.3, tickers=8), 5)

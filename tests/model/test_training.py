@@ -342,6 +342,7 @@ def test_what_the_pictures_show_agrees_with_the_figures(rows: Rows, walked: Walk
     assert set(drift_by_block(walked, rows)) == {"2022Q1", "2022Q2"}
 
 
+@pytest.mark.soak
 def test_trees_lose_to_z_alone_or_are_named(rows: Rows) -> None:
     """Nothing of what is tried beside the model may be missing from the table of what was tried."""
     tried = tried_members(rows.where(rows.day < date(2021, 3, 1).toordinal()))

@@ -345,7 +345,9 @@ def test_sigttin_adds_no_worker_where_there_is_no_redis(start: Start) -> None:
     assert server.stop() == 0
 
 
-@pytest.mark.parametrize("command", [SERVE, [str(Path(sys.executable).parent / "gunicorn"), *SERVED]])
+@pytest.mark.parametrize(
+    "command", [SERVE, pytest.param([str(Path(sys.executable).parent / "gunicorn"), *SERVED], marks=pytest.mark.soak)]
+)
 def test_sigusr2_starts_a_second_server_that_takes_over(start: Start, command: list[str]) -> None:
     server = start(command, MARKET="polygon")
     server.process.send_signal(signal.SIGUSR2)
