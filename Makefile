@@ -42,11 +42,13 @@ install_dashboard = $(call install_packages,dashboard,$(VENV)/dashboard) && \
 # What the dashboard is built from, and the file that says that it has been
 DASHBOARD_SOURCES = $(shell find dashboard -type f -not -path 'dashboard/dist/*' -not -path 'dashboard/node_modules/*' -not -name schema.d.ts)
 DASHBOARD_BUILT := dashboard/dist/index.html
+# Says that the tests have been compiled
+COMPILED := $(VENV)/.compiled
 export MARKET_DATA GOLDEN_DIR QUICK
 unexport PYTHONPATH PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test unit soak bench evaluate train import openapi asyncapi check audit lock tools observe regions wheel dashboard screenshots docs clean
-.PHONY: sbom licences release-check compiled-tests programs test-packages test-dashboard
+.PHONY: sbom licences release-check programs test-packages test-dashboard
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -58,11 +60,8 @@ serve: $(RUNTIME) ## start the server: the demo market, unless MARKET or POLYGON
 	@exec $(COMMAND) serve
 
 test: ## style, types, known vulnerabilities and all tests that CI runs
-	@$(MAKE) --no-print-directory -j 4 audit tools compiled-tests
+	@$(MAKE) --no-print-directory -j 4 audit tools $(COMPILED)
 	$(BIN)/python -m pytest -m "not soak" -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
-
-compiled-tests: $(DEV) # while packages of Node come, so that not each of the testers does it
-	@$(BIN)/python -m pytest -m "not soak" --collect-only --quiet >/dev/null || true
 
 unit: $(DEV) ## the tests that need no server, no other process and no real bars, in seconds
 	$(BIN)/python -m pytest -m "not soak and not integration" -n $(TESTERS) $(UNIT) $(PYTEST_ARGS)
@@ -170,6 +169,11 @@ $(RUNTIME): requirements.txt | $(BIN)/python $(COMMAND)
 
 $(DEV): requirements-dev.txt $(RUNTIME)
 	@$(call install,requirements-dev.txt)
+	@touch $@
+
+# While packages of Node come, so that not each of the testers does it
+$(COMPILED): $(shell find tests -name '*.py') $(DEV)
+	@$(BIN)/python -m pytest -m "not soak" --collect-only --quiet >/dev/null || true
 	@touch $@
 
 $(DASHBOARD_BUILT): $(DASHBOARD_SOURCES) blueprints/v2/openapi.json clients/typescript/live-events.d.ts
