@@ -9,13 +9,12 @@ import os  # noqa: E402
 from datetime import UTC, datetime  # noqa: E402
 from importlib import reload  # noqa: E402
 
-from app.market import lease, redis_leases  # noqa: E402
 from app.notify import outbox, redis_outbox  # noqa: E402
+from tests.short_leases import shorten_leases  # noqa: E402
 
 vars(outbox)["CLAIM_S"] = 5.0
-vars(lease).update(LEASE_S=2.0, RENEW_AFTER_S=0.4)
-for of_redis in (redis_outbox, redis_leases):  # whose scripts have them in them
-    reload(of_redis)
+reload(redis_outbox)  # whose script of Redis has it in it
+shorten_leases()
 
 from app.clock import running_clock  # noqa: E402
 from app.factory import create_app  # noqa: E402
