@@ -304,7 +304,7 @@ def test_recorded_hours_are_locked_unasked_too(recorded_dir: Path, clock: FakeCl
     timer = FakeTimer(hasty=True)
     core = build(settings(market="recorded", data_dir=recorded_dir), clock=clock, timer=timer.timer)
     server = Followed(core, clock, market, timer)
-    server.run(0.2)
+    server.run(0.5)  # one step brings the bars, a later one locks
     assert core.store.get("IWM", date(2024, 6, 12), 11) is not None
     core.follower.close()
 
