@@ -26,9 +26,10 @@ TESTERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null); case $$n in (3|4
 # What `make unit` runs: the tests of the pure core and of what is read from files, which take seconds
 UNIT := tests/config tests/live/test_events.py tests/market tests/model tests/signals tests/structure tests/test_architecture.py \
   tests/test_spec_figures.py tests/test_spec_references.py
-# Programs that some tests need beside Python: program:Debian's package:Homebrew's formula
+# Programs that some tests need beside Python: program:Debian's package:Homebrew's formula, and what will do instead
 TOOLS := redis-server:redis-server:redis promtool:prometheus:prometheus amtool:prometheus-alertmanager:alertmanager \
-  nginx:nginx:nginx haproxy:haproxy:haproxy chromium:chromium:chromium npm:npm:node
+  nginx:nginx:nginx haproxy:haproxy:haproxy \
+  chromium-headless-shell:chromium-headless-shell:chromium:chromium npm:npm:node
 # Installs the packages of Node that the lock file of the first folder pins into the second one, once
 install_packages = (if ! command -v npm >/dev/null; then \
     echo "npm is missing; to install it: sudo apt-get install npm (Debian), brew install node (macOS)"; exit 1; \
@@ -89,14 +90,17 @@ release-check: $(DEV) ## rehearse a release, all but the upload; QUICK=1 leaves 
 tools: programs test-packages test-dashboard ## programs that some tests need: installed where that is possible, else named
 
 programs: | $(BIN)/python
-	@PATH="$$PATH:/usr/sbin"; for tool in $(TOOLS); do \
+	@PATH="$$PATH:/usr/sbin"; has() { command -v "$$1" >/dev/null; }; \
+	missing=$$(for tool in $(TOOLS); do has "$${tool%%:*}" || echo "$$tool"; done); \
+	installs() { false; }; \
+	if [ -z "$$missing" ]; then exit; \
+	elif [ "$$(id -u)" = 0 ] && has apt-get; then timeout 120 apt-get update -qq >/dev/null 2>&1; \
+	  installs() { DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$$1" 2>&1; }; \
+	elif has brew; then installs() { brew install --quiet "$$2" 2>&1; }; fi; \
+	for tool in $$missing; do \
 	  set -- $$(echo "$$tool" | tr : ' '); \
-	  if command -v "$$1" >/dev/null; then continue; fi; \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    said=$$(timeout 120 apt-get update -qq 2>&1; \
-	      DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$$2" 2>&1) || echo "$$said"; \
-	  elif command -v brew >/dev/null; then said=$$(brew install --quiet "$$3" 2>&1) || echo "$$said"; fi; \
-	  command -v "$$1" >/dev/null || echo "$$1 is missing, tests that need it will be skipped; to install it:" \
+	  said=$$(installs "$$2" "$$3") || echo "$$said"; \
+	  has "$$1" || has "$${4:-$$1}" || echo "$$1 is missing, tests that need it will be skipped; to install it:" \
 	    "sudo apt-get install $$2 (Debian), brew install $$3 (macOS)"; \
 	done
 

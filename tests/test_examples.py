@@ -25,7 +25,7 @@ import socketio
 from blueprints.socket_io.asyncapi import SENT
 from blueprints.socket_io.socket_types import ByeReason, ErrorCode
 from tests import node_packages
-from tests.browser.watching import CHROMIUM
+from tests.chromium import CHROMIUM, NO_CHROMIUM
 from tests.markdown import ROOT, blocks, section, table
 from tests.serving.test_gunicorn import SERVE, free_port, started
 from tests.waiting import PATIENCE_S
@@ -135,7 +135,7 @@ def test_the_examples_follow_a_named_server_that_may_have_several_processes(
 
 def test_the_page_shows_signals_in_a_browser(base: str, origin: str, tmp_path: Path) -> None:
     if CHROMIUM is None:
-        pytest.skip("no chromium: apt-get install chromium (Debian), brew install chromium (macOS)")
+        pytest.skip(NO_CHROMIUM)
     folder = node_packages.linked(tmp_path)
     page = example("watch.html", folder, base)
     page.write_text(page.read_text() + OBSERVE)

@@ -43,6 +43,8 @@ NAME = """(one) => {
   const words = [one.getAttribute("aria-label") ?? one.id, one.textContent.trim().slice(0, 40), one.getAttribute("href")]
   return one.type === "radio" ? `radio ${one.name}` : [one.tagName, ...words].join(" ")
 }"""
+NOTIFICATIONS_ALLOWED = "Object.defineProperty(Notification, 'permission', { get: () => 'granted' })"
+"""What the viewer has allowed, which Chromium without windows refuses to every page."""
 MOST = 150
 
 
@@ -93,6 +95,7 @@ def test_tab_leads_to_all_that_can_be_operated_and_the_focus_is_seen(open_tab: O
 
 def test_everything_is_done_without_a_mouse(open_tab: OpenTab) -> None:
     tab = open_tab(permissions=["clipboard-read", "clipboard-write", "notifications"])
+    tab.page.add_init_script(NOTIFICATIONS_ALLOWED)
     page = tab.open()
     keys = page.keyboard
     expect(page.locator(".card[data-ticker=SPY] [data-action]")).to_be_visible()

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
+from tests.chromium import CHROMIUM, NO_CHROMIUM
 from tests.markdown import ROOT
 from tests.waiting import PATIENCE_S, wait_for
 
-CHROMIUM = shutil.which("chromium")
 FLAGS = (
     *(
         "--no-sandbox",
@@ -58,9 +58,9 @@ def build() -> None:
 
 @contextmanager
 def launched() -> Iterator[Browser]:
-    """The distribution's Chromium. Skips the test where there is none."""
+    """Chromium. Skips the test where there is none."""
     if CHROMIUM is None:
-        pytest.skip("no chromium: apt-get install chromium (Debian), brew install chromium (macOS)")
+        pytest.skip(NO_CHROMIUM)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS])
         try:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.chromium import CHROMIUM, NO_CHROMIUM
 from tests.nginx import nginx, skip_without_nginx
 from tests.serving.test_gunicorn import started
 from tests.waiting import PATIENCE_S
@@ -148,13 +149,12 @@ def page_that_tells() -> Iterator[tuple[str, Queue[bytes]]]:
 @contextmanager
 def browser(address: str, folder: Path) -> Iterator[None]:
     """Chromium without a window, at an address."""
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("chromium is missing; `make tools` installs it")
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
+    if CHROMIUM is None:
+        pytest.skip(NO_CHROMIUM)
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
     quiet = ["--disable-background-networking", "--disable-component-update", f"--user-data-dir={folder}"]
     with (folder.parent / "chromium.log").open("w") as log:
-        process = subprocess.Popen([program, *options, *quiet, address], stdout=log, stderr=log)
+        process = subprocess.Popen([CHROMIUM, *options, *quiet, address], stdout=log, stderr=log)
     try:
         yield
     finally:
