@@ -61,12 +61,14 @@ def test_what_a_server_sends_does_not_steer_the_terminal() -> None:
 
 
 def watching(*arguments: str) -> subprocess.Popen[str]:
+    """The command. Ctrl-C reaches it also where the tests run in the background, where shells have it ignored."""
     return subprocess.Popen(
         [sys.executable, "-m", "app", "watch", *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
