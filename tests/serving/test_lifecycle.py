@@ -254,7 +254,7 @@ def test_sigterm_closes_the_port_at_once_and_waits_seconds_for_what_does_not_arr
         held = [stack.enter_context(closing(connected(deployed))) for _ in range(3)]
         for sock, sent in zip(held, [SLOW_BODY, b"GET /livez HT", b""], strict=True):
             sock.sendall(sent)
-        time.sleep(0.5)
+        wait_for(lambda: value(deployed, "predict_connections_open") == len(held) + 1)
         deployed.process.send_signal(signal.SIGTERM)
         wait_for(lambda: is_refused(deployed))
         assert [sock.recv(12) for sock in held] == [b"HTTP/1.1 408", b"HTTP/1.1 408", b""]
@@ -281,7 +281,7 @@ def test_sighup_replaces_the_worker_in_seconds_while_a_body_does_not_arrive(depl
     (old,) = workers_of(deployed)
     with closing(connected(deployed)) as slow:
         slow.sendall(SLOW_BODY)
-        time.sleep(0.3)
+        wait_for(lambda: value(deployed, "predict_connections_open") == 2)
         deployed.process.send_signal(signal.SIGHUP)
         until(lambda: len(workers_of(deployed)) == 2, "the new worker is there")
         until(lambda: not (Path("/proc") / str(old)).exists(), "the old worker is gone")

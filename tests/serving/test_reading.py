@@ -201,7 +201,8 @@ def test_line_and_headers_together_are_bounded(connect: Connect) -> None:
     sender.kill()
 
 
-def test_a_client_is_told_to_go_on_only_when_its_body_is_read(line: Line) -> None:
+def test_a_client_is_told_to_go_on_only_when_its_body_is_read(connect: Connect) -> None:
+    line = connect(Bounds())
     line.client.sendall(POST + b"Content-Length: 2\r\nExpect: 100-continue\r\n\r\n")
     request = next(line.parser)
     assert not request._expected_100_continue, "gunicorn would send it before anyone looked at the request"
@@ -216,7 +217,8 @@ def test_a_client_is_told_to_go_on_only_when_its_body_is_read(line: Line) -> Non
     assert reading.get(timeout=PATIENCE_S) == b"{}"
 
 
-def test_a_small_body_is_here_when_the_app_begins(line: Line) -> None:
+def test_a_small_body_is_here_when_the_app_begins(connect: Connect) -> None:
+    line = connect(Bounds())
     sender = sending(line, iter([POST + b"Content-Length: 6\r\n\r\n", b"ab", b"c\nde", GET]), 0.02)
     request = next(line.parser)
     request.read_body_ahead()
@@ -390,8 +392,9 @@ def test_asking_for_more_does_not_renew_the_budget_of_a_client_that_sips(connect
     sipping.kill()
 
 
-def test_a_client_that_catches_up_has_its_budget_anew(connect: Connect) -> None:
-    line = connect(Bounds(write_s=0.3, write_rate=1 << 30))
+def test_a_client_that_catches_up_has_its_budget_anew() -> None:
+    at = [0.0]
+    line = Line(Bounds(write_s=0.3, write_rate=1 << 30), now=lambda: at[0])
     size = 1_000_000
 
     def read_answer() -> None:
@@ -405,8 +408,10 @@ def test_a_client_that_catches_up_has_its_budget_anew(connect: Connect) -> None:
         line.connection.sendall(STREAM_HEAD)
         line.connection.sendall(b"x" * size)
         reading.get(timeout=PATIENCE_S)
-        gevent.sleep(0.2)
+        at[0] += 0.2
     assert not line.closed
+    line.client.close()
+    line.server.close()
 
 
 def test_a_client_that_does_not_take_its_answer_can_be_evicted(connect: Connect) -> None:

@@ -65,9 +65,9 @@ def test_a_client_that_leaves_in_the_middle_frees_its_place_while_the_provider_s
         next(lines)
         wait_for(lambda: len(provider.calls) > before)
         assert value(server, "predict_under_way", group="replay") == 1
+    wait_for(lambda: value(server, "predict_stream_seconds_count", route="/v2/replay/<ticker>", outcome="left") == 1)
     wait_for(lambda: value(server, "predict_under_way", group="replay") == 0)
     assert value(server, "predict_streams_open") == 0
-    assert value(server, "predict_stream_seconds_count", route="/v2/replay/<ticker>", outcome="left") == 1
 
 
 @pytest.mark.soak

@@ -9,7 +9,6 @@ import socket
 import struct
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -404,8 +403,13 @@ def test_an_upgrade_amid_events_loses_doubles_and_reorders_nothing(served: Serve
     """What waits for a poll when the upgrade is through comes first, over the WebSocket."""
     client = Polling(served)
     client.post('42["listen"]')
-    publishing = threading.Thread(target=publish, args=(served,), kwargs={"events": 60, "pause_s": 0.02})
-    publishing.start()
+
+    def publishing(events: int) -> threading.Thread:
+        thread = threading.Thread(target=publish, args=(served,), kwargs={"events": events, "pause_s": 0.02})
+        thread.start()
+        return thread
+
+    before = publishing(20)
     polled: list[str] = []
     while sum("tick" in text for text in polled) < 5:
         polled += client.poll()
@@ -413,13 +417,15 @@ def test_an_upgrade_amid_events_loses_doubles_and_reorders_nothing(served: Serve
         link.send("2probe")
         link.text("3probe".__eq__)
         polled += client.poll()
-        time.sleep(0.2)  # events come in between
+        publish(served, events=10)
+        after = publishing(30)
         link.send("5")
-        publishing.join(WAIT_S)
+        for thread in (before, after):
+            thread.join(WAIT_S)
         link.echo("all are here")
         seen = [json.loads(text[2:])[1]["number"] for text in polled if "tick" in text] + numbers(link)
         assert seen == list(range(seen[0], seen[0] + 60))
-        assert len(numbers(link)) > 10
+        assert len(numbers(link)) >= 40
 
 
 @pytest.mark.parametrize("size", [600, 60_000])

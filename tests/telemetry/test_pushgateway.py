@@ -30,7 +30,11 @@ from tests.waiting import PATIENCE_S, wait_for
 GROUP = "/metrics/job/predict/instance/one"
 PASSWORD = "p@ss/word:hunter2"
 IN_ADDRESS = "p%40ss%2Fword%3Ahunter2"
-SEND_S = 0.3
+QUICK_S = 0.3
+"""For how long a push waits for a gateway that says nothing. The others have as long as a busy machine needs."""
+
+MARGIN_S = 5.0
+"""What a push may take beside that on a busy machine. A gateway that says nothing does so for longer."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +117,8 @@ def gateway() -> Iterator[Gateway]:
 
 
 @pytest.fixture(autouse=True)
-def _at_once_and_by_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pushgateway, "SEND_S", SEND_S)
+def _patiently_and_by_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pushgateway, "SEND_S", PATIENCE_S)
     monkeypatch.setenv("no_proxy", "*")
 
 
@@ -242,14 +246,20 @@ FAILING: dict[str, tuple[int | bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", FAILING)
-def test_a_gateway_that_fails_costs_no_more_than_its_time_and_is_told_once(gateway: Gateway, name: str) -> None:
+def test_a_gateway_that_fails_costs_no_more_than_its_time_and_is_told_once(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     gateway.answer, error = FAILING[name]
     replica = Replica(gateway.address)
-    for _ in range(2):
-        began = time.monotonic()
-        replica.client.push()
-        assert time.monotonic() - began < SEND_S + 0.5
+    with monkeypatch.context() as patch:
+        if name == "silent":
+            patch.setattr(pushgateway, "SEND_S", QUICK_S)
+        for _ in range(2):
+            began = time.monotonic()
+            replica.client.push()
+            assert time.monotonic() - began < QUICK_S + MARGIN_S
     assert replica.told == [("metrics_not_pushed", {"error": error})]
+    wait_for(lambda: len(gateway.got) == 2, "the gateway has read what was sent")
     gateway.answer = 200
     replica.client.push()
     replica.client.push()
@@ -266,7 +276,7 @@ def test_a_gateway_that_is_down_is_told_once_and_again_when_it_is_back() -> None
     for _ in range(2):
         began = time.monotonic()
         replica.client.push()
-        assert time.monotonic() - began < SEND_S + 0.5
+        assert time.monotonic() - began < QUICK_S + MARGIN_S
     assert replica.told == [("metrics_not_pushed", {"error": "ConnectionError"})]
     with listening(gateway):
         replica.client.push()
@@ -332,7 +342,7 @@ def test_a_push_under_way_at_the_end_does_not_bring_the_series_back(gateway: Gat
     assert reading.wait(PATIENCE_S)
     ending = threading.Thread(target=replica.client.close)
     ending.start()
-    ending.join(SEND_S / 6)
+    ending.join(QUICK_S / 6)
     go_on.set()
     for thread in (under_way, ending):
         thread.join(PATIENCE_S)
@@ -340,12 +350,16 @@ def test_a_push_under_way_at_the_end_does_not_bring_the_series_back(gateway: Gat
 
 
 @pytest.mark.parametrize("answer", [500, b""])
-def test_a_gateway_that_fails_does_not_hold_the_end(gateway: Gateway, answer: int | bytes) -> None:
+def test_a_gateway_that_fails_does_not_hold_the_end(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, answer: int | bytes
+) -> None:
+    if answer == b"":
+        monkeypatch.setattr(pushgateway, "SEND_S", QUICK_S)
     gateway.answer = answer
     replica = Replica(gateway.address)
     began = time.monotonic()
     replica.client.close()
-    assert time.monotonic() - began < SEND_S + 0.5
+    assert time.monotonic() - began < QUICK_S + MARGIN_S
     assert replica.events == ["metrics_not_pushed"]
 
 

@@ -145,9 +145,9 @@ def test_an_answer_made_out_of_memory_calls_nobody(make: Make, collector: Collec
 
 
 def test_of_two_that_ask_for_the_same_one_fetches_and_the_other_is_linked_to_it(
-    make: Make, collector: Collector, market: ScriptedMarket
+    make: Make, collector: Collector, market: ScriptedMarket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app, gate, reached = make(), threading.Event(), threading.Event()
+    app, gate, reached, joined = make(), threading.Event(), threading.Event(), threading.Event()
 
     def hold(path: str) -> None:
         reached.set()
@@ -159,9 +159,17 @@ def test_of_two_that_ask_for_the_same_one_fetches_and_the_other_is_linked_to_it(
     assert reached.wait(PATIENCE_S)
     other = "9" * 32
     second = threading.Thread(target=lambda: ask(app, "/northstar?ticker=SPY", traceparent=f"00-{other}-{SPAN}-01"))
+    stages = app.extensions["predict-server"].stages
+    link = stages.link
+
+    def linked(stage: object) -> None:
+        link(stage)
+        if threading.current_thread() is second:
+            joined.set()
+
+    monkeypatch.setattr(stages, "link", linked)
     second.start()
-    services = app.extensions["predict-server"]
-    wait_for(lambda: not services.pipeline.fetches() or _is_joined(app))
+    assert joined.wait(PATIENCE_S)
     gate.set()
     first.join()
     second.join()
@@ -170,15 +178,6 @@ def test_of_two_that_ask_for_the_same_one_fetches_and_the_other_is_linked_to_it(
     assert set(only(theirs).links) == {only(mine).id}
     assert only(theirs).attributes["predict.cache"] == "joined"
     assert {span.trace for span in collector.spans if span.name.startswith("polygon")} == {TRACE}
-
-
-def _is_joined(app: Flask) -> bool:
-    """Whether both requests are under way, and had time to meet."""
-    text = plain(app, "/metrics").text
-    if "predict_requests_in_flight 3.0" not in text:
-        return False
-    time.sleep(0.2)
-    return True
 
 
 def test_sqlite_and_redis_are_seen(make: Make, collector: Collector, redis_url: str) -> None:
