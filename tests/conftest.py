@@ -27,7 +27,7 @@ from app.market.recorded import RecordedBars
 from app.model import registry
 from app.model.artefact import ModelSet
 from app.model.registry import Registry
-from tests.redis_server import RedisServer, skip_without_redis_server
+from tests.redis_server import PATIENT, RedisServer, skip_without_redis_server
 from tests.support import FakeClock, ScriptedMarket, demo_feed, new_york, settings
 
 if TYPE_CHECKING:
@@ -285,9 +285,9 @@ def redis_server() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
-    """Address of the shared Redis, emptied for this test."""
+    """Address of the shared Redis, emptied for this test. Who uses it waits for its answers as long as a busy machine needs."""
     redis_server.flush()
-    return redis_server.url
+    return f"{redis_server.url}{PATIENT}"
 
 
 @pytest.fixture

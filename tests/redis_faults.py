@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.redis_server import RedisServer
+from tests.waiting import PATIENCE_S
 
 PASSWORD = "a-secret-word"
+SILENCE_S = 1.0
+"""For who uses a Redis that says nothing: longer than a busy machine takes for an answer, for the test waits for it."""
+
 Fault = Callable[[RedisServer], Callable[[], None]]
 """Brings a fault about, and returns what mends it."""
 
@@ -55,6 +59,11 @@ def make_a_copy(server: RedisServer) -> Callable[[], None]:
     with server.client() as client:
         client.replicaof("127.0.0.1", 1)
     return mend
+
+
+def time_out_s(fault: Fault) -> float:
+    """How long who uses it waits for an answer: briefly where none comes, else as long as a busy machine needs."""
+    return SILENCE_S if fault is pause else PATIENCE_S
 
 
 FAULTS: tuple[Fault, ...] = (kill, pause, fill, make_a_copy)

@@ -117,7 +117,7 @@ print("answered")
 """
 
 
-def test_a_process_that_stands_still_for_longer_than_a_time_out_has_its_answers(redis_url: str) -> None:
-    command = [sys.executable, "-c", STANDS_STILL, redis_url]
+def test_a_process_that_stands_still_for_longer_than_a_time_out_has_its_answers(redis_server: RedisServer) -> None:
+    command = [sys.executable, "-c", STANDS_STILL, redis_server.url]
     done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.stdout == "answered\n", done.stderr

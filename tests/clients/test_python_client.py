@@ -6,7 +6,6 @@ import ast
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +25,7 @@ from predict_client import ApiError, Client, Follow, ProtocolError, Signal, Stal
 from tests.blueprints.v2.calls import document
 from tests.clients import FOLDER
 from tests.clients.scripted_server import Connection, Script, ScriptedServer, scripted_server
+from tests.redis_server import free_port
 from tests.waiting import PATIENCE_S
 
 KEY = "predict_secret"
@@ -283,9 +283,7 @@ def test_a_heartbeat_before_the_first_event_moves_no_id() -> None:
 
 
 def test_a_server_that_cannot_be_reached_is_stale_and_says_why() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        base = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    follow = Client(base).follow("SPY", grace_s=-44.0)
+    follow = Client(f"http://127.0.0.1:{free_port()}").follow("SPY", grace_s=-44.0)
     with pytest.raises(Stale) as caught:
         next(follow)
     assert "refused" in str(caught.value.__cause__)

@@ -28,7 +28,7 @@ from app.sqlite import REOPEN_AFTER_S
 from tests.live import racing
 from tests.live.broadcasting import Told, bodies
 from tests.live.logs import PREFIX, event, filled, head, redis_log, seqs
-from tests.redis_faults import PASSWORD, allow_someone, url_of_someone
+from tests.redis_faults import PASSWORD, SILENCE_S, allow_someone, url_of_someone
 from tests.redis_relay import Relay
 from tests.redis_server import RedisServer
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
@@ -64,7 +64,8 @@ USES: dict[str, Callable[[EventLog], object]] = {
 def test_each_use_of_a_redis_that_is_gone_or_stands_still_says_so(
     fault: str, use: str, own_redis: RedisServer, timer: FakeTimer
 ) -> None:
-    with closing(redis_log(own_redis.url, timer, timeout_s=0.3)) as log:
+    timeout_s = SILENCE_S if fault == "pause" else PATIENCE_S
+    with closing(redis_log(own_redis.url, timer, timeout_s)) as log:
         filled(log, 3)
         getattr(own_redis, fault)()
         with pytest.raises(Unavailable) as caught:

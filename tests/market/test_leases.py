@@ -15,6 +15,7 @@ from app.market.lease import FORGET_AFTER_S, LEASE_S, LEASES, Leases, SqliteLeas
 from app.market.redis_leases import BOUNDS, RedisLeases
 from app.redis_database import RedisDatabase
 from app.sqlite import Database
+from tests.redis_faults import SILENCE_S
 from tests.redis_server import RedisServer
 from tests.support import FakeTimer
 from tests.waiting import PATIENCE_S, wait_for
@@ -160,7 +161,7 @@ def test_a_lease_in_redis_ends_by_its_own_clock_while_its_holder_and_redis_are_h
 ) -> None:
     """A lease lasts for half a second: the test waits for one of before the halt, and for one that is asked for in it."""
     monkeypatch.setattr(redis_leases_module, "BOUNDS", BOUNDS.replace(f"{LEASE_S}", "0.5", 1))
-    stopped, other = redis_leases(own_redis, 0.3), redis_leases(own_redis)
+    stopped, other = redis_leases(own_redis, SILENCE_S), redis_leases(own_redis)
     lost = stopped.acquire(NAME)
     own_redis.pause()
     with pytest.raises(Unavailable):

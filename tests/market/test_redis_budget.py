@@ -15,7 +15,7 @@ from app.market.redis_ledger import RedisLedger
 from app.redis_database import RedisDatabase
 from app.sqlite import REOPEN_AFTER_S, Retries
 from tests.market.budgets import KEY
-from tests.redis_faults import FAULTS, PASSWORD, Fault, allow_someone, kill, url_of_someone
+from tests.redis_faults import FAULTS, PASSWORD, Fault, allow_someone, kill, time_out_s, url_of_someone
 from tests.redis_server import RedisServer
 from tests.waiting import PATIENCE_S
 
@@ -65,7 +65,7 @@ def server(own_redis: RedisServer) -> RedisServer:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_while_redis_fails_each_of_two_processes_spends_half(server: RedisServer, fault: Fault) -> None:
     """They go on from what they last saw of it, and give it their calls when it is back."""
-    one, other = Spender(server, timeout_s=0.3), Spender(server, timeout_s=0.3)
+    one, other = (Spender(server, timeout_s=time_out_s(fault)) for _ in range(2))
     assert (one.spend(1), other.spend(1)) == (1, 1)
     assert (one.budget.status().spent, other.budget.status().spent) == (2, 2)
     mend = fault(server)

@@ -19,7 +19,7 @@ from app.market.running_day import REOPEN_AFTER_S, WAITS_S, FetchFailure, Runnin
 from app.market.shared_day import DayBounds, SharedDay
 from app.market.sqlite_shared_day import SqliteSharedDay
 from app.redis_database import RedisDatabase
-from tests.redis_faults import FAULTS, PASSWORD, Fault, allow_someone, url_of_someone
+from tests.redis_faults import FAULTS, PASSWORD, Fault, allow_someone, time_out_s, url_of_someone
 from tests.redis_server import RedisServer
 from tests.support import FakeTimer, new_york, some_bars
 from tests.waiting import PATIENCE_S
@@ -276,7 +276,7 @@ def open_to_someone(own_redis: RedisServer) -> RedisServer:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_redis_that_fails_costs_sharing_and_no_answer(open_to_someone: RedisServer, fault: Fault) -> None:
-    one = Sharing(open_to_someone, timeout_s=0.3)
+    one = Sharing(open_to_someone, timeout_s=time_out_s(fault))
     assert brought(one.day, series())
     mend = fault(open_to_someone)
     found = series(7)

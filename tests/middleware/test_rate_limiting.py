@@ -37,7 +37,6 @@ SATURDAY = "/replay?date=2025-03-08&time=11:00&ticker=SPY"
 """A replay that asks the market for nothing."""
 
 SESSION = "/replay?date=2025-03-10&time=11:00&ticker=SPY"
-PATIENT = f"?socket_timeout={PATIENCE_S:.0f}&socket_connect_timeout={PATIENCE_S:.0f}"
 """So that a busy machine is not taken for a lost Redis."""
 
 NAMES = ("RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
@@ -148,7 +147,7 @@ def build(
     def make(**overrides: object) -> Flask:
         values: dict[str, object] = {"market": "polygon", "polygon_api_key": "k", "data_dir": tmp_path / f"{len(apps)}"}
         if redis_url is not None:
-            values["redis_url"] = f"{redis_url.removesuffix('/0')}/{len(apps)}{PATIENT}"
+            values["redis_url"] = redis_url.replace("/0?", f"/{len(apps)}?")
         app = create_app(settings(**{**values, **overrides}), clock=clock, transport=market, timer=timer.timer)
         apps.append(app)
         return app

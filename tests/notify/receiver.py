@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -144,10 +143,3 @@ def receiving(answer: Answer = TAKEN, port: int = 0) -> Iterator[Receiver]:
         receiver.shutdown()
         receiver.server_close()
         thread.join(PATIENCE_S)
-
-
-def closed_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -22,7 +22,6 @@ from tests.notify.receiver import (
     Answer,
     Handler,
     Receiver,
-    closed_port,
     endless_body,
     endless_head,
     garbage_after_200,
@@ -33,6 +32,7 @@ from tests.notify.receiver import (
     redirect,
     status,
 )
+from tests.redis_server import free_port
 from tests.waiting import PATIENCE_S, wait_for
 
 PROGRAM = [sys.executable, "-I", str(sending.PROGRAM)]
@@ -107,7 +107,7 @@ def test_a_webhook_that_does_not_answer_is_given_up_in_time(answer: Answer) -> N
 
 
 def test_a_webhook_that_is_down() -> None:
-    address = f"http://127.0.0.1:{closed_port()}/a-secret-word"
+    address = f"http://127.0.0.1:{free_port()}/a-secret-word"
     assert sent_here(address) == {"result": "failed", "reason": "the connection failed", "retry_after": None}
 
 
@@ -146,7 +146,7 @@ def test_a_message_that_was_not_begun_in_time_certainly_has_not_arrived() -> Non
 
 
 def test_a_service_of_apprise_that_is_down_certainly_has_nothing() -> None:
-    down = by_apprise(f"json://127.0.0.1:{closed_port()}/a-secret-word")
+    down = by_apprise(f"json://127.0.0.1:{free_port()}/a-secret-word")
     assert sender()(down, message(), PATIENCE_S) == Outcome(Result.FAILED, "the connection failed")
 
 

@@ -23,7 +23,7 @@ from app.market.polygon import Reply, Transport
 from app.market.sqlite_shared_day import SqliteSharedDay
 from app.simulator.server import PolygonSimulator
 from tests.provider.world import KEY
-from tests.redis_server import RedisServer
+from tests.redis_server import PATIENT, RedisServer
 from tests.support import CALENDAR, FakeClock, FakeTimer, demo_feed, new_york, settings
 from tests.waiting import wait_for
 
@@ -155,7 +155,7 @@ def emptied(request: pytest.FixtureRequest) -> Callable[[], str | None]:
 
     def flushed() -> str:
         server.flush()
-        return str(server.url)
+        return f"{server.url}{PATIENT}"
 
     return flushed
 
@@ -237,7 +237,8 @@ def test_servers_on_one_redis_fetch_each_ticker_once_a_minute_in_all(
 def test_while_their_redis_fails_servers_follow_for_themselves_and_then_one_for_all_again(
     fault: str, own_redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with servers(tmp_path, monkeypatch, "2025-03-11 11:20:31", 2, redis_url=own_redis.url) as found:
+    address = own_redis.url if fault.startswith("paused") else f"{own_redis.url}{PATIENT}"
+    with servers(tmp_path, monkeypatch, "2025-03-11 11:20:31", 2, redis_url=address) as found:
         found.step(0)
         found.agree("/trading_directions")
         found.run(60)

@@ -58,8 +58,8 @@ Region = Callable[..., Any]
 @pytest.fixture
 def region(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Region:
     """Starts the server of a region, whose Redis is its own, with its own connection to a provider."""
-    address = redis_url.removesuffix("/0")
-    variables = {"redis_urls": f"{HOME}={address}/1,{AWAY}={address}/2", "home_region": HOME}
+    home, away = (redis_url.replace("/0?", f"/{number}?") for number in (1, 2))
+    variables = {"redis_urls": f"{HOME}={home},{AWAY}={away}", "home_region": HOME}
 
     @contextmanager
     def started(name: str, provided: Callable[[Clock], Transport] | None = None) -> Iterator[Servers]:

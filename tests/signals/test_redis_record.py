@@ -21,6 +21,7 @@ from tests.redis_server import RedisServer
 from tests.signals.stores import redis_store
 from tests.signals.test_policy import decision
 from tests.support import FakeClock, new_york, settings
+from tests.waiting import PATIENCE_S
 
 DAY = date(2025, 3, 11)
 LATER = replace(decision(0.6, 0.9), hour=14)
@@ -33,7 +34,7 @@ class Kept:
         self.now = 1000.0
         self.heard: list[str] = []
         emit = lambda event, **fields: self.heard.append(event)  # noqa: E731
-        self.store: RecordStore = redis_store(server.url, "record", emit, Timer(now=lambda: self.now), timeout_s=1.0)
+        self.store: RecordStore = redis_store(server.url, "record", emit, Timer(now=lambda: self.now))
 
     def try_again(self) -> str | None:
         self.now += REOPEN_AFTER_S
@@ -88,7 +89,7 @@ def redis_reader(server: RedisServer) -> RedisRecord:
     with server.client() as client:
         most = client.config_get("maxmemory")["maxmemory"]
         client.config_set("maxmemory", 0)
-        record = RedisRecord(RedisDatabase(server.url, 1.0), "record")
+        record = RedisRecord(RedisDatabase(server.url, PATIENCE_S), "record")
         client.config_set("maxmemory", most)
     return record
 
@@ -125,7 +126,7 @@ def test_no_error_says_the_password(own_redis: RedisServer) -> None:
     address = own_redis.url.removeprefix("redis://")
     own_redis.kill()
     with pytest.raises(Unavailable) as caught:
-        RedisRecord(RedisDatabase(f"redis://someone:a-secret-word@{address}", 1.0), "record")
+        RedisRecord(RedisDatabase(f"redis://someone:a-secret-word@{address}", PATIENCE_S), "record")
     assert "a-secret-word" not in f"{caught.value} {caught.value.detail} {caught.value.__cause__}"
 
 

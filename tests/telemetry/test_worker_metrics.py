@@ -34,6 +34,9 @@ from tests.waiting import PATIENCE_S
 ROOT = Path(__file__).parents[2]
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+SILENCE_S = 1.0
+"""For how long a test waits for a worker that hangs: longer than a busy machine needs for the answers of the others."""
+
 WORKER = """
 import sys
 import time
@@ -376,7 +379,7 @@ def test_nobody_else_may_look_into_the_folder(folder: Path, place: Callable[[], 
 def test_one_that_hangs_costs_its_patience_and_the_others_are_shown(
     place: Callable[[], Place], begin: Callable[[int], Sequence[Process]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_metrics, "TIMEOUT_S", 0.4)
+    monkeypatch.setattr(worker_metrics, "TIMEOUT_S", SILENCE_S)
     own, [hanging] = place(), begin(1)
     place()
     hanging.pause()
@@ -389,7 +392,7 @@ def test_one_that_hangs_costs_its_patience_and_the_others_are_shown(
 def test_one_that_sends_a_little_at_a_time_costs_no_more(
     folder: Path, place: Callable[[], Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_metrics, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(worker_metrics, "TIMEOUT_S", SILENCE_S)
     own, _ = place(), place()
 
     def trickle(asking: socket.socket) -> None:
