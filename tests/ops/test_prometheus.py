@@ -23,7 +23,7 @@ from app.market.feed_transport import FeedTransport
 from app.simulator.server import PolygonSimulator
 from tests.ops.fast import clock_since
 from tests.provider.world import KEY
-from tests.redis_server import RedisServer
+from tests.redis_server import PATIENT, RedisServer
 from tests.serving.test_gunicorn import ROOT, Server, free_port, started
 from tests.support import CALENDAR, demo_feed, promoted_set
 from tests.waiting import PATIENCE_S
@@ -175,7 +175,7 @@ def test_each_fault_fires_its_alerts_and_no_other(
     transport = FeedTransport(demo_feed(), CALENDAR, clock)
     own: dict[str, dict[str, object]] = {
         "no-model": {"MODELS_DIR": one_model_broken(tmp_path / "models")},
-        "dead-redis": {"REDIS_URL": own_redis.url},
+        "dead-redis": {"REDIS_URL": f"{own_redis.url}{PATIENT}"},
     }
     with ExitStack() as stack:
         good = stack.enter_context(PolygonSimulator(transport, key=KEY, clock=clock))

@@ -18,7 +18,8 @@ from redis import Redis
 
 from tests import warm_processes
 from tests.racing import racing
-from tests.redis_server import RedisServer, free_port
+from tests.redis_faults import SILENCE_S
+from tests.redis_server import PATIENT, RedisServer, free_port
 from tests.serving.test_gunicorn import SERVE, Server, environment, started
 from tests.waiting import PATIENCE_S, wait_for
 
@@ -120,7 +121,7 @@ def test_limits_are_shared_whenever_redis_is_there_and_kept_by_each_server_while
     run: Run, own_redis: RedisServer
 ) -> None:
     own_redis.stop()
-    servers = one, two = tuple(run(servers=2, REDIS_URL=own_redis.url, RATE_LIMIT_DIRECTIONS=10))
+    servers = one, two = tuple(run(servers=2, REDIS_URL=f"{own_redis.url}{PATIENT}", RATE_LIMIT_DIRECTIONS=10))
 
     def each_alone(client: str) -> None:
         assert ask(one, client, 12) == [200] * 10 + [429] * 2
@@ -194,7 +195,8 @@ class Load:
 
 
 def test_under_load_nobody_notices_that_redis_comes_and_goes(run: Run, own_redis: RedisServer) -> None:
-    [server] = run(REDIS_URL=own_redis.url, **{f"RATE_LIMIT_{g}": HIGH for g in ("DIRECTIONS", "OTHER")})
+    url = f"{own_redis.url}?socket_timeout={SILENCE_S}&socket_connect_timeout={SILENCE_S}"
+    [server] = run(REDIS_URL=url, **{f"RATE_LIMIT_{g}": HIGH for g in ("DIRECTIONS", "OTHER")})
     assert ask(server, "198.51.100.1", 1) == [200]
     load, events = Load(server), []
 

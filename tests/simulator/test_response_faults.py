@@ -175,9 +175,10 @@ def test_slow_is_the_good_answer_in_the_end(provider: PolygonSimulator, get: Get
 
 def test_a_trickle_keeps_its_last_byte_however_fast_it_is(provider: PolygonSimulator, get: Get) -> None:
     provider.inject_fault("trickle", seconds=0.0)
-    answer = get(STATUS, timeout=0.1, stream=True)
+    answer = get(STATUS, stream=True)
     length = int(answer.headers["Content-Length"])
     assert len(answer.raw.read(length - 1)) == length - 1
+    answer.raw.connection.sock.settimeout(0.1)
     with pytest.raises(requests.RequestException, match="timed out"):
         next(answer.iter_content(1))
 

@@ -150,14 +150,17 @@ def test_server_sent_events_have_the_ids_and_say_when_to_come_back(app: Flask, m
 def test_a_client_that_is_told_to_come_back_goes_on_where_it_was(
     app: Flask, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with following_of(app):
-        wait_for(lambda: listeners(app) or True)
-    monkeypatch.setattr(following, "LASTS_S", 2.0)
-    resume = lines_of(call(app, FOLLOW))[-1]
+    with following_of(app) as other, monkeypatch.context() as patch:
+        other.until(kind="snapshot")
+        patch.setattr(following, "LASTS_S", 0.0)
+        resume = lines_of(call(app, FOLLOW))[-1]
     assert (resume["status"], 500 <= resume["retry_after_ms"] < 3000) == ("resume", True)
     clock.set("2025-03-11 10:31:07")
-    events = lines_of(call(app, f"{FOLLOW}&after={resume['after']}"))
-    assert [event["seq"] for event in events if event.get("kind") == "price"] == [1]
+    with following_of(app, f"{FOLLOW}&after={resume['after']}") as reader:
+        assert reader.line()["after"] == resume["after"]
+        assert reader.until(kind="price")["seq"] == 1
+        clock.set("2025-03-11 10:32:07")
+        assert reader.until(kind="price")["seq"] == 2, "each once"
 
 
 def test_a_server_that_stops_says_where_to_go_on(app: Flask) -> None:
