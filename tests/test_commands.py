@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -32,6 +31,7 @@ from clients.event_types import TYPESCRIPT as EVENT_TYPES
 from tests import node_packages
 from tests.blueprints.v2.calls import document
 from tests.markdown import ROOT, SPAN, blocks, pages, prose, section
+from tests.redis_server import free_port
 from tests.waiting import PATIENCE_S, wait_for
 from tests.warm_processes import READ_AT_IMPORT
 from tests.warm_processes import run as warm_run
@@ -330,9 +330,7 @@ def test_help_and_wrong_usage_name_the_command_as_it_is_typed(command: Path) -> 
 @pytest.fixture(scope="module")
 def made(command: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server that `make serve` started on a free port, with nothing set."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port = held.getsockname()[1]
+    port = free_port()
     log = tmp_path_factory.mktemp("made") / "log"
     with log.open("w") as out:
         making = subprocess.Popen(
