@@ -21,8 +21,8 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 COMMAND := $(BIN)/predict
 # `make release-check` leaves the tests out if this is set
 QUICK ?=
-# So many files of tests at a time: two to four, as the machine has processors
-TESTERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null); case $$n in (3|4) echo $$n;; (""|1|2) echo 2;; (*) echo 4;; esac)
+# So many files of tests at a time: one more than the machine has processors, since some wait, and two to four
+TESTERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null); case $$n in (2|3) echo $$((n + 1));; (""|1) echo 2;; (*) echo 4;; esac)
 # What `make unit` runs: the tests of the pure core and of what is read from files, which take seconds
 UNIT := tests/config tests/live/test_events.py tests/market tests/model tests/signals tests/structure tests/test_architecture.py \
   tests/test_spec_figures.py tests/test_spec_references.py
