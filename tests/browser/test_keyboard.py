@@ -102,7 +102,7 @@ def test_everything_is_done_without_a_mouse(open_tab: OpenTab) -> None:
 
     keys.press("Tab")
     keys.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "main", "the link skips to the signals"
+    expect(page.locator("#main"), "the link skips to the signals").to_be_focused()
 
     page.evaluate("document.activeElement.blur()")
     reach(page, page.locator(".card[data-ticker=SPY] summary"))
