@@ -284,10 +284,10 @@ def test_minutes_that_never_go_beyond_an_early_close_cost_a_bounded_number_of_ca
 ) -> None:
     with down_on(tmp_path, monkeypatch, "early-close", behaves=False, hour=12.0) as found:
         number = restart(found, "2025-03-12 12:00:37")
-        found.run(4 * 3600, every_s=300)
+        found.run(4 * 3600, every_s=900)
         for day in ("2025-03-14", "2025-03-24", "2025-04-04"):
             number = restart(found, f"{day} 12:00:37")
-            found.run(7200, every_s=300)
+            found.run(7200, every_s=900)
         assert len(of_day(found, "/SPY/range/1/minute/2025-03-11/2025-03-11")) <= 1 + len(AGAIN_AFTER)
         assert found.get(number, "/replay?date=2025-03-11&time=14:30")["market_open"] is False
 
@@ -314,7 +314,7 @@ def test_a_closure_that_took_place_while_the_server_was_down_costs_a_bounded_num
     with down_on(tmp_path, monkeypatch, "unscheduled-closure", behaves=False) as found:
         for at in ("2025-03-12 09:31:37", "2025-03-13 11:00:37", "2025-03-20 11:00:37", "2025-03-31 11:00:37"):
             number = restart(found, at)
-            found.run(4 * 3600, every_s=300)
+            found.run(4 * 3600, every_s=900)
         assert found.cores[number].calendar.session(DAY) is None
         anew = 4  # each of these days asks for its own series once
         assert len(of_day(found, "/SPY/range/1/day/2023-")) <= 2 + anew + len(DAYS_AGAIN)

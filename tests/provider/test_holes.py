@@ -65,7 +65,7 @@ def test_minutes_that_come_late_are_waited_for(tmp_path: Path, monkeypatch: pyte
     with world(tmp_path / "late", monkeypatch, "2025-03-11 10:48:07") as found:
         found.directions()
         hide_minutes(found)
-        found.run(16, every_s=30, ask=found.directions)
+        found.run(16, every_s=60, ask=found.directions)
         entry = found.directions()["tickers"]["SPY"]
         assert (entry["action"], entry["locked_at"], entry["price_11am"]) == ("NO_TRADE", None, None)
         assert "the bars from 10:51 to 11:00 are missing" in entry["reason"].lower()
@@ -110,7 +110,7 @@ def test_what_a_provider_says_nothing_of_any_more_stays(
     with world(tmp_path, monkeypatch, "2025-03-11 11:54:07") as found:
         found.run(1, ask=found.directions)
         found.provider.inject_fault("midday-hole", only="/minute/", first=lost[0], last=lost[1])
-        found.run(7, every_s=30, ask=found.directions)
+        found.run(7, every_s=60, ask=found.directions)
         board = found.directions()
         assert signals(board) == healthy
         assert (board["data_status"]["stale"], board["data_status"]["as_of"]) == (False, "2025-03-11T12:02:00-04:00")
@@ -238,7 +238,7 @@ def test_a_price_that_stands_still_does_not_come_back_at_the_close(
     with world(tmp_path, monkeypatch, "2025-03-11 15:29:07") as found:
         found.run(1, ask=found.directions)
         found.provider.inject_fault("frozen", since=to_ms(new_york("2025-03-11 15:30")))
-        found.run(28, every_s=120, ask=found.directions)
+        found.run(28, every_s=240, ask=found.directions)
         assert found.directions()["tickers"]["SPY"]["current_price"] is None
         found.run(5, every_s=60, ask=found.directions)
         for path in ("/trading_directions", "/swing", "/mtf"):
@@ -321,19 +321,19 @@ def test_the_eleven_oclock_price_that_was_shown_without_a_signal_does_not_move_w
         again.extensions["predict-server"].close()
 
 
-@pytest.mark.parametrize("path", ["/swing", "/mtf"])
 @pytest.mark.parametrize("moment", ["09:40:07", "11:57:07", "16:30:07"])
 def test_a_session_of_which_no_bar_is_known_has_no_price(
-    moment: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was the close of the day before."""
     with world(tmp_path, monkeypatch, f"2025-03-11 {moment}", fault="frozen", options={"since": 0}) as found:
         found.run(2, ask=found.directions)
         assert found.directions()["tickers"]["SPY"]["current_price"] is None
-        body = found.get(path)[1]
-        assert (body["tickers"]["SPY"]["current_price"], body["data_status"]["stale"]) == (None, True)
-        swing = body["tickers"]["SPY"]
-        assert (swing.get("swing") or swing)["phase1"]["levels"]["current_price"] > 0, "the level is the days' own"
+        for path in ("/swing", "/mtf"):
+            body = found.get(path)[1]
+            assert (body["tickers"]["SPY"]["current_price"], body["data_status"]["stale"]) == (None, True), path
+            swing = body["tickers"]["SPY"]
+            assert (swing.get("swing") or swing)["phase1"]["levels"]["current_price"] > 0, "the level is the days' own"
 
 
 def test_before_the_open_the_price_is_the_close_of_the_day_before(

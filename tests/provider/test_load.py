@@ -23,7 +23,7 @@ TAB = ["/trading_directions"] * 4 + [
 """What a tab of the dashboard asks in a minute (polygon.md 5)."""
 
 STEP_S = 10.0
-WARM_UP, MINUTES = 5, 10
+WARM_UP, MINUTES = 5, 8
 
 
 def poll(found: World, tabs: int) -> Callable[[], None]:
@@ -47,7 +47,7 @@ def calls_per_minute(found: World, since: float) -> list[int]:
 
 
 def dashboards(folder: Path, patch: pytest.MonkeyPatch, tabs: int, cap: int | None) -> tuple[list[int], list[float]]:
-    """Ten simulated minutes over a decision hour: calls of each minute, and the moments of all calls from the start on. Who
+    """Eight simulated minutes over a decision hour: calls of each minute, and the moments of all calls from the start on. Who
     waits for a turn waits in market time, which stands, and so not for long in real time."""
     patch.setattr("app.market.shared_fetches.DEADLINE_S", 0.05)
     for name in ("READ_S", "COLD_S"):

@@ -82,7 +82,7 @@ class Servers:
         is_still = lambda: not any(core.source.fetches.waiting() + core.follower.waiting() for core in cores)  # noqa: E731
         wait_for(is_still, "a fetch hangs", every_s=0.001)
 
-    def run(self, seconds: float, *, every_s: float = 10.0) -> None:
+    def run(self, seconds: float, *, every_s: float = 20.0) -> None:
         for _ in range(round(seconds / every_s)):
             self.step(every_s)
 
@@ -192,7 +192,7 @@ def test_calls_do_not_grow_with_processes_and_all_answer_the_same(
             while len(found.cores) < count:
                 found.start()
                 found.step(0)
-            for _ in range(5):
+            for _ in range(4):
                 for path in PATHS:
                     found.agree(path)
                 found.run(60)
@@ -287,8 +287,8 @@ def test_a_leader_that_dies_is_replaced_in_seconds_without_a_gap(
         found.agree("/trading_directions")
         found.run(60)
         found.dead.add(0)
-        for _ in range(60):
-            found.step(2)
+        for seconds in [2] * 20 + [10] * 8:
+            found.step(seconds)
             body = found.get(1, "/trading_directions")
             assert not body["data_status"]["stale"]
             assert body["data_status"]["age_s"] < 130
@@ -336,7 +336,7 @@ def test_a_process_whose_clock_is_fast_locks_no_minute_that_still_runs(
             assert signals(found.get(fast, "/trading_directions?ticker=SPY")) == right
 
 
-@pytest.mark.parametrize("ahead_s", [(90, 0), (0, 90), (0, -90), (20, -20)])
+@pytest.mark.parametrize("ahead_s", [(90, 0), (0, 90), (0, -90), pytest.param((20, -20), marks=pytest.mark.soak)])
 def test_a_reader_has_the_newest_bars_however_the_clocks_differ(
     ahead_s: tuple[float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -349,7 +349,7 @@ def test_a_reader_has_the_newest_bars_however_the_clocks_differ(
         found.get(1, "/replay?date=2025-03-10&time=12:05")
         for number in (0, 1):
             found.get(number, "/trading_directions")
-        for _ in range(12):
+        for _ in range(8):
             found.run(60)
             boards = [found.get(number, "/trading_directions") for number in (0, 1)]
             for board, ahead in zip(boards, ahead_s, strict=True):
@@ -401,7 +401,16 @@ def test_a_reader_of_a_leader_whose_clock_is_slow_says_that_its_bars_are_stale(
         assert True in stale
 
 
-@pytest.mark.parametrize("fault", ["403", "500"])
+@pytest.mark.parametrize(
+    ("emptied", "fault"),
+    [
+        ("one folder", "403"),
+        ("one redis", "500"),
+        pytest.param("one folder", "500", marks=pytest.mark.soak),
+        pytest.param("one redis", "403", marks=pytest.mark.soak),
+    ],
+    indirect=["emptied"],
+)
 def test_an_outage_costs_no_more_calls_with_more_processes(
     fault: str, emptied: Callable[[], str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
