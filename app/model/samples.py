@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -84,9 +84,11 @@ def build_rows(intraday: Bars, daily: Bars, calendar: Calendar, ticker: int = 0)
     excluded: dict[str, list[str]] = {}
     for session, o0, c0 in _sessions(intraday, daily, calendar):
         before = calendar.days_before(session.day, MIN_DAYS)
+        today = _day_bars(intraday, session)
+        halves = _half_hour_moves(today, session, o0)
         for hour in decision_hours(session):
             try:
-                collected.append((ticker, *_sample(session, hour, intraday, daily, (o0, c0), before)))
+                collected.append((ticker, *_sample(session, hour, today, halves, daily, (o0, c0), before)))
             except Unavailable as exc:
                 excluded.setdefault(exc.message, []).append(f"{session.day} {hour}:00")
     if not collected:
@@ -106,14 +108,19 @@ def _sessions(intraday: Bars, daily: Bars, calendar: Calendar) -> Iterator[tuple
 
 
 def _sample(
-    session: Session, hour: int, intraday: Bars, daily: Bars, prices: tuple[float, float], before: Sequence[date]
+    session: Session,
+    hour: int,
+    today: Bars,
+    halves: HalfHours,
+    daily: Bars,
+    prices: tuple[float, float],
+    before: Sequence[date],
 ) -> tuple[Any, ...]:
     o0, c0 = prices
-    today = _day_bars(intraday, session)
     features = v6_features(session, hour, today, daily, o0, before)
     p = features.price
     p11 = p if features.price_11am is None else features.price_11am
-    remaining = _remaining_share(today, session, hour, o0)
+    remaining = _remaining_share(halves, session, hour)
     labels = (c0 > o0, c0 > p11 and hour >= LATE_FROM, c0 > p, c0 == o0, c0 == p11)
     what_came = (remaining, *_what_came(today, session, hour, p, c0))
     return (session.day.toordinal(), hour, features.inputs, *labels, p, o0, p11, c0, features.sigma, *what_came)
@@ -135,11 +142,21 @@ def _what_came(today: Bars, session: Session, hour: int, price: float, close: fl
     return variance, float(np.log(high / price)), float(np.log(low / price))
 
 
-def _remaining_share(today: Bars, session: Session, hour: int, o0: float) -> float:
-    """Share of the day's squared 30-minute log returns after H: one day's part of v_H (v6.md 7, B2). A label's fact,
-    never an input."""
+class HalfHours(NamedTuple):
+    """The half hours of a session that hold any bar: their starts, ms, and squared log returns, both (n,)."""
+
+    t: Ints
+    squared: Floats
+
+
+def _half_hour_moves(today: Bars, session: Session, o0: float) -> HalfHours:
     edges = np.arange(to_ms(session.open), to_ms(session.close) + 1, HALF_HOUR_MS)
     halves = today.resample(edges)
-    squared = np.diff(np.log(halves.c), prepend=np.log(o0)) ** 2
+    return HalfHours(halves.t, np.diff(np.log(halves.c), prepend=np.log(o0)) ** 2)
+
+
+def _remaining_share(halves: HalfHours, session: Session, hour: int) -> float:
+    """Share of the day's squared 30-minute log returns after H: one day's part of v_H (v6.md 7, B2). A label's fact,
+    never an input."""
     later = halves.t >= to_ms(decision_moment(session, hour))
-    return float(squared[later].sum() / max(float(squared.sum()), 1e-12))
+    return float(halves.squared[later].sum() / max(float(halves.squared.sum()), 1e-12))
