@@ -321,9 +321,10 @@ def test_the_command_runs_in_any_folder(command: Path, tmp_path: Path) -> None:
 
 
 def test_help_and_wrong_usage_name_the_command_as_it_is_typed(command: Path) -> None:
-    shown = subprocess.run([command, "--help"], env=outside(), capture_output=True, text=True, timeout=PATIENCE_S)
+    shown = as_typed(parsed("here", f"{COMMAND} --help"), outside())
     assert shown.stdout.startswith(f"Usage: {COMMAND} ")
     wrong = subprocess.run([command, "nope"], env=outside(), capture_output=True, text=True, timeout=PATIENCE_S)
+    assert wrong.stderr.startswith(f"Usage: {COMMAND} ")
     assert f"Try '{COMMAND} --help' for help." in wrong.stderr
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import sqlite3
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from app.model.features import FEATURES, INPUTS, MIN_DAYS, Features, decision_ho
 from tests.support import CALENDAR, FakeClock, new_york
 
 DAY = date(2025, 3, 11)
+HOUR_MS = 3_600_000
 
 
 def session(day: date = DAY) -> Session:
@@ -238,10 +240,18 @@ def test_a_market_that_never_moves_has_no_sigma_and_no_signal() -> None:
     assert caught.value.code == "MODEL_UNAVAILABLE"
 
 
-def triples(recorded: RecordedBars, n: int) -> list[tuple[str, date, int]]:
+@pytest.fixture(scope="module")
+def real_days(recorded_file: Path) -> list[date]:
+    """The days with real bars of five minutes."""
+    recorded = RecordedBars(recorded_file, Calendar())
+    starts = recorded.all_bars("SPY", Span.FIVE_MINUTES).t
+    recorded.close()
+    return sorted({day_of_ms(ms) for ms in np.unique(starts // HOUR_MS * HOUR_MS).tolist()})
+
+
+def triples(days: list[date], n: int) -> list[tuple[str, date, int]]:
     """n random (ticker, day, hour) with real bars."""
     dice = random.Random(5)
-    days = sorted({day_of_ms(ms) for ms in recorded.all_bars("SPY", Span.FIVE_MINUTES).t.tolist()})
     found: list[tuple[str, date, int]] = []
     while len(found) < n:
         day = dice.choice(days)
@@ -257,7 +267,7 @@ def features_of(recorded: RecordedBars, triple: tuple[str, date, int]) -> Featur
     assert own is not None
     o0 = recorded.official_open(ticker, day)
     assert o0 is not None
-    today = recorded.bars(ticker, Span.FIVE_MINUTES, midnight_ms(day), 2**62)
+    today = recorded.bars(ticker, Span.FIVE_MINUTES, midnight_ms(day), midnight_ms(day + timedelta(days=30)))
     days = recorded.bars(ticker, Span.DAY, midnight_ms(day - timedelta(days=90)), 2**62)
     return v6_features(own, hour, today[:1000], days, o0, CALENDAR.days_before(day, MIN_DAYS))
 
@@ -266,16 +276,17 @@ def forget_after(path: Path, at_ms: int, day: date) -> None:
     """Delete every bar that had not ended at `at_ms` and every open of later days, from the file itself."""
     lengths = {"5min": 300_000, "1day": 57_600_000}
     with sqlite3.connect(path) as db:
-        for span, ms in lengths.items():
-            db.execute("DELETE FROM bars WHERE span = ? AND t + ? > ?", (span, ms, at_ms))
+        for ticker, span in itertools.product(("SPY", "QQQ", "IWM"), lengths):
+            ended = at_ms - lengths[span]
+            db.execute("DELETE FROM bars WHERE ticker = ? AND span = ? AND t > ?", (ticker, span, ended))
         db.execute("DELETE FROM opens WHERE day > ?", (day.isoformat(),))
 
 
 @pytest.mark.parametrize("n", [12, pytest.param(400, marks=pytest.mark.soak)])
 def test_features_of_real_days_are_the_same_bit_for_bit_when_the_future_is_deleted(
-    recorded: RecordedBars, recorded_dir: Path, n: int
+    recorded: RecordedBars, recorded_dir: Path, real_days: list[date], n: int
 ) -> None:
-    asked = sorted(triples(recorded, n), key=lambda triple: (triple[1], triple[2]), reverse=True)
+    asked = sorted(triples(real_days, n), key=lambda triple: (triple[1], triple[2]), reverse=True)
     file = recorded_dir / "recorded.sqlite3"
     for ticker, day, hour in asked:
         own = session(day)
@@ -289,11 +300,11 @@ def test_features_of_real_days_are_the_same_bit_for_bit_when_the_future_is_delet
 
 
 def test_training_and_serving_build_the_same_features(
-    recorded: RecordedBars, serve_recorded: Callable[..., Flask], clock: FakeClock
+    recorded: RecordedBars, serve_recorded: Callable[..., Flask], clock: FakeClock, real_days: list[date]
 ) -> None:
     """What the server locked, through client, cache and clock, is what training saw of that day."""
     app = serve_recorded()
-    for ticker, day, hour in triples(recorded, 12):
+    for ticker, day, hour in triples(real_days, 12):
         clock.at = decision_moment(session(day), hour)
         locked = app.extensions["predict-server"].pipeline.signal(ticker, clock()).decision
         assert locked is not None, (ticker, day, hour)

@@ -52,11 +52,12 @@ def members(folder: Path) -> dict[str, tuple[Any, Any]]:
 # --- what is refused, while the others serve ---
 
 
+@pytest.mark.parametrize("flips", [12, pytest.param(40, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("name", ["v6_SPY.npz", "v6_SPY.json"])
-def test_any_flipped_byte_is_refused_and_the_others_serve(folder: Path, name: str) -> None:
+def test_any_flipped_byte_is_refused_and_the_others_serve(folder: Path, name: str, flips: int) -> None:
     path = promoted_set(folder) / name
     original = path.read_bytes()
-    for position in range(0, len(original), max(1, len(original) // 40)):
+    for position in range(0, len(original), max(1, len(original) // flips)):
         broken = bytearray(original)
         broken[position] ^= 0x01
         path.write_bytes(bytes(broken))

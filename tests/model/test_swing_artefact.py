@@ -104,11 +104,12 @@ def test_truncated_files_are_refused_and_the_others_serve_on(folder: Path, name:
     assert set(found.models) == set(SUPPORTED)
 
 
+@pytest.mark.parametrize("flips", [6, pytest.param(20, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("name", ["swing.npz", "swing.json"])
-def test_any_flipped_byte_is_refused(folder: Path, name: str) -> None:
+def test_any_flipped_byte_is_refused(folder: Path, name: str, flips: int) -> None:
     path = promoted_set(folder) / name
     original = path.read_bytes()
-    for position in range(0, len(original), len(original) // 20):
+    for position in range(0, len(original), len(original) // flips):
         broken = bytearray(original)
         broken[position] ^= 0x01
         path.write_bytes(bytes(broken))

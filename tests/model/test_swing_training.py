@@ -52,6 +52,13 @@ def reported(rows: SwingRows, last: date = date(2007, 12, 31)) -> Any:
     return evaluation.report(evaluation.years_of(samples_of(rows, 5, last)), tickers)
 
 
+@pytest.fixture
+def without_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that ask for nothing of the boosted trees of the table, whose fits take longest: they say the base rate."""
+    monkeypatch.setattr(evaluation, "_boosted", lambda past: past.base_rate)
+    monkeypatch.setattr(evaluation, "_probabilities", lambda rate, block: np.full(len(block), rate))
+
+
 @pytest.fixture(scope="module")
 def real() -> tuple[SwingRows, Bars]:
     bars = walk(date(2019, 1, 2), date(2021, 12, 31))
@@ -141,12 +148,14 @@ def test_shuffled_labels_give_chance_and_the_base_rate_is_served() -> None:
     assert 0.45 < found["auc"] < 0.55
 
 
+@pytest.mark.usefixtures("without_trees")
 def test_a_feature_that_holds_the_label_is_caught() -> None:
     """If a leak came in, the walk-forward would cry out."""
     found = reported(synthetic(leak=True))
     assert found["baselines"]["logistic, all inputs"]["gain"] > 0.3
 
 
+@pytest.mark.usefixtures("without_trees")
 def test_a_real_effect_is_served_once_the_years_before_have_shown_it() -> None:
     found = reported(synthetic(effect=0.5), date(2012, 12, 31))
     years = found["years"]
@@ -202,6 +211,7 @@ def test_nothing_that_is_chosen_from_reads_the_vix() -> None:
     assert not {name for candidate in candidates() for name in candidate.inputs} - set(FEATURES)
 
 
+@pytest.mark.usefixtures("without_trees")
 def test_the_intervals_resample_whole_months_and_days_as_one() -> None:
     """Doubling the tickers of a day, all alike, does not make an interval narrower."""
     one = synthetic(effect=0.2, tickers=1)

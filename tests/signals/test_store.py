@@ -113,7 +113,7 @@ from tests.signals.test_policy import decision
 
 def race(number):
     store = sqlite_store(Path(sys.argv[1]))
-    for hour in range(200):
+    for hour in range(100):
         store.put(replace(decision(0.6, (0.9, 0.8, 0.2, 0.1)[number]), hour=hour))
 """
 
@@ -123,9 +123,9 @@ def test_processes_that_race_agree_on_every_signal(tmp_path: Path) -> None:
     path = tmp_path / "record.sqlite3"
     raced(RACE, 4, path)
     store = sqlite_store(path)
-    kept = [store.get("SPY", DAY, hour) for hour in range(200)]
+    kept = [store.get("SPY", DAY, hour) for hour in range(100)]
     assert all(found is not None for found in kept)
-    again = [store.put(replace(decision(0.6, 0.5), hour=hour)) for hour in range(200)]
+    again = [store.put(replace(decision(0.6, 0.5), hour=hour)) for hour in range(100)]
     assert again == kept
 
 

@@ -18,6 +18,7 @@ from app.market.feed_transport import FeedTransport
 from app.market.polygon import HttpTransport, Polygon
 from app.simulator.faults import FAULTS
 from app.simulator.server import PolygonSimulator
+from tests import warm_processes
 from tests.simulator.paths import DAILY, DAY, MINUTES, STATUS, Get, get_alone
 from tests.support import CALENDAR
 from tests.waiting import PATIENCE_S
@@ -172,12 +173,16 @@ def test_it_can_come_back_on_its_port(transport: FeedTransport, session: request
         assert session.get(second.address + STATUS).status_code == 200
 
 
-def command(*args: str, data_dir: Path) -> subprocess.Popen[str]:
+def environment(data_dir: Path) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if k not in ("MARKET", "CLOCK", "POLYGON_API_KEY")}
+    return kept | {"DATA_DIR": str(data_dir)}
+
+
+def command(*args: str, data_dir: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-u", "-m", "app", "polygon", *args],
         cwd=ROOT,
-        env=kept | {"DATA_DIR": str(data_dir)},
+        env=environment(data_dir),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -208,8 +213,7 @@ def test_the_command_says_what_is_in_its_way(provider: PolygonSimulator, tmp_pat
         (["--market", "recorded", "--port", "0"], ".venv/bin/predict import"),
         (["--fault", "flood"], "silence"),
     ):
-        with command(*args, data_dir=tmp_path) as running:
-            _, errors = running.communicate(timeout=PATIENCE_S)
-        assert running.returncode in (1, 2)
-        assert said in errors
-        assert "Traceback" not in errors
+        done = warm_processes.run([sys.executable, "-m", "app", "polygon", *args], environment(tmp_path))
+        assert done.returncode in (1, 2)
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
