@@ -26,7 +26,9 @@ from app.market.calendar import Calendar
 from app.market.recorded import RecordedBars
 from app.model import registry
 from app.model.artefact import ModelSet
+from app.model.drift import Reference, reference_of
 from app.model.registry import Registry
+from app.model.v6 import V6Model
 from tests.redis_server import PATIENT, RedisServer, skip_without_redis_server
 from tests.support import FakeClock, ScriptedMarket, demo_feed, new_york, settings
 
@@ -164,6 +166,21 @@ def marks_of(folder: Path) -> Iterator[Hashable]:
     for path in folder.glob("*"):
         known = path.stat()
         yield path.name, known.st_size, known.st_mtime_ns
+
+
+@pytest.fixture(scope="session", autouse=True)
+def training_samples_are_read_once() -> Iterator[None]:
+    """For all servers that a process of tests builds on the same models."""
+    known: dict[int, tuple[V6Model, Reference | None]] = {}
+
+    def read(model: V6Model) -> Reference | None:
+        if id(model) not in known:
+            known[id(model)] = model, reference_of(model)
+        return known[id(model)][1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.factory.telemetry.reference_of", read)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

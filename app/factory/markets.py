@@ -69,9 +69,9 @@ def data_feed_of(
     elif settings.market == "recorded":
         feed = _recorded(settings, calendar, timer, clock)
     else:
-        feed = _polygon(settings, clock or wall_clock, timer, emit, telemetry, redis)
+        feed = _polygon(settings, clock or wall_clock, timer, emit, telemetry, redis, transport)
     if transport is not None:
-        feed = replace(feed, transport=transport, budget=None, breaker=None, skew=None, reachability=None)
+        feed = replace(feed, transport=transport)
     if feed.breaker is None:
         feed = replace(feed, transport=_measured(feed.transport, telemetry))
     return feed
@@ -148,15 +148,24 @@ def _recorded_clock(
 
 
 def _polygon(
-    settings: Settings, clock: Clock, timer: Timer, emit: Events, telemetry: Telemetry, redis: RedisDatabase | None
+    settings: Settings,
+    clock: Clock,
+    timer: Timer,
+    emit: Events,
+    telemetry: Telemetry,
+    redis: RedisDatabase | None,
+    transport: Transport | None,
 ) -> DataFeed:
-    """The market of a provider that is called over the network: HTTP, measured, inside budget, retries and breaker."""
+    """The market of a provider that is called over the network: HTTP, measured, inside budget, retries and breaker; or
+    `transport` alone."""
     plan = Plan(Market.POLYGON, Span.MINUTE, timedelta(minutes=settings.polygon_delay_minutes), SETTLE)
     if settings.polygon_api_key is None or not settings.has_key:
         return DataFeed(no_key, clock, replace(plan, has_key=False), "polygon", ["no_api_key"])
     key, cap = settings.polygon_api_key.get_secret_value(), settings.polygon_calls_per_minute
     limit, namespace = SMALL_PLAN if cap is None else Limit(cap, 60.0), namespace_of(settings.polygon_base_url)
     plan = replace(plan, is_polygon=namespace == "polygon")
+    if transport is not None:
+        return DataFeed(transport, clock, plan, namespace)
     budget = budget_of(settings, namespace, redis, key, limit, timer, emit, telemetry.stages)
     skew, reachability = ClockSkew(clock, emit), Reachability(emit)
     http = _measured(HttpTransport(settings.polygon_base_url, key, headers=trace_headers), telemetry)
