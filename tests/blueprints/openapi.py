@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
@@ -35,7 +36,8 @@ def documented(path: str, status: int) -> bool:
 def validate(path: str, status: int, body: object) -> None:
     """The body is what the document promises. Raises jsonschema.ValidationError that names the place; KeyError if the
     document promises nothing for this path and status."""
-    _validator(path, status).validate(body)
+    if not _quick_validator(path, status).is_valid(body):
+        Draft202012Validator(_schema(path, status), registry=_registry()).validate(body)
 
 
 @cache
@@ -45,12 +47,18 @@ def _registry() -> Registry[Any]:
 
 
 @cache
-def _validator(path: str, status: int) -> Draft202012Validator:
+def _quick_validator(path: str, status: int) -> jsonschema_rs.Draft202012Validator:
+    """Takes a tenth of the time, and says of a fault less well where it is."""
+    registry = jsonschema_rs.Registry([(BASE, document())])
+    return jsonschema_rs.Draft202012Validator(_schema(path, status), registry=registry)
+
+
+@cache
+def _schema(path: str, status: int) -> dict[str, str]:
     response = _responses(path)[str(status)]
     if "$ref" in response:
         response = _registry().resolver(BASE).lookup(response["$ref"]).contents
-    reference = response["content"]["application/json"]["schema"]["$ref"]
-    return Draft202012Validator({"$ref": BASE + reference}, registry=_registry())
+    return {"$ref": BASE + response["content"]["application/json"]["schema"]["$ref"]}
 
 
 def _responses(path: str) -> dict[str, Any]:

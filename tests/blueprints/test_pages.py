@@ -125,6 +125,9 @@ def test_the_document_is_judged_by_no_other_host() -> None:
 
 # --- in a browser ---
 
+LOOKS_EVERY_S = 0.5
+"""The page of all operations is so large that to look at it takes longer than to wait."""
+
 
 @contextmanager
 def listening(app: Flask) -> Iterator[str]:
@@ -145,10 +148,11 @@ def test_a_browser_shows_every_operation_and_nothing_breaks_the_policy(serve: Se
     with listening(serve()) as base, tab(chromium, base) as shown:
         page = shown.page
         page.goto(f"{base}/docs#/signals/replay")
-        wait_for(lambda: set(re.findall(r'data-path="([^"]+)"', page.content())) == paths)
+        wait_for(lambda: set(re.findall(r'data-path="([^"]+)"', page.content())) == paths, every_s=LOOKS_EVERY_S)
         wait_for(
             lambda: "/docs/errors#UNSUPPORTED_TICKER" in page.content(),
             "the operation of the address is open, with its examples",
+            every_s=LOOKS_EVERY_S,
         )
         shown.settle()
         assert shown.wrong == []
@@ -159,7 +163,8 @@ def test_a_browser_would_say_what_breaks_the_policy(serve: Serve, chromium: Brow
     app.view_functions["pages.errors"] = broken
     with listening(app) as base, tab(chromium, base) as shown:
         shown.page.goto(f"{base}/docs/errors")
-        wait_for(lambda: shown.page.content() and "Content Security Policy" in "".join(shown.wrong))
+        said = lambda: "Content Security Policy" in "".join(shown.wrong)  # noqa: E731
+        wait_for(lambda: shown.page.content() and said(), every_s=LOOKS_EVERY_S)
 
 
 def broken() -> Response:

@@ -137,11 +137,27 @@ def timer() -> FakeTimer:
 
 
 @pytest.fixture(params=["memory", "redis"])
+def counts_are_in(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+in_memory = pytest.mark.parametrize(
+    "counts_are_in", ["memory", pytest.param("redis", marks=pytest.mark.soak)], indirect=True
+)
+"""For tests of who is counted and what is asked, which is settled before anything is counted: in Redis they are soak."""
+
+
+@pytest.fixture
 def build(
-    request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock, market: ScriptedMarket, timer: FakeTimer
+    request: pytest.FixtureRequest,
+    counts_are_in: str,
+    tmp_path: Path,
+    clock: FakeClock,
+    market: ScriptedMarket,
+    timer: FakeTimer,
 ) -> Iterator[Build]:
     """Builds servers that share nothing but the clocks; settings by field name."""
-    redis_url = request.getfixturevalue("redis_url") if request.param == "redis" else None
+    redis_url = request.getfixturevalue("redis_url") if counts_are_in == "redis" else None
     apps: list[Flask] = []
 
     def make(**overrides: object) -> Flask:
@@ -262,6 +278,7 @@ def test_retry_after_stands_on_refusals_alone(build: Build) -> None:
 # Who and what counts together
 
 
+@in_memory
 @pytest.mark.parametrize("group", ROUTES)
 def test_a_groups_routes_share_one_count_however_they_are_spelled(build: Build, group: str) -> None:
     routes = ROUTES[group]
@@ -291,6 +308,7 @@ def test_a_group_that_is_used_up_leaves_the_others_alone(build: Build, group: st
         assert quota(client.open(path, method=method)).remaining == 1, other
 
 
+@in_memory
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
 def test_probes_are_never_limited_nor_counted(build: Build, path: str, method: str) -> None:
@@ -307,6 +325,7 @@ def test_probes_are_never_limited_nor_counted(build: Build, path: str, method: s
 PREFLIGHT = {"Origin": "https://page.example", "Access-Control-Request-Method": "GET"}
 
 
+@in_memory
 @pytest.mark.parametrize("path", [DIRECTIONS, "/rpe", "/replay", "/health"])
 def test_a_preflight_is_neither_refused_for_the_rate_nor_counted(build: Build, path: str) -> None:
     client = at(build(**{f"rate_limit_{name}": 2 for name in ROUTES}), "192.0.2.1")
@@ -319,6 +338,7 @@ def test_a_preflight_is_neither_refused_for_the_rate_nor_counted(build: Build, p
     assert client.options(path).status_code == 429, "no preflight: nobody asks for a page"
 
 
+@in_memory
 def test_replays_under_way_refuse_no_preflight(build: Build) -> None:
     none_at_a_time = ConcurrencyLimit(0, 0)
     app = build()
@@ -347,6 +367,7 @@ def test_ipv6_addresses_of_one_64_share(build: Build) -> None:
     assert left_of(app, "2001:db8:1:3::1", "2001:db8:2:2::1") == [2, 2]
 
 
+@in_memory
 def test_an_ipv4_address_in_ipv6_clothes_is_the_ipv4_address(build: Build) -> None:
     app = build(rate_limit_directions=3)
     assert left_of(app, "192.0.2.1", "::ffff:192.0.2.1", "::ffff:c000:201", "::ffff:192.0.2.2") == [2, 1, 0, 2]
@@ -456,6 +477,7 @@ def test_an_unchanged_answer_counts_too(build: Build) -> None:
 SPOOFS = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Client-IP", "CF-Connecting-IP", "True-Client-IP")
 
 
+@in_memory
 @pytest.mark.parametrize("name", SPOOFS)
 def test_no_header_makes_another_client_of_one_while_no_proxy_is_trusted(build: Build, name: str) -> None:
     client, numbers = at(build(rate_limit_directions=10), "192.0.2.1"), itertools.count()
@@ -465,6 +487,7 @@ def test_no_header_makes_another_client_of_one_while_no_proxy_is_trusted(build: 
     assert client.get(DIRECTIONS, headers=dict.fromkeys(SPOOFS, "203.0.113.5")).status_code == 429
 
 
+@in_memory
 def test_no_header_uses_up_another_clients_requests_while_no_proxy_is_trusted(build: Build) -> None:
     app = build(rate_limit_directions=3)
     attacker = at(app, "192.0.2.66")
@@ -473,6 +496,7 @@ def test_no_header_uses_up_another_clients_requests_while_no_proxy_is_trusted(bu
     assert left_of(app, "192.0.2.1") == [2]
 
 
+@in_memory
 def test_behind_a_trusted_proxy_x_real_ip_is_the_client(build: Build) -> None:
     client = at(build(rate_limit_directions=3, trust_proxy=True), "10.0.0.1")
 
@@ -490,6 +514,7 @@ def test_behind_a_trusted_proxy_x_real_ip_is_the_client(build: Build) -> None:
     assert forwarded == [2, 1, 0, -1], "without X-Real-IP it is the proxy's own address"
 
 
+@in_memory
 def test_junk_in_x_real_ip_shares_one_count(build: Build) -> None:
     client = at(build(rate_limit_directions=8, trust_proxy=True), "10.0.0.1")
     junk = [
@@ -508,6 +533,7 @@ def test_junk_in_x_real_ip_shares_one_count(build: Build) -> None:
     assert quota(client.get(DIRECTIONS, headers={"X-Real-IP": "198.51.100.1"})).remaining == 7
 
 
+@in_memory
 def test_zones_of_ipv6_addresses_make_no_new_clients(build: Build) -> None:
     client = at(build(rate_limit_directions=3, trust_proxy=True), "10.0.0.1")
     asked = [client.get(DIRECTIONS, headers={"X-Real-IP": f"fe80::1%{zone}"}) for zone in ("a", "b", "c", "d")]
@@ -524,6 +550,7 @@ def test_addresses_that_the_deployment_names_get_a_hundred_times_the_limits(buil
         assert quota(at(app, address).get(DIRECTIONS)).limit == 2, address
 
 
+@in_memory
 def test_the_allowed_multiple_is_not_for_who_only_claims_the_address(build: Build) -> None:
     client = at(build(rate_limit_directions=2, rate_limit_allow="192.0.2.9"), "192.0.2.1")
     assert quota(client.get(DIRECTIONS, headers=dict.fromkeys(SPOOFS, "192.0.2.9"))).limit == 2
@@ -586,6 +613,7 @@ def test_a_key_counts_for_itself_wherever_it_is_used(keyed: Callable[..., Keyed]
     assert quota(server.ask(Authorization=f"Bearer {viewer}", ip="192.0.2.4")).remaining == 56
 
 
+@in_memory
 def test_a_key_comes_as_bearer_token_too(keyed: Callable[..., Keyed]) -> None:
     server = keyed()
     for sent in ("Bearer {}", "bearer {}", "BEARER  {}"):
@@ -594,6 +622,7 @@ def test_a_key_comes_as_bearer_token_too(keyed: Callable[..., Keyed]) -> None:
     assert quota(server.ask(Authorization="Basic dTpw")).limit == 30
 
 
+@in_memory
 @pytest.mark.parametrize("path", [DIRECTIONS, "/nope", "/health"])
 def test_a_wrong_or_expired_key_is_refused_and_told_how_to_bring_one(keyed: Callable[..., Keyed], path: str) -> None:
     server = keyed()
@@ -617,6 +646,7 @@ def test_tries_with_wrong_keys_are_counted_against_the_address(keyed: Callable[.
     assert server.ask(key="guess", ip="192.0.2.2").status_code == 401
 
 
+@in_memory
 def test_a_key_ends_with_its_last_day(keyed: Callable[..., Keyed], timer: FakeTimer) -> None:
     server = keyed()
     assert quota(server.ask(key=server.secrets["late"])).limit == 60
@@ -627,6 +657,7 @@ def test_a_key_ends_with_its_last_day(keyed: Callable[..., Keyed], timer: FakeTi
     assert server.ask(key=server.secrets["late"]).status_code == 401
 
 
+@in_memory
 @pytest.mark.parametrize("name", ["key", "api_key", "apikey", "X-API-Key", "access_token", "token"])
 def test_a_key_in_the_address_is_no_key(keyed: Callable[..., Keyed], name: str) -> None:
     server = keyed()
@@ -635,6 +666,7 @@ def test_a_key_in_the_address_is_no_key(keyed: Callable[..., Keyed], name: str) 
     assert server.ask(f"{DIRECTIONS}&{name}=nonsense").status_code == 200
 
 
+@in_memory
 def test_without_keys_the_headers_mean_nothing(build: Build) -> None:
     client = at(build(rate_limit_directions=4), "192.0.2.1")
     sent = [{}, {"X-API-Key": "nonsense"}, {"Authorization": "Bearer nonsense"}, {"X-API-Key": ""}]
@@ -643,6 +675,7 @@ def test_without_keys_the_headers_mean_nothing(build: Build) -> None:
     assert client.get(DIRECTIONS, headers={"X-API-Key": "another"}).status_code == 429
 
 
+@in_memory
 def test_kept_answers_are_not_given_for_a_wrong_key(keyed: Callable[..., Keyed]) -> None:
     server = keyed()
     for _ in range(3):
@@ -672,6 +705,7 @@ def wait_for(app: Flask, under_way: int) -> None:
         assert monotonic() < end, f"never {under_way} under way"
 
 
+@in_memory
 def test_a_fifth_replay_at_a_time_is_refused_while_others_go_on(build: Build, market: ScriptedMarket) -> None:
     app, gate = build(), Gate(market)
     with ThreadPoolExecutor(4) as pool:
@@ -695,6 +729,7 @@ def test_a_fifth_replay_at_a_time_is_refused_while_others_go_on(build: Build, ma
     assert statuses(lambda: at(app, "192.0.2.1").get(SESSION), 6) == [200] * 6
 
 
+@in_memory
 def test_a_seventeenth_replay_at_a_time_is_refused_whoever_asks(build: Build, market: ScriptedMarket) -> None:
     app, gate = build(), Gate(market)
     with ThreadPoolExecutor(16) as pool:
@@ -720,6 +755,7 @@ def breaking(path: str) -> Reply:
     raise RuntimeError("nobody foresaw this")
 
 
+@in_memory
 @pytest.mark.parametrize(
     ("path", "fault"), [("/replay", None), (SESSION, failing), (SESSION, breaking)], ids=["bad", "failing", "breaking"]
 )
@@ -732,6 +768,7 @@ def test_replays_that_fail_do_not_fill_the_places(
     assert metrics(app)["predict_under_way", ("replay",)] == 0
 
 
+@in_memory
 def test_refused_replays_do_not_fill_the_places(build: Build) -> None:
     app = build(rate_limit_replay=2)
     client = at(app, "192.0.2.1")

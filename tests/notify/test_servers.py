@@ -75,6 +75,7 @@ def test_every_locked_signal_reaches_webhooks_and_people(serve_demo: Serve) -> N
             'predict_notifications_total{kind="signal",outcome="sent",target="webhook #1"} 3'
             in client.get("/metrics").text
         )
+    assert "apprise" not in sys.modules, "the server itself never imports it"
 
 
 def test_requests_are_answered_while_receivers_hang_and_no_answer_has_an_address(serve_demo: Serve) -> None:
@@ -86,13 +87,6 @@ def test_requests_are_answered_while_receivers_hang_and_no_answer_has_an_address
             assert client.get("/v2/trading-directions/SPY").status_code == 200
         answers = [client.get(path).text for path in ("/health", "/metrics", "/v2/trading-directions")]
         assert not any("a-secret-word" in answer or str(one.port) in answer for answer in answers)
-
-
-def test_the_server_itself_never_imports_apprise(serve_demo: Serve) -> None:
-    with receiving() as person:
-        serve_demo(apprise=(person,))
-        wait_for(lambda: person.deliveries)
-    assert "apprise" not in sys.modules
 
 
 def test_nobody_is_told_where_nobody_is_named(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 from functools import cache
 from typing import Any
 
+import jsonschema_rs
 from flask import Flask
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
@@ -66,15 +67,19 @@ def lines_of(response: TestResponse) -> list[Any]:
 
 def valid(value: Any, schema: dict[str, Any]) -> None:
     """Raises jsonschema.ValidationError unless the document's schema allows the value. JSON in a string is checked, too."""
-    _validator(json.dumps(_based(schema))).validate(value)
+    based = json.dumps(_based(schema))
+    if not _quick_validator(based).is_valid(value):
+        Draft202012Validator(json.loads(based), registry=_registry()).validate(value)
     for name, part in schema.get("properties", {}).items():
         if "contentSchema" in part:
             valid(json.loads(value[name]), part["contentSchema"])
 
 
 @cache
-def _validator(schema: str) -> Draft202012Validator:
-    return Draft202012Validator(json.loads(schema), registry=_registry())
+def _quick_validator(schema: str) -> jsonschema_rs.Draft202012Validator:
+    """Takes a tenth of the time, and says of a fault less well where it is."""
+    registry = jsonschema_rs.Registry([(BASE, document())])
+    return jsonschema_rs.Draft202012Validator(json.loads(schema), registry=registry)
 
 
 def _based(schema: dict[str, Any]) -> dict[str, Any]:
