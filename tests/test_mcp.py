@@ -16,9 +16,6 @@ from typing import Any, ClassVar, NamedTuple
 import pytest
 import requests
 from click.testing import CliRunner
-from mcp import StdioServerParameters
-from mcp.client.client import Client
-from mcp.client.stdio import stdio_client
 
 from app.cli import cli
 from app.commands import mcp as command
@@ -86,6 +83,11 @@ def worked(address: str, calls: Calls) -> tuple[Sequence[Any], Mapping[str, Any]
 
 async def work(address: str, calls: Calls) -> tuple[Sequence[Any], Mapping[str, Any]]:
     """The tools of a server, and what comes of the calls."""
+    # takes two seconds, which the processes that run other tests save
+    from mcp import StdioServerParameters
+    from mcp.client.client import Client
+    from mcp.client.stdio import stdio_client
+
     program = StdioServerParameters(command=sys.executable, args=["-m", "app", "mcp", "--server", address], cwd=ROOT)
     async with asyncio.timeout(PATIENCE_S), Client(stdio_client(program)) as client:
         tools = (await client.list_tools()).tools

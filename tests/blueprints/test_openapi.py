@@ -87,9 +87,9 @@ def test_both_spellings_are_documented_alike(one: str, other: str) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(operations()))
-@pytest.mark.parametrize("status", [200, 400, 401, 404, 405, 410, 413, 429, 500, 503])
-def test_every_path_documents_every_status_a_client_may_meet(path: str, status: int) -> None:
-    assert documented(path, status)
+def test_every_path_documents_every_status_a_client_may_meet(path: str) -> None:
+    for status in (200, 400, 401, 404, 405, 410, 413, 429, 500, 503):
+        assert documented(path, status), status
 
 
 @pytest.mark.parametrize("path", ["/predict", "/batch_predict"])

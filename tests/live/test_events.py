@@ -7,6 +7,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -52,19 +53,22 @@ def told_in(path: Path) -> Iterator[tuple[str, ast.Call]]:
                     yield name, node
 
 
-TOLD = [found for path in CODE for found in told_in(path)]
+@cache
+def told() -> list[tuple[str, ast.Call]]:
+    """Of all code. To read it takes a second, which the processes that run other tests save."""
+    return [found for path in CODE for found in told_in(path)]
 
 
 # --- which events there are ---
 
 
 def test_every_event_in_the_code_is_known() -> None:
-    assert len(TOLD) > 30
-    assert {name for name, _ in TOLD} - set(EVENTS) == set()
+    assert len(told()) > 30
+    assert {name for name, _ in told()} - set(EVENTS) == set()
 
 
 def test_every_event_that_is_known_is_in_the_code() -> None:
-    assert set(EVENTS) - {name for name, _ in TOLD} == set()
+    assert set(EVENTS) - {name for name, _ in told()} == set()
 
 
 def test_old_days_change_no_answer_about_now() -> None:
@@ -74,13 +78,13 @@ def test_old_days_change_no_answer_about_now() -> None:
 
 
 def test_events_about_a_ticker_are_emitted_with_it() -> None:
-    for name, call in TOLD:
+    for name, call in told():
         if EVENTS[name].invalidates is Invalidates.TICKER:
             assert "ticker" in {keyword.arg for keyword in call.keywords}, name
 
 
 def test_events_that_are_counted_by_fields_are_told_with_these() -> None:
-    for name, call in TOLD:
+    for name, call in told():
         given = {keyword.arg for keyword in call.keywords}
         assert set(EVENTS[name].counted) <= given, f"{name} is emitted with {given}"
 

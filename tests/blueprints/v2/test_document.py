@@ -64,9 +64,9 @@ def test_the_documented_paths_are_v2s_routes(standing: Flask) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(document()["paths"]))
-@pytest.mark.parametrize("status", [200, 400, 401, 404, 405, 410, 413, 429, 500, 503])
-def test_every_path_documents_every_status_a_client_may_meet(path: str, status: int) -> None:
-    assert str(status) in document()["paths"][path]["get"]["responses"]
+def test_every_path_documents_every_status_a_client_may_meet(path: str) -> None:
+    for status in (200, 400, 401, 404, 405, 410, 413, 429, 500, 503):
+        assert str(status) in document()["paths"][path]["get"]["responses"], status
 
 
 def objects(schema: object, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
