@@ -253,32 +253,30 @@ STRUCTURES = ("/mtf", "/northstar", "/rpe", "/swing")
 DAILY = ("/daily_signals", "/signal_breakdown", "/volatility_meter", "/price_ranges")
 
 
-@pytest.mark.parametrize("route", ["/trading_directions", "/replay?date=2025-03-07&time=11:00", *STRUCTURES, *DAILY])
 @pytest.mark.parametrize("moment", ["2025-03-11 14:30", "2025-03-08 12:00"])
 def test_a_recorded_market_without_bars_says_so_wherever_an_answer_suffers(
-    tmp_path: Path, clock: FakeClock, route: str, moment: str
+    tmp_path: Path, clock: FakeClock, moment: str
 ) -> None:
     clock.set(moment)
-    app = create_app(settings(market="recorded", data_dir=tmp_path), clock=clock)
-    body = app.test_client().get(route).get_json()
-    for ticker, entry in body["tickers"].items():
-        faults = [text for key, text in texts(entry) if key in ("error", "reason")]
-        assert not (faults and not all(text.startswith(NO_BARS) for text in faults)), (ticker, faults)
-    assert any(text.startswith(NO_BARS) for _, text in texts(body)), "nothing says why"
-    if "data_status" in body:
-        assert body["data_status"]["stale"] is True
+    client = create_app(settings(market="recorded", data_dir=tmp_path), clock=clock).test_client()
+    for route in ("/trading_directions", "/replay?date=2025-03-07&time=11:00", *STRUCTURES, *DAILY):
+        body = client.get(route).get_json()
+        for ticker, entry in body["tickers"].items():
+            faults = [text for key, text in texts(entry) if key in ("error", "reason")]
+            assert not (faults and not all(text.startswith(NO_BARS) for text in faults)), (route, ticker, faults)
+        assert any(text.startswith(NO_BARS) for _, text in texts(body)), f"{route}: nothing says why"
+        if "data_status" in body:
+            assert body["data_status"]["stale"] is True, route
 
 
 @pytest.mark.parametrize("source", ["demo", "recorded"])
-@pytest.mark.parametrize("route", ["/mtf", "/northstar", "/rpe", "/volatility_meter"])
-def test_the_sentence_about_all_tickers_says_which_market_it_is(
-    tmp_path: Path, clock: FakeClock, source: str, route: str
-) -> None:
+def test_the_sentence_about_all_tickers_says_which_market_it_is(tmp_path: Path, clock: FakeClock, source: str) -> None:
     clock.set("2025-03-11 14:30")
-    app = create_app(settings(market=source, data_dir=tmp_path), clock=clock)
-    body = app.test_client().get(route).get_json()
-    text = body["trading_guidance"] if route == "/volatility_meter" else body["summary"]["recommendation"]
-    assert text.startswith(f"{source.upper()}: ")
+    client = create_app(settings(market=source, data_dir=tmp_path), clock=clock).test_client()
+    for route in ("/mtf", "/northstar", "/rpe", "/volatility_meter"):
+        body = client.get(route).get_json()
+        text = body["trading_guidance"] if route == "/volatility_meter" else body["summary"]["recommendation"]
+        assert text.startswith(f"{source.upper()}: "), route
 
 
 LISTS = (

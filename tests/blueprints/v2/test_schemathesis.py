@@ -226,7 +226,7 @@ def run(app: WsgiApp, fuzzed: int, sequences: int, path: str = "") -> Run:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("share", [12, pytest.param(1, marks=pytest.mark.soak)], ids=["a twelfth", "all"])
+@pytest.mark.parametrize("share", [24, pytest.param(1, marks=pytest.mark.soak)], ids=["a twenty-fourth", "all"])
 def test_two_thousand_cases_find_nothing(serve: Serve, share: int) -> None:
     found, enough = run(serve(), fuzzed=150 // share, sequences=24 // share), ENOUGH // share
     assert found.failures == {}
