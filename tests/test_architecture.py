@@ -66,6 +66,7 @@ PURE = {
     "app.market.demo",
     "app.market.freshness",
     "app.market.nyse",
+    "app.model.elementary",
     "app.model.features",
     "app.model.ranges",
     "app.model.scoring",
@@ -85,6 +86,32 @@ PURE = {
     "app.signals.outcomes",
     "app.signals.promise",
 }
+DIFFER = {
+    "log",
+    "log1p",
+    "exp",
+    "expm1",
+    "log2",
+    "log10",
+    "power",
+    "sin",
+    "cos",
+    "tanh",
+    "dot",
+    "matmul",
+    "einsum",
+    "linalg",
+}
+"""Functions of NumPy that differ in the last digit between processors."""
+SERVED = tuple(
+    f"app.model.{name}" for name in ("elementary", "features", "ranges", "swing", "swing_features", "v6", "variances")
+)
+"""What computes the features and the probabilities of a signal."""
+TRAINING_ONLY = {
+    "app.model.v6: np.exp",
+    "app.model.ranges: np.exp",
+}
+"""`probabilities` and `fit_ranges`."""
 PURE_PACKAGES = ("app.structure",)
 PURE_MAY_IMPORT = {
     *(
@@ -203,6 +230,17 @@ def test_pure_modules_import_only_numpy_and_each_other() -> None:
         return b in PURE_MAY_IMPORT or root in PURE_MAY_IMPORT | extra or is_pure(b)
 
     assert [f"{a} imports {b}" for a, b in edges() if is_pure(a) and not allowed(a, b)] == []
+
+
+def test_what_a_signal_is_computed_by_has_the_same_bits_on_every_processor() -> None:
+    """NumPy's own functions of these names, and products of matrices, differ in the last digit (app/model/elementary.py)."""
+
+    def differs(node: ast.AST) -> bool:
+        named = isinstance(node, ast.Attribute) and node.attr in DIFFER and ast.unparse(node.value) == "np"
+        return named or (isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult))
+
+    found = {f"{name}: {ast.unparse(node)}" for name in SERVED for node in ast.walk(modules()[name]) if differs(node)}
+    assert found == TRAINING_ONLY
 
 
 def test_every_pure_module_exists() -> None:

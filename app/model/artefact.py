@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from app.errors import BrokenData
 from app.market.bars import Ints
-from app.model import features, variances
+from app.model import elementary, features, variances
 from app.model.features import DECISION_HOURS, FEATURES, INPUTS, MIN_DAYS
 from app.model.ranges import LEVELS, RangeForecast
 from app.model.swing import SwingModel
@@ -67,9 +67,13 @@ class ModelSet:
         return self.name if self.models else "none"
 
 
+SOURCES = (features, variances, elementary)
+"""The modules that features are computed by."""
+
+
 def feature_code_hash() -> str:
     """SHA-256 of the source of the feature modules: an artefact trained by other feature code is refused."""
-    sources = (Path(str(module.__file__)).read_bytes().replace(b"\r\n", b"\n") for module in (features, variances))
+    sources = (Path(str(module.__file__)).read_bytes().replace(b"\r\n", b"\n") for module in SOURCES)
     return hashlib.sha256(b"".join(sources)).hexdigest()
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from app.errors import Unavailable
 from app.market.bars import Bars, Floats, Ints, to_ms
 from app.market.calendar import Session, midnight_ms, ny
+from app.model.elementary import log
 from app.model.variances import VARIANCES, variance_features
 
 DECISION_HOURS = (10, 11, 12, 13, 14, 15)
@@ -240,10 +241,10 @@ def _against_11am(p: float, p11: float | None) -> list[float]:
 
 def _sigma(x: Bars) -> float:
     """Standard deviation (ddof 1) of the last 20 open-to-close log returns (v6.md 7, B2)."""
-    return float(np.log(x.c[-SIGMA_DAYS:] / x.o[-SIGMA_DAYS:]).std(ddof=1))
+    return float(log(x.c[-SIGMA_DAYS:] / x.o[-SIGMA_DAYS:]).std(ddof=1))
 
 
 def _standardised(p: float, p11: float | None, o0: float, c1: float, sigma: float) -> list[float]:
-    moves = [np.log(p / o0), np.log(p / (p if p11 is None else p11)), o0 / c1 - 1]
+    moves = [log(p / o0), log(p / (p if p11 is None else p11)), o0 / c1 - 1]
     with np.errstate(divide="ignore", invalid="ignore"):
         return [float(np.float64(move) / sigma) for move in moves]

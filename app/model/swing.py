@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.market.bars import Floats, Ints
+from app.model.elementary import weighted_sum
 from app.model.swing_features import SwingFeatures
 from app.model.v6 import sigmoid
 from app.model.verdicts import Verdict, verdict_of_record
@@ -55,7 +56,9 @@ class Horizon:
     def probability(self, values: Floats) -> float:
         """P(close after the horizon > close of t), in (0, 1)."""
         x = (values[self.columns] - self.center) / self.scale
-        return self.base_rate + self.weight * (sigmoid(float(x @ self.coef) + self.intercept) - self.base_rate)
+        return self.base_rate + self.weight * (
+            sigmoid(float(weighted_sum(x, self.coef)) + self.intercept) - self.base_rate
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from app.errors import BrokenData
-from app.model import swing_features
+from app.model import elementary, swing_features
 from app.model.artefact import Arrays, Metadata, PolicyStamp
 from app.model.swing import TARGETS, Horizon, SwingModel
 from app.model.swing_features import FEATURES, MIN_DAYS
@@ -24,9 +24,9 @@ ARRAYS = ("base_rate", "weight", "center", "scale", "coef", "intercept")
 
 
 def feature_code_hash() -> str:
-    """SHA-256 of the feature module's source: an artefact trained by other feature code is refused."""
-    source = Path(swing_features.__file__).read_bytes().replace(b"\r\n", b"\n")
-    return hashlib.sha256(source).hexdigest()
+    """SHA-256 of the feature modules' source: an artefact trained by other feature code is refused."""
+    sources = (Path(module.__file__).read_bytes().replace(b"\r\n", b"\n") for module in (swing_features, elementary))
+    return hashlib.sha256(b"".join(sources)).hexdigest()
 
 
 def arrays_of(horizon: int, model: Horizon) -> Arrays:

@@ -16,6 +16,7 @@ import numpy as np
 from app.errors import Unavailable
 from app.market.bars import Bars, Floats
 from app.market.calendar import midnight_ms
+from app.model.elementary import log
 
 MIN_DAYS = 253
 """Completed daily bars that the features read, t among them: a return over 252 days, which is a year."""
@@ -101,7 +102,7 @@ def _averages(x: Bars) -> list[float]:
 
 def _volatilities(x: Bars) -> list[float]:
     """Standard deviation (ddof 1) of daily log returns, its ratios, and the mean true range as a share of the close."""
-    returns = np.diff(np.log(x.c))
+    returns = np.diff(log(x.c))
     ten, twenty, sixty, year = (float(returns[-n:].std(ddof=1)) for n in (10, 20, 60, YEAR_DAYS))
     true_ranges = np.maximum(x.h[1:], x.c[:-1]) - np.minimum(x.l[1:], x.c[:-1])
     with np.errstate(divide="ignore", invalid="ignore"):

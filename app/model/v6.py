@@ -14,6 +14,7 @@ import numpy as np
 
 from app.errors import Unavailable
 from app.market.bars import Floats, Ints
+from app.model.elementary import exp, log1p, weighted_sum
 from app.model.features import DECISION_HOURS, INPUTS, LATE_FROM, Features
 from app.model.ranges import PriceRange, RangeForecast
 
@@ -63,7 +64,7 @@ class VarianceForecast:
     def log_variance(self, hour: int, inputs: Floats) -> Floats:
         """The logarithm of the forecast at `hour`, of inputs (..., len(INPUTS))."""
         row = hour - DECISION_HOURS[0]
-        line = inputs.take(self.columns, axis=-1) @ self.coef[row] + self.intercept[row]
+        line = weighted_sum(inputs.take(self.columns, axis=-1), self.coef[row]) + self.intercept[row]
         return np.asarray(line + inputs[..., LOG_TIME_LEFT])
 
 
@@ -96,7 +97,7 @@ class Slot:
         """The log odds, of inputs (..., len(INPUTS)) and the forecast of the same rows, (...)."""
         score = self._line(standardised(inputs[..., self.move], log_variance))
         if len(self.columns):
-            score = score + (inputs[..., self.columns] - self.center) / self.scale @ self.coef
+            score = score + weighted_sum((inputs[..., self.columns] - self.center) / self.scale, self.coef)
         return np.asarray(score)
 
     def probability(self, inputs: Floats, log_variance: float) -> float:
@@ -112,7 +113,7 @@ class Slot:
 
 def standardised(move: Any, log_variance: Any) -> Any:
     """z = ln(P/ref) in units of the forecast standard deviation, of one or of many; move: P/ref - 1."""
-    return np.log1p(move) * np.exp(-0.5 * log_variance)
+    return log1p(move) * exp(-0.5 * log_variance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +186,10 @@ class V6Model:
 
 
 def sigmoid(score: float) -> float:
-    """1 / (1 + e^-x), never exactly 0 or 1. The same as `probabilities`, which takes ten times as long for a single one."""
-    return float(1.0 / (1.0 + np.exp(-min(max(score, -MOST_SCORE), MOST_SCORE))))
+    """1 / (1 + e^-x), never exactly 0 or 1."""
+    return 1.0 / (1.0 + exp(-min(max(score, -MOST_SCORE), MOST_SCORE)))
 
 
 def probabilities(scores: Floats) -> Floats:
-    """1 / (1 + e^-x) of any number of log odds, never exactly 0 or 1."""
+    """1 / (1 + e^-x) of any number of log odds, never exactly 0 or 1: for training, where the last digit is not looked at."""
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(scores, -MOST_SCORE, MOST_SCORE))))

@@ -15,6 +15,7 @@ import numpy as np
 
 from app.market.bars import Bars, Floats, Ints, to_ms
 from app.market.calendar import Session
+from app.model.elementary import log
 
 VARIANCES = (
     "log_variance_1d",
@@ -41,7 +42,7 @@ DAYS = (1, 5, 20)
 def garman_klass(daily: Bars, last: int = 0) -> Floats:
     """The estimated variance of each daily bar from its open to its close, or of each of the `last` ones, (n,)."""
     o, h, l, c = (column[-last:] for column in (daily.o, daily.h, daily.l, daily.c))  # noqa: E741 - the field's own name
-    spread, body = np.log(h / l), np.log(c / o)
+    spread, body = log(h / l), log(c / o)
     return np.asarray(0.5 * spread**2 - BODY_WEIGHT * body**2)
 
 
@@ -62,7 +63,7 @@ def five_minute_closes(today: Bars, session: Session, until: datetime) -> FiveMi
 
 def squared_returns(five: FiveMinutes, official_open: float) -> Floats:
     """The squared log return of each five-minute close against the one before it, the first against the official open, (n,)."""
-    moves = np.log(five.c)
+    moves = log(five.c)
     moves[1:] -= moves[:-1]
     moves[0] -= math.log(official_open)
     return np.asarray(moves * moves)

@@ -20,7 +20,7 @@ from app.signals.policy import Decision
 
 NUMBERS: Final = ("p_a", "p_b", "price", "today_open", "price_11am", "take_profit", "stop_loss", "entry_price")
 EQUAL_TO: Final = 1e-9
-"""Relative. Processors of different kinds round the last digit of a logarithm differently."""
+"""Relative. C libraries of different kinds round the last digit of a logarithm differently."""
 KEPT: Final = 64
 
 
