@@ -93,6 +93,6 @@ def months_after(day: date, months: int) -> date:
 VERSIONS = Versions(
     [
         Version(1, date(2026, 1, 3), contract="26df2cabf58823f38f759795af5d00631ce8174972a085b6da76222be41cbf34"),
-        Version(2, date(2026, 11, 26), contract="a1f80b391208bf6d06f14a51728f477c889df46b1e1d24168d2e85a10c287b5d"),
+        Version(2, date(2026, 11, 26), contract="b16388c2f58a28506b864f2fc4b05437d8d6e54877d535145808656d63147b01"),
     ]
 )

@@ -25,7 +25,9 @@ ARRAYS = ("base_rate", "weight", "center", "scale", "coef", "intercept")
 
 def feature_code_hash() -> str:
     """SHA-256 of the feature modules' source: an artefact trained by other feature code is refused."""
-    sources = (Path(module.__file__).read_bytes().replace(b"\r\n", b"\n") for module in (swing_features, elementary))
+    sources = (
+        Path(str(module.__file__)).read_bytes().replace(b"\r\n", b"\n") for module in (swing_features, elementary)
+    )
     return hashlib.sha256(b"".join(sources)).hexdigest()
 
 
