@@ -101,14 +101,15 @@ def is_usable_override(day: date, close: time | None) -> bool:
 
 
 class _Days:
-    """The rules with one set of overrides, never changed; what is derived from both is cached with them."""
+    """The rules with one set of overrides, never changed; what is derived from both is cached with them: of more days than the
+    funds have existed, since a longer series that is read in order would find none of its days cached."""
 
     def __init__(self, overrides: Overrides) -> None:
         self.overrides = dict(overrides)
         self.days_before = lru_cache(maxsize=256)(self._find_days_before)
-        self.session = lru_cache(maxsize=4096)(self._find_session)
+        self.session = lru_cache(maxsize=16_384)(self._find_session)
         self.trading_days = lru_cache(maxsize=64)(self._find_trading_days)
-        self.end_of_bar = lru_cache(maxsize=4096)(self._find_end_of_bar)
+        self.end_of_bar = lru_cache(maxsize=16_384)(self._find_end_of_bar)
 
     def _find_session(self, day: date) -> Session | None:
         close = self.overrides[day] if day in self.overrides else close_by_rule(day)

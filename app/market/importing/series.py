@@ -48,7 +48,7 @@ def stored_hash(db: Database, ticker: str, span: str) -> str:
     for name in COLUMNS:
         sql = f"SELECT {name} FROM bars WHERE ticker = ? AND span = ? ORDER BY t"
         for chunk in db.chunks(sql, (ticker, span)):
-            digest.update(_column_bytes(name, np.array(chunk)[:, 0]))
+            digest.update(_column_bytes(name, np.array([value for (value,) in chunk])))
     return digest.hexdigest()
 
 
