@@ -496,10 +496,12 @@ def test_backfill_says_at_once_what_it_waits_for_and_how_long(provider: PolygonS
     key, where = {"POLYGON_API_KEY": WORLD_KEY, "POLYGON_CALLS_PER_MINUTE": "1"}, provider.address
     command = [sys.executable, "-m", "app", "backfill", "--days", "5", "--ticker", "SPY"]
     env = os.environ | key | {"POLYGON_BASE_URL": where, "DATA_DIR": str(tmp_path), "MARKET": "polygon"}
-    with subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True) as waiting:
-        assert waiting.stderr is not None
-        first = waiting.stderr.readline()
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as said, os.fdopen(writing, "w") as errors:
+        waiting = warm_processes.start(command, env, errors, errors)
+        first = said.readline()
         waiting.kill()
+        waiting.wait(PATIENCE_S)
     assert re.fullmatch(r"Waiting for the data plan's call budget: the next call may go in (59|60) s\n", first)
 
 
