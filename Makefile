@@ -45,6 +45,8 @@ DASHBOARD_SOURCES = $(shell find dashboard -type f -not -path 'dashboard/dist/*'
 DASHBOARD_BUILT := dashboard/dist/index.html
 # Says that the tests have been compiled
 COMPILED := $(VENV)/.compiled
+# Says that the missing programs were once tried to install: from then on, what will do instead does
+TRIED := $(VENV)/.tried
 export MARKET_DATA GOLDEN_DIR QUICK
 unexport PYTHONPATH PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
@@ -91,7 +93,8 @@ tools: programs test-packages test-dashboard ## programs that some tests need: i
 
 programs: | $(BIN)/python
 	@PATH="$$PATH:/usr/sbin"; has() { command -v "$$1" >/dev/null; }; \
-	missing=$$(for tool in $(TOOLS); do has "$${tool%%:*}" || echo "$$tool"; done); \
+	will_do() { [ -e $(TRIED) ] && [ "$${1#*:*:*:}" != "$$1" ] && has "$${1##*:}"; }; \
+	missing=$$(for tool in $(TOOLS); do has "$${tool%%:*}" || will_do "$$tool" || echo "$$tool"; done); \
 	installs() { false; }; \
 	if [ -z "$$missing" ]; then exit; \
 	elif [ "$$(id -u)" = 0 ] && has apt-get; then timeout 120 apt-get update -qq >/dev/null 2>&1; \
@@ -99,10 +102,10 @@ programs: | $(BIN)/python
 	elif has brew; then installs() { brew install --quiet "$$2" 2>&1; }; fi; \
 	for tool in $$missing; do \
 	  set -- $$(echo "$$tool" | tr : ' '); \
-	  said=$$(installs "$$2" "$$3") || echo "$$said"; \
+	  said=$$(installs "$$2" "$$3") || [ -z "$$said" ] || echo "$$said"; \
 	  has "$$1" || has "$${4:-$$1}" || echo "$$1 is missing, tests that need it will be skipped; to install it:" \
 	    "sudo apt-get install $$2 (Debian), brew install $$3 (macOS)"; \
-	done
+	done; touch $(TRIED)
 
 test-packages: programs
 	@$(call install_packages,tests/node,$(VENV)/node) || echo "tests that need the packages of tests/node will be skipped"

@@ -5,6 +5,7 @@ Arrays in, numbers out, numpy alone. Pure: reads no files, knows no time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -172,7 +173,8 @@ class V6Model:
         return self.variance.read.union(*(slot.read for slot in slots))
 
     def predict(self, hour: int, features: Features) -> Prediction:
-        """Both probabilities and the ranges of the price at decision hour `hour`."""
+        """Both probabilities and the ranges of the price at decision hour `hour`. Raises Unavailable (MODEL_UNAVAILABLE) for
+        what no market does: a forecast or a move without a probability."""
         inputs, log_variance = features.inputs, float(self.variance.log_variance(hour, features.inputs))
         if not LEAST_LOG_VARIANCE < log_variance < MOST_LOG_VARIANCE:
             raise Unavailable(
@@ -180,9 +182,15 @@ class V6Model:
             )
         ranges = self.ranges.at(hour, features.price, log_variance)
         if hour < LATE_FROM:
-            return Prediction(self.slots["early_a"].probability(inputs, log_variance), EARLY_B, ranges)
-        p_a, p_b = (self.slots[name].probability(inputs, log_variance) for name in ("late_a", "late_b"))
+            return Prediction(self._probability("early_a", inputs, log_variance), EARLY_B, ranges)
+        p_a, p_b = (self._probability(name, inputs, log_variance) for name in ("late_a", "late_b"))
         return Prediction(p_a, p_b, ranges)
+
+    def _probability(self, name: SlotName, inputs: Floats, log_variance: float) -> float:
+        p = self.slots[name].probability(inputs, log_variance)
+        if math.isnan(p):
+            raise Unavailable("the move of the price is beyond all reason", part="models", code="MODEL_UNAVAILABLE")
+        return p
 
 
 def sigmoid(score: float) -> float:

@@ -43,7 +43,8 @@ NAME = """(one) => {
   const words = [one.getAttribute("aria-label") ?? one.id, one.textContent.trim().slice(0, 40), one.getAttribute("href")]
   return one.type === "radio" ? `radio ${one.name}` : [one.tagName, ...words].join(" ")
 }"""
-NOTIFICATIONS_ALLOWED = "Object.defineProperty(Notification, 'permission', { get: () => 'granted' })"
+NOTIFICATIONS_ALLOWED = """if (Notification.permission === "denied")
+  Object.defineProperty(Notification, "permission", { get: () => "granted" })"""
 """What the viewer has allowed, which Chromium without windows refuses to every page."""
 MOST = 150
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from flask import Flask
 
 from app.factory import create_app
@@ -111,6 +112,23 @@ def test_one_bad_ticker_leaves_the_others_their_signals(serve: Serve, market: Sc
     assert tickers["QQQ"]["error_code"] == "DATA_FETCH_ERROR"
     assert tickers["SPY"]["locked"]
     assert tickers["IWM"]["locked"]
+
+
+@pytest.mark.parametrize("price", [5e-324, 1e-30, 1e-14])
+def test_a_price_beyond_all_reason_is_that_tickers_fault(serve: Serve, market: ScriptedMarket, price: float) -> None:
+    before_eleven = to_ms(new_york("2025-03-11 10:59"))
+
+    def edit(path: str, body: Body) -> Body:
+        rows = [
+            {**row, "l": price, "c": price} if row["t"] == before_eleven and "/SPY/range/1/minute" in path else row
+            for row in body.get("results", [])
+        ]
+        return {**body, "results": rows}
+
+    market.edit = edit
+    tickers = ask(serve())["tickers"]
+    assert tickers["SPY"]["error_code"] == "MODEL_UNAVAILABLE"
+    assert tickers["QQQ"]["locked"]
 
 
 def test_a_missing_model_is_that_tickers_fault(serve: Serve, tmp_path: Path) -> None:
