@@ -93,6 +93,6 @@ def months_after(day: date, months: int) -> date:
 VERSIONS = Versions(
     [
         Version(1, date(2026, 1, 3), contract="26df2cabf58823f38f759795af5d00631ce8174972a085b6da76222be41cbf34"),
-        Version(2, date(2026, 11, 26), contract="b16388c2f58a28506b864f2fc4b05437d8d6e54877d535145808656d63147b01"),
+        Version(2, date(2026, 11, 26), contract="916f4ab53e0a13e3827e6bae97586d9c25d7318690aed54382044c66d77e863e"),
     ]
 )
