@@ -94,11 +94,12 @@ def test_every_page_fits_a_phone_and_breaks_nothing(browser: Browser, site: Path
 
 
 def test_axe_finds_nothing_on_a_page_of_each_kind(browser: Browser, base: str, site: Path) -> None:
-    """Every other page in dark colours."""
+    """Every other page in dark colours; and one in a wide window, which has the list of pages."""
     assert set(KINDS) <= set(places(site))
-    with tab(browser, base, PHONE) as shown:
+    with tab(browser, base, PHONE) as shown, tab(browser, base, DESKTOP) as wide:
         found = [read(shown, place, (LOOKS[number % 2],)) for number, place in enumerate(KINDS)]
-        assert sum(found, shown.wrong) == []
+        found.append(read(wide, "glossary.html", ((DESKTOP, "light"),)))
+        assert sum(found, shown.wrong + wide.wrong) == []
 
 
 def test_tabs_and_the_search_work_without_any_other_host(browser: Browser, base: str) -> None:
