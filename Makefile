@@ -45,6 +45,8 @@ DASHBOARD_SOURCES = $(shell find dashboard -type f -not -path 'dashboard/dist/*'
 DASHBOARD_BUILT := dashboard/dist/index.html
 # Says that the tests have been compiled
 COMPILED := $(VENV)/.compiled
+# Where there is no network, it says so soon
+APT := apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20
 # Says that the missing programs were once tried to install: from then on, what will do instead does
 TRIED := $(VENV)/.tried
 export MARKET_DATA GOLDEN_DIR QUICK
@@ -97,8 +99,8 @@ programs: | $(BIN)/python
 	missing=$$(for tool in $(TOOLS); do has "$${tool%%:*}" || will_do "$$tool" || echo "$$tool"; done); \
 	installs() { false; }; \
 	if [ -z "$$missing" ]; then exit; \
-	elif [ "$$(id -u)" = 0 ] && has apt-get; then timeout 120 apt-get update -qq >/dev/null 2>&1; \
-	  installs() { DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$$1" 2>&1; }; \
+	elif [ "$$(id -u)" = 0 ] && has apt-get; then timeout 120 $(APT) update >/dev/null 2>&1; \
+	  installs() { DEBIAN_FRONTEND=noninteractive $(APT) install -y --no-install-recommends "$$1" 2>&1; }; \
 	elif has brew; then installs() { brew install --quiet "$$2" 2>&1; }; fi; \
 	for tool in $$missing; do \
 	  set -- $$(echo "$$tool" | tr : ' '); \
