@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -67,13 +68,14 @@ class ModelSet:
         return self.name if self.models else "none"
 
 
-SOURCES = (features, variances, elementary)
-"""The modules that features are computed by."""
-
-
 def feature_code_hash() -> str:
-    """SHA-256 of the source of the feature modules: an artefact trained by other feature code is refused."""
-    sources = (Path(str(module.__file__)).read_bytes().replace(b"\r\n", b"\n") for module in SOURCES)
+    """That of the feature modules: an artefact trained by other feature code is refused."""
+    return source_hash(features, variances, elementary)
+
+
+def source_hash(*modules: ModuleType) -> str:
+    """SHA-256 of the source of the modules, one after the other."""
+    sources = (Path(str(module.__file__)).read_bytes().replace(b"\r\n", b"\n") for module in modules)
     return hashlib.sha256(b"".join(sources)).hexdigest()
 
 

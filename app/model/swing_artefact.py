@@ -6,15 +6,13 @@ and its files are those of every artefact (artefact.py).
 
 from __future__ import annotations
 
-import hashlib
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 
 from app.errors import BrokenData
 from app.model import elementary, swing_features
-from app.model.artefact import Arrays, Metadata, PolicyStamp
+from app.model.artefact import Arrays, Metadata, PolicyStamp, source_hash
 from app.model.swing import TARGETS, Horizon, SwingModel
 from app.model.swing_features import FEATURES, MIN_DAYS
 
@@ -24,11 +22,8 @@ ARRAYS = ("base_rate", "weight", "center", "scale", "coef", "intercept")
 
 
 def feature_code_hash() -> str:
-    """SHA-256 of the feature modules' source: an artefact trained by other feature code is refused."""
-    sources = (
-        Path(str(module.__file__)).read_bytes().replace(b"\r\n", b"\n") for module in (swing_features, elementary)
-    )
-    return hashlib.sha256(b"".join(sources)).hexdigest()
+    """That of the feature modules: an artefact trained by other feature code is refused."""
+    return source_hash(swing_features, elementary)
 
 
 def arrays_of(horizon: int, model: Horizon) -> Arrays:

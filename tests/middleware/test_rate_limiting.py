@@ -37,7 +37,6 @@ SATURDAY = "/replay?date=2025-03-08&time=11:00&ticker=SPY"
 """A replay that asks the market for nothing."""
 
 SESSION = "/replay?date=2025-03-10&time=11:00&ticker=SPY"
-"""So that a busy machine is not taken for a lost Redis."""
 
 NAMES = ("RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 ROUTES: Mapping[str, tuple[tuple[str, str], ...]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from datetime import datetime, time, timedelta
 from enum import Enum
@@ -24,8 +24,19 @@ from tests.structure.plain import plain
 
 SESSION = CALENDAR.session(DAY)
 Market = tuple[Bars, Bars, datetime, float | None]
-EXAMPLES = pytest.mark.parametrize("examples", [50, pytest.param(150, marks=pytest.mark.soak)])
-"""How many markets a test draws, in CI and in the soak."""
+
+
+def holds_for(*drawn: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[[int], None]]:
+    """A test that a property holds for 50 draws in CI and for 150 in the soak."""
+
+    def tested(holds: Callable[..., None]) -> Callable[[int], None]:
+        @pytest.mark.parametrize("examples", [50, pytest.param(150, marks=pytest.mark.soak)])
+        def test(examples: int) -> None:
+            settings(max_examples=examples)(given(*drawn)(holds))()
+
+        return test
+
+    return tested
 
 
 @st.composite
@@ -95,77 +106,54 @@ def wrong(value: Any, hint: Any, path: str) -> Iterator[str]:
         yield f"{path}: {value!r} is no {hint}"
 
 
-@EXAMPLES
-def test_every_number_is_finite_and_every_word_known(examples: int) -> None:
-    @settings(max_examples=examples)
-    @given(markets(), st.integers(0, 12), probabilities())
-    def holds(market: Market, signals: int, v6: Probabilities | None) -> None:
-        intraday, swing = answer(market, activity=Activity(signals_last_10m=signals), v6=v6)
-        assert not list(wrong(intraday, Intraday, "intraday"))
-        assert not list(wrong(swing, Swing, "swing"))
-
-    holds()
+@holds_for(markets(), st.integers(0, 12), probabilities())
+def test_every_number_is_finite_and_every_word_known(market: Market, signals: int, v6: Probabilities | None) -> None:
+    intraday, swing = answer(market, activity=Activity(signals_last_10m=signals), v6=v6)
+    assert not list(wrong(intraday, Intraday, "intraday"))
+    assert not list(wrong(swing, Swing, "swing"))
 
 
-@EXAMPLES
-def test_bars_that_had_not_ended_change_nothing(examples: int) -> None:
+@holds_for(markets(), column_sets(1, 60))
+def test_bars_that_had_not_ended_change_nothing(market: Market, future: dict[str, list[float]]) -> None:
     """Neither those that come, nor the running one, nor a daily bar of today that knows the evening already."""
-
-    @settings(max_examples=examples)
-    @given(markets(), column_sets(1, 60))
-    def holds(market: Market, future: dict[str, list[float]]) -> None:
-        bars, daily, at, opened = market
-        known = bars.until(at)
-        coming = minutes(**future, start=at.time().replace(second=0))  # type: ignore[arg-type]
-        tomorrow = DAY + timedelta(days=1)
-        today = days(**{name: values[:1] for name, values in future.items()}, before=tomorrow)
-        expected = answer((known, daily, at, opened))
-        assert answer(market) == expected
-        assert answer((joined(known, coming), daily, at, opened)) == expected
-        if to_ms(at) < today.end[0]:
-            assert answer((known, joined(daily, today), at, opened)) == expected
-
-    holds()
+    bars, daily, at, opened = market
+    known = bars.until(at)
+    coming = minutes(**future, start=at.time().replace(second=0))  # type: ignore[arg-type]
+    tomorrow = DAY + timedelta(days=1)
+    today = days(**{name: values[:1] for name, values in future.items()}, before=tomorrow)
+    expected = answer((known, daily, at, opened))
+    assert answer(market) == expected
+    assert answer((joined(known, coming), daily, at, opened)) == expected
+    if to_ms(at) < today.end[0]:
+        assert answer((known, joined(daily, today), at, opened)) == expected
 
 
-@EXAMPLES
-def test_what_is_promised_between_fields_holds(examples: int) -> None:
-    @settings(max_examples=examples)
-    @given(markets(), st.integers(0, 12), probabilities())
-    def holds(market: Market, signals: int, v6: Probabilities | None) -> None:
-        intraday, swing = answer(market, activity=Activity(signals_last_10m=signals), v6=v6)
-        northstar, rpe = intraday.northstar, intraday.rpe
-        assert northstar.phase4.allowed is (northstar.phase4.execution_mode != "NO_TRADE")
-        assert (
-            northstar.phase1.mtf.aligned is (northstar.phase1.mtf.conflict_tf is None) or not northstar.phase1.resolved
-        )
-        assert 1 <= len(northstar.phase4.invalidation_context) <= 3
-        for failure, token in zip(
-            northstar.phase1.failure.failure_types, rpe.phase1_truth.failures.failure_types, strict=True
-        ):
-            assert failure.startswith(token)
-        for horizon in rpe.phase5_learning_forecasting.horizons:
-            prob = horizon.direction_prob
-            assert min(prob.UP, prob.DOWN, prob.FLAT) >= 0
-            assert math.isclose(prob.UP + prob.DOWN + prob.FLAT, 1)
-            assert 0 <= horizon.confidence <= 1
-        assert 0 <= northstar.phase1.volatility_expansion.probability <= 0.95
-        assert all(0 <= score <= 100 for score in (rpe.phase1_truth.aggregation.truth_score, swing.phase2.health_score))
-        assert swing.phase4.allowed is (swing.phase4.mode != "NO_TRADE")
-        if swing.phase4.allowed and swing.phase4.invalidation_levels:
-            assert len(swing.phase4.invalidation_levels[0].split()) == 3
-
-    holds()
+@holds_for(markets(), st.integers(0, 12), probabilities())
+def test_what_is_promised_between_fields_holds(market: Market, signals: int, v6: Probabilities | None) -> None:
+    intraday, swing = answer(market, activity=Activity(signals_last_10m=signals), v6=v6)
+    northstar, rpe = intraday.northstar, intraday.rpe
+    assert northstar.phase4.allowed is (northstar.phase4.execution_mode != "NO_TRADE")
+    assert northstar.phase1.mtf.aligned is (northstar.phase1.mtf.conflict_tf is None) or not northstar.phase1.resolved
+    assert 1 <= len(northstar.phase4.invalidation_context) <= 3
+    for failure, token in zip(
+        northstar.phase1.failure.failure_types, rpe.phase1_truth.failures.failure_types, strict=True
+    ):
+        assert failure.startswith(token)
+    for horizon in rpe.phase5_learning_forecasting.horizons:
+        prob = horizon.direction_prob
+        assert min(prob.UP, prob.DOWN, prob.FLAT) >= 0
+        assert math.isclose(prob.UP + prob.DOWN + prob.FLAT, 1)
+        assert 0 <= horizon.confidence <= 1
+    assert 0 <= northstar.phase1.volatility_expansion.probability <= 0.95
+    assert all(0 <= score <= 100 for score in (rpe.phase1_truth.aggregation.truth_score, swing.phase2.health_score))
+    assert swing.phase4.allowed is (swing.phase4.mode != "NO_TRADE")
+    if swing.phase4.allowed and swing.phase4.invalidation_levels:
+        assert len(swing.phase4.invalidation_levels[0].split()) == 3
 
 
-@EXAMPLES
-def test_the_same_bars_give_the_same_answer(examples: int) -> None:
-    @settings(max_examples=examples)
-    @given(markets())
-    def holds(market: Market) -> None:
-        assert [plain(part) for part in answer(market)] == [plain(part) for part in answer(market)]
-
-    holds()
+@holds_for(markets())
+def test_the_same_bars_give_the_same_answer(market: Market) -> None:
+    assert [plain(part) for part in answer(market)] == [plain(part) for part in answer(market)]
 
 
 def test_the_check_itself_can_fail() -> None:
