@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flask import Flask
 from pydantic import BaseModel, ValidationError
 
 from app.clock import Clock, Timer
@@ -30,7 +31,7 @@ from app.model.artefact import Arrays, Metadata
 from app.model.registry import COUNTS_AFTER, SWING, Registry, SetFiles
 from app.model.v6 import SLOTS
 from app.signals.policy import SUPPORTED
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_for
 
 CALENDAR = Calendar()
 
@@ -121,6 +122,13 @@ class FakeTimer:
             self._moved.wait_for(lambda: self.at >= ends, timeout=PATIENCE_S)
             self._ends.remove(ends)
         return None
+
+
+def settle(app: Flask) -> None:
+    """Until every fetch that was begun is over: it may outlast its answer, and one that is joined after the clock was turned
+    belongs to the time before."""
+    fetches = app.extensions["predict-server"].pipeline.fetches
+    wait_for(lambda: not fetches(), "a fetch hangs", every_s=0.001)
 
 
 @lru_cache(maxsize=1)

@@ -4,7 +4,6 @@ failed is tried again once a minute at most (policy.md 10, "not locked")."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -22,7 +21,7 @@ from app.market.observed_plan import ObservedPlan
 from app.market.running_day import FetchFailure, RunningDay, SharedSeries
 from app.market.series_memory import OPEN, Key, SeriesMemory, key_of, name_of, ticker_of
 from app.market.single_flight import SingleFlight, without_traceback
-from app.telemetry.stages import Stages
+from app.telemetry.stages import Stage, Stages
 
 REFUSED_FOR = timedelta(minutes=15)
 """How long a refusal for the plan's sake is taken for an answer: it is permanent, but for a plan that is changed."""
@@ -80,22 +79,23 @@ class SharedFetches:
     def start(self, ticker: str, spans: Sequence[Span], day: date) -> None:
         """Begin the fetches of these series that are not here, as one stage that lasts until they are done; waits for none."""
         with self._stages(FETCH, ticker=ticker, day=str(day), cache="miss") as stage:
-            started = [self._start(ticker, span, day) for span in spans]
-            under_way = [future for future in started if future is not None]
-            stage.last_until(under_way)
-            if not under_way:
+            under_way = [self._start(ticker, span, day, stage) for span in spans]
+            if not any(under_way):
                 stage.set(cache="hit")
                 stage.skip()
 
-    def _start(self, ticker: str, span: Span, day: date) -> Future[Any] | None:
-        """Begin a fetch unless it is not needed, is under way, or failed lately."""
+    def _start(self, ticker: str, span: Span, day: date, stage: Stage) -> bool:
+        """Begin a fetch, as a part of `stage`, unless it is not needed or failed lately. Returns whether it is under way."""
         key, kept = (ticker, span, day), self._memory.get(ticker, span, day)
         fresh = kept is not None and self._fetcher.expected.is_fresh(kept, span, day)
         if fresh or self._recent_failure(key) is not None:
-            return None
-        return self._flight_of(key).start(
-            key, lambda: self._coordinated(key, lambda: self._loader.load(ticker, span, day))
-        )
+            return False
+        end = stage.part()
+        fetch = lambda: self._coordinated(key, lambda: self._loader.load(ticker, span, day))  # noqa: E731
+        under_way = self._flight_of(key).start(key, fetch, end)
+        if not under_way:
+            end()
+        return under_way
 
     def series(self, ticker: str, span: Span, day: date) -> BarsAsOf:
         """The series that a fetch brings, this one's or one under way. Raises its failure, for a while without trying again."""

@@ -40,6 +40,19 @@ def without_traceback(exc: PredictError) -> PredictError:
     return copy
 
 
+class _Flight(Generic[T]):
+    """A fetch under way or queued. stage: the one that began it; on_end: who wants to hear that it is over."""
+
+    def __init__(self, future: Future[T], stage: object) -> None:
+        self.future = future
+        self.stage = stage
+        self.on_end: list[Callable[[], None]] = []
+
+    def end(self) -> None:
+        for hear in self.on_end:
+            hear()
+
+
 class SingleFlight(Generic[T]):
     """Runs fetches on a bounded pool of threads. A fetch that misses a caller's deadline goes on for the others. It belongs
     to the stage that began it, and the stages of callers that join later are linked to that one."""
@@ -48,7 +61,7 @@ class SingleFlight(Generic[T]):
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="fetch")
         self._lock = threading.Lock()
         self._stages = stages
-        self._running: dict[Hashable, tuple[Future[T], object]] = {}
+        self._running: dict[Hashable, _Flight[T]] = {}
 
     def run(self, key: Hashable, fetch: Callable[[], T], timeout_s: float) -> T:
         """Returns the result of `fetch`, or of the fetch of the same key that is already under way.
@@ -56,50 +69,59 @@ class SingleFlight(Generic[T]):
         Raises what `fetch` raises, Upstream when `timeout_s` real seconds or the block's deadline pass first, and TryLater
         when MAX_WAITING fetches are under way already.
         """
-        future = self._submitted(key, fetch)
+        with self._lock:
+            flight = self._joined(key, fetch)
         try:
-            return future.result(_remaining(timeout_s))
+            return flight.future.result(_remaining(timeout_s))
         except PredictError as exc:
             raise without_traceback(exc) from None
         except TimeoutError:
             raise Upstream("the market data did not arrive within the request's time", retry_after=5) from None
 
-    def start(self, key: Hashable, fetch: Callable[[], T]) -> Future[T] | None:
-        """Begins `fetch` unless one of the same key is under way, and returns the future of its result; None if too many are
-        under way. It waits for nothing and raises nothing."""
-        with suppress(TryLater):
-            return self._submitted(key, fetch)
-        return None
+    def start(self, key: Hashable, fetch: Callable[[], T], on_end: Callable[[], None] = lambda: None) -> bool:
+        """Begins `fetch` unless one of the same key is under way, and calls `on_end` when that is over, before anyone who waits
+        for it has its result. Returns False, and does nothing, if too many are under way. It waits for nothing and raises
+        nothing."""
+        with suppress(TryLater), self._lock:
+            self._joined(key, fetch).on_end.append(on_end)
+            return True
+        return False
 
-    def _submitted(self, key: Hashable, fetch: Callable[[], T]) -> Future[T]:
-        with self._lock:
-            running = self._running.get(key)
-            if running is not None:
-                self._stages.link(running[1])
-                return running[0]
-            if len(self._running) >= MAX_WAITING:
-                raise TryLater("too many fetches of market data are under way", retry_after=5)
-            future = self._pool.submit(self._fetch, key, self._stages.in_current_stage(fetch))
-            self._running[key] = future, self._stages.current()
-            return future
+    def _joined(self, key: Hashable, fetch: Callable[[], T]) -> _Flight[T]:
+        """The flight of `key` that is under way, else a new one. The caller holds the lock."""
+        running = self._running.get(key)
+        if running is not None:
+            self._stages.link(running.stage)
+            return running
+        if len(self._running) >= MAX_WAITING:
+            raise TryLater("too many fetches of market data are under way", retry_after=5)
+        future = self._pool.submit(self._fetch, key, self._stages.in_current_stage(fetch))
+        self._running[key] = flight = _Flight(future, self._stages.current())
+        return flight
 
     def runs(self, key: Hashable) -> bool:
         """Whether a fetch of `key` is under way or queued."""
         return key in self._running
 
     def waiting(self) -> int:
-        """How many fetches are under way or queued."""
-        return len(self._running)
+        """How many fetches are under way or queued; those that no longer are have been said to be over."""
+        with self._lock:
+            return len(self._running)
 
     def close(self) -> None:
+        """Lets the fetches that are under way end, and says of those that were queued that they are over."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            for flight in self._running.values():
+                if flight.future.cancelled():
+                    flight.end()
 
     def _fetch(self, key: Hashable, fetch: Callable[[], T]) -> T:
         try:
             return fetch()
         finally:
             with self._lock:
-                self._running.pop(key, None)
+                self._running.pop(key).end()
 
 
 def _remaining(timeout_s: float) -> float:

@@ -6,8 +6,7 @@ Unless the request is recorded, a stage costs the reading of a clock, and one th
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping
 from contextvars import Token
 from typing import Any, Final, TypeVar
 
@@ -41,8 +40,8 @@ class UnmeasuredStage:
     def set(self, **fields: object) -> None:
         return None
 
-    def last_until(self, futures: Sequence[Future[Any]]) -> None:
-        return None
+    def part(self) -> Callable[[], None]:
+        return self.skip
 
     def skip(self) -> None:
         return None
@@ -79,17 +78,16 @@ class MeasuredStage:
         if self._span is not None:
             self._span.set_attributes(span_attributes(fields))
 
-    def last_until(self, futures: Sequence[Future[Any]]) -> None:
+    def part(self) -> Callable[[], None]:
         with self._lock:
-            self._open_parts += len(futures)
-        for future in futures:
-            future.add_done_callback(lambda _: self._close_part())
+            self._open_parts += 1
+        return self._close_part
 
     def skip(self) -> None:
         self._observe = None
 
     def _close_part(self) -> None:
-        """End the stage when its block and all futures are done."""
+        """End the stage when its block and all of its parts are over."""
         with self._lock:
             self._open_parts -= 1
             if self._open_parts:

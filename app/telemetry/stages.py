@@ -4,10 +4,9 @@ span, a duration, nothing) is the choice of the factory; by default nothing does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -19,8 +18,9 @@ class Stage(Protocol):
         """Add fields to it."""
         ...
 
-    def last_until(self, futures: Sequence[Future[Any]]) -> None:
-        """Let it end when all of these are done, not with its block."""
+    def part(self) -> Callable[[], None]:
+        """Begin a part of it in another thread, which ends when what is returned is called. The stage ends with the last of its
+        parts, not with its block."""
         ...
 
     def skip(self) -> None:
@@ -76,8 +76,8 @@ class NullStages:
 
     annotate = set
 
-    def last_until(self, futures: Sequence[Future[Any]]) -> None:
-        return None
+    def part(self) -> Callable[[], None]:
+        return self.skip
 
     def skip(self) -> None:
         return None

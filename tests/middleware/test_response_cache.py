@@ -22,8 +22,7 @@ from app.live.events import Events
 from app.market.polygon import Reply
 from app.pipeline import Pipeline
 from tests.middleware.servers import FLOATING, KEPT, NOT_KEPT, Build
-from tests.support import FakeClock, ScriptedMarket, new_york, settings
-from tests.waiting import wait_for
+from tests.support import FakeClock, ScriptedMarket, new_york, settings, settle
 
 pytestmark = pytest.mark.usefixtures("warm_market")
 
@@ -142,12 +141,6 @@ def test_kept_answers_are_limited_like_others(build: Build, clock: FakeClock) ->
     tag = client.get("/trading_directions").headers["ETag"]
     codes = [client.get("/trading_directions", headers={"If-None-Match": tag}).status_code for _ in range(3)]
     assert codes == [304, 304, 429]
-
-
-def settle(app: Flask) -> None:
-    """Until every fetch that was begun is over: one that is joined after the clock was turned belongs to the time before."""
-    fetches = app.extensions["predict-server"].pipeline.fetches
-    wait_for(lambda: not fetches(), "a fetch hangs", every_s=0.001)
 
 
 class Watched:

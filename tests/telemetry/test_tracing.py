@@ -20,7 +20,7 @@ from app.market.bars import Span
 from app.telemetry.tracing import RECORDED_PER_SECOND, TokenBucket, Trace, parent_of, state_of, trace_headers
 from middleware.request_context import RequestContext
 from tests.collector import Collector, Seen, collecting
-from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
+from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings, settle
 from tests.waiting import PATIENCE_S, wait_for
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -54,6 +54,8 @@ def make(
 
 
 def close(app: Flask) -> None:
+    """Send all spans, those of fetches too that outlast their answers."""
+    settle(app)
     app.extensions["predict-server"].close()
 
 

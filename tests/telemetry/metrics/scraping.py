@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from app.factory import create_app
 from tests.provider.world import World
-from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
+from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings, settle
 
 REQUESTS, STAGES, CALLS = "predict_request_seconds", "predict_stage_seconds", "predict_polygon_call_seconds"
 ONE_TICKER = "/trading_directions?ticker=SPY"
@@ -106,6 +106,8 @@ ERRORS = {
 
 
 def stages(app: Flask) -> dict[str, float]:
+    """How often each stage was measured, fetches that outlast their answers included."""
+    settle(app)
     return scrape(app).by(f"{STAGES}_count", "stage")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 from app.telemetry.spans import MEASURED
-from tests.support import FakeClock, FakeTimer, ScriptedMarket
+from tests.support import FakeClock, FakeTimer, ScriptedMarket, settle
 from tests.telemetry.metrics.scraping import ONE_TICKER, STAGES, Build, ask, scrape, stages
 
 
@@ -95,6 +95,7 @@ def test_a_stage_takes_as_long_as_it_does(build: Build, market: ScriptedMarket, 
     market.fault = slowly  # type: ignore[assignment]
     app = build()
     ask(app, ONE_TICKER)
+    settle(app)
     took = scrape(app).by(f"{STAGES}_sum", "stage")
     assert took["fetch-data"] >= 0.75
     assert took["compute-v6"] == took["policy"] == took["shape"] == 0.0
