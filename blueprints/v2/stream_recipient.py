@@ -54,8 +54,9 @@ class StreamRecipient:
 
     def post(self, event: LiveEvent) -> bool:
         if self._pushed is None:
-            self._wake.set()
-            return self._keep(event)
+            is_kept = self._keep(event)
+            self._wake.set()  # last, since who wakes looks at once
+            return is_kept
         is_kept = self._pushed.post(self._chunk(event), event.kind)
         self._posted = _behind(event, self._posted)
         if is_kept and not (self._is_behind or self._pushed.is_waiting):

@@ -523,7 +523,8 @@ def test_the_python_client_misses_nothing(served: Server, transports: list[str] 
             numbers.append(client.receive(timeout=WAIT_S)[1]["number"])
         publishing.join(WAIT_S)
         assert client.transport == ("polling" if transports == ["polling"] else "websocket")
-    assert numbers == list(range(numbers[0], numbers[0] + 50))
+    first = min(numbers)  # the library hands on each message in a thread of its own, in any order (docs/socket-io.md)
+    assert sorted(numbers) == list(range(first, first + 50))
 
 
 def test_sigterm_ends_open_sockets_and_the_server_in_seconds(served: Server, witness: Client) -> None:

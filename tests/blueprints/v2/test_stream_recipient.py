@@ -138,6 +138,20 @@ def test_events_wait_for_the_response_and_then_go_straight_to_the_client() -> No
     assert taken(recipient) == []
 
 
+def test_who_is_woken_by_an_event_finds_it() -> None:
+    recipient, found = joined(live := Live()), list[bytes]()
+
+    class Woken(threading.Event):
+        """Whoever waits runs at once, as threads may."""
+
+        def set(self) -> None:
+            found.extend(taken(recipient))
+
+    recipient._wake = Woken()
+    live.post(PRICE, SIGNAL)
+    assert found == [b"1 price", b"2 signal"]
+
+
 def test_the_events_that_were_missed_are_all_sent_however_many_they_are() -> None:
     recipient = joined(live := Live(), Position(EPOCH, 0))
     live.post(*[PRICE] * 512)
