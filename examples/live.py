@@ -6,10 +6,27 @@ import time
 from datetime import datetime
 from functools import partial
 
+import engineio
 import socketio
 
 TRANSPORTS = ["websocket"]  # a server that may have several processes refuses long polling
 KINDS = ("snapshot", "signal", "price", "status")
+
+
+class OrderedEngine(engineio.Client):
+    """Handles each message where it is read. The library begins a thread for each, and an older one may come out last."""
+
+    def start_background_task(self, target, *args, **kwargs):
+        if target == self.handlers.get("message"):
+            return target(*args, **kwargs)
+        return super().start_background_task(target, *args, **kwargs)
+
+
+class OrderedClient(socketio.Client):
+    """A client whose handlers are called one after another, in the order of the events; they must not wait."""
+
+    def _engineio_client_class(self):
+        return OrderedEngine
 
 
 def follow(url, tickers, show, say):
@@ -19,10 +36,10 @@ def follow(url, tickers, show, say):
                             and otherwise what the event says
     say(text)               for what happens to the connection
     """
-    after, arrived, client = {}, queue.Queue(), socketio.Client()
+    after, arrived, client = {}, queue.Queue(), OrderedClient()
     connected_at, quiet_s = None, 30.0  # market time; for how long the server may say nothing, in real time
     retry_ms = [None]
-    client.on("*", lambda *event: arrived.put(event))  # each handler has a thread of its own: the queue makes one order
+    client.on("*", lambda *event: arrived.put(event))
     client.on("disconnect", lambda reason: arrived.put(("disconnect", reason)))
 
     @client.on("connect_error")

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import requests
 import socketio
+from engineio.packet import MESSAGE, Packet
 
 from blueprints.socket_io.asyncapi import SENT
 from blueprints.socket_io.socket_types import ByeReason, ErrorCode
@@ -308,7 +309,7 @@ def test_the_python_example_tells_replayed_events_silence_errors_and_the_end(mon
     client, events, said, slept = FakeClient([refusal]), ScriptedQueue(), list[str](), list[float]()
     live = runpy.run_path(str(EXAMPLES / "live.py"))
     names = live["follow"].__globals__
-    monkeypatch.setitem(names, "socketio", SimpleNamespace(Client=lambda: client, exceptions=socketio.exceptions))
+    monkeypatch.setitem(names, "OrderedClient", lambda: client)
     monkeypatch.setitem(names, "queue", SimpleNamespace(Queue=lambda: events, Empty=queue.Empty))
     monkeypatch.setitem(names, "time", SimpleNamespace(sleep=slept.append))
     with pytest.raises(Over):
@@ -318,11 +319,25 @@ def test_the_python_example_tells_replayed_events_silence_errors_and_the_end(mon
     assert client.auth() == {"subscribe": ["SPY"], "after": {"SPY": "3f9a1c20-status"}}
 
 
+def test_the_python_example_hears_events_in_their_order_whichever_thread_runs_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client, heard = runpy.run_path(str(EXAMPLES / "live.py"))["OrderedClient"](), list[tuple[Any, ...]]()
+    client.on("*", lambda *event: heard.append(event))
+    begun: list[threading.Thread] = []
+    monkeypatch.setattr(threading.Thread, "start", begun.append)
+    for seq in range(3):
+        client.eio._receive_packet(Packet(MESSAGE, f'2["price",{{"seq":{seq}}}]'))
+    for thread in reversed(begun):
+        thread.run()
+    assert heard == [("price", {"seq": 0}), ("price", {"seq": 1}), ("price", {"seq": 2})]
+
+
 def test_the_python_example_says_that_it_has_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     client = FakeClient(["Connection error"])
     live = runpy.run_path(str(EXAMPLES / "live.py"))
     names = live["follow"].__globals__
-    monkeypatch.setitem(names, "socketio", SimpleNamespace(Client=lambda: client, exceptions=socketio.exceptions))
+    monkeypatch.setitem(names, "OrderedClient", lambda: client)
     said: list[str] = []
     with pytest.raises(socketio.exceptions.ConnectionError):
         live["follow"]("", ["SPY"], lambda event, freshness: None, said.append)
@@ -333,7 +348,7 @@ def test_the_python_example_ends_where_the_same_would_be_refused_again(monkeypat
     client = FakeClient([{"message": "No key.", "data": {"detail": "No key.", "retry_after_ms": None}}])
     live = runpy.run_path(str(EXAMPLES / "live.py"))
     names = live["follow"].__globals__
-    monkeypatch.setitem(names, "socketio", SimpleNamespace(Client=lambda: client, exceptions=socketio.exceptions))
+    monkeypatch.setitem(names, "OrderedClient", lambda: client)
     said: list[str] = []
     with pytest.raises(socketio.exceptions.ConnectionError):
         live["follow"]("", ["SPY"], lambda event, freshness: None, said.append)

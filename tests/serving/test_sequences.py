@@ -6,6 +6,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import runpy
 import socket
 import struct
 import threading
@@ -18,12 +19,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-import engineio
 import pytest
 import requests
-import socketio
 import websocket
 
+from tests.markdown import ROOT
 from tests.serving.test_following import NO_LIMITS, PATH
 from tests.serving.test_gunicorn import QUICK_DEMO, Server, free_port, started
 from tests.serving.test_socket_clients import WEBSOCKET, kill, ready, stop
@@ -89,19 +89,8 @@ class Told:
 # --- three ways to follow ---
 
 
-class OrderedEngine(engineio.Client):
-    """Handles each message where it is read. The library begins a thread for each of them, and those may overtake each
-    other."""
-
-    def start_background_task(self, target: Callable[..., object], *args: object, **kwargs: object) -> object:
-        if target == self.handlers.get("message"):
-            return target(*args, **kwargs)
-        return super().start_background_task(target, *args, **kwargs)
-
-
-class OrderedClient(socketio.Client):
-    def _engineio_client_class(self) -> type[engineio.Client]:
-        return OrderedEngine
+OrderedClient: Any = runpy.run_path(str(ROOT / "examples" / "live.py"))["OrderedClient"]
+"""The library alone hands messages on in any order."""
 
 
 class SocketFollower:
