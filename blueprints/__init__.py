@@ -20,7 +20,10 @@ PROBES: Final = frozenset({"/livez", "/readyz"})
 UNVERSIONED: Final[Mapping[str, int]] = {
     **dict.fromkeys((*PROBES, "/", "/versions", "/metrics", "/openapi/v1.json"), 1),
     **dict.fromkeys(
-        (*PAGES, "/dashboard", "/widgets.json", "/apps.json", *(path for path in FILES if path != "/openapi/v1.json")),
+        (
+            *(*PAGES, *(f"{page}/" for page in PAGES), "/dashboard", "/widgets.json", "/apps.json"),
+            *(path for path in FILES if path != "/openapi/v1.json"),
+        ),
         2,
     ),
 }

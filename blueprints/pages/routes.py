@@ -21,25 +21,25 @@ POLICY: Final = (
 HTML: Final = "text/html; charset=utf-8"
 
 
-@blueprint.get("/docs")
+@blueprint.get("/docs", strict_slashes=False)
 def docs() -> Response:
     """The operations of version 2, to be read and tried."""
     return _page(api_page())
 
 
-@blueprint.get("/docs/socket-io")
+@blueprint.get("/docs/socket-io", strict_slashes=False)
 def socket_io() -> Response:
     """Every event of the Socket.IO protocol."""
     return _page(socket_io_page())
 
 
-@blueprint.get("/docs/errors")
+@blueprint.get("/docs/errors", strict_slashes=False)
 def errors() -> Response:
     """Every error code, each under an anchor of its own: the `type` of a problem leads here."""
     return _page(errors_page())
 
 
-@blueprint.get("/docs/versions")
+@blueprint.get("/docs/versions", strict_slashes=False)
 def versions() -> Response:
     """What version 2 changed against version 1, field by field, and how long each version holds."""
     return _page(versions_page(services().versions()))

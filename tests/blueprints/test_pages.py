@@ -77,6 +77,15 @@ def test_other_origins_may_read_the_document_of_a_version_as_they_may_read_its_a
     assert ("Origin" in response.headers.get("Vary", "")) == (path == "/openapi.json")
 
 
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_is_found_with_a_slash_at_its_end_too(standing: Flask, path: str) -> None:
+    client = standing.test_client()
+    page, same = client.get(path), client.get(f"{path}/")
+    assert (same.status_code, same.data) == (200, page.data)
+    assert "X-API-Version" not in same.headers
+    assert same.headers["Content-Security-Policy"] == page.headers["Content-Security-Policy"]
+
+
 def test_an_error_at_a_page_is_a_problem(standing: Flask) -> None:
     problem = standing.test_client().post("/docs").get_json()
     assert problem["type"] == "/docs/errors#METHOD_NOT_ALLOWED"
