@@ -109,7 +109,7 @@ def test_the_store_remembers_4096_opens_and_as_many_that_it_could_not_write(tmp_
     store = sqlite_store(tmp_path / "file" / "record.sqlite3")
     for number in range(4_200):
         store.put_open("SPY", DAY - timedelta(number), OfficialOpen(1.0, "daily"))
-    assert (len(store._opens), len(store._unwritten_opens)) == (4096, 4096)
+    assert (len(store._opens.kept), len(store._opens.unwritten)) == (4096, 4096)
 
 
 def test_the_follower_remembers_256_jobs(tmp_path: Path) -> None:

@@ -150,8 +150,14 @@ class LruCache(Generic[T]):
         with self._lock:
             self._values[key] = value
             self._values.move_to_end(key)
-            while len(self._values) > self._limit:
-                self._values.popitem(last=False)
+            self._trim()
+
+    def setdefault(self, key: Hashable, value: T) -> T:
+        """Keeps `value` unless one is kept already, and returns the kept one."""
+        with self._lock:
+            kept = self._values.setdefault(key, value)
+            self._trim()
+        return kept
 
     def values(self) -> list[T]:
         """Returns all values, the least recently used first."""
@@ -172,3 +178,7 @@ class LruCache(Generic[T]):
     def discard(self, key: Hashable) -> None:
         with self._lock:
             self._values.pop(key, None)
+
+    def _trim(self) -> None:
+        while len(self._values) > self._limit:
+            self._values.popitem(last=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from app.clock import REAL_TIME, Timer
 from app.errors import Unavailable
@@ -72,6 +72,28 @@ class SignalStore(Protocol):
     def close(self) -> None: ...
 
 
+class _Table(Generic[T]):
+    """One kind of what the record holds.
+
+    read(record)(*key)        what is recorded, or None
+    add(record, key, value)   records a value unless there is one, and returns the recorded one
+    kept                      what was said or read
+    unwritten                 what was said and could not be written
+    """
+
+    def __init__(self, read: Callable[[Record], Callable[..., T | None]], add: Callable[[Record, Any, T], T]) -> None:
+        self.read = read
+        self.add = add
+        self.kept: LruCache[T] = LruCache(KEPT)
+        self.unwritten: LruCache[T] = LruCache(KEPT)
+
+    def write(self, record: Record) -> None:
+        """Record what waits, and keep what is recorded then."""
+        for key, value in self.unwritten.items():
+            self.kept.put(key, self.add(record, key, value))
+            self.unwritten.discard(key)
+
+
 class RecordStore:
     """A `SignalStore` over a record. open_record: opens the record, or raises Unavailable; it is called again, at a pace, until
     it succeeds."""
@@ -84,63 +106,49 @@ class RecordStore:
         self._is_unreadable = False
         self._retries, self._inquiries = Retries(timer.now), Retries(timer.now)
         self._durability: Durability | None = None
-        self._signals: LruCache[Decision] = LruCache(KEPT)
-        self._opens: LruCache[OfficialOpen] = LruCache(KEPT)
-        self._unwritten_signals: LruCache[Decision] = LruCache(KEPT)
-        self._unwritten_opens: LruCache[OfficialOpen] = LruCache(KEPT)
-        self._elevens: LruCache[float] = LruCache(KEPT)
-        self._unwritten_elevens: LruCache[float] = LruCache(KEPT)
+        self._signals: _Table[Decision] = _Table(
+            lambda record: record.signal, lambda record, key, said: record.lock(said)
+        )
+        self._opens: _Table[OfficialOpen] = _Table(
+            lambda record: record.official_open, lambda record, key, found: record.add_open(key[0], key[1], found)
+        )
+        self._elevens: _Table[float] = _Table(
+            lambda record: record.eleven, lambda record, key, price: record.add_eleven(key[0], key[1], price)
+        )
         self._unforgotten: LruCache[date] = LruCache(KEPT)
         self._changed: LruCache[bool] = LruCache(KEPT)
         self._try(lambda record: None)
 
     def get(self, ticker: str, day: date, hour: int) -> Decision | None:
-        kept = self._signals.get((ticker, day, hour))
-        if kept is None:
-            kept = self._read(lambda record: record.signal(ticker, day, hour))
-            if kept is not None:
-                self._signals.put((ticker, day, hour), kept)
-        return kept
+        return self._get(self._signals, (ticker, day, hour))
 
     def put(self, decision: Decision) -> Decision:
-        key = (decision.ticker, decision.day, decision.hour)
-        winner = self._try(lambda record: record.lock(decision))
-        if winner is None:
-            winner = self._unwritten_signals.get(key) or self._read(lambda record: record.signal(*key)) or decision
-            self._unwritten_signals.put(key, winner)
-        self._signals.put(key, winner)
-        return winner
+        return self._enter(self._signals, (decision.ticker, decision.day, decision.hour), decision)
 
     def listing(self, ticker: str, after: tuple[date, int], last: date, limit: int) -> Sequence[Decision]:
         written = self._read(lambda record: record.signals(ticker, after, last, limit))
         if written is None:
             raise Unavailable("the record of signals cannot be read now", part="store")
-        waiting = (signal for signal in self._unwritten_signals.values() if signal.ticker == ticker)
+        waiting = (signal for signal in self._signals.unwritten.values() if signal.ticker == ticker)
         found = {(signal.day, signal.hour): signal for signal in (*waiting, *written)}
         return [found[key] for key in sorted(found) if after < key and key[0] <= last][:limit]
 
     def get_open(self, ticker: str, day: date) -> OfficialOpen | None:
-        kept = self._opens.get((ticker, day))
-        if kept is None:
-            kept = self._read(lambda record: record.official_open(ticker, day))
-            if kept is not None:
-                self._opens.put((ticker, day), kept)
-        return kept
+        return self._get(self._opens, (ticker, day))
 
     def put_open(self, ticker: str, day: date, official_open: OfficialOpen) -> OfficialOpen:
-        key = ticker, day
-        winner = self._try(lambda record: record.add_open(ticker, day, official_open))
-        if winner is None:
-            kept = self._unwritten_opens.get(key)
-            winner = kept or self._read(lambda record: record.official_open(ticker, day)) or official_open
-            self._unwritten_opens.put(key, winner)
-        self._opens.put(key, winner)
-        return winner
+        return self._enter(self._opens, (ticker, day), official_open)
+
+    def get_eleven(self, ticker: str, day: date) -> float | None:
+        return self._get(self._elevens, (ticker, day))
+
+    def put_eleven(self, ticker: str, day: date, price: float) -> float:
+        return self._enter(self._elevens, (ticker, day), price)
 
     def forget_prices(self, ticker: str, before: date) -> None:
         self.read_prices_again(ticker, before)
-        for unwritten in (self._unwritten_opens, self._unwritten_elevens):
-            unwritten.forget(lambda key: key[0] == ticker and key[1] < before)
+        for table in (self._opens, self._elevens):
+            table.unwritten.forget(lambda key: key[0] == ticker and key[1] < before)
         if not self._forget(ticker, before):
             self._unforgotten.put((ticker,), before)
 
@@ -152,33 +160,19 @@ class RecordStore:
         return self._try(forget) is True
 
     def read_prices_again(self, ticker: str, before: date) -> None:
-        for kept in (self._opens, self._elevens):
-            kept.forget(lambda key: key[0] == ticker and key[1] < before)
-
-    def get_eleven(self, ticker: str, day: date) -> float | None:
-        kept = self._elevens.get((ticker, day))
-        if kept is None:
-            kept = self._read(lambda record: record.eleven(ticker, day))
-            if kept is not None:
-                self._elevens.put((ticker, day), kept)
-        return kept
-
-    def put_eleven(self, ticker: str, day: date, price: float) -> float:
-        key = ticker, day
-        winner = self._try(lambda record: record.add_eleven(ticker, day, price))
-        if winner is None:
-            winner = self._unwritten_elevens.get(key) or self._read(lambda record: record.eleven(ticker, day)) or price
-            self._unwritten_elevens.put(key, winner)
-        self._elevens.put(key, winner)
-        return winner
+        for table in (self._opens, self._elevens):
+            table.kept.forget(lambda key: key[0] == ticker and key[1] < before)
 
     def verify(self, day: date) -> None:
-        locked = [(key, decision) for key, decision in self._signals.items() if key[1] == day]
+        locked = [(key, decision) for key, decision in self._signals.kept.items() if key[1] == day]
         for key, decision in locked:
-            if self._changed.get(key) or self._unwritten_signals.get(key) is not None:
+            if self._changed.get(key) or self._signals.unwritten.get(key) is not None:
                 continue
             recorded = self._read(lambda record, key=key: record.signal(*key))  # type: ignore[misc]
-            if self._failure is None and recorded not in (decision, self._signals.get(key)):  # which may have caught up
+            if self._failure is None and recorded not in (
+                decision,
+                self._signals.kept.get(key),
+            ):  # which may have caught up
                 self._changed.put(key, True)
                 self._emit("record_changed", ticker=key[0], day=str(day), hour=key[2])
 
@@ -205,6 +199,27 @@ class RecordStore:
     def close(self) -> None:
         if self._record is not None:
             self._record.close()
+
+    def _get(self, table: _Table[T], key: Any) -> T | None:
+        """What is kept, else what the record has, which is then kept."""
+        kept = table.kept.get(key)
+        if kept is None:
+            kept = self._read(lambda record: table.read(record)(*key))
+            if kept is not None:
+                table.kept.put(key, kept)
+        return kept
+
+    def _enter(self, table: _Table[T], key: Any, value: T) -> T:
+        """What the record has: the value, unless it had one before. What cannot be written waits, and the first word stays."""
+        winner = self._try(lambda record: table.add(record, key, value))
+        if winner is None:
+            winner = table.unwritten.get(key) or self._read(lambda record: table.read(record)(*key)) or value
+            winner = table.unwritten.setdefault(key, winner)
+            if self._failure is None:  # others caught up meanwhile, and may have done so before this waited
+                self._try(self._write_unwritten)
+                return table.kept.get(key) or winner
+        table.kept.put(key, winner)
+        return winner
 
     def _read(self, work: Callable[[Record], T]) -> T | None:
         """Runs a read even while writing fails, because what is in the record stays valid; None while reading fails too."""
@@ -243,20 +258,17 @@ class RecordStore:
         """Checks that the record can be read and written, then writes what could not be written, also what other threads add
         meanwhile; what another process wrote stays."""
         record.check()
-        while self._unforgotten or self._unwritten_signals or self._unwritten_opens or self._unwritten_elevens:
+        self._write_unwritten(record)
+        self._failure, self._is_unreadable = None, False
+        self._emit("store_recovered")
+        self._write_unwritten(record)  # of threads that did not know yet
+
+    def _write_unwritten(self, record: Record) -> None:
+        tables = (self._signals, self._opens, self._elevens)
+        while self._unforgotten or any(len(table.unwritten) for table in tables):
             for (ticker,), before in self._unforgotten.items():
                 self.read_prices_again(ticker, before)
                 record.forget_prices(ticker, before)
                 self._unforgotten.discard((ticker,))
-            _write(self._unwritten_signals, self._signals, lambda key, decision: record.lock(decision))
-            _write(self._unwritten_opens, self._opens, lambda key, found: record.add_open(key[0], key[1], found))
-            _write(self._unwritten_elevens, self._elevens, lambda key, price: record.add_eleven(key[0], key[1], price))
-        self._failure, self._is_unreadable = None, False
-        self._emit("store_recovered")
-
-
-def _write(unwritten: LruCache[T], kept: LruCache[T], add: Callable[[Any, T], T]) -> None:
-    """Adds what waits to the record, and keeps what is there then."""
-    for key, value in unwritten.items():
-        kept.put(key, add(key, value))
-        unwritten.discard(key)
+            for table in tables:
+                table.write(record)

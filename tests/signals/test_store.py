@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -180,6 +181,43 @@ def test_what_is_said_while_it_catches_up_is_written_too(tmp_path: Path) -> None
     assert store.degraded() is None
     hours = [signal.hour for signal in sqlite_store(folder / "record.sqlite3").listing("SPY", (DAY, 0), DAY, 9)]
     assert hours == [11, 13]
+
+
+def while_reading(store: RecordStore, do: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do something once, in another thread's place, when the store next looks whether its record has a value."""
+    read, left = store._read, [do]
+
+    def meanwhile(work: Callable[[Any], Any]) -> Any:
+        while left:
+            left.pop()()
+        return read(work)
+
+    monkeypatch.setattr(store, "_read", meanwhile)
+
+
+def test_of_two_threads_that_speak_while_the_store_fails_the_first_word_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, first, second = unwritable(tmp_path / "data"), decision(0.6, 0.9), decision(0.4, 0.1)
+    while_reading(store, lambda: store.put(first), monkeypatch)
+    assert store.put(second) == first
+    assert store.get("SPY", DAY, 13) == first
+
+
+def test_what_is_said_while_another_thread_ends_the_failure_is_written_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, folder, said = [1000.0], tmp_path / "data", decision(0.6, 0.9)
+    store = unwritable(folder, Timer(now=lambda: now[0]))
+
+    def recover() -> None:
+        folder.unlink()
+        now[0] += REOPEN_AFTER_S
+        assert store.degraded() is None
+
+    while_reading(store, recover, monkeypatch)
+    assert store.put(said) == said
+    assert sqlite_store(folder / "record.sqlite3").get("SPY", DAY, 13) == said
 
 
 def test_a_record_that_does_not_answer_is_not_asked_by_every_request(tmp_path: Path) -> None:
