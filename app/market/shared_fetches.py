@@ -92,7 +92,7 @@ class SharedFetches:
             return False
         end = stage.part()
         fetch = lambda: self._coordinated(key, lambda: self._loader.load(ticker, span, day))  # noqa: E731
-        under_way = self._flight_of(key).start(key, fetch, end)
+        under_way = self._flight_of(key).start(key, fetch, end, self._awaited(key))
         if not under_way:
             end()
         return under_way
@@ -109,7 +109,12 @@ class SharedFetches:
             raise without_traceback(failed)
         flight = self._flight_of(key)
         with self._stages(AWAIT if flight.runs(key) else FETCH, series=name_of(key)):
-            return flight.run(key, lambda: self._coordinated(key, fetch), DEADLINE_S)
+            return flight.run(key, lambda: self._coordinated(key, fetch), DEADLINE_S, self._awaited(key))
+
+    def _awaited(self, key: Key) -> Callable[[], bool]:
+        """Tells of a fetch that begins now whether memory has got neither bars nor a failure of it."""
+        kept, failed = self._memory.kept(key), self._memory.failure(key)
+        return lambda: self._memory.kept(key) is kept and self._memory.failure(key) is failed
 
     def adopt(self, at: datetime) -> None:
         """Take over what other processes brought of the running day. Never calls the provider."""
@@ -132,6 +137,9 @@ class SharedFetches:
 
     def _coordinated(self, key: Key, fetch: Callable[[], Any]) -> Any:
         """`fetch` in one process at a time; what another process brought, or met, is the answer of this one too."""
+        failed = self._recent_failure(key)
+        if failed is not None:  # a twin's, just before
+            raise without_traceback(failed)
         shared = self._running_day
         if shared is None or not self._is_shared(key):
             return self._remembering(key, fetch)

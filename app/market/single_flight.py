@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
@@ -40,12 +40,19 @@ def without_traceback(exc: PredictError) -> PredictError:
     return copy
 
 
-class _Flight(Generic[T]):
-    """A fetch under way or queued. stage: the one that began it; on_end: who wants to hear that it is over."""
+def always() -> bool:
+    return True
 
-    def __init__(self, future: Future[T], stage: object) -> None:
-        self.future = future
+
+class _Flight(Generic[T]):
+    """A fetch under way or queued. stage: the one that began it; is_awaited(): whether nothing is known of its result yet;
+    on_end: who wants to hear that it is over."""
+
+    future: Future[T]
+
+    def __init__(self, stage: object, is_awaited: Callable[[], bool]) -> None:
         self.stage = stage
+        self.is_awaited = is_awaited
         self.on_end: list[Callable[[], None]] = []
 
     def end(self) -> None:
@@ -55,7 +62,10 @@ class _Flight(Generic[T]):
 
 class SingleFlight(Generic[T]):
     """Runs fetches on a bounded pool of threads. A fetch that misses a caller's deadline goes on for the others. It belongs
-    to the stage that began it, and the stages of callers that join later are linked to that one."""
+    to the stage that began it, and the stages of callers that join later are linked to that one.
+
+    A fetch may let others see what it brought before it is over. Who comes then has seen that, and needs another one: it
+    begins when the first one is over. `is_awaited()` says of a fetch whether it has let nobody see anything yet."""
 
     def __init__(self, workers: int = 10, stages: Stages = NULL_STAGES) -> None:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="fetch")
@@ -63,14 +73,16 @@ class SingleFlight(Generic[T]):
         self._stages = stages
         self._running: dict[Hashable, _Flight[T]] = {}
 
-    def run(self, key: Hashable, fetch: Callable[[], T], timeout_s: float) -> T:
+    def run(
+        self, key: Hashable, fetch: Callable[[], T], timeout_s: float, is_awaited: Callable[[], bool] = always
+    ) -> T:
         """Returns the result of `fetch`, or of the fetch of the same key that is already under way.
 
         Raises what `fetch` raises, Upstream when `timeout_s` real seconds or the block's deadline pass first, and TryLater
         when MAX_WAITING fetches are under way already.
         """
         with self._lock:
-            flight = self._joined(key, fetch)
+            flight = self._joined(key, fetch, is_awaited)
         try:
             return flight.future.result(_remaining(timeout_s))
         except PredictError as exc:
@@ -78,30 +90,39 @@ class SingleFlight(Generic[T]):
         except TimeoutError:
             raise Upstream("the market data did not arrive within the request's time", retry_after=5) from None
 
-    def start(self, key: Hashable, fetch: Callable[[], T], on_end: Callable[[], None] = lambda: None) -> bool:
+    def start(
+        self,
+        key: Hashable,
+        fetch: Callable[[], T],
+        on_end: Callable[[], None] = lambda: None,
+        is_awaited: Callable[[], bool] = always,
+    ) -> bool:
         """Begins `fetch` unless one of the same key is under way, and calls `on_end` when that is over, before anyone who waits
         for it has its result. Returns False, and does nothing, if too many are under way. It waits for nothing and raises
         nothing."""
         with suppress(TryLater), self._lock:
-            self._joined(key, fetch).on_end.append(on_end)
+            self._joined(key, fetch, is_awaited).on_end.append(on_end)
             return True
         return False
 
-    def _joined(self, key: Hashable, fetch: Callable[[], T]) -> _Flight[T]:
+    def _joined(self, key: Hashable, fetch: Callable[[], T], is_awaited: Callable[[], bool]) -> _Flight[T]:
         """The flight of `key` that is under way, else a new one. The caller holds the lock."""
         running = self._running.get(key)
-        if running is not None:
+        if running is not None and running.is_awaited():
             self._stages.link(running.stage)
             return running
         if len(self._running) >= MAX_WAITING:
             raise TryLater("too many fetches of market data are under way", retry_after=5)
-        future = self._pool.submit(self._fetch, key, self._stages.in_current_stage(fetch))
-        self._running[key] = flight = _Flight(future, self._stages.current())
+        flight = _Flight[T](self._stages.current(), is_awaited)
+        work = self._stages.in_current_stage(fetch if running is None else _after(running.future, fetch))
+        flight.future = self._pool.submit(self._fetch, key, flight, work)
+        self._running[key] = flight
         return flight
 
     def runs(self, key: Hashable) -> bool:
-        """Whether a fetch of `key` is under way or queued."""
-        return key in self._running
+        """Whether a fetch of `key` is under way or queued that who comes now would share."""
+        running = self._running.get(key)
+        return running is not None and running.is_awaited()
 
     def waiting(self) -> int:
         """How many fetches are under way or queued; those that no longer are have been said to be over."""
@@ -116,12 +137,24 @@ class SingleFlight(Generic[T]):
                 if flight.future.cancelled():
                     flight.end()
 
-    def _fetch(self, key: Hashable, fetch: Callable[[], T]) -> T:
+    def _fetch(self, key: Hashable, flight: _Flight[T], fetch: Callable[[], T]) -> T:
         try:
             return fetch()
         finally:
             with self._lock:
-                self._running.pop(key).end()
+                if self._running[key] is flight:
+                    del self._running[key]
+                flight.end()
+
+
+def _after(before: Future[T], fetch: Callable[[], T]) -> Callable[[], T]:
+    """`fetch`, once the one before is over."""
+
+    def waiting() -> T:
+        wait([before])
+        return fetch()
+
+    return waiting
 
 
 def _remaining(timeout_s: float) -> float:

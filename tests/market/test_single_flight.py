@@ -88,3 +88,27 @@ def test_of_what_is_too_much_nobody_hears(flight: SingleFlight[bool], go: thread
     go.set()
     wait_for(lambda: not flight.waiting())
     assert heard == []
+
+
+def test_who_comes_when_the_result_is_seen_already_gets_a_fetch_that_begins_when_the_first_one_is_over(
+    go: threading.Event,
+) -> None:
+    flight: SingleFlight[bool] = SingleFlight(2)
+    seen, order = threading.Event(), list[str]()
+
+    def first() -> bool:
+        seen.set()
+        go.wait(PATIENCE_S)
+        time.sleep(0.05)  # so that one that does not wait is here first
+        return bool(order.append("first"))
+
+    flight.start("bars", first, is_awaited=lambda: not seen.is_set())
+    wait_for(seen.is_set)
+    assert not flight.runs("bars")
+    assert flight.start("bars", lambda: bool(order.append("second")))
+    assert flight.runs("bars")
+    assert flight.start("bars", lambda: bool(order.append("its twin")))
+    go.set()
+    wait_for(lambda: not flight.waiting())
+    assert order == ["first", "second"]
+    flight.close()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,13 +15,14 @@ from app.clock import Timer
 from app.errors import Upstream
 from app.market.bars import Span, no_bars, to_ms
 from app.market.cache import BarCache
+from app.market.calendar import ny_day
 from app.market.market_data import MarketData
 from app.market.plan import Market, Plan
 from app.market.polygon import Reply
 from app.sqlite import REOPEN_AFTER_S
 from tests.market.answers import DAY, SETTLE, minute_calls
 from tests.support import FakeClock, ScriptedMarket, dropping, new_york
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_for
 
 
 def test_a_cache_that_could_not_be_opened_is_opened_later(tmp_path: Path) -> None:
@@ -143,6 +145,56 @@ def test_a_fetch_that_is_too_slow_is_left_to_finish_for_the_others(
     monkeypatch.setattr("app.market.shared_fetches.DEADLINE_S", PATIENCE_S)
     gate.set()
     assert len(source.intraday("SPY", new_york("2025-03-11 11:30")).bars)
+    assert minute_calls(market) == 1
+
+
+@pytest.mark.parametrize("what", ["put", "fail"])
+def test_bars_or_a_failure_that_are_seen_before_their_fetch_is_over_are_not_given_to_who_needs_newer_ones(
+    build: Callable[..., MarketData],
+    clock: FakeClock,
+    market: ScriptedMarket,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    source, seen, gate = build(), threading.Event(), threading.Event()
+    remember = getattr(source.memory, what)
+
+    def remembering(*known: object) -> None:
+        remember(*known)
+        seen.set()
+        gate.wait(PATIENCE_S)
+
+    monkeypatch.setattr(source.memory, what, remembering)
+    market.fault = lambda path: Reply(500, None) if what == "fail" else None
+    source.fetches.start("SPY", [Span.MINUTE], ny_day(clock()))
+    assert seen.wait(PATIENCE_S)
+    market.fault = lambda path: None
+    clock.forward(seconds=65)
+    source.fetches.start("SPY", [Span.MINUTE], ny_day(clock()))
+    gate.set()
+    wait_for(lambda: not source.fetches.waiting())
+    known = source.peek("SPY", clock())
+    assert known is not None
+    assert known.fetched == clock()
+    assert minute_calls(market) == 2
+
+
+def test_who_comes_just_behind_a_failure_does_not_ask_again(
+    build: Callable[..., MarketData], market: ScriptedMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has not seen the failure, nor is there a fetch any more that it could share."""
+    source = build()
+    market.fault = lambda path: Reply(500, None)
+    run = source.fetches._flight.run
+
+    def late(*asked: Any) -> Any:
+        source.fetches.start("SPY", [Span.MINUTE], DAY)
+        wait_for(lambda: not source.fetches.waiting())
+        return run(*asked)
+
+    monkeypatch.setattr(source.fetches._flight, "run", late)
+    with pytest.raises(Upstream):
+        source.intraday("SPY", new_york("2025-03-11 11:30"))
     assert minute_calls(market) == 1
 
 
