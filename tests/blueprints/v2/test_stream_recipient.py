@@ -12,6 +12,7 @@ from app.live.event_log import MAX_EVENTS
 from app.live.live_event import NOT_BEGUN, Kind, LiveEvent, Missed, Position
 from blueprints.v2.line_formats import EVENT_STREAM
 from blueprints.v2.stream_recipient import MAX_BEHIND, StreamRecipient
+from tests.waiting import PATIENCE_S
 
 EPOCH = "aaaaaaaa"
 PRICE, SIGNAL, STATUS, HEARTBEAT = Kind.PRICE, Kind.SIGNAL, Kind.STATUS, Kind.HEARTBEAT
@@ -118,7 +119,7 @@ def pushing(recipient: StreamRecipient, seconds: float = 60.0) -> Iterator[Clien
     thread.start()
     yield client
     recipient.end()
-    thread.join(30)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()
 
 
