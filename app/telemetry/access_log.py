@@ -38,6 +38,7 @@ class AccessLog:
         self._format = as_json_line if as_json else as_text_line
         self._max = max_records
         self._records: deque[AccessRecord] = deque()
+        self._writing = threading.Lock()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self.lost = 0
@@ -65,14 +66,16 @@ class AccessLog:
         self.flush()
 
     def flush(self) -> None:
-        lines = []
-        while self._records:
-            lines.append(self._format(self._records.popleft()))
-        if lines:
-            try:
-                self._write("".join(lines))
-            except OSError:  # there is nowhere to report it
-                self.lost += len(lines)
+        """Write what waits, behind what another thread is writing."""
+        with self._writing:
+            lines = []
+            while self._records:
+                lines.append(self._format(self._records.popleft()))
+            if lines:
+                try:
+                    self._write("".join(lines))
+                except OSError:  # there is nowhere to report it
+                    self.lost += len(lines)
 
     def _run(self) -> None:
         while not self._stopped.wait(EVERY_S):

@@ -6,16 +6,18 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.middleware.servers import Build
-from tests.support import FakeClock
+from tests.support import FakeClock, settle
 
 pytestmark = pytest.mark.usefixtures("warm_market")
 
 
 def test_the_metrics_say_what_the_layers_counted(build: Build, clock: FakeClock) -> None:
     clock.set("2025-03-11 11:30:06")
-    client = build(rate_limit_analysis=3).test_client()
+    app = build(rate_limit_analysis=3)
+    client = app.test_client()
     for _ in range(4):
         client.get("/swing")
+        settle(app)
     answer = client.get("/metrics")
     assert answer.content_type.startswith("text/plain; version=0.0.4")
     families = {family.name: family for family in text_string_to_metric_families(answer.text)}

@@ -250,9 +250,11 @@ def test_bytes_end_when_the_provider_begins_to_fail(watched: Watched, clock: Fak
 
 def test_an_answer_about_a_failure_ends_with_it(build: Build, clock: FakeClock, market: ScriptedMarket) -> None:
     clock.set("2025-03-11 11:30:06")
-    client = build().test_client()
+    app = build()
+    client = app.test_client()
     market.fault = lambda path: Reply(500, None)
     assert client.get("/trading_directions?ticker=SPY").get_json()["tickers"]["SPY"]["error_code"]
+    settle(app)
     market.fault = lambda path: None
     clock.forward(seconds=60)
     assert client.get("/trading_directions?ticker=SPY").get_json()["tickers"]["SPY"]["locked"] is True
@@ -300,6 +302,7 @@ def test_an_answer_to_a_query_that_is_too_long_is_not_kept(
     query = "ticker=SPY&unused=".ljust(length, "x")
     for _ in range(2):  # the first one sees bars come in
         assert app.test_client().get(f"/swing?{query}").status_code == 200
+        settle(app)
     text = app.extensions["predict-server"].metrics(None, ["predict_kept_answers"])[0]
     assert f"predict_kept_answers {float(is_kept)}\n" in text
 
@@ -351,8 +354,10 @@ def test_at_every_moment_a_kept_answer_says_what_a_server_that_never_keeps_says(
         for path in ("/trading_directions?ticker=SPY", f"{next(others)}?ticker=SPY"):
             calls = len(market.calls)
             given = client.get(path)
+            settle(app)
             of_one_state = bodies.get(path) == given.data or len(market.calls) == calls
             made = client.get(f"{path}&_={next(fresh)}")
+            settle(app)
             assert (given.status_code, made.status_code) == (200, 200)
             same = not of_one_state or without_floating(given.get_json()) == without_floating(made.get_json())
             assert same, f"{path} at {clock.at}"
@@ -401,12 +406,15 @@ def made_to_be_kept(client: FlaskClient) -> float:
 
 
 def test_replays_of_old_days_end_no_kept_answer(serve: Callable[..., Flask]) -> None:
-    client = serve().test_client()
+    app = serve()
+    client = app.test_client()
     for _ in range(4):
         client.get("/mtf?ticker=SPY")
+        settle(app)
     made = made_to_be_kept(client)
     assert made >= 1
     assert client.get("/replay?date=2025-02-03&time=11:00&ticker=SPY").status_code == 200
+    settle(app)
     client.get("/mtf?ticker=SPY")
     assert made_to_be_kept(client) == made
 

@@ -11,7 +11,7 @@ import pytest
 from app.config.settings import load
 from app.factory import create_app
 from tests.middleware.servers import ANSWERS, KEPT, Build, answer_to, started
-from tests.support import FakeClock, ScriptedMarket, settings
+from tests.support import FakeClock, ScriptedMarket, settings, settle
 from tests.telemetry.metrics.scraping import Scrape
 
 pytestmark = pytest.mark.usefixtures("warm_market")
@@ -48,7 +48,9 @@ def test_kept_answers_name_their_replica_and_are_the_same_bytes_on_each(
     for region in ("us-west2", "europe-west4-drams3a"):
         app = started(tmp_path / region, clock, ScriptedMarket(clock), railway_region=region)
         client = app.test_client()
-        asked = [client.get(path) for _ in range(3)]  # the first one locks a signal, which ends what was kept before
+        asked = [client.get(path)]
+        settle(app)  # the first one fetches and locks a signal, which ends what was kept before
+        asked += [client.get(path) for _ in range(2)]
         assert [answer.headers.getlist("X-Served-By") for answer in asked] == [[region]] * 3
         hits = Scrape(client.get("/metrics").text).value("predict_cache_lookups_total", cache="answers", outcome="hit")
         assert (hits or 0) >= 1

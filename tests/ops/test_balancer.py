@@ -29,7 +29,8 @@ class Answerer(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         is_check = self.path == "/readyz"
-        self.server.asked += not is_check
+        if not is_check:
+            self.server.count()
         if self.server.is_dumb and not is_check:
             self.close_connection = True
             return
@@ -53,8 +54,13 @@ class Region(ThreadingHTTPServer):
     def __init__(self, name: str) -> None:
         super().__init__(("127.0.0.1", 0), Answerer)
         self.name, self.is_dumb, self.is_stopping, self.asked = name, False, False, 0
+        self._counting = threading.Lock()
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
+
+    def count(self) -> None:
+        with self._counting:
+            self.asked += 1
 
     def handle_error(self, request: object, client_address: object) -> None:
         """The balancer resets the connections of its checks."""

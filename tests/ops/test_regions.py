@@ -52,8 +52,10 @@ def trial_of(folder: Path, names: Sequence[str], balancer_settings: Sequence[str
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
-    with trial_of(tmp_path_factory.mktemp("regions"), (EAST, WEST), PATIENT_CHECKS) as running:
-        yield running
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ops.regions.trial.ASK_S", PATIENCE_S)
+        with trial_of(tmp_path_factory.mktemp("regions"), (EAST, WEST), PATIENT_CHECKS) as running:
+            yield running
 
 
 @pytest.fixture

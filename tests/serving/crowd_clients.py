@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from bench.crowd import CLOSE, PING, PONG, TEXT, Protocol, frames, masked
 from bench.fan_out_servers import SOCKETS
+from tests.waiting import PATIENCE_S
 
 
 class Message(NamedTuple):
@@ -26,7 +27,7 @@ class Reader:
         self.sock = socket.socket()
         if receive_bytes is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        self.sock.settimeout(30)
+        self.sock.settimeout(PATIENCE_S)
         self.sock.connect(("127.0.0.1", port))
         self._rest = b""
         self._auth = {"subscribe": "SPY"} if auth is None else auth

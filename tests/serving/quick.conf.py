@@ -1,15 +1,15 @@
-"""gunicorn.conf.py with bounds of fractions of a second, so that tests need not wait for them."""
+"""gunicorn.conf.py with bounds of a few seconds, so that tests need not wait for them."""
 
 from pathlib import Path
 
 exec(compile((Path(__file__).parent.parent.parent / "gunicorn.conf.py").read_text(), "gunicorn.conf.py", "exec"))
 
-from serving.bounds import Bounds  # noqa: E402
 from serving.worker import Worker  # noqa: E402
+from tests.serving.quick_bounds import QUICK  # noqa: E402
 
 
 class QuickWorker(Worker):
-    bounds = Bounds(head_s=2.0, body_s=1.5, write_s=0.7, linger_s=0.5)
+    bounds = QUICK
 
 
 worker_class = QuickWorker

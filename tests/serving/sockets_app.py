@@ -28,11 +28,13 @@ from serving.websocket_link import Links, Message, message_of  # noqa: E402
 
 QUICK = LinkBounds(
     sessions=100,
-    connect_s=1.5,
-    upgrade_s=1.5,
-    close_s=1.0,
-    outbox=OutboxBounds(messages=64, bytes=256 << 10, stalled_s=5.0, finish_s=0.5),
+    connect_s=4.0,
+    upgrade_s=4.0,
+    close_s=4.0,
+    outbox=OutboxBounds(messages=64, bytes=256 << 10, stalled_s=60.0, finish_s=0.5),
 )
+"""Tests wait for what is to end by itself; for what is to be done in time there is that of a busy machine."""
+
 log = logging.getLogger("predict.sockets")
 
 
@@ -108,7 +110,8 @@ class Protocol:
             "drained": self.drained,
             "replaced": self.replaced,
         }
-        return json.dumps({"kept": kept, **own, "connections": len(app.extensions["predict-server"].connections)})
+        connections = app.extensions["predict-server"].connections
+        return json.dumps({"kept": kept, **own, "connections": len(connections), "switched": connections.switched})
 
     def _sid(self) -> str:
         eio_sid: str = self.socketio.server.manager.eio_sid_from_sid(request.sid, "/")  # type: ignore[attr-defined]

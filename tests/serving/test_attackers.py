@@ -14,6 +14,7 @@ from threading import Event, Thread
 import pytest
 
 from bench.serving import child_of
+from tests.serving.quick_bounds import QUICK
 from tests.serving.test_gunicorn import NO_GRACE, Server, started
 from tests.serving.test_streams import value, wait_for
 from tests.waiting import PATIENCE_S
@@ -163,7 +164,7 @@ def test_connections_that_say_nothing_are_closed_and_counted(served: Server) -> 
 
 def test_an_idle_connection_that_was_served_stays(served: Server) -> None:
     with closing(connected(served)) as sock:
-        for wait_s in (2.5, 0):
+        for wait_s in (QUICK.head_s + 0.5, 0):
             sock.sendall(b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n")
             answer = HTTPResponse(sock)
             answer.begin()

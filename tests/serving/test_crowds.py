@@ -30,11 +30,11 @@ from blueprints.shared.reconnecting import EARLIEST_MS, spread_ms
 from tests.serving.crowd_clients import Message, Reader
 from tests.serving.test_gunicorn import Server, free_port, started
 from tests.serving.test_streams import value
+from tests.waiting import PATIENCE_S
 
 COMMAND = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "tests.serving.crowd_app:app"]
 SMALL, LARGE = 40, 1000
 LIVEZ_S = 1.0
-EMPTY_S = 30.0
 STALLED_S = 20.0
 """In which a client that takes nothing is cut off, with room for a busy machine."""
 
@@ -63,7 +63,7 @@ class Crowded:
         """Until nothing of clients is kept. Returns how many seconds that took."""
         began = time.monotonic()
         while any((kept := self.kept()).values()):
-            assert time.monotonic() - began < EMPTY_S, kept
+            assert time.monotonic() - began < PATIENCE_S, kept
             time.sleep(0.1)
         return time.monotonic() - began
 
@@ -81,7 +81,7 @@ def crowded(folder: Path, **settings: object) -> Iterator[Crowded]:
     values = {**OURS, "DATA_DIR": folder, "TRIGGER_PORT": control, **settings}
     with started(COMMAND, folder / "log", **values) as server:
         server.wait_ready()
-        with closing(socket.create_connection(("127.0.0.1", control), 30)) as trigger:
+        with closing(socket.create_connection(("127.0.0.1", control), PATIENCE_S)) as trigger:
             yield Crowded(server, trigger)
 
 
@@ -222,7 +222,7 @@ def test_a_stopping_server_says_goodbye_to_all_and_ends_in_seconds(
         began = time.monotonic()
         server.server.process.send_signal(signal.SIGTERM)
         words = [list(reader.messages())[-2:] for reader in few]
-        assert server.server.process.wait(30) == 0
+        assert server.server.process.wait(PATIENCE_S) == 0
         took = time.monotonic() - began
     say(f"SIGTERM with {size} clients: {took:.2f} s")
     for bye, close in words:

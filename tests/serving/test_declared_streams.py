@@ -9,13 +9,13 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 import requests
 from simple_websocket import Client, ConnectionClosed
 
+from tests.serving.quick_bounds import QUICK
 from tests.serving.test_gunicorn import NO_GRACE, Server, started
 from tests.serving.test_streams import value, wait_for
 from tests.waiting import PATIENCE_S
@@ -47,7 +47,7 @@ def connected(server: Server) -> socket.socket:
 
 def logged(server: Server, request_id: str) -> list[dict[str, object]]:
     """Access lines of a request."""
-    lines = [json.loads(line) for line in server.log.read_text().splitlines() if request_id in line]
+    lines = [json.loads(line) for line in server.lines() if request_id in line]
     return [line for line in lines if line["logger"] == "predict.access"]
 
 
@@ -132,6 +132,7 @@ def test_a_client_that_leaves_its_long_poll_ends_it_without_a_fault(served: Serv
         requests.get(polls, timeout=1)
     wait_for(lambda: value(served, STREAMS, route="/socket.io/", outcome="left") == left + 1)
     assert value(served, STREAMS, route="/socket.io/", outcome="broken") == 0
+    wait_for(lambda: value(served, "predict_connections_open") == 1, "its connection ends")
     assert "GreenletExit" not in served.log.read_text()
 
 
@@ -148,7 +149,7 @@ def test_a_websocket_passes_the_layers_and_is_logged_when_it_ends(served: Server
     others = value(served, "predict_streams_open")
     decided = value(served, "predict_limit_decisions_total", group="other")
     client = websocket(served, **{"X-Request-Id": "websocket-1"})
-    time.sleep(2.5)  # longer than a head may take
+    time.sleep(QUICK.head_s + 0.5)  # longer than a head may take
     client.send('421["ask","what"]')
     assert client.receive(timeout=PATIENCE_S) == '431[{"answer":"what"}]'
     assert value(served, "predict_streams_open") == others + 1
@@ -164,22 +165,16 @@ def test_sigterm_ends_every_stream_long_before_the_grace_time_and_in_order(serve
     """The last test of this server. A stream has 1 s for itself, then it is interrupted. Streams wait for the event, for
     something else, for a client that does not read, and for none; beside them stands an open WebSocket."""
     link = websocket(served)
-    deaf = connected(served)
-    deaf.sendall(b"GET /flooding HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-
-    def whole(path: str) -> bytes:
-        with asked(served, path) as answer:
-            return answer.content
-
-    with ThreadPoolExecutor(3) as pool:
-        streams = [pool.submit(whole, path) for path in ("/silent", "/parked", "/ticking")]
-        wait_for(lambda: value(served, "predict_streams_open") >= 4)
+    with ExitStack() as stack:
+        streams = [stack.enter_context(asked(served, path)) for path in ("/silent", "/parked", "/ticking")]
+        deaf = stack.enter_context(closing(connected(served)))
+        deaf.sendall(b"GET /flooding HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert deaf.recv(1), "it is answered"
         served.process.send_signal(signal.SIGTERM)
-        ends = [stream.result(timeout=PATIENCE_S) for stream in streams]
+        ends = [stream.content for stream in streams]
     assert served.process.wait(PATIENCE_S) == 0
     assert all(content.endswith(LAST) for content in ends), "whole answers: the chunked coding ended as well"
     with suppress(ConnectionClosed):
         link.receive(timeout=1)
     log = served.log.read_text()
     assert "broke on its way" not in log.rpartition("Handling signal: term")[2]
-    deaf.close()

@@ -28,7 +28,7 @@ from tests import redis_faults
 from tests.redis_server import RedisServer, skip_without_redis_server
 from tests.serving.replicas import Requests, Say, Sockets, decided, port_of, replica, wait_whole
 from tests.serving.test_gunicorn import Server
-from tests.serving.test_processes import Market, fenced, follower, market, within, worker_of
+from tests.serving.test_processes import Market, fenced, follower, halt, market, within, worker_of
 from tests.support import demo_feed
 
 RATE, SOCKETS, REPLICAS = 60, 30, 3
@@ -80,7 +80,7 @@ def kill_worker(server: Server) -> None:
 
 def halt_past_the_lease(fleet: Fleet) -> None:
     halted = worker_of(leader := fleet.leader())
-    os.kill(halted, signal.SIGSTOP)
+    halt(halted)
     others = [server for server in fleet.servers if server is not leader]
     within(lambda: any(is_leader(server) for server in others))
     time.sleep(LEASE_S)

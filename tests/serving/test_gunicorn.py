@@ -43,6 +43,11 @@ class Server:
     def get(self, path: str) -> requests.Response:
         return requests.get(self.base + path, timeout=PATIENCE_S)
 
+    def lines(self) -> list[str]:
+        """What it has printed, without a last line that is being written."""
+        text = self.log.read_text()
+        return text[: text.rfind("\n") + 1].splitlines()
+
     def wait_ready(self) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline and self.process.poll() is None:

@@ -55,7 +55,12 @@ def _is_quiet_again(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def is_quiet(server: Server) -> bool:
     """Whether the connection that asks is the only one."""
-    return "\npredict_connections_open 1.0\n" in shown(server)
+    return is_open(server, 1)
+
+
+def is_open(server: Server, count: int) -> bool:
+    """Whether there are so many connections, with the one that asks."""
+    return f"\npredict_connections_open {count:.1f}\n" in shown(server)
 
 
 def shown(server: Server) -> str:
@@ -100,7 +105,7 @@ def all_places(server: Server, sent: bytes) -> Iterator[list[socket.socket]]:
         held = [stack.enter_context(closing(connected(server, source))) for source in ADDRESSES for _ in range(4)]
         for sock in held:
             sock.sendall(sent)
-        time.sleep(0.3)
+        wait_for(lambda: is_open(server, len(held) + 1))
         yield held
 
 
@@ -143,6 +148,7 @@ def test_probes_and_the_operations_port_are_answered_where_every_connection_is(s
     """Streams are answers under way: none of them may be closed."""
     refused = value(served, CLOSED, reason="refused")
     with all_places(served, get("/ticking")):
+        wait_for(lambda: streams_open(served) == 16)
         for path in ("/livez", "/readyz"):
             assert answered(served, path) == 200
         assert answered(served, "/metrics", port=served.operations) == 200  # type: ignore[attr-defined]
@@ -152,7 +158,11 @@ def test_probes_and_the_operations_port_are_answered_where_every_connection_is(s
             assert sock.recv(12) == b"HTTP/1.1 200", "of an address that holds its share, too"
         text = shown(served)
         assert f'{CLOSED}{{reason="refused"}} {refused + 1}' in text
-        assert re.findall(r"^predict_streams_open (\S+)", text, re.M) == ["16.0"], "none of them was closed"
+        assert streams_open(served) == 16, "none of them was closed"
+
+
+def streams_open(server: Server) -> float:
+    return float(re.findall(r"^predict_streams_open (\S+)", shown(server), re.M)[0])
 
 
 def slow_body(server: Server) -> None:
@@ -230,9 +240,8 @@ def test_an_answer_arrives_whole_whatever_the_client_sends_meanwhile(served: Ser
     """Its bytes stay unread, which would be a reset if the socket were closed at once (RFC 9112, 9.6)."""
     with closing(connected(served, receive_bytes=2304)) as sock:
         sock.sendall(get(path, "Connection: close"))
-        time.sleep(0.2)
+        assert sock.recv(1, socket.MSG_PEEK), "it comes"
         sock.sendall(b"\r\n")
-        time.sleep(0.2)
         answer = HTTPResponse(sock)
         answer.begin()
         body = answer.read()

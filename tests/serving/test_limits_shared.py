@@ -79,7 +79,7 @@ def answers(server: Server) -> bool:
 
 def told(server: Server) -> list[str]:
     """What the log says of Redis, in order."""
-    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in server.lines() if line.startswith("{")]
     events = [str(line.get("message", "")).split(" ")[0] for line in lines]
     return [event for event in events if event.startswith("limits_")]
 

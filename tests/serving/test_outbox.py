@@ -14,6 +14,8 @@ import pytest
 from gevent import socket
 
 from serving.outbox import Outbox, OutboxBounds, OutboxCounters, Slow
+from serving.sockets import unsent_by
+from tests.waiting import PATIENCE_S
 
 BOUNDS = OutboxBounds(messages=1000, bytes=64 << 20, stalled_s=10.0, finish_s=2.0, look_s=0.002)
 HEAD = struct.Struct(">II")
@@ -98,7 +100,7 @@ class Peer:
 
 
 def wait_for(what: Callable[[], object]) -> None:
-    with gevent.Timeout(30):
+    with gevent.Timeout(PATIENCE_S):
         while not what():
             gevent.sleep(0.001)
 
@@ -113,7 +115,7 @@ def pair() -> tuple[Any, Any]:
         far, _ = server.accept()
     near.setsockopt(plain.SOL_SOCKET, plain.SO_SNDBUF, 8192)
     near.setsockopt(plain.IPPROTO_TCP, plain.TCP_NODELAY, 1)
-    far.settimeout(30)
+    far.settimeout(PATIENCE_S)
     return near, far
 
 
@@ -218,12 +220,14 @@ def test_a_client_that_takes_no_byte_for_too_long_is_slow(peer: Peer) -> None:
 
 
 def test_a_client_that_takes_a_little_now_and_then_is_kept(peer: Peer) -> None:
+    taken = lambda: peer.outbox.written - unsent_by(peer.sock)  # noqa: E731
     peer.fill()
     peer.outbox.post(message(7000), "price")
     for _ in range(6):
         peer.now += 8.0
+        before = taken()
         peer.far.recv(4096)
-        gevent.sleep(0.02)
+        wait_for(lambda before=before: taken() > before)  # type: ignore[misc]
         peer.outbox.post(message(8000), "price")
     assert "stalled" not in peer.told
 
@@ -259,7 +263,7 @@ def test_finishing_ends_in_time_though_the_client_does_not_read(peer: Peer) -> N
 def test_a_client_that_left_ends_the_outbox_where_it_is_posted_to(peer: Peer) -> None:
     peer.far.setsockopt(plain.SOL_SOCKET, plain.SO_LINGER, struct.pack("ii", 1, 0))
     peer.far.close()
-    with gevent.Timeout(30):
+    with gevent.Timeout(PATIENCE_S):
         while peer.outbox.post(message(1)):
             gevent.sleep(0)
     assert peer.told == ["over"]

@@ -130,7 +130,8 @@ def test_too_many_pieces_are_refused_and_counted_and_others_have_turns_meanwhile
     other.kill()
 
 
-def test_a_body_is_bounded_as_it_is_sent(line: Line) -> None:
+def test_a_body_is_bounded_as_it_is_sent(connect: Connect) -> None:
+    line = connect(Bounds(body_bytes=100_000))
     chunk = b"1;" + b"x" * 4000 + b"\r\na\r\n"
     sender = sending(line, iter([CHUNKED, *[chunk] * 40]))
     with pytest.raises(RequestEntityTooLarge):
@@ -300,14 +301,17 @@ def test_a_client_that_sips_is_dropped_as_well(connect: Connect) -> None:
     sipping.kill()
 
 
-def test_a_slow_client_that_goes_on_reading_gets_its_whole_answer(connect: Connect) -> None:
-    line = connect(Bounds(write_s=0.5))
+def test_a_slow_client_that_goes_on_reading_gets_its_whole_answer() -> None:
+    """In many times the seconds in which it must have taken something, by a clock that only its reading moves."""
+    at = [0.0]
+    line = Line(Bounds(write_s=0.5), now=lambda: at[0])
     got = []
 
     def read() -> None:
         while piece := line.client.recv(200_000):
             got.append(len(piece))
-            gevent.sleep(0.01)
+            at[0] += 0.25
+            gevent.sleep(0)
 
     reading = gevent.spawn(read)
     line.connection.begin()
@@ -316,7 +320,9 @@ def test_a_slow_client_that_goes_on_reading_gets_its_whole_answer(connect: Conne
     line.connection.close()
     reading.get(timeout=PATIENCE_S)
     assert sum(got) == 10_000_000 + len(STREAM_HEAD)
+    assert at[0] > 10.0
     assert not line.closed
+    line.client.close()
 
 
 def test_after_an_early_answer_the_client_can_read_it_and_is_not_listened_to_for_long(line: Line) -> None:

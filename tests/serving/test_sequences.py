@@ -6,7 +6,6 @@ from __future__ import annotations
 import http.client
 import json
 import random
-import runpy
 import socket
 import struct
 import threading
@@ -23,10 +22,9 @@ import pytest
 import requests
 import websocket
 
-from tests.markdown import ROOT
 from tests.serving.test_following import NO_LIMITS, PATH
 from tests.serving.test_gunicorn import QUICK_DEMO, Server, free_port, started
-from tests.serving.test_socket_clients import WEBSOCKET, kill, ready, stop
+from tests.serving.test_socket_clients import WEBSOCKET, OrderedClient, kill, ready, stop
 from tests.waiting import PATIENCE_S, wait_for
 
 NUMBERED: Final = ("signal", "price", "status")
@@ -87,10 +85,6 @@ class Told:
 
 
 # --- three ways to follow ---
-
-
-OrderedClient: Any = runpy.run_path(str(ROOT / "examples" / "live.py"))["OrderedClient"]
-"""The library alone hands messages on in any order."""
 
 
 class SocketFollower:

@@ -38,6 +38,7 @@ const until = async (isSo) => {
     await Promise.all(clients.map((each) => each.ready));
     const last = Number(await post("/publish", { events: 100, size: 1000, pause_s: 0.002 }));
     await until(() => clients.every((each) => each.numbers.at(-1) === last));
+    await until(() => clients.every((each) => each.socket.io.engine.transport.name === "websocket"));
     await post("/finish?new");
     await until(() => clients.every((each) => each.reasons.length === round));
   }

@@ -16,8 +16,10 @@ from typing import Any
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, TextMessage
 
-WAIT_S = 30.0
-"""For what must come: generous, since the machine may be busy."""
+from tests.waiting import PATIENCE_S
+
+WAIT_S = PATIENCE_S
+"""For what must come."""
 
 
 def handshake(port: int, sid: str | None = None, **changed: str | None) -> bytes:

@@ -17,6 +17,7 @@ from flask import Flask, Response
 from app.errors import SettingsError, Upstream
 from app.factory import create_app
 from app.market.bars import Span
+from app.telemetry import otlp
 from app.telemetry.tracing import RECORDED_PER_SECOND, TokenBucket, Trace, parent_of, state_of, trace_headers
 from middleware.request_context import RequestContext
 from tests.collector import Collector, Seen, collecting
@@ -38,7 +39,10 @@ def collector() -> Iterator[Collector]:
 def make(
     tmp_path: Path, collector: Collector, clock: FakeClock, market: ScriptedMarket, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Make]:
-    """A traced server; closed at the end, so that its threads are gone."""
+    """A traced server; closed at the end, so that its threads are gone. It waits for its collector as long as a busy machine
+    needs."""
+    monkeypatch.setattr(otlp, "SEND_S", PATIENCE_S)
+    monkeypatch.setattr(otlp, "CLOSE_S", PATIENCE_S)
     made = []
 
     def build(timer: FakeTimer | None = None, **values: Any) -> Flask:
@@ -129,6 +133,7 @@ def test_a_kept_answer_is_one_span(make: Make, collector: Collector) -> None:
     app = make()
     for _ in range(2):  # the first one locks a signal, which ends what was kept before
         plain(app, "/trading_directions?ticker=SPY")
+        settle(app)
     assert ask(app, "/trading_directions?ticker=SPY").status_code == 200
     close(app)
     root = only(collector.spans)
@@ -149,16 +154,15 @@ def test_an_answer_made_out_of_memory_calls_nobody(make: Make, collector: Collec
 def test_of_two_that_ask_for_the_same_one_fetches_and_the_other_is_linked_to_it(
     make: Make, collector: Collector, market: ScriptedMarket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app, gate, reached, joined = make(), threading.Event(), threading.Event(), threading.Event()
+    app, gate, joined = make(), threading.Event(), threading.Semaphore(0)
 
     def hold(path: str) -> None:
-        reached.set()
         gate.wait(PATIENCE_S)
 
     market.fault = hold
     first = threading.Thread(target=ask, args=(app, "/rpe?ticker=SPY"))
     first.start()
-    assert reached.wait(PATIENCE_S)
+    wait_for(lambda: len(market.calls) == 2, "both of its series are fetched")
     other = "9" * 32
     second = threading.Thread(target=lambda: ask(app, "/northstar?ticker=SPY", traceparent=f"00-{other}-{SPAN}-01"))
     stages = app.extensions["predict-server"].stages
@@ -167,11 +171,12 @@ def test_of_two_that_ask_for_the_same_one_fetches_and_the_other_is_linked_to_it(
     def linked(stage: object) -> None:
         link(stage)
         if threading.current_thread() is second:
-            joined.set()
+            joined.release()
 
     monkeypatch.setattr(stages, "link", linked)
     second.start()
-    assert joined.wait(PATIENCE_S)
+    for _ in market.calls:
+        assert joined.acquire(timeout=PATIENCE_S)
     gate.set()
     first.join()
     second.join()
@@ -537,7 +542,8 @@ def test_headers_for_the_collector_that_cannot_be_read_are_quoted_nowhere(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization Bearer hush-1,api key=hush-2")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "token hush-3,a=b")
     with caplog.at_level("DEBUG"):
-        ask(make(), "/livez")
+        ask(app := make(), "/livez")
+        close(app)
     assert "hush" not in caplog.text
 
 
@@ -558,7 +564,8 @@ def test_other_propagators_than_the_standard_s_change_nothing() -> None:
 
 
 def test_long_values_of_a_caller_make_no_line(make: Make, caplog: pytest.LogCaptureFixture) -> None:
-    ask(make(), f"/swing?ticker=SPY&x={'y' * 2000}", **{"User-Agent": "z" * 2000})
+    ask(app := make(), f"/swing?ticker=SPY&x={'y' * 2000}", **{"User-Agent": "z" * 2000})
+    close(app)
     assert caplog.records == []
 
 

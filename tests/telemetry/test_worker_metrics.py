@@ -34,7 +34,7 @@ from tests.waiting import PATIENCE_S
 ROOT = Path(__file__).parents[2]
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-SILENCE_S = 1.0
+SILENCE_S = 5.0
 """For how long a test waits for a worker that hangs: longer than a busy machine needs for the answers of the others."""
 
 WORKER = """
@@ -62,6 +62,12 @@ for line in sys.stdin:
         trace=SimpleNamespace(span=None), method="GET", version=1, route="/swing", status=200, code=None), 0.003)
     print("done", flush=True)
 """
+
+
+@pytest.fixture(autouse=True)
+def _patiently(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that answers late on a busy machine is shown all the same."""
+    monkeypatch.setattr(worker_metrics, "TIMEOUT_S", PATIENCE_S)
 
 
 @pytest.fixture
@@ -128,9 +134,9 @@ def begin(folder: Path) -> Iterator[Callable[[int], Sequence[Process]]]:
 class Place:
     """A worker in this process, and what it shows of all."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, now: Callable[[], float] = time.monotonic) -> None:
         self.latencies = Latencies()
-        self.workers = WorkerGroup(folder, time.monotonic)
+        self.workers = WorkerGroup(folder, now)
         own = Exposition(self.latencies, [], time.monotonic)
         self.exposition = MergedExposition(own, self.workers)
         self.workers.join(own)
@@ -290,10 +296,7 @@ def test_a_single_metric_can_be_asked_for(place: Callable[[], Place]) -> None:
     assert [sample.labels["worker"] for sample in family.samples] == ["0", "1"]
 
 
-def test_scrapes_and_requests_of_many_threads_get_along(
-    place: Callable[[], Place], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker_metrics, "TIMEOUT_S", PATIENCE_S)
+def test_scrapes_and_requests_of_many_threads_get_along(place: Callable[[], Place]) -> None:
     places, stopped = [place(), place()], threading.Event()
 
     def work(one: Place) -> int:
@@ -379,29 +382,31 @@ def test_nobody_else_may_look_into_the_folder(folder: Path, place: Callable[[], 
 def test_one_that_hangs_costs_its_patience_and_the_others_are_shown(
     place: Callable[[], Place], begin: Callable[[int], Sequence[Process]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_metrics, "TIMEOUT_S", SILENCE_S)
     own, [hanging] = place(), begin(1)
     place()
     hanging.pause()
-    shown = own.shown()  # comes while that one still hangs
+    with monkeypatch.context() as patch:
+        patch.setattr(worker_metrics, "TIMEOUT_S", SILENCE_S)
+        shown = own.shown()  # comes while that one still hangs
     hanging.resume()
     assert shown == [0, 2]
     assert own.shown() == [0, 1, 2], "and is back"
 
 
-def test_one_that_sends_a_little_at_a_time_costs_no_more(
-    folder: Path, place: Callable[[], Place], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker_metrics, "TIMEOUT_S", SILENCE_S)
-    own, _ = place(), place()
+def test_one_that_sends_a_little_at_a_time_costs_no_more(folder: Path, place: Callable[[], Place]) -> None:
+    seconds = [0.0]
+    own, _ = Place(folder, lambda: seconds[0]), place()
 
     def trickle(asking: socket.socket) -> None:
         while True:  # until the asker closes
+            seconds[0] += 1.0
             asking.sendall(b"#")
-            time.sleep(0.05)
+            time.sleep(0.001)
 
     with impostor(folder, 7, trickle):
         assert own.shown() == [0, 1]
+    own.close()
+    assert seconds[0] >= PATIENCE_S, "and no sooner"
 
 
 def test_one_that_sends_without_end_is_left_out(

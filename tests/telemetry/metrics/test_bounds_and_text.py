@@ -13,7 +13,7 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support import FakeClock, FakeTimer, ScriptedMarket, new_york
+from tests.support import FakeClock, FakeTimer, ScriptedMarket, new_york, settle
 from tests.telemetry.metrics.scraping import (
     AT,
     ONE_TICKER,
@@ -55,8 +55,9 @@ def test_every_bound_has_its_metric(build: Build) -> None:
     app = build(otlp_endpoint="http://127.0.0.1:9")
     found = scrape(app)
     assert [what for what, name in BOUNDED.items() if name not in found.families] == []
-    ask(app, "/swing")
-    ask(app, "/swing")
+    for _ in range(2):
+        ask(app, "/swing")
+        settle(app)
     now = scrape(app)
     for name, least in (("series_kept", 2), ("kept_answers", 1), ("kept_answer_bytes", 100), ("limit_windows", 1)):
         assert (found.value(f"predict_{name}") or 0) < least <= (now.value(f"predict_{name}") or 0)
@@ -78,6 +79,7 @@ def busied(app: Flask) -> Flask:
     """A server that has something to say of everything."""
     for path in ("/rpe", "/rpe", "/replay?date=2025-03-10&time=11:00", "/nothing", "/breaks"):
         ask(app, path)
+    settle(app)
     return app
 
 

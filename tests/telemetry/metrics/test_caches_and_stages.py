@@ -20,6 +20,7 @@ def test_an_answer_given_again_is_a_hit_and_one_made_to_be_kept_a_miss(build: Bu
     assert lookups(app, "answers") == (0, 0)
     ask(app, "/swing")
     assert lookups(app, "answers") == (0, 1)
+    settle(app)
     ask(app, "/swing")  # what the first one fetched has ended it
     hits, misses = lookups(app, "answers")
     assert hits is not None
@@ -55,11 +56,13 @@ def test_past_days_on_disk_are_hits_of_a_server_that_starts_anew(build: Build) -
     replay = "/replay?ticker=SPY&date=2025-03-07&time=11:00"
     first = build()
     ask(first, replay)
+    settle(first)
     hits, misses = lookups(first, "disk")
     assert misses is not None
     assert (hits, misses > 0) == (0, True)
     second = build()
     ask(second, replay)
+    settle(second)
     assert lookups(second, "disk") == (misses, 0)
 
 

@@ -13,6 +13,7 @@ from app.signals.policy import SUPPORTED, Gate
 from tests.provider.world import world
 from tests.support import FakeClock, ScriptedMarket, models_saying, promoted_set
 from tests.telemetry.metrics.scraping import ONE_TICKER, Build, ask, scrape, seen
+from tests.waiting import PATIENCE_S
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def test_an_open_market_is_shown(build: Build, clock: FakeClock, at: str, is_ope
 def test_the_age_of_followed_data_is_shown_beside_what_is_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with world(tmp_path, monkeypatch, "2025-03-11 11:30:10") as found:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:30:10", read_s=PATIENCE_S) as found:
         assert seen(found).by("predict_ticker_followed", "ticker") == dict.fromkeys(SUPPORTED, 0)
         assert seen(found).all("predict_data_age_seconds") == {}
         found.get(ONE_TICKER)

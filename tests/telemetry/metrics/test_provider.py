@@ -18,8 +18,9 @@ from app.telemetry.core_metrics import STATES, WITHHELD
 from app.telemetry.setup import build_telemetry
 from app.version import VERSION
 from tests.provider.world import World, world
-from tests.support import CALENDAR, FakeClock, FakeTimer, ScriptedMarket, demo_feed, settings
+from tests.support import CALENDAR, FakeClock, FakeTimer, ScriptedMarket, demo_feed, settings, settle
 from tests.telemetry.metrics.scraping import CALLS, ONE_TICKER, Build, ask, scrape, seen
+from tests.waiting import PATIENCE_S
 
 
 def unreachable() -> Reply:
@@ -56,6 +57,7 @@ def test_a_call_to_the_provider_is_counted_by_how_it_ended(
     market.fault = fault
     app = build()
     ask(app, ONE_TICKER)
+    settle(app)
     found = scrape(app)
     assert (found.value(f"{CALLS}_count", kind="days", outcome="ok") or 0) >= 1
     bars = {labels: n for labels, n in found.all(f"{CALLS}_count").items() if ("kind", "bars") in labels}
@@ -94,6 +96,7 @@ def test_what_never_became_a_call_is_none(build: Build, market: ScriptedMarket, 
     market.fault = fault
     app = build()
     ask(app, ONE_TICKER)
+    settle(app)
     assert market.calls
     assert scrape(app).all(f"{CALLS}_count") == {}
 
@@ -103,7 +106,7 @@ def withheld(found: World) -> dict[str, float]:
 
 
 def test_a_circuit_that_opens_is_shown_and_what_it_withholds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with world(tmp_path, monkeypatch, "2025-03-11 11:30:10") as found:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:30:10", read_s=PATIENCE_S) as found:
         found.get(ONE_TICKER)
         assert seen(found).value("predict_breaker_state", kind="bars", state="closed") == 1
         assert withheld(found).keys() == set(WITHHELD)
@@ -131,7 +134,7 @@ def test_a_circuit_that_opens_is_shown_and_what_it_withholds(tmp_path: Path, mon
 
 
 def test_the_budget_is_shown_as_it_is_spent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with world(tmp_path, monkeypatch, "2025-03-11 11:30:10", polygon_calls_per_minute=12) as found:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:30:10", read_s=PATIENCE_S, polygon_calls_per_minute=12) as found:
         found.step(3600)
         found.step(120)
         before = seen(found)
@@ -153,7 +156,7 @@ def test_the_budget_is_shown_as_it_is_spent(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_pause_that_the_provider_asks_for_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with world(tmp_path, monkeypatch, "2025-03-11 11:30:10", hasty=False) as found:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:30:10", read_s=PATIENCE_S, hasty=False) as found:
         found.core.pipeline.interest.request(["SPY"], found.clock())
         found.step(61)
         found.provider.inject_fault("429", retry_after=40)
@@ -168,7 +171,7 @@ def test_a_pause_that_the_provider_asks_for_is_shown(tmp_path: Path, monkeypatch
 
 
 def test_a_refused_key_is_shown_and_what_is_not_asked_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with world(tmp_path, monkeypatch, "2025-03-11 11:30:10", hasty=False) as found:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:30:10", read_s=PATIENCE_S, hasty=False) as found:
         found.core.pipeline.interest.request(["SPY"], found.clock())
         found.step(61)
         assert seen(found).value("predict_api_key_refused") == 0
