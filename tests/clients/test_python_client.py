@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from types import UnionType
+from types import SimpleNamespace, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import pytest
@@ -26,7 +26,8 @@ from tests.blueprints.v2.calls import document
 from tests.clients import FOLDER
 from tests.clients.scripted_server import Connection, Script, ScriptedServer, scripted_server
 from tests.redis_server import free_port
-from tests.waiting import PATIENCE_S
+from tests.support import FakeTimer
+from tests.waiting import PATIENCE_S, wait_for
 
 KEY = "predict_secret"
 
@@ -264,14 +265,27 @@ def test_a_mute_connection_is_stale_and_the_next_call_goes_on(silence: Script) -
     assert server.asked[1].query["after"] == ["0badcafe-1"]
 
 
-def test_heartbeats_keep_a_quiet_ticker_from_being_stale() -> None:
+@pytest.fixture
+def passing(monkeypatch: pytest.MonkeyPatch) -> FakeTimer:
+    """The client's own time, which a test moves."""
+    timer = FakeTimer()
+    for module in ("following", "lines"):
+        monkeypatch.setattr(f"predict_client.{module}.time", SimpleNamespace(monotonic=timer.timer.now))
+    return timer
+
+
+def test_heartbeats_keep_a_quiet_ticker_from_being_stale(passing: FakeTimer) -> None:
+    followers: list[Follow] = []
+
     def beat(connection: Connection) -> None:
         for _ in range(12):
-            connection.line(event(1, "heartbeat", **promising(0.1)))
-            time.sleep(0.1)
+            wait_for(lambda: (followers[0].after, followers[0]._silent_since) == ("0badcafe-1", passing.at))
+            passing.forward(100)
+            connection.line(event(1, "heartbeat", **promising(150)))
         connection.line(event(2))
 
-    with followed(stream(following(0.1), event(1), then=beat), grace_s=0.9) as (_, follow):
+    with followed(stream(following(150), event(1), then=beat), grace_s=1) as (_, follow):
+        followers.append(follow)
         assert ids(follow, 2) == ["0badcafe-1", "0badcafe-2"]
 
 
@@ -300,11 +314,11 @@ def test_the_first_event_of_a_cold_server_may_take_longer_than_a_heartbeat() -> 
         assert ids(follow, 1) == ["0badcafe-1"]
 
 
-def test_a_caller_that_is_slow_finds_what_has_come_meanwhile() -> None:
-    lines = [following(0.01), event(1), event(2)]
-    with followed(stream(*lines, then=hold), grace_s=0.2) as (_, follow):
+def test_a_caller_that_is_slow_finds_what_has_come_meanwhile(passing: FakeTimer) -> None:
+    lines = [following(60), event(1), event(2)]
+    with followed(stream(*lines, then=hold), grace_s=60) as (_, follow):
         assert ids(follow, 1) == ["0badcafe-1"]
-        time.sleep(0.3)
+        passing.forward(150)
         assert ids(follow, 1) == ["0badcafe-2"]
 
 
