@@ -31,7 +31,8 @@ MISSING = (
 # Below the ports that systems hand out themselves: a port is still free after a kill, and a client that keeps
 # calling a dead server never gets that very port as its own and talks to itself.
 PORTS = range(20_000, 30_000)
-PATIENT = f"?socket_timeout={PATIENCE_S:.0f}&socket_connect_timeout={PATIENCE_S:.0f}"
+PATIENT_OPTIONS = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), f"{PATIENCE_S:.0f}")
+PATIENT = "?" + "&".join(f"{name}={value}" for name, value in PATIENT_OPTIONS.items())
 """Behind an address, where Redis does not fail: a busy machine passes the time-out that servers have of their own (0.3 s)."""
 
 STOP_SECONDS = 5.0
@@ -173,5 +174,5 @@ class RedisServer:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(STOP_SECONDS)
+            process.wait(PATIENCE_S)
         self._folder.cleanup()

@@ -33,11 +33,11 @@ class TlsRedisServer(RedisServer):
         tls = {"tls-cert-file": str(certificate), "tls-key-file": str(key), "tls-ca-cert-file": str(certificate)}
         super().__init__(options={**tls, "tls-auth-clients": "no", "requirepass": PASSWORD, "port": "0"})
         self._options["tls-port"] = str(self.port)
-        self._certificate = certificate
+        self.certificate = certificate
 
     @property
     def url(self) -> str:
-        return self.url_with(ssl_ca_certs=str(self._certificate))
+        return self.url_with(ssl_ca_certs=str(self.certificate))
 
     def url_with(self, **options: str) -> str:
         """Its address with these options."""

@@ -348,8 +348,8 @@ def made(command: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
 def _ready(address: str, making: subprocess.Popen[bytes], log: Path) -> str:
     def answers() -> bool:
         assert making.poll() is None, log.read_text()
-        with suppress(OSError), urlopen(f"{address}/livez", timeout=PATIENCE_S):
-            return True
+        with suppress(OSError), urlopen(f"{address}/v2/bars/SPY", timeout=PATIENCE_S):
+            return True  # the days of the demo are made, which may take longer than a request waits
         return False
 
     wait_for(answers, log.read_text(), every_s=0.1)

@@ -38,8 +38,11 @@ def test_a_server_keeps_record_day_budget_events_and_limits_over_few_connections
     with ThreadPoolExecutor(32) as pool:
         list(pool.map(lambda _: app.test_client().get("/health").status_code, range(64)))
     assert 2 <= connections(own_redis) <= CONNECTIONS + 1
-    shown = app.test_client().get("/metrics", environ_base={"REMOTE_ADDR": "127.0.0.1"}).text
-    assert f"predict_redis_connections {connections(own_redis)}.0" in shown
+
+    def shown() -> str:
+        return app.test_client().get("/metrics", environ_base={"REMOTE_ADDR": "127.0.0.1"}).text
+
+    wait_for(lambda: f"predict_redis_connections {connections(own_redis)}.0" in shown(), "a thread may open one more")
     services.close()
     with own_redis.client() as client:
         for channel in client.pubsub_channels():
@@ -48,10 +51,17 @@ def test_a_server_keeps_record_day_budget_events_and_limits_over_few_connections
 
 
 def test_who_needs_one_more_connection_waits_for_one(own_redis: RedisServer) -> None:
-    with closing(RedisDatabase(own_redis.url, PATIENCE_S)) as db, ThreadPoolExecutor(4 * CONNECTIONS) as pool:
-        answers = list(pool.map(lambda _: db.read("BLPOP", "nothing", 0.05), range(4 * CONNECTIONS)))
-        assert answers == [None] * (4 * CONNECTIONS)
-        assert db.connections() == connections(own_redis) == CONNECTIONS
+    many = 4 * CONNECTIONS
+    with (
+        closing(RedisDatabase(own_redis.url, PATIENCE_S)) as db,
+        own_redis.client() as client,
+        ThreadPoolExecutor(many) as pool,
+    ):
+        answers = pool.map(lambda _: db.read("BLPOP", "queue", 0), range(many))
+        wait_for(lambda: client.info("clients")["blocked_clients"] == CONNECTIONS)
+        client.rpush("queue", *range(many))
+        assert sorted(int(value) for _, value in answers) == [*range(many)]
+        assert db.connections() == connections(own_redis) - 1 == CONNECTIONS
 
 
 @pytest.mark.parametrize("option", ["unheard_of=1", "socket_timeout=soon"])

@@ -32,12 +32,10 @@ from tests.redis_sentinels import WatchedRedis
 from tests.redis_server import RedisServer, skip_without_redis_server
 from tests.signals.test_policy import decision
 from tests.support import FakeClock, new_york, settings
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_S, wait_for
 
 DAY = date(2025, 3, 11)
 NOON = replace(decision(0.6, 0.9), hour=12)
-ANSWER_S = 2.0
-"""Seconds for an answer of Redis. On a busy machine a server's own bound (0.3 s) is passed without any failover."""
 
 
 class Process:
@@ -47,7 +45,7 @@ class Process:
         self.at = 1000.0
         self.heard: list[str] = []
         timer = Timer(lambda: self.at, REAL_TIME.epoch, REAL_TIME.sleep)
-        self.db = db = RedisDatabase(url, ANSWER_S)
+        self.db = db = RedisDatabase(url, PATIENCE_S)
         self.store = RecordStore(lambda: RedisRecord(db, "record"), self._hear, timer)
         self.day = RunningDay(lambda: RedisSharedDay(db, "day:{test}", "lease:{test}", timer), timer, self._hear)
         shared = RedisEventLog(db, "live", timer)
@@ -143,7 +141,7 @@ def test_after_a_failover_all_goes_on_on_the_new_master_and_no_answer_failed(
         lost = ["store_degraded", "running_day_unshared", "live_log_in_memory", "limits_local"]
         assert [name for name in one.heard if name in lost] == lost, "each is told once"
         wait_for(lambda: all(process.is_shared_again() for process in (one, other)))
-        with closing(RedisDatabase(watched.replica.url, ANSWER_S)) as db:
+        with closing(RedisDatabase(watched.replica.url, PATIENCE_S)) as db:
             record = RedisRecord(db, "record")
             assert [record.signal("SPY", DAY, hour) for hour in (first.hour, NOON.hour)] == [first, NOON]
             assert one.day.lead() is not None
@@ -173,7 +171,7 @@ def test_a_master_that_was_only_deaf_is_left_once_the_sentinels_have_made_it_a_r
         one.store.put(NOON)
         one.try_again()
         assert one.store.degraded() is None
-        with closing(RedisDatabase(watched.replica.url, ANSWER_S)) as db:
+        with closing(RedisDatabase(watched.replica.url, PATIENCE_S)) as db:
             assert RedisRecord(db, "record").signal("SPY", DAY, 12) == NOON
 
 
@@ -194,7 +192,7 @@ def test_no_sentinel_that_answers_is_a_redis_that_cannot_be_used(watched: Watche
     [sentinel] = watched.sentinels
     sentinel.kill()
     url = watched.url.replace("://", f"://someone:{PASSWORD}@") + f"?sentinel_password={PASSWORD}"
-    with closing(RedisDatabase(url, ANSWER_S)) as db, pytest.raises(Unavailable) as raised:
+    with closing(RedisDatabase(url, PATIENCE_S)) as db, pytest.raises(Unavailable) as raised:
         db.read("PING")
     assert "No master found for 'predict'" in str(raised.value.detail)
     assert PASSWORD not in f"{raised.value} {raised.value.detail}"

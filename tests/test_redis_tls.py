@@ -14,6 +14,7 @@ from app.redis_database import RedisDatabase
 from app.signals.redis_record import RedisRecord
 from middleware.sliding_windows import RedisWindows
 from tests.redis_faults import PASSWORD
+from tests.redis_server import PATIENT_OPTIONS
 from tests.redis_tls import TlsRedisServer, make_certificate, skip_without_tls
 from tests.signals.test_policy import decision
 from tests.support import FakeClock, new_york, settings
@@ -47,9 +48,10 @@ def test_a_record_is_kept_limits_are_counted_and_messages_are_heard_over_tls(ser
 def test_a_certificate_that_does_not_fit_is_one_sentence_in_log_and_health(
     server: TlsRedisServer, misfit: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    url = server.url.replace("127.0.0.1", "localhost")
-    if misfit == "self-signed certificate":
-        url = server.url_with(ssl_ca_certs=str(make_certificate(tmp_path, "another")[0]))
+    authority = make_certificate(tmp_path, "another")[0] if misfit == "self-signed certificate" else server.certificate
+    url = server.url_with(ssl_ca_certs=str(authority), **PATIENT_OPTIONS)
+    if misfit == "Hostname mismatch":
+        url = url.replace("127.0.0.1", "localhost")
     demo = settings(market="demo", data_dir=tmp_path, redis_url=url)
     app = create_app(demo, clock=FakeClock(new_york("2025-03-11 11:40:07")))
     client = app.test_client()
