@@ -69,7 +69,9 @@ class Circuit(CircuitBreaker):  # type: ignore[misc]
             return Permit(self._generation, is_probe=False)
         wait = self.open_remaining if self.opened else PROBE_RETRY_S if self._is_probed() else 0.0
         if wait > 0:
-            message = f"the market-data provider keeps failing; no calls for another {max(1, round(wait))} s"
+            message = (
+                f"the market-data provider keeps failing, so no calls are made for another {max(1, round(wait))} s"
+            )
             raise Upstream(message, retry_after=max(1.0, wait))
         self._probe_since = self._now()
         self._generation += 1

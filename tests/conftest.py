@@ -225,7 +225,7 @@ def serve(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Callable[
 
     def build(**overrides: object) -> Flask:
         values = {"market": "polygon", "polygon_api_key": "k-secret", "data_dir": tmp_path, **overrides}
-        return create_app(settings(**values), clock=clock, transport=market)
+        return going_by(clock, create_app(settings(**values), clock=clock, transport=market))
 
     return build
 
@@ -235,7 +235,13 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Flask:
     """One server for the tests of a module that only ask, and change neither its market nor its time: 11:30."""
     clock, folder = FakeClock(new_york("2025-03-11 11:30")), tmp_path_factory.mktemp("standing")
     values = settings(market="polygon", polygon_api_key="k-secret", data_dir=folder)
-    return create_app(values, clock=clock, transport=ScriptedMarket(clock))
+    return going_by(clock, create_app(values, clock=clock, transport=ScriptedMarket(clock)))
+
+
+def going_by(clock: FakeClock, app: Flask) -> Flask:
+    """A server whose fetches are over before its clock is turned."""
+    clock.fetches.append(app.extensions["predict-server"].pipeline.fetches)
+    return app
 
 
 @pytest.fixture(scope="session")
@@ -287,7 +293,8 @@ def serve_recorded(recorded_dir: Path, clock: FakeClock) -> Callable[..., Flask]
     """Builds a server on the real bars."""
 
     def build(**overrides: object) -> Flask:
-        return create_app(settings(**{"market": "recorded", "data_dir": recorded_dir, **overrides}), clock=clock)
+        values = settings(**{"market": "recorded", "data_dir": recorded_dir, **overrides})
+        return going_by(clock, create_app(values, clock=clock))
 
     return build
 

@@ -69,13 +69,29 @@ def settings_of_environment(**values: Any) -> Settings:
 
 
 class FakeClock:
-    """Market time that stands still until a test moves it."""
+    """Market time that stands still until a test moves it, and is moved between fetches: one that is joined afterwards would
+    bring the bars of before. fetches: how many are under way of each server that is known to go by it."""
 
     def __init__(self, at: datetime) -> None:
-        self.at = at
+        self._at = at
+        self.fetches: list[Callable[[], int]] = []
 
     def __call__(self) -> datetime:
-        return self.at
+        return self._at
+
+    @property
+    def at(self) -> datetime:
+        return self._at
+
+    @at.setter
+    def at(self, moment: datetime) -> None:
+        self.settle()
+        self._at = moment
+
+    def settle(self) -> None:
+        """Until every fetch that was begun is over. Threads other than the main one wait for none: they may be fetches."""
+        if threading.current_thread() is threading.main_thread():
+            wait_until_none_is_under_way(*self.fetches)
 
     def set(self, text: str) -> None:
         self.at = new_york(text)
@@ -127,8 +143,12 @@ class FakeTimer:
 def settle(app: Flask) -> None:
     """Until every fetch that was begun is over: it may outlast its answer, and one that is joined after the clock was turned
     belongs to the time before."""
-    fetches = app.extensions["predict-server"].pipeline.fetches
-    wait_for(lambda: not fetches(), "a fetch hangs", every_s=0.001)
+    wait_until_none_is_under_way(app.extensions["predict-server"].pipeline.fetches)
+
+
+def wait_until_none_is_under_way(*counts: Callable[[], int]) -> None:
+    """counts: of jobs and fetches; of those that begin others first."""
+    wait_for(lambda: not any(count() for count in counts), "a fetch hangs", every_s=0.001)
 
 
 @lru_cache(maxsize=1)
@@ -142,7 +162,8 @@ def demo_feed() -> DemoFeed:
 
 @dataclass
 class ScriptedMarket:
-    """A provider with the demo market's bars that a test can bend: a transport that counts its calls.
+    """A provider with the demo market's bars that a test can bend, between the fetches of servers that its clock knows: a
+    transport that counts its calls.
 
     edit: changes a page of results before it is sent; fault: answers or raises instead of the market; delay: how late
     its bars are.
@@ -155,6 +176,11 @@ class ScriptedMarket:
     calls: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     feed: DemoFeed = field(default_factory=demo_feed)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if isinstance(self.__dict__.get("clock"), FakeClock):
+            self.clock.settle()
+        super().__setattr__(name, value)
 
     def __call__(self, path: str, params: Mapping[str, str]) -> Reply:
         with self.lock:

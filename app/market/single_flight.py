@@ -133,9 +133,8 @@ class SingleFlight(Generic[T]):
         """Lets the fetches that are under way end, and says of those that were queued that they are over."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         with self._lock:
-            for flight in self._running.values():
-                if flight.future.cancelled():
-                    flight.end()
+            for key in [key for key, flight in self._running.items() if flight.future.cancelled()]:
+                self._running.pop(key).end()
 
     def _fetch(self, key: Hashable, flight: _Flight[T], fetch: Callable[[], T]) -> T:
         try:

@@ -16,6 +16,7 @@ from app.live.feed import Numbers
 from app.live.live_event import Change, Conditions, Kind, LiveEvent, Missed, Position, position_of
 from app.pipeline import State
 from tests.support import FakeClock, FakeTimer, new_york
+from tests.waiting import PATIENCE_S, wait_for
 
 
 class PlainShape:
@@ -93,6 +94,12 @@ class Listener:
         self._came.clear()
         events, self._events = self._events, []
         return tuple(events)
+
+    def take_until(self, kind: Kind) -> Sequence[LiveEvent]:
+        """What has come up to an event of this kind, which is waited for."""
+        events: list[LiveEvent] = []
+        wait_for(lambda: events.extend(self.take(PATIENCE_S)) or kind in [event.kind for event in events])
+        return events
 
     def close(self) -> None:
         self._membership.close()

@@ -1,6 +1,7 @@
 """Processes of their own that extend the sequence of SPY in a log: PLACE is the address of a Redis or the path of a file.
 
-`python -m tests.live.racing PLACE`: several race for it; a line for each event that was appended.
+`python -m tests.live.racing PLACE`: several race for it until there are EVENTS, and each has appended one; a line for each that
+was appended.
 `python -m tests.live.racing PLACE obey`: one does what its input says, and answers each line: `lead`, or `append` without a
 look at whether it leads.
 """
@@ -43,11 +44,12 @@ def append(log: EventLog, name: str) -> str | None:
 
 
 def race(place: str, name: str) -> None:
-    log = opened(place)
-    while (known := log.head("SPY")) is None or known.position.seq < EVENTS:
+    log, count = opened(place), 0
+    while not count or (known := log.head("SPY")) is None or known.position.seq < EVENTS:
         body = append(log, name) if log.leads("SPY") else None
         if body is not None:
             os.write(1, f"{body}\n".encode())
+            count += 1
             log.resign("SPY")
         REAL_TIME.sleep(0.001)
     log.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from app.errors import Unavailable
 from app.factory import build
 from app.live.broadcaster import Broadcaster
 from app.live.event_log import EventLog, EventLogWithFallback, Head, MemoryEventLog
-from app.live.live_event import Conditions
+from app.live.live_event import Conditions, Kind, LiveEvent
 from app.market.lease import LEASE_S
 from app.market.polygon import Reply
 from app.sqlite import REOPEN_AFTER_S
@@ -37,6 +37,7 @@ def begin(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Iterator[
         folder = folder or f"data{len(made)}"
         known = settings(market="polygon", polygon_api_key="k", data_dir=tmp_path / folder, **values)
         core = build(known, clock=clock, transport=market, timer=timer.timer)
+        clock.fetches.append(core.pipeline.fetches)
         made.append(Told(core, clock, timer, log or MemoryEventLog()))
         return made[-1]
 
@@ -116,12 +117,12 @@ def test_heartbeats_come_from_the_start_while_the_first_state_is_computed(begin:
 
     told.core.pipeline.outline = slow  # type: ignore[method-assign, assignment]
     with told.listen() as first:
-        assert bodies(first.take(20)) == [{"kind": "heartbeat", "id": None, "within": 30}]
+        assert bodies(first.take(PATIENCE_S)) == [{"kind": "heartbeat", "id": None, "within": 30}]
         with told.listen() as second:
-            assert bodies(second.take(20)) == [{"kind": "heartbeat", "id": None, "within": 30}]
+            assert bodies(second.take(PATIENCE_S)) == [{"kind": "heartbeat", "id": None, "within": 30}]
             may_go_on.set()
             for listener in (first, second):
-                assert [event["kind"] for event in bodies(listener.take(20))] == ["snapshot"]
+                assert [event["kind"] for event in bodies(listener.take(PATIENCE_S))] == ["snapshot"]
 
 
 def test_who_waits_for_the_first_event_of_another_process_gets_heartbeats(begin: Begin) -> None:
@@ -482,7 +483,7 @@ def test_who_comes_from_a_process_that_is_ahead_gets_nothing_twice(begin: Begin,
 def test_who_waits_for_a_process_that_is_behind_is_woken_once_it_has_read_the_log(begin: Begin) -> None:
     told = begin().at("10:30:07")
     ahead, taken = told.listener(f"{told.epoch()}-9"), []
-    waiting = threading.Thread(target=lambda: taken.append(bodies(ahead.take(20))))
+    waiting = threading.Thread(target=lambda: taken.append(bodies(ahead.take(PATIENCE_S))))
     waiting.start()
     told.at("10:30:20")
     waiting.join(PATIENCE_S)
@@ -521,21 +522,27 @@ def threads() -> list[str]:
 
 
 def test_it_runs_while_anyone_listens_and_keeps_its_ticker_in_use(begin: Begin, clock: FakeClock) -> None:
+    wait_for(lambda: not threads())  # of tests before
     told = begin()
     clock.set("2025-03-11 10:30:07")
     interest = told.core.pipeline.interest
     with told.listen() as first, told.listen() as second:
-        assert [len(listener.take(20)) for listener in (first, second)] == [1, 1]
+        for listener in (first, second):
+            assert snapshots(listener.take_until(Kind.SNAPSHOT)) == 1
         assert (told.one.listeners, threads()) == (2, ["live SPY"])
         clock.set("2025-03-11 10:36:07")
         assert list(interest.last_uses(clock())) == ["SPY"], "for longer than after a request"
         told.core.events.emit("bars_known", ticker="SPY")
-        wait_for(lambda: first.take(1))
+        assert snapshots(first.take_until(Kind.PRICE)) == 0
     assert told.one.listeners == 0
     wait_for(lambda: not threads())
     assert (told.one.feed.head, len(told.one.feed)) == (None, 0)
     with told.listen() as again:
-        assert len(again.take(20)) == 1
+        assert snapshots(again.take_until(Kind.SNAPSHOT)) == 1
+
+
+def snapshots(events: Sequence[LiveEvent]) -> int:
+    return sum(event.kind is Kind.SNAPSHOT for event in events)
 
 
 def test_a_listener_whose_thread_does_not_start_is_not_counted(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -550,13 +557,14 @@ def test_a_listener_whose_thread_does_not_start_is_not_counted(begin: Begin, mon
             told.listen()
     assert told.one.listeners == 0
     with told.listen() as listener:
-        assert len(listener.take(20)) == 1
+        assert len(listener.take(PATIENCE_S)) == 1
     wait_for(lambda: not threads())
 
 
 def test_a_client_that_is_cut_off_while_the_thread_starts_is_not_counted(
     begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    wait_for(lambda: not threads())  # of tests before
     told, start, may_run, run = begin().at("10:30:07"), threading.Thread.start, threading.Event(), Broadcaster.run
 
     def cut_off(self: threading.Thread) -> None:
@@ -576,15 +584,16 @@ def test_a_client_that_is_cut_off_while_the_thread_starts_is_not_counted(
     assert told.one.listeners == 0
     with told.listen() as listener:
         may_run.set()
-        assert len(listener.take(20)) == 1
+        assert len(listener.take(PATIENCE_S)) == 1
         assert threads() == ["live SPY"]
     wait_for(lambda: not threads())
 
 
 def test_a_thread_that_was_given_up_does_not_step_beside_the_next_one(begin: Begin) -> None:
+    wait_for(lambda: not threads())  # of tests before
     told = begin().at("10:30:07")
     with told.listen() as listener:
-        listener.take(20)
+        listener.take(PATIENCE_S)
         told.one.run()  # as a second thread would
         assert told.one.feed.head is not None
         assert threads() == ["live SPY"]
@@ -601,10 +610,10 @@ def test_a_listener_does_not_wait_for_the_store_of_the_last_one(begin: Begin) ->
 
     told = begin(Slow()).at("10:30:07")
     with told.listen() as first:
-        first.take(20)
+        first.take(PATIENCE_S)
     assert resigning.wait(PATIENCE_S)
     with told.listen() as second:
-        assert len(second.take(20)) == 1
+        assert len(second.take(PATIENCE_S)) == 1
         assert not may_go_on.is_set()
         may_go_on.set()
     wait_for(lambda: not threads())
@@ -623,8 +632,7 @@ def test_a_step_that_breaks_is_told_and_does_not_end_it(begin: Begin, clock: Fak
 
     told.core.pipeline.live = breaking  # type: ignore[method-assign, assignment]
     with told.listen() as listener:
-        events: list[Any] = []
-        wait_for(lambda: events.extend(bodies(listener.take(1))) or "snapshot" in [one["kind"] for one in events])
+        listener.take_until(Kind.SNAPSHOT)
     assert told.core.events.counts["broadcaster_broke",] == 1
 
 
@@ -650,8 +658,8 @@ def broken(ticker: str, at: datetime) -> None:
 def test_a_server_that_stops_wakes_its_listeners(begin: Begin) -> None:
     told = begin()
     with told.listen() as listener:
-        listener.take(20)
+        listener.take_until(Kind.SNAPSHOT)  # nothing else comes by itself
         told.one.end()
-        assert listener.take(20) == ()
+        assert listener.take(PATIENCE_S) == ()
         assert listener.is_over
     wait_for(lambda: not threads())

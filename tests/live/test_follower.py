@@ -15,8 +15,7 @@ from app.market.plan import Entitlement
 from app.market.polygon import Reply
 from app.pipeline import ModelRecord
 from tests.provider.world import World, world
-from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
-from tests.waiting import wait_for
+from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings, wait_until_none_is_under_way
 
 DAY = date(2025, 3, 11)
 TICKERS = ("SPY", "QQQ", "IWM")
@@ -34,8 +33,7 @@ class Followed:
 
     def settle(self) -> None:
         """Until everything that was started is done."""
-        fetches, follower = self.core.source.fetches, self.core.follower
-        wait_for(lambda: not fetches.waiting() and not follower.waiting(), "a fetch hangs", every_s=0.001)
+        wait_until_none_is_under_way(self.core.follower.waiting, self.core.source.fetches.waiting)
 
     def run(self, minutes: float, *, every_s: float = 10.0, ask: Callable[[], Any] = lambda: None) -> None:
         """`minutes` of market and real time, a step every few seconds, `ask` before each."""
@@ -61,6 +59,7 @@ def follow(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Iterator
         timer = FakeTimer(hasty=True)
         known = {"market": "polygon", "polygon_api_key": "k", "data_dir": tmp_path / folder, **values}
         core = build(settings(**known), clock=clock, transport=market, timer=timer.timer)
+        clock.fetches.append(core.pipeline.fetches)
         made.append(Followed(core, clock, market, timer))
         return made[-1]
 
@@ -303,6 +302,7 @@ def test_recorded_hours_are_locked_unasked_too(recorded_dir: Path, clock: FakeCl
     clock.set("2024-06-12 11:00:10")
     timer = FakeTimer(hasty=True)
     core = build(settings(market="recorded", data_dir=recorded_dir), clock=clock, timer=timer.timer)
+    clock.fetches.append(core.pipeline.fetches)
     server = Followed(core, clock, market, timer)
     server.run(0.5)  # one step brings the bars, a later one locks
     assert core.store.get("IWM", date(2024, 6, 12), 11) is not None

@@ -20,7 +20,7 @@ from app.telemetry.setup import Telemetry
 from app.telemetry.worker_metrics import WorkerGroup
 from middleware.sliding_windows import InMemoryWindows
 from tests.support import FakeClock, new_york, settings
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_for
 
 WATCHED: tuple[tuple[type, str], ...] = (
     (InMemoryWindows, "close"),
@@ -97,29 +97,23 @@ def test_a_server_starts_and_closes_its_parts_in_a_fixed_order(tmp_path: Path, m
 def test_a_follower_gives_up_its_lease_before_the_files_close_even_if_the_server_stops_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    has_led, holders = threading.Event(), []
-    step, close = Follower.step, Core.close
-
-    def stepping(follower: Follower) -> None:
-        step(follower)
-        has_led.set()
+    holders, close, before = [], Core.close, set(threading.enumerate())
 
     def closing(core: Core) -> None:
         assert core.running_day is not None
         holders.append(core.running_day.leader())
         close(core)
 
-    monkeypatch.setattr(Follower, "step", stepping)
     monkeypatch.setattr(Core, "close", closing)
+    monkeypatch.setattr("app.live.follower.ENDS_WITHIN_S", PATIENCE_S)
     app = server(tmp_path, market="polygon", polygon_api_key="k", polygon_base_url="http://127.0.0.1:9")
     services = app.extensions["predict-server"]
     services.start()
-    assert has_led.wait(PATIENCE_S)
-    assert services.operations()["follower"]["role"] == "leader"
+    wait_for(lambda: services.operations()["follower"]["role"] == "leader")
     services.stop()
     services.close()
     assert holders == [None]
-    assert not [thread for thread in threading.enumerate() if thread.name == "follower"]
+    assert not [thread for thread in {*threading.enumerate()} - before if thread.name == "follower"]
 
 
 def server(folder: Path, **values: Any) -> Flask:

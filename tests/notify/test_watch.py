@@ -29,6 +29,7 @@ class Seen:
         self.clock, self.market, self.timer = clock, market, FakeTimer()
         values = settings(market="polygon", polygon_api_key="k-secret", data_dir=folder)
         self.core: Core = build(values, clock=clock, transport=market)
+        clock.fetches.append(self.core.pipeline.fetches)
         core = self.core
         bodies = NotificationBodies(core.pipeline)
         self.is_key_refused = False

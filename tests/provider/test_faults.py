@@ -19,11 +19,14 @@ from app.simulator.faults import FAULTS, Fault
 from blueprints.v1.shapes.common import iso
 from tests.provider.world import KEY, TICKERS, World, world
 from tests.support import CALENDAR, demo_feed, new_york, settings
+from tests.waiting import PATIENCE_S
 
 PAST = "/replay?date=2025-02-26&time=12:00"
 MINUTE = 60.0
 HANGS = ("trickle", "silence")
 """Each call of these takes its time-out, in real time."""
+HANGS_S = 0.6
+"""That time-out."""
 OF_A_KIND = {
     *HANGS,
     *("429-bare", "502-html", "empty-200", "error-200", "broken-gzip", "reset", "empty", "next-url-loop", "short-body"),
@@ -43,6 +46,11 @@ class Row:
     heals_s: float = 2 * MINUTE
     status: int = 200
     options: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def read_s(self) -> float:
+        """Real seconds after which a call has failed."""
+        return HANGS_S if self.fault in HANGS else PATIENCE_S
 
 
 FAILS = [
@@ -109,7 +117,7 @@ def test_a_provider_that_fails(
     row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07") as found:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07", read_s=row.read_s) as found:
         found.directions()
         found.run(2, every_s=60, ask=found.directions)
         before = found.directions()
@@ -158,7 +166,8 @@ def test_a_provider_that_fails_from_the_start(
     row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    with world(tmp_path, monkeypatch, "2025-03-11 12:10:07", fault=row.fault, options=row.options) as found:
+    begun = {"fault": row.fault, "options": row.options, "read_s": row.read_s}
+    with world(tmp_path, monkeypatch, "2025-03-11 12:10:07", **begun) as found:  # type: ignore[arg-type]
         board = check_answers(found, status=row.status, elsewhere=row.status)
         for entry in entries(board) if row.status == 200 else []:
             assert entry["action"] == "NO_TRADE"

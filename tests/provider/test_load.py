@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -15,7 +14,7 @@ import pytest
 from app.errors import Upstream
 from app.market.budget import PAID_PLAN, SMALL_PLAN
 from tests.provider.world import TICKERS, World, world
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_for
 
 TAB = ["/trading_directions"] * 4 + [
     f"/mtf?tickers={t}" for t in ("SPY", "QQQ", "IWM", "UVXY", "SPY", "QQQ", "IWM", "SPY")
@@ -104,7 +103,7 @@ def ask_at_once(found: World, clients: int, path: str) -> list[Any]:
 
 
 def test_a_hundred_requests_for_a_cold_ticker_are_one_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07", hasty=False, read_s=30.0) as found:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07", hasty=False) as found:
         found.provider.inject_fault("slow", seconds=0.3)
         bodies = ask_at_once(found, 100, "/trading_directions?ticker=IWM")
         found.settle()
@@ -117,7 +116,7 @@ def test_a_hundred_requests_for_a_cold_ticker_are_one_fetch(tmp_path: Path, monk
 def test_half_open_one_of_fifty_waiting_callers_reaches_the_provider(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07") as found:
+    with ThreadPoolExecutor(50) as pool, world(tmp_path, monkeypatch, "2025-03-11 11:40:07") as found:
         breaker = found.core.market.breaker
         assert breaker is not None
         path = "/v2/aggs/ticker/SPY/range/1/minute/2025-03-10/2025-03-10"
@@ -127,7 +126,7 @@ def test_half_open_one_of_fifty_waiting_callers_reaches_the_provider(
         with pytest.raises(Upstream, match="keeps failing"):
             breaker(path, {})
         found.provider.clear_fault()
-        found.provider.inject_fault("slow", seconds=0.4)
+        found.provider.inject_fault("silence")
         found.timer.forward(30)
         before, barrier = len(found.provider.calls), threading.Barrier(50)
 
@@ -138,9 +137,10 @@ def test_half_open_one_of_fifty_waiting_callers_reaches_the_provider(
             except Upstream:
                 return 0
 
-        with ThreadPoolExecutor(50) as pool:
-            statuses = [future.result() for future in [pool.submit(call) for _ in range(50)]]
-        assert sorted(statuses) == [0] * 49 + [200]
+        asked = [pool.submit(call) for _ in range(50)]
+        wait_for(lambda: sum(one.done() for one in asked) == 49, "the others wait too")
+        found.provider.clear_fault()
+        assert sorted(one.result(PATIENCE_S) for one in asked) == [0] * 49 + [200]
         assert len(found.provider.calls) == before + 1
 
 
@@ -207,27 +207,19 @@ def test_a_restart_within_a_minute_of_five_calls_is_not_held_to_five_a_minute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.factory.markets.namespace_of", lambda base_url: "provider")
-    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07", read_s=30.0) as found:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:40:07") as found:
         found.directions()
-        found.settle()
         assert found.core.source.observed_plan.entitlement is not None
         assert len(found.provider.calls) >= 5
-    with world(tmp_path, monkeypatch, "2025-03-11 11:40:20", hasty=False, read_s=30.0) as found:
+    with world(tmp_path, monkeypatch, "2025-03-11 11:40:20", hasty=False) as found:
         budget = found.core.market.budget
         assert budget is not None
         assert budget.limit == PAID_PLAN
         found.directions()  # on a busy machine it answers before all bars are there
-        forwarded, ends = (
-            0.0,
-            time.monotonic() + PATIENCE_S,
-        )  # the probe goes on in the background, after the calls of requests
-        while found.timer.sleeping and time.monotonic() < ends:
-            if forwarded < 10:
-                found.timer.forward(0.25)
-                forwarded += 0.25
-            time.sleep(0.05)
+        for _ in range(40):  # the probe goes on in the background, after the calls of requests
+            found.timer.forward(0.25)
+            found.settle()
         assert found.timer.sleeping == 0, "ten seconds later nothing waits for a turn; a budget of five a minute would"
-        found.settle()
         assert all(entry["locked_at"] for entry in found.directions()["tickers"].values())
 
 

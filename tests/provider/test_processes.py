@@ -24,8 +24,7 @@ from app.market.sqlite_shared_day import SqliteSharedDay
 from app.simulator.server import PolygonSimulator
 from tests.provider.world import KEY
 from tests.redis_server import PATIENT, RedisServer
-from tests.support import CALENDAR, FakeClock, FakeTimer, demo_feed, new_york, settings
-from tests.waiting import wait_for
+from tests.support import CALENDAR, FakeClock, FakeTimer, demo_feed, new_york, settings, wait_until_none_is_under_way
 
 DAY = new_york("2025-03-11 00:00").date()
 HOLIDAYS = "/v1/marketstatus/upcoming"
@@ -70,6 +69,7 @@ class Servers:
         return [number for number in range(len(self.cores)) if number not in self.dead]
 
     def step(self, seconds: float) -> None:
+        self.settle()
         self.clock.forward(seconds=seconds)
         self.time.forward(seconds)
         for _ in range(2):  # the second one reads what the first one brought
@@ -78,16 +78,20 @@ class Servers:
             self.settle()
 
     def settle(self) -> None:
+        """Until all that was started is done: fetches outlast the answers that began them."""
         cores = [self.cores[number] for number in self.living()]
-        is_still = lambda: not any(core.source.fetches.waiting() + core.follower.waiting() for core in cores)  # noqa: E731
-        wait_for(is_still, "a fetch hangs", every_s=0.001)
+        wait_until_none_is_under_way(
+            *(core.follower.waiting for core in cores), *(core.source.fetches.waiting for core in cores)
+        )
 
     def run(self, seconds: float, *, every_s: float = 20.0) -> None:
         for _ in range(round(seconds / every_s)):
             self.step(every_s)
 
     def get(self, number: int, path: str) -> Any:
-        return self.clients[number].get(path).get_json()
+        answer = self.clients[number].get(path).get_json()
+        self.settle()
+        return answer
 
     def role(self, number: int) -> str:
         role: str = self.get(number, "/health")["operations"]["follower"]["role"]

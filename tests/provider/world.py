@@ -21,7 +21,7 @@ from app.market.polygon import HttpTransport
 from app.simulator.repeated_sessions import RepeatedSessions
 from app.simulator.server import PolygonSimulator
 from tests.support import CALENDAR, FakeClock, FakeTimer, demo_feed, new_york, settings
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_S, wait_for
 
 KEY = "k-3f9a-very-secret"
 TICKERS = ("SPY", "QQQ", "IWM")
@@ -42,6 +42,7 @@ class World:
         kind = "replay" if path.startswith("/replay") else "read"
         self.slowest_s[kind] = max(self.slowest_s[kind], real.monotonic() - began)
         self.told.append(f"{answer.headers}{answer.text}")
+        self.settle()
         assert answer.mimetype == "application/json", answer.text
         return answer.status_code, json.loads(answer.text, parse_constant=_no_constant)
 
@@ -49,12 +50,14 @@ class World:
         return self.get("/trading_directions")[1]
 
     def settle(self) -> None:
-        """Until all that was started is done, or sleeps."""
+        """Until all that was started is done, or sleeps: a fetch may outlast the answer that began it. Jobs are counted first:
+        they begin fetches."""
         fetches, follower = self.core.source.fetches, self.core.follower
-        is_still = lambda: fetches.waiting() + follower.waiting() <= self.timer.sleeping  # noqa: E731
+        is_still = lambda: follower.waiting() + fetches.waiting() <= self.timer.sleeping  # noqa: E731
         wait_for(is_still, "a fetch hangs", every_s=0.001)
 
     def step(self, seconds: float) -> None:
+        self.settle()
         self.clock.forward(seconds=seconds)
         self.timer.forward(seconds)
         self.core.follower.step()
@@ -81,12 +84,12 @@ def world(
     delay: timedelta = timedelta(0),
     fault: str = "",
     options: Mapping[str, float] = NO_OPTIONS,
-    read_s: float = 0.6,
+    read_s: float = PATIENCE_S,
     **values: Any,
 ) -> Iterator[World]:
     """A server of `folder` that starts at New York moment `at`. `delay`: how late the provider's bars are; `fault`: of the
-    provider from the start, with its `options`; `read_s`: real seconds after which a call has failed, to be raised by a test in
-    which no call may fail on a busy machine; `values`: settings, and `plan` of the provider."""
+    provider from the start, with its `options`; `read_s`: real seconds after which a call has failed; `values`: settings, and
+    `plan` of the provider."""
     clock, timer = FakeClock(new_york(at)), FakeTimer(hasty=hasty)
     transport, plan = FeedTransport(demo_feed(), CALENDAR, clock, delay), values.pop("plan", "advanced")
     with PolygonSimulator(transport, key=KEY, plan=plan, clock=clock, now=lambda: timer.at) as provider:

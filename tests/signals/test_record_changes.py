@@ -21,8 +21,8 @@ from app.sqlite import REOPEN_AFTER_S
 from app.telemetry.core_metrics import core_metrics
 from tests.signals.stores import database_of, sqlite_store
 from tests.signals.test_policy import decision
-from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
-from tests.waiting import PATIENCE_S, wait_for
+from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings, wait_until_none_is_under_way
+from tests.waiting import PATIENCE_S
 
 DAY = date(2025, 3, 11)
 CHANGES = {
@@ -193,14 +193,14 @@ def core(tmp_path: Path, clock: FakeClock, market: ScriptedMarket) -> Iterator[C
     values = {"market": "polygon", "polygon_api_key": "k", "data_dir": tmp_path}
     timer = FakeTimer(hasty=True)
     found = build(settings(**values), clock=clock, transport=market, timer=timer.timer)
+    clock.fetches.append(found.pipeline.fetches)
     yield found
     found.close()
 
 
 def step(core: Core) -> None:
     core.follower.step()
-    fetches, follower = core.source.fetches, core.follower
-    wait_for(lambda: not fetches.waiting() and not follower.waiting(), "a job hangs", every_s=0.001)
+    wait_until_none_is_under_way(core.follower.waiting, core.source.fetches.waiting)
 
 
 def changes_metric(core: Core) -> float:
