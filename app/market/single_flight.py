@@ -141,7 +141,7 @@ class SingleFlight(Generic[T]):
             return fetch()
         finally:
             with self._lock:
-                if self._running[key] is flight:
+                if self._running.get(key) is flight:
                     del self._running[key]
                 flight.end()
 
