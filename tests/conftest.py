@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Hashable, Iterator
 from functools import cache
 from importlib import import_module
@@ -29,6 +30,7 @@ from app.model.artefact import ModelSet
 from app.model.drift import Reference, reference_of
 from app.model.registry import Registry
 from app.model.v6 import V6Model
+from app.redis_database import RedisDatabase
 from tests.redis_server import PATIENT, RedisServer, skip_without_redis_server
 from tests.support import FakeClock, ScriptedMarket, demo_feed, new_york, settings
 
@@ -205,6 +207,22 @@ def demo_days_are_made_once() -> Iterator[None]:
     most tests ask."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("app.factory.markets.DemoFeed", lambda calendar, give_way: demo_feed())
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def connections_to_redis_close_with_their_database() -> Iterator[None]:
+    """The garbage collector may meet the socket of a database that a test left before the connection that closes it, and warns
+    then in whichever test runs. It calls these before it looks at either."""
+    begin = RedisDatabase.__init__
+
+    def begun(self: RedisDatabase, *args: Any, **values: Any) -> None:
+        begin(self, *args, **values)
+        for pool in (self._pool, self._listening):
+            weakref.finalize(self, pool.disconnect).atexit = False
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RedisDatabase, "__init__", begun)
         yield
 
 

@@ -27,6 +27,7 @@ class Relay:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)  # wakes who accepts
         self._listening.close()
 
     def lose_answers(self, count: int = 1) -> None:
@@ -38,11 +39,10 @@ class Relay:
             while True:
                 client, _ = self._listening.accept()
                 server = socket.create_connection(self._target)
-                for pair in ((client, server), (server, client)):
-                    threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
+                for way in ((client, server, False), (server, client, True)):
+                    threading.Thread(target=self._pass_on, args=way, daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
-        is_answer = source.getpeername() == self._target
+    def _pass_on(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
         with suppress(OSError), source, target:
             while data := source.recv(CHUNK):
                 if is_answer and self._to_lose:

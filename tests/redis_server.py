@@ -128,8 +128,9 @@ class RedisServer:
         self._running().send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Goes on after `pause` (SIGCONT)."""
+        """Goes on after `pause` (SIGCONT), and waits until it answers."""
         self._running().send_signal(signal.SIGCONT)
+        self._wait_until_it_answers(self._running())
 
     def flush(self) -> None:
         """Removes all data."""

@@ -30,7 +30,7 @@ from tests.live.broadcasting import Told, bodies
 from tests.live.logs import PREFIX, event, filled, head, redis_log, seqs
 from tests.redis_faults import PASSWORD, SILENCE_S, allow_someone, url_of_someone
 from tests.redis_relay import Relay
-from tests.redis_server import RedisServer
+from tests.redis_server import PATIENT, RedisServer
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
 from tests.waiting import PATIENCE_S, wait_for
 
@@ -215,6 +215,7 @@ def test_a_leader_that_was_stopped_past_its_lease_writes_nothing_when_it_wakes(r
         os.kill(stopped.pid, signal.SIGCONT)
         assert tell("append") == "None"
         assert racing.append(successor, "successor") == "2-by-successor"
+        assert successor.leads("SPY"), "for another while"
         assert (tell("append"), tell("lead")) == ("None", "False")
         assert seqs(successor, 9) == [1, 2]
         stopped.stdin.close()
@@ -353,8 +354,8 @@ def test_a_user_who_may_not_listen_is_told_once_and_hears_once_it_may(own_redis:
 
 def test_a_server_that_may_not_listen_says_so_in_its_health(own_redis: RedisServer, tmp_path: Path) -> None:
     allow_someone(own_redis)
-    app = create_app(settings(market="demo", data_dir=tmp_path, redis_url=url_of_someone(own_redis)))
-    services = app.extensions["predict-server"]
+    url = f"{url_of_someone(own_redis)}{PATIENT}"
+    services = create_app(settings(market="demo", data_dir=tmp_path, redis_url=url)).extensions["predict-server"]
     services.start()
     wait_for(lambda: services.operations()["live_log"]["subscription_refused"])
     assert services.operations()["live_log"]["in_memory"] is False

@@ -20,6 +20,7 @@ from app.market.market_data import MarketData
 from app.market.plan import Market, Plan
 from app.market.polygon import Polygon, Reply
 from app.pipeline import State, TickerSignal
+from tests.market.test_single_flight import EndsWhenJoined
 from tests.signals.stores import sqlite_store
 from tests.support import CALENDAR, FakeTimer, demo_feed, new_york, settings
 from tests.waiting import PATIENCE_S
@@ -104,6 +105,7 @@ def test_no_price_of_the_demo_is_stale_however_late_its_follower_and_its_fetches
 def test_who_joins_a_fetch_that_began_minutes_ago_gets_the_bars_of_his_own_moment(tmp_path: Path) -> None:
     clock = DemoClock(new_york("2025-03-11 11:30:20"))
     transport, began, go_on = FeedTransport(demo_feed(), CALENDAR, clock), threading.Event(), threading.Event()
+    plan = Plan(Market.DEMO, Span.MINUTE)
 
     def slow(path: str, params: Mapping[str, str]) -> Reply:
         reply = transport(path, params)
@@ -113,14 +115,12 @@ def test_who_joins_a_fetch_that_began_minutes_ago_gets_the_bars_of_his_own_momen
         return reply
 
     store, cache = sqlite_store(tmp_path / "record.sqlite3", _unheard), BarCache(tmp_path / "bars.sqlite3", _unheard)
-    source = MarketData(
-        Polygon(slow, CALENDAR), cache, store, CALENDAR, clock, Plan(Market.DEMO, Span.MINUTE), _unheard
-    )
+    about = (store, CALENDAR, clock, plan, _unheard)
+    source = MarketData(Polygon(slow, CALENDAR), cache, *about, stages=EndsWhenJoined(go_on))
     source.refresh("SPY", clock())
     assert began.wait(PATIENCE_S)
     clock.pass_s(5)
     at = clock()
-    threading.Timer(0.2, go_on.set).start()
     found = source.intraday("SPY", at)
     assert found.bars.end[-1] == to_ms(at.replace(second=0))
     assert not found.stale

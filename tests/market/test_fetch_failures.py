@@ -3,20 +3,50 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 
 import pytest
 
+from app.clock import Timer
 from app.errors import Upstream
+from app.market import single_flight
 from app.market.bars import to_ms
 from app.market.market_data import MarketData
 from app.market.polygon import Reply
 from app.market.single_flight import deadline
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, new_york
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_for
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for a fetch waits as long as a busy machine needs."""
+    monkeypatch.setattr("app.market.shared_fetches.DEADLINE_S", PATIENCE_S)
+
+
+class Waits:
+    """The real time by which deadlines go, which a test moves. allowed_s: how long each wait for a fetch may last."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.allowed_s: list[float] = []
+
+    def remaining(self, timeout_s: float) -> float:
+        self.allowed_s.append(REMAINING(timeout_s))
+        return self.allowed_s[-1]
+
+
+REMAINING = single_flight._remaining
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
+    found = Waits()
+    monkeypatch.setattr(single_flight, "REAL_TIME", Timer(now=lambda: found.now))
+    monkeypatch.setattr(single_flight, "_remaining", found.remaining)
+    return found
 
 
 def test_the_answer_for_a_past_day_says_nothing_of_todays_delay(
@@ -116,6 +146,7 @@ def test_whatever_an_answer_breaks_is_the_providers_failure(
         build().intraday("SPY", new_york("2025-03-11 11:30"))
 
 
+@pytest.mark.usefixtures("patient")
 def test_replays_do_not_keep_todays_bars_waiting(build: Callable[..., MarketData], market: ScriptedMarket) -> None:
     source, gate = build(), threading.Event()
 
@@ -134,6 +165,7 @@ def test_replays_do_not_keep_todays_bars_waiting(build: Callable[..., MarketData
         assert all(future.result() is not None for future in history)
 
 
+@pytest.mark.usefixtures("patient")
 def test_fetches_that_wait_are_bounded(build: Callable[..., MarketData], market: ScriptedMarket) -> None:
     source, gate = build(), threading.Event()
 
@@ -144,15 +176,14 @@ def test_fetches_that_wait_are_bounded(build: Callable[..., MarketData], market:
     market.fault = wait
     with ThreadPoolExecutor(90) as pool:
         asked = [pool.submit(source.intraday, f"T{n}", new_york("2025-03-11 11:30")) for n in range(90)]
-        while sum(future.done() for future in asked) < 26:
-            pass
+        wait_for(lambda: sum(future.done() for future in asked) >= 26)
         refused = [future.exception() for future in asked if future.done()]
         gate.set()
     assert all("too many fetches" in str(exc) for exc in refused)
 
 
 def test_all_waiting_of_a_request_ends_at_its_deadline(
-    build: Callable[..., MarketData], market: ScriptedMarket
+    build: Callable[..., MarketData], market: ScriptedMarket, waits: Waits
 ) -> None:
     gate = threading.Event()
 
@@ -162,17 +193,18 @@ def test_all_waiting_of_a_request_ends_at_its_deadline(
 
     market.fault = wait
     source = build()
-    began = time.monotonic()
     with deadline(0.2):
         for ticker in ("SPY", "QQQ", "IWM"):
             with pytest.raises(Upstream, match="within the request's time"):
                 source.intraday(ticker, new_york("2025-03-11 11:30"))
-    waited = time.monotonic() - began
+            waits.now += 0.15
     gate.set()
-    assert waited < 2.5, "one deadline for all three, not one each"
+    assert waits.allowed_s == pytest.approx([0.2, 0.05, 0.0]), "one deadline for all three, not one each"
 
 
-def test_a_deadline_inside_another_never_outlasts_it(build: Callable[..., MarketData], market: ScriptedMarket) -> None:
+def test_a_deadline_inside_another_never_outlasts_it(
+    build: Callable[..., MarketData], market: ScriptedMarket, waits: Waits
+) -> None:
     gate = threading.Event()
 
     def wait(path: str) -> Reply | None:
@@ -180,9 +212,8 @@ def test_a_deadline_inside_another_never_outlasts_it(build: Callable[..., Market
         return None
 
     market.fault = wait
-    source, began = build(), time.monotonic()
+    source = build()
     with deadline(0.1), deadline(60), pytest.raises(Upstream, match="within the request's time"):
         source.intraday("SPY", new_york("2025-03-11 11:30"))
-    waited = time.monotonic() - began
     gate.set()
-    assert waited < 2.5
+    assert waits.allowed_s == pytest.approx([0.1])

@@ -19,7 +19,7 @@ from app.signals.evidence import Side
 from app.signals.policy import SUPPORTED
 from app.signals.sqlite_record import SqliteRecord
 from tests.pipeline.recorded_days import at_nine, coming_true, keep_closes, lock_days, signals_of, trading_days
-from tests.redis_server import RedisServer
+from tests.redis_server import PATIENT, RedisServer
 from tests.support import FakeClock, settings
 
 DAYS = trading_days(100)
@@ -158,7 +158,7 @@ def test_a_demo_market_says_nothing_of_a_model(made: Made) -> None:
 def test_while_redis_is_away_what_was_found_stays_and_a_new_server_says_why_it_has_nothing(
     made: Made, own_redis: RedisServer
 ) -> None:
-    core = made(redis_url=own_redis.url)
+    core = made(redis_url=f"{own_redis.url}{PATIENT}")
     for day in DAYS[:30]:
         for ticker in SUPPORTED:
             for signal in signals_of(ticker, day, model_ids(core)[ticker]):
@@ -166,7 +166,7 @@ def test_while_redis_is_away_what_was_found_stays_and_a_new_server_says_why_it_h
     keep_closes(core.settings.data_dir / "polygon" / "bars.sqlite3", DAYS[:30], coming_true(30, 0.8))
     before = found(core)
     own_redis.stop()
-    new = made("other", redis_url=own_redis.url)
+    new = made("other", redis_url=f"{own_redis.url}{PATIENT}")
     keep_closes(core.settings.data_dir / "polygon" / "bars.sqlite3", DAYS[30:31], [True])
     for server in (core, new):
         with pytest.raises(Unavailable):

@@ -17,7 +17,7 @@ from app.redis_database import RedisDatabase
 from app.signals.durability import Durability
 from app.signals.redis_record import RedisRecord
 from app.sqlite import REOPEN_AFTER_S
-from tests.redis_server import RedisServer, skip_without_redis_server
+from tests.redis_server import PATIENT, RedisServer, skip_without_redis_server
 from tests.signals.stores import redis_store
 from tests.support import FakeClock, new_york, settings
 from tests.telemetry.metrics.scraping import scrape
@@ -94,7 +94,7 @@ def test_no_key_of_the_record_expires_so_that_volatile_policies_do_no_harm(redis
 
 
 def serve(tmp_path: Path, server: RedisServer) -> Flask:
-    chosen = settings(market="demo", data_dir=tmp_path, redis_url=server.url)
+    chosen = settings(market="demo", data_dir=tmp_path, redis_url=f"{server.url}{PATIENT}")
     return create_app(chosen, clock=FakeClock(new_york("2025-03-11 11:40:07")))
 
 

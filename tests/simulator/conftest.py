@@ -11,6 +11,7 @@ from app.market.feed_transport import FeedTransport
 from app.simulator.server import PolygonSimulator
 from tests.simulator.paths import Get
 from tests.support import CALENDAR, FakeClock, demo_feed
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -33,4 +34,4 @@ def session() -> Iterator[requests.Session]:
 
 @pytest.fixture
 def get(provider: PolygonSimulator, session: requests.Session) -> Get:
-    return lambda path, **kwargs: session.get(provider.address + path, **{"timeout": 10, **kwargs})
+    return lambda path, **kwargs: session.get(provider.address + path, **{"timeout": PATIENCE_S, **kwargs})

@@ -124,7 +124,7 @@ def test_reset_is_a_reset_not_an_end(provider: PolygonSimulator) -> None:
 def raw(provider: PolygonSimulator, path: str) -> bytes:
     """All bytes until the server closes."""
     port = int(provider.address.rsplit(":", 1)[1])
-    with socket.create_connection(("127.0.0.1", port), 10) as line:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as line:
         line.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         return b"".join(iter(lambda: line.recv(65_536), b""))
 

@@ -19,9 +19,10 @@ from app.market.polygon import HttpTransport, Polygon
 from app.simulator.faults import FAULTS
 from app.simulator.server import PolygonSimulator
 from tests import warm_processes
+from tests.redis_server import free_port
 from tests.simulator.paths import DAILY, DAY, MINUTES, STATUS, Get, get_alone
 from tests.support import CALENDAR
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -57,12 +58,13 @@ def test_the_servers_own_client_goes_through_the_proxy_that_the_environment_name
 
 
 def test_a_connection_is_kept_and_its_answers_do_not_stall(get: Get) -> None:
-    took = []
-    for _ in range(9):
+    def took_s() -> float:
         began = time.perf_counter()
         get(STATUS)
-        took.append(time.perf_counter() - began)
-    assert min(took) < 0.03, "each waits for the acknowledgement of its head"
+        return time.perf_counter() - began
+
+    get(STATUS)
+    wait_for(lambda: took_s() < 0.03, "each waits for the acknowledgement of its head")
 
 
 def test_calls_are_recorded_in_order_with_their_authorization(
@@ -159,16 +161,17 @@ def test_only_the_fault_can_be_deleted(provider: PolygonSimulator, session: requ
 
 
 def test_after_close_nobody_listens(transport: FeedTransport) -> None:
-    with PolygonSimulator(transport) as provider:
+    with PolygonSimulator(transport, port=free_port()) as provider:
         pass
     with pytest.raises(requests.ConnectionError):
         get_alone(provider.address + STATUS)
 
 
 def test_it_can_come_back_on_its_port(transport: FeedTransport, session: requests.Session) -> None:
-    with PolygonSimulator(transport) as first:
+    port = free_port()
+    with PolygonSimulator(transport, port=port) as first:
         session.get(first.address + STATUS)
-    with PolygonSimulator(transport, port=int(first.address.rsplit(":", 1)[1])) as second:
+    with PolygonSimulator(transport, port=port) as second:
         assert second.address == first.address
         assert session.get(second.address + STATUS).status_code == 200
 
