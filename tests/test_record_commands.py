@@ -22,7 +22,7 @@ from app.signals.record_entries import entries
 from app.signals.record_file import Header, write
 from app.signals.redis_record import RedisRecord
 from app.signals.sqlite_record import SqliteRecord
-from tests.redis_server import RedisServer
+from tests.redis_server import PATIENT, RedisServer
 from tests.signals.test_policy import decision
 from tests.support import settings
 from tests.waiting import PATIENCE_S
@@ -106,7 +106,7 @@ def test_a_record_in_a_file_is_moved_into_redis_in_the_environment_of_the_server
     typed: Type, tmp_path: Path, file: Path, own_redis: RedisServer
 ) -> None:
     locked(database(tmp_path))
-    moving = {"REDIS_URL": own_redis.url, "WEB_CONCURRENCY": "4"}
+    moving = {"REDIS_URL": own_redis.url + PATIENT, "WEB_CONCURRENCY": "4"}
     done = typed("export", "--sqlite", file, **moving)
     assert (done.status, done.err) == (0, "")
     assert done.out.startswith(f"record.jsonl: 3 signals of {DAY} to {DAY}, 1 open, 1 11:00 price, of the record")
@@ -125,7 +125,7 @@ def test_a_record_in_redis_is_moved_into_a_file(
     typed: Type, tmp_path: Path, file: Path, own_redis: RedisServer
 ) -> None:
     in_redis(own_redis).lock(SAID)
-    assert typed("export", file, REDIS_URL=own_redis.url).status == 0
+    assert typed("export", file, REDIS_URL=own_redis.url + PATIENT).status == 0
     assert typed("import", file).status == 0
     assert SqliteRecord(database(tmp_path)).signal("SPY", DAY, 13) == SAID
 
@@ -309,7 +309,7 @@ def test_a_server_that_is_given_a_redis_says_how_its_record_is_moved_until_it_is
 
     def said() -> list[str]:
         caplog.clear()
-        app = create_app(settings(market="polygon", data_dir=tmp_path / "data", redis_url=own_redis.url))
+        app = create_app(settings(market="polygon", data_dir=tmp_path / "data", redis_url=own_redis.url + PATIENT))
         app.extensions["predict-server"].close()
         return [
             line.getMessage()
@@ -323,7 +323,7 @@ def test_a_server_that_is_given_a_redis_says_how_its_record_is_moved_until_it_is
     in_redis(own_redis).lock(replace(SAID, day=DAY + timedelta(days=1)))
     assert said() == [line], "signals of later days do not hide that the earlier ones were left behind"
     for command in commands:
-        assert typed(*command.replace("record.jsonl", str(file)).split(), REDIS_URL=own_redis.url).status == 0
+        assert typed(*command.replace("record.jsonl", str(file)).split(), REDIS_URL=own_redis.url + PATIENT).status == 0
     assert said() == []
 
 
@@ -331,7 +331,7 @@ def test_a_server_whose_file_has_no_signals_or_that_cannot_reach_its_redis_says_
     tmp_path: Path, own_redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     SqliteRecord(database(tmp_path)).close()
-    chosen = settings(market="polygon", data_dir=tmp_path / "data", redis_url=own_redis.url)
+    chosen = settings(market="polygon", data_dir=tmp_path / "data", redis_url=own_redis.url + PATIENT)
     create_app(chosen).extensions["predict-server"].close()
     locked(database(tmp_path))
     own_redis.kill()
