@@ -149,7 +149,7 @@ def fresh(
         monkeypatch.setattr("app.factory.build", keeping)
         monkeypatch.setattr(SharedFetches, "start", lambda self, ticker, spans, day: None)
         for record in recorded_dir.glob("recorded-*/record.sqlite3*"):
-            record.unlink()
+            record.unlink(missing_ok=True)  # one that its server, which is gone, has removed meanwhile
         if kind == "recorded":
             return create_app(settings(market=kind, data_dir=recorded_dir), clock=clock), made[-1]
         values = settings(market=kind, polygon_api_key="k", data_dir=tmp_path / str(number))

@@ -548,7 +548,7 @@ def test_live_is_replay_for_recorded_minutes(
 def fresh(recorded_dir: Path, clock: FakeClock) -> Flask:
     """A server on the same bars whose record is empty."""
     for record in recorded_dir.glob("recorded-*/record.sqlite3*"):
-        record.unlink()
+        record.unlink(missing_ok=True)  # one that its server, which is gone, has removed meanwhile
     return create_app(settings(market="recorded", data_dir=recorded_dir), clock=clock)
 
 

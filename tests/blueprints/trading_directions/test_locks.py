@@ -48,7 +48,9 @@ def test_a_provider_that_revises_its_bars_never_changes_a_locked_signal(
 
 
 def test_a_lost_record_gives_the_same_signal_again(serve: Serve, tmp_path: Path) -> None:
-    said = ask(serve())["tickers"]["SPY"]
+    app = serve()
+    said = ask(app)["tickers"]["SPY"]
+    app.extensions["predict-server"].close()
     for file in (tmp_path / "polygon").iterdir():
         file.unlink()
     assert ask(serve())["tickers"]["SPY"] == said
