@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from app.live import broadcaster
 from blueprints.v2 import following
 from tests.blueprints.v2.calls import ask, call, document, lines_of, valid
 from tests.support import FakeClock
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_S, wait_for
 
 Serve = Callable[..., Flask]
 STREAM = "/trading-directions/SPY/stream"
@@ -57,7 +58,9 @@ def listeners(app: Flask) -> int:
 
 
 @pytest.fixture
-def app(serve: Serve, clock: FakeClock) -> Iterator[Flask]:
+def app(serve: Serve, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+    """A server whose heartbeats come between no two lines, however busy the machine is."""
+    monkeypatch.setattr(broadcaster, "HEARTBEAT_S", PATIENCE_S)
     clock.set("2025-03-11 10:30:07")
     found = serve()
     yield found
