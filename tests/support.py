@@ -128,13 +128,14 @@ class FakeTimer:
             self._moved.notify_all()
 
     def _sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
         if self._hasty:
+            self.slept.append(seconds)
             time.sleep(TURN_S)
             return self.forward(seconds)
-        with self._moved:
+        with self._moved:  # whoever sees that it sleeps may move the time
             ends = self.at + seconds
             self._ends.append(ends)
+            self.slept.append(seconds)
             self._moved.wait_for(lambda: self.at >= ends, timeout=PATIENCE_S)
             self._ends.remove(ends)
         return None
