@@ -321,7 +321,7 @@ def test_processes_that_lost_one_redis_do_not_all_come_back_at_once(open_to_some
         back.append(sum(one.day.failing() is None for one in lost))
     assert back[4] == 0
     assert back[9] == len(lost)
-    assert 0 < back[7] < len(lost)
+    assert any(0 < count < len(lost) for count in back)
 
 
 def test_what_a_redis_that_came_back_empty_has_lost_is_brought_again(open_to_someone: RedisServer) -> None:
