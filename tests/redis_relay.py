@@ -27,7 +27,8 @@ class Relay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._listening.shutdown(socket.SHUT_RDWR)  # wakes who accepts
+        with suppress(OSError):  # not everywhere
+            self._listening.shutdown(socket.SHUT_RDWR)  # wakes who accepts
         self._listening.close()
 
     def lose_answers(self, count: int = 1) -> None:
