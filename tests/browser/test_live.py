@@ -54,6 +54,7 @@ class Relay:
         self.sent: list[str] = []
         self.came: list[str] = []
         self.dropping: Callable[[str], bool] = lambda message: False
+        self._page = page
         self._route: WebSocketRoute | None = None
         page.route_web_socket(re.compile("/socket.io/"), self._join)
 
@@ -90,8 +91,10 @@ class Relay:
         return event
 
     def last(self, name: str, ticker: str) -> dict[str, Any]:
-        """The last event of this name about a ticker."""
-        return self.read(next(message for message in reversed(self.came) if self.is_about(name, ticker, message)))
+        """The last event of this name about a ticker, once there is one: a page that has no connection yet shows answers."""
+        came = lambda: [message for message in self.came if self.is_about(name, ticker, message)]  # noqa: E731
+        wait_for(lambda: self._page.evaluate("true") and came(), f"no {name} of {ticker} comes")
+        return self.read(came()[-1])
 
 
 def test_title_icon_and_band_say_the_same_and_a_demo_is_marked_across_the_page(open_tab: OpenTab) -> None:
