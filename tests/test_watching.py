@@ -6,14 +6,17 @@ import json
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from app.cli import cli
-from app.commands.watch import line_of
+from app.commands.watch import Watch, line_of
 from blueprints.socket_io.asyncapi import FILE
 from tests.clients.scripted_server import Connection, scripted_server
 from tests.markdown import ROOT
@@ -160,6 +163,32 @@ def test_the_scheme_of_the_address_may_be_left_out() -> None:
 def test_an_address_of_another_scheme_is_refused() -> None:
     done = CliRunner().invoke(cli, ["watch", "SPY", "--url", "ftp://127.0.0.1"])
     assert (done.exit_code, "begins with http:// or https://" in done.output) == (2, True)
+
+
+class SlowToEnd:
+    """Follows a ticker without an event. It breaks, or goes on for a moment after it was closed."""
+
+    def __init__(self, ticker: str) -> None:
+        self.ticker = ticker
+        self._closed = threading.Event()
+
+    def __next__(self) -> None:
+        if self.ticker == "SPY":
+            raise BrokenPipeError
+        self._closed.wait(PATIENCE_S)
+        time.sleep(0.1)
+        raise StopIteration
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+def test_it_is_over_once_nothing_of_it_prints_any_more() -> None:
+    client: Any = SimpleNamespace(follow=lambda ticker, **_: SlowToEnd(ticker))
+    watched = Watch(client, ["SPY", "QQQ"], print, print)
+    with pytest.raises(BrokenPipeError):
+        watched.run()
+    assert not any(thread.is_alive() for thread in watched._threads)
 
 
 def chatter(connection: Connection) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 import click
 import requests
 
+from app.clock import REAL_TIME
 from app.commands.running_server import KEY, SERVER
 from app.places import FILES
 from app.signals.policy import SUPPORTED
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from predict_client.live_events import LiveEvent, Signal
 
 CLIENT: Final = FILES / "clients" / "python"
-LOOK_S, ANSWERS_WITHIN_S = 0.2, 5.0
+LOOK_S, ANSWERS_WITHIN_S, ENDS_WITHIN_S = 0.2, 5.0, 1.0
 
 
 @click.command(short_help="Print what happens to TICKERS on a running server.")
@@ -101,11 +102,18 @@ class Watch:
             while self._failure is None and any(thread.is_alive() for thread in self._threads):
                 self._threads[0].join(LOOK_S)
         finally:
-            for follow in self._follows:
-                follow.close()
+            self._close()
         if self._failure is not None:
             raise self._failure
         return self._untold
+
+    def _close(self) -> None:
+        """End the threads, for ENDS_WITHIN_S at most: one that prints while the process ends would break it."""
+        for follow in self._follows:
+            follow.close()
+        ends = REAL_TIME.now() + ENDS_WITHIN_S
+        for thread in self._threads:
+            thread.join(max(0.0, ends - REAL_TIME.now()))
 
     def _run(self, follow: Follow) -> None:
         try:
