@@ -9,11 +9,14 @@ processes on one DATA_DIR, and in a Redis (`app/market/redis_leases.py`) for tho
 from __future__ import annotations
 
 import secrets
+import threading
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from app.clock import Timer
 from app.sqlite import Database
+
+T = TypeVar("T")
 
 LEASE_S = 5.0
 """Real seconds after which a lease that its holder no longer renews is free: a process that was killed is replaced in
@@ -68,6 +71,42 @@ class Leases(Protocol):
         ...
 
 
+class HeldLeases(Generic[T]):
+    """What a process knows of the leases that it renews, by their names. Safe between threads: one that is released while it is
+    being renewed is renewed no more."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[str, T] = {}
+
+    def all(self) -> list[T]:
+        with self._lock:
+            return list(self._known.values())
+
+    def add(self, name: str, known: T) -> None:
+        with self._lock:
+            self._known[name] = known
+
+    def discard(self, name: str) -> None:
+        with self._lock:
+            self._known.pop(name, None)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._known.clear()
+
+    def end_renewal(self, name: str, before: T, after: T | None) -> None:
+        """A renewal of what was known `before` has ended; after: what is known then, None where the lease is lost. It says
+        nothing about a lease that was released or acquired meanwhile."""
+        with self._lock:
+            if self._known.get(name) is not before:
+                return
+            if after is None:
+                del self._known[name]
+            else:
+                self._known[name] = after
+
+
 class SqliteLeases:
     """Leases as rows of a SQLite file. Times are the wall's, which all processes on one file share: a clock that jumps
     forward frees leases early, which the fencing tokens make harmless; one that jumps back cannot make a lease last,
@@ -77,7 +116,7 @@ class SqliteLeases:
         self.holder = secrets.token_hex(8)
         self._db = db
         self._timer = timer
-        self._held: dict[str, Lease] = {}
+        self._held: HeldLeases[Lease] = HeldLeases()
 
     def acquire(self, name: str) -> Lease | None:
         now, held = self._timer.epoch(), self._read(name)
@@ -94,19 +133,17 @@ class SqliteLeases:
     def renew_held(self) -> None:
         now = self._timer.epoch()
         sql = "UPDATE leases SET expires = ? WHERE name = ? AND holder = ? AND token = ?"
-        for lease in list(self._held.values()):
+        for lease in self._held.all():
             if self._is_young(lease, now):
                 continue
-            if self._db.write(sql, (now + LEASE_S, lease.name, self.holder, lease.token)):
-                self._held[lease.name] = replace(lease, expires=now + LEASE_S)
-            else:
-                self._held.pop(lease.name, None)
+            is_held = self._db.write(sql, (now + LEASE_S, lease.name, self.holder, lease.token))
+            self._held.end_renewal(lease.name, lease, replace(lease, expires=now + LEASE_S) if is_held else None)
 
     def drop_held(self) -> None:
         self._held.clear()
 
     def release(self, lease: Lease) -> None:
-        self._held.pop(lease.name, None)
+        self._held.discard(lease.name)
         sql = "UPDATE leases SET expires = ? WHERE name = ? AND holder = ? AND token = ?"
         self._db.write(sql, (self._timer.epoch(), lease.name, self.holder, lease.token))
 
@@ -128,7 +165,7 @@ class SqliteLeases:
         token = 1 if before is None else before.token + (before.holder != self.holder)
         lease = Lease(name, self.holder, token, now + LEASE_S)
         self._db.write("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", (name, self.holder, token, lease.expires))
-        self._held[name] = lease
+        self._held.add(name, lease)
         return lease
 
     def _is_anothers(self, lease: Lease, now: float) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from app.clock import Timer
-from app.market.lease import FORGET_AFTER_S, LEASE_S, RENEW_AFTER_S, Lease
+from app.market.lease import FORGET_AFTER_S, LEASE_S, RENEW_AFTER_S, HeldLeases, Lease
 from app.redis_database import RedisDatabase
 
 BOUNDS: Final = f"""
@@ -72,31 +72,28 @@ class RedisLeases:
         self._acquire = db.timed_script(BOUNDS + READ + ACQUIRE)
         self._current = db.timed_script(BOUNDS + READ + CURRENT)
         self._set_end = db.timed_script(BOUNDS + HELD + SET_END)
-        self._held: dict[str, tuple[Lease, float]] = {}
+        self._held: HeldLeases[tuple[Lease, float]] = HeldLeases()
 
     def acquire(self, name: str) -> Lease | None:
         found = self._acquire([self.key(name)], [self.holder])
         if found is None:
-            self._held.pop(name, None)
+            self._held.discard(name)
             return None
         lease = Lease(name, self.holder, int(found[0]), float(found[1]))
-        self._held[name] = lease, self._timer.now()
+        self._held.add(name, (lease, self._timer.now()))
         return lease
 
     def renew_held(self) -> None:
         now = self._timer.now()
-        due = [lease for lease, since in list(self._held.values()) if now - since >= RENEW_AFTER_S]
-        for lease, is_held in zip(due, self._end_after(LEASE_S, due), strict=True):
-            if is_held:
-                self._held[lease.name] = lease, now
-            else:
-                self._held.pop(lease.name, None)
+        due = [held for held in self._held.all() if now - held[1] >= RENEW_AFTER_S]
+        for held, is_held in zip(due, self._end_after(LEASE_S, [lease for lease, _ in due]), strict=True):
+            self._held.end_renewal(held[0].name, held, (held[0], now) if is_held else None)
 
     def drop_held(self) -> None:
         self._held.clear()
 
     def release(self, lease: Lease) -> None:
-        self._held.pop(lease.name, None)
+        self._held.discard(lease.name)
         self._end_after(0, [lease])
 
     def current(self, name: str) -> Lease | None:

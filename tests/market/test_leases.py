@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,12 +33,20 @@ def time() -> FakeTimer:
 
 
 @pytest.fixture(params=["sqlite", "redis"])
-def make(request: pytest.FixtureRequest, tmp_path: Path, time: FakeTimer) -> Make:
+def make(request: pytest.FixtureRequest, tmp_path: Path, time: FakeTimer) -> Iterator[Make]:
     """Makes the leases of one more process, all on one store."""
-    if request.param == "sqlite":
-        return lambda: SqliteLeases(Database(tmp_path / "leases.sqlite3", LEASES), time.timer)
-    url = request.getfixturevalue("redis_url")
-    return lambda: RedisLeases(RedisDatabase(url, PATIENCE_S, epoch=time.timer.epoch), PREFIX, time.timer)
+    url = None if request.param == "sqlite" else request.getfixturevalue("redis_url")
+    with ExitStack() as stack:
+
+        def made() -> Leases:
+            if url is None:
+                return SqliteLeases(
+                    stack.enter_context(closing(Database(tmp_path / "leases.sqlite3", LEASES))), time.timer
+                )
+            redis = stack.enter_context(closing(RedisDatabase(url, PATIENCE_S, epoch=time.timer.epoch)))
+            return RedisLeases(redis, PREFIX, time.timer)
+
+        yield made
 
 
 def test_a_lease_has_one_holder_until_it_ends(make: Make, time: FakeTimer) -> None:
@@ -116,6 +126,56 @@ def test_what_was_dropped_is_renewed_no_more(make: Make, time: FakeTimer) -> Non
     one.renew_held()
     time.forward(1)
     assert one.current(NAME) is None
+
+
+def while_renewing(leases: Leases, do: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do something once, in another thread's place, when a lease is next written."""
+    store, name = (Database, "write") if isinstance(leases, SqliteLeases) else (RedisLeases, "_end_after")
+    write, left = getattr(store, name), [do]
+
+    def meanwhile(*args: Any) -> Any:
+        while left:
+            left.pop()()
+        return write(*args)
+
+    monkeypatch.setattr(store, name, meanwhile)
+
+
+def test_what_is_released_while_it_is_being_renewed_is_renewed_no_more(
+    make: Make, time: FakeTimer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fetch ends while the follower renews its lease: nobody would ever release that again."""
+    one, other = make(), make()
+    lease = one.acquire(NAME)
+    assert lease is not None
+    time.forward(LEASE_S - 1)
+    while_renewing(one, lambda: one.release(lease), monkeypatch)
+    one.renew_held()
+    time.forward(LEASE_S - 1)
+    one.renew_held()
+    time.forward(1)
+    assert other.acquire(NAME) is not None
+
+
+def test_what_is_acquired_anew_while_the_lease_before_is_being_renewed_is_renewed(
+    make: Make, time: FakeTimer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = make(), make()
+    assert one.acquire(NAME) is not None
+    time.forward(LEASE_S + 1)
+    taken = other.acquire(NAME)
+    assert taken is not None
+
+    def again() -> None:
+        other.release(taken)
+        assert one.acquire(NAME) is not None
+
+    while_renewing(one, again, monkeypatch)
+    one.renew_held()
+    time.forward(LEASE_S - 1)
+    one.renew_held()
+    time.forward(2)
+    assert other.acquire(NAME) is None
 
 
 def test_leases_of_two_names_have_holders_of_their_own(make: Make) -> None:
