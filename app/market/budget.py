@@ -145,6 +145,7 @@ class Budget:
         self._reserved: Callable[[], int] = lambda: 0
         self._waiting: Counter[Priority] = Counter()
         self._strikes = 0
+        self._paused_until = -math.inf
         self._lock = threading.Lock()
         self._retries = retries or Retries(timer.now)
         self._processes = processes
@@ -219,8 +220,15 @@ class Budget:
     def _pause_after(self, asked_s: float | None) -> float:
         """Returns the seconds to pause after a 429: what the first one asks for, and more for each that follows when that
         pause is over. Those of calls that were under way together count as one."""
-        if "limit" not in self._with_ledger(self._state).pauses:
-            self._strikes += 1
+        is_paused = "limit" in self._with_ledger(self._state).pauses
+        with self._lock:  # of calls that are refused while the ledger is asked, only the first one finds no pause
+            if not is_paused and self._timer.now() >= self._paused_until:
+                self._strikes += 1
+            pause_s = self._pause_s(asked_s)
+            self._paused_until = self._timer.now() + pause_s
+        return pause_s
+
+    def _pause_s(self, asked_s: float | None) -> float:
         own_s = PAUSES_S[min(max(self._strikes, 1), len(PAUSES_S)) - 1] * random.uniform(1.0, 1.1)
         if asked_s is None:
             return own_s

@@ -13,6 +13,7 @@ import pytest
 
 from app.errors import BudgetSpent, Unavailable
 from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, Limit, Priority, call_context
+from app.market.ledger import Ledger, LedgerState
 from app.market.plan import Entitlement
 from app.market.polygon import Reply
 from app.sqlite import MEMORY, REOPEN_AFTER_S
@@ -293,6 +294,26 @@ def test_a_provider_that_says_one_second_again_and_again_is_not_believed(
 def test_calls_that_are_refused_together_are_one_refusal(make: Callable[..., Budget]) -> None:
     budget = make(PAID_PLAN)
     assert [budget.observe(Reply(429, None, 7.0)).retry_after for _ in range(5)] == [7.0] * 5
+
+
+def test_calls_whose_refusals_come_while_the_ledger_is_asked_are_one_refusal(
+    make: Callable[..., Budget], time: FakeTimer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of calls that were under way together: none of them finds the pause of another in the ledger yet."""
+    budget = make(PAID_PLAN)
+    state, left, others = Budget._state, [1.0, 2.0, 3.0], list[float | None]()
+
+    def meanwhile(own: Budget, ledger: Ledger) -> LedgerState:
+        found = state(own, ledger)
+        while left:
+            others.append(budget.observe(Reply(429, None, left.pop())).retry_after)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Budget, "_state", meanwhile)
+        assert rebuffed(budget, time, 4.0) == 4.0
+    assert sorted(filter(None, others)) == [1.0, 2.0, 3.0]
+    assert rebuffed(budget, time, 1.0) >= 40, "the next one is the second"
 
 
 def test_a_refused_key_stops_all_calls_and_is_tried_again_later(make: Callable[..., Budget], time: FakeTimer) -> None:
