@@ -210,16 +210,21 @@ class RecordStore:
         return kept
 
     def _enter(self, table: _Table[T], key: Any, value: T) -> T:
-        """What the record has: the value, unless it had one before. What cannot be written waits, and the first word stays."""
+        """What the record has: the value, unless it had one before."""
         winner = self._try(lambda record: table.add(record, key, value))
         if winner is None:
-            winner = table.unwritten.get(key) or self._read(lambda record: table.read(record)(*key)) or value
-            winner = table.unwritten.setdefault(key, winner)
-            if self._failure is None:  # others caught up meanwhile, and may have done so before this waited
-                self._try(self._write_unwritten)
-                return table.kept.get(key) or winner
+            return self._let_wait(table, key, value)
         table.kept.put(key, winner)
         return winner
+
+    def _let_wait(self, table: _Table[T], key: Any, value: T) -> T:
+        """Keeps what cannot be written, until it can. The first word stays, whichever thread had it, in the record or here."""
+        said = table.unwritten.get(key) or table.kept.get(key) or self._read(lambda record: table.read(record)(*key))
+        winner = table.unwritten.setdefault(key, said or value)
+        if self._failure is None:  # others caught up meanwhile, and may have done so before this waited
+            self._try(self._write_unwritten)
+            return table.kept.get(key) or winner
+        return table.kept.setdefault(key, winner)
 
     def _read(self, work: Callable[[Record], T]) -> T | None:
         """Runs a read even while writing fails, because what is in the record stays valid; None while reading fails too."""
@@ -249,10 +254,10 @@ class RecordStore:
             return None
 
     def _fail(self, why: str) -> None:
-        if self._failure is None:
-            self._emit("store_degraded", error=why)
-        self._failure = why
+        is_new, self._failure = self._failure is None, why
         self._retries.postpone()
+        if is_new:
+            self._emit("store_degraded", error=why)
 
     def _catch_up(self, record: Record) -> None:
         """Checks that the record can be read and written, then writes what could not be written, also what other threads add

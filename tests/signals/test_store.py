@@ -204,6 +204,40 @@ def test_of_two_threads_that_speak_while_the_store_fails_the_first_word_stays(
     assert store.get("SPY", DAY, 13) == first
 
 
+def silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on no record answers."""
+
+    def fail(*args: object) -> None:
+        raise Unavailable("no answer", part="store", detail="no answer")
+
+    monkeypatch.setattr(SqliteRecord, "lock", fail)
+    monkeypatch.setattr(SqliteRecord, "signal", fail)
+
+
+def test_what_was_shown_from_the_record_stays_when_another_thread_finds_that_no_longer_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads compute one hour; the record stops to answer between their words."""
+    store, first = sqlite_store(tmp_path / "record.sqlite3"), decision(0.6, 0.9)
+    assert store.put(first) == first
+    silent(monkeypatch)
+    assert store.put(decision(0.4, 0.1)) == first
+    assert store.get("SPY", DAY, 13) == first
+
+
+def test_the_store_is_degraded_by_the_time_that_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that is made just then is kept as one of the state after the event."""
+    found: list[str | None] = []
+
+    def hear(event: str, **fields: object) -> None:
+        found.append(store.degraded())
+
+    store = sqlite_store(tmp_path / "record.sqlite3", hear)
+    silent(monkeypatch)
+    store.put(decision(0.6, 0.9))
+    assert found == ["no answer"]
+
+
 def test_what_is_said_while_another_thread_ends_the_failure_is_written_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
