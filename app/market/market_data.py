@@ -169,8 +169,7 @@ class MarketData:
         if self.opens.known(ticker, session.day) is None:
             with suppress(Upstream, NotEntitled):
                 self.daily(ticker, session.day)
-        kept = self.opens.known(ticker, session.day)
-        return kept or self.opens.keep(ticker, session.day, self._learn_open(ticker, session, at))
+        return self.opens.known(ticker, session.day) or self._learn_open(ticker, session, at)
 
     def missing_days(self, ticker: str, day: date) -> list[date]:
         """Which of the daily bars that signals of `day` read memory lacks though it has others; none before the morning of that
@@ -201,16 +200,16 @@ class MarketData:
         self.cache.close()
 
     def _learn_open(self, ticker: str, session: Session, at: datetime) -> OfficialOpen:
-        """The official open by the first source that has it. A source that lacks it, fails or is refused passes on to the
+        """The official open by the first source that has it, kept. A source that lacks it, fails or is refused passes on to the
         next (policy.md 3); a spent budget and an unknown key are about every source and do not."""
         try:
             key = (OPEN, ticker, session.day)
-            official_open: OfficialOpen = self.fetches.attempt(key, lambda: self.opens.of_provider(ticker, session))
+            official_open: OfficialOpen = self.fetches.attempt(key, lambda: self.opens.learn(ticker, session))
         except MissingOpen as exc:
             first = self.intraday(ticker, at).bars.since(session.open)
             if not len(first) or first.t[0] != to_ms(session.open):
                 raise without_traceback(exc.fault or exc) from None
-            return OfficialOpen(float(first.o[0]), "minute")
+            return self.opens.keep(ticker, session.day, OfficialOpen(float(first.o[0]), "minute"))
         return official_open
 
     def _known(self, ticker: str, span: Span, day: date) -> BarsAsOf:

@@ -93,6 +93,11 @@ class OfficialOpens:
         """Reads the opens of the days before from the store again, because another process may have deleted them."""
         self._store.read_prices_again(ticker, before)
 
+    def learn(self, ticker: str, session: Session) -> OfficialOpen:
+        """The open of the provider. It is kept before the fetch is over, so that who asks from then on causes no second one; a
+        twin may have kept it just before. Raises what `of_provider` raises."""
+        return self.known(ticker, session.day) or self.keep(ticker, session.day, self.of_provider(ticker, session))
+
     def of_provider(self, ticker: str, session: Session) -> OfficialOpen:
         """Returns the open of the daily bar or the snapshot. Raises MissingOpen, with the fault if a source failed, and
         failures that concern every source as they are."""

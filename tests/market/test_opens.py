@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from app.errors import BudgetSpent, Unavailable, Upstream
 from app.market.bars import to_ms
 from app.market.market_data import MarketData
-from app.market.opens import MissingOpen
+from app.market.opens import MissingOpen, OfficialOpen
 from app.market.polygon import Reply
+from app.market.series_memory import OPEN, Key
+from app.market.shared_fetches import SharedFetches
+from app.signals.store import RecordStore
 from tests.market.answers import DAY, no_daily_bar_today, no_snapshot, open_now
 from tests.support import FakeClock, ScriptedMarket, dropping, new_york
 
@@ -129,6 +133,38 @@ def test_the_first_open_that_was_learned_stays(build: Callable[..., MarketData],
     first = open_now(build())
     market.edit, market.fault = (lambda path, body: body), (lambda path: None)
     assert open_now(build()) == first
+
+
+def test_an_open_is_kept_before_its_fetch_is_over(
+    build: Callable[..., MarketData], market: ScriptedMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks in between, in this process or another, would ask the provider again."""
+    market.edit = no_daily_bar_today
+    source, under_way, put = build(), list[int](), RecordStore.put_open
+
+    def meanwhile(store: RecordStore, *args: Any) -> OfficialOpen:
+        under_way.append(source.fetches.waiting())
+        return put(store, *args)
+
+    monkeypatch.setattr(RecordStore, "put_open", meanwhile)
+    assert open_now(source).source == "snapshot"
+    assert under_way == [1]
+
+
+def test_an_open_that_another_thread_learned_just_before_costs_no_call(
+    build: Callable[..., MarketData], market: ScriptedMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    market.edit = no_daily_bar_today
+    source, attempt, learned = build(), SharedFetches.attempt, OfficialOpen(500.0, "snapshot")
+
+    def meanwhile(fetches: SharedFetches, key: Key, fetch: Callable[[], Any]) -> Any:
+        if key[0] == OPEN:
+            source.opens.keep("SPY", DAY, learned)
+        return attempt(fetches, key, fetch)
+
+    monkeypatch.setattr(SharedFetches, "attempt", meanwhile)
+    assert open_now(source) == learned
+    assert not any("snapshot" in path for path in market.calls)
 
 
 def test_pre_market_is_never_the_open(build: Callable[..., MarketData], market: ScriptedMarket) -> None:
