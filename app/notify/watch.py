@@ -92,13 +92,15 @@ class Watch:
         decision = signal.decision
         is_locked = decision is not None and signal.recorded and not signal.waiting and decision.hour == hour
         is_due = is_locked and condition is Condition.RECOVERED
-        if decision is not None and is_due and self._is_in_record():
+        if decision is not None and is_due and self._is_in_record(decision):
             yield self._message(decision, at)
         yield from self._state(ticker, condition, at)
 
-    def _is_in_record(self) -> bool:
-        """Whether what is locked is in the record; while that cannot be written, another process may lock another signal."""
-        return self._parts.pipeline.store.degraded() is None
+    def _is_in_record(self, decision: Decision) -> bool:
+        """Whether what is locked is in the record; while that cannot be written, another process may lock another signal, which
+        this one shows once the record can be written again. It may become so just when that is asked for."""
+        store = self._parts.pipeline.store
+        return store.degraded() is None and store.get(decision.ticker, decision.day, decision.hour) == decision
 
     def _of_key(self, is_refused: bool) -> Condition | None:
         """That a key is accepted is known by bars that come."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ from app.notify.message import Condition, Kind, Message, Wanted
 from app.notify.steadiness import LASTS_S
 from app.notify.watch import MarketParts, Watch
 from app.signals.policy import SUPPORTED
+from app.signals.store import RecordStore
 from blueprints.v2.notifications import NotificationBodies
 from tests.support import FakeClock, FakeTimer, ScriptedMarket, settings
 
+DAY = date(2025, 3, 11)
 EVERY = Wanted(SUPPORTED, ("LONG", "SHORT", "NO_TRADE"), 0.0, states=True)
 
 
@@ -106,6 +109,25 @@ def test_a_signal_that_the_record_does_not_have_yet_is_not_told_of(seen: Seen, m
         patch.setattr(seen.core.store, "degraded", lambda: "the disk is full")
         assert seen.signals() == []
     assert len(seen.signals()) == 3
+
+
+def test_a_signal_in_whose_place_the_record_turns_out_to_have_another_one_is_not_told_of(
+    seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record can be written again just when the watch asks for that: what another process locked is shown from then on."""
+    ours, other = f"signal-polygon-SPY-{DAY}T11", f"signal-polygon-QQQ-{DAY}T11"
+
+    def caught_up(store: RecordStore) -> str | None:
+        shown = store.get("SPY", DAY, 11)
+        assert shown is not None
+        store._signals.kept.put(("SPY", DAY, 11), replace(shown, p_a=shown.p_a / 2))
+        return None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordStore, "degraded", caught_up)
+        told = seen.signals()
+    assert (ours in told, other in told) == (False, True)
+    assert ours in seen.signals()
 
 
 def test_what_was_seen_before_another_process_looked_says_nothing_about_now(seen: Seen) -> None:
