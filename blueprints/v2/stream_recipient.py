@@ -102,9 +102,11 @@ class StreamRecipient:
         self._wake.clear()
 
     def push(self, push: Push, seconds: float) -> None:
-        """Let the events go straight to the client from now on, for so long at most. Whoever calls this then waits."""
+        """Let the events go straight to the client from now on, for so long at most. Whoever calls this then waits. Events that
+        were lost while the last ones were taken are made up for now: a client that is not slow any more drains nothing."""
         self._pushed_until, self._posted = REAL_TIME.now() + seconds, self.position
         self._pushed = push(self._drained, self._cut, seconds)
+        self._catch_up()
 
     def wait_pushed(self) -> None:
         """Wait while the events are pushed; then send what waits for the client. Does nothing while they are not."""

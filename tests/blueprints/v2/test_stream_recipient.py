@@ -127,6 +127,20 @@ def taken(recipient: StreamRecipient) -> list[bytes]:
     return [event.body for event in recipient.take()]
 
 
+def test_events_that_were_lost_while_the_response_took_those_before_are_made_up_for_when_others_are_pushed() -> None:
+    recipient = joined(live := Live())
+    live.post(PRICE)
+    taking = recipient.take()
+    assert next(taking).body == b"1 price"
+    live.post(*[PRICE] * (MAX_EVENTS + MAX_BEHIND + 1))  # the client is slow to take the first one
+    assert list(taking) == []
+    with pushing(recipient) as client:
+        assert client.got == [b"<snapshot slow>"]
+        assert recipient.position == (EPOCH, live.seq)
+        live.post(SIGNAL)
+        assert client.got[1:] == [b"<%d signal>" % live.seq]
+
+
 def test_events_wait_for_the_response_and_then_go_straight_to_the_client() -> None:
     recipient = joined(live := Live())
     live.post(PRICE, SIGNAL)
