@@ -222,15 +222,25 @@ class EventLogWithFallback:
         if self._memory is not None and (self._is_closed or not self._retries.take()):
             return work(self._memory)
         try:
-            if self._log is None:
-                self._log = self._open_log()
-            result = work(self._log)
+            result = work(self._opened())
         except Unavailable as exc:
             return work(self._fall_back(exc))
         if self._memory is not None:
             self._memory = None
             self._emit("live_log_in_redis" if self._is_redis else "live_log_on_disk")
         return result
+
+    def _opened(self) -> EventLog:
+        """The log. Where two tickers open it at once there is one all the same: another one would have leases of its own."""
+        if self._log is None:
+            log = self._open_log()
+            if self._log is None and not self._is_closed:
+                self._log = log
+            elif self._log is not log:
+                log.close()
+        if self._log is None:
+            raise Unavailable("the log of live events is closed", part="store")
+        return self._log
 
     def _fall_back(self, why: Unavailable) -> MemoryEventLog:
         self._retries.postpone()

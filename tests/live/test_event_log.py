@@ -191,6 +191,25 @@ def test_memory_takes_the_place_of_a_disk_that_fails_and_ends_when_it_works_agai
     assert told == ["live_log_in_memory", "live_log_on_disk"]
 
 
+def test_two_tickers_that_open_the_log_at_once_have_one(timer: FakeTimer, tmp_path: Path) -> None:
+    """The second one opens it while the first one waits for the disk: both go on to lead."""
+    left, opened = ["QQQ"], list[SqliteEventLog]()
+
+    def open_log() -> EventLog:
+        while left:
+            assert log.leads(left.pop())
+        opened.append(SqliteEventLog(tmp_path / "live.sqlite3", timer.timer))
+        return opened[-1]
+
+    log = EventLogWithFallback(open_log, lambda name, **fields: None, timer.timer.now)
+    assert log.leads("SPY")
+    assert log.leads("QQQ")
+    log.close()
+    for one in opened:
+        with pytest.raises(Unavailable):
+            one.head("SPY")
+
+
 def test_a_log_that_was_closed_opens_no_file_again(timer: FakeTimer) -> None:
     opened: list[int] = []
 
