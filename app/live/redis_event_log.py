@@ -155,11 +155,13 @@ class RedisEventLog:
 
     def _patiently(self, work: Callable[[], T]) -> T:
         """Does it once more, at once, if it fails: one answer that is slow or lost is no reason to leave Redis. A Redis that
-        failed before is given one chance alone. Work that was done although its answer was lost may be done again."""
+        failed before is given one chance alone; what began before that has its second one, since one moment in which Redis
+        stands still meets all tickers. Work that was done although its answer was lost may be done again."""
+        was_well = self._is_well
         try:
             result = work()
         except Unavailable:
-            if not self._is_well:
+            if not was_well:
                 raise
             self._is_well = False
             result = work()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,38 @@ def test_one_answer_that_is_lost_moves_nothing_to_memory_and_repeats_nothing(
     assert found == USES[use](log) if use in ("head", "between") else found in (True, None)
     assert seqs(log, 9) == [1, 2, 3, *([4] if use == "append" else [])]
     assert append(both, 5 if use == "append" else 4) is (use != "resign")
+
+
+def losing_an_answer(first: Callable[[], object], second: Callable[[], object]) -> Callable[[], str]:
+    """Work whose first answer is lost. first, second: what happens in each try."""
+    tries = [second, first]
+
+    def work() -> str:
+        tries.pop()()
+        if tries:
+            raise Unavailable("no answer", part="store")
+        return "answer"
+
+    return work
+
+
+def test_each_of_two_tickers_whose_answers_are_lost_in_one_moment_asks_once_more(timer: FakeTimer) -> None:
+    """The first answer of one ticker is lost while the other one asks once more."""
+    log, asks, asks_again = redis_log("redis://127.0.0.1:1", timer), threading.Event(), threading.Event()
+
+    def ask() -> None:
+        asks.set()
+        assert asks_again.wait(PATIENCE_S)
+
+    def ask_again() -> None:
+        asks_again.set()
+        slow.exception(PATIENCE_S)
+
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(log._patiently, losing_an_answer(ask, bool))
+        assert asks.wait(PATIENCE_S)
+        assert log._patiently(losing_an_answer(bool, ask_again)) == "answer"
+        assert slow.result() == "answer"
 
 
 def test_an_append_that_was_done_and_extended_by_another_process_is_not_done_again(
