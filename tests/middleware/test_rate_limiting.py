@@ -689,11 +689,13 @@ def test_kept_answers_are_not_given_for_a_wrong_key(keyed: Callable[..., Keyed])
 
 
 class Gate:
-    """A market that holds every call until it is opened."""
+    """A market that holds every call until it is opened, for which replays wait as long as that takes."""
 
-    def __init__(self, market: ScriptedMarket) -> None:
+    def __init__(self, market: ScriptedMarket, patch: pytest.MonkeyPatch) -> None:
         self.opened = threading.Event()
         market.fault = self.hold
+        for name in ("app.pipeline.pipeline.COLD_S", "app.market.shared_fetches.DEADLINE_S"):
+            patch.setattr(name, PATIENCE_S)
 
     def hold(self, path: str) -> Reply | None:
         assert self.opened.wait(PATIENCE_S), "never opened"
@@ -708,8 +710,10 @@ def wait_for(app: Flask, under_way: int) -> None:
 
 
 @in_memory
-def test_a_fifth_replay_at_a_time_is_refused_while_others_go_on(build: Build, market: ScriptedMarket) -> None:
-    app, gate = build(), Gate(market)
+def test_a_fifth_replay_at_a_time_is_refused_while_others_go_on(
+    build: Build, market: ScriptedMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, gate = build(), Gate(market, monkeypatch)
     with ThreadPoolExecutor(4) as pool:
         try:
             held = [pool.submit(at(app, "192.0.2.1").get, SESSION) for _ in range(4)]
@@ -732,8 +736,10 @@ def test_a_fifth_replay_at_a_time_is_refused_while_others_go_on(build: Build, ma
 
 
 @in_memory
-def test_a_seventeenth_replay_at_a_time_is_refused_whoever_asks(build: Build, market: ScriptedMarket) -> None:
-    app, gate = build(), Gate(market)
+def test_a_seventeenth_replay_at_a_time_is_refused_whoever_asks(
+    build: Build, market: ScriptedMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, gate = build(), Gate(market, monkeypatch)
     with ThreadPoolExecutor(16) as pool:
         try:
             held = [pool.submit(at(app, f"192.0.2.{number % 4}").get, SESSION) for number in range(16)]

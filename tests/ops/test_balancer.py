@@ -7,7 +7,8 @@ import random
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -142,13 +143,20 @@ def test_a_server_that_is_stopping_gets_no_requests_until_it_is_ready_again(
 def test_an_operator_takes_a_server_out_and_a_reload_with_other_servers_drops_no_client(
     balanced: Balancer, regions: list[Region]
 ) -> None:
-    with requests.Session() as session:
-        address = balanced.address("east")
+    port = int(balanced.address("east").rpartition(":")[2])
+    with closing(HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)) as client:
+
+        def served_by() -> str:
+            client.request("GET", "/")
+            name: str = json.loads(client.getresponse().read())["name"]
+            return name
+
         balanced.set_state("east", "maint")
-        assert session.get(address, timeout=PATIENCE_S).json()["name"] == "west"
-        alone = Listener("east", int(address.rpartition(":")[2]), {"east": regions[0].server_port})
-        balanced.reload([alone])
-        assert session.get(address, timeout=PATIENCE_S).json()["name"] == "east"
+        assert served_by() == "west"
+        balanced.reload([Listener("east", port, {"east": regions[0].server_port})])
+        assert client.sock.recv(1) == b"", "the process before it ends the connection, on which nothing is under way"
+        client.close()
+        assert served_by() == "east"
         assert list(balanced.servers("east")) == ["east"]
 
 
