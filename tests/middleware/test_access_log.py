@@ -6,6 +6,7 @@ import io
 import json
 import re
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,9 +14,11 @@ import pytest
 from flask import Flask
 
 from app.config import api_keys
+from app.telemetry import access_log
 from app.telemetry.access_log import AccessLog, AccessRecord
 from tests.middleware.servers import ANSWERS, Build, answer_to, asked, in_settings
 from tests.support import FakeClock
+from tests.waiting import PATIENCE_S
 
 Logged = Callable[..., tuple[Flask, io.StringIO]]
 
@@ -209,6 +212,30 @@ def test_lines_are_written_at_once_before_the_start_and_after_the_end() -> None:
     log(record(6))
     assert [text.split()[-1] for text in "".join(written).splitlines()] == [f"id-{number}" for number in range(7)]
     assert log.lost == 0
+
+
+def test_the_end_waits_for_lines_that_are_being_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process ends behind it, with all that is not written yet."""
+    monkeypatch.setattr(access_log, "EVERY_S", 0.001)
+    written: list[str] = []
+    has_begun, may_go_on = threading.Event(), threading.Event()
+
+    def write(text: str) -> None:
+        has_begun.set()
+        assert may_go_on.wait(PATIENCE_S)
+        written.append(text)
+
+    log = AccessLog(write, as_json=False)
+    log.start()
+    log(record(0))
+    assert has_begun.wait(PATIENCE_S)
+    closing = threading.Thread(target=log.close)
+    closing.start()
+    closing.join(0.05)
+    assert closing.is_alive()
+    may_go_on.set()
+    closing.join(PATIENCE_S)
+    assert [text.split()[-1] for text in written] == ["id-0"]
 
 
 @pytest.fixture
