@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,13 @@ class JavaScriptClient(Heard):
         for line in self._process.stdout:
             self.tell(json.loads(line))
 
+    def close(self) -> None:
+        """Ends the process. What it said to its end is read first: a pipe that another thread reads must not be closed."""
+        self._process.kill()
+        self._reader.join(PATIENCE_S)
+        with self._process:  # closes its pipes
+            pass
+
     def do(self, **command: object) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(command) + "\n")
@@ -120,11 +127,8 @@ def javascript(
         ["node", "socket_client.mjs", *arguments],
         **{"cwd": folder, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True},
     )
-    try:
-        yield JavaScriptClient(process)
-    finally:
-        process.kill()
-        process.communicate(timeout=PATIENCE_S)
+    with closing(JavaScriptClient(process)) as client:
+        yield client
 
 
 def without_a_gap(events: list[Said]) -> None:
