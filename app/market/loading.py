@@ -51,8 +51,8 @@ class Loader:
         known = _with_known(self._fetched(ticker, span, day, now, before), before, span, day)
         if span is Span.DAY and before is None and day == ny_day(now):
             self._forget_past_days(ticker, day)
-        newest = self._memory.get(ticker, span, day)
-        if newest is not None and known.fetched < newest.fetched <= self._clock():
+        newest = self._newer(ticker, span, day, known)
+        if newest is not None:
             return newest  # another process's, taken over during this fetch
         self._memory.put(ticker, span, day, known)
         if span is Span.DAY and self._calendar.overrides is not overrides:
@@ -78,10 +78,15 @@ class Loader:
             )
             if span is Span.DAY:
                 kept = self._fetcher.adopted(ticker, day, kept)
-            self._take_over(ticker, span, day, kept)
+            kept = self._newer(ticker, span, day, kept) or self._take_over(ticker, span, day, kept)
         return kept if kept is not None and self._fetcher.expected.is_fresh(kept, span, day) else None
 
-    def _take_over(self, ticker: str, span: Span, day: date, known: BarsAsOf) -> None:
+    def _newer(self, ticker: str, span: Span, day: date, known: BarsAsOf) -> BarsAsOf | None:
+        """What memory has by now, if that was asked for later."""
+        newest = self._memory.get(ticker, span, day)
+        return newest if newest is not None and known.fetched < newest.fetched <= self._clock() else None
+
+    def _take_over(self, ticker: str, span: Span, day: date, known: BarsAsOf) -> BarsAsOf:
         """What comes from another process counts like a fetch of this one's."""
         if known.fetched >= self._began:
             self._on_answered_elsewhere()
@@ -92,6 +97,7 @@ class Loader:
             self._plan.observe_today(known.delayed, known.fetched)
         self._memory.put(ticker, span, day, known)
         self._emit(self._fetcher.event_of(day, "bars_known"), ticker=ticker, span=str(span), bars=len(known.bars))
+        return known
 
     def _forget_past_days(self, ticker: str, day: date) -> None:
         """A new day's prices may be on another basis; past days come again out of the cache and the record, which know."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ from app.errors import Upstream
 from app.market.bars import Span, no_bars, to_ms
 from app.market.cache import BarCache
 from app.market.calendar import ny_day
+from app.market.expectations import BarsAsOf
+from app.market.fetching import Fetcher
 from app.market.market_data import MarketData
 from app.market.plan import Market, Plan
 from app.market.polygon import Reply
+from app.market.running_day import SharedSeries
 from app.sqlite import REOPEN_AFTER_S
 from tests.market.answers import DAY, SETTLE, minute_calls
 from tests.support import FakeClock, ScriptedMarket, dropping, new_york
@@ -127,6 +131,27 @@ def test_a_hundred_who_ask_at_once_share_one_fetch(build: Callable[..., MarketDa
         bars = [future.result().bars for future in asked]
     assert minute_calls(market) == 1
     assert all(found.equals(bars[0]) for found in bars)
+
+
+def test_what_another_process_brought_does_not_replace_what_was_asked_for_later(
+    build: Callable[..., MarketData], clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fetch of this process ends while the daily bars of another one are compared with the calendar."""
+    source, adopted = build(), Fetcher.adopted
+    source.daily("SPY", DAY)
+    first = source.memory.get("SPY", Span.DAY, DAY)
+    assert first is not None
+    others, newer = (replace(first, fetched=clock() + timedelta(minutes=minutes)) for minutes in (1, 2))
+    clock.at += timedelta(minutes=3)
+
+    def meanwhile(*args: Any) -> BarsAsOf:
+        source.memory.put("SPY", Span.DAY, DAY, newer)
+        return adopted(*args)
+
+    monkeypatch.setattr(Fetcher, "adopted", meanwhile)
+    loader = source.fetches._loader
+    assert loader.adopt("SPY", Span.DAY, DAY, SharedSeries(others.bars, others.fetched, delayed=False)) is newer
+    assert source.memory.get("SPY", Span.DAY, DAY) is newer
 
 
 def test_a_fetch_that_is_too_slow_is_left_to_finish_for_the_others(
