@@ -349,9 +349,10 @@ class Budget:
         """Opens the ledger, and gives it the calls and pauses of the one in memory, which ends."""
         ledger = self._open_ledger()
         if memory is not None:
-            ledger.add(memory.own_calls(), memory.state(REMEMBERED_S).pauses)
-            self._emit("budget_shared")
+            memory.hand_over(ledger)
         self._ledger, self._memory = ledger, None
+        if memory is not None:
+            self._emit("budget_shared")
         return ledger
 
     def _fall_back(self, why: Unavailable) -> MemoryLedger:

@@ -107,6 +107,8 @@ class MemoryLedger:
         self._seen = [(then + call.ends_in_s, call.priority) for call in (seen.calls if seen else ())]
         self._pauses = {why: then + left for why, left in (seen.pauses if seen else {}).items()}
         self._plan = seen.plan if seen else None
+        self._handed_over: set[str] = set()
+        self._is_handed_over = False
 
     def state(self, window_s: float) -> LedgerState:
         with self._lock:
@@ -122,6 +124,7 @@ class MemoryLedger:
                 return None
             ticket = f"memory {secrets.token_hex(8)}"
             self._own[ticket] = now + LONGEST_CALL_S, priority
+            self._is_handed_over = False
             return ticket
 
     def release(self, ticket: str) -> None:
@@ -130,16 +133,23 @@ class MemoryLedger:
                 self._own[ticket] = self._now(), self._own[ticket][1]
 
     def pause(self, why: str, seconds: float) -> None:
-        self._pauses[why] = self._now() + seconds
+        with self._lock:
+            self._pauses[why] = self._now() + seconds
+            self._is_handed_over = False
 
     def keep_plan(self, plan: KeptPlan) -> None:
         self._plan = plan
 
-    def own_calls(self) -> Sequence[Call]:
-        """The calls of this process."""
-        with self._lock:
-            now = self._now()
-            return [Call(ended - now, priority) for ended, priority in self._own.values()]
+    def hand_over(self, ledger: SharedLedger) -> None:
+        """Enters the calls of this process and the pauses into a ledger, those too that come while that is being written."""
+        self._is_handed_over = False
+        while not self._is_handed_over:
+            with self._lock:
+                self._is_handed_over, now = True, self._now()
+                left = {ticket: call for ticket, call in self._own.items() if ticket not in self._handed_over}
+            calls = [Call(ended - now, priority) for ended, priority in left.values()]
+            ledger.add(calls, self.state(REMEMBERED_S).pauses)
+            self._handed_over |= left.keys()
 
     def _calls(self, now: float, window_s: float) -> list[Call]:
         known = (*self._seen, *self._own.values())

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from app.market.budget import PAID_PLAN, SMALL_PLAN, Budget, Limit, Priority, ca
 from app.market.ledger import Ledger, LedgerState
 from app.market.plan import Entitlement
 from app.market.polygon import Reply
+from app.market.sqlite_ledger import SqliteLedger
 from app.sqlite import MEMORY, REOPEN_AFTER_S
 from tests.market.budgets import KEY, budget_of, redis_budget_of
 from tests.racing import raced
@@ -377,6 +379,32 @@ def test_asking_for_the_budget_alone_brings_the_ledger_back_to_disk_with_what_wa
     assert other.status().spent == 4, "other processes see it"
     budget.release(under_way)
     assert other.status().spent == 4, "a ticket of the ledger in memory ends no call of another process"
+
+
+def test_calls_and_pauses_that_come_while_the_ledger_gets_those_before_reach_it_too(
+    tmp_path: Path, time: FakeTimer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    path = tmp_path / "file" / "budget.sqlite3"
+    budget = budget_of(path, time.timer)
+    call(budget, time)
+    (tmp_path / "file").unlink()
+    time.forward(REOPEN_AFTER_S)
+    add = SqliteLedger.add
+    left: list[Callable[[], object]] = [
+        lambda: call(budget, time),
+        lambda: budget.observe(Reply(429, None, 30.0)),
+    ]
+
+    def meanwhile(ledger: SqliteLedger, *what: Any) -> None:
+        add(ledger, *what)
+        if left:
+            left.pop(0)()
+
+    monkeypatch.setattr(SqliteLedger, "add", meanwhile)
+    assert not budget.status().in_memory
+    found = budget_of(path, time.timer).status()
+    assert (found.spent, found.paused_s) == (2, pytest.approx(30.0))
 
 
 def test_a_ledger_that_breaks_at_run_time_goes_on_in_memory_with_what_was_spent(
