@@ -22,7 +22,7 @@ from app.market.lease import LEASE_S
 from app.market.polygon import Reply, Transport
 from app.market.sqlite_shared_day import SqliteSharedDay
 from app.simulator.server import PolygonSimulator
-from tests.provider.world import KEY
+from tests.provider.world import KEY, Answers
 from tests.redis_server import PATIENT, RedisServer
 from tests.support import CALENDAR, FakeClock, FakeTimer, demo_feed, new_york, settings, wait_until_none_is_under_way
 
@@ -38,6 +38,7 @@ class Servers:
 
     folder: Path
     provider: PolygonSimulator
+    answers: Answers
     clock: FakeClock
     time: FakeTimer
     patch: pytest.MonkeyPatch
@@ -73,8 +74,9 @@ class Servers:
         self.clock.forward(seconds=seconds)
         self.time.forward(seconds)
         for _ in range(2):  # the second one reads what the first one brought
-            for number in self.living():
-                self.cores[number].follower.step()
+            with self.answers.held():
+                for number in self.living():
+                    self.cores[number].follower.step()
             self.settle()
 
     def settle(self) -> None:
@@ -140,8 +142,9 @@ def servers(
     """`provided(clock)`: what the provider answers; by default the demo market."""
     clock, time = FakeClock(new_york(at)), FakeTimer()
     transport = FeedTransport(demo_feed(), CALENDAR, clock) if provided is None else provided(clock)
-    with PolygonSimulator(transport, key=KEY, clock=clock, now=lambda: time.at) as provider:
-        found = Servers(folder, provider, clock, time, patch, redis_url)
+    answers = Answers(time)
+    with PolygonSimulator(transport, key=KEY, clock=clock, now=answers.now) as provider:
+        found = Servers(folder, provider, answers, clock, time, patch, redis_url)
         for _ in range(count):
             found.start()
         yield found

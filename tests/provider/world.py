@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time as real
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,11 +29,36 @@ TICKERS = ("SPY", "QQQ", "IWM")
 NO_OPTIONS: Mapping[str, float] = {}
 
 
+class Answers:
+    """When the provider answers: not while followers step, so that nothing that a step begins is over within it."""
+
+    def __init__(self, timer: FakeTimer) -> None:
+        self._timer = timer
+        self._come = threading.Event()
+        self._come.set()
+
+    def now(self) -> float:
+        """The time of a call, which the provider notes first."""
+        self._come.wait(PATIENCE_S)
+        return self._timer.at
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        self._come.clear()
+        try:
+            yield
+        finally:
+            self._come.set()
+
+
 class World:
     """One server, its clients and its provider. All that clients were told is in `told`."""
 
-    def __init__(self, provider: PolygonSimulator, core: Core, client: Any, clock: FakeClock, timer: FakeTimer) -> None:
+    def __init__(
+        self, provider: PolygonSimulator, answers: Answers, core: Core, client: Any, clock: FakeClock, timer: FakeTimer
+    ) -> None:
         self.provider, self.core, self.client, self.clock, self.timer = provider, core, client, clock, timer
+        self.answers = answers
         self.told: list[str] = []
         self.slowest_s = {"read": 0.0, "replay": 0.0}
 
@@ -60,7 +86,8 @@ class World:
         self.settle()
         self.clock.forward(seconds=seconds)
         self.timer.forward(seconds)
-        self.core.follower.step()
+        with self.answers.held():
+            self.core.follower.step()
         self.settle()
 
     def run(self, minutes: float, *, every_s: float = 30.0, ask: Callable[[], Any] = lambda: None) -> None:
@@ -92,7 +119,8 @@ def world(
     `plan` of the provider."""
     clock, timer = FakeClock(new_york(at)), FakeTimer(hasty=hasty)
     transport, plan = FeedTransport(demo_feed(), CALENDAR, clock, delay), values.pop("plan", "advanced")
-    with PolygonSimulator(transport, key=KEY, plan=plan, clock=clock, now=lambda: timer.at) as provider:
+    answers = Answers(timer)
+    with PolygonSimulator(transport, key=KEY, plan=plan, clock=clock, now=answers.now) as provider:
         patch.setattr("app.factory.markets.HttpTransport", partial(HttpTransport, read_s=read_s, total_s=1.5 * read_s))
         known = {"polygon_base_url": provider.address, "polygon_api_key": KEY, "data_dir": folder, **values}
         made: list[Core] = []
@@ -104,7 +132,7 @@ def world(
         patch.setattr("app.factory.build", keeping)
         app = create_app(settings(**known), clock=clock, timer=timer.timer)
         patch.setattr("app.factory.build", build)
-        found = World(provider, made[0], app.test_client(), clock, timer)
+        found = World(provider, answers, made[0], app.test_client(), clock, timer)
         if fault:
             provider.inject_fault(fault, **options)
         found.step(0)
