@@ -40,7 +40,7 @@ def without_traceback(exc: PredictError) -> PredictError:
     return copy
 
 
-def always() -> bool:
+def _always() -> bool:
     return True
 
 
@@ -74,7 +74,7 @@ class SingleFlight(Generic[T]):
         self._running: dict[Hashable, _Flight[T]] = {}
 
     def run(
-        self, key: Hashable, fetch: Callable[[], T], timeout_s: float, is_awaited: Callable[[], bool] = always
+        self, key: Hashable, fetch: Callable[[], T], timeout_s: float, is_awaited: Callable[[], bool] = _always
     ) -> T:
         """Returns the result of `fetch`, or of the fetch of the same key that is already under way.
 
@@ -95,7 +95,7 @@ class SingleFlight(Generic[T]):
         key: Hashable,
         fetch: Callable[[], T],
         on_end: Callable[[], None] = lambda: None,
-        is_awaited: Callable[[], bool] = always,
+        is_awaited: Callable[[], bool] = _always,
     ) -> bool:
         """Begins `fetch` unless one of the same key is under way, and calls `on_end` when that is over, before anyone who waits
         for it has its result. Returns False, and does nothing, if too many are under way. It waits for nothing and raises
