@@ -1,4 +1,4 @@
-"""The server as it is deployed, in front of a provider that takes five seconds for every call."""
+"""The server as it is deployed, in front of a provider whose answers do not come."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from tests.support import CALENDAR, demo_feed, new_york
 from tests.waiting import PATIENCE_S, wait_for
 
 CLIENTS, ROUNDS = 200, 5
-DEADLINE_S = 5.0
 COMMAND = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "tests.serving.followed_app:server"]
 
 
@@ -41,12 +40,12 @@ def followed(tmp_path: Path) -> Iterator[tuple[Server, PolygonSimulator]]:
         provider.clear_fault()
 
 
-def test_two_hundred_clients_are_answered_in_time_while_every_call_takes_five_seconds(
+def test_two_hundred_clients_are_answered_while_every_call_is_under_way_and_wait_for_none(
     followed: tuple[Server, PolygonSimulator],
 ) -> None:
     server, provider = followed
     wait_for(lambda: all(e["locked"] for e in board(server)["tickers"].values()), every_s=0.2)
-    provider.inject_fault("slow", seconds=5.0)
+    provider.inject_fault("slow", seconds=5 * PATIENCE_S)
     before = len(provider.calls)
     wait_for(lambda: board(server) and len(provider.calls) > before, every_s=0.1)
 
@@ -57,7 +56,6 @@ def test_two_hundred_clients_are_answered_in_time_while_every_call_takes_five_se
     with ThreadPoolExecutor(CLIENTS) as pool:
         times = sorted(t for found in pool.map(client, range(CLIENTS)) for t in found)
     print(f"99th percentile {times[int(len(times) * 0.99)]:.2f} s of {len(times)} requests")
-    assert times[int(len(times) * 0.99)] < DEADLINE_S
     assert len(provider.calls) - before <= 8, "the clients cost no calls"
 
 
@@ -66,9 +64,12 @@ def board(server: Server) -> dict:  # type: ignore[type-arg]
 
 
 def ask(session: requests.Session, base: str) -> float:
+    """How long an answer took, in s. What it waited for on the server is in its `Server-Timing`."""
     began = time.monotonic()
-    body = session.get(f"{base}/trading_directions", timeout=PATIENCE_S).json()
+    answer = session.get(f"{base}/trading_directions", timeout=PATIENCE_S)
+    body = answer.json()
     assert all(entry["locked"] for entry in body["tickers"].values()), body
+    assert "-data" not in answer.headers["Server-Timing"], "neither fetch-data nor await-data"
     return time.monotonic() - began
 
 
