@@ -47,11 +47,7 @@ class SeriesMemory:
         return len(self._kept)
 
     def get(self, ticker: str, span: Span, day: date) -> BarsAsOf | None:
-        return self.kept((ticker, span, day))
-
-    def kept(self, key: Key) -> BarsAsOf | None:
-        """The series that a fetch of `key` has brought."""
-        return self._kept.get(key)
+        return self._kept.get((ticker, span, day))
 
     def put(self, ticker: str, span: Span, day: date, known: BarsAsOf) -> None:
         self._kept.put((ticker, span, day), known)

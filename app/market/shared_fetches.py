@@ -113,8 +113,8 @@ class SharedFetches:
 
     def _awaited(self, key: Key) -> Callable[[], bool]:
         """Tells of a fetch that begins now whether memory has got neither bars nor a failure of it."""
-        kept, failed = self._memory.kept(key), self._memory.failure(key)
-        return lambda: self._memory.kept(key) is kept and self._memory.failure(key) is failed
+        kept, failed = self._memory.get(*key), self._memory.failure(key)
+        return lambda: self._memory.get(*key) is kept and self._memory.failure(key) is failed
 
     def adopt(self, at: datetime) -> None:
         """Take over what other processes brought of the running day. Never calls the provider."""

@@ -169,10 +169,8 @@ class RecordStore:
             if self._changed.get(key) or self._signals.unwritten.get(key) is not None:
                 continue
             recorded = self._read(lambda record, key=key: record.signal(*key))  # type: ignore[misc]
-            if self._failure is None and recorded not in (
-                decision,
-                self._signals.kept.get(key),
-            ):  # which may have caught up
+            shown = (decision, self._signals.kept.get(key))  # which may have caught up
+            if self._failure is None and recorded not in shown:
                 self._changed.put(key, True)
                 self._emit("record_changed", ticker=key[0], day=str(day), hour=key[2])
 
